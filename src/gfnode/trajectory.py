@@ -1,0 +1,268 @@
+"""The one form in which molecular motion enters and leaves the package."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gfnode.errors import InputError
+from gfnode.units import BOLTZMANN, format_time
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Names and bonds of a molecular system.
+
+    Parameters
+    ----------
+    names
+        Atom names, one an atom.
+    residue_names, residue_ids
+        Name and number of the residue that each atom belongs to.
+    bonds
+        Index pairs, ``(bond, 2)``; empty when the source names none.
+    """
+
+    names: tuple[str, ...]
+    residue_names: tuple[str, ...]
+    residue_ids: tuple[int, ...]
+    bonds: Integers
+
+    def select(self, atoms: Integers) -> "Topology":
+        """Keep some atoms, in the order given, and the bonds between them."""
+        place = np.full(len(self.names), -1)
+        place[atoms] = np.arange(len(atoms))
+        bonds = place[self.bonds.reshape(-1, 2)]
+        return Topology(
+            tuple(self.names[i] for i in atoms),
+            tuple(self.residue_names[i] for i in atoms),
+            tuple(self.residue_ids[i] for i in atoms),
+            bonds[(bonds >= 0).all(1)],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Conformations of one molecular system along time.
+
+    Parameters
+    ----------
+    positions
+        ``(frame, atom, 3)`` in Å.
+    times
+        ``(frame,)`` in fs, strictly increasing; the spacing may be uneven.
+    numbers
+        Atomic numbers, ``(atom,)``.
+    velocities
+        ``(frame, atom, 3)`` in Å/fs, where the source has them.
+    cell
+        Periodic box vectors as rows, ``(frame, 3, 3)`` in Å.
+    topology
+        Names and bonds.
+    time_step
+        Time between consecutive frames of the *original* series in fs. It differs from the spacing
+        of ``times`` where frames are missing; None means the smallest spacing.
+    name, source
+        What the molecule is called, and where the frames came from.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit, an unknown element, coordinates that are not finite, times that
+        do not increase.
+    """
+
+    positions: Floats
+    times: Doubles
+    numbers: Integers
+    velocities: Floats | None = None
+    cell: Floats | None = None
+    topology: Topology | None = None
+    time_step: float | None = None
+    name: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "positions", _array("positions", self.positions, np.float32))
+        put(self, "times", _array("times", self.times, np.float64))
+        put(self, "numbers", _array("numbers", self.numbers, np.int64))
+        frames, atoms = len(self.times), len(self.numbers)
+        expected = {"positions": (frames, atoms, 3), "times": (frames,), "numbers": (atoms,)}
+        if self.velocities is not None:
+            put(self, "velocities", _array("velocities", self.velocities, np.float32))
+            expected["velocities"] = (frames, atoms, 3)
+        if self.cell is not None:
+            put(self, "cell", _array("cell", self.cell, np.float32))
+            expected["cell"] = (frames, 3, 3)
+        where = f"{self.source}: " if self.source else ""
+        for key, shape in expected.items():
+            if (got := getattr(self, key).shape) != shape:
+                raise InputError(f"{where}{key} has shape {got}, expected {shape} (frame, atom, 3)")
+        if not frames or not atoms:
+            raise InputError(f"{where}the trajectory is empty: {frames} frames of {atoms} atoms")
+        self._check_values(where)
+
+    def _check_values(self, where: str) -> None:
+        if bad := sorted({int(z) for z in self.numbers if not 1 <= z <= 118}):
+            raise InputError(
+                f"{where}unknown element: atomic number {bad[0]}, expected 1 to 118 "
+                f"(atom {int(np.flatnonzero(self.numbers == bad[0])[0])})"
+            )
+        for key in ("positions", "velocities", "cell"):
+            values = getattr(self, key)
+            if values is not None and not np.isfinite(values).all():
+                frame, *rest = np.argwhere(~np.isfinite(values))[0]
+                raise InputError(
+                    f"{where}{key} are not finite at frame {frame}, atom {rest[0]}: "
+                    f"{values[frame, rest[0]]}; remove or repair that frame"
+                )
+        if not np.isfinite(self.times).all():
+            frame = int(np.flatnonzero(~np.isfinite(self.times))[0])
+            raise InputError(f"{where}the time of frame {frame} is not finite")
+        if (steps := np.diff(self.times)).size and steps.min() <= 0:
+            frame = int(np.argmax(steps <= 0)) + 1
+            kind = "repeated" if steps[frame - 1] == 0 else "unsorted"
+            raise InputError(
+                f"{where}{kind} times: frame {frame} is at {format_time(self.times[frame])}, the "
+                f"one before at {format_time(self.times[frame - 1])}; times must increase. Sort "
+                "the frames, drop repeats, or give the files of separate runs separately"
+            )
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __getitem__(self, frames: int | slice | Sequence[int] | NDArray[Any]) -> "Trajectory":
+        """Pick frames by number, slice or index array; the result is a trajectory."""
+        if isinstance(frames, int | np.integer):
+            if not -len(self) <= frames < len(self):
+                raise InputError(
+                    f"{self.label} has no frame {frames}: expected 0 to {len(self) - 1}"
+                )
+            frames = [int(frames)]
+        return replace(
+            self,
+            positions=self.positions[frames],
+            times=self.times[frames],
+            velocities=None if self.velocities is None else self.velocities[frames],
+            cell=None if self.cell is None else self.cell[frames],
+            time_step=self.step,
+        )
+
+    def __iter__(self) -> Iterator["Trajectory"]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        even = f"every {format_time(self.spacing)}" if self.spacing else "unevenly spaced"
+        return (
+            f"Trajectory({self.label}: {len(self)} frames of {self.n_atoms} atoms {self.formula}, "
+            f"{even}, {format_time(float(self.times[-1] - self.times[0]))})"
+        )
+
+    def select(self, atoms: ArrayLike) -> "Trajectory":
+        """Keep some atoms, in the order given; ``atoms`` are indices ``(atom,)``."""
+        index = np.asarray(atoms, dtype=np.int64)
+        if index.size == 0 or index.min() < 0 or index.max() >= self.n_atoms:
+            raise InputError(
+                f"atom selection {index.tolist()[:8]} is empty or outside 0 to {self.n_atoms - 1}"
+            )
+        return replace(
+            self,
+            positions=self.positions[:, index],
+            numbers=self.numbers[index],
+            velocities=None if self.velocities is None else self.velocities[:, index],
+            topology=self.topology and self.topology.select(index),
+        )
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.numbers)
+
+    @property
+    def label(self) -> str:
+        """A short name for messages: the molecule's, else the source's."""
+        return self.name or Path(self.source).stem or "trajectory"
+
+    @property
+    def spacing(self) -> float | None:
+        """Time between frames in fs where it is even (to one part in 1000), else None."""
+        steps = np.diff(self.times)
+        if not steps.size or np.ptp(steps) > 1e-3 * steps.mean():
+            return None
+        return float(steps.mean())
+
+    @property
+    def step(self) -> float | None:
+        """Time step of the original series in fs; None for a single frame that names none."""
+        if self.time_step is not None:
+            return self.time_step
+        if (even := self.spacing) is not None:
+            return even
+        steps = np.diff(self.times)
+        return float(steps.min()) if steps.size else None
+
+    @property
+    def masses(self) -> Doubles:
+        """Standard atomic masses in u, ``(atom,)``."""
+        from ase.data import atomic_masses
+
+        return np.asarray(atomic_masses[self.numbers], dtype=np.float64)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Element symbols, one an atom."""
+        from ase.data import chemical_symbols
+
+        return tuple(chemical_symbols[z] for z in self.numbers)
+
+    @property
+    def formula(self) -> str:
+        """Molecular formula in Hill order."""
+        from ase.formula import Formula
+
+        return str(Formula.from_list(list(self.symbols)).format("hill"))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of positions, times, numbers and velocities: the same data, the same value."""
+        digest = hashlib.sha256()
+        for values in (self.numbers, self.times, self.positions, self.velocities):
+            if values is not None:
+                digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
+
+    def temperature(self) -> float | None:
+        """Mean kinetic temperature in K over 3N degrees of freedom, where velocities are known.
+
+        T = Σ m v² / (3 N k_B), as MD17 counts it.
+        """
+        if self.velocities is None:
+            return None
+        speeds = np.square(self.velocities, dtype=np.float64).sum(-1).mean(0)
+        return float((self.masses * speeds).sum() / (3 * self.n_atoms * BOLTZMANN))
+
+    def save(self, path: str | Path, *, precision: float | None = None) -> Path:
+        """Write to a file; the suffix chooses the format (.npz, .extxyz, .xtc, .dcd, .pdb, …).
+
+        See :func:`gfnode.readers.save`.
+        """
+        from gfnode import readers
+
+        return readers.save(self, path, precision=precision)
+
+
+def _array(key: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype == object or array.dtype.kind not in "fiub":
+        raise InputError(f"{key} holds {array.dtype} values, expected numbers")
+    return np.ascontiguousarray(array, dtype=dtype)

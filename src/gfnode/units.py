@@ -1,0 +1,57 @@
+"""Times and other quantities as people write them: ``"100fs"``, ``"1.5 ps"``.
+
+Inside the package lengths are Å and times fs; this module is where text with a unit becomes such a
+number and where a number gets its unit back.
+"""
+
+import re
+
+from gfnode.errors import InputError
+
+FS_PER = {"as": 1e-3, "fs": 1.0, "ps": 1e3, "ns": 1e6, "us": 1e9, "µs": 1e9, "ms": 1e12}
+"""Femtoseconds in one unit of time."""
+
+BOLTZMANN = 8.31446261815324e-7
+"""k_B in u Å² fs⁻² K⁻¹ (CODATA 2018: 8.31446261815324 J mol⁻¹ K⁻¹; 1 u Å² fs⁻² = 10⁷ J mol⁻¹)."""
+
+_TIME = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([a-zµ]+)\s*")
+
+
+def parse_time(text: str | float) -> float:
+    """Read a time with its unit and return it in fs.
+
+    Parameters
+    ----------
+    text
+        ``"100fs"``, ``"1.5 ps"``, ``"2ns"``; a plain number is taken as fs.
+
+    Raises
+    ------
+    InputError
+        When the text is not a number followed by a unit of time.
+    """
+    if isinstance(text, int | float):
+        return float(text)
+    match = _TIME.fullmatch(text)
+    if not match or match[2] not in FS_PER:
+        raise InputError(
+            f"cannot read the time {text!r}: expected a number with a unit such as 100fs, 1.5ps or "
+            f"2ns (units: {', '.join(FS_PER)})"
+        )
+    return float(match[1]) * FS_PER[match[2]]
+
+
+def parse_times(text: str) -> list[float]:
+    """Read a comma-separated list of times, in fs: ``"100fs,500fs,1.5ps"``."""
+    parts = [part for part in text.split(",") if part.strip()]
+    if not parts:
+        raise InputError(f"no time in {text!r}: expected a list such as 100fs,500fs,1.5ps")
+    return [parse_time(part) for part in parts]
+
+
+def format_time(fs: float) -> str:
+    """Write a time with the unit that reads best: ``"500 fs"``, ``"1.5 ps"``, ``"50 ns"``."""
+    for unit in ("ms", "us", "ns", "ps"):
+        if abs(fs) >= FS_PER[unit]:
+            return f"{fs / FS_PER[unit]:.4g} {unit}"
+    return f"{fs:.4g} fs"
