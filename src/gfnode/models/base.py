@@ -1,0 +1,72 @@
+"""The one interface of every model, and the symmetries a model may promise."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from gfnode.system import System
+
+if TYPE_CHECKING:
+    from gfnode.windows import Windows
+
+
+class Symmetry(StrEnum):
+    """A property that a model promises; one test suite checks every promise made."""
+
+    TRANSLATION = "translation"  # moving the start moves the prediction
+    ROTATION = "rotation"  # turning the start (positions and velocities) turns the prediction
+    REFLECTION = "reflection"  # mirroring the start mirrors the prediction
+    PERMUTATION = "permutation"  # renumbering the atoms renumbers the prediction
+    BATCH = "batch"  # a sample's prediction does not depend on its batch
+    LAGS = "lags"  # a lag's prediction does not depend on the other lags asked for
+    START = "start"  # as the lag goes to zero the start comes back
+
+
+EUCLIDEAN = frozenset(
+    {Symmetry.TRANSLATION, Symmetry.ROTATION, Symmetry.REFLECTION, Symmetry.PERMUTATION}
+)
+ALONE = frozenset({Symmetry.BATCH, Symmetry.LAGS})
+
+
+class Model(nn.Module):
+    """Predicts conformations at any later times from one start.
+
+    A model is built for one :class:`~gfnode.system.System` and sees only its state atoms.
+
+    Attributes
+    ----------
+    promises
+        The symmetries this model keeps.
+    """
+
+    promises: ClassVar[frozenset[Symmetry]]
+
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.system = system
+
+    @property
+    def kept(self) -> frozenset[Symmetry]:
+        """The symmetries of this instance: the promises, less what its options break."""
+        return self.promises
+
+    def prepare(self, windows: "Windows") -> None:
+        """Fit statistics (a mean conformer, say) on the training windows; nothing by default."""
+
+    def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """Predict the positions of the state atoms.
+
+        Parameters
+        ----------
+        positions, velocities
+            The start, ``(batch, atom, 3)`` in Å and Å/fs.
+        lags
+            ``(batch, time)`` in fs.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, time, atom, 3)`` in Å.
+        """
+        raise NotImplementedError

@@ -1,0 +1,114 @@
+"""What a model is built for: the atoms it sees, those that are scored, their graph and times."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gfnode.errors import InputError
+from gfnode.graph import Edges
+from gfnode.trajectory import Doubles, Integers, Trajectory
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """The molecular system of a model.
+
+    Parameters
+    ----------
+    source_numbers
+        Atomic numbers of every atom of the trajectory, ``(source_atom,)``.
+    atoms
+        State atoms: which of them the model is given, ``(atom,)``.
+    score
+        Which state atoms are scored, as indices into ``atoms``.
+    bonds
+        Bonds among the state atoms, ``(bond, 2)``.
+    edges
+        Directed edges among the state atoms.
+    time_step
+        Step of the original series, fs.
+    horizon
+        Largest lag of training, fs.
+    """
+
+    source_numbers: Integers
+    atoms: Integers
+    score: Integers
+    bonds: Integers
+    edges: Edges
+    time_step: float
+    horizon: float
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of state atoms."""
+        return len(self.atoms)
+
+    @cached_property
+    def numbers(self) -> Integers:
+        """Atomic numbers of the state atoms, ``(atom,)``."""
+        return self.source_numbers[self.atoms]
+
+    @cached_property
+    def masses(self) -> Doubles:
+        """Masses of the state atoms in u, ``(atom,)``."""
+        from ase.data import atomic_masses
+
+        return np.asarray(atomic_masses[self.numbers], dtype=np.float64)
+
+    def state_of(self, start: Trajectory) -> Trajectory:
+        """Cut a trajectory down to the state atoms.
+
+        The trajectory may hold all atoms of the training data, or just the state atoms.
+
+        Raises
+        ------
+        InputError
+            When its atoms are not those that the model was trained on.
+        """
+        for expected, chosen in ((self.source_numbers, self.atoms), (self.numbers, None)):
+            if np.array_equal(start.numbers, expected):
+                return start if chosen is None else start.select(chosen)
+        raise InputError(
+            f"{start.label} has {start.n_atoms} atoms with atomic numbers "
+            f"{_brief(start.numbers)}; this model was trained on {len(self.source_numbers)} atoms "
+            f"{_brief(self.source_numbers)} in this order. Give a start of the same molecule with "
+            "its atoms in the same order"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, for the run folder."""
+        return {
+            "source_numbers": self.source_numbers.tolist(),
+            "atoms": self.atoms.tolist(),
+            "score": self.score.tolist(),
+            "bonds": self.bonds.tolist(),
+            "edges": self.edges.index.tolist(),
+            "hops": self.edges.hop.tolist(),
+            "time_step_fs": self.time_step,
+            "horizon_fs": self.horizon,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "System":
+        """Inverse of :meth:`to_dict`."""
+        whole = {
+            key: np.asarray(data[key], dtype=np.int64)
+            for key in ("source_numbers", "atoms", "score", "bonds", "edges", "hops")
+        }
+        return cls(
+            whole["source_numbers"],
+            whole["atoms"],
+            whole["score"],
+            whole["bonds"].reshape(-1, 2),
+            Edges(whole["edges"].reshape(2, -1), whole["hops"]),
+            float(data["time_step_fs"]),
+            float(data["horizon_fs"]),
+        )
+
+
+def _brief(numbers: Integers) -> str:
+    text = " ".join(map(str, numbers[:12]))
+    return f"[{text}{' …' if len(numbers) > 12 else ''}]"
