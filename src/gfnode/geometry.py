@@ -1,0 +1,225 @@
+"""Shapes of molecules: superposition, internal coordinates, momenta.
+
+Pure functions of tensors, vectorised over all leading axes (written ``...``) and differentiable.
+Positions are Å, velocities Å/fs, masses u, angles radians. Rotations are matrices that act on
+column vectors: a conformation ``(..., atom, 3)`` is turned by ``positions @ rotation.mT``.
+"""
+
+import torch
+from torch import Tensor
+
+
+def center(positions: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Weighted mean position Σ w_i x_i / Σ w_i, kept as ``(..., 1, 3)`` so that it subtracts.
+
+    Parameters
+    ----------
+    positions
+        ``(..., atom, 3)``.
+    weights
+        ``(atom,)``; masses give the centre of mass, None the plain mean.
+    """
+    if weights is None:
+        return positions.mean(-2, keepdim=True)
+    weights = weights.to(positions)
+    return (weights / weights.sum(-1, keepdim=True)).unsqueeze(-2) @ positions
+
+
+def kabsch_rotation(
+    mobile: Tensor, target: Tensor, weights: Tensor | None = None, *, reflect: bool = False
+) -> Tensor:
+    """Rotation that turns centred ``mobile`` best onto centred ``target``.
+
+    R = argmin Σ w_i |R x_i − y_i|² over rotations (over rotations and reflections with
+    ``reflect``), that is the orthogonal polar factor of H = Σ w_i y_i x_iᵀ, taken from its
+    singular values in double precision.
+
+    The gradient is that of the polar factor in its implicit form, so it stays finite for planar
+    and linear molecules, where the derivative of the singular vectors does not; a turn that the
+    atoms leave undetermined (about the axis of a linear molecule) gets gradient zero.
+
+    Parameters
+    ----------
+    mobile, target
+        ``(..., atom, 3)``, leading axes broadcast.
+    weights
+        ``(atom,)``, None for ones.
+
+    Returns
+    -------
+    Tensor
+        ``(..., 3, 3)`` in double precision.
+
+    References
+    ----------
+    W. Kabsch, Acta Cryst. A 32, 922 (1976).
+    """
+    x, y = mobile.double(), target.double()
+    x, y = x - center(x, weights), y - center(y, weights)
+    H = (y if weights is None else y * weights.to(y).unsqueeze(-1)).mT @ x
+    with torch.no_grad():
+        U, s, Vt = torch.linalg.svd(H)
+        if not reflect:  # turn the least important axis where the best match is a reflection
+            sign = torch.det(U @ Vt).sign().unsqueeze(-1)
+            U = torch.cat([U[..., :2], U[..., 2:] * sign.unsqueeze(-1)], -1)
+            s = torch.cat([s[..., :2], s[..., 2:] * sign], -1)
+        R: Tensor = U @ Vt
+    if not H.requires_grad:
+        return R
+    # H = R S with S = V diag(s) Vᵀ. A turn ω away from the best match meets the torque
+    # (tr S − S) ω, so ω = (tr S − S)⁻¹ torque is one Newton step: zero here, but it carries the
+    # derivative.
+    stiffness = s.sum(-1, keepdim=True) - s
+    ease = torch.where(stiffness > 1e-12 * s[..., :1], stiffness.reciprocal(), 0.0)
+    misfit = R.mT @ H
+    torque = vector_of(misfit - misfit.mT)
+    turn = Vt.mT @ (ease * (Vt @ (torque - torque.detach()).unsqueeze(-1)).squeeze(-1)).unsqueeze(
+        -1
+    )
+    return R + R @ cross_matrix(turn.squeeze(-1))
+
+
+def superpose(
+    mobile: Tensor, target: Tensor, weights: Tensor | None = None, reflect: bool = False
+) -> Tensor:
+    """Place ``mobile`` on ``target`` by the translation and rotation of least squares.
+
+    Parameters
+    ----------
+    mobile, target
+        ``(..., atom, 3)``, leading axes broadcast.
+    weights
+        ``(atom,)``, None for ones. Atoms of weight zero are carried along.
+    reflect
+        Allow the mirror image where it fits better (orthogonal Procrustes).
+
+    Returns
+    -------
+    Tensor
+        ``(..., atom, 3)`` in the precision of ``mobile``.
+    """
+    rotation = kabsch_rotation(mobile, target, weights, reflect=reflect)
+    x, y = mobile.double(), target.double()
+    placed = (x - center(x, weights)) @ rotation.mT + center(y, weights)
+    return placed.to(mobile.dtype)
+
+
+def mean_conformer(
+    conformations: Tensor,
+    weights: Tensor | None = None,
+    *,
+    reflect: bool = False,
+    tolerance: float = 1e-6,
+    iterations: int = 100,
+) -> Tensor:
+    """Mean shape of conformations, free of where they stand (generalised Procrustes analysis).
+
+    All conformations are superposed on the current mean, starting from the first, and averaged,
+    until the mean moves by less than ``tolerance`` Å (greatest coordinate).
+
+    Parameters
+    ----------
+    conformations
+        ``(sample, atom, 3)``.
+    weights
+        ``(atom,)`` of the superposition, None for ones. Atoms of weight zero are averaged in the
+        frame that the others define.
+    reflect
+        Superpose with reflections allowed.
+
+    Returns
+    -------
+    Tensor
+        ``(atom, 3)``, its weighted centre at the origin, in the precision of ``conformations``.
+
+    References
+    ----------
+    J. C. Gower, Psychometrika 40, 33 (1975).
+    """
+    samples = conformations.double()
+    samples = samples - center(samples, weights)
+    mean = samples[0]
+    for _ in range(iterations):
+        previous, mean = mean, superpose(samples, mean, weights, reflect).mean(0)
+        if bool((mean - previous).abs().max() < tolerance):
+            break
+    return (mean - center(mean, weights)).to(conformations.dtype)
+
+
+def bond_lengths(positions: Tensor, pairs: Tensor) -> Tensor:
+    """Distances ``(..., pair)`` in Å between the atoms of ``pairs (pair, 2)``."""
+    i, j = pairs.unbind(-1)
+    lengths: Tensor = torch.linalg.vector_norm(positions[..., j, :] - positions[..., i, :], dim=-1)
+    return lengths
+
+
+def bond_angles(positions: Tensor, triples: Tensor) -> Tensor:
+    """Angles ``(..., triple)`` in 0 … π at the middle atom of ``triples (triple, 3)``.
+
+    θ = atan2(|a×b|, a·b), accurate at 0 and π where the arc cosine is not.
+    """
+    i, j, k = triples.unbind(-1)
+    a = positions[..., i, :] - positions[..., j, :]
+    b = positions[..., k, :] - positions[..., j, :]
+    sine = torch.linalg.vector_norm(torch.linalg.cross(a, b), dim=-1)
+    return torch.atan2(sine, (a * b).sum(-1))
+
+
+def dihedrals(positions: Tensor, quadruples: Tensor) -> Tensor:
+    """Torsion angles ``(..., quadruple)`` in −π … π of ``quadruples (quadruple, 4)``.
+
+    φ = atan2(|b₂| b₁·(b₂×b₃), (b₁×b₂)·(b₂×b₃)), with the IUPAC sign: cis is 0, and positive means
+    that the bond at the back is turned clockwise, looking along the middle bond. Where three of
+    the atoms are in line the angle does not exist; the value is then 0 or ±π, its gradient void.
+    """
+    i, j, k, m = quadruples.unbind(-1)
+    b1 = positions[..., j, :] - positions[..., i, :]
+    b2 = positions[..., k, :] - positions[..., j, :]
+    b3 = positions[..., m, :] - positions[..., k, :]
+    normal1, normal2 = torch.linalg.cross(b1, b2), torch.linalg.cross(b2, b3)
+    sine = torch.linalg.vector_norm(b2, dim=-1) * (b1 * normal2).sum(-1)
+    return torch.atan2(sine, (normal1 * normal2).sum(-1))
+
+
+def momentum(velocities: Tensor, masses: Tensor) -> Tensor:
+    """Total linear momentum P = Σ m_i v_i, ``(..., 3)`` in u Å/fs."""
+    return (masses.to(velocities).unsqueeze(-1) * velocities).sum(-2)
+
+
+def angular_momentum(positions: Tensor, velocities: Tensor, masses: Tensor) -> Tensor:
+    """Angular momentum about the centre of mass L = Σ m_i r_i × v_i, ``(..., 3)`` in u Å²/fs."""
+    r = positions - center(positions, masses)
+    v = velocities - center(velocities, masses)
+    total: Tensor = (masses.to(positions).unsqueeze(-1) * torch.linalg.cross(r, v)).sum(-2)
+    return total
+
+
+def inertia_tensor(positions: Tensor, masses: Tensor) -> Tensor:
+    """Inertia about the centre of mass I = Σ m_i (|r_i|² 1 − r_i r_iᵀ), ``(..., 3, 3)`` in u Å²."""
+    r = positions - center(positions, masses)
+    second = (masses.to(r).unsqueeze(-1) * r).mT @ r
+    trace = second.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return trace[..., None, None] * torch.eye(3).to(r) - second
+
+
+def cross_matrix(vectors: Tensor) -> Tensor:
+    """Matrix [v]× ``(..., 3, 3)`` of ``vectors (..., 3)``: [v]× x = v × x."""
+    rows = vectors.unsqueeze(-2).expand(*vectors.shape, 3)
+    matrix: Tensor = torch.linalg.cross(rows, torch.eye(3).to(rows).expand_as(rows)).mT
+    return matrix
+
+
+def vector_of(skew: Tensor) -> Tensor:
+    """Vector ``(..., 3)`` of a skew matrix ``(..., 3, 3)``: the inverse of `cross_matrix`."""
+    return torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], -1)
+
+
+def rotation_matrix(vectors: Tensor) -> Tensor:
+    """Rotation exp([v]×) ``(..., 3, 3)`` by the angle |v| about v, for ``vectors (..., 3)``.
+
+    Rodrigues: R = 1 + (sin θ / θ) [v]× + ½ (sin ½θ / ½θ)² [v]×².
+    """
+    angle = torch.linalg.vector_norm(vectors, dim=-1)[..., None, None]
+    K = cross_matrix(vectors)
+    half = torch.sinc(angle / (2 * torch.pi))
+    return torch.eye(3).to(K) + torch.sinc(angle / torch.pi) * K + half.square() / 2 * (K @ K)
