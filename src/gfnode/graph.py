@@ -1,1 +1,262 @@
-"""The molecular graph: which atoms a model sees, their bonds, k-hop edges and the Laplacian."""
+"""The molecular graph: bonds, k-hop edges, the Laplacian and its connected pieces."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from gfnode.errors import InputError
+from gfnode.trajectory import Integers
+
+Coordinates = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Directed edges of a molecular graph; each pair of atoms stands in both directions.
+
+    Parameters
+    ----------
+    index
+        Receiving and sending atom, ``(2, edge)``, in ascending order.
+    hop
+        How many bonds the edge spans, ``(edge,)``, from 1.
+    """
+
+    index: Integers
+    hop: Integers
+
+    def __len__(self) -> int:
+        return len(self.hop)
+
+
+def bonds_from_distances(
+    numbers: Integers, positions: Coordinates, tolerance: float = 1.25
+) -> Integers:
+    """Find the bonds of a molecule from how far apart its atoms usually are.
+
+    A pair is bonded when its median distance over at most 100 evenly chosen frames is below
+    ``tolerance`` (r_i + r_j), r being covalent radii (Cordero et al. 2008). The median passes over
+    bonds that are stretched, and atoms that touch, in a few frames. Distances are taken as they
+    are: molecules that a periodic cell cuts must be made whole before.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers, ``(atom,)``.
+    positions
+        ``(frame, atom, 3)`` in Å.
+    tolerance
+        How much longer than the sum of the radii a bond may be.
+
+    Returns
+    -------
+    Integers
+        Pairs i < j, ``(bond, 2)``, in ascending order.
+    """
+    from ase.data import covalent_radii
+
+    _check_positions(positions, len(numbers))
+    radii = np.asarray(covalent_radii, dtype=np.float64)[numbers]
+    chosen = np.unique(np.linspace(0, len(positions) - 1, 100).round().astype(np.int64))
+    frames = np.asarray(positions[chosen], dtype=np.float64)
+    # A median below the limit means that more than half of the frames, or half of an even number,
+    # are: any majority of frames shows every such pair at least once.
+    touching = [
+        pairs[_distances(frame, pairs) < tolerance * radii[pairs].sum(1)]
+        for frame in frames[: len(frames) // 2 + 1]
+        for pairs in [_close_pairs(frame, 2 * tolerance * float(radii.max()))]
+    ]
+    pairs = np.unique(np.concatenate(touching), axis=0)
+    lengths = np.median([_distances(frame, pairs) for frame in frames], axis=0)
+    bonds: Integers = pairs[lengths < tolerance * radii[pairs].sum(1)]
+    return bonds
+
+
+def published_bonds(numbers: Integers, positions: Coordinates, cutoff: float = 1.6) -> Integers:
+    """Find bonds as the published experiments did: heavy atoms closer than 1.6 Å in frame 0.
+
+    A bond that happens to be stretched in that frame is lost; use :func:`bonds_from_distances`
+    outside of reproductions.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers, ``(atom,)``; hydrogen gets no bonds.
+    positions
+        One frame, ``(atom, 3)`` in Å.
+    cutoff
+        Largest bond length in Å.
+
+    Returns
+    -------
+    Integers
+        Pairs i < j of the atoms given, ``(bond, 2)``, in ascending order.
+    """
+    _check_positions(positions[None], len(numbers))
+    pairs = _close_pairs(positions, cutoff)
+    return pairs[(np.asarray(numbers)[pairs] > 1).all(1)]
+
+
+def hop_edges(bonds: Integers, n_atoms: int, hops: int = 2) -> Edges:
+    """Join all atoms that are at most ``hops`` bonds apart.
+
+    Parameters
+    ----------
+    bonds
+        Pairs, ``(bond, 2)``, in any order.
+    n_atoms
+        Number of atoms.
+    hops
+        The largest graph distance that gets an edge.
+
+    Returns
+    -------
+    Edges
+        Every pair once in each direction, with its graph distance as the hop.
+    """
+    if hops < 1:
+        raise InputError(f"hops is {hops}, expected at least 1 (1 joins bonded atoms only)")
+    bonds = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
+    adjacency = _adjacency(np.concatenate([bonds, bonds[:, ::-1]]).T, n_atoms)
+    reached = sparse.eye_array(n_atoms, dtype=np.float64, format="csr")
+    shell, shells = reached, []
+    for _ in range(hops):
+        shell = _ones(shell @ adjacency)
+        shell = _ones(shell - shell.multiply(reached))
+        reached = reached + shell
+        shells.append(shell)
+    return _edges(shells)
+
+
+def neighbour_edges(positions: Coordinates, cutoff: float, *, overlapping: bool = True) -> Edges:
+    """Join atoms that are close in space, and atoms that share such a neighbour.
+
+    The published alanine dipeptide experiments use 4 Å in frame 0, with pairs that are close *and*
+    share a neighbour standing in both sets.
+
+    Parameters
+    ----------
+    positions
+        One frame, ``(atom, 3)`` in Å.
+    cutoff
+        Pairs closer than this, in Å, are hop 1; pairs with a common such neighbour are hop 2.
+    overlapping
+        Whether a pair may be both; otherwise it keeps hop 1 only.
+    """
+    _check_positions(positions[None], len(positions))
+    pairs = _close_pairs(positions, cutoff)
+    adjacency = _adjacency(np.concatenate([pairs, pairs[:, ::-1]]).T, len(positions))
+    shared = (adjacency @ adjacency).tolil()
+    shared.setdiag(0)
+    second = _ones(shared.tocsr())
+    if not overlapping:
+        second = _ones(second - second.multiply(adjacency))
+    return _edges([adjacency, second])
+
+
+def laplacian(
+    edge_index: Integers,
+    n_atoms: int,
+    kind: Literal["combinatorial", "normalised"] = "combinatorial",
+) -> sparse.csr_array:
+    """Laplacian of an unweighted graph.
+
+    Combinatorial: L = D − A; normalised: L = I − D^(−1/2) A D^(−1/2), where A is the adjacency
+    matrix (0 or 1: an edge given twice counts once) and D its degrees. An atom without edges has a
+    row of zeros in both.
+
+    Parameters
+    ----------
+    edge_index
+        Directed edges, both directions, ``(2, edge)``.
+    n_atoms
+        Number of atoms.
+    kind
+        ``"combinatorial"`` or ``"normalised"``.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        ``(atom, atom)``, float64.
+    """
+    adjacency = _adjacency(edge_index, n_atoms)
+    degree = adjacency.sum(axis=1)
+    if kind == "combinatorial":
+        return sparse.csr_array(sparse.diags_array(degree) - adjacency)
+    if kind != "normalised":
+        raise InputError(f"unknown Laplacian {kind!r}: expected 'combinatorial' or 'normalised'")
+    scale = sparse.diags_array(np.where(degree > 0, degree, 1.0) ** -0.5)
+    present = sparse.diags_array((degree > 0).astype(np.float64))
+    return sparse.csr_array(present - scale @ adjacency @ scale)
+
+
+def components(edge_index: Integers, n_atoms: int) -> Integers:
+    """Label each atom with the connected piece it belongs to, ``(atom,)``, counted from 0."""
+    _, labels = connected_components(_adjacency(edge_index, n_atoms), directed=False)
+    return np.asarray(labels, dtype=np.int64)
+
+
+def describe_components(labels: Integers) -> str | None:
+    """Say in words that a graph is disconnected; None when it is one piece.
+
+    Each piece has its own constant mode of eigenvalue zero, so the mean position of a molecule is
+    then no longer a single mode.
+    """
+    sizes = np.sort(np.bincount(labels))[::-1]
+    if len(sizes) < 2:
+        return None
+    shown = ", ".join(str(size) for size in sizes[:6]) + (", …" if len(sizes) > 6 else "")
+    return (
+        f"the graph falls into {len(sizes)} pieces of {shown} atoms: each has its own constant mode"
+    )
+
+
+def _adjacency(edge_index: Integers, n_atoms: int) -> sparse.csr_array:
+    rows, columns = ends = np.asarray(edge_index, dtype=np.int64).reshape(2, -1)
+    if (bad := ends[(ends < 0) | (ends >= n_atoms)]).size:
+        raise InputError(f"an edge or bond names atom {bad[0]}, expected 0 to {n_atoms - 1}")
+    if (bad := rows[rows == columns]).size:
+        raise InputError(f"an edge or bond joins atom {bad[0]} to itself; remove it")
+    return _ones(sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_atoms, n_atoms)))
+
+
+def _ones(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Set every entry that is not zero to one."""
+    matrix = sparse.csr_array(matrix)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def _edges(shells: list[sparse.csr_array]) -> Edges:
+    entries = [shell.tocoo().coords for shell in shells]
+    hop = np.repeat(np.arange(1, len(shells) + 1), [len(rows) for rows, _ in entries])
+    rows, columns = (np.concatenate([entry[k] for entry in entries]) for k in (0, 1))
+    order = np.lexsort((hop, columns, rows))
+    return Edges(np.stack([rows, columns])[:, order].astype(np.int64), hop[order])
+
+
+def _close_pairs(frame: Coordinates, cutoff: float) -> Integers:
+    """Find pairs i < j strictly closer than the cutoff, in ascending order."""
+    pairs: Integers = cKDTree(frame).query_pairs(cutoff, output_type="ndarray").astype(np.int64)
+    pairs = pairs[_distances(frame, pairs) < cutoff]
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def _distances(frame: Coordinates, pairs: Integers) -> NDArray[np.float64]:
+    ends = np.asarray(frame, dtype=np.float64)[pairs]
+    return np.asarray(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1))
+
+
+def _check_positions(positions: Coordinates, n_atoms: int) -> None:
+    if positions.ndim != 3 or positions.shape[1:] != (n_atoms, 3) or not len(positions):
+        raise InputError(
+            f"positions have shape {positions.shape}, expected (frame, {n_atoms}, 3): "
+            "one row of three coordinates for every atomic number"
+        )
