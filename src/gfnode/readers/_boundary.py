@@ -1,0 +1,96 @@
+"""What every reader and writer shares: paths, times, and errors that name the file."""
+
+import difflib
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.errors import InputError
+from gfnode.trajectory import Doubles
+from gfnode.units import FS_PER
+
+
+@contextmanager
+def foreign(path: Path, doing: str) -> Iterator[None]:
+    """Run another library's code: its warnings stay in, its errors leave as :class:`InputError`.
+
+    mdtraj, ASE, PyTables and zipfile raise many types on a damaged file; all mean the same here.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: {doing}: {error.strerror or _first_line(error)}") from error
+    except Exception as error:
+        raise InputError(f"{path}: {doing}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the library's own words on one line, behind the name of its error."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def existing_file(path: Path) -> Path:
+    """Return the path if a file that holds something is there, else say what is there instead."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file{_hint(path)}")
+    with foreign(path, "cannot be opened"), path.open("rb") as file:
+        if not file.read(1):
+            raise InputError(f"{path}: the file is empty")
+    return path
+
+
+def _hint(path: Path) -> str:
+    folder = path.parent
+    if folder.is_dir():
+        near = difflib.get_close_matches(path.name, os.listdir(folder), n=1)
+        return f"; did you mean {folder / near[0]}?" if near else f" in the folder {folder}"
+    there = next(parent for parent in path.absolute().parents if parent.is_dir())
+    return f": the folder {folder} does not exist ({there} does)"
+
+
+def frame_times(
+    path: Path, frames: int, step: float | None, stored: Doubles | None = None
+) -> Doubles:
+    """Return times in fs: by ``step`` if the user names one, else those that the file stores.
+
+    A single frame needs neither: it is at time 0.
+    """
+    if step is not None:
+        return np.arange(frames, dtype=np.float64) * step
+    if stored is not None:
+        return stored
+    if frames > 1:
+        raise InputError(
+            f"{path}: this format stores no times: give --step, the time between frames, "
+            "e.g. --step 2fs"
+        )
+    return np.zeros(frames)
+
+
+def femtoseconds(ps: NDArray[Any]) -> Doubles:
+    """Convert ps of either precision to fs, as the shortest decimals that name them."""
+    return np.round(ps.astype("U32").astype(np.float64) * FS_PER["ps"], 6)
+
+
+def ends_with_line(path: Path) -> None:
+    """Refuse a text file whose last line has no end: its last number may be cut short."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() not in b"\r\n":
+            raise InputError(
+                f"{path}: the last line has no line end, so the file may be cut off in the middle "
+                "of a number; if it is whole, add the line end"
+            )
