@@ -37,6 +37,15 @@ class Topology:
     residue_ids: tuple[int, ...]
     bonds: Integers
 
+    def check(self, atoms: int, where: str = "") -> None:
+        """Raise InputError unless this names ``atoms`` atoms and bonds between them."""
+        for key in ("names", "residue_names", "residue_ids"):
+            if (got := len(getattr(self, key))) != atoms:
+                raise InputError(f"{where}the topology has {got} {key}, expected {atoms}, as atoms")
+        bonds = self.bonds
+        if bonds.ndim != 2 or bonds.shape[1] != 2 or (bonds.size and not _within(bonds, atoms)):
+            raise InputError(f"{where}bonds must be pairs of atoms from 0 to {atoms - 1}")
+
     def select(self, atoms: Integers) -> "Topology":
         """Keep some atoms, in the order given, and the bonds between them."""
         place = np.full(len(self.names), -1)
@@ -110,6 +119,8 @@ class Trajectory:
                 raise InputError(f"{where}{key} has shape {got}, expected {shape} (frame, atom, 3)")
         if not frames or not atoms:
             raise InputError(f"{where}the trajectory is empty: {frames} frames of {atoms} atoms")
+        if self.topology is not None:
+            self.topology.check(atoms, where)
         self._check_values(where)
 
     def _check_values(self, where: str) -> None:
@@ -162,11 +173,11 @@ class Trajectory:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
+        what = f"Trajectory({self.label}: {len(self)} frames of {self.n_atoms} atoms {self.formula}"
+        if len(self) == 1:
+            return what.replace("frames", "frame") + f" at {format_time(float(self.times[0]))})"
         even = f"every {format_time(self.spacing)}" if self.spacing else "unevenly spaced"
-        return (
-            f"Trajectory({self.label}: {len(self)} frames of {self.n_atoms} atoms {self.formula}, "
-            f"{even}, {format_time(float(self.times[-1] - self.times[0]))})"
-        )
+        return f"{what}, {even}, {format_time(float(self.times[-1] - self.times[0]))})"
 
     def select(self, atoms: ArrayLike) -> "Trajectory":
         """Keep some atoms, in the order given; ``atoms`` are indices ``(atom,)``."""
@@ -261,8 +272,15 @@ class Trajectory:
         return readers.save(self, path, precision=precision)
 
 
+def _within(index: Integers, atoms: int) -> bool:
+    return bool(index.min() >= 0 and index.max() < atoms)
+
+
 def _array(key: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
     array = np.asarray(values)
     if array.dtype == object or array.dtype.kind not in "fiub":
         raise InputError(f"{key} holds {array.dtype} values, expected numbers")
-    return np.ascontiguousarray(array, dtype=dtype)
+    if dtype is np.int64 and array.dtype.kind == "f" and not (array == np.rint(array)).all():
+        raise InputError(f"{key} holds fractions, expected whole numbers")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, which is refused
+        return np.ascontiguousarray(array, dtype=dtype)

@@ -30,7 +30,7 @@ def parse_time(text: str | float) -> float:
     InputError
         When the text is not a number followed by a unit of time.
     """
-    if isinstance(text, int | float):
+    if not isinstance(text, str):
         return float(text)
     match = _TIME.fullmatch(text)
     if not match or match[2] not in FS_PER:
