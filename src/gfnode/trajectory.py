@@ -102,18 +102,18 @@ class Trajectory:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "positions", _array("positions", self.positions, np.float32))
-        put(self, "times", _array("times", self.times, np.float64))
-        put(self, "numbers", _array("numbers", self.numbers, np.int64))
+        where = f"{self.source}: " if self.source else ""
+        put(self, "positions", _array(where, "positions", self.positions, np.float32))
+        put(self, "times", _array(where, "times", self.times, np.float64))
+        put(self, "numbers", _array(where, "numbers", self.numbers, np.int64))
         frames, atoms = len(self.times), len(self.numbers)
         expected = {"positions": (frames, atoms, 3), "times": (frames,), "numbers": (atoms,)}
         if self.velocities is not None:
-            put(self, "velocities", _array("velocities", self.velocities, np.float32))
+            put(self, "velocities", _array(where, "velocities", self.velocities, np.float32))
             expected["velocities"] = (frames, atoms, 3)
         if self.cell is not None:
-            put(self, "cell", _array("cell", self.cell, np.float32))
+            put(self, "cell", _array(where, "cell", self.cell, np.float32))
             expected["cell"] = (frames, 3, 3)
-        where = f"{self.source}: " if self.source else ""
         for key, shape in expected.items():
             if (got := getattr(self, key).shape) != shape:
                 raise InputError(f"{where}{key} has shape {got}, expected {shape} (frame, atom, 3)")
@@ -276,11 +276,11 @@ def _within(index: Integers, atoms: int) -> bool:
     return bool(index.min() >= 0 and index.max() < atoms)
 
 
-def _array(key: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
+def _array(where: str, key: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
     array = np.asarray(values)
     if array.dtype == object or array.dtype.kind not in "fiub":
-        raise InputError(f"{key} holds {array.dtype} values, expected numbers")
+        raise InputError(f"{where}{key} holds {array.dtype} values, expected numbers")
     if dtype is np.int64 and array.dtype.kind == "f" and not (array == np.rint(array)).all():
-        raise InputError(f"{key} holds fractions, expected whole numbers")
+        raise InputError(f"{where}{key} holds fractions, expected whole numbers")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, which is refused
         return np.ascontiguousarray(array, dtype=dtype)

@@ -166,6 +166,9 @@ def _write_whole(form: Format, trajectory: Trajectory, path: Path, precision: fl
         with foreign(path, "cannot be written"):
             form.write(trajectory, partial, precision)
             os.replace(partial, path)
+    except InputError as error:
+        said = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: {said}") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

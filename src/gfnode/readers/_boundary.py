@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,16 @@ def foreign(path: Path, doing: str) -> Iterator[None]:
 
     mdtraj, ASE, PyTables and zipfile raise many types on a damaged file; all mean the same here.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             yield
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path}: {doing}: {error.strerror or _first_line(error)}") from error
-    except Exception as error:
-        raise InputError(f"{path}: {doing}: {_first_line(error)}") from error
+        except InputError:
+            raise
+        except Exception as error:
+            clear_frames(error.__traceback__)  # closes the files that the library left open
+            said = error.strerror if isinstance(error, OSError) else None
+            raise InputError(f"{path}: {doing}: {said or _first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

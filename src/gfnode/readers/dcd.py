@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers._boundary import foreign, frame_times
-from gfnode.readers.mdtraj_formats import box_vectors, read_topology
+from gfnode.readers.topology import box_vectors, read_topology
 from gfnode.trajectory import Trajectory
 
 
@@ -22,17 +22,24 @@ def read(path: Path, step: float | None, top: Path | None) -> Trajectory:
     numbers, topology = read_topology(top)
     with foreign(path, "not a DCD file, or damaged or cut off"):
         frames = _frames(path)
+        cell = _cell(frames)
     if (atoms := frames["x"].shape[1]) != len(numbers):
         raise InputError(f"{path}: has {atoms} atoms, its topology {top} has {len(numbers)}")
     return Trajectory(
         np.stack([frames[axis] for axis in "xyz"], axis=-1),
         frame_times(path, len(frames), step),
         numbers,
-        cell=_cell(frames),
+        cell=cell,
         topology=topology,
         time_step=step,
         source=str(path),
     )
+
+
+def count(path: Path) -> int:
+    """Count the frames; all must be whole."""
+    with foreign(path, "cut off"):
+        return len(_frames(path))
 
 
 def _frames(path: Path) -> NDArray[Any]:

@@ -1,14 +1,16 @@
 """XTC and TRR (GROMACS): big-endian records, read frame by frame.
 
-mdtraj decompresses XTC, but takes a file that was cut off or damaged as it comes, to the point of
-crashing, so the frame heads are walked through first. It does not give the velocities of TRR, whose
-frames are plain arrays and read here.
+mdtraj decompresses XTC, but takes a file that was cut off or damaged as it comes, so the frame
+heads are walked through first. XTC has no checksum: damage inside the compressed numbers may still
+pass as other numbers, or crash mdtraj. It does not give the velocities of TRR, whose frames are
+plain arrays and read here.
 
 Times are float32 ps in both (TRR: also float64). They become float64 by way of the shortest decimal
 that names the float32, so 0.1 ps is 100 fs and not 100.0000015 fs.
 """
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.readers._boundary import femtoseconds, foreign, frame_times
-from gfnode.readers.mdtraj_formats import ANGSTROM_PER_NM, SPEED, read_topology
+from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, read_topology
 from gfnode.trajectory import Trajectory
 
 XTC_MAGIC, TRR_MAGIC = 1995, 1993
@@ -27,23 +29,24 @@ def read_xtc(path: Path, step: float | None, top: Path | None) -> Trajectory:
     assert top is not None
     numbers, topology = read_topology(top)
     with foreign(path, "not an XTC file, or damaged or cut off"):
-        _check_xtc(path, top, len(numbers))
+        frames = count_xtc(path, top, len(numbers))
         from mdtraj.formats import XTCTrajectoryFile
 
         with XTCTrajectoryFile(str(path)) as file:
-            positions, times, _, cell = file.read()
-    return Trajectory(
-        positions * np.float32(ANGSTROM_PER_NM),
-        frame_times(path, len(times), step, femtoseconds(times)),
-        numbers,
-        cell=cell * np.float32(ANGSTROM_PER_NM) if cell.any() else None,
-        topology=topology,
-        time_step=step,
-        source=str(path),
-    )
+            # a damaged last frame may be decompressed beyond its end: into room for one more
+            positions, times, _, cell = file.read(n_frames=frames + 1)
+        return Trajectory(
+            positions * np.float32(ANGSTROM_PER_NM),
+            frame_times(path, len(times), step, femtoseconds(times)),
+            numbers,
+            cell=None if cell is None else cell * np.float32(ANGSTROM_PER_NM),
+            topology=topology,
+            time_step=step,
+            source=str(path),
+        )
 
 
-def _check_xtc(path: Path, top: Path, n_atoms: int) -> None:
+def count_xtc(path: Path, top: Path | None = None, n_atoms: int | None = None) -> int:
     """Walk through the frame heads; each frame must be whole and its head make sense."""
     data = path.read_bytes()
     place = frame = 0
@@ -76,6 +79,7 @@ def _check_xtc(path: Path, top: Path, n_atoms: int) -> None:
         if place > len(data):
             raise InputError(f"{where} is cut off")
         frame += 1
+    return frame
 
 
 def read_trr(path: Path, step: float | None, top: Path | None) -> Trajectory:
@@ -85,41 +89,52 @@ def read_trr(path: Path, step: float | None, top: Path | None) -> Trajectory:
     """
     assert top is not None
     numbers, topology = read_topology(top)
-    frames, place = [], 0
     with foreign(path, "not a TRR file, or damaged or cut off"):
-        data = path.read_bytes()
-        while place < len(data):
-            frame, place = _trr_frame(data, place)
+        frames = []
+        for frame in _trr_frames(path):
             _same_atoms(path, top, frame["atoms"], len(numbers))
             if "x" in frame:
                 frames.append(frame)
-    if not frames:
-        raise InputError(f"{path}: no frame holds positions")
+        if not frames:
+            raise InputError(f"{path}: no frame holds positions")
 
-    def every(key: str, unit: float) -> Any:
-        if all(key in frame for frame in frames):
-            return np.stack([frame[key] for frame in frames]) * unit
-        return None
+        def every(key: str, unit: float) -> Any:
+            if all(key in frame for frame in frames):
+                return np.stack([frame[key] for frame in frames]) * unit
+            return None
 
-    cell = every("box", ANGSTROM_PER_NM)
-    times = femtoseconds(np.array([frame["time"] for frame in frames]))
-    return Trajectory(
-        every("x", ANGSTROM_PER_NM),
-        frame_times(path, len(frames), step, times),
-        numbers,
-        velocities=every("v", SPEED),
-        cell=cell if cell is not None and cell.any() else None,
-        topology=topology,
-        time_step=step,
-        source=str(path),
-    )
+        cell = every("box", ANGSTROM_PER_NM)
+        times = femtoseconds(np.array([frame["time"] for frame in frames]))
+        return Trajectory(
+            every("x", ANGSTROM_PER_NM),
+            frame_times(path, len(frames), step, times),
+            numbers,
+            velocities=every("v", SPEED),
+            cell=cell if cell is not None and cell.any() else None,
+            topology=topology,
+            time_step=step,
+            source=str(path),
+        )
+
+
+def count_trr(path: Path) -> int:
+    """Count the frames that hold positions."""
+    with foreign(path, "cut off"):
+        return sum("x" in frame for frame in _trr_frames(path))
+
+
+def _trr_frames(path: Path) -> Iterator[dict[str, Any]]:
+    data, place = path.read_bytes(), 0
+    while place < len(data):
+        frame, place = _trr_frame(data, place)
+        yield frame
 
 
 def _trr_frame(data: bytes, place: int) -> tuple[dict[str, Any], int]:
     """Read one frame: a head with the sizes of its blocks in bytes, then the blocks."""
     magic, _, length = struct.unpack_from(">3i", data, place)
     if magic != TRR_MAGIC or not 0 < length < 100:
-        raise InputError(f"no frame begins at byte {place}")
+        raise ValueError(f"no frame begins at byte {place}")
     place += 12 + (length + 3) // 4 * 4
     sizes = struct.unpack_from(">10i", data, place)
     atoms, _, _ = struct.unpack_from(">3i", data, place + 40)
@@ -132,17 +147,17 @@ def _trr_frame(data: bytes, place: int) -> tuple[dict[str, Any], int]:
     frame["time"] = np.frombuffer(data, real, 1, place)[0].astype(real.newbyteorder("="))
     place += 2 * real.itemsize
     if any(size < 0 for size in sizes):
-        raise InputError(f"the frame before byte {place} is damaged")
+        raise ValueError(f"the frame before byte {place} is damaged")
     for key, size in blocks.items():
         if size and key in shapes:
             count = int(np.prod(shapes[key]))
             if size != count * real.itemsize:
-                raise InputError(f"the frame before byte {place} is damaged")
+                raise ValueError(f"the frame before byte {place} is damaged")
             frame[key] = np.frombuffer(data, real, count, place).reshape(shapes[key])
         place += size
     return frame, place
 
 
-def _same_atoms(path: Path, top: Path, atoms: int, expected: int) -> None:
-    if atoms != expected:
+def _same_atoms(path: Path, top: Path | None, atoms: int, expected: int | None) -> None:
+    if expected is not None and atoms != expected:
         raise InputError(f"{path}: has {atoms} atoms, its topology {top} has {expected}")

@@ -1,0 +1,424 @@
+"""Each bad input leaves as one InputError that names the file, what is wrong and the remedy."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gfnode.errors import InputError
+from gfnode.readers import FORMATS, load, save
+from gfnode.trajectory import Trajectory
+
+ETHANOL = np.array([6, 6, 8, 1, 1, 1, 1, 1, 1])
+NEEDS_TABLES = (".h5",)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One good file of each format, of 11 atoms (XTC compresses more than 9) and 6 frames."""
+    path = tmp_path_factory.mktemp("good")
+    rng = np.random.default_rng(5)
+    trajectory = Trajectory(
+        rng.normal(size=(6, 11, 3)), np.arange(6) * 100.0, [6, 6, 6, *[1] * 8], name="propane"
+    )
+    for suffix in FORMATS:
+        if suffix != ".h5" or _tables():
+            save(trajectory, path / f"run{suffix}")
+    return path
+
+
+def _tables():
+    from importlib.util import find_spec
+
+    return find_spec("tables") is not None
+
+
+def options(path, top):
+    return {
+        **({"top": top} if FORMATS[path.suffix].needs_top else {}),
+        **({"step": "2fs"} if path.suffix in (".dcd", ".pdb") else {}),
+    }
+
+
+def refused(path, *messages, **given):
+    with pytest.raises(InputError) as caught:
+        load(path, **given)
+    said = str(caught.value)
+    assert "\n" not in said
+    for message in messages:
+        assert message in said
+    return said
+
+
+def loaded(path, **given):
+    """Return the trajectory, or None where it is refused with the file's name."""
+    try:
+        return load(path, **given)
+    except InputError as error:
+        if str(path) not in str(error):
+            raise
+    return None
+
+
+# paths and arguments
+
+
+def test_missing_file(folder, tmp_path):
+    refused(folder / "run.npx", "no such file", f"did you mean {folder / 'run.npz'}?")
+    refused(tmp_path / "else.npz", f"no such file in the folder {tmp_path}")
+    far = tmp_path / "no" / "such" / "run.npz"
+    refused(far, f"the folder {far.parent} does not exist ({tmp_path} does)")
+
+
+def test_folder_empty_file_unknown_suffix(tmp_path):
+    refused(tmp_path, "is a folder, expected a file")
+    for suffix in FORMATS:
+        (tmp_path / f"a{suffix}").touch()
+        refused(tmp_path / f"a{suffix}", f"a{suffix}: the file is empty")
+    for name in ("run.abc", "run"):
+        (tmp_path / name).write_text("x")
+        refused(tmp_path / name, "unknown format", ".npz", ".xtc", ".pdb")
+
+
+def test_unknown_sample():
+    refused("sample:water", "unknown sample sample:water: expected sample:toluene")
+
+
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd"])
+def test_topology_is_needed(folder, tmp_path, suffix):
+    path = folder / f"run{suffix}"
+    refused(path, "name no elements", "--top molecule.pdb")
+    refused(path, "no.pdb: no such file", top=tmp_path / "no.pdb")
+    bad = tmp_path / "bad.pdb"
+    bad.write_bytes(b"\xff\xfe\x00nonsense")
+    refused(path, "bad.pdb: no topology can be read", top=bad, step=1)
+    (tmp_path / "bad.xyz").write_text("1\n\nH 0 0 0\n")
+    refused(path, "bad.xyz: no topology can be read", top=tmp_path / "bad.xyz")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".xyz", ".pdb"])
+def test_topology_is_not_ignored(folder, suffix):
+    refused(folder / f"run{suffix}", "leave out --top", top=folder / "run.pdb")
+
+
+@pytest.mark.parametrize("step", ["0fs", -1, float("nan"), float("inf")])
+def test_step_must_be_a_time_ahead(folder, step):
+    refused(folder / "run.npz", step=step)
+
+
+@pytest.mark.parametrize("suffix", [".dcd", ".pdb"])
+def test_formats_without_times(folder, suffix):
+    path = folder / f"run{suffix}"
+    given = {"top": folder / "run.pdb"} if suffix == ".dcd" else {}
+    refused(path, "this format stores no times: give --step", "--step 2fs", **given)
+
+
+def test_a_single_frame_needs_no_step(folder):
+    one = save(load(folder / "run.npz")[3], folder / "one.pdb")
+    assert load(one).times.tolist() == [0]
+
+
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd"])
+def test_atom_counts_disagree(folder, tmp_path, suffix):
+    small = save(load(folder / "run.npz")[0].select(range(10)), tmp_path / "small.pdb")
+    refused(
+        folder / f"run{suffix}", "has 11 atoms, its topology", "has 10", **{"top": small, "step": 1}
+    )
+
+
+# damaged files
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".xtc", ".trr", ".dcd", ".h5"])
+def test_truncated_binary(folder, tmp_path, suffix):
+    if suffix == ".h5" and not _tables():
+        pytest.skip("needs PyTables")
+    path = folder / f"run{suffix}"
+    given, raw = options(path, folder / "run.pdb"), path.read_bytes()
+    whole = load(path, **given)
+    cut = tmp_path / path.name
+    for length in np.linspace(1, len(raw) - 1, 12 if suffix == ".h5" else 150, dtype=int):
+        cut.write_bytes(raw[:length])
+        if (
+            (part := loaded(cut, **given)) is not None
+        ):  # XTC and TRR hold no count of frames: a cut between two frames leaves a whole file
+            assert suffix in (".xtc", ".trr")
+            assert len(part) < len(whole)
+            np.testing.assert_array_equal(part.positions, whole.positions[: len(part)])
+
+
+@pytest.mark.parametrize("suffix", [".xyz", ".pdb"])
+def test_truncated_text(folder, tmp_path, suffix):
+    path = folder / f"run{suffix}"
+    given, raw = options(path, None), path.read_text()
+    whole = load(path, **given)
+    cut = tmp_path / path.name
+    for length in np.linspace(1, len(raw) - 1, 150, dtype=int):
+        cut.write_text(raw[:length])
+        if (part := loaded(cut, **given)) is not None:
+            np.testing.assert_array_equal(part.positions, whole.positions[: len(part)])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_bit_flips_in_npz(folder, tmp_path, data):
+    good = load(folder / "run.npz")
+    raw = bytearray((folder / "run.npz").read_bytes())
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path / "flipped.npz"
+    path.write_bytes(raw)
+    if (
+        got := loaded(path)
+    ) is not None:  # a flip in a date or another field that says nothing of the data
+        assert got.fingerprint == good.fingerprint
+        assert got.name == good.name
+
+
+@pytest.mark.parametrize(("suffix", "length"), [(".xtc", 60), (".trr", 9999), (".dcd", 9999)])
+def test_bit_flips_in_other_binaries(folder, tmp_path, suffix, length):
+    """These have no checksum: a flip may pass as another number, but never crash or hang.
+
+    For XTC that is the head of a frame; its compressed numbers are read by mdtraj as they come.
+    """
+    path = folder / f"run{suffix}"
+    program = f"""
+        import signal, sys
+        import numpy as np
+        from pathlib import Path
+        from gfnode.errors import InputError
+        from gfnode.readers import load
+        raw, rng = Path({str(path)!r}).read_bytes(), np.random.default_rng(0)
+        flipped = Path({str(tmp_path / path.name)!r})
+        for trial in range(600):
+            # half of the flips in the first 200 bytes, where the heads are
+            byte = rng.integers(min(200 if trial % 2 else len(raw), {length}))
+            bad = bytearray(raw)
+            bad[byte] ^= 1 << rng.integers(8)
+            flipped.write_bytes(bad)
+            signal.alarm(10)
+            try:
+                load(flipped, **{options(path, str(folder / "run.pdb"))!r})
+            except InputError as error:
+                assert str(flipped) in str(error), error
+        """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+    assert done.stdout == done.stderr == "", "the libraries below must keep quiet"
+
+
+# npz
+
+
+def ethanol(frames=4, **changes):
+    rng = np.random.default_rng(2)
+    return {"R": rng.normal(size=(frames, 9, 3)), "z": ETHANOL} | changes
+
+
+NAN = ethanol()["R"]
+NAN[2, 3] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("arrays", "messages"),
+    [
+        ({"x": np.zeros(3), "y": [1]}, ["holds x, y", "MD17: R, z", "rMD17: coords", "gfnode: "]),
+        (ethanol(R=np.zeros((4, 8, 3))), ["positions has shape (4, 8, 3), expected (4, 9, 3)"]),
+        (ethanol(R=np.zeros(())), ["positions has shape"]),
+        (ethanol(R=np.zeros((0, 9, 3))), ["empty: 0 frames"]),
+        (ethanol(R=NAN), ["positions are not finite at frame 2, atom 3", "remove or repair"]),
+        (ethanol(z=[6, 6, 8, 1, 1, 1, 1, 1, 0]), ["unknown element: atomic number 0", "atom 8"]),
+        (ethanol(z=["C"] * 9), ["numbers holds <U1 values"]),
+        (ethanol(r_unit="furlong"), ["r_unit is 'furlong', expected one of angstrom"]),
+        (ethanol(z=[6] * 9), ["none of the MD17 molecules", "give --step"]),
+        (ethanol(name="benzene2018_dft", z=[6] * 9), ["benzene2018_dft is none of"]),
+    ],
+)
+def test_bad_arrays(tmp_path, arrays, messages):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    refused(tmp_path / "bad.npz", "bad.npz: ", *messages)
+
+
+def test_object_arrays_are_never_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "sprung",)
+
+    np.savez(tmp_path / "trap.npz", R=np.array([Trap()], dtype=object), z=[1])
+    refused(tmp_path / "trap.npz", "trap.npz", "Object arrays cannot be loaded")
+    np.save(tmp_path / "trap", np.array([Trap()], dtype=object), allow_pickle=True)
+    (tmp_path / "trap.npy").rename(tmp_path / "npy.npz")
+    refused(tmp_path / "npy.npz", "not an npz file")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_zip_that_holds_no_arrays(tmp_path):
+    with zipfile.ZipFile(tmp_path / "odd.npz", "w") as archive:
+        archive.writestr("R.npy", "hello")
+        archive.writestr("z.npy", "hello")
+    refused(tmp_path / "odd.npz", "odd.npz", "is not a NumPy array")
+    with zipfile.ZipFile(tmp_path / "none.npz", "w"):
+        pass
+    refused(tmp_path / "none.npz", "holds nothing")
+
+
+RMD17 = {"coords": ethanol()["R"], "nuclear_charges": ETHANOL}
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [[0, 1, 2], [0, 1, 2, -3], [0.0, 1.0, 2.0, 3.0], [[0, 1, 2, 3]], ["a", "b", "c", "d"]],
+)
+def test_bad_old_indices(tmp_path, indices):
+    np.savez(tmp_path / "bad.npz", **RMD17, old_indices=indices)
+    refused(tmp_path / "bad.npz", "old_indices are", "expected one whole number")
+
+
+@pytest.mark.parametrize(
+    ("changes", "messages"),
+    [
+        ({"version": 2}, ["has version 2, this gfnode reads up to 1", "update gfnode"]),
+        ({"version": "new"}, ["has version new"]),
+        ({"format": "gromacs"}, ["the format is 'gromacs', expected 'gfnode trajectory'"]),
+        ({"times": [0, 1, 1, 2, 3, 4]}, ["repeated times: frame 2", "drop repeats"]),
+        ({"times": [0, 2, 1, 3, 4, 5]}, ["unsorted times: frame 2", "Sort"]),
+        ({"times": ["a"] * 6}, ["times holds <U1 values"]),
+        ({"times": [0, 1]}, ["positions has shape (6, 11, 3), expected (2, 11, 3)"]),
+        ({"times": 3.0}, ["bad.npz"]),
+        ({"time_step": [1.0, 2.0], "time_step_unit": "fs"}, ["bad.npz"]),
+        ({"names": ["C"]}, ["bad.npz", "residue_names"]),
+        ({"positions_scale": np.nan}, ["positions are not finite"]),
+        ({"positions_scale": [1, 2]}, ["bad.npz"]),
+    ],
+)
+def test_bad_own_layout(folder, tmp_path, changes, messages):
+    with np.load(folder / "run.npz") as stored:
+        np.savez(tmp_path / "bad.npz", **dict(stored) | changes)
+    refused(tmp_path / "bad.npz", *messages)
+
+
+# text
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("1\n\nH 0 0 0\n1\n\nH 0 0 1\n", ["stores no times: give --step"]),
+        ("1\ntime_fs=0\nH 0 0 0\n1\n\nH 0 0 1\n", ["frame 1 has no time_fs, the first one has"]),
+        ("1\ntime=soon\nH 0 0 0\n", ["time is not a number"]),
+        ("1\ntime=1\nH 0 0 0\n1\ntime=1\nH 0 0 1\n", ["repeated times: frame 1"]),
+        ("1\n\nXq 0 0 0\n", ["not a valid XYZ file", "Xq"]),
+        ("1\n\nH 0 nan 0\n", ["positions are not finite at frame 0"]),
+        ("1\n\nH 0 zero 0\n", ["not a valid XYZ file"]),
+        ("1\n\nH 0 0\n", ["not a valid XYZ file"]),
+        ("2\n\nH 0 0 0\n", ["ends inside frame 0: 1 of 2 atoms"]),
+        ("1\n\nH 0 0 0.12", ["the last line has no line end"]),
+        ("0\n\n", ["begins with '0', expected the number of atoms"]),
+        ("hello\n", ["begins with 'hello'"]),
+        ("1\n\nH 0 0 0\n\n1\n\nH 0 0 1\n", ["a blank line stands before frame 1"]),
+        ("1\n\nH 0 0 0\n2\n\nH 0 0 0\nH 0 0 1\n", ["frame 1 has 2 atoms, the first one 1"]),
+        ("1\n\nH 0 0 0\n1\n\nO 0 0 0\n", ["frame 1 holds O, the first one H"]),
+    ],
+)
+def test_bad_xyz(tmp_path, text, messages):
+    (tmp_path / "bad.xyz").write_text(text)
+    refused(tmp_path / "bad.xyz", "bad.xyz: ", *messages)
+
+
+def test_unknown_element_in_pdb(tmp_path):
+    line = "HETATM    1  Q1  MOL A   1       0.000   0.000   0.000  1.00  0.00          {}\nEND\n"
+    for element in ("  ", "VS"):
+        (tmp_path / "bad.pdb").write_text(line.format(element))
+        refused(tmp_path / "bad.pdb", "atom 0", "no known element", "columns 77-78")
+
+
+# writing
+
+
+def test_writing_where_one_cannot(folder, tmp_path):
+    run = load(folder / "run.npz")
+    for path, message in [
+        (tmp_path / "no" / "run.npz", "does not exist"),
+        (tmp_path / "run.abc", "unknown format .abc: expected .npz"),
+        (tmp_path, "unknown format"),
+        (folder / "run.npz" / "run.npz", "does not exist"),
+    ]:
+        with pytest.raises(InputError, match=message) as caught:
+            save(run, path)
+        assert str(path) in str(caught.value)
+    (tmp_path / "sub.npz").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        save(run, tmp_path / "sub.npz")
+    with pytest.raises(InputError, match=r"only .npz files take a precision \(0.1 given\)"):
+        save(run, tmp_path / "run.xtc", precision=0.1)
+    for precision in (0, -1, np.nan, np.inf):
+        with pytest.raises(InputError, match="expected a length above zero"):
+            save(run, tmp_path / "run.npz", precision=precision)
+    with pytest.raises(InputError, match="too large for 1e-30 Å"):
+        save(run, tmp_path / "run.npz", precision=1e-30)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".extxyz", ".xtc", ".trr", ".dcd", ".h5", ".pdb"])
+def test_full_disk_leaves_the_old_file(folder, tmp_path, suffix):
+    """A limit on the size of files stands in for a full disk."""
+    if suffix == ".h5" and not _tables():
+        pytest.skip("needs PyTables")
+    path = tmp_path / f"run{suffix}"
+    path.write_text("old")
+    program = f"""
+        import resource, signal
+        from gfnode.errors import InputError
+        from gfnode.readers import load, save
+        run = load({str(folder / "run.npz")!r})
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+        try:
+            save(run, {str(path)!r})
+        except InputError as error:
+            print(error)
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"{path}: cannot be written" in done.stdout, done.stdout + done.stderr
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_import_is_light():
+    heavy = {"mdtraj", "ase", "torch", "scipy"}
+    program = f"import sys, gfnode.readers; print({heavy} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def test_warnings_of_libraries_stay_inside(folder):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for path in folder.glob("run.*"):
+            load(path, **options(path, folder / "run.pdb"))
+    assert not caught

@@ -1,0 +1,282 @@
+"""What is written comes back, to the precision that each format promises."""
+
+import io
+import zipfile
+
+import ase.io
+import mdtraj
+import numpy as np
+import pytest
+from ase import units
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gfnode.errors import InputError
+from gfnode.readers import FORMATS, load, save
+from gfnode.trajectory import Topology, Trajectory
+
+ROUNDING = {".npz": 0, ".extxyz": 1e-8, ".xyz": 1e-8, ".xtc": 0.0051, ".trr": 0, ".dcd": 0}
+ROUNDING |= {".h5": 0, ".pdb": 0.00051}
+TIMED = (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".h5")
+FAST = (".npz", ".extxyz", ".xtc", ".trr", ".dcd")
+settings.register_profile(
+    "files",
+    deadline=None,
+    max_examples=15,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@st.composite
+def trajectories(draw):
+    frames, atoms = draw(st.integers(1, 6)), draw(st.integers(1, 14))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    spread = draw(st.sampled_from([0.1, 3.0, 40.0]))
+    # whole attoseconds of any spacing: what float32 ps can tell apart up to 100 ps
+    times = np.cumsum(rng.integers(20, 2000, frames)) * 0.5
+    cell = None
+    if draw(st.booleans()):
+        cell = np.tile(np.diag([30, 31, 32]) + np.tril(rng.normal(size=(3, 3)), -1), (frames, 1, 1))
+    topology = None
+    if draw(st.booleans()):
+        bonds = np.array([[i, i + 1] for i in range(atoms - 1)]).reshape(-1, 2)
+        names = tuple(f"X{i}" for i in range(atoms))
+        residues = tuple(i // 5 + 1 for i in range(atoms))
+        topology = Topology(names, ("LIG",) * atoms, residues, bonds)
+    return Trajectory(
+        rng.normal(size=(frames, atoms, 3)) * spread,
+        times,
+        rng.integers(1, 90, atoms),
+        velocities=rng.normal(size=(frames, atoms, 3)) * 0.02 if draw(st.booleans()) else None,
+        cell=cell,
+        topology=topology,
+        time_step=draw(st.sampled_from([None, 0.5])),
+        name=draw(st.sampled_from(["", "toluène 1"])),
+        source="made up",
+    )
+
+
+def reopen(path, **options):
+    suffix = path.suffix
+    if FORMATS[suffix].needs_top:
+        options["top"] = path.with_suffix(".pdb")
+    if suffix not in TIMED:
+        options["step"] = "2fs"
+    return load(path, **options)
+
+
+@pytest.mark.parametrize("suffix", FAST)
+@settings(settings.get_profile("files"))
+@given(trajectory=trajectories())
+def test_positions_times_elements(tmp_path, suffix, trajectory):
+    for old in tmp_path.iterdir():
+        old.unlink()
+    path = save(trajectory, tmp_path / f"run{suffix}")
+    check(trajectory, reopen(path), suffix)
+    assert not list(tmp_path.glob(".*")), "temporary files are left"
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".pdb", ".xyz"])
+@settings(settings.get_profile("files"), max_examples=5)
+@given(trajectory=trajectories())
+def test_positions_times_elements_slow_formats(tmp_path, suffix, trajectory):
+    if suffix == ".h5":
+        pytest.importorskip("tables")
+    path = save(trajectory, tmp_path / f"run{suffix}")
+    check(trajectory, reopen(path), suffix)
+
+
+def check(wrote, got, suffix):
+    scale = np.abs(wrote.positions).max()
+    atol = ROUNDING[suffix] + 4e-7 * scale
+    np.testing.assert_allclose(got.positions, wrote.positions, rtol=0, atol=atol)
+    np.testing.assert_array_equal(got.numbers, wrote.numbers)
+    if suffix in TIMED:
+        rtol = 0 if suffix in (".npz", ".extxyz", ".xyz") else 1e-7
+        np.testing.assert_allclose(got.times, wrote.times, rtol=rtol, atol=1e-12)
+    else:
+        np.testing.assert_array_equal(got.times, np.arange(len(wrote)) * 2)
+    if suffix in (".npz", ".h5", ".extxyz", ".xyz") and wrote.velocities is not None:
+        atol = 0 if suffix in (".npz", ".h5") else 1e-7
+        np.testing.assert_allclose(got.velocities, wrote.velocities, rtol=3e-7, atol=atol)
+    else:
+        assert got.velocities is None
+    if wrote.cell is None:
+        assert got.cell is None
+    else:
+        np.testing.assert_allclose(got.cell, wrote.cell, rtol=0, atol=2e-2)
+    if wrote.topology is not None and ".xyz" not in suffix and suffix != ".extxyz":
+        assert got.topology.names == wrote.topology.names
+        assert got.topology.residue_ids == wrote.topology.residue_ids
+        np.testing.assert_array_equal(got.topology.bonds, wrote.topology.bonds)
+
+
+@settings(settings.get_profile("files"))
+@given(trajectory=trajectories())
+def test_own_npz_keeps_everything(tmp_path, trajectory):
+    got = load(save(trajectory, tmp_path / "run.npz"))
+    assert got.fingerprint == trajectory.fingerprint
+    for key in ("name", "source", "time_step"):
+        assert getattr(got, key) == getattr(trajectory, key)
+    np.testing.assert_array_equal(got.cell, trajectory.cell)
+
+
+@settings(settings.get_profile("files"))
+@given(trajectory=trajectories(), precision=st.sampled_from([1e-4, 1e-3, 0.03]))
+def test_precision(tmp_path, trajectory, precision):
+    path = save(trajectory, tmp_path / "run.npz", precision=precision)
+    got = load(path)
+    float32 = 1e-7 * np.abs(trajectory.positions).max()
+    error = np.abs(got.positions.astype(float) - trajectory.positions).max()
+    assert error <= precision / 2 + float32
+    if trajectory.velocities is not None:
+        error = np.abs(got.velocities.astype(float) - trajectory.velocities).max()
+        assert error <= precision / 200 + 1e-8
+    with np.load(path) as stored:
+        assert stored["positions"].dtype.kind == "i"
+    again = load(save(got, tmp_path / "again.npz", precision=precision))
+    assert again.fingerprint == got.fingerprint, "rounding twice is rounding once"
+
+
+def test_units_are_named_in_the_file_and_other_units_converted(tmp_path):
+    trajectory = Trajectory(
+        np.ones((2, 2, 3)), [0, 5], [1, 8], np.ones((2, 2, 3)), np.ones((2, 3, 3)), time_step=5
+    )
+    path = save(trajectory, tmp_path / "run.npz")
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    said = {key: str(value) for key, value in arrays.items() if key.endswith("_unit")}
+    assert said == {
+        "positions_unit": "angstrom",
+        "velocities_unit": "angstrom/fs",
+        "cell_unit": "angstrom",
+        "times_unit": "fs",
+        "time_step_unit": "fs",
+    }
+    arrays |= {"positions_unit": "nm", "times_unit": "ps", "velocities_unit": "nm/ps"}
+    np.savez(tmp_path / "nm.npz", **arrays)
+    got = load(tmp_path / "nm.npz")
+    assert (got.positions == 10).all()
+    assert got.times.tolist() == [0, 5000]
+    np.testing.assert_allclose(got.velocities, 0.01)
+    for key, unit in [("positions", "fs"), ("positions", ""), ("times", "nm"), ("cell", "parsec")]:
+        np.savez(tmp_path / "odd.npz", **arrays | {f"{key}_unit": unit})
+        with pytest.raises(InputError, match=rf"odd.npz: {key}_unit is '{unit}', expected one of"):
+            load(tmp_path / "odd.npz")
+
+
+def test_writing_is_reproducible(tmp_path):
+    sample = load("sample:toluene")[:20]
+    one = save(sample, tmp_path / "a.npz", precision=1e-3).read_bytes()
+    assert one == save(sample, tmp_path / "b.npz", precision=1e-3).read_bytes()
+    with zipfile.ZipFile(io.BytesIO(one)) as archive:
+        assert archive.testzip() is None
+
+
+# Other programs read what gfnode writes, and see the same numbers.
+
+
+@pytest.fixture
+def methane():
+    rng = np.random.default_rng(3)
+    return Trajectory(
+        rng.normal(size=(4, 5, 3)),
+        [0, 500, 2000, 2500],
+        [6, 1, 1, 1, 1],
+        velocities=rng.normal(size=(4, 5, 3)) * 0.01,
+        cell=np.tile(np.diag([20, 21, 22]), (4, 1, 1)),
+    )
+
+
+def test_ase_reads_extxyz(tmp_path, methane):
+    frames = ase.io.read(save(methane, tmp_path / "run.extxyz"), index=":")
+    for i, atoms in enumerate(frames):
+        np.testing.assert_allclose(atoms.positions, methane.positions[i], atol=1e-7)
+        speeds = atoms.get_velocities() * units.fs
+        np.testing.assert_allclose(speeds, methane.velocities[i], atol=1e-7)
+        np.testing.assert_allclose(atoms.cell.lengths(), [20, 21, 22])
+        assert atoms.info["time_fs"] == methane.times[i]
+        assert atoms.pbc.all()
+
+
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".h5", ".pdb"])
+def test_mdtraj_reads_the_others(tmp_path, methane, suffix):
+    if suffix == ".h5":
+        pytest.importorskip("tables")
+    path = save(methane, tmp_path / f"run{suffix}")
+    top = {} if suffix in (".h5", ".pdb") else {"top": tmp_path / "run.pdb"}
+    frames = mdtraj.load(path, **top)
+    np.testing.assert_allclose(frames.xyz * 10, methane.positions, atol=ROUNDING[suffix] + 1e-6)
+    np.testing.assert_allclose(frames.unitcell_lengths * 10, [[20, 21, 22]] * 4, rtol=1e-5)
+    if suffix in TIMED:
+        np.testing.assert_allclose(frames.time, [0, 0.5, 2, 2.5])
+
+
+def test_topology_beside_is_written_once(tmp_path, methane):
+    (tmp_path / "run.pdb").write_text("mine")
+    save(methane, tmp_path / "run.xtc")
+    assert (tmp_path / "run.pdb").read_text() == "mine"
+
+
+def test_partly_periodic_cell(tmp_path, methane):
+    slab = Trajectory(
+        methane.positions,
+        methane.times,
+        methane.numbers,
+        cell=np.tile(np.diag([20.0, 21.0, 0.0]), (4, 1, 1)),
+    )
+    got = load(save(slab, tmp_path / "slab.extxyz"))
+    np.testing.assert_array_equal(got.cell, slab.cell)
+    assert ase.io.read(tmp_path / "slab.extxyz").pbc.tolist() == [True, True, False]
+    with pytest.raises(InputError, match=r"slab.xtc: .*periodic in part"):
+        save(slab, tmp_path / "slab.xtc")
+    assert [path.name for path in tmp_path.iterdir()] == ["slab.extxyz"]
+
+
+def test_times_too_fine_for_float32(tmp_path):
+    fine = Trajectory(np.zeros((2, 1, 3)), [1e9, 1e9 + 0.5], [1])
+    for suffix in (".xtc", ".trr"):
+        with pytest.raises(
+            InputError, match=r"too coarse to tell these frames apart; save as .npz"
+        ):
+            save(fine, tmp_path / f"run{suffix}")
+    assert load(save(fine, tmp_path / "run.npz")).times[1] == 1e9 + 0.5
+
+
+def test_short_decimals_survive_float32_times(tmp_path):
+    even = Trajectory(np.zeros((500, 1, 3)), np.arange(500) * 100.0, [1])
+    got = reopen(save(even, tmp_path / "run.xtc"))
+    assert got.times.tolist() == even.times.tolist()
+    assert got.spacing == 100
+
+
+def test_step_overrides_stored_times(tmp_path, methane):
+    for suffix in (".npz", ".extxyz", ".xtc"):
+        path = save(methane, tmp_path / f"run{suffix}")
+        got = reopen(path, step="0.25ps", name="gas")
+        assert (got.times.tolist(), got.time_step, got.name) == ([0, 250, 500, 750], 250, "gas")
+
+
+def test_trr_velocities(tmp_path, methane):
+    """Written here byte by byte, as GROMACS does, for mdtraj writes no velocities."""
+    save(methane, tmp_path / "top.pdb")
+    for real in (">f4", ">f8"):
+        size = np.dtype(real).itemsize
+        frames = b""
+        for i, time in enumerate(methane.times):
+            head = [1993, 13, 12]
+            blocks = [0, 0, 9 * size, 0, 0, 0, 0, 15 * size, 15 * size, 0, 5, i, 0]
+            frames += np.array(head, ">i4").tobytes() + b"GMX_trn_file"
+            frames += np.array(blocks, ">i4").tobytes()
+            frames += np.array([time / 1000, 0], real).tobytes()
+            frames += (methane.cell[i] / 10).astype(real).tobytes()
+            frames += (methane.positions[i] / 10).astype(real).tobytes()
+            frames += (methane.velocities[i] * 100).astype(real).tobytes()
+        (tmp_path / "run.trr").write_bytes(frames)
+        got = load(tmp_path / "run.trr", top=tmp_path / "top.pdb")
+        np.testing.assert_allclose(got.positions, methane.positions, rtol=1e-6)
+        np.testing.assert_allclose(got.velocities, methane.velocities, rtol=1e-6)
+        np.testing.assert_allclose(got.cell, methane.cell)
+        np.testing.assert_array_equal(got.times, methane.times)
+        seen = mdtraj.load(tmp_path / "run.trr", top=tmp_path / "top.pdb")
+        np.testing.assert_allclose(seen.xyz * 10, got.positions, rtol=1e-6)
