@@ -165,8 +165,7 @@ def _exponential_of_step(powers: Tensor) -> Tensor:
 def _taylor_coefficients(s: Tensor) -> Tensor:
     """Compute s^k / k! for k = 0 … order, along a new last axis."""
     k = torch.arange(ORDER + 1, dtype=s.dtype, device=s.device)
-    terms = s.unsqueeze(-1) ** k / k.clamp(min=1).cumprod(0)
-    return torch.where(k > 1, _flush(terms), terms)
+    return _flush(s.unsqueeze(-1) ** k / k.clamp(min=1).cumprod(0))
 
 
 def _repeat(amplitudes: Tensor, times: Tensor) -> Tensor:
@@ -174,8 +173,12 @@ def _repeat(amplitudes: Tensor, times: Tensor) -> Tensor:
 
 
 def _flush(x: Tensor) -> Tensor:
-    """Set to zero what is far below rounding: processors are slow on denormal numbers."""
-    return x.masked_fill(x.abs() < torch.finfo(x.dtype).eps ** 2, 0.0)
+    """Set to zero what is far below rounding: processors are slow on denormal numbers.
+
+    The gradient passes: an entry that is zero now need not stay so.
+    """
+    tiny = x.detach().abs() < torch.finfo(x.dtype).eps ** 2
+    return x - torch.where(tiny, x.detach(), 0.0)
 
 
 def _matrices(spaces: Tensor, width: int, init: Init, nothing: Tensor) -> Tensor:

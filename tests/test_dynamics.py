@@ -1,0 +1,426 @@
+"""Dynamics against exact exponentials, independent solvers, and the symmetries they promise."""
+
+import time
+
+import networkx as nx
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+import torchdiffeq
+
+from gfnode.dynamics import (
+    FeedForwardDynamics,
+    IdentityDynamics,
+    LinearDynamics,
+    NeuralDynamics,
+    SolverError,
+    solve,
+)
+from gfnode.dynamics.linear import exponential
+from gfnode.errors import InputError
+from gfnode.fourier import eigenbasis
+from gfnode.graph import hop_edges, laplacian
+
+RING = hop_edges(np.array(nx.cycle_graph(6).edges), 6)
+BENZENE = eigenbasis(laplacian(RING.index, 6))
+BUFFERS = {"members", "present", "places", "frequency"}
+VALUES, SPACES = torch.tensor(BENZENE.values).float(), torch.tensor(BENZENE.spaces)
+KINDS = ["random", "damped", "decay", "skew", "nonnormal"]
+
+
+def matrix(kind, width, seed=0):
+    """A float64 matrix of spectral norm one."""
+    rng = np.random.default_rng(seed)
+    R = rng.standard_normal((width, width))
+    W = {
+        "random": R,
+        "damped": -R @ R.T,
+        "decay": -np.eye(width) + 0.05 * R / width**0.5,
+        "skew": R - R.T,
+        "nonnormal": np.triu(R, 1) - np.diag(rng.uniform(size=width)),
+    }[kind]
+    return W / np.linalg.norm(W, 2)
+
+
+def rotation(size, seed=0):
+    rng = np.random.default_rng(seed)
+    return torch.tensor(scipy.linalg.qr(rng.standard_normal((size, size)))[0]).float()
+
+
+def rough(dynamics, scale=0.3, seed=0):
+    """Give a module weights large enough to matter."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for weight in dynamics.parameters():
+            weight.normal_(0, scale)
+    return dynamics
+
+
+def every_dynamics(width=4):
+    torch.manual_seed(1)
+    return {
+        "linear": rough(LinearDynamics(SPACES, width)),
+        "neural": rough(NeuralDynamics(VALUES, SPACES, width, 16)),
+        "feed-forward": rough(FeedForwardDynamics(SPACES, width)),
+        "identity": IdentityDynamics(),
+    }
+
+
+def relative(found, expected, dims):
+    """Largest error over some axes relative to the largest value there."""
+    found, expected = found.detach().double(), expected.detach().double()
+    scale = expected.abs().amax(dims).clamp(min=1e-300)
+    return float(((found - expected).abs().amax(dims) / scale).max())
+
+
+# The closed form
+
+
+@pytest.mark.parametrize("norm", [0.0, 1e-3, 0.1, 1.0, 5.0, 10.0, 20.0])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", [2, 64])
+def test_closed_form_value_and_gradient(kind, width, norm):
+    """In float32, relative to the size of the exact result at each time, damped or not."""
+    torch.manual_seed(0)
+    dynamics = LinearDynamics(torch.tensor([0]), width)
+    dynamics.weight.data[0] = torch.tensor(norm * matrix(kind, width))
+    H = torch.randn(5, 1, 3, width, requires_grad=True)
+    times = torch.rand(5, 8)
+    times[:, 0], times[:, 1] = 0, 1
+    found = dynamics(H, times)
+
+    W = dynamics.weight.detach().double().requires_grad_()
+    start = H.detach().double().requires_grad_()
+    reference = np.stack(
+        [
+            [scipy.linalg.expm(t * W[0].detach().numpy()) for t in row]
+            for row in times.double().numpy()
+        ]
+    )
+    expected = torch.einsum("bmrf,btfg->btmrg", start.detach(), torch.tensor(reference))
+    assert relative(found, expected, (2, 3, 4)) < 5e-5
+
+    exact = start[:, None] @ torch.linalg.matrix_exp(times.double()[..., None, None, None] * W)
+    weights = torch.randn(exact.shape)
+    mine = torch.autograd.grad((found * weights).sum(), (dynamics.weight, H))
+    theirs = torch.autograd.grad((exact * weights.double()).sum(), (W, start))
+    assert relative(mine[0], theirs[0], (0, 1, 2)) < 2e-5
+    assert relative(mine[1], theirs[1], (0, 1, 2, 3)) < 2e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_closed_form_of_late_times_alone(kind):
+    """The gradient of strongly damped results, which a sum over all times would hide."""
+    torch.manual_seed(0)
+    W = torch.tensor(10 * matrix(kind, 8)).float().requires_grad_()
+    H, times = torch.randn(3, 1, 1, 8), torch.full((3, 1), 1.0)
+    found = exponential(H, W[None], torch.tensor([0]), times)
+    exact = H.double() @ torch.linalg.matrix_exp(W64 := W.detach().double().requires_grad_())
+    (mine,) = torch.autograd.grad(found.sum(), W)
+    (theirs,) = torch.autograd.grad(exact.sum(), W64)
+    assert relative(found[:, 0], exact, (0, 1, 2, 3)) < 5e-5
+    assert relative(mine, theirs, (0, 1)) < 5e-5
+
+
+def test_closed_form_against_a_solver():
+    torch.manual_seed(0)
+    dynamics = LinearDynamics(torch.tensor([0, 1, 1]), 6)
+    for k, kind in enumerate(["skew", "nonnormal"]):
+        dynamics.weight.data[k] = torch.tensor(8 * matrix(kind, 6, k))
+    H, grid = torch.randn(4, 3, 2, 6), torch.linspace(0, 1, 7)
+    W = dynamics.weight.detach()[dynamics.spaces]
+    expected = torchdiffeq.odeint(lambda t, y: y @ W, H, grid, rtol=1e-6, atol=1e-7)
+    found = dynamics(H, grid.expand(4, 7))
+    assert torch.allclose(found, expected.transpose(0, 1), atol=2e-4, rtol=1e-4)
+
+
+def test_damped_oscillator_over_position_and_velocity():
+    """ẍ = −ω²x − 2γẋ, with x(t) = e^(−γt) (x₀ cos Ωt + (v₀ + γx₀)/Ω sin Ωt), past t = 1 too."""
+    omega, gamma = 7.0, 1.5
+    dynamics = LinearDynamics(torch.tensor([0]), 2)
+    dynamics.weight.data[0] = torch.tensor([[0, -(omega**2)], [1, -2 * gamma]])
+    times = torch.tensor([[0.0, 0.013, 0.21, 0.5, 1.0]])
+    # In units of v/ω the matrix has norm about ω: keep ‖tW‖ inside the range
+    scale = torch.tensor([1.0, 1 / omega])
+    dynamics.weight.data = dynamics.weight * scale / scale[:, None]
+    x, v, big = 0.8, -2.0, (omega**2 - gamma**2) ** 0.5
+    found = dynamics(torch.tensor([[[[x, v / omega]]]]), times)[0, :, 0, 0, 0]
+    t = times[0]
+    wave = x * torch.cos(big * t) + (v + gamma * x) / big * torch.sin(big * t)
+    assert torch.allclose(found, torch.exp(-gamma * t) * wave, atol=2e-6)
+
+
+def test_gradients_against_finite_differences():
+    torch.manual_seed(0)
+    H = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
+    W = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
+    times = torch.tensor([[0.03, 0.97], [0.41, 1.73]], dtype=torch.float64)
+    spaces = torch.tensor([0, 1, 1])
+    assert torch.autograd.gradcheck(lambda h, w: exponential(h, w, spaces, times), (H, W))
+    # The clock of nodes follows the largest time, so this one must not be varied.
+    late = torch.full((2, 1), 2.0, dtype=torch.float64)
+    early = torch.tensor([[0.03, 0.97], [0.41, 1.5]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda t: exponential(H.detach(), W.detach(), spaces, torch.cat([t, late], 1)), early
+    )
+
+
+def test_weights_that_start_at_zero_learn():
+    dynamics = LinearDynamics(SPACES, 3, init="identity")
+    H = torch.randn(2, 6, 1, 3)
+    out = dynamics(H, torch.ones(2, 2))
+    assert torch.equal(out, H[:, None].expand_as(out))
+    out.sum().backward()
+    assert (dynamics.weight.grad.abs() > 1e-3).all()
+
+
+def test_times_past_the_horizon():
+    torch.manual_seed(0)
+    dynamics = LinearDynamics(torch.tensor([0]), 5)
+    dynamics.weight.data[0] = torch.tensor(4 * matrix("random", 5))
+    H, times = torch.randn(2, 1, 1, 5), torch.tensor([[0.3, 4.0], [2.0, 5.0]])
+    exact = H[:, None] @ torch.matrix_exp(times[..., None, None, None] * dynamics.weight)
+    assert relative(dynamics(H, times), exact, (2, 3, 4)) < 5e-5
+
+
+def test_never_silently_wrong():
+    """Errors grow past ‖tW‖ = 20, and NaN comes before they reach one per cent."""
+    for kind in KINDS:
+        for norm in [15, 20, 25, 30, 35, 40, 60, 100, 1000]:
+            W = torch.tensor(norm * matrix(kind, 6)).float()
+            H, times = torch.eye(6)[:, None, None], torch.linspace(0, 1, 9).expand(6, 9)
+            found = exponential(H, W[None], torch.tensor([0]), times)
+            exact = H[:, None].double() @ torch.matrix_exp(
+                times.double()[..., None, None, None] * W.double()
+            )
+            if norm <= 20 or not found.isnan().any():
+                assert relative(found, exact, (0, 2, 3, 4)) < 1e-2, (kind, norm)
+    assert found.isnan().any()
+
+
+def test_cost_hardly_depends_on_the_number_of_lags():
+    dynamics, H = LinearDynamics(torch.arange(2), 64), torch.randn(50, 2, 1, 64)
+
+    def cost(lags):
+        times, best = torch.rand(50, lags), float("inf")
+        for _ in range(15):
+            started = time.perf_counter()
+            dynamics(H, times).sum().backward()
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert cost(100) < 3 * cost(8)
+
+
+def test_published_initial_weights():
+    torch.manual_seed(0)
+    weight = LinearDynamics(torch.arange(2), 64).weight.detach()
+    assert weight.shape == (2, 64, 64)
+    assert weight.min() >= 0
+    assert weight.max() <= 1 / 64**2
+    assert abs(float(weight.mean()) * 64**2 - 0.5) < 0.02
+    with pytest.raises(InputError, match="unknown initial dynamics 'large'"):
+        LinearDynamics(torch.arange(2), 4, init="large")
+
+
+def test_feed_forward_is_one_application():
+    dynamics = rough(FeedForwardDynamics(SPACES, 3))
+    H = torch.randn(2, 6, 3, 3)
+    out = dynamics(H, torch.rand(2, 4))
+    for mode, space in enumerate(SPACES):
+        expected = (H[:, mode] @ dynamics.weight[space])[:, None].expand(2, 4, 3, 3)
+        assert torch.allclose(out[:, :, mode], expected, atol=1e-6)
+    same = FeedForwardDynamics(SPACES, 3, init="identity")(H, torch.rand(2, 4))
+    assert torch.allclose(same, IdentityDynamics()(H, torch.rand(2, 4)))
+
+
+# What every dynamics promises
+
+
+@pytest.mark.parametrize("name", list(every_dynamics()))
+class TestEveryDynamics:
+    def test_shape_and_order_of_times(self, name):
+        dynamics, H = every_dynamics()[name], torch.randn(3, 6, 3, 4)
+        times = torch.tensor([[0.9, 0.0, 0.2, 0.2, 1e-7]] * 3)
+        out = dynamics(H, times)
+        assert out.shape == (3, 5, 6, 3, 4)
+        assert torch.equal(out[:, 2], out[:, 3])
+        order = torch.tensor([3, 1, 4, 0, 2])
+        assert torch.allclose(dynamics(H, times[:, order]), out[:, order], atol=1e-6)
+
+    def test_start(self, name):
+        dynamics, H = every_dynamics()[name], torch.randn(3, 6, 3, 4)
+        out = dynamics(H, torch.tensor([[0.0, 0.5, 1e-6]] * 3))
+        if name != "feed-forward":
+            assert torch.equal(out[:, 0], H)
+            assert torch.allclose(out[:, 2], H, atol=1e-4)
+
+    def test_independence_from_other_lags_and_samples(self, name):
+        dynamics, H = every_dynamics()[name], torch.randn(3, 6, 3, 4)
+        times = torch.tensor([[0.1, 0.7, 1.0], [0.4, 0.2, 2.6], [0.9, 0.5, 1.3]])
+        out = dynamics(H, times)
+        for b in range(3):
+            for t in range(3):
+                alone = dynamics(H[b : b + 1], times[b : b + 1, t : t + 1])
+                assert relative(alone[0, 0], out[b, t], (0, 1, 2)) < 1e-5
+
+    def test_basis_independence(self, name):
+        """Rotating eigenvectors inside eigenspaces changes nothing after the inverse transform."""
+        dynamics, nodes = every_dynamics()[name], torch.randn(3, 6, 3 * 4)
+        U = torch.tensor(BENZENE.vectors).float()
+        mix = torch.block_diag(-torch.ones(1, 1), rotation(3), rotation(2, 1))
+        times = torch.rand(3, 5)
+        results = [
+            V @ dynamics((V.T @ nodes).reshape(3, 6, 3, 4), times).flatten(-2).detach()
+            for V in (U, U @ mix, U * torch.tensor([1, -1, 1, 1, -1, 1]))
+        ]
+        moved = (results[0] - nodes[:, None]).abs().max()
+        assert moved > 0.3 or name == "identity"
+        for other in results[1:]:
+            assert (other - results[0]).abs().max() < 1e-5 * max(1.0, float(moved))
+
+    def test_rotation_of_rows(self, name):
+        dynamics, H = every_dynamics()[name], torch.randn(3, 6, 3, 4)
+        times, Q = torch.rand(3, 5), rotation(3, 2)
+        turned, out = dynamics(Q @ H, times).detach(), dynamics(H, times).detach()
+        assert (turned - Q @ out).abs().max() < 1e-5 * max(1.0, float(out.abs().max()))
+
+
+# Neural dynamics and its solver
+
+
+def test_neural_against_an_independent_solver():
+    torch.manual_seed(0)
+    dynamics = rough(NeuralDynamics(VALUES, SPACES, 4, 16, rtol=1e-8, atol=1e-9)).double()
+    H = torch.randn(2, 6, 3, 4, dtype=torch.float64)
+    times = torch.rand(2, 5, dtype=torch.float64).sort(1).values
+    out = dynamics(H, times)
+    for b in range(2):
+        for space in range(3):
+            members, frequency = (
+                (space == SPACES).nonzero().flatten(),
+                dynamics.frequency[space : space + 1],
+            )
+            expected = torchdiffeq.odeint(
+                lambda t, z, f=frequency: dynamics.derivative(z, t[None], f),
+                H[b, members].reshape(1, -1, 4),
+                torch.cat([torch.zeros(1, dtype=torch.float64), times[b]]),
+                rtol=1e-9,
+                atol=1e-10,
+            )[1:]
+            found = out[b][:, members].reshape(expected.shape)
+            assert relative(found, expected, (1, 2, 3)) < 1e-6
+
+
+def test_default_tolerances_hold():
+    coarse = rough(NeuralDynamics(VALUES, SPACES, 4, 16), 0.25)
+    fine = NeuralDynamics(VALUES, SPACES, 4, 16, rtol=1e-9, atol=1e-10).double()
+    fine.load_state_dict(coarse.state_dict())
+    H, times = torch.randn(8, 6, 3, 4), torch.rand(8, 10)
+    exact = fine(H.double(), times.double())
+    assert (exact - H[:, None]).abs().max() > 0.3
+    assert relative(coarse(H, times), exact, (0, 1, 2, 3, 4)) < 5e-3
+
+
+@pytest.mark.parametrize("kind", ["skew", "nonnormal"])
+def test_solver_agrees_with_the_closed_form(kind):
+    W = torch.tensor(3 * matrix(kind, 4))
+    start = torch.randn(6, 4, dtype=torch.float64)
+    times = torch.rand(6, 5, dtype=torch.float64) * 1.8
+    found, steps = solve(lambda t, y: y @ W, start, times, rtol=1e-9, atol=1e-10)
+    exact = start[:, None, None] @ torch.matrix_exp(times[..., None, None] * W)
+    assert torch.allclose(found, exact[:, :, 0], atol=1e-7)
+    assert (steps.accepted <= steps.taken).all()
+    assert (steps.accepted > 5).all()
+
+
+def test_order_five():
+    """y' = y cos t and a rotation: halving the step divides the error by 32."""
+
+    def field(t, y):
+        return torch.stack([y[:, 0] * torch.cos(t), -3 * y[:, 2], 3 * y[:, 1]], dim=1)
+
+    start = torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64)
+    one = torch.ones(1, 1, dtype=torch.float64)
+    exact = torch.stack([one.sin().exp(), (3 * one).cos(), (3 * one).sin()]).flatten()
+    errors = [
+        float((solve(field, start, one, step=2.0**-k)[0][0, 0] - exact).norm()) for k in range(2, 7)
+    ]
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert np.all(abs(orders[1:] - 5) < 0.3), orders
+
+
+def test_dense_output_has_order_four():
+    start, W = (
+        torch.tensor([[1.0, 0.0]], dtype=torch.float64),
+        3 * torch.tensor([[0.0, 1], [-1, 0]]),
+    )
+    times = torch.linspace(0, 1, 41, dtype=torch.float64)[None]
+    exact = torch.stack([(3 * times[0]).cos(), (3 * times[0]).sin()], dim=-1)
+    errors = [
+        float((solve(lambda t, y: y @ W.double(), start, times, step=h)[0][0] - exact).abs().max())
+        for h in (0.2, 0.1, 0.05)
+    ]
+    assert np.all(np.log2(np.array(errors[:-1]) / errors[1:]) > 3.7), errors
+
+
+def test_stiffer_modes_take_more_steps():
+    dynamics = NeuralDynamics(torch.tensor([0.0, 1.0, 9.0]), torch.arange(3), 2, 8)
+    rate = torch.tensor([0.1, 3.0, 40.0])
+
+    def decay(z, t, frequency):
+        return -z * rate.repeat(4)[:, None, None]
+
+    dynamics.derivative = decay
+    H = torch.ones(4, 3, 1, 2)
+    out = dynamics(H, torch.full((4, 1), 0.5))
+    taken = dynamics.last_steps.taken
+    assert taken.shape == (4, 3)
+    assert (taken[:, 0] < taken[:, 1]).all()
+    assert (taken[:, 1] < taken[:, 2]).all()
+    assert torch.allclose(out[:, 0, :, 0, 0], torch.exp(-0.5 * rate).expand(4, 3), atol=2e-3)
+
+
+def test_neural_gradients_against_finite_differences():
+    torch.manual_seed(0)
+    spaces = torch.tensor([0, 1, 0])
+    dynamics = NeuralDynamics(torch.tensor([1.0, 2.0, 1.0]), spaces, 2, 3, rtol=1e-10, atol=1e-11)
+    rough(dynamics, 0.5).double()
+    H = torch.randn(1, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    times = torch.tensor([[0.31, 0.87]], dtype=torch.float64)
+    names, weights = zip(*dynamics.named_parameters(), strict=True)
+
+    def run(h, *values):
+        return torch.func.functional_call(
+            dynamics, dict(zip(names, values, strict=True)), (h, times)
+        )
+
+    assert torch.autograd.gradcheck(run, (H, *weights), atol=1e-6, rtol=1e-5, fast_mode=True)
+
+
+def test_members_of_an_eigenspace_may_stand_apart():
+    """Modes are sorted by eigenvalue in practice, but nothing relies on it."""
+    values, spaces = torch.tensor([1.0, 2.0, 1.0]), torch.tensor([1, 0, 1])
+    dynamics = rough(NeuralDynamics(values, spaces, 3, 8))
+    H, times, order = torch.randn(2, 3, 1, 3), torch.rand(2, 4), torch.tensor([1, 2, 0])
+    sorted_one = NeuralDynamics(values[order], spaces[order], 3, 8)
+    sorted_one.load_state_dict(
+        {k: v for k, v in dynamics.state_dict().items() if k.split(".")[0] not in BUFFERS},
+        strict=False,
+    )
+    assert torch.allclose(
+        dynamics(H, times)[:, :, order], sorted_one(H[:, order], times), atol=1e-6
+    )
+
+
+def test_failure_is_named():
+    start, times = torch.ones(2, 1), torch.ones(2, 1)
+    with pytest.raises(SolverError, match=r"2 of 2 instances: 20 steps were not enough"):
+        solve(lambda t, y: -1e4 * y, start, times, max_steps=20)
+    with pytest.raises(SolverError, match="no longer finite"):
+        solve(lambda t, y: y * torch.inf, start, times)
+    with pytest.raises(SolverError, match="the ODE solver failed in 1 of 2"):
+        solve(lambda t, y: y**2, torch.tensor([[0.1], [5.0]]), times)
+    with pytest.raises(InputError, match="expected no lag before the start"):
+        solve(lambda t, y: y, start, -times)
