@@ -1,0 +1,21 @@
+"""Make trajectories: systems whose motion is known exactly, and real engines."""
+
+from gfnode.simulate.synthetic import (
+    AsymmetricTop,
+    CounterRotors,
+    HarmonicNetwork,
+    Motion,
+    asymmetric_top,
+    counter_rotors,
+    harmonic_network,
+)
+
+__all__ = [
+    "AsymmetricTop",
+    "CounterRotors",
+    "HarmonicNetwork",
+    "Motion",
+    "asymmetric_top",
+    "counter_rotors",
+    "harmonic_network",
+]
