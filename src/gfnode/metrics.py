@@ -45,7 +45,7 @@ def squared_errors(predicted: "Tensor", target: "Tensor", *, superposed: bool = 
         ``(batch, time)`` in Å².
     """
     if superposed:
-        from gfnode.geometry import superpose  # noqa: PLC0415 - keeps torch out of reports
+        from gfnode.geometry import superpose  # keeps torch out of reports
 
         predicted = superpose(predicted, target)
     return (predicted - target).square().mean((-2, -1))

@@ -50,9 +50,10 @@ def free_rotation(momentum: Tensor, inertia: Tensor, times: Tensor) -> Tensor:
     """
     L, J, t = (x.detach().double().cpu() for x in (momentum, inertia, times))
     axes, inverse, ell = _principal(L, J)
+    size = torch.linalg.vector_norm(ell, dim=-1, keepdim=True)
+    ell, t = _over(ell, size), t * size  # from here on in units in which L = 1
     a, b, c = inverse.unsqueeze(-1).unbind(-2)  # (batch, 1), as everything up to the times
     la, lb, lc = ell.unsqueeze(-1).unbind(-2)
-    size = torch.linalg.vector_norm(ell, dim=-1, keepdim=True).clamp_min(1e-300)
     twice_energy = a * la.square() + b * lb.square() + c * lc.square()
 
     r = torch.where(a == c, 1.0, _over(b - c, a - c))  # 0 … 1
@@ -68,21 +69,21 @@ def free_rotation(momentum: Tensor, inertia: Tensor, times: Tensor) -> Tensor:
     half_period = 2 * _first_kind(torch.full_like(m1, torch.pi / 2), m1)  # of u: one period of dn
 
     def integral(begin: Tensor, length: Tensor) -> Tensor:
-        """Mean of 1/(L + C dn u) over u = begin … begin + length."""
+        """Mean of 1/(1 + C dn u) over u = begin … begin + length."""
         u = begin.unsqueeze(-1) + length.unsqueeze(-1) * _X
         dn = _jacobi(u, m1.unsqueeze(-1))[2]
-        return (_WEIGHT / (size.unsqueeze(-1) + C.unsqueeze(-1) * dn)).sum(-1)
+        return (_WEIGHT / (1 + C.unsqueeze(-1) * dn)).sum(-1)
 
     period = _over(half_period, rate)  # 0 where ℓ stands still
     whole = torch.floor(_over(t, period)) * period
     rest = t - whole
     turns = whole * integral(start, half_period) + rest * integral(start, rate * rest)
-    psi = c * size * t + (twice_energy - c * size.square()) * turns
+    psi = c * t + (twice_energy - c) * turns
 
     sn, cn, dn = _jacobi(rate * t + start, m1)
-    moved = torch.stack([A * cn, sense * B * sn, side * C * dn], -1) / size.unsqueeze(-1)
+    moved = torch.stack([A * cn, sense * B * sn, side * C * dn], -1)
     e = torch.cat([torch.zeros_like(side), torch.zeros_like(side), side], -1).unsqueeze(-2)
-    before, now = _shortest_turn((ell / size).unsqueeze(-2), e), _shortest_turn(moved, e)
+    before, now = _shortest_turn(ell.unsqueeze(-2), e), _shortest_turn(moved, e)
     rotation: Tensor = axes @ before.mT @ rotation_matrix(psi.unsqueeze(-1) * e) @ now @ axes.mT
     return rotation
 
