@@ -176,6 +176,14 @@ def test_gradients_are_finite_for_every_shape(shape: str) -> None:
     assert torch.isfinite(x.grad).all()
 
 
+def test_a_diverged_frame_spoils_only_itself() -> None:
+    x = SHAPES["solid"].repeat(3, 1, 1)
+    x[0, 2, 1], x[1, 0, 0] = torch.nan, torch.inf
+    placed = geometry.superpose(x, SHAPES["solid"])
+    assert not placed[:2].isfinite().all((1, 2)).any()
+    np.testing.assert_allclose(placed[2], SHAPES["solid"], atol=1e-6)
+
+
 def test_mean_conformer_of_moved_copies_is_their_shape() -> None:
     generator = torch.Generator().manual_seed(7)
     x = SHAPES["solid"].double()

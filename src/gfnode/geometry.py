@@ -58,7 +58,7 @@ def kabsch_rotation(
     x, y = x - center(x, weights), y - center(y, weights)
     H = (y if weights is None else y * weights.to(y).unsqueeze(-1)).mT @ x
     with torch.no_grad():
-        U, s, Vt = torch.linalg.svd(H)
+        U, s, Vt = torch.linalg.svd(H.nan_to_num(0.0, 0.0, 0.0))  # it refuses what diverged
         if not reflect:  # turn the least important axis where the best match is a reflection
             sign = torch.det(U @ Vt).sign().unsqueeze(-1)
             U = torch.cat([U[..., :2], U[..., 2:] * sign.unsqueeze(-1)], -1)
