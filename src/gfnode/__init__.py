@@ -1,0 +1,43 @@
+"""Learn how a molecule moves: graph Fourier neural ODEs for molecular dynamics."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gfnode.errors import InputError
+    from gfnode.fitting import fit, resume
+    from gfnode.readers import load, save
+    from gfnode.run import Run
+    from gfnode.trajectory import Topology, Trajectory
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "InputError": "errors",
+    "Run": "run",
+    "Topology": "trajectory",
+    "Trajectory": "trajectory",
+    "fit": "fitting",
+    "load": "readers",
+    "resume": "fitting",
+    "save": "readers",
+}
+
+__all__ = [
+    "InputError",
+    "Run",
+    "Topology",
+    "Trajectory",
+    "__version__",
+    "fit",
+    "load",
+    "resume",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names on first use, so that ``import gfnode`` does not load torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gfnode' has no attribute {name!r}")
+    return getattr(import_module(f"gfnode.{_HOMES[name]}"), name)

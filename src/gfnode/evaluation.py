@@ -1,0 +1,174 @@
+"""How good a model is, beside the trivial baselines on the same windows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gfnode.metrics import (
+    Blocks,
+    Estimate,
+    LagErrors,
+    Verdict,
+    paired_verdict,
+    squared_errors,
+    summarise,
+)
+from gfnode.models import TRIVIAL, Model
+from gfnode.trajectory import Doubles
+from gfnode.windows import Windows
+
+LAG_BINS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Errors of a model and the trivial baselines on the same windows.
+
+    Parameters
+    ----------
+    model
+        Name of the model that is judged.
+    errors, superposed
+        Mean squared error per coordinate of each window and lag by method, ``(window, time)`` in
+        Å²; ``superposed``: after placing each predicted frame on its target.
+    lags_fs
+        ``(window, time)``.
+    starts_fs, segments
+        Start time and trajectory number of each window, ``(window,)``.
+    horizon_fs
+        Of training.
+    aligned
+        Targets were superposed on their starts.
+    """
+
+    model: str
+    errors: dict[str, Doubles]
+    superposed: dict[str, Doubles]
+    lags_fs: Doubles
+    starts_fs: Doubles
+    segments: NDArray[np.int64]
+    horizon_fs: float
+    aligned: bool
+
+    @property
+    def blocks(self) -> Blocks:
+        """Blocks of start time that intervals are taken over."""
+        return Blocks.of(self.starts_fs, self.horizon_fs, self.segments)
+
+    def summary(self, method: str, *, superposed: bool = False) -> LagErrors:
+        """Means with intervals of one method."""
+        errors = (self.superposed if superposed else self.errors)[method]
+        edges = np.linspace(0, self.horizon_fs * (1 + 1e-6), LAG_BINS + 1)
+        return summarise(errors, self.lags_fs, self.blocks, edges.tolist())
+
+    @property
+    def best_trivial(self) -> str:
+        """The trivial baseline with the least mean error, the judged model itself left out."""
+        names = [name for name in self.errors if name in TRIVIAL and name != self.model]
+        return min(names, key=lambda name: float(self.errors[name].mean()))
+
+    def verdict(self, other: str) -> Verdict:
+        """Is the model better than another method: paired, over blocks of time, mean over lags."""
+        return paired_verdict(self.errors[self.model], self.errors[other], self.blocks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, under the keys that docs/evaluation.md explains."""
+        best = self.best_trivial
+        return {
+            "unit": "angstrom^2 per coordinate",
+            "model": self.model,
+            "windows": len(self.starts_fs),
+            "times": self.lags_fs.shape[1],
+            "horizon_fs": self.horizon_fs,
+            "blocks": self.blocks.count,
+            "targets_superposed_on_start": self.aligned,
+            "methods": {name: self._method(name) for name in self.errors},
+            "best_trivial": best,
+            "verdicts": {
+                name: _verdict(self.verdict(name)) for name in self.errors if name != self.model
+            },
+        }
+
+    def _method(self, name: str) -> dict[str, Any]:
+        raw, shape = self.summary(name), self.summary(name, superposed=True)
+        return {
+            "mean_over_lags": _estimate(raw.mean),
+            "last_lag": _estimate(raw.last),
+            "eq14_mean_over_lags": _estimate(raw.mean.eq14),
+            "eq14_last_lag": _estimate(raw.last.eq14),
+            "superposed_mean_over_lags": _estimate(shape.mean),
+            "superposed_last_lag": _estimate(shape.last),
+            "lag_edges_fs": list(raw.edges_fs),
+            "by_lag": [_estimate(each) for each in raw.by_lag],
+        }
+
+
+def _estimate(estimate: Estimate) -> dict[str, float | int]:
+    return {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "count": estimate.count,
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "verdict": verdict.verdict,
+        "difference": _estimate(verdict.difference),
+        "ratio": _estimate(verdict.ratio),
+    }
+
+
+@torch.no_grad()
+def evaluate(
+    name: str, models: Mapping[str, Model], windows: Windows, horizon: float, *, batch: int = 250
+) -> Evaluation:
+    """Run every model over all windows.
+
+    Parameters
+    ----------
+    name
+        Which of the models is judged.
+    models
+        By name, all on one device; each sees its own state atoms, and all score the same ones.
+    windows
+        Over all atoms.
+    horizon
+        In fs.
+    """
+    device = next(iter(models[name].buffers()), torch.empty(0)).device
+    windows = windows.to(device)
+    errors: dict[str, Doubles] = {}
+    superposed: dict[str, Doubles] = {}
+    for key, model in models.items():
+        model.eval()
+        mine = windows.select(model.system.atoms)
+        score = torch.as_tensor(model.system.score, device=device)
+        pieces = []
+        for index in torch.arange(len(mine), device=device).split(batch):
+            now = mine.batch(index)
+            predicted = model(now.positions, now.velocities, now.lags)[..., score, :]
+            target = now.targets[..., score, :]
+            pieces.append(
+                torch.stack(
+                    [squared_errors(predicted, target, superposed=flag) for flag in (False, True)]
+                )
+            )
+        both = torch.cat(pieces, 1).double().cpu().numpy()
+        errors[key], superposed[key] = both
+    starts = windows.starts.cpu()
+    return Evaluation(
+        name,
+        errors,
+        superposed,
+        windows.lags.cpu().numpy(),
+        windows.frames.times.cpu()[starts].numpy(),
+        windows.frames.segments[starts.numpy()],
+        horizon,
+        windows.align is not None,
+    )

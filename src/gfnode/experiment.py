@@ -1,0 +1,212 @@
+"""From a configuration to a trained model: data, system, model, training, run folder."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from gfnode import graph
+from gfnode.errors import InputError
+from gfnode.models import Model, build, read_options
+from gfnode.presets import PRESETS
+from gfnode.settings import Settings
+from gfnode.system import System
+from gfnode.training import TrainingSettings
+from gfnode.trajectory import Integers, Trajectory
+from gfnode.windows import Windows, WindowSettings, choose_atoms, make_windows
+
+
+class GraphSettings(Settings):
+    """The molecular graph.
+
+    Parameters
+    ----------
+    bonds
+        ``topology``: those the file names; ``distances``: by covalent radii; ``auto``: the first
+        that there is; ``published``: heavy atoms closer than 1.6 Å in frame 0;
+        ``published-alanine``: pairs closer than 4 Å in frame 0 as first neighbours.
+    hops
+        Atoms up to so many bonds apart are joined by edges.
+    """
+
+    bonds: Literal["auto", "topology", "distances", "published", "published-alanine"] = "auto"
+    hops: int = Field(2, ge=1)
+
+
+class Experiment(Settings):
+    """The whole configuration of a run."""
+
+    windows: WindowSettings = WindowSettings()
+    graph: GraphSettings = GraphSettings()
+    model: dict[str, Any] = {"name": "gfnode"}  # noqa: RUF012 - pydantic copies it
+    training: TrainingSettings = TrainingSettings()
+    seed: int = Field(0, ge=0)
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+
+def configure(preset: str = "default", changes: Mapping[str, Any] | None = None) -> Experiment:
+    """Resolve a configuration: defaults, then the preset, then the changes.
+
+    Parameters
+    ----------
+    preset
+        ``default``, ``paper`` or ``published``.
+    changes
+        Nested (``{"training": {"epochs": 5}}``) or dotted (``{"training.epochs": 5}``).
+
+    Raises
+    ------
+    InputError
+        For an unknown preset, key or value.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"unknown preset {preset!r}: expected {', '.join(PRESETS)}")
+    values = _merge(PRESETS[preset], _nest(changes or {}))
+    experiment = Experiment.read(values)
+    options = dict(experiment.model)
+    name = options.pop("name", "gfnode")
+    if name != "gfnode":  # a preset composes a GF-NODE; another model takes none of that
+        options = {k: v for k, v in _nest(changes or {}).get("model", {}).items() if k != "name"}
+    resolved = {"name": name} | read_options(name, options)
+    return experiment.model_copy(update={"model": resolved})
+
+
+def _nest(changes: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in changes.items():
+        head, *rest = key.split(".", 1)
+        if rest:
+            value = {rest[0]: value}  # noqa: PLW2901
+        if isinstance(value, Mapping):
+            value = _merge(nested.get(head, {}), _nest(value))  # noqa: PLW2901
+        nested[head] = value
+    return nested
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = (
+            _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        )
+    return merged
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Trajectories cut into windows, and the system that models are built for."""
+
+    system: System
+    parts: dict[str, Windows]  # over all atoms, on the CPU
+    notes: tuple[str, ...]  # what a user should know of the graph and the data
+
+    def of(self, model: Model) -> dict[str, Windows]:
+        """The parts, cut down to the atoms of a model."""
+        return {name: part.select(model.system.atoms) for name, part in self.parts.items()}
+
+    @property
+    def whole_system(self) -> System:
+        """The same with every atom in the state, for models that need all momenta."""
+        return whole_system(self.system)
+
+
+def whole_system(system: System) -> System:
+    """A system with all atoms as its state, the same atoms scored; it has no edges."""
+    none = np.empty((0, 2), dtype=np.int64)
+    return System(
+        system.source_numbers,
+        np.arange(len(system.source_numbers)),
+        system.atoms[system.score],
+        none,
+        graph.Edges(none.T.copy(), none[:, 0].copy()),
+        system.time_step,
+        system.horizon,
+    )
+
+
+def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Dataset:
+    """Cut trajectories into windows and find the molecular graph.
+
+    Raises
+    ------
+    InputError
+        When trajectories and configuration do not fit together.
+    """
+    first, settings = trajectories[0], experiment.windows
+    state = choose_atoms(first.numbers, settings.state, "state")
+    scored = choose_atoms(first.numbers, settings.score, "score")
+    if missing := sorted(set(scored.tolist()) - set(state.tolist())):
+        raise InputError(
+            f"scored atom {missing[0]} is not among the state atoms: windows.score must be a part "
+            "of windows.state"
+        )
+    score = np.array([int(np.flatnonzero(state == atom)[0]) for atom in scored])
+    parts, horizon = make_windows(trajectories, settings)
+    bonds, edges = molecular_graph(first.select(state), experiment.graph)
+    step = first.step
+    assert step is not None
+    system = System(first.numbers, state, score, bonds, edges, step, horizon)
+    pieces = graph.describe_components(graph.components(edges.index, len(state)))
+    return Dataset(system, parts, (pieces,) if pieces else ())
+
+
+def molecular_graph(
+    trajectory: Trajectory, settings: GraphSettings
+) -> tuple[Integers, graph.Edges]:
+    """Bonds ``(bond, 2)`` and edges of a trajectory by the chosen rule."""
+    topology, kind = trajectory.topology, settings.bonds
+    if kind == "auto":
+        named = topology is not None and len(topology.bonds) > 0
+        kind = "topology" if named else "distances"
+    if kind == "published-alanine":
+        bonds = graph.bonds_from_distances(trajectory.numbers, trajectory.positions)
+        return bonds, graph.neighbour_edges(trajectory.positions[0], 4.0)
+    if kind == "topology":
+        if topology is None or not len(topology.bonds):
+            raise InputError(
+                f"{trajectory.label} names no bonds; use graph.bonds=distances, or give a "
+                "topology with bonds"
+            )
+        bonds = topology.bonds
+    elif kind == "published":
+        bonds = graph.published_bonds(trajectory.numbers, trajectory.positions[0])
+    else:
+        bonds = graph.bonds_from_distances(trajectory.numbers, trajectory.positions)
+    return bonds, graph.hop_edges(bonds, trajectory.n_atoms, settings.hops)
+
+
+def build_model(experiment: Experiment, system: System) -> Model:
+    """Build the configured model with weights from the seed."""
+    torch.manual_seed(experiment.seed)
+    options = dict(experiment.model)
+    return build(options.pop("name"), system, options)
+
+
+def describe_data(trajectories: Sequence[Trajectory], files: Sequence[str]) -> list[dict[str, Any]]:
+    """What a run folder keeps of its data."""
+    return [
+        {
+            "file": str(Path(file).resolve()) if file and Path(file).exists() else file,
+            "name": t.label,
+            "formula": t.formula,
+            "frames": len(t),
+            "atoms": t.n_atoms,
+            "span_fs": float(t.times[-1] - t.times[0]),
+            "fingerprint": t.fingerprint,
+        }
+        for t, file in zip(trajectories, files, strict=True)
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made a result."""
+    return {"python": sys.version.split()[0]} | {
+        name: version(name) for name in ("gfnode", "torch", "numpy", "lightning-fabric", "torchode")
+    }

@@ -1,0 +1,167 @@
+"""Train a model on trajectories: the main job, from data to a run folder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from rich.console import Console
+
+from gfnode import readers
+from gfnode.checkpoint import load_training, save_training
+from gfnode.experiment import Dataset, configure, prepare
+from gfnode.monitors import FolderMonitor, LiveMonitor, Monitor
+from gfnode.run import Run
+from gfnode.training import EpochRecord, Trainer, TrainingState
+from gfnode.trajectory import Trajectory
+
+Said = Callable[[Run, Dataset], None]
+Data = Trajectory | str | Path | Sequence[Trajectory | str | Path]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How files are to be read; see :func:`gfnode.readers.load`."""
+
+    top: str | None = None
+    step: str | None = None
+
+    def options(self) -> dict[str, str]:
+        """The options that were given."""
+        return {k: v for k, v in (("top", self.top), ("step", self.step)) if v is not None}
+
+
+def fit(
+    data: Data,
+    *,
+    preset: str = "default",
+    changes: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    reader: Reader | None = None,
+    progress: bool = True,
+    said: Said | None = None,
+) -> Run:
+    """Train a model and keep it in a run folder.
+
+    Parameters
+    ----------
+    data
+        A trajectory, a file, or several of one molecule (replicas).
+    preset
+        ``default``, ``paper`` or ``published``.
+    changes
+        Settings that differ from the preset, nested or dotted: ``{"training.epochs": 5}``.
+    out
+        The run folder; default ``runs/<name of the molecule>``.
+    reader
+        How to read files.
+    progress
+        Show a live display.
+    said
+        Called once everything is ready to train, before the first step.
+
+    Returns
+    -------
+    Run
+        With the weights that were best on validation.
+
+    Raises
+    ------
+    InputError
+        For anything wrong with data or configuration; :class:`gfnode.training.Diverged` when the
+        loss is no longer a number.
+    """
+    experiment = configure(preset, changes)
+    reader = reader or Reader()
+    sources = [data] if isinstance(data, Trajectory | str | Path) else list(data)
+    trajectories, files = [], []
+    for source in sources:
+        if isinstance(source, Trajectory):
+            trajectories.append(source)
+            files.append("")
+        else:
+            trajectories.append(readers.load(source, **reader.options()))  # type: ignore[arg-type]
+            files.append(str(source))
+    folder = Path(out) if out is not None else Path("runs") / trajectories[0].label
+    dataset = prepare(trajectories, experiment)
+    run = Run.create(folder, experiment, dataset, trajectories, files)
+    for entry in run.facts["data"]:
+        entry["reader"] = reader.options()
+    run.record()
+    return _train(run, dataset, progress, said)
+
+
+def resume(folder: str | Path, *, progress: bool = True, said: Said | None = None) -> Run:
+    """Go on with an interrupted run, with its own configuration and data.
+
+    It ends at the weights that it would have come to without the interruption, on a CPU bit for
+    bit. A run that had ended is returned as it is.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no run, or its data has moved or changed.
+    """
+    run = Run.open(folder, weights=False)
+    return _train(run, prepare(run.trajectories(), run.experiment), progress, said)
+
+
+def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run:
+    if said is not None:
+        said(run, dataset)
+    if not any(True for _ in run.model.parameters()):  # nothing to train
+        run.save_best(run.model)
+        return run
+    experiment, last = run.experiment, run.folder / "last.safetensors"
+    if not last.exists():  # the run begins (or never got through its first epoch)
+        run.model.prepare(dataset.of(run.model)["train"])
+    trainer = Trainer(
+        run.model,
+        dataset.of(run.model),
+        experiment.training,
+        experiment.seed,
+        fresh_lags=experiment.windows.lags == "fresh",
+        accelerator=experiment.accelerator,
+    )
+    state = trainer.state
+    if last.exists():
+        load_training(last, state)
+    began = perf_counter()
+    spent = float(run.facts.get("training", {}).get("seconds", 0.0))
+    epochs = experiment.training.epochs
+    monitors: list[Monitor] = [FolderMonitor(run.folder, state.progress.history)]
+    if progress:
+        console = Console(stderr=True)
+        monitors.append(LiveMonitor(console, epochs, trainer.batches, state.progress.epoch))
+
+    def on_batch(epoch: int, done: int, error: float) -> None:
+        for monitor in monitors:
+            monitor.batch(epoch, done, error)
+
+    def on_epoch(state: TrainingState, record: EpochRecord, best: bool) -> None:
+        # weights first: killed in between, the epoch is done again and writes the same weights
+        if best:
+            run.save_best(state.validated)
+        save_training(last, state)
+        for monitor in monitors:
+            monitor.epoch(state, record, best)
+
+    try:
+        done = trainer.run(on_batch, on_epoch)
+    finally:
+        for monitor in monitors:
+            monitor.close()
+    run.record(
+        training={
+            "epochs": done.epoch,
+            "best_epoch": done.best_epoch,
+            "best_validation_error": done.best_error,
+            "ended": done.stopped,
+            "seconds": spent + perf_counter() - began,
+            "device": str(trainer.fabric.device),
+        }
+    )
+    run.model.cpu()
+    run.load_best()
+    return run

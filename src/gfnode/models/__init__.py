@@ -1,0 +1,72 @@
+"""Every model by its name.
+
+A model is registered with the settings that compose it; the registry is all that the rest of the
+package knows of models.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gfnode.errors import InputError
+from gfnode.models.base import Model, Symmetry
+from gfnode.models.gfnode import GFNODE, GFNODESettings
+from gfnode.models.trivial import ConstantVelocity, MeanConformer, Persistence, RigidRotor
+from gfnode.settings import Settings
+from gfnode.system import System
+
+__all__ = ["MODELS", "TRIVIAL", "Model", "Symmetry", "build", "read_options"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered model."""
+
+    model: type[Model]
+    settings: type[Settings] | None
+    summary: str
+
+
+MODELS = {
+    "gfnode": Entry(GFNODE, GFNODESettings, "graph Fourier neural ODE"),
+    "persistence": Entry(Persistence, None, "the start, unchanged"),
+    "constant-velocity": Entry(ConstantVelocity, None, "the start, moved on along its velocities"),
+    "mean-conformer": Entry(MeanConformer, None, "the training mean, placed on the start"),
+    "rigid-rotor": Entry(
+        RigidRotor, None, "the training mean as a free rigid body with the start's momenta"
+    ),
+}
+"""Registered models by name."""
+
+TRIVIAL = ("persistence", "constant-velocity", "mean-conformer", "rigid-rotor")
+"""The models without training that every result is shown beside."""
+
+
+def _entry(name: str) -> Entry:
+    if name not in MODELS:
+        import difflib
+
+        near = difflib.get_close_matches(name, MODELS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(MODELS)}"
+        raise InputError(f"unknown model {name!r}; {hint}")
+    return MODELS[name]
+
+
+def read_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate the options of a model and fill in the defaults.
+
+    Raises
+    ------
+    InputError
+        For an unknown model or option.
+    """
+    settings = _entry(name).settings or Settings
+    return settings.read(options, f"options of model {name}").model_dump()
+
+
+def build(name: str, system: System, options: Mapping[str, Any] | None = None) -> Model:
+    """Build a registered model for a system."""
+    entry = _entry(name)
+    if entry.settings is None:
+        return entry.model(system)
+    return entry.model(system, entry.settings.read(options or {}, f"options of model {name}"))  # type: ignore[call-arg]

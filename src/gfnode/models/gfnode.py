@@ -1,0 +1,238 @@
+"""GF-NODE, the Graph Fourier Neural ODE: encode, transform, evolve, invert, decode."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gfnode.errors import InputError
+from gfnode.dynamics import (
+    FeedForwardDynamics,
+    IdentityDynamics,
+    LinearDynamics,
+    NeuralDynamics,
+)
+from gfnode.fourier import GraphFourier, IdentityTransform, eigenbasis
+from gfnode.graph import laplacian
+from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
+from gfnode.models.egnn import EGNN, lag_embedding
+from gfnode.models.frames import Anchored, Centred
+from gfnode.models.inputs import AtomInputs
+from gfnode.dynamics.oscillator import OscillatorDynamics
+from gfnode.settings import Settings
+from gfnode.system import System
+from gfnode.windows import Windows
+
+
+class GFNODESettings(Settings):
+    """What a GF-NODE is composed of; the defaults are the ``default`` preset.
+
+    Parameters
+    ----------
+    frame
+        ``centred``: the paper's, the mean is taken off. ``anchored``: a rigid body carrying the
+        mean conformer is taken off, the modes carry displacements, and the start comes back at
+        lag zero.
+    transform
+        ``graph`` Fourier transform, or ``identity`` (every atom for itself).
+    laplacian
+        ``combinatorial`` L = D − A, or ``normalised``.
+    modes
+        Modes kept; None keeps all.
+    whole_eigenspaces
+        No cut goes through an eigenspace.
+    dynamics
+        How features move: ``linear`` (closed form), ``neural`` (adaptive Dormand–Prince),
+        ``feedforward`` (one application of W, no ODE) or ``identity``.
+    coordinate_dynamics
+        The same for positions and velocities, or ``oscillator`` (anchored frame only).
+    coordinate_activation
+        Pass Cartesian components through SiLU, as the published code does. It breaks rotation and
+        reflection.
+    width, encoder_layers, decoder_layers, lag_width
+        Features an atom, layers, width of the lag embedding (the decoder is ``width + lag_width``
+        wide).
+    """
+
+    frame: Literal["centred", "anchored"] = "anchored"
+    transform: Literal["graph", "identity"] = "graph"
+    laplacian: Literal["combinatorial", "normalised"] = "combinatorial"
+    modes: int | None = Field(None, ge=1)
+    whole_eigenspaces: bool = True
+    dynamics: Literal["linear", "neural", "feedforward", "identity"] = "linear"
+    coordinate_dynamics: Literal["linear", "neural", "feedforward", "identity", "oscillator"] = (
+        "oscillator"
+    )
+    coordinate_activation: bool = False
+    width: int = Field(32, ge=1)
+    encoder_layers: int = Field(3, ge=1)
+    decoder_layers: int = Field(2, ge=1)
+    lag_width: int = Field(16, ge=4, multiple_of=2)
+
+
+class SpectralBlock(nn.Module):
+    """Evolve in the modes and add: y(t) = x + σ(U φ_t(Uᵀ x)), eq. 4 to 9.
+
+    ``nodes (batch, atom, row, feature)`` at times ``t (batch, time)`` become
+    ``(batch, time, atom, row, feature)``.
+    """
+
+    def __init__(self, transform: nn.Module, dynamics: nn.Module, activation: nn.Module) -> None:
+        super().__init__()
+        self.transform, self.dynamics, self.activation = transform, dynamics, activation
+
+    def forward(self, nodes: Tensor, times: Tensor) -> Tensor:
+        """Evolve the nodes to the times."""
+        modes = self.transform(nodes.flatten(-2)).unflatten(-1, nodes.shape[-2:])
+        moved = self.dynamics(modes, times)
+        back = self.transform.inverse(moved.flatten(-2)).unflatten(-1, nodes.shape[-2:])
+        return nodes[:, None] + self.activation(back)
+
+
+class SpectralPropagator(nn.Module):
+    """Evolve in the modes alone: y(t) = U φ_t(Uᵀ x) + φ'_t(x − U Uᵀ x).
+
+    What the kept modes do not hold moves by dynamics of its own, so that y(0) = x.
+    """
+
+    def __init__(self, transform: nn.Module, dynamics: nn.Module, rest: nn.Module) -> None:
+        super().__init__()
+        self.transform, self.dynamics, self.rest = transform, dynamics, rest
+
+    def forward(self, nodes: Tensor, times: Tensor) -> Tensor:
+        """Evolve the nodes to the times."""
+        flat = nodes.flatten(-2)
+        modes = self.transform(flat)
+        rest = (flat - self.transform.inverse(modes)).unflatten(-1, nodes.shape[-2:])
+        moved = self.dynamics(modes.unflatten(-1, nodes.shape[-2:]), times)
+        back = self.transform.inverse(moved.flatten(-2)).unflatten(-1, nodes.shape[-2:])
+        return back + self.rest(rest, times)
+
+
+class GFNODE(Model):
+    """Graph Fourier Neural ODE ("Joint modeling of spatial and temporal multiscales in MD").
+
+    Parameters
+    ----------
+    system
+        The molecular system.
+    settings
+        What it is composed of.
+    """
+
+    settings_type = GFNODESettings
+    promises = EUCLIDEAN | ALONE | {Symmetry.START}
+
+    def __init__(self, system: System, settings: GFNODESettings) -> None:
+        super().__init__(system)
+        self.settings = s = settings
+        anchored = s.frame == "anchored"
+        self.frame = Anchored(system, s.width, s.lag_width) if anchored else Centred()
+        self.inputs = AtomInputs(system, self.frame.invariants, s.width)
+        scalars = self.inputs.n_edge_scalars
+        self.encoder = EGNN(
+            system.n_atoms,
+            system.edges,
+            s.width,
+            s.encoder_layers,
+            scalars,
+            moves=not anchored,
+            residual=anchored,
+        )
+        transform = self._transform()
+        self.features = SpectralBlock(
+            transform, self._dynamics(s.dynamics, transform, s.width), nn.SiLU()
+        )
+        self.coordinates = self._coordinates(transform)
+        wide = s.width + s.lag_width
+        self.decoder = EGNN(
+            system.n_atoms, system.edges, wide, s.decoder_layers, scalars, residual=anchored
+        )
+        if anchored:
+            self.decoder.silence()
+
+    def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """See :meth:`gfnode.models.base.Model.forward`."""
+        t = lags / self.system.horizon
+        placement = self.frame.place(positions, velocities)
+        velocities = velocities * self.system.time_step  # Å a step: of order 0.01, as published
+
+        # encode
+        h, scalars = self.inputs(positions, velocities, self.frame.scalars(placement))
+        h, x = self.encoder(h, positions.transpose(0, 1), velocities.transpose(0, 1), scalars)
+        h, x = h.transpose(0, 1), x.transpose(0, 1)
+
+        # transform, evolve, invert: every scale moves by its own dynamics
+        h = self.features(h[:, :, None], t).squeeze(-2)  # (batch, time, atom, feature)
+        channels = self.coordinates(self.frame.channels(placement, x, velocities), t)
+        x, v = self.frame.restore(placement, channels, h, lags)
+
+        # decode, all lags as one batch
+        steps = lag_embedding(lags / self.system.time_step, self.settings.lag_width)
+        h = torch.cat([h, steps[:, :, None].expand(-1, -1, h.shape[2], -1)], -1)
+        _, shifted = self.decoder(
+            *(y.flatten(0, 1).transpose(0, 1) for y in (h, x, v)),
+            scalars.repeat_interleave(lags.shape[1], 1),
+        )
+        shifted = shifted.transpose(0, 1).unflatten(0, lags.shape)
+        return self.frame.correct(x, shifted, lags)
+
+    def prepare(self, windows: Windows) -> None:
+        """Let the frame take what it needs from the training windows."""
+        self.frame.prepare(windows)
+
+    @property
+    def kept(self) -> frozenset[Symmetry]:
+        """The promises, less what the options break."""
+        s, broken = self.settings, set()
+        if s.frame == "centred":
+            broken |= {Symmetry.START}
+        if s.coordinate_activation:
+            broken |= {Symmetry.ROTATION, Symmetry.REFLECTION}
+        if s.transform == "identity" or not s.whole_eigenspaces:
+            broken |= {Symmetry.PERMUTATION}
+        return self.promises - broken
+
+    def _transform(self) -> GraphFourier | IdentityTransform:
+        s, n_atoms = self.settings, self.system.n_atoms
+        if s.transform == "identity":
+            return IdentityTransform(n_atoms)
+        matrix = laplacian(self.system.edges.index, n_atoms, s.laplacian)
+        modes = None if s.modes is None else min(s.modes, n_atoms)
+        return GraphFourier(eigenbasis(matrix, modes, whole=s.whole_eigenspaces))
+
+    def _dynamics(
+        self, kind: str, transform: GraphFourier | IdentityTransform, width: int
+    ) -> nn.Module:
+        if kind == "linear":
+            return LinearDynamics(transform.spaces, width)
+        if kind == "feedforward":
+            return FeedForwardDynamics(transform.spaces, width)
+        if kind == "neural":
+            return NeuralDynamics(transform.eigenvalues, transform.spaces, width)
+        return IdentityDynamics()
+
+    def _coordinates(self, transform: GraphFourier | IdentityTransform) -> nn.Module:
+        s = self.settings
+        if s.coordinate_dynamics == "oscillator":
+            if s.frame != "anchored":
+                raise InputError(
+                    "model.coordinate_dynamics=oscillator carries displacements from the mean "
+                    "conformer: it needs model.frame=anchored"
+                )
+            alone = torch.zeros(self.system.n_atoms, dtype=torch.long)
+            horizon = self.system.horizon
+            return SpectralPropagator(
+                transform,
+                OscillatorDynamics(transform.spaces, horizon),
+                OscillatorDynamics(alone, horizon),
+            )
+        if s.frame == "anchored":
+            raise InputError(
+                f"model.coordinate_dynamics={s.coordinate_dynamics} does not return the start at "
+                "lag zero: with model.frame=anchored use oscillator"
+            )
+        activation = nn.SiLU() if s.coordinate_activation else nn.Identity()
+        return SpectralBlock(transform, self._dynamics(s.coordinate_dynamics, transform, 2), activation)

@@ -1,0 +1,164 @@
+"""What training says while it runs: CSV, TensorBoard, a log, and a live display."""
+
+import csv
+import logging
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from gfnode.training import EpochRecord, TrainingState
+
+
+class Monitor(Protocol):
+    """Is told of every step of training."""
+
+    def batch(self, epoch: int, done: int, error: float) -> None:
+        """Some batches of an epoch are done; ``error`` is the mean training error so far, Å²."""
+
+    def epoch(self, state: TrainingState, record: EpochRecord, best: bool) -> None:
+        """An epoch is done."""
+
+    def close(self) -> None:
+        """Training has ended, one way or another."""
+
+
+class FolderMonitor:
+    """Writes ``history.csv``, ``log.txt`` and ``tensorboard/`` into a run folder.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    history
+        Epochs done before, when a run goes on: the CSV is written anew from them.
+    """
+
+    def __init__(self, folder: Path, history: list[EpochRecord]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=len(history) + 1)
+        self._file = (folder / "history.csv").open("w", newline="", encoding="utf-8")
+        names = [each.name for each in fields(EpochRecord)]
+        self._csv = csv.DictWriter(self._file, names)
+        self._csv.writeheader()
+        self._csv.writerows(asdict(record) for record in history)
+        self._file.flush()
+        self._log = logging.getLogger(f"gfnode.{folder.resolve()}")
+        self._log.setLevel(logging.INFO)
+        self._log.propagate = False
+        self._handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self._log.addHandler(self._handler)
+        self._log.info("begin at epoch %d", len(history) + 1)
+
+    def batch(self, epoch: int, done: int, error: float) -> None:
+        """Not written down."""
+
+    def epoch(self, state: TrainingState, record: EpochRecord, best: bool) -> None:
+        """Write a line and the scalars."""
+        self._csv.writerow(asdict(record))
+        self._file.flush()
+        for key, value in asdict(record).items():
+            if key != "epoch" and value is not None:
+                self._board.add_scalar(key, value, record.epoch)
+        self._log.info("%s%s", describe(record), "  best so far" if best else "")
+        if state.progress.stopped:
+            self._log.info("end: %s", state.progress.stopped)
+
+    def close(self) -> None:
+        """Close all files."""
+        self._board.close()
+        self._file.close()
+        self._log.removeHandler(self._handler)
+        self._handler.close()
+
+
+class LiveMonitor:
+    """A progress bar on the console; plain lines now and then where there is no terminal.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    epochs, batches
+        Epochs in all, batches in each.
+    begin
+        Epochs done before.
+    """
+
+    def __init__(self, console: Console, epochs: int, batches: int, begin: int = 0) -> None:
+        self._console, self._epochs, self._batches = console, epochs, batches
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            TextColumn("train {task.fields[train]}  validation {task.fields[validation]} Å²"),
+            TextColumn("{task.fields[rate]} windows/s  left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID = self._bar.add_task(
+            "",
+            total=epochs * batches,
+            completed=begin * batches,
+            epoch=begin + 1,
+            epochs=epochs,
+            train="–",
+            validation="–",
+            rate="–",
+        )
+        self._said = 0.0
+        self._bar.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def batch(self, epoch: int, done: int, error: float) -> None:
+        """Move the bar."""
+        self._bar.update(
+            self._task,
+            completed=epoch * self._batches + done,
+            epoch=epoch + 1,
+            train=f"{error:.4g}",
+        )
+
+    def epoch(self, state: TrainingState, record: EpochRecord, best: bool) -> None:
+        """Show the record of the epoch."""
+        if record.validation_error is not None:
+            text = f"{record.validation_error:.4g}{' (best)' if best else ''}"
+            self._bar.update(self._task, validation=text)
+        self._bar.update(self._task, rate=f"{record.windows_per_s:.0f}")
+        stopped = state.progress.stopped
+        if not self._console.is_terminal and (stopped or time.monotonic() - self._said > 5):
+            self._said = time.monotonic()
+            self._console.print(describe(record), highlight=False)
+        if stopped and record.epoch < self._epochs:
+            self._console.print(f"stopped early: {stopped}", highlight=False)
+
+    def close(self) -> None:
+        """Take the bar down."""
+        self._bar.stop()
+
+
+def describe(record: EpochRecord) -> str:
+    """One line on an epoch."""
+    validation = ""
+    if record.validation_error is not None:
+        validation = (
+            f"validation {record.validation_error:.5g} Å² "
+            f"(last lag {record.validation_error_last_lag:.5g} Å²)  "
+        )
+    return (
+        f"epoch {record.epoch}: train {record.train_error:.5g} Å²  {validation}"
+        f"rate {record.learning_rate:.3g}  {record.windows_per_s:.0f} windows/s"
+    )

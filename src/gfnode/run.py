@@ -1,0 +1,359 @@
+"""A run: a folder that holds a trained model and everything about how it came to be.
+
+=========================  =========================================================================
+file                       holds
+=========================  =========================================================================
+``run.json``               format and version, resolved configuration, system, data fingerprints,
+                           versions, seed, what training came to
+``splits.npz``             frame numbers of the starts and targets of every part
+``weights.safetensors``    the best weights on validation
+``baselines.safetensors``  what the trivial baselines took from the training windows
+``last.safetensors``       weights, optimizer and progress of the last epoch, for ``--resume``
+``history.csv``            a line an epoch; ``tensorboard/`` holds the same
+``evaluation.json``        errors beside the trivial baselines; ``errors.npz`` those of every window
+``log.txt``                what was said while training
+=========================  =========================================================================
+
+Opening one reads text and safetensors only.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from gfnode import readers
+from gfnode.checkpoint import load_tensors, load_weights, save_tensors
+from gfnode.errors import InputError
+from gfnode.evaluation import Evaluation, evaluate
+from gfnode.experiment import (
+    Dataset,
+    Experiment,
+    build_model,
+    describe_data,
+    prepare,
+    versions,
+    whole_system,
+)
+from gfnode.files import make_folder, read_json, write_arrays, write_json
+from gfnode.models import TRIVIAL, Model, build
+from gfnode.system import System
+from gfnode.trajectory import Trajectory
+from gfnode.units import format_time, parse_time
+from gfnode.windows import make_windows
+
+VERSION = 1
+
+
+class BeyondHorizonWarning(UserWarning):
+    """A prediction was asked for at a lag longer than any of training."""
+
+
+class Run:
+    """A trained model in its folder.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    experiment
+        Its configuration.
+    model
+        With its best weights, on the CPU.
+    facts
+        The content of ``run.json``.
+    """
+
+    def __init__(
+        self, folder: Path, experiment: Experiment, model: Model, facts: dict[str, Any]
+    ) -> None:
+        self.folder, self.experiment, self.model, self.facts = folder, experiment, model, facts
+
+    def __repr__(self) -> str:
+        system = self.model.system
+        return (
+            f"Run({self.folder}: {self.experiment.model['name']} for {system.n_atoms} atoms, "
+            f"horizon {format_time(system.horizon)})"
+        )
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        experiment: Experiment,
+        dataset: Dataset,
+        trajectories: Sequence[Trajectory],
+        files: Sequence[str],
+    ) -> Self:
+        """Make the folder of a new run: all but the training.
+
+        Raises
+        ------
+        InputError
+            When the folder holds a run already, or cannot be written.
+        """
+        if (folder / "run.json").exists():
+            raise InputError(
+                f"{folder} holds a run already; go on with it (--resume) or choose another --out"
+            )
+        make_folder(folder)
+        facts = {
+            "format": "gfnode-run",
+            "version": VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seed": experiment.seed,
+            "experiment": experiment.model_dump(mode="json"),
+            "system": dataset.system.to_dict(),
+            "data": describe_data(trajectories, files),
+            "windows": {name: len(part) for name, part in dataset.parts.items()},
+            "notes": list(dataset.notes),
+            "versions": versions(),
+        }
+        arrays = {}
+        for name, part in dataset.parts.items():
+            arrays[f"{name}_starts"] = part.starts.numpy()
+            arrays[f"{name}_targets"] = part.targets.numpy()
+        write_arrays(folder / "splits.npz", arrays)
+        model = build_model(experiment, dataset.system)
+        model.prepare(dataset.of(model)["train"])
+        tensors = {}
+        for name in TRIVIAL:
+            baseline = build(name, dataset.whole_system)
+            baseline.prepare(dataset.parts["train"])
+            tensors |= {f"{name}.{key}": value for key, value in baseline.state_dict().items()}
+        save_tensors(folder / "baselines.safetensors", tensors, {})
+        write_json(folder / "run.json", facts)
+        return cls(folder, experiment, model, facts)
+
+    @classmethod
+    def open(cls, folder: str | Path, *, weights: bool = True) -> Self:
+        """Open a run.
+
+        Parameters
+        ----------
+        weights
+            Load the best weights; False leaves the model as it was before training.
+
+        Raises
+        ------
+        InputError
+            When the folder holds no run, one of a newer version, or a damaged one.
+        """
+        folder = Path(folder)
+        if not (folder / "run.json").is_file():
+            what = "is no run folder: it holds no run.json" if folder.is_dir() else "does not exist"
+            raise InputError(f"{folder} {what}; give the folder that `gfnode train --out` wrote")
+        facts = read_json(folder / "run.json")
+        if facts.get("format") != "gfnode-run":
+            raise InputError(f"{folder / 'run.json'} is not the run.json of a gfnode run")
+        if facts.get("version") != VERSION:
+            raise InputError(
+                f"{folder} was written in run format {facts.get('version')}, this gfnode reads "
+                f"format {VERSION}; upgrade gfnode (pip install --upgrade gfnode)"
+            )
+        try:
+            system = System.from_dict(facts["system"])
+            experiment = Experiment.read(facts["experiment"], str(folder / "run.json"))
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{folder / 'run.json'} is damaged: {error!r}") from error
+        model = build_model(experiment, system)
+        run = cls(folder, experiment, model, facts)
+        if weights:
+            run.load_best()
+        return run
+
+    def load_best(self) -> None:
+        """Put the best weights into the model."""
+        path = self.folder / "weights.safetensors"
+        if not path.exists():
+            raise InputError(
+                f"{self.folder} holds no validated weights yet; go on training with "
+                f"`gfnode train --resume --out {self.folder}`"
+            )
+        tensors, _ = load_tensors(path)
+        load_weights(self.model, tensors, path)
+        self.model.eval()
+
+    def save_best(self, model: Model) -> None:
+        """Keep the weights of a model as the best."""
+        save_tensors(self.folder / "weights.safetensors", model.state_dict(), {})
+
+    def record(self, **facts: Any) -> None:
+        """Add facts to ``run.json``."""
+        self.facts |= facts
+        write_json(self.folder / "run.json", self.facts)
+
+    def trajectories(self) -> list[Trajectory]:
+        """Read the training data again, and check that it is the same.
+
+        Raises
+        ------
+        InputError
+            When a file has moved or holds other data.
+        """
+        found = []
+        for entry in self.facts["data"]:
+            if not entry["file"]:
+                raise InputError(
+                    f"{self.folder} was trained on data in memory; give the trajectory (--data)"
+                )
+            trajectory = readers.load(entry["file"], **entry.get("reader", {}))
+            if trajectory.fingerprint != entry["fingerprint"]:
+                raise InputError(
+                    f"{entry['file']} no longer holds the data this run was trained on; give the "
+                    "trajectory to evaluate on with --data"
+                )
+            found.append(trajectory)
+        return found
+
+    def evaluate(
+        self, data: Trajectory | Sequence[Trajectory] | None = None, *, save: bool = True
+    ) -> Evaluation:
+        """Compare the model with the trivial baselines on held-out windows.
+
+        Parameters
+        ----------
+        data
+            None, or the trajectories of training: the test part of their split. Other
+            trajectories of the same system: every window in them.
+        save
+            Write ``evaluation.json`` and ``errors.npz`` into the folder (for the test part only).
+        """
+        given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
+        system = self.model.system
+        own = [entry["fingerprint"] for entry in self.facts["data"]]
+        held_out = [t.fingerprint for t in given] == own
+        if held_out:
+            windows = prepare(given, self.experiment).parts["test"]
+        else:
+            for trajectory in given:
+                if not np.array_equal(trajectory.numbers, system.source_numbers):
+                    system.state_of(trajectory)  # says what is wrong, if something is
+                    raise InputError(
+                        f"{trajectory.label} holds only the state atoms; evaluation compares with "
+                        "baselines that need all atoms"
+                    )
+            settings = self.experiment.windows.model_copy(
+                update={"horizon": system.horizon, "split": "all"}
+            )
+            windows = make_windows(given, settings)[0]["test"]
+        name = self.experiment.model["name"]
+        models = {name: self.model} | {k: m for k, m in self.baselines().items() if k != name}
+        result = evaluate(name, models, windows, system.horizon)
+        if save and held_out:
+            write_json(self.folder / "evaluation.json", result.to_dict())
+            write_arrays(
+                self.folder / "errors.npz",
+                {f"errors_{key}": value for key, value in result.errors.items()}
+                | {f"superposed_{key}": value for key, value in result.superposed.items()}
+                | {"lags_fs": result.lags_fs, "starts_fs": result.starts_fs}
+                | {"segments": result.segments},
+            )
+        return result
+
+    def baselines(self) -> dict[str, Model]:
+        """The trivial baselines as they were fitted on the training windows."""
+        path = self.folder / "baselines.safetensors"
+        tensors, _ = load_tensors(path)
+        system = whole_system(self.model.system)
+        found = {}
+        for name in TRIVIAL:
+            model = found[name] = build(name, system)
+            mine = {
+                key.removeprefix(f"{name}."): value
+                for key, value in tensors.items()
+                if key.startswith(f"{name}.")
+            }
+            load_weights(model, mine, path)
+        return found
+
+    @torch.no_grad()
+    def predict(
+        self, start: Trajectory | str | Path, times: Sequence[float | str], *, frame: int = 0
+    ) -> Trajectory:
+        """Predict the conformations at later times.
+
+        Parameters
+        ----------
+        start
+            A trajectory (or its file) of the same molecule: all atoms of the training data, or the
+            state atoms.
+        times
+            Lags after the start: fs, or text with a unit (``"1.5ps"``). In any order.
+        frame
+            Which frame of ``start`` to begin from.
+
+        Returns
+        -------
+        Trajectory
+            The state atoms at the start's time plus each lag, ascending.
+
+        Raises
+        ------
+        InputError
+            For lags that are not positive, other atoms than the model's, or a start without
+            velocities.
+
+        Warns
+        -----
+        BeyondHorizonWarning
+            For lags beyond the horizon of training.
+        """
+        trajectory = start if isinstance(start, Trajectory) else readers.load(start)
+        lags = sorted({parse_time(time) for time in times})
+        if not lags or lags[0] <= 0:
+            got = format_time(lags[0]) if lags else "none"
+            raise InputError(f"times to predict at must be later than the start: got {got}")
+        system = self.model.system
+        if lags[-1] > system.horizon * (1 + 1e-6):
+            warnings.warn(
+                f"{format_time(lags[-1])} is beyond the {format_time(system.horizon)} horizon of "
+                "training: what the model says there is untested",
+                BeyondHorizonWarning,
+                stacklevel=2,
+            )
+        state = system.state_of(trajectory)
+        now = state[frame]
+        velocities = self._velocities(state, frame % len(state))
+        predicted = self.model.eval()(
+            torch.from_numpy(now.positions),
+            torch.from_numpy(velocities)[None],
+            torch.tensor([lags], dtype=torch.float32),
+        )[0]
+        return replace(
+            now,
+            positions=predicted.numpy(),
+            times=now.times[0] + np.asarray(lags),
+            velocities=None,
+            cell=None if now.cell is None else np.repeat(now.cell, len(lags), 0),
+            time_step=None,
+            source=f"predicted by {self.folder} from {trajectory.label}, frame {frame}",
+        )
+
+    def _velocities(self, state: Trajectory, frame: int) -> np.ndarray[Any, Any]:
+        kind = self.experiment.windows.velocities
+        if state.velocities is not None and kind in ("auto", "stored"):
+            return state.velocities[frame]
+        if kind == "stored" or frame + 1 >= len(state):
+            raise InputError(
+                f"the velocities at frame {frame} of {state.label} are not known: it stores none"
+                + (" and has no next frame" if frame + 1 >= len(state) else "")
+                + "; start from a trajectory with velocities, or from a frame before the last"
+            )
+        gap = float(state.times[frame + 1] - state.times[frame])
+        limit = (self.experiment.windows.successor_steps + 1e-3) * self.model.system.time_step
+        if gap > limit:
+            warnings.warn(
+                f"the next frame is {format_time(gap)} after the start, the model was trained with "
+                f"velocities over {format_time(self.model.system.time_step)}",
+                stacklevel=3,
+            )
+        change = state.positions[frame + 1] - state.positions[frame]
+        return (change / gap).astype(np.float32)

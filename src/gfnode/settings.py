@@ -1,0 +1,57 @@
+"""The base of every configuration: frozen, typed, and strict about unknown keys."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from gfnode.errors import InputError
+from gfnode.units import parse_time
+
+Femtoseconds = Annotated[float, BeforeValidator(parse_time)]
+"""A time in fs; text with a unit (``"1.5ps"``) is understood."""
+
+
+class Settings(BaseModel):
+    """Base class of configurations."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], where: str = "configuration") -> Self:
+        """Validate a nested mapping.
+
+        Raises
+        ------
+        InputError
+            For an unknown key (the nearest known spelling is offered) or a value that does not fit.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [cls._explain(dict(problem)) for problem in error.errors()]
+            raise InputError(f"{where}: " + "; ".join(lines)) from error
+
+    @classmethod
+    def _explain(cls, problem: dict[str, Any]) -> str:
+        key = ".".join(map(str, problem["loc"]))
+        if problem["type"] != "extra_forbidden":
+            return f"{key}: {problem['msg']} (got {problem['input']!r})"
+        known = list(cls.keys())
+        names = {name.rsplit(".", 1)[-1]: name for name in known}
+        near = difflib.get_close_matches(key, known, 1, 0.5) or [
+            names[n] for n in difflib.get_close_matches(key.rsplit(".", 1)[-1], names, 1, 0.5)
+        ]
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key {key!r}; {hint}"
+
+    @classmethod
+    def keys(cls, prefix: str = "") -> Iterator[str]:
+        """Dotted names of every setting."""
+        for name, field in cls.model_fields.items():
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, Settings):
+                yield from kind.keys(f"{prefix}{name}.")
+            else:
+                yield prefix + name

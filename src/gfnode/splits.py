@@ -1,0 +1,146 @@
+"""Which starts are for training, which for validation, which for the test."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gfnode.errors import InputError
+from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.units import format_time
+
+Parts = dict[str, Integers]
+
+
+def blocked(
+    times: Doubles,
+    segments: Integers,
+    usable: Integers,
+    horizon: float,
+    fractions: tuple[float, float, float],
+) -> Parts:
+    """Train, a gap of one horizon, validation, a gap, test: in time order, in every trajectory.
+
+    Every window lies whole inside its block, so no two parts share a frame and each is at least
+    one horizon away from the next.
+
+    Parameters
+    ----------
+    times, segments
+        Time in fs and trajectory number of every frame, ``(frame,)``.
+    usable
+        Frames that can be starts (their velocity is known).
+    horizon
+        In fs.
+    fractions
+        Shares of the time that is left beside the two gaps.
+
+    Raises
+    ------
+    InputError
+        When the fractions are no shares, or no trajectory is long enough for three blocks.
+    """
+    shares = np.asarray(fractions, dtype=float)
+    if (shares <= 0).any() or not np.isclose(shares.sum(), 1.0):
+        raise InputError(f"windows.fractions {fractions}: expected three positive shares, sum 1")
+    found: dict[str, list[Integers]] = {"train": [], "validation": [], "test": []}
+    long_enough = 2 * horizon + horizon / shares.min()
+    for segment in np.unique(segments):
+        frames = np.flatnonzero(segments == segment)
+        span = times[frames[-1]] - times[frames[0]]
+        if span <= long_enough:
+            continue
+        ends = times[frames[0]] + np.cumsum(shares) * (span - 2 * horizon) + np.arange(3) * horizon
+        starts = ends - shares * (span - 2 * horizon)
+        mine = usable[segments[usable] == segment]
+        for name, begin, end in zip(found, starts, ends, strict=True):
+            inside = (times[mine] >= begin) & (times[mine] + horizon <= end * (1 + 1e-9))
+            found[name].append(mine[inside])
+    if not found["train"]:
+        raise InputError(
+            f"no trajectory is long enough for a blocked split: with a horizon of "
+            f"{format_time(horizon)} it must span more than {format_time(long_enough)}, the "
+            f"longest spans {format_time(float(times.max()))}; shorten windows.horizon or change "
+            "windows.fractions"
+        )
+    return {name: np.concatenate(starts) for name, starts in found.items()}
+
+
+def everything(
+    times: Doubles, segments: Integers, usable: Integers, horizon: float
+) -> Parts:
+    """Every start with a whole horizon after it, as the test part: for data that is all unseen."""
+    ends = np.array([times[segments == segment].max() for segment in range(segments.max() + 1)])
+    inside = times[usable] + horizon <= ends[segments[usable]] * (1 + 1e-9)
+    return {"test": usable[inside]}
+
+
+def thin(count: int, most: int) -> Integers:
+    """At most ``most`` of ``count``, evenly chosen."""
+    if count <= most:
+        return np.arange(count)
+    return np.linspace(0, count - 1, most).round().astype(np.int64)
+
+
+def published(n_frames: int, horizon: int) -> Parts:
+    """The paper's MD17 split: random starts from a legacy generator seeded 100.
+
+    10 % of the frames 10000 … F-10000 for training, 5 % of them for validation and 5 % for the
+    test, each drawn from the ascending rest; the first 500, 2000 and 2000 are used. F leaves out
+    the last frame, which has no velocity. Test windows overlap training windows in time: use it
+    only to compare with the paper.
+    """
+    count = n_frames - 1
+    margin = 10_000
+    if count <= 2 * margin + horizon:
+        raise InputError(
+            f"the published split needs more than {2 * margin + horizon + 1} frames, the "
+            f"trajectory has {n_frames}; use windows.split=blocked"
+        )
+    generator = np.random.RandomState(100)  # noqa: NPY002 - bit-exact with the published experiments
+    rest = np.arange(margin, count - margin)
+    sizes = {"train": len(rest) // 10, "validation": len(rest) // 20, "test": len(rest) // 20}
+    used = {"train": 500, "validation": 2000, "test": 2000}
+    parts = {}
+    for name, size in sizes.items():
+        drawn = generator.choice(rest, size, replace=False)
+        rest = np.setdiff1d(rest, drawn)
+        parts[name] = drawn[: used[name]]
+    return parts
+
+
+def published_alanine(n_frames: int, horizon: int) -> Parts:
+    """The paper's alanine dipeptide split: a legacy shuffle, seeded 100, cut 80/10/10 %."""
+    count = n_frames - 1 - horizon
+    if count < 10:
+        raise InputError(
+            f"the published alanine split needs more than {horizon + 11} frames, got {n_frames}"
+        )
+    starts = np.arange(count)
+    np.random.RandomState(100).shuffle(starts)  # noqa: NPY002 - bit-exact with the published one
+    train, validation = int(0.8 * count), int(0.1 * count)
+    return {
+        "train": starts[:train],
+        "validation": starts[train : train + validation],
+        "test": starts[train + validation :],
+    }
+
+
+def join_alanine(trajectories: Sequence[Trajectory]) -> Trajectory:
+    """One series of all runs, each frame centred, as the published alanine protocol has it.
+
+    Windows may straddle two runs; only this protocol allows that.
+    """
+    first = trajectories[0]
+    step = first.spacing
+    if step is None or any(t.spacing is None for t in trajectories):
+        raise InputError("the published alanine protocol needs evenly spaced runs")
+    positions = np.concatenate([t.positions for t in trajectories])
+    return Trajectory(
+        positions - positions.mean(1, keepdims=True),
+        np.arange(len(positions)) * step,
+        first.numbers,
+        topology=first.topology,
+        time_step=step,
+        name=first.name,
+        source=first.source,
+    )

@@ -1,0 +1,301 @@
+"""The training loop: epochs, validation, the best weights, and a state from which to go on.
+
+Everything random in an epoch (order of windows, fresh lags) comes from the seed and the number of
+the epoch, and the learning rate from the number of the step. So an interrupted run that is taken
+up again ends at the same weights, bit for bit on a CPU.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gfnode.errors import InputError
+from gfnode.models.base import Model
+from gfnode.settings import Settings
+from gfnode.windows import Windows
+
+
+class TrainingSettings(Settings):
+    """How a model is trained.
+
+    Parameters
+    ----------
+    epochs, batch
+        Epochs at most, windows a batch; the last incomplete batch of an epoch is dropped.
+    rate, schedule, warmup
+        Learning rate; ``cosine``: to zero over all epochs after ``warmup`` steps; ``published``:
+        halved every 2500 epochs; ``constant``.
+    optimizer, weight_decay
+        ``adamw`` or ``adam``.
+    clip
+        Largest norm of the gradient; None leaves it.
+    ema
+        Decay of the moving average of the weights that is validated and kept; None keeps the
+        weights themselves.
+    validate_every
+        Epochs between validations.
+    select
+        The validation error that the best weights have the least of: ``mean`` over lags, or
+        ``last-lag``.
+    patience
+        Stop after so many validations without a better one; None never does.
+    """
+
+    epochs: int = Field(60, ge=1)
+    batch: int = Field(64, ge=1)
+    rate: float = Field(2e-3, gt=0)
+    schedule: Literal["cosine", "published", "constant"] = "cosine"
+    warmup: int = Field(50, ge=0)
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    weight_decay: float = Field(1e-4, ge=0)
+    clip: float | None = Field(1.0, gt=0)
+    ema: float | None = Field(0.99, gt=0, lt=1)
+    validate_every: int = Field(1, ge=1)
+    select: Literal["mean", "last-lag"] = "mean"
+    patience: int | None = Field(15, ge=1)
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch came to; errors per coordinate in Å², of the scored atoms."""
+
+    epoch: int
+    train_error: float
+    validation_error: float | None
+    validation_error_last_lag: float | None
+    learning_rate: float
+    windows_per_s: float
+
+
+@dataclass
+class Progress:
+    """Where training stands, beside weights and optimizer."""
+
+    epoch: int = 0  # epochs done
+    best_error: float = math.inf
+    best_epoch: int = 0
+    validations_since_best: int = 0
+    stopped: str | None = None  # why, once it has
+    history: list[EpochRecord] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return asdict(self) | {"best_error": repr(self.best_error)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Progress":
+        """Inverse of :meth:`to_dict`."""
+        history = [EpochRecord(**record) for record in data["history"]]
+        return cls(**data | {"best_error": float(data["best_error"]), "history": history})
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that a checkpoint must hold for training to go on."""
+
+    model: Model
+    optimizer: torch.optim.Optimizer
+    averaged: Model | None
+    progress: Progress
+
+    @property
+    def validated(self) -> Model:
+        """The model whose weights are validated and kept."""
+        return self.averaged or self.model
+
+
+OnBatch = Callable[[int, int, float], None]
+OnEpoch = Callable[[TrainingState, EpochRecord, bool], None]
+
+
+class Diverged(InputError):
+    """The loss is no longer a number."""
+
+
+class Trainer:
+    """Trains one model on one device.
+
+    Parameters
+    ----------
+    model
+        On the CPU.
+    parts
+        Windows of ``train`` and ``validation``, over the model's state atoms.
+    settings, seed
+        See :class:`TrainingSettings`.
+    fresh_lags
+        Draw the training lags anew for every epoch.
+    accelerator
+        As Lightning Fabric has it: ``auto``, ``cpu``, ``cuda``, …
+
+    Raises
+    ------
+    InputError
+        When a part has fewer windows than a batch.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        parts: dict[str, Windows],
+        settings: TrainingSettings,
+        seed: int,
+        *,
+        fresh_lags: bool = False,
+        accelerator: str = "auto",
+    ) -> None:
+        from lightning_fabric import Fabric
+
+        self.settings, self.seed, self.fresh_lags = settings, seed, fresh_lags
+        if len(parts["train"]) < settings.batch:
+            raise InputError(
+                f"{len(parts['train'])} training windows are fewer than a batch of "
+                f"{settings.batch}; lower training.batch, shorten windows.horizon or give more "
+                "frames"
+            )
+        self.fabric = Fabric(accelerator=accelerator, devices=1)
+        self.train, self.validation = parts["train"], parts["validation"]
+        self.batches = len(self.train) // settings.batch
+        kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+        optimizer = kinds[settings.optimizer](
+            model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay
+        )
+        self.module, self.optimizer = self.fabric.setup(model, optimizer)
+        self.score = torch.as_tensor(model.system.score, device=self.fabric.device)
+        averaged = None if settings.ema is None else copy.deepcopy(model).requires_grad_(False)
+        self.state = TrainingState(model, optimizer, averaged, Progress())
+
+    def rate(self, epoch: int, step: int) -> float:
+        """Learning rate at a step, counted over all epochs."""
+        s = self.settings
+        if s.schedule == "published":
+            return s.rate * 0.5 ** (epoch // 2500)
+        start = min(1.0, (step + 1) / max(1, s.warmup))
+        if s.schedule == "constant":
+            return s.rate * start
+        return s.rate * start * 0.5 * (1 + math.cos(math.pi * step / (s.epochs * self.batches)))
+
+    def run(self, on_batch: OnBatch, on_epoch: OnEpoch) -> Progress:
+        """Train to the end, from wherever the state stands.
+
+        Parameters
+        ----------
+        on_batch
+            Called with epoch, batches done and the mean training error so far, now and then.
+        on_epoch
+            Called after every epoch with the state, its record, and whether it is the best yet.
+
+        Raises
+        ------
+        Diverged
+            When the loss is not finite; what was saved before stays.
+        """
+        progress, s = self.state.progress, self.settings
+        while progress.epoch < s.epochs and progress.stopped is None:
+            record = self._epoch(progress.epoch, on_batch)
+            progress.epoch += 1
+            progress.history.append(record)
+            error = (
+                record.validation_error
+                if s.select == "mean"
+                else record.validation_error_last_lag
+            )
+            better = error is not None and error < progress.best_error
+            if better:
+                progress.best_error, progress.best_epoch = float(error or 0.0), progress.epoch
+                progress.validations_since_best = 0
+            elif error is not None:
+                progress.validations_since_best += 1
+            if progress.epoch == s.epochs:
+                progress.stopped = "all epochs done"
+            elif s.patience is not None and progress.validations_since_best >= s.patience:
+                progress.stopped = f"no better validation error in {s.patience} validations"
+            on_epoch(self.state, record, better)
+        return progress
+
+    def _epoch(self, epoch: int, on_batch: OnBatch) -> EpochRecord:
+        from time import perf_counter
+
+        s, began = self.settings, perf_counter()
+        windows = self.train
+        if self.fresh_lags:
+            windows = windows.redraw(self.state.model.system.horizon, [self.seed, epoch])
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(windows), generator=generator).to(windows.device)
+        losses: list[Tensor] = []
+        total, rate = 0.0, s.rate
+        self.module.train()
+        for number in range(self.batches):
+            rate = self.rate(epoch, epoch * self.batches + number)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            losses.append(self._step(windows, order[number * s.batch : (number + 1) * s.batch]))
+            if len(losses) == 25 or number + 1 == self.batches:  # the only waits for the device
+                total += self._collect(losses, epoch, number)
+                losses.clear()
+                on_batch(epoch, number + 1, total / (number + 1))
+        elapsed = perf_counter() - began
+        mean = last = None
+        if (epoch + 1) % s.validate_every == 0 or epoch + 1 == s.epochs:
+            mean, last = self._validate()
+        return EpochRecord(
+            epoch + 1,
+            total / self.batches,
+            mean,
+            last,
+            rate,
+            self.batches * s.batch / elapsed,
+        )
+
+    def _step(self, windows: Windows, index: Tensor) -> Tensor:
+        batch = windows.batch(index)
+        self.optimizer.zero_grad()
+        predicted = self.module(batch.positions, batch.velocities, batch.lags)
+        loss = (predicted - batch.targets)[..., self.score, :].square().mean()
+        self.fabric.backward(loss)
+        if self.settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.state.model.parameters(), self.settings.clip)
+        self.optimizer.step()
+        if self.state.averaged is not None:
+            self._average(self.state.averaged)
+        return loss.detach()
+
+    @torch.no_grad()
+    def _average(self, averaged: Model) -> None:
+        weight = 1 - (self.settings.ema or 0.0)
+        for kept, current in zip(
+            averaged.parameters(), self.state.model.parameters(), strict=True
+        ):
+            kept.lerp_(current, weight)
+
+    def _collect(self, losses: list[Tensor], epoch: int, number: int) -> float:
+        values = torch.stack(losses)
+        finite = values.isfinite()
+        if not bool(finite.all()):
+            batch = number + 1 - len(losses) + int((~finite).float().argmax()) + 1
+            raise Diverged(
+                f"the training loss is not a number at epoch {epoch + 1}, batch {batch} of "
+                f"{self.batches}; the last good checkpoint is kept. Try a lower training.rate, a "
+                "smaller training.clip, or look at the data with outliers in mind"
+            )
+        return float(values.sum())
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float]:
+        model = self.state.validated.eval()
+        total = torch.zeros(2, device=self.fabric.device)
+        for index in torch.arange(len(self.validation), device=self.fabric.device).split(250):
+            batch = self.validation.batch(index)
+            predicted = model(batch.positions, batch.velocities, batch.lags)
+            errors = (predicted - batch.targets)[..., self.score, :].square().mean((-1, -2))
+            at_last = errors.gather(1, batch.lags.argmax(1, keepdim=True))
+            total += torch.stack([errors.mean(1).sum(), at_last.sum()])
+        self.state.model.train()
+        mean, last = (total / len(self.validation)).tolist()
+        return mean, last
