@@ -18,28 +18,76 @@ def perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, outputs))
 
 
+class Incidence(nn.Module):
+    """Gathers atoms to the ends of directed edges (i, j), and sums edges over their atom i.
+
+    On small graphs these are products with dense incidence matrices, which a processor does faster
+    than indexed copies and whose gradients are products again; on large ones they are indexed.
+
+    Parameters
+    ----------
+    edges
+        ``(2, edge)``.
+    n_atoms
+        Number of atoms.
+    dense_below
+        Graphs of fewer atoms use dense matrices.
+    """
+
+    index: Tensor
+    ends: Tensor
+    mean: Tensor
+
+    def __init__(self, edges: Edges, n_atoms: int, dense_below: int = 64) -> None:
+        super().__init__()
+        index = torch.as_tensor(edges.index)
+        degree = torch.bincount(index[0], minlength=n_atoms).clamp(min=1)
+        dense = n_atoms < dense_below
+        ends = torch.eye(n_atoms)[index] if dense else torch.empty(0)
+        self.register_buffer("index", index, persistent=False)
+        self.register_buffer("ends", ends, persistent=False)  # (2, edge, atom)
+        self.register_buffer("mean", degree.reciprocal()[:, None, None], persistent=False)
+        self.dense, self.n_atoms = dense, n_atoms
+
+    def difference(self, x: Tensor) -> Tensor:
+        """x_i − x_j, ``(atom, batch, 3)`` to ``(edge, batch, 3)``."""
+        if self.dense:
+            return ((self.ends[0] - self.ends[1]) @ x.flatten(1)).unflatten(1, x.shape[1:])
+        return x.index_select(0, self.index[0]) - x.index_select(0, self.index[1])
+
+    def pair_sum(self, own: Tensor, other: Tensor) -> Tensor:
+        """own_i + other_j, ``(atom, batch, feature)`` to ``(edge, batch, feature)``."""
+        if self.dense:
+            stacked = torch.cat([own, other]).flatten(1)
+            return (torch.cat([*self.ends], 1) @ stacked).unflatten(1, own.shape[1:])
+        return own.index_select(0, self.index[0]) + other.index_select(0, self.index[1])
+
+    def sum(self, m: Tensor) -> Tensor:
+        """Σ_j m_ij, ``(edge, batch, feature)`` to ``(atom, batch, feature)``."""
+        if self.dense:
+            return (self.ends[0].mT @ m.flatten(1)).unflatten(1, m.shape[1:])
+        return m.new_zeros(self.n_atoms, *m.shape[1:]).index_add(0, self.index[0], m)
+
+
 class EdgeLinear(nn.Module):
     """A linear layer on edges ``[h_i, h_j, e_ij]``, applied to the atoms before gathering.
 
-    ``W [h_i, h_j, e_ij] + b = W_i h_i + W_j h_j + (W_e e_ij + b)``: the two large products are
+    ``W [h_i, h_j, e_ij] + b = (W_i h_i + b) + W_j h_j + W_e e_ij``: the two large products are
     taken once an atom and not once an edge.
     """
 
     def __init__(self, width: int, scalars: int, outputs: int) -> None:
         super().__init__()
-        self.width, self.outputs = width, outputs
+        self.sizes = [width, width, scalars]
         whole = nn.Linear(2 * width + scalars, outputs)
         self.weight, self.bias = whole.weight, whole.bias
 
-    def forward(self, h: Tensor, scalars: Tensor, edges: Tensor) -> Tensor:
+    def forward(self, h: Tensor, scalars: Tensor, edges: Incidence) -> Tensor:
         """Map ``h (atom, batch, width)`` and ``scalars (edge, batch, scalar)`` to edges."""
-        own, other, rest = self.weight.split(
-            [self.width, self.width, self.weight.shape[1] - 2 * self.width], dim=1
-        )
-        out = functional.linear(scalars, rest, self.bias)
-        out += functional.linear(h, own).index_select(0, edges[0])
-        out += functional.linear(h, other).index_select(0, edges[1])
-        return out
+        own, other, rest = self.weight.split(self.sizes, dim=1)
+        ends = edges.pair_sum(functional.linear(h, own, self.bias), functional.linear(h, other))
+        flat = torch.addmm(ends.flatten(0, 1), scalars.flatten(0, 1), rest.mT)
+        return flat.unflatten(0, ends.shape[:2])
 
 
 class EGNNLayer(nn.Module):
@@ -58,7 +106,7 @@ class EGNNLayer(nn.Module):
     scalars
         Edge scalars, besides the current squared distance.
     moves
-        Whether positions are updated; if not, ψ and φ_v do not exist.
+        Whether positions are updated; if not, there is no ψ and no φ_v.
     residual
         Whether φ_h adds to the features (the published layers replace them).
     """
@@ -75,19 +123,17 @@ class EGNNLayer(nn.Module):
         self.drive = perceptron(width, width, 1) if moves else None
 
     def forward(
-        self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, edges: Tensor, mean: Tensor
+        self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, edges: Incidence
     ) -> tuple[Tensor, Tensor]:
-        """Update features and positions; ``mean (atom, 1, 1)`` is one over the degree."""
-        i, j = edges
-        difference = x.index_select(0, i) - x.index_select(0, j)
+        """Update features ``(atom, batch, feature)`` and positions ``(atom, batch, 3)``."""
+        difference = edges.difference(x)
         distance = difference.square().sum(-1, keepdim=True)
         m = self.message_in(h, torch.cat([distance, scalars], -1), edges)
         m = functional.silu(self.message_out(functional.silu(m)))
         if self.shift is not None and self.drive is not None:
-            shift = torch.zeros_like(x).index_add(0, i, difference * self.shift(m)) * mean
+            shift = edges.sum(difference * self.shift(m)) * edges.mean
             x = x + shift.clamp(-100, 100) + self.drive(h) * v
-        total = torch.zeros_like(h).index_add(0, i, m)
-        updated = self.feature(torch.cat([h, total], -1))
+        updated = self.feature(torch.cat([h, edges.sum(m)], -1))
         return (h + updated if self.residual else updated), x
 
 
@@ -102,9 +148,6 @@ class EGNN(nn.Module):
         See :class:`EGNNLayer`.
     """
 
-    edges: Tensor
-    mean: Tensor
-
     def __init__(
         self,
         n_atoms: int,
@@ -117,10 +160,7 @@ class EGNN(nn.Module):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        index = torch.as_tensor(edges.index)
-        degree = torch.bincount(index[0], minlength=n_atoms).clamp(min=1)
-        self.register_buffer("edges", index, persistent=False)
-        self.register_buffer("mean", degree.reciprocal()[:, None, None], persistent=False)
+        self.edges = Incidence(edges, n_atoms)
         self.layers = nn.ModuleList(
             EGNNLayer(width, scalars, moves=moves, residual=residual) for _ in range(layers)
         )
@@ -145,7 +185,7 @@ class EGNN(nn.Module):
             ``(edge, batch, scalar)``.
         """
         for layer in self.layers:
-            h, x = layer(h, x, v, scalars, self.edges, self.mean)
+            h, x = layer(h, x, v, scalars, self.edges)
         return h, x
 
 
