@@ -216,6 +216,54 @@ def describe_components(labels: Integers) -> str | None:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Rotors:
+    """Groups of atoms that may spin about the bond that holds them.
+
+    Parameters
+    ----------
+    axes
+        ``(rotor, 2)``: the atom of the group at the bond, and the atom at its other end.
+    members
+        Which atoms belong to the group, ``(rotor, atom)``, the first atom of its axis among them.
+    """
+
+    axes: Integers
+    members: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.axes)
+
+
+def rotors(bonds: Integers, n_atoms: int) -> Rotors:
+    """Find the groups that hang on a single bond outside of rings.
+
+    Cutting the bond parts the molecule in two; the side of fewer atoms is the rotor. A lone atom
+    has no turn of its own, and two sides of one size turn alike, so neither makes a rotor. Whether
+    a group really turns (a methyl) or hardly does (a carboxyl) is not asked here.
+    """
+    bonds = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
+    degree = np.bincount(bonds.ravel(), minlength=n_atoms)
+    whole = components(bonds.T, n_atoms)
+    axes, members = [], []
+    for number in np.flatnonzero((degree[bonds] > 1).all(1)):
+        labels = components(np.delete(bonds, number, axis=0).T, n_atoms)
+        i, j = bonds[number].tolist()
+        if labels[i] == labels[j]:  # the bond is part of a ring
+            continue
+        sides = {a: labels == labels[a] for a in (i, j)}
+        sizes = {a: int((side & (whole == whole[i])).sum()) for a, side in sides.items()}
+        if sizes[i] == sizes[j]:
+            continue
+        hinge, far = (i, j) if sizes[i] < sizes[j] else (j, i)
+        axes.append((hinge, far))
+        members.append(sides[hinge])
+    return Rotors(
+        np.array(axes, dtype=np.int64).reshape(-1, 2),
+        np.array(members, dtype=bool).reshape(-1, n_atoms),
+    )
+
+
 def _adjacency(edge_index: Integers, n_atoms: int) -> sparse.csr_array:
     rows, columns = ends = np.asarray(edge_index, dtype=np.int64).reshape(2, -1)
     if (bad := ends[(ends < 0) | (ends >= n_atoms)]).size:

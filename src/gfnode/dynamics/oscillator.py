@@ -7,16 +7,18 @@ from torch import Tensor, nn
 
 
 class OscillatorDynamics(nn.Module):
-    """Each mode moves as a weighted sum of damped harmonic oscillators.
+    """Each mode moves as a stationary mixture of damped harmonic oscillators.
 
     With τ the lag, and position u and velocity w of a mode at the start::
 
-        u(τ) = Σ_c a_c e^(−γ_c τ) [u cos ω_c τ + (w + γ_c u) sin(ω_c τ) / ω_c],   Σ_c a_c = 1
+        u(τ) = u Σ_c a_c e^(−γ_c τ) (cos ω_c τ + γ_c sin(ω_c τ)/ω_c)
+             + w Σ_c b_c e^(−γ_c τ) sin(ω_c τ)/ω_c
 
-    This is the linear family, exp(τ W) of a 2×2 W = [[0, 1], [−(ω²+γ²), −2γ]] per oscillator, in
-    its closed form. At τ = 0 it returns u, its first derivative there is w, and at long lags it
-    decays to zero, the mean. A graph mode holds several normal modes, hence several oscillators.
-    Modes of one eigenspace share a, ω and γ.
+    Oscillator c holds the share a_c of the mode's ⟨u²⟩, hence b_c = a_c ω_c² / Σ a ω² of its ⟨w²⟩;
+    this is then the best linear prediction from u and w. Each term is exp(τ W) of a 2×2
+    W = [[0, 1], [−(ω²+γ²), −2γ]], in closed form. At τ = 0 it returns u, its first derivative
+    there is w, and at long lags it decays to zero, the mean. A graph mode holds several normal
+    modes, hence several oscillators. Modes of one eigenspace share a, ω and γ.
 
     Parameters
     ----------
@@ -62,15 +64,18 @@ class OscillatorDynamics(nn.Module):
         """
         tau = (times * self.horizon)[..., None, None]  # (batch, time, 1, 1)
         omega, gamma = self.log_frequency.exp(), self.log_damping.exp()
-        weight = self.logits.softmax(-1) * torch.exp(-gamma * tau)  # (batch, time, space, c)
+        share = self.logits.softmax(-1)
+        decay = torch.exp(-gamma * tau)  # (batch, time, space, oscillator)
+        of_u = share * decay
+        of_w = share * omega**2 / (share * omega**2).sum(-1, keepdim=True) * decay
         cosine = torch.cos(omega * tau)
         sine = torch.sin(omega * tau) / omega
         kernel = torch.stack(
             [
-                weight * (cosine + gamma * sine),  # u → u
-                weight * sine,  # w → u
-                -weight * (omega**2 + gamma**2) * sine,  # u → w
-                weight * (cosine - gamma * sine),  # w → w
+                of_u * (cosine + gamma * sine),  # u → u
+                of_w * sine,  # w → u
+                -of_u * (omega**2 + gamma**2) * sine,  # u → w
+                of_w * (cosine - gamma * sine),  # w → w
             ]
         ).sum(-1)  # (4, batch, time, space)
         uu, wu, uw, ww = kernel[..., self.spaces, None]  # each (batch, time, mode, 1)

@@ -17,6 +17,7 @@ from gfnode.geometry import (
     rotation_matrix,
     superpose,
 )
+from gfnode.graph import rotors
 from gfnode.models.egnn import lag_embedding, perceptron
 from gfnode.system import System
 from gfnode.windows import Windows
@@ -59,7 +60,8 @@ class Placement(NamedTuple):
     centre: Tensor  # (batch, 1, 3) centre of mass, Å
     drift: Tensor  # (batch, 1, 3) velocity of the centre of mass, Å/fs
     body: Tensor  # (batch, atom, 3) the mean conformer placed on the start, about the centre, Å
-    spins: Tensor  # (batch, atom, 3) I⁻¹ m_i r_i × v_i: each atom's share of the turn, 1/fs
+    turn: Tensor  # (batch, 3) I⁻¹ L, 1/fs
+    spins: Tensor  # (batch, rotor, 3) I⁻¹ L_b of the rotors, 1/fs
     displacement: Tensor  # (batch, atom, 3) start less body, Å
     vibration: Tensor  # (batch, atom, 3) velocity less drift and turn, Å/fs
 
@@ -69,16 +71,18 @@ class Anchored(nn.Module):
 
     The mean conformer of the training frames is placed on the start (mirror images allowed, so that
     reflections are kept). What the modes carry is the displacement u from it and the velocity w
-    that is left after drift V and turn ω = I⁻¹ Σ_i m_i r_i × v_i. At a lag τ::
+    that is left after drift V and turn I⁻¹ L. At a lag τ::
 
-        θ(τ) = s_r(τ) Σ_i c_i(τ) I⁻¹ m_i r_i × v_i
+        θ(τ) = s_r(τ) I⁻¹ (L − Σ_b c_b(τ) L_b)
         x(τ) = x_c + s_t(τ) V + exp([θ]×) (body + u(τ))
 
-    c_i are learned of each atom's features and equal one at τ = 0, so that a group that spins
-    against the rest (a methyl rotor at zero total angular momentum) can turn the frame.
-    s(τ) = τ_p (1 − e^(−τ/τ_p)) lets the momenta be forgotten after a learned time τ_p, so that
-    free flight, solvent and aligned targets are all in reach. At τ = 0 the start comes back, and
-    the first-order change is the velocity.
+    L_b = a_b a_b·Σ m (r − r_b) × (v − v_b) is the spin of rotor b about its bond a_b. While a
+    methyl spins, the rest of an isolated molecule turns the other way: total angular momentum is
+    conserved. The shares c_b are learned of the features at the bond; they start from the
+    constants that suit the training windows best, and set in with the lag. s(τ) = τ_p (1 −
+    e^(−τ/τ_p)) lets momenta be forgotten after a learned time τ_p, so that free flight, solvent
+    and aligned targets are all in reach. At τ = 0 the start comes back, and the first-order change
+    is the velocity.
 
     Parameters
     ----------
@@ -92,44 +96,62 @@ class Anchored(nn.Module):
 
     invariants = 3
     _onset = 100.0  # fs in which what is learned of a start sets in
+    _most_fitted = 32  # rotors whose share is fitted one by one
 
     conformer: Tensor
     masses: Tensor
     score: Tensor
+    axes: Tensor
+    members: Tensor
 
     def __init__(self, system: System, width: int, lag_width: int) -> None:
         super().__init__()
         self.time_step, self.horizon = system.time_step, system.horizon
         self.lag_width = lag_width
         masses = torch.as_tensor(system.masses, dtype=torch.float32)
+        groups = rotors(system.bonds, system.n_atoms)
         self.register_buffer("masses", masses, persistent=False)
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
+        self.register_buffer("axes", torch.as_tensor(groups.axes), persistent=False)
+        members = torch.as_tensor(groups.members, dtype=torch.float32)
+        self.register_buffer("members", members, persistent=False)  # (rotor, atom)
         self.register_buffer("conformer", torch.zeros(system.n_atoms, 3))
         self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and turn, in horizons
-        self.share = perceptron(width + lag_width, width, 1)
-        nn.init.zeros_(self.share[2].weight)
-        nn.init.zeros_(self.share[2].bias)
+        self.share = nn.Parameter(torch.zeros(len(groups)))
+        self.share_of_features = perceptron(2 * width + lag_width, width, 1)
+        nn.init.zeros_(self.share_of_features[2].weight)
+        nn.init.zeros_(self.share_of_features[2].bias)
 
     @torch.no_grad()
     def prepare(self, windows: Windows) -> None:
-        """Take the mean conformer, and find how long drift and turn last in the training data."""
+        """Take the mean conformer; fit how long momenta last, and how freely rotors turn."""
         self.conformer.copy_(mean_conformer(windows.conformations(), self.masses, reflect=True))
         batch = windows.batch(windows.evenly(500))
         placement = self.place(batch.positions, batch.velocities)
-        best = torch.zeros(2)
-        memories = torch.logspace(-3, 1.5, 19).log()
-        for k in (0, 1):
-            self.log_memory.copy_(best)
+
+        def error(*, whole: bool = True) -> Tensor:
+            share = self.share.expand(*batch.lags.shape, -1)
+            x, _ = self._carry(placement, batch.lags, placement.body[:, None], share)
+            miss = (x - batch.targets)[..., self.score, :]
+            return (miss if whole else miss.mean(-2)).square().mean()
+
+        def fit(parameter: Tensor, values: Tensor, *, whole: bool = True) -> None:
             errors = []
-            for memory in memories:
-                self.log_memory[k] = memory
-                x, _ = self._carry(placement, batch.lags, placement.body[:, None], None)
-                miss = (x - batch.targets)[..., self.score, :]
-                errors.append((miss.mean(-2) if k == 0 else miss).square().mean())
-            # the longest that is as good as any: where a momentum is zero, all are
+            for value in values:
+                parameter.copy_(value)
+                errors.append(error(whole=whole))
+            # the first that is as good as any: where a momentum is zero, all are
             good = torch.stack(errors) <= 1.01 * torch.stack(errors).min()
-            best[k] = memories[good].max()
-        self.log_memory.copy_(best)
+            parameter.copy_(values[int(good.float().argmax())])
+
+        self.share.zero_()
+        memories = torch.logspace(1.5, -3, 19).log()
+        self.log_memory.copy_(memories[0])
+        fit(self.log_memory[0], memories, whole=False)
+        fit(self.log_memory[1], memories)
+        if len(self.share) <= self._most_fitted:
+            for number in range(len(self.share)):
+                fit(self.share[number], torch.linspace(0, 1.2, 13))
 
     def place(self, positions: Tensor, velocities: Tensor) -> Placement:
         """Split a start; ``(batch, atom, 3)`` in Å and Å/fs."""
@@ -137,16 +159,31 @@ class Anchored(nn.Module):
         centre = center(positions, m)
         r = positions - centre
         drift = momentum(velocities, m)[:, None] / m.sum()
+        v = velocities - drift
         body = superpose(self.conformer.expand_as(r), r, m, reflect=True)
         inertia = inertia_tensor(positions, m)
         # the axis of a linear molecule, and a lone atom, have no inertia: keep the solve finite
         floor = 1e-4 * inertia.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None] + 1e-4
         inertia = inertia + floor * torch.eye(3, device=m.device)
-        spins = torch.linalg.solve(
-            inertia, (m[:, None] * torch.linalg.cross(r, velocities - drift)).mT
-        ).mT
-        turning = torch.linalg.cross(spins.sum(-2, keepdim=True).expand_as(r), r)
-        return Placement(centre, drift, body, spins, r - body, velocities - drift - turning)
+        total = (m[:, None] * torch.linalg.cross(r, v)).sum(-2, keepdim=True)
+        spins = torch.linalg.solve(inertia, torch.cat([total, self._rotor_spins(r, v)], -2).mT).mT
+        turning = torch.linalg.cross(spins[:, :1].expand_as(r), r)
+        return Placement(centre, drift, body, spins[:, 0], spins[:, 1:], r - body, v - turning)
+
+    def _rotor_spins(self, r: Tensor, v: Tensor) -> Tensor:
+        """Angular momentum of each rotor about its bond, ``(batch, rotor, 3)``."""
+        mass = self.members * self.masses  # (rotor, atom)
+        hinge, far = self.axes.T
+        r0, v0 = r[:, hinge], v[:, hinge]
+        # Σ m (r − r0) × (v − v0), multiplied out so that nothing is (rotor, atom, 3) a sample
+        spin = (
+            mass @ torch.linalg.cross(r, v)
+            - torch.linalg.cross(mass @ r, v0)
+            - torch.linalg.cross(r0, mass @ v)
+            + mass.sum(-1, keepdim=True) * torch.linalg.cross(r0, v0)
+        )
+        axis = nn.functional.normalize(r0 - r[:, far], dim=-1)
+        return (spin * axis).sum(-1, keepdim=True) * axis
 
     def scalars(self, placement: Placement) -> Tensor:
         """Invariants of the displacement, ``(batch, atom, 3)``: |u|, |w| a step, and u·w/|u|."""
@@ -162,11 +199,14 @@ class Anchored(nn.Module):
     def restore(
         self, placement: Placement, channels: Tensor, h: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Positions and vibrations at the lags, ``(batch, time, atom, 3)`` each."""
+        """Positions (Å) and vibrations (Å a step) at the lags, ``(batch, time, atom, 3)`` each."""
         u, w = channels.unbind(-1)
         embedding = lag_embedding(lags / self.time_step, self.lag_width)[:, :, None]
-        embedding = embedding.expand(*h.shape[:-1], -1)
-        share = 1 + self._begun(lags) * self.share(torch.cat([h, embedding], -1))
+        embedding = embedding.expand(-1, -1, len(self.share), -1)
+        hinge, far = self.axes.T
+        known = torch.cat([h[:, :, hinge], h[:, :, far], embedding], -1)
+        share = self.share + self.share_of_features(known).squeeze(-1)
+        share = share * self._begun(lags)[..., 0]
         x, rotation = self._carry(placement, lags, placement.body[:, None] + u, share)
         return x, w @ rotation.mT * self.time_step
 
@@ -178,11 +218,11 @@ class Anchored(nn.Module):
         return -torch.expm1(-lags / self._onset)[..., None, None]
 
     def _carry(
-        self, placement: Placement, lags: Tensor, body: Tensor, share: Tensor | None
+        self, placement: Placement, lags: Tensor, body: Tensor, share: Tensor
     ) -> tuple[Tensor, Tensor]:
         memory = self.log_memory.exp() * self.horizon
         elapsed = -memory * torch.expm1(-lags[..., None] / memory)  # (batch, time, 2) fs
-        spins = placement.spins[:, None] if share is None else share * placement.spins[:, None]
-        rotation = rotation_matrix(elapsed[..., 1:] * spins.sum(-2))
+        turn = placement.turn[:, None] - share @ placement.spins  # (batch, time, 3)
+        rotation = rotation_matrix(elapsed[..., 1:] * turn)
         moved = placement.centre[:, None] + elapsed[..., :1, None] * placement.drift[:, None]
         return moved + body @ rotation.mT, rotation
