@@ -18,7 +18,9 @@ from gfnode.training import Progress, TrainingState
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write tensors and a few facts."""
     # a copy each: modules may share a buffer, which the format does not allow
-    plain = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+    plain = {
+        k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()
+    }
     with whole(path) as partial:
         try:
             save_file(plain, partial, {"facts": json.dumps(facts)})

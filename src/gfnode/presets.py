@@ -46,9 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # what the paper says
     "paper": _PUBLISHED
-    | {
-        "model": _PUBLISHED["model"] | {"whole_eigenspaces": True, "coordinate_activation": False}
-    },
+    | {"model": _PUBLISHED["model"] | {"whole_eigenspaces": True, "coordinate_activation": False}},
     # what the published experiments ran, flaws included: Cartesian components pass through SiLU
     # (not rotation-equivariant), and a cut goes through eigenspaces
     "published": _PUBLISHED,

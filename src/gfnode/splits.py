@@ -65,9 +65,7 @@ def blocked(
     return {name: np.concatenate(starts) for name, starts in found.items()}
 
 
-def everything(
-    times: Doubles, segments: Integers, usable: Integers, horizon: float
-) -> Parts:
+def everything(times: Doubles, segments: Integers, usable: Integers, horizon: float) -> Parts:
     """Every start with a whole horizon after it, as the test part: for data that is all unseen."""
     ends = np.array([times[segments == segment].max() for segment in range(segments.max() + 1)])
     inside = times[usable] + horizon <= ends[segments[usable]] * (1 + 1e-9)

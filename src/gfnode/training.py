@@ -202,9 +202,7 @@ class Trainer:
             progress.epoch += 1
             progress.history.append(record)
             error = (
-                record.validation_error
-                if s.select == "mean"
-                else record.validation_error_last_lag
+                record.validation_error if s.select == "mean" else record.validation_error_last_lag
             )
             better = error is not None and error < progress.best_error
             if better:
@@ -269,9 +267,7 @@ class Trainer:
     @torch.no_grad()
     def _average(self, averaged: Model) -> None:
         weight = 1 - (self.settings.ema or 0.0)
-        for kept, current in zip(
-            averaged.parameters(), self.state.model.parameters(), strict=True
-        ):
+        for kept, current in zip(averaged.parameters(), self.state.model.parameters(), strict=True):
             kept.lerp_(current, weight)
 
     def _collect(self, losses: list[Tensor], epoch: int, number: int) -> float:

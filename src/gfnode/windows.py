@@ -196,7 +196,10 @@ class Windows:
     def redraw(self, horizon: float, seed: Sequence[int]) -> "Windows":
         """The same starts with fresh irregular lags; the same seed gives the same lags."""
         first, last = draw.reach(
-            self.frames.times.cpu().numpy(), self.frames.segments, self.starts.cpu().numpy(), horizon
+            self.frames.times.cpu().numpy(),
+            self.frames.segments,
+            self.starts.cpu().numpy(),
+            horizon,
         )
         targets = draw.irregular(first, last, self.targets.shape[1], np.random.default_rng(seed))
         return replace(self, targets=torch.from_numpy(targets).to(self.device))

@@ -235,4 +235,6 @@ class GFNODE(Model):
                 "lag zero: with model.frame=anchored use oscillator"
             )
         activation = nn.SiLU() if s.coordinate_activation else nn.Identity()
-        return SpectralBlock(transform, self._dynamics(s.coordinate_dynamics, transform, 2), activation)
+        return SpectralBlock(
+            transform, self._dynamics(s.coordinate_dynamics, transform, 2), activation
+        )

@@ -28,7 +28,9 @@ def rigid_pairs(system: System) -> set[tuple[int, int]]:
     from ase.formula import Formula
     from ase.data import chemical_symbols
 
-    formula = str(Formula.from_list([chemical_symbols[z] for z in system.source_numbers]).format("hill"))
+    formula = str(
+        Formula.from_list([chemical_symbols[z] for z in system.source_numbers]).format("hill")
+    )
     if formula == _ALANINE_DIPEPTIDE:
         pairs = [tuple(pair) for pair in system.bonds.tolist()]
     else:
@@ -72,7 +74,9 @@ class AtomInputs(nn.Module):
         self.register_buffer("static", static, persistent=False)
         self.embed = nn.Linear(2 + extra, width)
 
-    def forward(self, positions: Tensor, velocities: Tensor, extra: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, positions: Tensor, velocities: Tensor, extra: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Features ``(atom, batch, feature)`` and edge scalars ``(edge, batch, 5)`` of a start.
 
         Parameters
