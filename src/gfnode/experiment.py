@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 
 from gfnode import graph
+from gfnode.cutting import WindowSettings, choose_atoms, make_windows
 from gfnode.errors import InputError
 from gfnode.models import Model, build, read_options
 from gfnode.presets import PRESETS
@@ -19,7 +20,7 @@ from gfnode.settings import Settings
 from gfnode.system import System
 from gfnode.training import TrainingSettings
 from gfnode.trajectory import Integers, Trajectory
-from gfnode.windows import Windows, WindowSettings, choose_atoms, make_windows
+from gfnode.windows import Windows
 
 
 class GraphSettings(Settings):

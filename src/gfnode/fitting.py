@@ -81,7 +81,7 @@ def fit(
             trajectories.append(source)
             files.append("")
         else:
-            trajectories.append(readers.load(source, **reader.options()))  # type: ignore[arg-type]
+            trajectories.append(readers.load(source, **reader.options()))
             files.append(str(source))
     folder = Path(out) if out is not None else Path("runs") / trajectories[0].label
     dataset = prepare(trajectories, experiment)

@@ -8,7 +8,7 @@ _SLACK = 1e-3  # fs within which two times are one
 
 
 def _timeline(times: Doubles, segments: Integers, beyond: float) -> Doubles:
-    """Times of all trajectories on one axis, one after the other and further apart than ``beyond``."""
+    """Put the times of all trajectories on one axis, further apart than ``beyond``."""
     return times + segments * (2.0 * (float(times.max()) + beyond) + 1.0)
 
 
@@ -71,7 +71,7 @@ def published_irregular(starts: Integers, horizon: int, count: int) -> Integers:
     horizon
         In frames.
     """
-    generator = np.random.RandomState(0)  # noqa: NPY002 - bit-exact with the published experiments
+    generator = np.random.RandomState(0)
     return np.stack(
         [
             np.sort(generator.choice(np.arange(s + 1, s + horizon + 1), count, replace=False))

@@ -29,6 +29,7 @@ import torch
 
 from gfnode import readers
 from gfnode.checkpoint import load_tensors, load_weights, save_tensors
+from gfnode.cutting import make_windows
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import (
@@ -45,7 +46,6 @@ from gfnode.models import TRIVIAL, Model, build
 from gfnode.system import System
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time, parse_time
-from gfnode.windows import make_windows
 
 VERSION = 1
 
@@ -121,7 +121,7 @@ class Run:
         write_arrays(folder / "splits.npz", arrays)
         model = build_model(experiment, dataset.system)
         model.prepare(dataset.of(model)["train"])
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for name in TRIVIAL:
             baseline = build(name, dataset.whole_system)
             baseline.prepare(dataset.parts["train"])

@@ -94,7 +94,7 @@ def published(n_frames: int, horizon: int) -> Parts:
             f"the published split needs more than {2 * margin + horizon + 1} frames, the "
             f"trajectory has {n_frames}; use windows.split=blocked"
         )
-    generator = np.random.RandomState(100)  # noqa: NPY002 - bit-exact with the published experiments
+    generator = np.random.RandomState(100)
     rest = np.arange(margin, count - margin)
     sizes = {"train": len(rest) // 10, "validation": len(rest) // 20, "test": len(rest) // 20}
     used = {"train": 500, "validation": 2000, "test": 2000}
@@ -114,7 +114,7 @@ def published_alanine(n_frames: int, horizon: int) -> Parts:
             f"the published alanine split needs more than {horizon + 11} frames, got {n_frames}"
         )
     starts = np.arange(count)
-    np.random.RandomState(100).shuffle(starts)  # noqa: NPY002 - bit-exact with the published one
+    np.random.RandomState(100).shuffle(starts)
     train, validation = int(0.8 * count), int(0.1 * count)
     return {
         "train": starts[:train],
@@ -135,7 +135,7 @@ def join_alanine(trajectories: Sequence[Trajectory]) -> Trajectory:
     positions = np.concatenate([t.positions for t in trajectories])
     return Trajectory(
         positions - positions.mean(1, keepdims=True),
-        np.arange(len(positions)) * step,
+        np.arange(len(positions), dtype=np.float64) * step,
         first.numbers,
         topology=first.topology,
         time_step=step,

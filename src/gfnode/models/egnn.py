@@ -18,6 +18,12 @@ def perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, outputs))
 
 
+def zero_last(network: nn.Sequential) -> None:
+    """Set the last layer to zero: the network begins as zero, and learns from there."""
+    for parameter in network[-1].parameters():
+        nn.init.zeros_(parameter)
+
+
 class Incidence(nn.Module):
     """Gathers atoms to the ends of directed edges (i, j), and sums edges over their atom i.
 
@@ -171,8 +177,7 @@ class EGNN(nn.Module):
             assert isinstance(layer, EGNNLayer)
             for network in (layer.shift, layer.drive):
                 if network is not None:
-                    nn.init.zeros_(network[2].weight)
-                    nn.init.zeros_(network[2].bias)
+                    zero_last(network)
 
     def forward(self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor]:
         """Run all layers.

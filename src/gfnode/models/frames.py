@@ -1,10 +1,10 @@
-"""Where the molecule is, apart from its shape: what is taken off before the graph Fourier transform.
+"""Where the molecule is, apart from its shape: what is taken off before the transform.
 
 A frame splits a start into a placement and two channels an atom, (position, velocity), that the
 modes carry; and puts the molecule back together at every lag.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,25 +18,53 @@ from gfnode.geometry import (
     superpose,
 )
 from gfnode.graph import rotors
-from gfnode.models.egnn import lag_embedding, perceptron
+from gfnode.models.egnn import lag_embedding, perceptron, zero_last
 from gfnode.system import System
 from gfnode.windows import Windows
 
 
-class Centred(nn.Module):
-    """The paper's frame: the mean position of the start is taken off and added back."""
+class Frame(nn.Module):
+    """Takes a molecule's place off, and gives it back at every lag.
+
+    Attributes
+    ----------
+    invariants
+        Number of invariants that the frame adds to the scalars of an atom.
+    """
 
     invariants = 0
 
     def prepare(self, windows: Windows) -> None:
-        """Nothing to fit."""
+        """Fit to the training windows; nothing by default."""
+
+    def place(self, positions: Tensor, velocities: Tensor) -> Any:
+        """Find the placement of starts ``(batch, atom, 3)``, in Å and Å/fs."""
+        raise NotImplementedError
+
+    def scalars(self, placement: Any) -> Tensor | None:
+        """Invariants for the atoms' scalars, ``(batch, atom, invariants)``; none by default."""
+
+    def channels(self, placement: Any, x: Tensor, v: Tensor) -> Tensor:
+        """What the modes carry, ``(batch, atom, 3, 2)``, of encoded positions and velocities."""
+        raise NotImplementedError
+
+    def restore(
+        self, placement: Any, channels: Tensor, h: Tensor, lags: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Positions and velocities at the lags, ``(batch, time, atom, 3)`` each."""
+        raise NotImplementedError
+
+    def correct(self, x: Tensor, decoded: Tensor, lags: Tensor) -> Tensor:
+        """Join positions before and after the decoder; by default the decoder has the last word."""
+        return decoded
+
+
+class Centred(Frame):
+    """The paper's frame: the mean position of the start is taken off and added back."""
 
     def place(self, positions: Tensor, velocities: Tensor) -> Tensor:
         """Mean position of the start, ``(batch, 1, 3)``."""
         return center(positions)
-
-    def scalars(self, placement: Tensor) -> None:
-        """No invariants are added to the atoms' scalars."""
 
     def channels(self, placement: Tensor, x: Tensor, v: Tensor) -> Tensor:
         """Position and velocity, ``(batch, atom, 3, 2)``."""
@@ -48,10 +76,6 @@ class Centred(nn.Module):
         """Positions and velocities at the lags, ``(batch, time, atom, 3)`` each."""
         x, v = channels.unbind(-1)
         return x + placement[:, None], v
-
-    def correct(self, x: Tensor, decoded: Tensor, lags: Tensor) -> Tensor:
-        """The decoder has the last word."""
-        return decoded
 
 
 class Placement(NamedTuple):
@@ -66,7 +90,7 @@ class Placement(NamedTuple):
     vibration: Tensor  # (batch, atom, 3) velocity less drift and turn, Å/fs
 
 
-class Anchored(nn.Module):
+class Anchored(Frame):
     """A rigid body that carries the mean conformer, and the displacements from it.
 
     The mean conformer of the training frames is placed on the start (mirror images allowed, so that
@@ -119,8 +143,7 @@ class Anchored(nn.Module):
         self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and turn, in horizons
         self.share = nn.Parameter(torch.zeros(len(groups)))
         self.share_of_features = perceptron(2 * width + lag_width, width, 1)
-        nn.init.zeros_(self.share_of_features[2].weight)
-        nn.init.zeros_(self.share_of_features[2].bias)
+        zero_last(self.share_of_features)
 
     @torch.no_grad()
     def prepare(self, windows: Windows) -> None:

@@ -5,22 +5,21 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
-from gfnode.errors import InputError
 from gfnode.dynamics import (
     FeedForwardDynamics,
     IdentityDynamics,
     LinearDynamics,
     NeuralDynamics,
 )
+from gfnode.dynamics.oscillator import OscillatorDynamics
+from gfnode.errors import InputError
 from gfnode.fourier import GraphFourier, IdentityTransform, eigenbasis
 from gfnode.graph import laplacian
 from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
 from gfnode.models.egnn import EGNN, lag_embedding
-from gfnode.models.frames import Anchored, Centred
+from gfnode.models.frames import Anchored, Centred, Frame
 from gfnode.models.inputs import AtomInputs
-from gfnode.dynamics.oscillator import OscillatorDynamics
 from gfnode.settings import Settings
 from gfnode.system import System
 from gfnode.windows import Windows
@@ -72,6 +71,9 @@ class GFNODESettings(Settings):
     lag_width: int = Field(16, ge=4, multiple_of=2)
 
 
+Transform = GraphFourier | IdentityTransform
+
+
 class SpectralBlock(nn.Module):
     """Evolve in the modes and add: y(t) = x + σ(U φ_t(Uᵀ x)), eq. 4 to 9.
 
@@ -79,7 +81,7 @@ class SpectralBlock(nn.Module):
     ``(batch, time, atom, row, feature)``.
     """
 
-    def __init__(self, transform: nn.Module, dynamics: nn.Module, activation: nn.Module) -> None:
+    def __init__(self, transform: Transform, dynamics: nn.Module, activation: nn.Module) -> None:
         super().__init__()
         self.transform, self.dynamics, self.activation = transform, dynamics, activation
 
@@ -97,7 +99,7 @@ class SpectralPropagator(nn.Module):
     What the kept modes do not hold moves by dynamics of its own, so that y(0) = x.
     """
 
-    def __init__(self, transform: nn.Module, dynamics: nn.Module, rest: nn.Module) -> None:
+    def __init__(self, transform: Transform, dynamics: nn.Module, rest: nn.Module) -> None:
         super().__init__()
         self.transform, self.dynamics, self.rest = transform, dynamics, rest
 
@@ -129,7 +131,7 @@ class GFNODE(Model):
         super().__init__(system)
         self.settings = s = settings
         anchored = s.frame == "anchored"
-        self.frame = Anchored(system, s.width, s.lag_width) if anchored else Centred()
+        self.frame: Frame = Anchored(system, s.width, s.lag_width) if anchored else Centred()
         self.inputs = AtomInputs(system, self.frame.invariants, s.width)
         scalars = self.inputs.n_edge_scalars
         self.encoder = EGNN(
@@ -195,7 +197,7 @@ class GFNODE(Model):
             broken |= {Symmetry.PERMUTATION}
         return self.promises - broken
 
-    def _transform(self) -> GraphFourier | IdentityTransform:
+    def _transform(self) -> Transform:
         s, n_atoms = self.settings, self.system.n_atoms
         if s.transform == "identity":
             return IdentityTransform(n_atoms)
@@ -203,9 +205,7 @@ class GFNODE(Model):
         modes = None if s.modes is None else min(s.modes, n_atoms)
         return GraphFourier(eigenbasis(matrix, modes, whole=s.whole_eigenspaces))
 
-    def _dynamics(
-        self, kind: str, transform: GraphFourier | IdentityTransform, width: int
-    ) -> nn.Module:
+    def _dynamics(self, kind: str, transform: Transform, width: int) -> nn.Module:
         if kind == "linear":
             return LinearDynamics(transform.spaces, width)
         if kind == "feedforward":
@@ -214,7 +214,7 @@ class GFNODE(Model):
             return NeuralDynamics(transform.eigenvalues, transform.spaces, width)
         return IdentityDynamics()
 
-    def _coordinates(self, transform: GraphFourier | IdentityTransform) -> nn.Module:
+    def _coordinates(self, transform: Transform) -> nn.Module:
         s = self.settings
         if s.coordinate_dynamics == "oscillator":
             if s.frame != "anchored":

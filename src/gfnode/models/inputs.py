@@ -25,8 +25,8 @@ def rigid_pairs(system: System) -> set[tuple[int, int]]:
 
     For alanine dipeptide these are all bonds; for a molecule outside the protocol there are none.
     """
-    from ase.formula import Formula
     from ase.data import chemical_symbols
+    from ase.formula import Formula
 
     formula = str(
         Formula.from_list([chemical_symbols[z] for z in system.source_numbers]).format("hill")

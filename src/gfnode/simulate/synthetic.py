@@ -267,7 +267,7 @@ def asymmetric_top(
     """
     from ase.build import molecule as build
 
-    built = build(molecule)  # type: ignore[no-untyped-call]
+    built = build(molecule)
     generator = np.random.default_rng(seed)
     z = np.asarray(built.numbers, dtype=np.int64)
     x = built.positions @ Rotation.random(rng=generator).as_matrix()

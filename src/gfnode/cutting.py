@@ -1,0 +1,275 @@
+"""Cutting trajectories into the windows of training, validation and test.
+
+Which starts belong to which part is in :mod:`gfnode.splits`, how lags are drawn in
+:mod:`gfnode.lags`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gfnode import lags as draw
+from gfnode import splits
+from gfnode.errors import InputError
+from gfnode.settings import Femtoseconds, Settings
+from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.units import format_time
+from gfnode.windows import Frames, Windows
+
+Atoms = Literal["all", "heavy"] | list[int]
+PARTS = ("train", "validation", "test")
+
+
+class WindowSettings(Settings):
+    """How windows are made from trajectories.
+
+    Parameters
+    ----------
+    horizon
+        Largest lag; None chooses 1.5 ps, or 300 frames where frames are further apart than 5 fs,
+        and at most a tenth of the trajectory.
+    times
+        Number of lags in a window.
+    lags
+        ``regular``: evenly spaced up to the horizon; ``irregular``: drawn without replacement from
+        the frames inside the horizon, once; ``fresh``: the same, drawn anew for every training
+        epoch; ``given``: those of ``given_lags``.
+    split
+        ``blocked``: train, a gap of one horizon, validation, gap, test, in time order;
+        ``published``: the paper's random starts; ``published-alanine``: the same for the alanine
+        dipeptide runs; ``all``: everything is test.
+    fractions
+        Shares of train, validation and test in a blocked split.
+    most
+        At most so many windows of train, validation and test.
+    velocities
+        ``stored``; ``forward``: next frame minus this one; ``successor``: the same where the next
+        frame lies within ``successor_steps`` time steps; ``auto``: the first of these that fits.
+    state, score
+        The atoms a model is given, and those of them that are scored: ``all``, ``heavy`` or a list
+        of indices.
+    align
+        Superpose every target on its start (over the scored atoms); None decides by the
+        presence of a solvent-like loss of orientation: frames at least 100 fs apart.
+    seed
+        Of the irregular lags.
+    """
+
+    horizon: Femtoseconds | None = None
+    times: int = Field(8, ge=1)
+    lags: Literal["regular", "irregular", "fresh", "given"] = "fresh"
+    given_lags: list[Femtoseconds] | None = None
+    split: Literal["blocked", "published", "published-alanine", "all"] = "blocked"
+    fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
+    most: tuple[int, int, int] = (6000, 1000, 2000)
+    velocities: Literal["auto", "stored", "forward", "successor"] = "auto"
+    successor_steps: int = Field(4, ge=1)
+    state: Atoms = "all"
+    score: Atoms = "heavy"
+    align: bool | None = None
+    seed: int = 0
+
+
+def choose_atoms(numbers: Integers, choice: Atoms, what: str) -> Integers:
+    """Resolve ``all``, ``heavy`` or a list of indices."""
+    if choice == "all":
+        return np.arange(len(numbers))
+    if choice == "heavy":
+        heavy = np.flatnonzero(numbers > 1)
+        return heavy if len(heavy) else np.arange(len(numbers))
+    atoms = np.asarray(choice, dtype=np.int64)
+    if not len(atoms) or atoms.min() < 0 or atoms.max() >= len(numbers):
+        raise InputError(
+            f"{what} atoms {atoms.tolist()}: expected indices from 0 to {len(numbers) - 1}"
+        )
+    if len(np.unique(atoms)) < len(atoms):
+        raise InputError(f"{what} atoms {atoms.tolist()} name an atom twice")
+    return atoms
+
+
+def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings) -> float:
+    """The horizon in fs: the one asked for, or one that suits the data."""
+    longest = max(float(t.times[-1] - t.times[0]) for t in trajectories)
+    step = trajectories[0].step
+    if step is None:
+        raise InputError(
+            f"{trajectories[0].label} has a single frame; a trajectory of many frames is needed"
+        )
+    if settings.lags == "given" and settings.given_lags:
+        return max(settings.given_lags)
+    if settings.split.startswith("published") and settings.horizon is None:
+        return 3000 * step
+    horizon = settings.horizon
+    if horizon is None:
+        horizon = min(1500.0 if step <= 5.0 else 300 * step, longest / 10)
+        horizon = max(1, round(horizon / step)) * step
+    if not 0 < horizon < longest:
+        raise InputError(
+            f"horizon {format_time(horizon)} does not fit: the longest trajectory spans "
+            f"{format_time(longest)}; choose windows.horizon between {format_time(step)} and "
+            f"{format_time(longest / 10)}"
+        )
+    return horizon
+
+
+def make_windows(
+    trajectories: Sequence[Trajectory], settings: WindowSettings
+) -> tuple[dict[str, Windows], float]:
+    """Cut trajectories into train, validation and test windows.
+
+    Returns
+    -------
+    dict, float
+        Windows of every part, over all atoms and on the CPU; and the horizon in fs.
+
+    Raises
+    ------
+    InputError
+        When trajectory, horizon, lags and split do not fit together.
+    """
+    horizon = choose_horizon(trajectories, settings)
+    if settings.split == "published-alanine":
+        trajectories = [splits.join_alanine(trajectories)]
+    cutter = _Cutter(trajectories, settings, Frames.of(trajectories), horizon)
+    starts = cutter.starts()
+    return {name: cutter.windows(name, frames) for name, frames in starts.items()}, horizon
+
+
+@dataclass(frozen=True, eq=False)
+class _Cutter:
+    """Cuts the windows of one data set."""
+
+    trajectories: Sequence[Trajectory]
+    settings: WindowSettings
+    frames: Frames
+    horizon: float
+
+    @cached_property
+    def times(self) -> Doubles:
+        return self.frames.times.numpy()
+
+    @cached_property
+    def successors(self) -> Integers:
+        """The frame that gives each frame its velocity: itself (stored), the next, or none (-1)."""
+        first, kind = self.trajectories[0], self.settings.velocities
+        if kind == "auto":
+            even = all(t.spacing is not None for t in self.trajectories)
+            kind = "forward" if even else "successor"
+            if self.frames.velocities is not None:
+                kind = "stored"
+        number = np.arange(len(self.times))
+        if kind == "stored":
+            if self.frames.velocities is None:
+                raise InputError(
+                    f"{first.label} stores no velocities; use windows.velocities=forward"
+                )
+            return number
+        same = np.append(np.diff(self.frames.segments) == 0, False)
+        if kind == "successor":
+            step, most = first.step or 0.0, self.settings.successor_steps
+            same &= np.append(np.diff(self.times), np.inf) <= (most + 1e-3) * step
+            if not same.any():
+                raise InputError(
+                    f"no frame of {first.label} has a successor within {most} steps of "
+                    f"{format_time(step)}, so no velocity is known; raise windows.successor_steps"
+                )
+        return np.where(same, number + 1, -1)
+
+    def starts(self) -> splits.Parts:
+        """Frames that windows start from, by part."""
+        s, segments = self.settings, self.frames.segments
+        usable = np.flatnonzero(self.successors >= 0)
+        if s.split == "all":
+            return splits.everything(self.times, segments, usable, self.horizon)
+        if s.split == "blocked":
+            return splits.blocked(self.times, segments, usable, self.horizon, s.fractions)
+        step = self.trajectories[0].spacing
+        if len(self.trajectories) > 1 or step is None:
+            raise InputError(
+                f"the {s.split} split needs one evenly spaced trajectory; use windows.split=blocked"
+            )
+        draw_parts = splits.published if s.split == "published" else splits.published_alanine
+        return draw_parts(len(self.times), round(self.horizon / step))
+
+    def windows(self, name: str, starts: Integers) -> Windows:
+        """The windows of a part."""
+        part = PARTS.index(name)
+        starts = self._with_targets(starts, part)
+        if not len(starts):
+            raise InputError(
+                f"no {name} window fits: {len(self.times)} frames over "
+                f"{format_time(self.times[-1])} with a horizon of {format_time(self.horizon)}; "
+                "shorten windows.horizon or give a longer trajectory"
+            )
+        stored = self.frames.velocities is not None and bool(
+            (self.successors[starts] == starts).all()
+        )
+        return Windows(
+            self.frames,
+            torch.from_numpy(starts),
+            torch.from_numpy(self._targets(starts, part)),
+            None if stored else torch.from_numpy(self.successors[starts]),
+            self._alignment(),
+        )
+
+    def _with_targets(self, starts: Integers, part: int) -> Integers:
+        """Keep the starts that have the targets asked for, and no more than wanted."""
+        s = self.settings
+        if s.split.startswith("published"):
+            return starts
+        if s.lags == "given":
+            found = (self._at_lags(starts) >= 0).all(1)
+            if not found.any():
+                raise InputError(
+                    f"no {PARTS[part]} start has frames at all the given lags; ask for lags that "
+                    "the trajectory stores, or use windows.lags=irregular"
+                )
+            starts = starts[found]
+        else:
+            first, last = draw.reach(self.times, self.frames.segments, starts, self.horizon)
+            starts = starts[last - first >= s.times]
+        return starts[splits.thin(len(starts), s.most[part])]
+
+    def _targets(self, starts: Integers, part: int) -> Integers:
+        s = self.settings
+        if s.lags in ("regular", "given"):
+            found = self._at_lags(starts)
+            if (found < 0).any():
+                raise InputError(
+                    "frames are missing at regular lags; use windows.lags=irregular for unevenly "
+                    "spaced trajectories"
+                )
+            return found
+        first, last = draw.reach(self.times, self.frames.segments, starts, self.horizon)
+        if s.split.startswith("published"):
+            return draw.published_irregular(starts, int((last - first).min()), s.times)
+        return draw.irregular(first, last, s.times, np.random.default_rng([s.seed, part]))
+
+    def _at_lags(self, starts: Integers) -> Integers:
+        s = self.settings
+        if s.lags == "given":
+            if not s.given_lags or min(s.given_lags) <= 0:
+                raise InputError(
+                    f"windows.given_lags are {s.given_lags}: expected times above zero, such as "
+                    '["100fs", "1ps"]'
+                )
+            lags = np.asarray(s.given_lags)
+        else:
+            lags = self.horizon * np.arange(1, s.times + 1) / s.times
+            if (even := self.trajectories[0].spacing) is not None:  # the nearest frames
+                lags = np.maximum(np.round(lags / even), 1) * even
+        return draw.at(self.times, self.frames.segments, starts, lags)
+
+    def _alignment(self) -> Tensor | None:
+        first, align = self.trajectories[0], self.settings.align
+        if align is None:
+            align = (first.step or 0.0) >= 100.0
+        if not align:
+            return None
+        return torch.from_numpy(choose_atoms(first.numbers, self.settings.score, "score"))
