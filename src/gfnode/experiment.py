@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from gfnode.cutting import WindowSettings, choose_atoms, make_windows
 from gfnode.errors import InputError
 from gfnode.models import Model, build, read_options
 from gfnode.presets import PRESETS
+from gfnode.published import rigid_pairs
 from gfnode.settings import Settings
 from gfnode.system import System
 from gfnode.training import TrainingSettings
@@ -34,10 +35,14 @@ class GraphSettings(Settings):
         ``published-alanine``: pairs closer than 4 Å in frame 0 as first neighbours.
     hops
         Atoms up to so many bonds apart are joined by edges.
+    rigid
+        Mark edges as rigid: ``none``, or those of the ``published`` protocol, which go by the
+        formula and the order of atoms in the published files.
     """
 
     bonds: Literal["auto", "topology", "distances", "published", "published-alanine"] = "auto"
     hops: int = Field(2, ge=1)
+    rigid: Literal["none", "published"] = "none"
 
 
 class Experiment(Settings):
@@ -154,6 +159,8 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     step = first.step
     assert step is not None
     system = System(first.numbers, state, score, bonds, edges, step, horizon)
+    if experiment.graph.rigid == "published":
+        system = replace(system, rigid=rigid_pairs(first.numbers, state, bonds))
     pieces = graph.describe_components(graph.components(edges.index, len(state)))
     return Dataset(system, parts, (pieces,) if pieces else ())
 

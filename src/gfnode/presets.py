@@ -11,7 +11,7 @@ _PUBLISHED: dict[str, Any] = {
         "score": "heavy",
         "align": False,
     },
-    "graph": {"bonds": "published", "hops": 2},
+    "graph": {"bonds": "published", "hops": 2, "rigid": "published"},
     "model": {
         "name": "gfnode",
         "frame": "centred",

@@ -1,6 +1,6 @@
 """What a model is built for: the atoms it sees, those that are scored, their graph and times."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,9 @@ class System:
         Step of the original series, fs.
     horizon
         Largest lag of training, fs.
+    rigid
+        Pairs of state atoms whose edges carry a mark, ``(pair, 2)``; see
+        :func:`gfnode.published.rigid_pairs`.
     """
 
     source_numbers: Integers
@@ -40,6 +43,7 @@ class System:
     edges: Edges
     time_step: float
     horizon: float
+    rigid: Integers = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
 
     @property
     def n_atoms(self) -> int:
@@ -87,6 +91,7 @@ class System:
             "bonds": self.bonds.tolist(),
             "edges": self.edges.index.tolist(),
             "hops": self.edges.hop.tolist(),
+            "rigid": self.rigid.tolist(),
             "time_step_fs": self.time_step,
             "horizon_fs": self.horizon,
         }
@@ -106,6 +111,7 @@ class System:
             Edges(whole["edges"].reshape(2, -1), whole["hops"]),
             float(data["time_step_fs"]),
             float(data["horizon_fs"]),
+            np.asarray(data.get("rigid", []), dtype=np.int64).reshape(-1, 2),
         )
 
 

@@ -42,11 +42,31 @@ def parse_time(text: str | float) -> float:
 
 
 def parse_times(text: str) -> list[float]:
-    """Read a comma-separated list of times, in fs: ``"100fs,500fs,1.5ps"``."""
-    parts = [part for part in text.split(",") if part.strip()]
-    if not parts:
+    """Read a comma-separated list of times, in fs: ``"100fs,500fs,1.5ps"``.
+
+    ``first:last:step`` stands for a range with both ends: ``"100fs:1.5ps:100fs"``.
+
+    Raises
+    ------
+    InputError
+        When there is no time, or one that cannot be read.
+    """
+    found: list[float] = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        ends = [parse_time(each) for each in part.split(":")]
+        found += ends if len(ends) == 1 else _range(part, ends)
+    if not found:
         raise InputError(f"no time in {text!r}: expected a list such as 100fs,500fs,1.5ps")
-    return [parse_time(part) for part in parts]
+    return found
+
+
+def _range(text: str, ends: list[float]) -> list[float]:
+    if len(ends) != 3 or ends[2] <= 0 or not 0 <= (ends[1] - ends[0]) / ends[2] < 1e6:
+        raise InputError(
+            f"cannot read the range {text!r}: expected first:last:step such as 100fs:1.5ps:100fs"
+        )
+    first, last, step = ends
+    return [first + i * step for i in range(int((last - first) / step * (1 + 1e-9)) + 1)]
 
 
 def format_time(fs: float) -> str:

@@ -94,7 +94,8 @@ class Anchored(Frame):
     """A rigid body that carries the mean conformer, and the displacements from it.
 
     The mean conformer of the training frames is placed on the start (mirror images allowed, so that
-    reflections are kept). What the modes carry is the displacement u from it and the velocity w
+    reflections are kept), weighting atoms by mass or the scored ones alike, whichever suits the
+    training windows. What the modes carry is the displacement u from it and the velocity w
     that is left after drift V and turn I⁻¹ L. At a lag τ::
 
         θ(τ) = s_r(τ) I⁻¹ (L − Σ_b c_b(τ) L_b)
@@ -123,6 +124,7 @@ class Anchored(Frame):
     _most_fitted = 32  # rotors whose share is fitted one by one
 
     conformer: Tensor
+    weights: Tensor
     masses: Tensor
     score: Tensor
     axes: Tensor
@@ -140,6 +142,7 @@ class Anchored(Frame):
         members = torch.as_tensor(groups.members, dtype=torch.float32)
         self.register_buffer("members", members, persistent=False)  # (rotor, atom)
         self.register_buffer("conformer", torch.zeros(system.n_atoms, 3))
+        self.register_buffer("weights", masses.clone())  # of the superposition
         self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and turn, in horizons
         self.share = nn.Parameter(torch.zeros(len(groups)))
         self.share_of_features = perceptron(2 * width + lag_width, width, 1)
@@ -148,11 +151,10 @@ class Anchored(Frame):
     @torch.no_grad()
     def prepare(self, windows: Windows) -> None:
         """Take the mean conformer; fit how long momenta last, and how freely rotors turn."""
-        self.conformer.copy_(mean_conformer(windows.conformations(), self.masses, reflect=True))
         batch = windows.batch(windows.evenly(500))
-        placement = self.place(batch.positions, batch.velocities)
 
         def error(*, whole: bool = True) -> Tensor:
+            placement = self.place(batch.positions, batch.velocities)
             share = self.share.expand(*batch.lags.shape, -1)
             x, _ = self._carry(placement, batch.lags, placement.body[:, None], share)
             miss = (x - batch.targets)[..., self.score, :]
@@ -168,7 +170,17 @@ class Anchored(Frame):
             parameter.copy_(values[int(good.float().argmax())])
 
         self.share.zero_()
-        memories = torch.logspace(1.5, -3, 19).log()
+        memories = torch.logspace(1.5, -7, 35).log()
+        self.log_memory.copy_(memories[-1])
+        scored = torch.zeros_like(self.masses).index_fill(0, self.score, 1.0)
+        errors = []
+        for weights in (self.masses, scored):
+            self.weights.copy_(weights)
+            self.conformer.copy_(mean_conformer(windows.conformations(), weights, reflect=True))
+            errors.append(error())
+        if errors[0] < errors[1]:
+            self.weights.copy_(self.masses)
+            self.conformer.copy_(mean_conformer(windows.conformations(), self.masses, reflect=True))
         self.log_memory.copy_(memories[0])
         fit(self.log_memory[0], memories, whole=False)
         fit(self.log_memory[1], memories)
@@ -183,7 +195,7 @@ class Anchored(Frame):
         r = positions - centre
         drift = momentum(velocities, m)[:, None] / m.sum()
         v = velocities - drift
-        body = superpose(self.conformer.expand_as(r), r, m, reflect=True)
+        body = superpose(self.conformer.expand_as(r), r, self.weights, reflect=True)
         inertia = inertia_tensor(positions, m)
         # the axis of a linear molecule, and a lone atom, have no inertia: keep the solve finite
         floor = 1e-4 * inertia.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None] + 1e-4

@@ -1,43 +1,9 @@
 """What a network is told of atoms and edges, in invariants of the start."""
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gfnode.system import System
-
-# The published experiments mark these pairs of heavy atoms (numbered in file order) as rigid.
-RIGID = {
-    "C6H6": "0-1 2-3 4-5",
-    "C9H8O4": "0-2 1-3 5-6 7-10 11-12",
-    "C2H6O": "0-1",
-    "C3H4O2": "1-2",
-    "C10H8": "0-1 2-3 4-9 5-6 7-8",
-    "C7H6O3": "0-9 1-2 4-5 6-7",
-    "C7H8": "2-3 5-6 0-1",
-    "C4H4N2O2": "0-1 3-4",
-}
-_ALANINE_DIPEPTIDE = "C6H12N2O2"
-
-
-def rigid_pairs(system: System) -> set[tuple[int, int]]:
-    """Pairs of state atoms that the published protocol marks as rigid, both directions.
-
-    For alanine dipeptide these are all bonds; for a molecule outside the protocol there are none.
-    """
-    from ase.data import chemical_symbols
-    from ase.formula import Formula
-
-    formula = str(
-        Formula.from_list([chemical_symbols[z] for z in system.source_numbers]).format("hill")
-    )
-    if formula == _ALANINE_DIPEPTIDE:
-        pairs = [tuple(pair) for pair in system.bonds.tolist()]
-    else:
-        heavy = np.flatnonzero(system.numbers > 1)
-        named = [tuple(map(int, text.split("-"))) for text in RIGID.get(formula, "").split()]
-        pairs = [(int(heavy[i]), int(heavy[j])) for i, j in named]
-    return {pair for i, j in pairs for pair in ((i, j), (j, i))}
 
 
 class AtomInputs(nn.Module):
@@ -66,7 +32,7 @@ class AtomInputs(nn.Module):
         numbers = torch.as_tensor(system.numbers, dtype=torch.float32)
         edges = torch.as_tensor(system.edges.index)
         hop = torch.as_tensor(system.edges.hop, dtype=torch.float32)
-        marked = rigid_pairs(system)
+        marked = {pair for i, j in system.rigid.tolist() for pair in ((i, j), (j, i))}
         rigid = torch.tensor([float(pair in marked) for pair in map(tuple, edges.T.tolist())])
         static = torch.stack([numbers[edges[0]], numbers[edges[1]], hop, rigid], -1)
         self.register_buffer("charges", numbers / numbers.max(), persistent=False)
