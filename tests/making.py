@@ -1,0 +1,150 @@
+"""Small molecules, windows and trajectories that several test files build."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import torch
+from ase.build import molecule
+from torch import nn
+
+from gfnode.experiment import configure
+from gfnode.graph import bonds_from_distances, hop_edges
+from gfnode.models import MODELS, Model, build
+from gfnode.published import rigid_pairs
+from gfnode.system import System
+from gfnode.trajectory import Trajectory
+from gfnode.windows import Frames, Windows
+
+G2_NAMES = {
+    "ethanol": "CH3CH2OH",
+    "benzene": "C6H6",
+    "toluene": None,
+    "ethane": "C2H6",
+    "butane": "trans-butane",
+}
+
+
+@cache
+def geometry_of(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Atomic numbers and positions (Å) of a molecule; toluene is the bundled sample's."""
+    if name == "toluene":
+        import gfnode
+
+        sample = gfnode.load("sample:toluene")[0]
+        return sample.numbers, sample.positions[0].astype(float)
+    built = molecule(G2_NAMES.get(name, name))
+    return np.asarray(built.numbers, dtype=np.int64), np.asarray(built.positions)
+
+
+def system_of(name: str, state: str = "all", *, horizon: float = 1500.0) -> System:
+    """A molecule as a system, all or its heavy atoms in the state, heavy ones scored."""
+    numbers, positions = geometry_of(name)
+    atoms = np.flatnonzero(numbers > (1 if state == "heavy" else 0))
+    bonds = bonds_from_distances(numbers[atoms], positions[None, atoms])
+    score = np.flatnonzero(numbers[atoms] > 1)
+    edges = hop_edges(bonds, len(atoms))
+    rigid = rigid_pairs(numbers, atoms, bonds)
+    return System(numbers, atoms, score, bonds, edges, 0.5, horizon, rigid)
+
+
+def permuted(system: System, order: Sequence[int]) -> System:
+    """The same system with its state atoms in another order."""
+    order = np.asarray(order)
+    place = np.argsort(order)
+    bonds = np.sort(place[system.bonds], 1)
+    return replace(
+        system,
+        atoms=system.atoms[order],
+        score=place[system.score],
+        bonds=bonds,
+        edges=hop_edges(bonds, system.n_atoms),
+        rigid=place[system.rigid],
+    )
+
+
+def samples_of(name: str, system: System, count: int = 40, seed: int = 0) -> Frames:
+    """Conformations about a geometry, each turned and shifted, with velocities."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    base = torch.from_numpy(geometry_of(name)[1][system.atoms]).float()
+    turn, _ = torch.linalg.qr(noise(count, 3, 3))
+    turn = turn * torch.linalg.det(turn)[:, None, None]
+    n_atoms = system.n_atoms
+    x = (base + 0.08 * noise(count, n_atoms, 3)) @ turn.mT + 0.3 * noise(count, 1, 3)
+    v = 5e-3 * noise(count, n_atoms, 3)
+    times = torch.arange(count, dtype=torch.float64) * 37.5
+    return Frames(x, v, times, np.zeros(count, dtype=np.int64))
+
+
+def windows_of(frames: Frames, count: int = 20, times: int = 4) -> Windows:
+    """Windows over such frames; the targets are no motion, they only have the right shapes."""
+    starts = torch.arange(count)
+    return Windows(frames, starts, starts[:, None] + 1 + torch.arange(times), None)
+
+
+def reordered(frames: Frames, order: Sequence[int]) -> Frames:
+    """The same frames with their atoms in another order."""
+    index = list(order)
+    assert frames.velocities is not None
+    return replace(
+        frames, positions=frames.positions[:, index], velocities=frames.velocities[:, index]
+    )
+
+
+def build_variant(name: str, options: dict, system: System, seed: int = 0) -> Model:
+    """A registered model, or (``preset:...``) a preset's GF-NODE, with some options changed."""
+    torch.manual_seed(seed)
+    if name.startswith("preset:"):
+        changes = {f"model.{key}": value for key, value in options.items()}
+        options = dict(configure(name.removeprefix("preset:"), changes).model)
+        return build(options.pop("name"), system, options)
+    assert name in MODELS
+    return build(name, system, options)
+
+
+@torch.no_grad()
+def roughen(model: nn.Module, seed: int = 1, scale: float = 1.0) -> None:
+    """Give a model random weights that matter, those that begin at zero among them."""
+    generator = torch.Generator().manual_seed(seed)
+    for key, weight in model.named_parameters():
+        noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+        if weight.ndim == 3:  # one matrix a mode: norm about one
+            weight.copy_(scale * 0.5 * noise / weight.shape[-1] ** 0.5)
+        elif weight.ndim == 2 and not key.rsplit(".", 1)[-1].startswith(("log", "logits")):
+            weight.copy_(scale * noise / weight.shape[1] ** 0.5)
+        else:
+            weight.add_(0.2 * noise)
+
+
+def rotation(seed: int = 0) -> torch.Tensor:
+    """A proper rotation, ``(3, 3)`` in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
+    return turn * torch.linalg.det(turn)
+
+
+def wiggle(
+    frames: int = 400, step: float = 5.0, seed: int = 0, *, velocities: bool = True
+) -> Trajectory:
+    """Bent water that swings: a light trajectory that there is something to learn from."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(frames) * step
+    base = np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    modes = 0.15 * rng.normal(size=(2, 3, 3))
+    rate = 2 * np.pi / np.array([160.0, 410.0])
+    phase = rng.uniform(0, 2 * np.pi, 2)
+    angle = times[:, None] * rate + phase
+    x = base + np.einsum("tk,kad->tad", np.cos(angle), modes)
+    v = -np.einsum("tk,kad->tad", np.sin(angle) * rate, modes)
+    return Trajectory(
+        x.astype(np.float32),
+        times,
+        np.array([8, 1, 1]),
+        v.astype(np.float32) if velocities else None,
+        name="wiggle",
+    )
