@@ -110,12 +110,12 @@ def resume(folder: str | Path, *, progress: bool = True, said: Said | None = Non
 def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run:
     if said is not None:
         said(run, dataset)
-    if not any(True for _ in run.model.parameters()):  # nothing to train
-        run.save_best(run.model)
-        return run
     experiment, last = run.experiment, run.folder / "last.safetensors"
     if not last.exists():  # the run begins (or never got through its first epoch)
         run.model.prepare(dataset.of(run.model)["train"])
+    if not any(True for _ in run.model.parameters()):  # nothing to train
+        run.save_best(run.model)
+        return run
     trainer = Trainer(
         run.model,
         dataset.of(run.model),

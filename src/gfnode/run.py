@@ -120,7 +120,6 @@ class Run:
             arrays[f"{name}_targets"] = part.targets.numpy()
         write_arrays(folder / "splits.npz", arrays)
         model = build_model(experiment, dataset.system)
-        model.prepare(dataset.of(model)["train"])
         tensors: dict[str, torch.Tensor] = {}
         for name in TRIVIAL:
             baseline = build(name, dataset.whole_system)

@@ -39,7 +39,7 @@ class GFNODESettings(Settings):
     laplacian
         ``combinatorial`` L = D − A, or ``normalised``.
     modes
-        Modes kept; None keeps all.
+        Modes kept; None keeps all, the lowest 256 of larger systems.
     whole_eigenspaces
         No cut goes through an eigenspace.
     dynamics
@@ -202,7 +202,7 @@ class GFNODE(Model):
         if s.transform == "identity":
             return IdentityTransform(n_atoms)
         matrix = laplacian(self.system.edges.index, n_atoms, s.laplacian)
-        modes = None if s.modes is None else min(s.modes, n_atoms)
+        modes = min(s.modes or 256, n_atoms)
         return GraphFourier(eigenbasis(matrix, modes, whole=s.whole_eigenspaces))
 
     def _dynamics(self, kind: str, transform: Transform, width: int) -> nn.Module:
