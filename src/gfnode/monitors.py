@@ -144,7 +144,7 @@ class LiveMonitor:
         stopped = state.progress.stopped
         if not self._console.is_terminal and (stopped or time.monotonic() - self._said > 5):
             self._said = time.monotonic()
-            self._console.print(describe(record), highlight=False)
+            self._console.print(describe(record), highlight=False, soft_wrap=True)
         if stopped and record.epoch < self._epochs:
             self._console.print(f"stopped early: {stopped}", highlight=False)
 

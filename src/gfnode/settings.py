@@ -37,7 +37,8 @@ class Settings(BaseModel):
     def _explain(cls, problem: dict[str, Any]) -> str:
         key = ".".join(map(str, problem["loc"]))
         if problem["type"] != "extra_forbidden":
-            return f"{key}: {problem['msg']} (got {problem['input']!r})"
+            said = problem["msg"].removeprefix("Value error, ")
+            return f"{key}: {said} (got {problem['input']!r})"
         known = list(cls.keys())
         names = {name.rsplit(".", 1)[-1]: name for name in known}
         near = difflib.get_close_matches(key, known, 1, 0.5) or [

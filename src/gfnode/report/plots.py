@@ -1,0 +1,153 @@
+"""Plots of what a run folder holds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy.typing import NDArray
+
+from gfnode.files import read_json, whole
+from gfnode.report.tables import verdict
+from gfnode.units import format_time
+
+# Okabe and Ito's palette, told apart with any colour vision; the judged model comes first
+COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00", "#56B4E9")
+STYLES = (("o", "-"), ("s", (0, (5, 1))), ("^", "-"), ("D", (0, (1, 1))), ("v", "--"), ("P", "-."))
+OFF_THE_SCALE = 10.0  # times the best trivial baseline's worst lag
+
+
+def plot_error_against_lag(folder: str | Path) -> Path:
+    """Draw the errors in the ``evaluation.json`` of a run folder as ``error_against_lag.png``.
+
+    Returns
+    -------
+    Path
+        The picture.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no evaluation, or cannot be written.
+    """
+    folder = Path(folder)
+    evaluation, facts = read_json(folder / "evaluation.json"), read_json(folder / "run.json")
+    molecules = {f"{data['name']} ({data['formula']})": None for data in facts["data"]}
+    figure = error_against_lag(evaluation, ", ".join(molecules))
+    path = folder / "error_against_lag.png"
+    with whole(path) as partial:
+        figure.savefig(partial, dpi=160)
+    return path
+
+
+def error_against_lag(evaluation: Mapping[str, Any], molecule: str) -> Figure:
+    """Draw error per coordinate against lag, for the model and the trivial baselines.
+
+    The axis is logarithmic: methods are compared by ratios, and the intervals are symmetric there.
+    Only the model and the best trivial baseline have bands, which may run off the axes when there
+    are few blocks. A method that leaves the others far behind, as constant velocity does, is cut
+    off at the top and its largest error stands in the legend.
+
+    Parameters
+    ----------
+    evaluation
+        The content of ``evaluation.json``; see docs/evaluation.md.
+    molecule
+        For the title.
+    """
+    methods, model = evaluation["methods"], evaluation["model"]
+    curves = {name: _curve(methods[name]) for name in sorted(methods, key=lambda n: n != model)}
+    bottom, top = _limits(curves, evaluation["best_trivial"], model)
+    figure = Figure(figsize=(8.0, 5.8), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, (lag, value, low, high)) in enumerate(curves.items()):
+        colour, (marker, line) = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
+        judged = name == model
+        label = name
+        if (value > top).any():
+            worst = int(value.argmax())
+            label += f"\n(off the scale: {value[worst]:.0f} at {lag[worst]:.2f} ps)"
+        if judged or name == evaluation["best_trivial"]:
+            axes.fill_between(lag, low, high, color=colour, alpha=0.17, lw=0)
+        axes.plot(
+            lag,
+            value,
+            color=colour,
+            marker=marker,
+            ls=line,
+            lw=2.6 if judged else 1.6,
+            ms=7 if judged else 5,
+            zorder=3 if judged else 2,
+            label=label,
+        )
+    axes.set_yscale("log")
+    axes.set_ylim(bottom, top)
+    _dress(axes, evaluation, molecule)
+    return figure
+
+
+def _dress(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
+    """Labels, title and legend."""
+    horizon = evaluation["horizon_fs"]
+    axes.set_xlim(0, 1e-3 * horizon)
+    axes.set_xlabel("lag (ps)", fontsize=12)
+    axes.set_ylabel("mean squared error per coordinate (10⁻² Å²)", fontsize=12)
+    axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=20))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.tick_params(labelsize=11)
+    axes.grid(color="0.9", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    model, best = evaluation["model"], evaluation["best_trivial"]
+    superposed = evaluation["targets_superposed_on_start"]
+    axes.set_title(f"{molecule}: {model} beside the trivial baselines\n\n", loc="left", fontsize=13)
+    axes.text(
+        0.0,
+        1.02,
+        f"{evaluation['windows']} windows in {evaluation['blocks']} blocks of time, "
+        f"horizon {format_time(horizon)}"
+        f"{', targets superposed on the start' if superposed else ''}; "
+        f"bands: 95 % intervals of {model} and {best}\n"
+        f"on the same windows {model} is {verdict(evaluation, best)}",
+        transform=axes.transAxes,
+        color="0.35",
+        fontsize=9.5,
+        linespacing=1.5,
+    )
+    axes.figure.legend(loc="outside lower center", ncols=3, fontsize=10.5, frameon=False)
+
+
+def _curve(method: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Lag in ps, and value, low and high in 10⁻² Å², each ``(bin,)``; bins without data left out.
+
+    An interval that is not known has no width.
+    """
+    edges = np.asarray(method["lag_edges_fs"])
+    rows = [
+        [lag, *(100 * _number(each[key], each["value"]) for key in ("value", "low", "high"))]
+        for lag, each in zip(1e-3 * (edges[:-1] + edges[1:]) / 2, method["by_lag"], strict=True)
+        if each["count"]
+    ]
+    return np.asarray(rows, dtype=np.float64).reshape(-1, 4).T
+
+
+def _number(value: float | None, otherwise: float | None) -> float:
+    """JSON has null for what is not finite: an unknown interval, or an error without bound."""
+    found = otherwise if value is None else value
+    return np.inf if found is None else found
+
+
+def _limits(
+    curves: Mapping[str, NDArray[np.float64]], best: str, model: str
+) -> tuple[float, float]:
+    """Ends of the error axis, in 10⁻² Å²: no baseline may stretch it far."""
+    limit = OFF_THE_SCALE * curves[best][1].max()
+    lines = np.concatenate([c[1] for n, c in curves.items() if n == model or c[1].max() <= limit])
+    lines = lines[np.isfinite(lines) & (lines > 0)]
+    if not len(lines):
+        return 0.1, 10.0
+    return float(lines.min()) / 1.6, float(lines.max()) * 1.6

@@ -1,0 +1,84 @@
+"""What a run was trained and judged on, in words."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gfnode import __version__
+from gfnode.units import format_time
+
+if TYPE_CHECKING:
+    from gfnode.experiment import Dataset
+    from gfnode.run import Run
+    from gfnode.trajectory import Trajectory
+
+
+def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
+    """What was chosen, before training begins."""
+    system, settings, facts = dataset.system, run.experiment, run.facts
+    yield f"gfnode {__version__}"
+    for data in facts["data"]:
+        yield (
+            f"data      {data['name']} ({data['formula']}): {data['atoms']} atoms, "
+            f"{data['frames']} frames over {format_time(data['span_fs'])}, time step "
+            f"{format_time(system.time_step)} [{data['file']}]"
+        )
+    sizes = ", ".join(f"{count} {name}" for name, count in facts["windows"].items())
+    align = any(part.align is not None for part in dataset.parts.values())
+    yield (
+        f"windows   {sizes} ({settings.windows.split} split); {settings.windows.times} "
+        f"{settings.windows.lags} lags up to the horizon of {format_time(system.horizon)}"
+        f"{'; targets superposed on the start' if align else ''}"
+    )
+    yield (
+        f"graph     {system.n_atoms} atoms in the state, {len(system.score)} scored; "
+        f"{len(system.bonds)} bonds, {system.edges.index.shape[1]} directed edges"
+    )
+    for note in dataset.notes:
+        yield f"note      {note}"
+    weights = sum(each.numel() for each in run.model.parameters())
+    yield f"model     {settings.model['name']}, {weights} weights"
+    if weights:
+        training = settings.training
+        yield (
+            f"training  at most {training.epochs} epochs of "
+            f"{facts['windows']['train'] // training.batch} batches of {training.batch} windows, "
+            f"learning rate {training.rate:g}, seed {settings.seed}"
+        )
+    yield f"run       {run.folder}"
+
+
+def describe_result(run: "Run") -> Iterator[str]:
+    """What training came to, and what to do with it."""
+    trained = run.facts.get("training")
+    if trained:
+        yield (
+            f"trained {trained['epochs']} epochs in {trained['seconds']:.0f} s on "
+            f"{trained['device']} ({trained['ended']}); best validation error "
+            f"{trained['best_validation_error']:.4g} Å² per coordinate at epoch "
+            f"{trained['best_epoch']}"
+        )
+    yield f"run folder: {run.folder}"
+    source = run.facts["data"][0]
+    options = {"start": source["file"]} | source.get("reader", {})
+    options |= {"times": format_time(run.model.system.horizon).replace(" ", ""), "out": "traj.xtc"}
+    given = [word for key, value in options.items() for word in (f"--{key}", value)]
+    yield "next:"
+    for words in (["evaluate", str(run.folder)], ["predict", str(run.folder), *given]):
+        yield f"  gfnode {shlex.join(words)}"
+
+
+def describe_evaluation(
+    run: "Run", given: "Sequence[Trajectory]", evaluation: Mapping[str, Any], own: bool
+) -> str:
+    """What an evaluation was made on."""
+    system = run.model.system
+    names = ", ".join(dict.fromkeys(f"{each.label} ({each.formula})" for each in given))
+    part = "test part of the training data" if own else "all windows of other data"
+    superposed = evaluation["targets_superposed_on_start"]
+    return (
+        f"{names}, {part}: {evaluation['windows']} windows in {evaluation['blocks']} blocks of "
+        f"time, {evaluation['times']} lags up to {format_time(evaluation['horizon_fs'])}; "
+        f"{len(system.score)} of {len(system.source_numbers)} atoms scored; targets "
+        f"{'superposed on the start' if superposed else 'as they are, not superposed'}"
+    )

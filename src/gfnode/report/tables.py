@@ -1,0 +1,81 @@
+"""An evaluation as tables and sentences for the console."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from gfnode.units import format_time
+
+COLUMNS = {
+    "per coordinate,\nmean over lags": "mean_over_lags",
+    "per coordinate,\nlast lag": "last_lag",
+    "eq. 14 (per atom),\nmean over lags": "eq14_mean_over_lags",
+    "superposed,\nmean over lags": "superposed_mean_over_lags",
+}
+_WORDS = {"better": "better than", "worse": "worse than"}
+
+
+def error_table(evaluation: Mapping[str, Any]) -> Table:
+    """Mean errors of every method, with their intervals; ``evaluation.json`` read as JSON."""
+    table = _table("Mean squared error in 10⁻² Å², with 95 % intervals over blocks of time")
+    for title in COLUMNS:
+        table.add_column(title, justify="right")
+    for name, method in evaluation["methods"].items():
+        cells = [_with_interval(method[key]) for key in COLUMNS.values()]
+        table.add_row(name, *cells, style="bold" if name == evaluation["model"] else "")
+    return table
+
+
+def lag_table(evaluation: Mapping[str, Any]) -> Table:
+    """Errors by lag bin."""
+    table = _table("Mean squared error per coordinate in 10⁻² Å², by lag")
+    for edge in evaluation["methods"][evaluation["model"]]["lag_edges_fs"][1:]:
+        table.add_column(f"lags to\n{format_time(edge)}", justify="right")
+    for name, method in evaluation["methods"].items():
+        cells = [hundredths(each["value"]) if each["count"] else "–" for each in method["by_lag"]]
+        table.add_row(name, *cells, style="bold" if name == evaluation["model"] else "")
+    return table
+
+
+def verdict(evaluation: Mapping[str, Any], other: str) -> str:
+    """How the model compares with another method on the same windows, in words."""
+    found = evaluation["verdicts"][other]
+    text = f"{_WORDS.get(found['verdict'], 'indistinguishable from')} {other}"
+    ratio = found["ratio"]
+    if ratio["value"] is None:
+        return text
+    text += f": {ratio['value']:.3g} times its mean error"
+    if ratio["low"] is None:
+        return text + " (a single block of time gives no interval)"
+    return text + f" (95 % interval {ratio['low']:.3g} to {ratio['high']:.3g})"
+
+
+def verdicts(evaluation: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for every baseline; the best of the trivial ones is named."""
+    for name in evaluation["verdicts"]:
+        best = ", the best trivial baseline here" if name == evaluation["best_trivial"] else ""
+        yield f"{evaluation['model']} is {verdict(evaluation, name)}{best}"
+
+
+def hundredths(value: float | None) -> str:
+    """An error in 10⁻² Å² with three digits; null in JSON is an error without bound."""
+    if value is None:
+        return "∞"
+    value *= 100
+    return f"{value:.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
+
+
+def _with_interval(estimate: Mapping[str, Any]) -> str:
+    value = hundredths(estimate["value"])
+    if estimate["low"] is None or estimate["high"] is None:
+        return value
+    return f"{value} [{hundredths(estimate['low'])}, {hundredths(estimate['high'])}]"
+
+
+def _table(title: str) -> Table:
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, title_style="italic")
+    table.add_column("", no_wrap=True)
+    return table
