@@ -90,7 +90,8 @@ def _nest(changes: Mapping[str, Any]) -> dict[str, Any]:
         if rest:
             value = {rest[0]: value}  # noqa: PLW2901
         if isinstance(value, Mapping):
-            value = _merge(nested.get(head, {}), _nest(value))  # noqa: PLW2901
+            old = nested.get(head)
+            value = _merge(old if isinstance(old, Mapping) else {}, _nest(value))  # noqa: PLW2901
         nested[head] = value
     return nested
 
