@@ -5,6 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+
+from gfnode.models import MODELS, TRIVIAL, Symmetry
 from making import (
     build_variant,
     permuted,
@@ -16,13 +18,12 @@ from making import (
     windows_of,
 )
 
-from gfnode.models import MODELS, TRIVIAL, Symmetry
-
 DEFAULT, PAPER, PUBLISHED = "preset:default", "preset:paper", "preset:published"
 SYSTEMS = {
     "toluene": ("toluene", "all"),
     "benzene": ("benzene", "heavy"),
     "ethanol": ("ethanol", "heavy"),
+    "whole ethanol": ("ethanol", "all"),  # its scored atoms lie in a plane
 }
 LAGS = torch.tensor([3.0, 60.0, 400.0, 1500.0])
 

@@ -172,7 +172,9 @@ class Anchored(Frame):
         self.share.zero_()
         memories = torch.logspace(1.5, -7, 35).log()
         self.log_memory.copy_(memories[-1])
-        scored = torch.zeros_like(self.masses).index_fill(0, self.score, 1.0)
+        # not quite zero for the others: where the scored atoms lie in a plane they tell it from its
+        # mirror image
+        scored = torch.full_like(self.masses, 0.01).index_fill(0, self.score, 1.0)
         errors = []
         for weights in (self.masses, scored):
             self.weights.copy_(weights)
