@@ -88,6 +88,8 @@ def fit(
     run = Run.create(folder, experiment, dataset, trajectories, files)
     for entry in run.facts["data"]:
         entry["reader"] = reader.options()
+        if reader.top is not None:  # like the file, found from any folder
+            entry["reader"]["top"] = str(Path(reader.top).expanduser().resolve())
     run.record()
     return _train(run, dataset, progress, said)
 

@@ -44,6 +44,7 @@ from gfnode.experiment import (
 from gfnode.files import make_folder, read_json, write_arrays, write_json
 from gfnode.models import TRIVIAL, Model, build
 from gfnode.system import System
+from gfnode.training import check_batch
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time, parse_time
 
@@ -101,7 +102,10 @@ class Run:
             raise InputError(
                 f"{folder} holds a run already; go on with it (--resume) or choose another --out"
             )
-        make_folder(folder)
+        model = build_model(experiment, dataset.system)
+        if any(True for _ in model.parameters()):
+            check_batch(dataset.parts["train"], experiment.training)
+        make_folder(folder)  # nothing is left behind by what is refused above
         facts = {
             "format": "gfnode-run",
             "version": VERSION,
@@ -119,7 +123,6 @@ class Run:
             arrays[f"{name}_starts"] = part.starts.numpy()
             arrays[f"{name}_targets"] = part.targets.numpy()
         write_arrays(folder / "splits.npz", arrays)
-        model = build_model(experiment, dataset.system)
         tensors: dict[str, torch.Tensor] = {}
         for name in TRIVIAL:
             baseline = build(name, dataset.whole_system)

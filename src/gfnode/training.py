@@ -118,6 +118,15 @@ class Diverged(InputError):
     """The loss is no longer a number."""
 
 
+def check_batch(windows: Windows, settings: TrainingSettings) -> None:
+    """Refuse training windows that do not fill one batch."""
+    if len(windows) < settings.batch:
+        raise InputError(
+            f"{len(windows)} training windows are fewer than a batch of {settings.batch}; lower "
+            "training.batch, shorten windows.horizon or give more frames"
+        )
+
+
 class Trainer:
     """Trains one model on one device.
 
@@ -153,12 +162,7 @@ class Trainer:
         from lightning_fabric import Fabric
 
         self.settings, self.seed, self.fresh_lags = settings, seed, fresh_lags
-        if len(parts["train"]) < settings.batch:
-            raise InputError(
-                f"{len(parts['train'])} training windows are fewer than a batch of "
-                f"{settings.batch}; lower training.batch, shorten windows.horizon or give more "
-                "frames"
-            )
+        check_batch(parts["train"], settings)
         self.fabric = Fabric(accelerator=accelerator, devices=1)
         self.train, self.validation = parts["train"], parts["validation"]
         self.batches = len(self.train) // settings.batch
