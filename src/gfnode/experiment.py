@@ -21,7 +21,7 @@ from gfnode.settings import Settings
 from gfnode.system import System
 from gfnode.training import TrainingSettings
 from gfnode.trajectory import Integers, Trajectory
-from gfnode.windows import Windows
+from gfnode.windows import Windows, select_atoms
 
 
 class GraphSettings(Settings):
@@ -116,7 +116,7 @@ class Dataset:
 
     def of(self, model: Model) -> dict[str, Windows]:
         """The parts, cut down to the atoms of a model."""
-        return {name: part.select(model.system.atoms) for name, part in self.parts.items()}
+        return select_atoms(self.parts, model.system.atoms)
 
     @property
     def whole_system(self) -> System:

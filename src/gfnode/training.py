@@ -18,7 +18,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.models.base import Model
 from gfnode.settings import Settings
-from gfnode.windows import Windows
+from gfnode.windows import Windows, to_device
 
 
 class TrainingSettings(Settings):
@@ -164,6 +164,7 @@ class Trainer:
         self.settings, self.seed, self.fresh_lags = settings, seed, fresh_lags
         check_batch(parts["train"], settings)
         self.fabric = Fabric(accelerator=accelerator, devices=1)
+        parts = to_device(parts, self.fabric.device)  # once: a batch is an index operation there
         self.train, self.validation = parts["train"], parts["validation"]
         self.batches = len(self.train) // settings.batch
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}

@@ -117,14 +117,7 @@ class Windows:
 
     def select(self, atoms: Integers | Tensor) -> "Windows":
         """Keep some atoms (the state of a model); the scored ones must be among them."""
-        index = torch.as_tensor(atoms, device=self.device)
-        frames = self.frames
-        velocities = None if frames.velocities is None else frames.velocities[:, index]
-        align = self.align
-        if align is not None:
-            align = (index[None] == align[:, None]).float().argmax(1)
-        cut = replace(frames, positions=frames.positions[:, index], velocities=velocities)
-        return replace(self, frames=cut, align=align)
+        return select_atoms({"": self}, atoms)[""]
 
     def conformations(self, limit: int = 2000) -> Tensor:
         """Conformations of evenly chosen starts, ``(sample, atom, 3)`` in Å."""
@@ -149,6 +142,26 @@ class Windows:
     def to(self, device: torch.device | str) -> "Windows":
         """Move to a device; parts that share frames should be moved by :func:`to_device`."""
         return to_device({"": self}, device)[""]
+
+
+def select_atoms(parts: dict[str, Windows], atoms: Integers | Tensor) -> dict[str, Windows]:
+    """Keep some atoms in all parts of one data set; the shared frames are cut once."""
+    device = next(iter(parts.values())).device
+    index = torch.as_tensor(atoms, device=device)
+    cut: dict[int, Frames] = {}
+    for w in parts.values():
+        f = w.frames
+        if id(f) not in cut:
+            velocities = None if f.velocities is None else f.velocities[:, index]
+            cut[id(f)] = replace(f, positions=f.positions[:, index], velocities=velocities)
+
+    def place(align: Tensor | None) -> Tensor | None:
+        return None if align is None else (index[None] == align[:, None]).float().argmax(1)
+
+    return {
+        name: replace(w, frames=cut[id(w.frames)], align=place(w.align))
+        for name, w in parts.items()
+    }
 
 
 def to_device(parts: dict[str, Windows], device: torch.device | str) -> dict[str, Windows]:
