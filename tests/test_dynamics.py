@@ -18,6 +18,7 @@ from gfnode.dynamics import (
     solve,
 )
 from gfnode.dynamics.linear import exponential
+from gfnode.dynamics.oscillator import OscillatorDynamics
 from gfnode.errors import InputError
 from gfnode.fourier import eigenbasis
 from gfnode.graph import hop_edges, laplacian
@@ -424,3 +425,97 @@ def test_failure_is_named():
         solve(lambda t, y: y**2, torch.tensor([[0.1], [5.0]]), times)
     with pytest.raises(InputError, match="expected no lag before the start"):
         solve(lambda t, y: y, start, -times)
+
+
+# Oscillators
+
+
+def oscillators(spaces, count=3, *, seed=0):
+    dynamics = OscillatorDynamics(torch.tensor(spaces), 1000.0, count, 60.0, 900.0).double()
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for weight in dynamics.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    return dynamics
+
+
+def test_oscillators_return_the_start_and_its_velocity():
+    dynamics = oscillators([0, 1, 1])
+    state = torch.randn(2, 3, 3, 2, dtype=torch.float64)
+    moved = dynamics(state, torch.tensor([[0.0, 1e-7], [0.0, 1e-7]], dtype=torch.float64))
+    assert torch.allclose(moved[:, 0], state, atol=1e-14)
+    slope = (moved[:, 1, ..., 0] - state[..., 0]) / 1e-4
+    assert torch.allclose(slope, state[..., 1], atol=1e-4)
+
+
+def test_one_oscillator_solves_its_equation():
+    """u̇ = w, ẇ = −(ω² + γ²) u − 2γ w, by the matrix exponential."""
+    dynamics = oscillators([0, 1], 1)
+    state = torch.randn(2, 2, 3, 2, dtype=torch.float64)
+    times = torch.tensor([[0.01, 0.4, 1.0], [0.2, 0.6, 3.0]], dtype=torch.float64)
+    moved = dynamics(state, times).detach().numpy()
+    for mode in range(2):
+        omega = float(dynamics.log_frequency[mode, 0].detach().exp())
+        gamma = float(dynamics.log_damping[mode, 0].detach().exp())
+        W = np.array([[0, 1], [-(omega**2 + gamma**2), -2 * gamma]])
+        for sample in range(2):
+            for k, t in enumerate(times[sample].tolist()):
+                expected = state[sample, mode].numpy() @ scipy.linalg.expm(1000 * t * W).T
+                np.testing.assert_allclose(moved[sample, k, mode], expected, atol=1e-12)
+
+
+def test_a_mixture_is_the_derivative_consistent_sum_of_its_oscillators():
+    """The velocity that comes out is the time derivative of the position that comes out."""
+    dynamics = oscillators([0], 4)
+    share = dynamics.logits.detach().softmax(-1)
+    assert float(share.sum()) == pytest.approx(1)
+    state = torch.randn(1, 1, 3, 2, dtype=torch.float64)
+    times = torch.tensor([[0.3]], dtype=torch.float64, requires_grad=True)
+    moved = dynamics(state, times)
+    for row in range(3):
+        (slope,) = torch.autograd.grad(moved[0, 0, 0, row, 0], times, retain_graph=True)
+        assert float(slope) / 1000 == pytest.approx(float(moved[0, 0, 0, row, 1].detach()))
+
+
+def test_oscillators_forget():
+    dynamics = oscillators([0, 1])
+    state = torch.randn(1, 2, 3, 2, dtype=torch.float64)
+    far = dynamics(state, torch.tensor([[1e4]], dtype=torch.float64))
+    assert far.abs().max() < 1e-12
+
+
+def test_modes_of_one_eigenspace_move_alike():
+    dynamics = oscillators([0, 1, 1])
+    state = torch.randn(2, 3, 3, 2, dtype=torch.float64)
+    times = torch.rand(2, 4, dtype=torch.float64)
+    Q = rotation(2).double()
+    turned = state.clone()
+    turned[:, 1:] = torch.einsum("ij,bjrf->birf", Q, state[:, 1:])
+    expected = dynamics(state, times)
+    expected[:, :, 1:] = torch.einsum("ij,btjrf->btirf", Q, expected[:, :, 1:].clone())
+    assert torch.allclose(dynamics(turned, times), expected, atol=1e-12)
+
+
+def test_a_stationary_mixture_is_the_best_linear_prediction():
+    """Undamped oscillators of random phase: regression on u and w finds these coefficients."""
+    rng = np.random.default_rng(0)
+    periods, shares = np.array([70.0, 300.0, 800.0]), np.array([0.2, 0.5, 0.3])
+    omega = 2 * np.pi / periods
+    dynamics = OscillatorDynamics(torch.tensor([0]), 1000.0, 3).double()
+    with torch.no_grad():
+        dynamics.log_frequency.copy_(torch.from_numpy(np.log(omega))[None])
+        dynamics.log_damping.fill_(-40.0)
+        dynamics.logits.copy_(torch.from_numpy(np.log(shares))[None])
+    size = np.sqrt(shares) * rng.rayleigh(size=(200_000, 3))  # Gaussian amplitudes
+    phase = rng.uniform(0, 2 * np.pi, size.shape)
+
+    def signal(tau):
+        return (size * np.cos(omega * tau + phase)).sum(1)
+
+    start = np.stack([signal(0.0), -(size * omega * np.sin(phase)).sum(1)], 1)
+    unit = torch.eye(2, dtype=torch.float64)[None, None]  # rows: u alone, w alone
+    for tau in (20.0, 150.0, 610.0):
+        found = dynamics(unit, torch.tensor([[tau / 1000]], dtype=torch.float64))[0, 0, 0, :, 0]
+        fitted = np.linalg.lstsq(start, signal(tau), rcond=None)[0]
+        scale = np.array([1.0, start[:, 0].std() / start[:, 1].std()])
+        np.testing.assert_allclose(found.detach().numpy() / scale, fitted / scale, atol=0.01)

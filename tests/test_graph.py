@@ -16,6 +16,7 @@ from gfnode.graph import (
     laplacian,
     neighbour_edges,
     published_bonds,
+    rotors,
 )
 
 RING = np.array([[i, (i + 1) % 6] for i in range(6)])
@@ -192,3 +193,86 @@ def test_bad_input_is_named():
         laplacian(hop_edges(RING, 6).index, 6, "signless")
     with pytest.raises(InputError, match=r"expected \(frame, 2, 3\)"):
         bonds_from_distances(np.array([1, 1]), np.zeros((4, 3, 3)))
+
+
+# Rotors
+
+
+def rotors_of(name):
+    """Each rotor as (symbol at the hinge, symbols of its atoms)."""
+    if name == "toluene":
+        import gfnode
+
+        sample = gfnode.load("sample:toluene")[:50]
+        numbers, frames = sample.numbers, sample.positions
+        symbols = list(sample.symbols)
+    else:
+        atoms = molecule(name)
+        numbers, frames, symbols = atoms.numbers, atoms.positions[None], list(atoms.symbols)
+    bonds = bonds_from_distances(numbers, frames)
+    found = rotors(bonds, len(numbers))
+    for (hinge, far), members in zip(found.axes, found.members, strict=True):
+        assert members[hinge]
+        assert not members[far]
+        assert sorted((hinge, far)) in bonds.tolist()
+    return sorted(
+        (symbols[hinge], "".join(sorted(symbols[i] for i in np.flatnonzero(members))))
+        for (hinge, _), members in zip(found.axes, found.members, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("toluene", [("C", "CHHH")]),
+        ("CH3CH2OH", [("C", "CHHH"), ("O", "HO")]),
+        ("C6H6", []),
+        ("C2H6", []),  # two methyls turn alike: neither side is the smaller
+        ("trans-butane", [("C", "CHHH"), ("C", "CHHH")]),  # and the middle bond is a tie
+        ("CH4", []),
+        ("H2", []),
+        ("bicyclobutane", []),
+        ("CH3COOH", [("O", "HO")]),  # four atoms on either side of C-C
+    ],
+)
+def test_rotors_of_known_molecules(name, expected):
+    assert rotors_of(name) == expected
+
+
+def test_rotors_of_a_ring_with_a_chain():
+    """A ring of six that carries a chain of three: two bonds that part it, none of the ring."""
+    chain = np.array([[0, 6], [6, 7], [7, 8]])
+    found = rotors(np.concatenate([RING, chain]), 9)
+    assert found.axes.tolist() == [[6, 0], [7, 6]]
+    assert [np.flatnonzero(row).tolist() for row in found.members] == [[6, 7, 8], [7, 8]]
+
+
+def test_rotors_of_a_disconnected_graph_stay_within_their_piece():
+    chain = np.array([[0, 6], [6, 7], [8, 9], [9, 10], [10, 11], [11, 12]])
+    found = rotors(np.concatenate([RING, chain]), 13)
+    members = {tuple(a): np.flatnonzero(m).tolist() for a, m in zip(found.axes, found.members)}  # noqa: B905
+    assert members == {(6, 0): [6, 7], (9, 10): [8, 9], (11, 10): [11, 12]}
+    assert len(rotors(np.empty((0, 2), dtype=np.int64), 1)) == 0
+    assert rotors(np.empty((0, 2), dtype=np.int64), 4).members.shape == (0, 4)
+
+
+def test_rotors_do_not_depend_on_how_bonds_are_written():
+    bonds = np.concatenate([RING, [[0, 6], [6, 7], [7, 8]]])
+    first, second = rotors(bonds, 9), rotors(bonds[::-1, ::-1], 9)
+    assert sorted(first.axes.tolist()) == sorted(second.axes.tolist())
+
+
+def test_rotors_against_networkx_bridges():
+    graph = nx.Graph(nx.gnm_random_graph(30, 32, seed=8))
+    bonds = np.array(sorted(tuple(sorted(e)) for e in graph.edges))
+    expected = set()
+    for i, j in nx.bridges(graph):
+        cut = graph.copy()
+        cut.remove_edge(i, j)
+        sides = [nx.node_connected_component(cut, a) for a in (i, j)]
+        small, large = sorted(sides, key=len)
+        if len(small) > 1 and len(small) < len(large):
+            expected.add(frozenset(small))
+    found = rotors(bonds, 30)
+    assert {frozenset(np.flatnonzero(m).tolist()) for m in found.members} == expected
+    assert len(expected) == len(found) >= 3
