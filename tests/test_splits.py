@@ -1,0 +1,187 @@
+"""Splits: bit-exact with the published experiments, and blocks that share nothing."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gfnode import splits
+from gfnode.errors import InputError
+from gfnode.trajectory import Trajectory
+
+PUBLISHED = {
+    "uracil": (
+        133_770,
+        (11_376, 5_688, 5_688),
+        [21338, 81681, 97586, 50165],
+        [89977, 80191, 79111, 109186],
+        [79288, 10726, 48916, 84110],
+    ),
+    "aspirin": (
+        211_762,
+        (19_176, 9_588, 9_588),
+        [78845, 12943, 13421, 97777],
+        [147336, 139140, 170002, 109372],
+        [91374, 75502, 185641, 39544],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_starts_are_bit_exact(name):
+    frames, sizes, *firsts = PUBLISHED[name]
+    parts = splits.published(frames, 3000)
+    assert list(parts) == ["train", "validation", "test"]
+    for part, size, first, used in zip(
+        parts.values(), sizes, firsts, (500, 2000, 2000), strict=True
+    ):
+        assert part[:4].tolist() == first
+        assert len(part) == min(size, used)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sizes_before_the_cut(name, monkeypatch):
+    """As many are drawn as the design counts, before the first 500 and 2000 are used."""
+    frames, sizes, *_ = PUBLISHED[name]
+    drawn = []
+
+    class Counting(np.random.RandomState):
+        def choice(self, a, size=None, replace=True, p=None):
+            drawn.append(size)
+            return super().choice(a, size, replace, p)
+
+    monkeypatch.setattr(np.random, "RandomState", Counting)
+    splits.published(frames, 3000)
+    assert tuple(drawn) == sizes
+
+
+def test_published_parts_share_no_start():
+    parts = splits.published(133_770, 3000)
+    starts = np.concatenate(list(parts.values()))
+    assert len(np.unique(starts)) == len(starts)
+    assert starts.min() >= 10_000
+    assert starts.max() < 133_769 - 10_000
+
+
+def test_published_needs_a_long_series():
+    with pytest.raises(InputError, match=r"needs more than 23001 frames.*has 23001"):
+        splits.published(23_001, 3000)
+    assert len(splits.published(23_010, 3000)["train"])
+
+
+def test_published_alanine_is_a_legacy_shuffle():
+    parts = splits.published_alanine(10_000, 3000)
+    count = 10_000 - 1 - 3000
+    shuffled = np.arange(count)
+    np.random.RandomState(100).shuffle(shuffled)
+    assert np.array_equal(np.concatenate(list(parts.values())), shuffled)
+    assert [len(p) for p in parts.values()] == [5599, 699, 701]
+    assert shuffled.max() + 3000 <= 10_000 - 2
+    with pytest.raises(InputError, match="needs more than 3011 frames"):
+        splits.published_alanine(3010, 3000)
+
+
+def test_alanine_runs_are_joined_and_centred():
+    rng = np.random.default_rng(0)
+    runs = [
+        Trajectory(
+            rng.normal(size=(20, 3, 3)).astype(np.float32), 7.0 + 2.0 * np.arange(20), [6, 8, 1]
+        )
+        for _ in range(3)
+    ]
+    joined = splits.join_alanine(runs)
+    assert len(joined) == 60
+    assert joined.spacing == 2.0
+    assert abs(joined.positions.mean(1)).max() < 1e-6
+    middle = runs[1].positions - runs[1].positions.mean(1, keepdims=True)
+    np.testing.assert_array_equal(joined.positions[20:40], middle)
+    uneven = Trajectory(runs[0].positions[:3], np.array([0.0, 1.0, 5.0]), [6, 8, 1])
+    with pytest.raises(InputError, match="evenly spaced runs"):
+        splits.join_alanine([runs[0], uneven])
+
+
+def timeline(seed, lengths, uneven):
+    """Times and segments of a few trajectories."""
+    rng = np.random.default_rng(seed)
+    times, segments = [], []
+    for number, length in enumerate(lengths):
+        steps = rng.uniform(0.2, 3.0, length - 1) if uneven else np.ones(length - 1)
+        times.append(np.concatenate([[0.0], np.cumsum(steps)]))
+        segments.append(np.full(length, number))
+    return np.concatenate(times), np.concatenate(segments)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    lengths=st.lists(st.integers(2, 400), min_size=1, max_size=4),
+    uneven=st.booleans(),
+    horizon=st.floats(0.5, 20.0),
+    weights=st.tuples(*[st.floats(0.05, 1.0)] * 3),
+)
+def test_blocks_share_no_frame_and_keep_a_horizon_apart(seed, lengths, uneven, horizon, weights):
+    times, segments = timeline(seed, lengths, uneven)
+    fractions = tuple(np.array(weights) / sum(weights))
+    usable = np.flatnonzero(np.random.default_rng(seed).random(len(times)) < 0.9)
+    try:
+        parts = splits.blocked(times, segments, usable, horizon, fractions)
+    except InputError as error:
+        spans = [times[segments == s].max() for s in np.unique(segments)]
+        assert max(spans) <= 2 * horizon + horizon / min(fractions) + 1e-9
+        assert "no trajectory is long enough" in str(error)  # noqa: PT017
+        return
+    order = ["train", "validation", "test"]
+    assert list(parts) == order
+    for segment in np.unique(segments):
+        reaches = []
+        for name in order:
+            mine = parts[name][segments[parts[name]] == segment]
+            assert np.isin(mine, usable).all()
+            if len(mine):
+                reaches.append((times[mine].min(), times[mine].max() + horizon))
+        for (_, end), (begin, _) in pairwise(reaches):
+            assert begin - end >= horizon * (1 - 1e-6)
+        if reaches:
+            assert reaches[-1][1] <= times[segments == segment].max() * (1 + 1e-6)
+
+
+def test_blocks_have_the_shares_asked_for():
+    times = np.arange(10_001.0)
+    segments = np.zeros(10_001, dtype=np.int64)
+    parts = splits.blocked(times, segments, np.arange(10_001), 500.0, (0.5, 0.2, 0.3))
+    spans = {k: (p.min(), p.max() + 500) for k, p in parts.items()}
+    assert spans == {"train": (0, 4500), "validation": (5000, 6800), "test": (7300, 10_000)}
+    assert all((np.diff(p) == 1).all() for p in parts.values())
+
+
+@pytest.mark.parametrize("fractions", [(0.5, 0.5, 0.0), (0.5, 0.2, 0.2), (1.2, -0.1, -0.1)])
+def test_fractions_must_be_shares(fractions):
+    times = np.arange(1000.0)
+    with pytest.raises(InputError, match="expected three positive shares"):
+        splits.blocked(times, np.zeros(1000, dtype=np.int64), np.arange(1000), 5.0, fractions)
+
+
+def test_a_short_trajectory_is_left_out_of_a_blocked_split():
+    times, segments = timeline(0, [1000, 20], False)
+    parts = splits.blocked(times, segments, np.arange(1020), 10.0, (0.6, 0.1, 0.3))
+    assert all((segments[p] == 0).all() for p in parts.values())
+
+
+def test_everything_has_a_whole_horizon_after_it():
+    times, segments = timeline(3, [50, 60], True)
+    found = splits.everything(times, segments, np.arange(110), 10.0)["test"]
+    expected = [
+        i for i in range(110) if times[i] + 10.0 <= times[segments == segments[i]].max() + 1e-6
+    ]
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize(("count", "most"), [(5, 10), (10, 10), (1000, 7), (11, 10)])
+def test_thin_is_even(count, most):
+    kept = splits.thin(count, most)
+    assert len(kept) == min(count, most) == len(np.unique(kept))
+    assert kept[0] == 0
+    assert kept[-1] == count - 1
+    assert np.ptp(np.diff(kept)) <= 1
