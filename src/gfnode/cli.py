@@ -17,6 +17,7 @@ from rich.table import Table
 
 from gfnode import __version__
 from gfnode.errors import InputError
+from gfnode.presets import SUMMARIES
 from gfnode.units import format_time, parse_times
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
     from gfnode.trajectory import Trajectory
 
 WIDTH = 110  # columns where there is no terminal: wide enough for every table
-PRESETS = {
-    "default": "what to use on your own data",
-    "paper": "the model as the paper describes it",
-    "published": "what the published experiments ran, flaws included (turning the start does not "
-    "turn the prediction)",
-}
-
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help: examples keep their lines
@@ -236,7 +230,7 @@ def evaluate(
     """Compare a trained model with the trivial baselines on held-out windows."""
     with _plain_errors():
         from gfnode import report
-        from gfnode.files import write_json
+        from gfnode.files import to_json, write_json
         from gfnode.run import Run
 
         target = _json_target(json_file)
@@ -258,7 +252,7 @@ def evaluate(
             write_json(target, result)
             console.print(f"numbers: {target}", soft_wrap=True)
         elif json_file == "-":
-            typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+            typer.echo(to_json(result))
 
 
 @app.command(
@@ -344,7 +338,7 @@ def models() -> None:
             if entry.settings is not None:
                 options = ", ".join(f"{k}={v}" for k, v in entry.settings().model_dump().items())
                 console.print(f"Options of {name} (--set model.OPTION=VALUE): {options}\n")
-        for name, summary in PRESETS.items():
+        for name, summary in SUMMARIES.items():
             console.print(f"--preset {name}: {summary}")
 
 

@@ -33,7 +33,7 @@ class WindowSettings(Settings):
     ----------
     horizon
         Largest lag; None chooses 1.5 ps, or 300 frames where frames are further apart than 5 fs,
-        and at most a tenth of the trajectory.
+        and at most a fifteenth of the trajectory.
     times
         Number of lags in a window.
     lags
@@ -107,13 +107,13 @@ def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings)
         return 3000 * step
     horizon = settings.horizon
     if horizon is None:
-        horizon = min(1500.0 if step <= 5.0 else 300 * step, longest / 10)
+        horizon = min(1500.0 if step <= 5.0 else 300 * step, longest / 15)
         horizon = max(1, round(horizon / step)) * step
     if not 0 < horizon < longest:
         raise InputError(
             f"horizon {format_time(horizon)} does not fit: the longest trajectory spans "
             f"{format_time(longest)}; choose windows.horizon between {format_time(step)} and "
-            f"{format_time(longest / 10)}"
+            f"{format_time(longest / 15)}"
         )
     return horizon
 

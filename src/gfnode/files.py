@@ -53,11 +53,15 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def to_json(data: Mapping[str, Any]) -> str:
+    """Text of a JSON object; numbers that are not finite become null."""
+    return json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False)
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write JSON; numbers that are not finite become null."""
+    """Write a JSON object."""
     with whole(path) as partial:
-        text = json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False)
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(to_json(data) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -42,13 +42,18 @@ _PUBLISHED: dict[str, Any] = {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # ours: what a user should run
     "default": {},
-    # what the paper says
     "paper": _PUBLISHED
     | {"model": _PUBLISHED["model"] | {"whole_eigenspaces": True, "coordinate_activation": False}},
-    # what the published experiments ran, flaws included: Cartesian components pass through SiLU
-    # (not rotation-equivariant), and a cut goes through eigenspaces
     "published": _PUBLISHED,
 }
 """Settings that differ from the defaults, by preset."""
+
+SUMMARIES = {
+    "default": "what to use on your own data",
+    "paper": "the model as the paper describes it",
+    "published": "what the published experiments ran, flaws included: Cartesian components pass "
+    "through SiLU, so turning the start does not turn the prediction, and a cut goes through "
+    "eigenspaces",
+}
+"""What each preset is for."""

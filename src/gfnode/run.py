@@ -74,6 +74,7 @@ class Run:
         self, folder: Path, experiment: Experiment, model: Model, facts: dict[str, Any]
     ) -> None:
         self.folder, self.experiment, self.model, self.facts = folder, experiment, model, facts
+        self._trajectories: list[Trajectory] | None = None  # of training, where in memory
 
     def __repr__(self) -> str:
         system = self.model.system
@@ -130,7 +131,9 @@ class Run:
             tensors |= {f"{name}.{key}": value for key, value in baseline.state_dict().items()}
         save_tensors(folder / "baselines.safetensors", tensors, {})
         write_json(folder / "run.json", facts)
-        return cls(folder, experiment, model, facts)
+        run = cls(folder, experiment, model, facts)
+        run._trajectories = list(trajectories)
+        return run
 
     @classmethod
     def open(cls, folder: str | Path, *, weights: bool = True) -> Self:
@@ -193,13 +196,15 @@ class Run:
         write_json(self.folder / "run.json", self.facts)
 
     def trajectories(self) -> list[Trajectory]:
-        """Read the training data again, and check that it is the same.
+        """Give the training data: from memory right after training, else read and checked again.
 
         Raises
         ------
         InputError
             When a file has moved or holds other data.
         """
+        if self._trajectories is not None:
+            return self._trajectories
         found = []
         for entry in self.facts["data"]:
             if not entry["file"]:

@@ -175,15 +175,18 @@ class Anchored(Frame):
         # not quite zero for the others: where the scored atoms lie in a plane they tell it from its
         # mirror image
         scored = torch.full_like(self.masses, 0.01).index_fill(0, self.score, 1.0)
-        # the mean is taken over proper rotations: with mirror images, a planar molecule would buckle
-        errors = []
-        for weights in (self.masses, scored):
+        least = torch.inf
+        for weights in (scored, self.masses):
+            # over proper rotations: with mirror images, the mean of a planar molecule would buckle
+            conformer = mean_conformer(windows.conformations(), weights)
+            before = self.weights.clone(), self.conformer.clone()
             self.weights.copy_(weights)
-            self.conformer.copy_(mean_conformer(windows.conformations(), weights))
-            errors.append(error())
-        if errors[0] < errors[1]:
-            self.weights.copy_(self.masses)
-            self.conformer.copy_(mean_conformer(windows.conformations(), self.masses))
+            self.conformer.copy_(conformer)
+            if (now := float(error())) < least:
+                least = now
+            else:
+                self.weights.copy_(before[0])
+                self.conformer.copy_(before[1])
         self.log_memory.copy_(memories[0])
         fit(self.log_memory[0], memories, whole=False)
         fit(self.log_memory[1], memories)
