@@ -204,8 +204,9 @@ class _Cutter:
         if not len(starts):
             raise InputError(
                 f"no {name} window fits: {len(self.times)} frames over "
-                f"{format_time(self.times[-1])} with a horizon of {format_time(self.horizon)}; "
-                "shorten windows.horizon or give a longer trajectory"
+                f"{format_time(self.times[-1])}, {self.settings.times} lags inside a horizon of "
+                f"{format_time(self.horizon)}; change windows.horizon, lower windows.times, or give "
+                "a longer trajectory"
             )
         stored = self.frames.velocities is not None and bool(
             (self.successors[starts] == starts).all()
