@@ -1,0 +1,107 @@
+"""The straightforward form of the benchmarks computes what the product computes."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Import a module of the benchmarks folder by name."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module
+    for name in ("molecules", "straightforward", "train_step"):
+        sys.modules.pop(name, None)
+
+
+def both(bench, name, dtype, **tolerances):
+    """The product, the straightforward form and a small batch, weights large enough to matter."""
+    molecules, plain = bench("molecules"), bench("straightforward")
+    molecule = molecules.MOLECULES[name]
+    product = molecules.published(molecule).to(dtype)
+    with torch.no_grad():
+        for weight in (p for p in product.parameters() if p.ndim == 2):
+            weight.mul_(1.7)
+        product.features.dynamics.weight.mul_(100.0)
+        product.coordinates.dynamics.weight.mul_(3.0)
+    batch = [tensor.to(dtype) for tensor in molecules.starts(molecule, 4, 5)]
+    return product, plain.Straightforward(product, **tolerances), batch
+
+
+def errors(product, plain, batch):
+    """Relative errors of the prediction and of each gradient."""
+    *inputs, targets = batch
+    results = []
+    for model in (plain, product):
+        predicted = model(*inputs)
+        (predicted - targets).square().mean().backward()
+        gradients = {key.replace(".dynamics.", "."): p.grad for key, p in model.named_parameters()}
+        results.append({"prediction": (predicted - inputs[0][:, None]).detach()} | gradients)
+    expected, got = results
+    assert expected.keys() == got.keys()
+    # the last layer's features are read by nobody
+    unread = {key for key, value in expected.items() if value is None}
+    assert unread == {key for key, value in got.items() if value is None}
+    assert all(key.startswith("decoder.layers.4.feature") for key in unread)
+    return {
+        key: float((got[key] - expected[key]).norm() / expected[key].norm())
+        for key in expected.keys() - unread
+    }
+
+
+@pytest.mark.parametrize("name", ["ethanol", "uracil", "aspirin"])
+def test_forms_agree_when_the_solver_is_exact(bench, name):
+    found = errors(*both(bench, name, torch.float64, rtol=1e-11, atol=1e-13))
+    assert max(found.values()) < 1e-7, max(found, key=found.get)
+
+
+def test_forms_agree_to_the_tolerance_of_the_published_solver(bench):
+    found = errors(*both(bench, "uracil", torch.float32))
+    assert found["prediction"] < 1e-4
+    assert max(found.values()) < 1e-2, max(found, key=found.get)
+
+
+def test_the_comparison_notices_another_weight(bench):
+    product, plain, batch = both(bench, "ethanol", torch.float64, rtol=1e-11, atol=1e-13)
+    with torch.no_grad():
+        product.features.dynamics.weight.mul_(1.01)
+    assert errors(product, plain, batch)["prediction"] > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "atoms", "edges"), [("ethanol", 3, 6), ("uracil", 8, 36), ("aspirin", 13, 60)]
+)
+def test_systems_are_those_of_the_published_protocol(bench, name, atoms, edges):
+    molecules = bench("molecules")
+    molecule = molecules.MOLECULES[name]
+    system = molecules.system(molecule)
+    assert (system.n_atoms, system.edges.index.shape[1]) == (atoms, edges)
+    start = molecules.starts(molecule, 3, 2)[0].double()
+    i, j = system.bonds.T
+    length = (start[:, i] - start[:, j]).norm(dim=-1)
+    assert ((length > 0.8) & (length < 2.1)).all()
+    if name == "uracil":
+        model = molecules.published(molecule)
+        assert sum(p.numel() for p in model.parameters()) == 552_092
+        assert int(model.inputs.static[:, 3].sum()) == 4  # two rigid pairs, both directions
+
+
+def test_command_prints_a_table_and_writes_json(bench, monkeypatch, tmp_path, capsys):
+    script = bench("train_step")
+    monkeypatch.setattr(script, "BATCH", 2)
+    file = tmp_path / "bench.json"
+    arguments = ["--repeats", "1", "--threads", "1", "--molecules", "ethanol", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", ["train_step.py", *arguments])
+    assert script.main() == 0
+    assert "ethanol (3) | train step" in capsys.readouterr().out
+    result = json.loads(file.read_text())["results"][0]
+    assert result["train_step"]["ratio"] > 0
+    monkeypatch.setitem(script.GOALS, "ethanol", 1e9)
+    monkeypatch.setattr(sys, "argv", ["train_step.py", *arguments, "--check"])
+    assert script.main() == 1
