@@ -42,7 +42,7 @@ class Incidence(nn.Module):
 
     index: Tensor
     ends: Tensor
-    mean: Tensor
+    degree: Tensor
 
     def __init__(self, edges: Edges, n_atoms: int, dense_below: int = 64) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Incidence(nn.Module):
         ends = torch.eye(n_atoms)[index] if dense else torch.empty(0)
         self.register_buffer("index", index, persistent=False)
         self.register_buffer("ends", ends, persistent=False)  # (2, edge, atom)
-        self.register_buffer("mean", degree.reciprocal()[:, None, None], persistent=False)
+        self.register_buffer("degree", degree[:, None, None], persistent=False)
         self.dense, self.n_atoms = dense, n_atoms
 
     def difference(self, x: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ class EGNNLayer(nn.Module):
         m = self.message_in(h, torch.cat([distance, scalars], -1), edges)
         m = functional.silu(self.message_out(functional.silu(m)))
         if self.shift is not None and self.drive is not None:
-            shift = edges.sum(difference * self.shift(m)) * edges.mean
+            shift = edges.sum(difference * self.shift(m)) / edges.degree
             x = x + shift.clamp(-100, 100) + self.drive(h) * v
         updated = self.feature(torch.cat([h, edges.sum(m)], -1))
         return (h + updated if self.residual else updated), x
