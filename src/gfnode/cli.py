@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gfnode.trajectory import Trajectory
 
 WIDTH = 110  # columns where there is no terminal: wide enough for every table
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help: examples keep their lines
@@ -238,7 +239,7 @@ def evaluate(
         given = _load(data, top, step) if data else found.trajectories()
         trained_on = [data["fingerprint"] for data in found.facts["data"]]
         own = [each.fingerprint for each in given] == trained_on
-        result = found.evaluate(given).to_dict()
+        result = json.loads(to_json(found.evaluate(given).to_dict()))  # null: not finite
         console = _console(stderr=json_file == "-")
         console.print(report.describe_evaluation(found, given, result, own), soft_wrap=True)
         console.print()

@@ -72,7 +72,8 @@ def _with_interval(estimate: Mapping[str, Any]) -> str:
     value = hundredths(estimate["value"])
     if estimate["low"] is None or estimate["high"] is None:
         return value
-    return f"{value} [{hundredths(estimate['low'])}, {hundredths(estimate['high'])}]"
+    low, high = hundredths(estimate["low"]), hundredths(estimate["high"])
+    return f"{value} [{low},\N{NO-BREAK SPACE}{high}]"  # a narrow table breaks before the interval
 
 
 def _table(title: str) -> Table:
