@@ -131,11 +131,17 @@ def rotation(seed: int = 0) -> torch.Tensor:
 def wiggle(
     frames: int = 400, step: float = 5.0, seed: int = 0, *, velocities: bool = True
 ) -> Trajectory:
-    """Bent water that swings: a light trajectory that there is something to learn from."""
+    """Water that swings in two modes, without momenta: there is something to learn of it."""
     rng = np.random.default_rng(seed)
     times = np.arange(frames) * step
     base = np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    masses = np.array([15.999, 1.008, 1.008])
+    base -= masses @ base / masses.sum()
     modes = 0.15 * rng.normal(size=(2, 3, 3))
+    modes -= (masses @ modes / masses.sum())[:, None]
+    inertia = (masses * (base**2).sum(1)).sum() * np.eye(3) - (masses[:, None] * base).T @ base
+    momentum = (masses[:, None] * np.cross(base, modes)).sum(1)
+    modes -= np.cross(np.linalg.solve(inertia, momentum.T).T[:, None], base)
     rate = 2 * np.pi / np.array([160.0, 410.0])
     phase = rng.uniform(0, 2 * np.pi, 2)
     angle = times[:, None] * rate + phase

@@ -64,7 +64,8 @@ def frames_used(windows):
     stored=st.booleans(),
 )
 def test_parts_of_a_blocked_split_share_no_frame(**drawn):
-    seed, many, even, horizon, lags, stored = drawn.values()
+    seed, many, even = drawn["seed"], drawn["many"], drawn["even"]
+    horizon, lags, stored = drawn["horizon"], drawn["lags"], drawn["stored"]
     make = ramp if even else uneven
     trajectories = [make(700, seed=seed + k, velocities=stored) for k in range(many)]
     parts, found = cut(trajectories, horizon=horizon, lags=lags, times=2)

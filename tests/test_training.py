@@ -1,0 +1,500 @@
+"""Training: it learns, it can be killed at any moment, and it says when it cannot go on."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import gfnode
+from gfnode import fitting
+from gfnode.checkpoint import load_tensors, load_training, save_training
+from gfnode.errors import InputError
+from gfnode.experiment import build_model, configure, prepare
+from gfnode.monitors import FolderMonitor
+from gfnode.run import Run
+from gfnode.training import Diverged, Progress, Trainer, TrainingSettings
+from making import wiggle
+
+TINY = {
+    "windows": {"horizon": 60.0, "times": 3, "most": (70, 20, 20), "score": [0, 1]},
+    "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
+    "training": {"epochs": 4, "batch": 16, "warmup": 2},
+    "accelerator": "cpu",
+}
+PAPER = TINY | {
+    "windows": TINY["windows"]
+    | {"split": "blocked", "lags": "irregular", "state": "all", "score": "all"},
+    "graph": {"bonds": "distances"},
+}
+
+
+def settings(preset="default", **training):
+    base = TINY if preset == "default" else PAPER
+    return configure(preset, base | {"training": base["training"] | training})
+
+
+def trainer_for(preset="default", seed=0, windows=None, **training):
+    experiment = settings(preset, **training)
+    dataset = prepare([windows or wiggle()], experiment)
+    model = build_model(experiment.model_copy(update={"seed": seed}), dataset.system)
+    parts = dataset.of(model)
+    model.prepare(parts["train"])
+    return Trainer(
+        model,
+        parts,
+        experiment.training,
+        seed,
+        fresh_lags=experiment.windows.lags == "fresh",
+        accelerator="cpu",
+    )
+
+
+def quiet(*_):
+    pass
+
+
+def weights_of(trainer):
+    return {k: v.clone() for k, v in trainer.state.model.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# Learning
+
+
+@pytest.mark.parametrize("preset", ["default", "paper", "published"])
+def test_the_loss_goes_down(preset):
+    constant = {"schedule": "constant", "ema": None, "validate_every": 1}
+    trainer = trainer_for(preset, epochs=15, rate=0.03 if preset == "default" else 5e-3, **constant)
+    history = trainer.run(quiet, quiet).history
+    assert len(history) == 15
+    assert history[-1].train_error < 0.7 * history[0].train_error
+    assert min(r.validation_error for r in history) < history[0].validation_error
+
+
+def test_the_recorded_errors_are_those_of_the_windows():
+    """Validation of the averaged model, mean and last lag, against a direct computation."""
+    trainer = trainer_for(epochs=2)
+    record = trainer.run(quiet, quiet).history[-1]
+    model, windows = trainer.state.averaged, trainer.validation
+    with torch.no_grad():
+        batch = windows.batch(slice(None))
+        miss = model(batch.positions, batch.velocities, batch.lags) - batch.targets
+    errors = miss[..., [0, 1], :].square().mean((2, 3)).double()
+    last = errors[torch.arange(len(errors)), batch.lags.argmax(1)]
+    assert record.validation_error == pytest.approx(float(errors.mean()), rel=1e-5)
+    assert record.validation_error_last_lag == pytest.approx(float(last.mean()), rel=1e-5)
+
+
+def test_the_last_incomplete_batch_is_dropped(monkeypatch):
+    trainer = trainer_for(batch=16, epochs=1)
+    assert len(trainer.train) == 70
+    seen = []
+    monkeypatch.setattr(
+        trainer, "_step", lambda windows, index: (seen.append(index), torch.zeros(()))[1]
+    )
+    trainer.run(quiet, quiet)
+    assert [len(index) for index in seen] == [16] * 4
+    drawn = torch.cat(seen)
+    assert len(drawn.unique()) == 64
+
+
+def test_each_epoch_has_its_own_order_and_lags(monkeypatch):
+    trainer = trainer_for(epochs=2)
+    seen = []
+    monkeypatch.setattr(
+        trainer,
+        "_step",
+        lambda windows, index: (seen.append((index, windows.targets)), torch.zeros(()))[1],
+    )
+    trainer.run(quiet, quiet)
+    (first, lags), (second, other) = seen[0], seen[4]
+    assert not torch.equal(first, second)
+    assert not torch.equal(lags, other)
+    assert torch.equal(lags, seen[3][1])
+
+
+def test_same_seed_same_weights():
+    runs = []
+    for seed in (1, 1, 2):
+        trainer = trainer_for(seed=seed, epochs=2)
+        trainer.run(quiet, quiet)
+        runs.append(weights_of(trainer))
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+def test_the_average_is_the_average():
+    trainer = trainer_for(epochs=1, ema=0.9)
+    expected = {k: v.clone() for k, v in trainer.state.averaged.named_parameters()}
+    step = trainer.optimizer.step
+
+    def stepped(*args, **kwargs):
+        step(*args, **kwargs)
+        for key, weight in trainer.state.model.named_parameters():
+            expected[key] = 0.9 * expected[key] + 0.1 * weight.detach()
+
+    trainer.optimizer.step = stepped
+    trainer.run(quiet, quiet)
+    for key, weight in trainer.state.averaged.named_parameters():
+        torch.testing.assert_close(weight, expected[key])
+    assert trainer.state.validated is trainer.state.averaged
+    alone = trainer_for(ema=None)
+    assert alone.state.averaged is None
+    assert alone.state.validated is alone.state.model
+
+
+def test_gradients_are_clipped(monkeypatch):
+    trainer = trainer_for(epochs=1, clip=1e-3)
+    norms = []
+
+    def step(*_, **__):
+        grads = [w.grad for w in trainer.state.model.parameters() if w.grad is not None]
+        norms.append(float(torch.stack([g.norm() for g in grads]).norm()))
+
+    trainer.optimizer.step = step
+    trainer.run(quiet, quiet)
+    assert norms
+    assert max(norms) <= 1e-3 * (1 + 1e-4)
+
+
+# Schedules
+
+
+def test_schedules_are_their_formulas():
+    trainer = trainer_for("published", rate=1e-4)
+    assert trainer.settings.schedule == "published"
+    rates = [trainer.rate(epoch, 0) for epoch in (0, 2499, 2500, 4999, 5000)]
+    assert rates == [1e-4, 1e-4, 5e-5, 5e-5, 2.5e-5]
+    cosine = trainer_for(rate=2.0, warmup=2, epochs=4)
+    total = 4 * cosine.batches
+    for step in range(total):
+        expected = 2.0 * min(1, (step + 1) / 2) * 0.5 * (1 + math.cos(math.pi * step / total))
+        assert cosine.rate(0, step) == pytest.approx(expected)
+    constant = trainer_for(rate=2.0, warmup=4, schedule="constant")
+    assert [constant.rate(0, step) for step in (0, 1, 3, 100)] == [0.5, 1.0, 2.0, 2.0]
+    assert trainer_for(rate=2.0, warmup=0, schedule="constant").rate(0, 0) == 2.0
+
+
+def test_the_optimizer_gets_the_rate_of_the_schedule():
+    trainer = trainer_for(rate=1e-2, warmup=3, epochs=2)
+    seen = []
+    step = trainer.optimizer.step
+
+    def stepped(*args, **kwargs):
+        seen.append(trainer.state.optimizer.param_groups[0]["lr"])
+        return step(*args, **kwargs)
+
+    trainer.optimizer.step = stepped
+    trainer.run(quiet, quiet)
+    assert seen == [trainer.rate(0, k) for k in range(2 * trainer.batches)]
+
+
+def test_the_optimizers_are_those_asked_for():
+    trainer = trainer_for("published")
+    assert type(trainer.state.optimizer) is torch.optim.Adam
+    assert trainer.state.optimizer.param_groups[0]["weight_decay"] == 1e-15
+    assert type(trainer_for().state.optimizer) is torch.optim.AdamW
+
+
+# Stopping
+
+
+def test_early_stop_after_so_many_validations_without_a_better_one(monkeypatch):
+    trainer = trainer_for(epochs=30, patience=3)
+    errors = iter([5.0, 4.0, 4.5, 3.0, 3.0, 3.1, 3.2, 1.0])
+    monkeypatch.setattr(trainer, "_validate", lambda: (next(errors), 1.0))
+    better = []
+    progress = trainer.run(quiet, lambda _state, _record, best: better.append(best))
+    assert better == [True, True, False, True, False, False, False]
+    assert progress.epoch == 7
+    assert progress.best_epoch == 4
+    assert progress.best_error == 3.0
+    assert progress.stopped == "no better validation error in 3 validations"
+
+
+def test_validation_every_few_epochs_and_at_the_end(monkeypatch):
+    trainer = trainer_for(epochs=5, validate_every=2, select="last-lag")
+    monkeypatch.setattr(trainer, "_validate", lambda: (1.0, 2.0))
+    progress = trainer.run(quiet, quiet)
+    assert [r.validation_error for r in progress.history] == [None, 1.0, None, 1.0, 1.0]
+    assert progress.best_error == 2.0
+    assert progress.stopped == "all epochs done"
+
+
+def test_fewer_windows_than_a_batch_are_refused():
+    with pytest.raises(InputError, match=r"70 training windows are fewer than a batch of 71"):
+        trainer_for(batch=71)
+
+
+def test_a_loss_that_is_not_a_number_stops_with_epoch_and_batch(tmp_path, monkeypatch):
+    path = wiggle().save(tmp_path / "w.npz")
+    steps = []
+    original = Trainer._step
+
+    def poisoned(self, windows, index):
+        steps.append(1)
+        loss = original(self, windows, index)
+        return loss * math.nan if len(steps) == 4 + 3 else loss  # second epoch, third batch
+
+    monkeypatch.setattr(Trainer, "_step", poisoned)
+    with pytest.raises(Diverged, match=r"epoch 2, batch 3 of 4.*Try a lower training.rate"):
+        gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    run = Run.open(tmp_path / "run")  # the last good weights are there
+    assert all(w.isfinite().all() for w in run.model.parameters())
+    tensors, facts = load_tensors(tmp_path / "run" / "last.safetensors")
+    assert facts["epoch"] == 1
+    assert all(t.isfinite().all() for t in tensors.values())
+    monkeypatch.setattr(Trainer, "_step", original)
+    assert gfnode.resume(tmp_path / "run", progress=False).facts["training"]["epochs"] == 4
+
+
+def test_divergence_is_found_in_a_later_stretch_of_batches(monkeypatch):
+    trainer = trainer_for(batch=1, epochs=1)
+    steps = []
+
+    def step(windows, index):
+        steps.append(1)
+        return torch.tensor(math.inf if len(steps) == 31 else 1.0)
+
+    monkeypatch.setattr(trainer, "_step", step)
+    with pytest.raises(Diverged, match="epoch 1, batch 31 of 70"):
+        trainer.run(quiet, quiet)
+
+
+# Killed and resumed
+
+
+class Killed(BaseException):
+    """As an interrupt from the keyboard: nothing catches it."""
+
+
+def kill_at(monkeypatch, owner, name, call, *, before=True):
+    """Raise when a function is called for the ``call``-th time, before or after it did its work."""
+    original, calls = getattr(owner, name), []
+
+    def killing(*args, **kwargs):
+        calls.append(1)
+        if before and len(calls) == call:
+            raise Killed
+        result = original(*args, **kwargs)
+        if len(calls) == call:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(owner, name, killing)
+
+
+VARIANTS = {
+    "default": ("default", {}),
+    "adam, constant, no average": (
+        "default",
+        {"optimizer": "adam", "schedule": "constant", "ema": None, "clip": None},
+    ),
+    "published": ("published", {"ema": None, "validate_every": 2}),
+    "early stop": ("default", {"patience": 1, "rate": 0.5, "warmup": 0, "clip": None}),
+}
+KILLS = {
+    "inside an epoch": (Trainer, "_step", 6),
+    "as an epoch reports": (FolderMonitor, "batch", 2),
+    "before the best is saved": (Run, "save_best", 1),
+    "between best and state": (fitting, "save_training", 2),
+    "after an epoch": (FolderMonitor, "epoch", 2),
+    "in the first epoch": (Trainer, "_step", 2),
+    "before the first state": (fitting, "save_training", 1),
+    "in the last epoch": (Trainer, "_step", 15),
+}
+_whole = {}
+
+
+def whole_run(tmp_path_factory, variant):
+    """The run without interruption, once for each variant."""
+    if variant not in _whole:
+        folder = tmp_path_factory.mktemp("whole")
+        path = wiggle().save(folder / "w.npz")
+        preset, training = VARIANTS[variant]
+        base = TINY if preset == "default" else PAPER
+        changes = base | {"training": base["training"] | training}
+        gfnode.fit(path, preset=preset, changes=changes, out=folder / "run", progress=False)
+        _whole[variant] = path, preset, changes, folder / "run"
+    return _whole[variant]
+
+
+@pytest.mark.parametrize(
+    ("variant", "kill"),
+    [("default", kill) for kill in KILLS]
+    + [(v, k) for v in list(VARIANTS)[1:] for k in ("inside an epoch", "between best and state")],
+)
+def test_resumed_runs_end_at_the_same_bits(variant, kill, tmp_path, tmp_path_factory, monkeypatch):
+    path, preset, changes, whole = whole_run(tmp_path_factory, variant)
+    with monkeypatch.context() as patch:
+        kill_at(patch, *KILLS[kill])
+        with pytest.raises(Killed):
+            gfnode.fit(path, preset=preset, changes=changes, out=tmp_path / "run", progress=False)
+    run = gfnode.resume(tmp_path / "run", progress=False)
+    expected = (whole / "weights.safetensors").read_bytes()
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == expected
+    ours, theirs = (load_file(f / "last.safetensors") for f in (tmp_path / "run", whole))
+    assert same(ours, theirs)
+    assert any(k.startswith("optimizer.") for k in ours)
+    assert run.facts["training"]["epochs"] == len(_history(whole)) == len(_history(run.folder))
+    for mine, other in zip(_history(run.folder), _history(whole), strict=True):
+        assert mine.rsplit(",", 1)[0] == other.rsplit(",", 1)[0]  # all but the speed
+
+
+def _history(folder):
+    return (folder / "history.csv").read_text().splitlines()[1:]
+
+
+def test_killed_twice(tmp_path, tmp_path_factory, monkeypatch):
+    path, preset, changes, whole = whole_run(tmp_path_factory, "default")
+    with monkeypatch.context() as patch:
+        kill_at(patch, Trainer, "_step", 7)
+        with pytest.raises(Killed):
+            gfnode.fit(path, preset=preset, changes=changes, out=tmp_path / "run", progress=False)
+    with monkeypatch.context() as patch:
+        kill_at(patch, Trainer, "_step", 5)
+        with pytest.raises(Killed):
+            gfnode.resume(tmp_path / "run", progress=False)
+    gfnode.resume(tmp_path / "run", progress=False)
+    ours = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    assert ours == (whole / "weights.safetensors").read_bytes()
+
+
+def test_a_kill_loses_at_most_one_epoch(tmp_path, monkeypatch):
+    path = wiggle().save(tmp_path / "w.npz")
+    with monkeypatch.context() as patch:
+        kill_at(patch, Trainer, "_step", 4 * 2 + 4)  # the last batch of the third epoch
+        with pytest.raises(Killed):
+            gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    steps = []
+    original = Trainer._step
+    monkeypatch.setattr(
+        Trainer, "_step", lambda self, *args: (steps.append(1), original(self, *args))[1]
+    )
+    gfnode.resume(tmp_path / "run", progress=False)
+    assert len(steps) == 4 * 2
+
+
+def test_resuming_a_run_that_has_ended_changes_nothing(tmp_path, monkeypatch):
+    path = wiggle().save(tmp_path / "w.npz")
+    gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    before = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    kill_at(monkeypatch, Trainer, "_step", 1)
+    run = gfnode.resume(tmp_path / "run", progress=False)
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before
+    assert run.facts["training"]["epochs"] == 4
+
+
+def test_resuming_with_other_data_is_refused(tmp_path, monkeypatch):
+    path = wiggle().save(tmp_path / "w.npz")
+    kill_at(monkeypatch, Trainer, "_step", 6)
+    with pytest.raises(Killed):
+        gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    wiggle(seed=9).save(path)
+    with pytest.raises(InputError, match="no longer holds the data this run was trained on"):
+        gfnode.resume(tmp_path / "run", progress=False)
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    trainer = trainer_for(epochs=1)
+    trainer.run(quiet, quiet)
+    path = tmp_path / "last.safetensors"
+    save_training(path, trainer.state)
+    other = trainer_for(epochs=1)
+    load_training(path, other.state)
+    assert same(weights_of(other), weights_of(trainer))
+    assert other.state.progress == trainer.state.progress
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot be read as safetensors"):
+        load_training(path, other.state)
+
+
+def test_the_state_of_another_model_is_refused(tmp_path):
+    trainer = trainer_for("published", epochs=1)
+    save_training(tmp_path / "last.safetensors", trainer.state)
+    with pytest.raises(InputError, match=r"not of the model that run.json describes"):
+        load_training(tmp_path / "last.safetensors", trainer_for().state)
+
+
+def test_progress_survives_the_round_trip():
+    progress = Progress()
+    assert Progress.from_dict(progress.to_dict()) == progress
+    assert math.isinf(Progress.from_dict(progress.to_dict()).best_error)
+
+
+# The device
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what makes the host wait for a value of the device."""
+
+    waits = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
+    active = True
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.removeprefix("aten::")
+        assert not (self.active and name.lstrip("_") in {w.lstrip("_") for w in self.waits}), name
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("preset", ["default", "paper", "published"])
+def test_a_step_never_waits_for_the_device(preset):
+    trainer = trainer_for(preset)
+    step, mode = trainer.optimizer.step, NoWaiting()
+
+    def unguarded(*args, **kwargs):  # on a CPU the optimizer reads its own step counter
+        mode.active = False
+        try:
+            return step(*args, **kwargs)
+        finally:
+            mode.active = True
+
+    trainer.optimizer.step = unguarded
+    index = torch.arange(16)
+    with mode:
+        loss = trainer._step(trainer.train, index)
+        with pytest.raises(AssertionError):
+            float(loss)
+    assert loss.isfinite()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("preset", ["default", "published"])
+def test_training_on_a_gpu(preset):
+    experiment = settings(preset, epochs=2)
+    dataset = prepare([wiggle()], experiment)
+    histories = []
+    for device in ("cpu", "cuda"):
+        model = build_model(experiment, dataset.system)
+        parts = dataset.of(model)
+        model.prepare(parts["train"])
+        trainer = Trainer(model, parts, experiment.training, 0, accelerator=device)
+        assert trainer.train.device.type == device
+        if device == "cuda":
+            trainer._step(trainer.train, torch.arange(16, device="cuda"))
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                trainer._step(trainer.train, torch.arange(16, device="cuda"))
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        else:
+            trainer._step(trainer.train, torch.arange(16))
+            trainer._step(trainer.train, torch.arange(16))
+        histories.append(trainer.run(quiet, quiet).history)
+    for ours, theirs in zip(*histories, strict=True):
+        assert ours.validation_error == pytest.approx(theirs.validation_error, rel=1e-2)
+
+
+def test_settings_of_training_are_checked():
+    for wrong in ({"epochs": 0}, {"batch": 0}, {"rate": 0.0}, {"ema": 1.0}, {"clip": 0.0}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            TrainingSettings.read(wrong)
+    assert replace(Progress(), epoch=3).epoch == 3
+    assert np.isfinite(TrainingSettings().rate)
