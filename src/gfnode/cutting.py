@@ -205,7 +205,7 @@ class _Cutter:
             raise InputError(
                 f"no {name} window fits: {len(self.times)} frames over "
                 f"{format_time(self.times[-1])}, {self.settings.times} lags inside a horizon of "
-                f"{format_time(self.horizon)}; change windows.horizon, lower windows.times, or give "
+                f"{format_time(self.horizon)}; change windows.horizon, lower windows.times or give "
                 "a longer trajectory"
             )
         stored = self.frames.velocities is not None and bool(

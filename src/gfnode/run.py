@@ -164,11 +164,11 @@ class Run:
         try:
             system = System.from_dict(facts["system"])
             experiment = Experiment.read(facts["experiment"], str(folder / "run.json"))
+            model = build_model(experiment, system)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{folder / 'run.json'} is damaged: {error!r}") from error
-        model = build_model(experiment, system)
         run = cls(folder, experiment, model, facts)
         if weights:
             run.load_best()
@@ -229,18 +229,31 @@ class Run:
         ----------
         data
             None, or the trajectories of training: the test part of their split. Other
-            trajectories of the same system: every window in them.
+            trajectories of the same system: windows all over them.
         save
             Write ``evaluation.json`` and ``errors.npz`` into the folder (for the test part only).
+
+        Raises
+        ------
+        InputError
+            For another system, or for some of the trajectories of training among others: their
+            windows would not all be unseen.
         """
         given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
         system = self.model.system
         own = [entry["fingerprint"] for entry in self.facts["data"]]
-        held_out = [t.fingerprint for t in given] == own
+        found = {t.fingerprint: t for t in given}
+        held_out = len(given) == len(own) and found.keys() == set(own)
         if held_out:
+            given = [found[fingerprint] for fingerprint in own]  # the split goes by their order
             windows = prepare(given, self.experiment).parts["test"]
         else:
             for trajectory in given:
+                if trajectory.fingerprint in own:
+                    raise InputError(
+                        f"this run was trained on {trajectory.label}: give all {len(own)} "
+                        "trajectories of training to evaluate on their test part, or only others"
+                    )
                 if not np.array_equal(trajectory.numbers, system.source_numbers):
                     system.state_of(trajectory)  # says what is wrong, if something is
                     raise InputError(
@@ -315,9 +328,11 @@ class Run:
         """
         trajectory = start if isinstance(start, Trajectory) else readers.load(start)
         lags = sorted({parse_time(time) for time in times})
-        if not lags or lags[0] <= 0:
-            got = format_time(lags[0]) if lags else "none"
-            raise InputError(f"times to predict at must be later than the start: got {got}")
+        wrong = [format_time(lag) for lag in lags if not 0 < lag < np.inf]
+        if wrong or not lags:
+            raise InputError(
+                "times to predict at must be later than the start: got " + (wrong or ["none"])[0]
+            )
         system = self.model.system
         if lags[-1] > system.horizon * (1 + 1e-6):
             warnings.warn(
@@ -346,12 +361,13 @@ class Run:
 
     def _velocities(self, state: Trajectory, frame: int) -> np.ndarray[Any, Any]:
         kind = self.experiment.windows.velocities
-        if state.velocities is not None and kind in ("auto", "stored"):
+        alone = frame + 1 >= len(state)
+        if state.velocities is not None and (alone or kind in ("auto", "stored")):
             return state.velocities[frame]
-        if kind == "stored" or frame + 1 >= len(state):
+        if kind == "stored" or alone:
             raise InputError(
                 f"the velocities at frame {frame} of {state.label} are not known: it stores none"
-                + (" and has no next frame" if frame + 1 >= len(state) else "")
+                + (" and has no next frame" if alone else "")
                 + "; start from a trajectory with velocities, or from a frame before the last"
             )
         gap = float(state.times[frame + 1] - state.times[frame])

@@ -98,21 +98,40 @@ class System:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "System":
-        """Inverse of :meth:`to_dict`."""
-        whole = {
-            key: np.asarray(data[key], dtype=np.int64)
-            for key in ("source_numbers", "atoms", "score", "bonds", "edges", "hops")
-        }
+        """Inverse of :meth:`to_dict`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            When something is missing, or fits nothing else.
+        """
+        numbers = _below(119, data["source_numbers"])
+        atoms = _below(len(numbers), data["atoms"])
+        count = len(atoms)
+        receiving, sending = (_below(count, ends) for ends in data["edges"])
+        hops = np.asarray(data["hops"], dtype=np.int64)
+        step, horizon = float(data["time_step_fs"]), float(data["horizon_fs"])
+        if not count or (numbers == 0).any() or hops.shape != sending.shape:
+            raise ValueError("atoms and edges do not fit together")
+        if not (step > 0 and 0 < horizon < np.inf):
+            raise ValueError(f"a step of {step} fs and a horizon of {horizon} fs")
         return cls(
-            whole["source_numbers"],
-            whole["atoms"],
-            whole["score"],
-            whole["bonds"].reshape(-1, 2),
-            Edges(whole["edges"].reshape(2, -1), whole["hops"]),
-            float(data["time_step_fs"]),
-            float(data["horizon_fs"]),
-            np.asarray(data.get("rigid", []), dtype=np.int64).reshape(-1, 2),
+            numbers,
+            atoms,
+            _below(count, data["score"]),
+            _below(count, data["bonds"]).reshape(-1, 2),
+            Edges(np.stack([receiving, sending]), hops),
+            step,
+            horizon,
+            _below(count, data.get("rigid", [])).reshape(-1, 2),
         )
+
+
+def _below(count: int, values: Any) -> Integers:
+    found = np.asarray(values, dtype=np.int64)
+    if found.size and not 0 <= found.min() <= found.max() < count:
+        raise ValueError(f"{found.min()} to {found.max()}, expected 0 to {count - 1}")
+    return found
 
 
 def _brief(numbers: Integers) -> str:
