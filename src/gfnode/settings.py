@@ -40,10 +40,17 @@ class Settings(BaseModel):
             said = problem["msg"].removeprefix("Value error, ")
             return f"{key}: {said} (got {problem['input']!r})"
         known = list(cls.keys())
+        *path, last = map(str, problem["loc"])
+        level: Any = cls
+        for name in path:
+            level = level.model_fields[name].annotation
+        siblings = {name: ".".join([*path, name]) for name in level.model_fields}
         names = {name.rsplit(".", 1)[-1]: name for name in known}
-        near = difflib.get_close_matches(key, known, 1, 0.5) or [
-            names[n] for n in difflib.get_close_matches(key.rsplit(".", 1)[-1], names, 1, 0.5)
-        ]
+        near = (
+            [siblings[n] for n in difflib.get_close_matches(last, siblings, 1)]
+            or difflib.get_close_matches(key, known, 1, 0.5)
+            or [names[n] for n in difflib.get_close_matches(last, names, 1, 0.5)]
+        )
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         return f"unknown key {key!r}; {hint}"
 

@@ -43,10 +43,10 @@ TRIVIAL = ("persistence", "constant-velocity", "mean-conformer", "rigid-rotor")
 
 
 def _entry(name: str) -> Entry:
-    if name not in MODELS:
+    if name not in tuple(MODELS):  # whatever it is, a list say
         import difflib
 
-        near = difflib.get_close_matches(name, MODELS, 1)
+        near = difflib.get_close_matches(str(name), MODELS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(MODELS)}"
         raise InputError(f"unknown model {name!r}; {hint}")
     return MODELS[name]

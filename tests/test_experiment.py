@@ -1,0 +1,171 @@
+"""From trajectories to the graph, the system and the model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from gfnode import graph, readers
+from gfnode.errors import InputError
+from gfnode.experiment import (
+    GraphSettings,
+    build_model,
+    configure,
+    describe_data,
+    molecular_graph,
+    prepare,
+    whole_system,
+)
+from gfnode.system import System
+from gfnode.trajectory import Topology, Trajectory
+from making import geometry_of, wiggle
+
+CHANGES = {"windows.horizon": 60.0, "model.width": 6}
+
+
+def still(name="CH3CH2OH", frames=5, topology=None):
+    atoms = molecule(name)
+    x = np.repeat(atoms.positions[None], frames, 0).astype(np.float32)
+    return Trajectory(x, np.arange(float(frames)), atoms.numbers, topology=topology)
+
+
+def topology_of(trajectory, bonds):
+    n = trajectory.n_atoms
+    return Topology(("X",) * n, ("MOL",) * n, (1,) * n, np.asarray(bonds, dtype=np.int64))
+
+
+# The graph
+
+
+def test_bonds_come_from_distances_where_the_file_names_none():
+    bonds, edges = molecular_graph(still(), GraphSettings())
+    assert len(bonds) == 8
+    assert np.array_equal(edges.index, graph.hop_edges(bonds, 9).index)
+    _, wider = molecular_graph(still(), GraphSettings(hops=3))
+    assert len(wider) > len(edges)
+
+
+def test_bonds_come_from_the_topology_where_there_is_one():
+    named = still()
+    named = replace(named, topology=topology_of(named, [[0, 1]]))
+    assert molecular_graph(named, GraphSettings())[0].tolist() == [[0, 1]]
+    assert len(molecular_graph(named, GraphSettings(bonds="distances"))[0]) == 8
+    bare = replace(named, topology=topology_of(named, np.empty((0, 2))))
+    assert len(molecular_graph(bare, GraphSettings())[0]) == 8
+    for trajectory in (bare, still()):
+        with pytest.raises(InputError, match=r"names no bonds; use graph.bonds=distances"):
+            molecular_graph(trajectory, GraphSettings(bonds="topology"))
+
+
+def test_the_published_rules():
+    heavy = still("C6H6").select(range(6))
+    bonds, edges = molecular_graph(heavy, GraphSettings(bonds="published"))
+    assert len(bonds) == 6
+    assert [(edges.hop == hop).sum() for hop in (1, 2)] == [12, 12]
+    bonds, edges = molecular_graph(still(), GraphSettings(bonds="published-alanine"))
+    assert len(bonds) == 8
+    assert np.array_equal(edges.index, graph.neighbour_edges(still().positions[0], 4.0).index)
+
+
+def test_topology_bonds_are_cut_down_to_the_state():
+    trajectory = wiggle(600)
+    trajectory = replace(trajectory, topology=topology_of(trajectory, [[0, 1], [0, 2]]))
+    changes = CHANGES | {"windows.state": [2, 0], "windows.score": [0]}
+    system = prepare([trajectory], configure(changes=changes)).system
+    assert system.atoms.tolist() == [2, 0]
+    assert np.sort(system.bonds, 1).tolist() == [[0, 1]]
+    assert system.score.tolist() == [1]
+
+
+def test_a_disconnected_graph_is_noted():
+    trajectory = wiggle(600)
+    trajectory = replace(trajectory, topology=topology_of(trajectory, [[0, 1]]))
+    assert "2 pieces of 2, 1 atoms" in prepare([trajectory], configure(changes=CHANGES)).notes[0]
+    assert prepare([wiggle(600)], configure(changes=CHANGES)).notes == ()
+
+
+# Systems
+
+
+def test_a_system_survives_its_dictionary():
+    numbers, positions = geometry_of("ethanol")
+    bonds = graph.bonds_from_distances(numbers, positions[None])
+    edges = graph.hop_edges(bonds, 9)
+    system = System(
+        numbers, np.arange(9), np.array([0, 2]), bonds, edges, 0.5, 1500.0, np.array([[0, 1]])
+    )
+    again = System.from_dict(system.to_dict())
+    for key in ("source_numbers", "atoms", "score", "bonds", "rigid", "masses", "numbers"):
+        assert np.array_equal(getattr(again, key), getattr(system, key)), key
+    assert np.array_equal(again.edges.index, edges.index)
+    assert np.array_equal(again.edges.hop, edges.hop)
+    assert (again.time_step, again.horizon) == (0.5, 1500.0)
+
+
+def test_a_system_without_bonds_survives_its_dictionary():
+    system = whole_system(prepare([wiggle(600)], configure(changes=CHANGES)).system)
+    again = System.from_dict(system.to_dict())
+    assert again.bonds.shape == (0, 2)
+    assert again.edges.index.shape == (2, 0)
+    assert again.rigid.shape == (0, 2)
+
+
+def test_the_whole_system_scores_the_same_atoms():
+    changes = CHANGES | {"windows.state": [2, 0], "windows.score": [0]}
+    system = prepare([wiggle(600)], configure(changes=changes)).system
+    whole = whole_system(system)
+    assert whole.atoms.tolist() == [0, 1, 2]
+    assert whole.atoms[whole.score].tolist() == system.atoms[system.score].tolist() == [0]
+
+
+def test_the_time_step_is_that_of_the_original_series():
+    trajectory = replace(wiggle(600), time_step=1.0)
+    assert prepare([trajectory], configure(changes=CHANGES)).system.time_step == 1.0
+
+
+def test_rigid_marks_are_of_the_published_presets_alone():
+    atoms = molecule("C6H6")
+    x = np.repeat(atoms.positions[None], 26_000, 0).astype(np.float32)
+    trajectory = Trajectory(x, 0.5 * np.arange(26_000), atoms.numbers)
+    for preset, expected in [
+        ("published", [[0, 1], [2, 3], [4, 5]]),
+        ("paper", [[0, 1], [2, 3], [4, 5]]),
+        ("default", []),
+    ]:
+        system = prepare([trajectory], configure(preset)).system
+        assert system.rigid.tolist() == expected
+
+
+# Models
+
+
+def test_weights_come_from_the_seed():
+    dataset = prepare([wiggle(600)], configure(changes=CHANGES))
+    build = lambda seed: build_model(  # noqa: E731
+        configure(changes=CHANGES | {"seed": seed}), dataset.system
+    ).state_dict()
+    first, again, other = build(3), build(3), build(4)
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert not all(torch.equal(first[k], other[k]) for k in first)
+
+
+def test_parts_of_a_model_hold_its_atoms():
+    changes = CHANGES | {"windows.state": [2, 0], "windows.score": [0]}
+    experiment = configure(changes=changes)
+    dataset = prepare([wiggle(600)], experiment)
+    parts = dataset.of(build_model(experiment, dataset.system))
+    assert parts["train"].frames is parts["test"].frames
+    whole, cut = dataset.parts["test"].batch(slice(0, 3)), parts["test"].batch(slice(0, 3))
+    assert torch.equal(cut.targets, whole.targets[:, :, [2, 0]])
+
+
+def test_data_is_described(tmp_path):
+    path = wiggle(50).save(tmp_path / "w.npz")
+    facts = describe_data([wiggle(50), wiggle(60)], [str(path), ""])
+    assert facts[0]["file"] == str(path.resolve())
+    assert facts[1]["file"] == ""
+    assert facts[0]["fingerprint"] == readers.load(path).fingerprint
+    assert (facts[1]["frames"], facts[1]["atoms"], facts[1]["formula"]) == (60, 3, "H2O")
+    assert facts[0]["span_fs"] == 49 * 5.0
