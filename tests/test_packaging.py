@@ -1,0 +1,60 @@
+"""What a user installs."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    """A wheel of this checkout, built beside it."""
+    folder = tmp_path_factory.mktemp("source")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "."]
+    subprocess.run(
+        [*command, "--no-build-isolation", "--wheel-dir", folder / "dist"], cwd=folder, check=True
+    )
+    (made,) = (folder / "dist").glob("*.whl")
+    with zipfile.ZipFile(made) as opened:
+        yield opened
+
+
+def test_a_wheel_holds_every_module_and_the_sample(wheel):
+    held = {name.removeprefix("gfnode/") for name in wheel.namelist() if name[:7] == "gfnode/"}
+    source = ROOT / "src" / "gfnode"
+    modules = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
+    assert modules <= held
+    assert {"data/toluene.npz", "py.typed"} <= held
+    assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())
+
+
+def test_every_dependency_is_pinned_within_its_range():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+    requirements = {each.name: each for each in map(Requirement, asked)}
+    assert set(pins) == set(requirements)
+    for name, pin in pins.items():
+        assert re.fullmatch(r"[0-9.]+(post\d+)?", pin), f"{name}: exact, and no local build"
+        assert requirements[name].specifier.contains(pin)
+    assert pins["torch"] == "2.13.0"
+
+
+def test_the_version_is_written_once_more_in_the_code():
+    import gfnode
+
+    assert gfnode.__version__ == PROJECT["version"] == version("gfnode")
