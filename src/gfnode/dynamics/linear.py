@@ -120,23 +120,26 @@ def exponential(amplitudes: Tensor, weight: Tensor, spaces: Tensor, times: Tenso
     step = times.detach().amax().clamp(min=1.0) / (NODES - 0.5)
     powers = _powers(weight * step.to(weight.dtype))
     doubled = _exponential_of_step(powers)
-    powers = powers[spaces]
+    identity = torch.eye(width, dtype=powers.dtype, device=powers.device)
+    powers = torch.cat([identity.expand(len(powers), -1, -1), powers], dim=-1)
 
-    states = amplitudes.transpose(0, 1).reshape(modes, batch * rows, width)
-    while (known := states.shape[1]) < NODES * batch * rows:
-        states = torch.cat([states, states @ doubled[spaces]], dim=1)
-        if 2 * known < NODES * batch * rows:
+    # nodes next to the features: what follows are products of whole blocks, nothing is reordered
+    states = amplitudes.transpose(0, 1).reshape(modes, batch * rows, 1, width)
+    while (known := states.shape[2]) < NODES:
+        moved = states.flatten(1, 2) @ doubled[spaces]
+        states = torch.cat([states, moved.view_as(states)], dim=2)
+        if 2 * known < NODES:
             doubled = doubled @ doubled
-    terms = torch.cat([states, states @ powers], dim=-1)
-    terms = terms.reshape(modes, NODES, batch, rows, ORDER + 1, width)
-    terms = terms.permute(2, 1, 4, 0, 3, 5).reshape(batch, NODES * (ORDER + 1), -1)
+    terms = states.flatten(1, 2) @ powers[spaces]
+    terms = terms.reshape(modes, batch, rows, NODES * (ORDER + 1), width)
 
     place = times / step
     nearest = place.detach().round().clamp(0, NODES - 1)
     coefficients = _taylor_coefficients((place - nearest).to(amplitudes.dtype))
     chosen = nearest.unsqueeze(-1) == torch.arange(NODES, device=times.device)
     coefficients = coefficients.unsqueeze(-2) * chosen.unsqueeze(-1)
-    return (coefficients.flatten(-2) @ terms).reshape(batch, times.shape[1], modes, rows, width)
+    carried = coefficients.flatten(-2)[:, None] @ terms  # (mode, batch, row, time, feature)
+    return carried.permute(1, 3, 0, 2, 4)
 
 
 def _powers(matrix: Tensor) -> Tensor:

@@ -41,7 +41,9 @@ class Incidence(nn.Module):
     """
 
     index: Tensor
-    ends: Tensor
+    own: Tensor
+    less: Tensor
+    both: Tensor
     degree: Tensor
 
     def __init__(self, edges: Edges, n_atoms: int, dense_below: int = 64) -> None:
@@ -49,29 +51,31 @@ class Incidence(nn.Module):
         index = torch.as_tensor(edges.index)
         degree = torch.bincount(index[0], minlength=n_atoms).clamp(min=1)
         dense = n_atoms < dense_below
-        ends = torch.eye(n_atoms)[index] if dense else torch.empty(0)
+        own, other = torch.eye(n_atoms)[index] if dense else torch.empty(2, 0)
         self.register_buffer("index", index, persistent=False)
-        self.register_buffer("ends", ends, persistent=False)  # (2, edge, atom)
+        self.register_buffer("own", own, persistent=False)  # (edge, atom)
+        self.register_buffer("less", own - other, persistent=False)
+        self.register_buffer("both", torch.cat([own, other], -1), persistent=False)
         self.register_buffer("degree", degree[:, None, None], persistent=False)
         self.dense, self.n_atoms = dense, n_atoms
 
     def difference(self, x: Tensor) -> Tensor:
         """x_i − x_j, ``(atom, batch, 3)`` to ``(edge, batch, 3)``."""
         if self.dense:
-            return ((self.ends[0] - self.ends[1]) @ x.flatten(1)).unflatten(1, x.shape[1:])
+            return (self.less @ x.flatten(1)).unflatten(1, x.shape[1:])
         return x.index_select(0, self.index[0]) - x.index_select(0, self.index[1])
 
     def pair_sum(self, own: Tensor, other: Tensor) -> Tensor:
         """own_i + other_j, ``(atom, batch, feature)`` to ``(edge, batch, feature)``."""
         if self.dense:
             stacked = torch.cat([own, other]).flatten(1)
-            return (torch.cat([*self.ends], 1) @ stacked).unflatten(1, own.shape[1:])
+            return (self.both @ stacked).unflatten(1, own.shape[1:])
         return own.index_select(0, self.index[0]) + other.index_select(0, self.index[1])
 
     def sum(self, m: Tensor) -> Tensor:
         """Σ_j m_ij, ``(edge, batch, feature)`` to ``(atom, batch, feature)``."""
         if self.dense:
-            return (self.ends[0].mT @ m.flatten(1)).unflatten(1, m.shape[1:])
+            return (self.own.mT @ m.flatten(1)).unflatten(1, m.shape[1:])
         return m.new_zeros(self.n_atoms, *m.shape[1:]).index_add(0, self.index[0], m)
 
 
@@ -129,7 +133,14 @@ class EGNNLayer(nn.Module):
         self.drive = perceptron(width, width, 1) if moves else None
 
     def forward(
-        self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, edges: Incidence
+        self,
+        h: Tensor,
+        x: Tensor,
+        v: Tensor,
+        scalars: Tensor,
+        edges: Incidence,
+        *,
+        positions_only: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Update features ``(atom, batch, feature)`` and positions ``(atom, batch, 3)``."""
         difference = edges.difference(x)
@@ -139,6 +150,8 @@ class EGNNLayer(nn.Module):
         if self.shift is not None and self.drive is not None:
             shift = edges.sum(difference * self.shift(m)) / edges.degree
             x = x + shift.clamp(-100, 100) + self.drive(h) * v
+        if positions_only:
+            return h, x
         updated = self.feature(torch.cat([h, edges.sum(m)], -1))
         return (h + updated if self.residual else updated), x
 
@@ -179,7 +192,9 @@ class EGNN(nn.Module):
                 if network is not None:
                     zero_last(network)
 
-    def forward(self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, *, positions_only: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Run all layers.
 
         Parameters
@@ -188,9 +203,12 @@ class EGNN(nn.Module):
             ``(atom, batch, feature)`` and ``(atom, batch, 3)``.
         scalars
             ``(edge, batch, scalar)``.
+        positions_only
+            The features are not asked for: the last layer leaves them as they are.
         """
+        last = self.layers[-1] if positions_only else None
         for layer in self.layers:
-            h, x = layer(h, x, v, scalars, self.edges)
+            h, x = layer(h, x, v, scalars, self.edges, positions_only=layer is last)
         return h, x
 
 

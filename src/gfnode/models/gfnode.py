@@ -177,6 +177,7 @@ class GFNODE(Model):
         _, shifted = self.decoder(
             *(y.flatten(0, 1).transpose(0, 1) for y in (h, x, v)),
             scalars.repeat_interleave(lags.shape[1], 1),
+            positions_only=True,
         )
         shifted = shifted.transpose(0, 1).unflatten(0, lags.shape)
         return self.frame.correct(x, shifted, lags)
