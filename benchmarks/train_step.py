@@ -91,20 +91,21 @@ def measure(name: str, repeats: int) -> dict[str, Any]:
     return result
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Lay the results out in Markdown."""
-    lines = [
-        "| molecule (heavy atoms) | | plain, ms | gfnode, ms | ratio (least–most) | goal |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for r in results:
-        for what, goal in (("train_step", f"{r['goal']:g}"), ("forward", "")):
-            m = r[what]
-            lines.append(
-                f"| {r['molecule']} ({r['atoms']}) | {what.replace('_', ' ')} "
-                f"| {m['straightforward_ms']:.1f} | {m['product_ms']:.1f} "
-                f"| {m['ratio']:.1f} ({m['ratio_least']:.1f}–{m['ratio_most']:.1f}) | {goal} |"
-            )
+HEADER = """\
+| molecule (heavy atoms) | | plain, ms | gfnode, ms | ratio (least–most) | goal |
+| --- | --- | --- | --- | --- | --- |"""
+
+
+def rows(result: dict[str, Any]) -> str:
+    """Lay one molecule out in Markdown."""
+    lines = []
+    for what, goal in (("train_step", f"{result['goal']:g}"), ("forward", "")):
+        m = result[what]
+        lines.append(
+            f"| {result['molecule']} ({result['atoms']}) | {what.replace('_', ' ')} "
+            f"| {m['straightforward_ms']:.1f} | {m['product_ms']:.1f} "
+            f"| {m['ratio']:.1f} ({m['ratio_least']:.1f}–{m['ratio_most']:.1f}) | {goal} |"
+        )
     return "\n".join(lines)
 
 
@@ -118,8 +119,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="fail where a goal is missed")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    results = [measure(name, options.repeats) for name in options.molecules]
-    print(table(results))
+    print(HEADER, flush=True)
+    results = []
+    for name in options.molecules:
+        results.append(measure(name, options.repeats))
+        print(rows(results[-1]), flush=True)
     if options.json:
         machine = {
             "torch": torch.__version__,
