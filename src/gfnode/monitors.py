@@ -95,10 +95,11 @@ class LiveMonitor:
         self._console, self._epochs, self._batches = console, epochs, batches
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
-            TextColumn("train {task.fields[train]}  validation {task.fields[validation]} Å²"),
-            TextColumn("{task.fields[rate]} windows/s  left"),
+            BarColumn(bar_width=8),  # all of it fits into 80 columns
+            TextColumn("train {task.fields[train]} valid {task.fields[validation]} Å²"),
+            TextColumn("{task.fields[rate]} windows/s"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
             disable=not console.is_terminal,
         )
@@ -132,14 +133,13 @@ class LiveMonitor:
             self._task,
             completed=epoch * self._batches + done,
             epoch=epoch + 1,
-            train=f"{error:.4g}",
+            train=f"{error:.3g}",
         )
 
     def epoch(self, state: TrainingState, record: EpochRecord, best: bool) -> None:
         """Show the record of the epoch."""
         if record.validation_error is not None:
-            text = f"{record.validation_error:.4g}{' (best)' if best else ''}"
-            self._bar.update(self._task, validation=text)
+            self._bar.update(self._task, validation=f"{record.validation_error:.3g}")
         self._bar.update(self._task, rate=f"{record.windows_per_s:.0f}")
         stopped = state.progress.stopped
         if not self._console.is_terminal and (stopped or time.monotonic() - self._said > 5):
