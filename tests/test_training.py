@@ -95,6 +95,7 @@ def test_the_recorded_errors_are_those_of_the_windows():
 def test_the_last_incomplete_batch_is_dropped(monkeypatch):
     trainer = trainer_for(batch=16, epochs=1)
     assert len(trainer.train) == 70
+    assert trainer.train.frames is trainer.validation.frames  # on the device once
     seen = []
     monkeypatch.setattr(
         trainer, "_step", lambda windows, index: (seen.append(index), torch.zeros(()))[1]

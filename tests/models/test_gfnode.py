@@ -261,6 +261,31 @@ def test_at_first_atoms_fly_on():
     assert (slope - v).abs().max() < 1e-3 * v.abs().max()
 
 
+def test_a_placement_is_its_definition():
+    """Drift, turn and spins against sums over atoms, and nothing is lost."""
+    model, x, v = prepared(DEFAULT, "toluene", "all", rough=False)
+    found = model.frame.place(x, v)
+    m = model.system.masses
+    (hinge, far), group = model.frame.axes[0].tolist(), model.frame.members[0].bool().numpy()
+    assert group.sum() == 4
+    for k in range(len(x)):
+        X, V = (y[k].double().numpy() for y in (x, v))
+        centre, drift = m @ X / m.sum(), m @ V / m.sum()
+        r, w = X - centre, V - drift
+        inertia = (m * (r**2).sum(1)).sum() * np.eye(3) - (m[:, None] * r).T @ r
+        turn = np.linalg.solve(inertia, (m[:, None] * np.cross(r, w)).sum(0))
+        spin = (m[:, None] * np.cross(X - X[hinge], V - V[hinge]))[group].sum(0)
+        axis = (X[hinge] - X[far]) / np.linalg.norm(X[hinge] - X[far])
+        spin = np.linalg.solve(inertia, spin @ axis * axis)
+        np.testing.assert_allclose(found.centre[k, 0], centre, atol=1e-5)
+        np.testing.assert_allclose(found.drift[k, 0], drift, atol=1e-7)
+        np.testing.assert_allclose(found.turn[k], turn, rtol=2e-3, atol=1e-6)  # the small floor
+        np.testing.assert_allclose(found.spins[k, 0], spin, rtol=2e-3, atol=1e-6)
+        np.testing.assert_allclose(found.body[k] + found.displacement[k], r, atol=1e-5)
+        turning = np.cross(found.turn[k].double().numpy(), r)
+        np.testing.assert_allclose(found.vibration[k].numpy() + turning, w, atol=1e-6)
+
+
 def prepared_on(motion, frames=2000, horizon=600.0):
     trajectory = motion.trajectory(frames, 1.0)
     parts, horizon = make_windows([trajectory], WindowSettings(horizon=horizon, split="all"))
