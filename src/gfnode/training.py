@@ -31,8 +31,11 @@ class TrainingSettings(Settings):
     rate, schedule, warmup
         Learning rate; ``cosine``: to zero over all epochs after ``warmup`` steps; ``published``:
         halved every 2500 epochs; ``constant``.
+    physical_rate
+        Learning rate of the parameters with a physical meaning (frequencies, dampings, memories,
+        shares), on the same schedule; None: the same as of the networks.
     optimizer, weight_decay
-        ``adamw`` or ``adam``.
+        ``adamw`` or ``adam``; quantities with a physical meaning do not decay.
     clip
         Largest norm of the gradient; None leaves it.
     ema
@@ -49,7 +52,8 @@ class TrainingSettings(Settings):
 
     epochs: int = Field(60, ge=1)
     batch: int = Field(64, ge=1)
-    rate: float = Field(2e-3, gt=0)
+    rate: float = Field(5e-4, gt=0)
+    physical_rate: float | None = Field(1e-2, gt=0)
     schedule: Literal["cosine", "published", "constant"] = "cosine"
     warmup: int = Field(50, ge=0)
     optimizer: Literal["adam", "adamw"] = "adamw"
@@ -127,6 +131,16 @@ def check_batch(windows: Windows, settings: TrainingSettings) -> None:
         )
 
 
+def _groups(model: Model, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Parameters of networks, and those with a physical meaning; ``scale`` is of the rate."""
+    physical = {id(parameter) for parameter in model.physical_parameters()}
+    networks = [p for p in model.parameters() if id(p) not in physical]
+    meant = [p for p in model.parameters() if id(p) in physical]
+    scale = 1.0 if settings.physical_rate is None else settings.physical_rate / settings.rate
+    groups = [{"params": networks, "scale": 1.0}]
+    return groups + ([{"params": meant, "scale": scale, "weight_decay": 0.0}] if meant else [])
+
+
 class Trainer:
     """Trains one model on one device.
 
@@ -169,7 +183,7 @@ class Trainer:
         self.batches = len(self.train) // settings.batch
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
         optimizer = kinds[settings.optimizer](
-            model.parameters(),
+            _groups(model, settings),
             lr=settings.rate,
             weight_decay=settings.weight_decay,
             fused=True,  # one pass over all weights: ten times faster than one weight at a time
@@ -240,7 +254,7 @@ class Trainer:
         for number in range(self.batches):
             rate = self.rate(epoch, epoch * self.batches + number)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["scale"]
             losses.append(self._step(windows, order[number * s.batch : (number + 1) * s.batch]))
             if len(losses) == 25 or number + 1 == self.batches:  # the only waits for the device
                 total += self._collect(losses, epoch, number)

@@ -30,6 +30,7 @@ class OscillatorDynamics(nn.Module):
         Oscillators a mode; their periods start between ``fastest`` and ``slowest``, in fs.
     """
 
+    physical = ("log_frequency", "log_damping", "logits")
     spaces: Tensor
 
     def __init__(

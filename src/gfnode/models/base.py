@@ -1,5 +1,6 @@
 """The one interface of every model, and the symmetries a model may promise."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
@@ -53,6 +54,15 @@ class Model(nn.Module):
 
     def prepare(self, windows: "Windows") -> None:
         """Fit statistics (a mean conformer, say) on the training windows; nothing by default."""
+
+    def physical_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters with a physical meaning: they learn at a rate of their own.
+
+        A module says which of its parameters are by an attribute ``physical``, a tuple of names.
+        """
+        for module in self.modules():
+            for name in getattr(module, "physical", ()):
+                yield getattr(module, name)
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict the positions of the state atoms.

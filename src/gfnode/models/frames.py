@@ -120,6 +120,7 @@ class Anchored(Frame):
     """
 
     invariants = 3
+    physical = ("log_memory", "share")
     _onset = 100.0  # fs in which what is learned of a start sets in
     _most_fitted = 32  # rotors whose share is fitted one by one
 
@@ -256,7 +257,8 @@ class Anchored(Frame):
         return x + self._begun(lags) * (decoded - x)
 
     def _begun(self, lags: Tensor) -> Tensor:
-        return -torch.expm1(-lags / self._onset)[..., None, None]
+        """Zero at no lag, in value and slope, so that the first-order change stays the velocity."""
+        return -torch.expm1(-((lags / self._onset) ** 2))[..., None, None]
 
     def _carry(
         self, placement: Placement, lags: Tensor, body: Tensor, share: Tensor
