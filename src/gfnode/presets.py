@@ -29,6 +29,7 @@ _PUBLISHED: dict[str, Any] = {
         "epochs": 5000,
         "batch": 50,
         "rate": 1e-4,
+        "physical_rate": None,
         "schedule": "published",
         "optimizer": "adam",
         "weight_decay": 1e-15,
