@@ -169,7 +169,11 @@ class TestTrain:
 
     def test_an_interrupted_run_goes_on_to_the_same_weights(self, toluene, tmp_path):
         words = ("train", "--data", str(toluene), *SMALL, "--set", "training.epochs=40")
-        running = process(*words, "--out", tmp_path / "run")
+
+        def heed() -> None:  # a shell may have started the tests with interrupts ignored
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        running = process(*words, "--out", tmp_path / "run", preexec_fn=heed)
         assert running.stderr is not None
         assert "epoch 1" in running.stderr.readline()  # one epoch is done, and kept
         running.send_signal(signal.SIGINT)
