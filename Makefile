@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO_EPOCHS ?= 12
+DEMO_EPOCHS ?= 8
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
