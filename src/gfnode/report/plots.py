@@ -104,19 +104,22 @@ def _dress(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     model, best = evaluation["model"], evaluation["best_trivial"]
     superposed = evaluation["targets_superposed_on_start"]
-    axes.set_title(f"{molecule}: {model} beside the trivial baselines\n\n", loc="left", fontsize=13)
+    axes.set_title(
+        f"{molecule}: {model} beside the trivial baselines\n\n\n", loc="left", fontsize=13
+    )
     axes.text(
         0.0,
         1.02,
         f"{evaluation['windows']} windows in {evaluation['blocks']} blocks of time, "
         f"horizon {format_time(horizon)}"
-        f"{', targets superposed on the start' if superposed else ''}; "
-        f"bands: 95 % intervals of {model} and {best}\n"
-        f"on the same windows {model} is {verdict(evaluation, best)}",
+        f"{', targets superposed on the start' if superposed else ''}\n"
+        f"{model} is {verdict(evaluation, best)}\n"
+        f"bands: 95 % intervals of {model} and {best}, each by itself",
         transform=axes.transAxes,
         color="0.35",
         fontsize=9.5,
-        linespacing=1.5,
+        linespacing=1.4,
+        in_layout=False,  # long words may not squeeze the axes
     )
     axes.figure.legend(loc="outside lower center", ncols=3, fontsize=10.5, frameon=False)
 
