@@ -20,7 +20,7 @@ from gfnode.readers import FORMATS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(
-    r"(?:<!-- not run: (?P<why>.+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.S
+    r"(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.S
 )
 SMALL = {"training": {"epochs": 1}, "windows": {"most": [64, 32, 32]}}
 
