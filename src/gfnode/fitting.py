@@ -28,8 +28,9 @@ class Reader:
     step: str | None = None
 
     def options(self) -> dict[str, str]:
-        """The options that were given."""
-        return {k: v for k, v in (("top", self.top), ("step", self.step)) if v is not None}
+        """The options that were given; the topology is found from any folder."""
+        top = None if self.top is None else str(Path(self.top).expanduser().resolve())
+        return {k: v for k, v in (("top", top), ("step", self.step)) if v is not None}
 
 
 def fit(
@@ -85,12 +86,7 @@ def fit(
             files.append(str(source))
     folder = Path(out) if out is not None else Path("runs") / trajectories[0].label
     dataset = prepare(trajectories, experiment)
-    run = Run.create(folder, experiment, dataset, trajectories, files)
-    for entry in run.facts["data"]:
-        entry["reader"] = reader.options()
-        if reader.top is not None:  # like the file, found from any folder
-            entry["reader"]["top"] = str(Path(reader.top).expanduser().resolve())
-    run.record()
+    run = Run.create(folder, experiment, dataset, trajectories, files, reader=reader.options())
     return _train(run, dataset, progress, said)
 
 

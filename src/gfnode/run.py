@@ -18,7 +18,7 @@ Opening one reads text and safetensors only.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,8 +91,12 @@ class Run:
         dataset: Dataset,
         trajectories: Sequence[Trajectory],
         files: Sequence[str],
+        *,
+        reader: Mapping[str, str] | None = None,
     ) -> Self:
         """Make the folder of a new run: all but the training.
+
+        ``files`` and the options of their ``reader`` let the run find its data again.
 
         Raises
         ------
@@ -114,7 +118,10 @@ class Run:
             "seed": experiment.seed,
             "experiment": experiment.model_dump(mode="json"),
             "system": dataset.system.to_dict(),
-            "data": describe_data(trajectories, files),
+            "data": [
+                entry | {"reader": dict(reader or {})}
+                for entry in describe_data(trajectories, files)
+            ],
             "windows": {name: len(part) for name, part in dataset.parts.items()},
             "notes": list(dataset.notes),
             "versions": versions(),
