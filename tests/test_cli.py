@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 import gfnode
 from gfnode import cli
+from gfnode.cli import console
 from gfnode.presets import PRESETS, SUMMARIES
 
 COMMANDS = ("train", "evaluate", "predict", "models", "settings")
@@ -202,7 +203,7 @@ class TestEvaluate:
         assert (run / "error_against_lag.png").stat().st_size > 10_000
 
     def test_numbers_in_the_table_are_those_of_the_json(self, run, tmp_path, monkeypatch):
-        monkeypatch.setattr(cli, "WIDTH", 200)  # wide intervals on one line
+        monkeypatch.setattr(console, "WIDTH", 200)  # wide intervals on one line
         said = works("evaluate", run, "--no-plot", "--json", tmp_path / "errors.json")
         result = json.loads((tmp_path / "errors.json").read_text())
         assert result["unit"] == "angstrom^2 per coordinate"

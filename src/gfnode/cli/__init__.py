@@ -1,0 +1,12 @@
+"""The command line: ``gfnode train``, ``evaluate``, ``predict``, …, one module for each command.
+
+Heavy libraries are imported inside the commands, so that ``gfnode --help`` answers at once.
+"""
+
+# in the order of gfnode --help
+# isort: off
+from gfnode.cli.app import app, main
+from gfnode.cli import train, evaluate, predict, models, settings
+# isort: on
+
+__all__ = ["app", "evaluate", "main", "models", "predict", "settings", "train"]

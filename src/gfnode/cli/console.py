@@ -1,0 +1,62 @@
+"""What every command shares: output, and errors as one line."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from gfnode.errors import InputError
+
+WIDTH = 110  # columns where there is no terminal: wide enough for every table
+
+
+@contextmanager
+def plain_errors(begun: Sequence[Path] = ()) -> Iterator[None]:
+    """Bad input, a full disk and warnings as one line each on stderr; exit codes 2 and 130.
+
+    ``begun`` holds the run folder once there is something to go on with.
+    """
+    said: set[str] = set()
+
+    def say(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            typer.echo(f"warning: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = say
+        try:
+            yield
+        except InputError as error:
+            raise _ends_with(str(error)) from error
+        except ArithmeticError as error:
+            from gfnode.dynamics.solver import SolverError
+
+            if not isinstance(error, SolverError):
+                raise
+            raise _ends_with(str(error)) from error
+        except OSError as error:
+            if error.strerror is None or isinstance(error, BrokenPipeError):
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise _ends_with(f"{where}{error.strerror}") from error
+        except KeyboardInterrupt as error:
+            hint = f"; go on with: gfnode train --resume --out {begun[0]}" if begun else ""
+            typer.echo(f"\ninterrupted{hint}", err=True)
+            raise typer.Exit(130) from error
+
+
+def _ends_with(error: str) -> typer.Exit:
+    typer.echo(f"error: {error}", err=True)
+    return typer.Exit(2)
+
+
+def console(stderr: bool = False) -> Console:
+    """The terminal, or plain lines wide enough for every table."""
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=WIDTH)

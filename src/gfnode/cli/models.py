@@ -1,0 +1,40 @@
+"""``gfnode models``."""
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from gfnode.cli.app import app
+from gfnode.cli.console import console, plain_errors
+from gfnode.presets import SUMMARIES
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode models
+  gfnode train --data sample:toluene --set model.name=rigid-rotor --out runs/rotor"""
+)
+def models() -> None:
+    """List the models and what they promise, and the presets."""
+    with plain_errors():
+        from gfnode.models import MODELS, Symmetry
+
+        terminal = console()
+        table = Table(title="Models (--set model.name=NAME)", title_justify="left", box=SIMPLE_HEAD)
+        for title in ("name", "what it is", "symmetries it keeps"):
+            table.add_column(title)
+        for name, entry in MODELS.items():
+            broken = ", ".join(each for each in Symmetry if each not in entry.model.promises)
+            table.add_row(name, entry.summary, f"all but {broken}" if broken else "all")
+        terminal.print(table)
+        terminal.print(
+            f"All symmetries: {', '.join(Symmetry)}. The prediction moves, turns, is mirrored "
+            "and renumbered as the start is, does not depend on the other starts of a batch nor "
+            "on the other lags asked for, and comes back to the start as the lag goes to zero.\n"
+        )
+        for name, entry in MODELS.items():
+            if entry.settings is not None:
+                options = ", ".join(f"{k}={v}" for k, v in entry.settings().model_dump().items())
+                terminal.print(f"Options of {name} (--set model.OPTION=VALUE): {options}\n")
+        for name, summary in SUMMARIES.items():
+            terminal.print(f"--preset {name}: {summary}")

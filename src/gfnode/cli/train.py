@@ -1,0 +1,103 @@
+"""``gfnode train``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gfnode.cli.app import app
+from gfnode.cli.console import plain_errors
+from gfnode.cli.options import Step, Top, read_settings
+from gfnode.errors import InputError
+
+if TYPE_CHECKING:
+    from gfnode.experiment import Dataset
+    from gfnode.run import Run
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode train --data sample:toluene --out runs/toluene
+  gfnode train --data md17_ethanol.npz --preset published --set training.epochs=100 --out runs/e
+  gfnode train --data run1.xtc --data run2.xtc --top molecule.pdb --out runs/replicas
+  gfnode train --data sample:toluene --set windows.horizon=500fs --set model.width=32 --out runs/s
+  gfnode train --data sample:toluene --set model.name=mean-conformer --out runs/mean
+  gfnode train --resume --out runs/toluene
+
+\b
+Settings that are changed most:
+  training.epochs=60        windows.horizon=1.5ps     model.width=64
+  training.batch=64         windows.times=8           model.name=gfnode (see: gfnode models)
+  training.rate=2e-3        windows.lags=irregular    seed=1"""
+)
+def train(
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="Trajectory file, or sample:toluene; repeat it for replicas."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Run folder; default runs/<name of the molecule>."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="default, paper or published; see gfnode models."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one setting; the value is JSON or text, times take units. Repeatable.",
+        ),
+    ] = None,
+    top: Top = None,
+    step: Step = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
+    ] = False,
+) -> None:
+    """Train a model on trajectories; the result is a run folder.
+
+    It holds weights, configuration, splits and logs (TensorBoard: --logdir RUN). Training that was
+    interrupted goes on with --resume and loses at most one epoch.
+    """
+    from gfnode import report
+
+    begun: list[Path] = []
+
+    def said(run: "Run", dataset: "Dataset") -> None:
+        begun.append(run.folder)
+        for line in report.describe_training(run, dataset):
+            typer.echo(line)
+
+    with plain_errors(begun):
+        changes = read_settings(settings or [])
+        if resume and out is None:
+            raise InputError("--resume needs the run folder to go on with: --out RUN")
+        if resume and (data or preset or changes or top or step):
+            raise InputError(
+                "--resume goes on with the data and settings of the run; leave out --data, "
+                "--preset, --set, --top and --step"
+            )
+        if not (resume or data):
+            raise InputError("no data: give a trajectory with --data, e.g. --data sample:toluene")
+
+        from gfnode import fitting
+
+        if resume:
+            run = fitting.resume(str(out), said=said)
+        else:
+            run = fitting.fit(
+                list(data or []),
+                preset=preset or "default",
+                changes=changes,
+                out=out,
+                reader=fitting.Reader(top, step),
+                said=said,
+            )
+    for line in report.describe_result(run):
+        typer.echo(line)
