@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchdiffeq import odeint
 
-from gfnode.models.egnn import lag_embedding, perceptron
 from gfnode.models.gfnode import GFNODE
+from gfnode.models.layers import lag_embedding, perceptron
 
 RTOL, ATOL = 1e-3, 1e-4
 """Tolerances of the published solver."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from test_egnn import literal as literal_layer
+from test_layers import literal as literal_layer
 
 from gfnode.cutting import WindowSettings, make_windows
 from gfnode.errors import InputError

@@ -18,7 +18,7 @@ from gfnode.geometry import (
     superpose,
 )
 from gfnode.graph import rotors
-from gfnode.models.egnn import lag_embedding, perceptron, zero_last
+from gfnode.models.layers import lag_embedding, perceptron, zero_last
 from gfnode.system import System
 from gfnode.windows import Windows
 

@@ -17,9 +17,9 @@ from gfnode.errors import InputError
 from gfnode.fourier import GraphFourier, IdentityTransform, eigenbasis
 from gfnode.graph import laplacian
 from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
-from gfnode.models.egnn import EGNN, lag_embedding
 from gfnode.models.frames import Anchored, Centred, Frame
 from gfnode.models.inputs import AtomInputs
+from gfnode.models.layers import EGNNLayers, lag_embedding
 from gfnode.settings import Settings
 from gfnode.system import System
 from gfnode.windows import Windows
@@ -134,7 +134,7 @@ class GFNODE(Model):
         self.frame: Frame = Anchored(system, s.width, s.lag_width) if anchored else Centred()
         self.inputs = AtomInputs(system, self.frame.invariants, s.width)
         scalars = self.inputs.n_edge_scalars
-        self.encoder = EGNN(
+        self.encoder = EGNNLayers(
             system.n_atoms,
             system.edges,
             s.width,
@@ -149,7 +149,7 @@ class GFNODE(Model):
         )
         self.coordinates = self._coordinates(transform)
         wide = s.width + s.lag_width
-        self.decoder = EGNN(
+        self.decoder = EGNNLayers(
             system.n_atoms, system.edges, wide, s.decoder_layers, scalars, residual=anchored
         )
         if anchored:

@@ -156,7 +156,7 @@ class EGNNLayer(nn.Module):
         return (h + updated if self.residual else updated), x
 
 
-class EGNN(nn.Module):
+class EGNNLayers(nn.Module):
     """A stack of :class:`EGNNLayer`; velocities are never changed.
 
     Parameters

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gfnode.graph import hop_edges
-from gfnode.models.egnn import EGNN, EGNNLayer, Incidence, lag_embedding
+from gfnode.models.layers import EGNNLayer, EGNNLayers, Incidence, lag_embedding
 from making import system_of
 
 SYSTEM = system_of("CH3CH2OH")
@@ -82,7 +82,7 @@ def test_layer_is_its_equations(dense_below, moves, residual):
 
 def test_dense_and_indexed_agree_in_value_and_gradient():
     torch.manual_seed(4)
-    stack = EGNN(SYSTEM.n_atoms, SYSTEM.edges, WIDTH, 2, SCALARS)
+    stack = EGNNLayers(SYSTEM.n_atoms, SYSTEM.edges, WIDTH, 2, SCALARS)
     results = []
     for dense_below in (64, 0):
         stack.edges = Incidence(SYSTEM.edges, SYSTEM.n_atoms, dense_below)
@@ -118,7 +118,7 @@ def test_the_shift_is_clamped():
 
 
 def test_silence_leaves_atoms_where_they_are():
-    stack = EGNN(SYSTEM.n_atoms, SYSTEM.edges, WIDTH, 2, SCALARS)
+    stack = EGNNLayers(SYSTEM.n_atoms, SYSTEM.edges, WIDTH, 2, SCALARS)
     h, x, v, scalars = inputs(5)
     assert (stack(h, x, v, scalars)[1] - x).abs().max() > 1e-3
     stack.silence()
