@@ -82,6 +82,8 @@ class Trajectory:
         of ``times`` where frames are missing; None means the smallest spacing.
     name, source
         What the molecule is called, and where the frames came from.
+    notes
+        What a user should know of how the file was read: atoms left out, molecules made whole.
 
     Raises
     ------
@@ -99,6 +101,7 @@ class Trajectory:
     time_step: float | None = None
     name: str = ""
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -130,24 +133,9 @@ class Trajectory:
                 f"(atom {int(np.flatnonzero(self.numbers == bad[0])[0])})"
             )
         for key in ("positions", "velocities", "cell"):
-            values = getattr(self, key)
-            if values is not None and not np.isfinite(values).all():
-                frame, *rest = np.argwhere(~np.isfinite(values))[0]
-                raise InputError(
-                    f"{where}{key} are not finite at frame {frame}, atom {rest[0]}: "
-                    f"{values[frame, rest[0]]}; remove or repair that frame"
-                )
-        if not np.isfinite(self.times).all():
-            frame = int(np.flatnonzero(~np.isfinite(self.times))[0])
-            raise InputError(f"{where}the time of frame {frame} is not finite")
-        if (steps := np.diff(self.times)).size and steps.min() <= 0:
-            frame = int(np.argmax(steps <= 0)) + 1
-            kind = "repeated" if steps[frame - 1] == 0 else "unsorted"
-            raise InputError(
-                f"{where}{kind} times: frame {frame} is at {format_time(self.times[frame])}, the "
-                f"one before at {format_time(self.times[frame - 1])}; times must increase. Sort "
-                "the frames, drop repeats, or give the files of separate runs separately"
-            )
+            if (values := getattr(self, key)) is not None:
+                check_finite(values, key, where)
+        check_times(self.times, where)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -270,6 +258,47 @@ class Trajectory:
         from gfnode import readers
 
         return readers.save(self, path, precision=precision)
+
+
+def check_finite(
+    values: NDArray[Any],
+    key: str,
+    where: str,
+    frames: Integers | None = None,
+    atoms: Integers | None = None,
+) -> None:
+    """Raise InputError that names frame and atom of the first value that is not finite.
+
+    ``frames`` and ``atoms`` number them where they are others than 0, 1, 2, …; large arrays are
+    looked through in pieces.
+    """
+    piece = max(1, 2**22 // max(1, values[:1].size))
+    for begin in range(0, len(values), piece):
+        part = values[begin : begin + piece]
+        if not (finite := np.isfinite(part)).all():
+            frame, atom, *_ = np.argwhere(~finite)[0]
+            i = begin + frame if frames is None else frames[begin + frame]
+            j = atom if atoms is None or key == "cell" else atoms[atom]
+            what = "row" if key == "cell" else "atom"
+            raise InputError(
+                f"{where}{key} are not finite at frame {i}, {what} {j}: "
+                f"{part[frame, atom]}; remove or repair that frame"
+            )
+
+
+def check_times(times: Doubles, where: str) -> None:
+    """Raise InputError that names the frame unless times are finite and increase."""
+    if not np.isfinite(times).all():
+        frame = int(np.flatnonzero(~np.isfinite(times))[0])
+        raise InputError(f"{where}the time of frame {frame} is not finite")
+    if (steps := np.diff(times)).size and steps.min() <= 0:
+        frame = int(np.argmax(steps <= 0)) + 1
+        kind = "repeated" if steps[frame - 1] == 0 else "unsorted"
+        raise InputError(
+            f"{where}{kind} times: frame {frame} is at {format_time(times[frame])}, the one before "
+            f"at {format_time(times[frame - 1])}; times must increase. Sort the frames, drop "
+            "repeats, or give the files of separate runs separately"
+        )
 
 
 def _within(index: Integers, atoms: int) -> bool:
