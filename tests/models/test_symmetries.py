@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from gfnode.models import MODELS, TRIVIAL, Symmetry
+from gfnode.models.layers import EGNNLayer
+from gfnode.models.ndcn import NetworkDynamics
 from making import (
     build_variant,
     permuted,
@@ -51,6 +53,10 @@ VARIANTS = {name: (name, {}) for name in MODELS} | {
     "paper, normalised": (PAPER, {"laplacian": "normalised", "modes": 3}),
     "published": (PUBLISHED, {}),
     "published, cut, without the activation": (PUBLISHED, {"coordinate_activation": False}),
+    "egnn, residual": ("egnn", {"residual": True, "layers": 2}),
+    "egno, as if regular": ("egno", {"times": "as-if-regular"}),
+    "egno, all frequencies": ("egno", {"time_modes": 5, "grid": 8, "layers": 2}),
+    "ndcn, positions": ("ndcn", {"predicts": "position"}),
 }
 STILL = {"persistence", "mean-conformer"}  # no weights: they move nothing, or the vibration only
 BROKEN = {  # what must come out broken, or these tests could not fail
@@ -68,6 +74,9 @@ BROKEN = {  # what must come out broken, or these tests could not fail
     ("default", "toluene"): set(),
     ("mean-conformer", "toluene"): {Symmetry.REFLECTION, Symmetry.START},
     ("rigid-rotor", "toluene"): {Symmetry.REFLECTION, Symmetry.START},
+    ("egnn", "toluene"): {Symmetry.START},
+    ("egno, as if regular", "ethanol"): {Symmetry.LAGS, Symmetry.START},
+    ("ndcn", "toluene"): {Symmetry.ROTATION, Symmetry.REFLECTION, Symmetry.START},
 }
 
 
@@ -98,9 +107,12 @@ class Case:
     @torch.no_grad()
     def enlarge(self) -> None:
         """Double what moves the atoms."""
-        for layer in self.model.decoder.layers:
-            for head in (layer.shift, layer.drive):
-                head[-1].weight.mul_(2)
+        for part in self.model.modules():
+            if isinstance(part, EGNNLayer) and part.shift is not None:
+                part.shift[-1].weight.mul_(2)
+                part.drive[-1].weight.mul_(2)
+            elif isinstance(part, NetworkDynamics):
+                part.decode.weight.mul_(2)
 
     @torch.no_grad()
     def run(self, x, v, lags, model=None):

@@ -10,7 +10,10 @@ from typing import Any
 
 from gfnode.errors import InputError
 from gfnode.models.base import Model, Symmetry
+from gfnode.models.egnn import EGNN, EGNNSettings
+from gfnode.models.egno import EGNO, EGNOSettings
 from gfnode.models.gfnode import GFNODE, GFNODESettings
+from gfnode.models.ndcn import NDCN, NDCNSettings
 from gfnode.models.trivial import ConstantVelocity, MeanConformer, Persistence, RigidRotor
 from gfnode.settings import Settings
 from gfnode.system import System
@@ -29,6 +32,9 @@ class Entry:
 
 MODELS = {
     "gfnode": Entry(GFNODE, GFNODESettings, "graph Fourier neural ODE"),
+    "egnn": Entry(EGNN, EGNNSettings, "equivariant network on the start and the lag"),
+    "egno": Entry(EGNO, EGNOSettings, "equivariant network with convolutions over time"),
+    "ndcn": Entry(NDCN, NDCNSettings, "neural ODE of features that diffuse over the graph"),
     "persistence": Entry(Persistence, None, "the start, unchanged"),
     "constant-velocity": Entry(ConstantVelocity, None, "the start, moved on along its velocities"),
     "mean-conformer": Entry(MeanConformer, None, "the training mean, placed on the start"),

@@ -6,7 +6,9 @@ the ends of edges and summing over neighbours move whole rows of memory.
 
 import math
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -79,6 +81,42 @@ class Incidence(nn.Module):
         return m.new_zeros(self.n_atoms, *m.shape[1:]).index_add(0, self.index[0], m)
 
 
+class AtomMatrix(nn.Module):
+    """A fixed matrix over atoms: y_i = Σ_j M_ij x_j; dense for small graphs, else its entries.
+
+    Parameters
+    ----------
+    matrix
+        M, ``(atom, atom)``.
+    dense_below
+        Graphs of fewer atoms use a dense matrix.
+    """
+
+    dense: Tensor
+    ends: Tensor
+    values: Tensor
+
+    def __init__(self, matrix: sparse.sparray, dense_below: int = 512) -> None:
+        super().__init__()
+        entries = sparse.coo_array(matrix)
+        small, kind = matrix.shape[0] < dense_below, torch.get_default_dtype()
+        dense = entries.toarray() if small else np.empty((0, 0))
+        self.register_buffer("dense", torch.as_tensor(dense, dtype=kind), persistent=False)
+        ends = torch.as_tensor(np.stack(entries.coords), dtype=torch.long)
+        self.register_buffer("ends", ends, persistent=False)  # (2, entry)
+        values = torch.as_tensor(entries.data, dtype=kind)
+        self.register_buffer("values", values, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply ``(atom, …)``."""
+        flat = x.flatten(1)
+        if len(self.dense):
+            return (self.dense @ flat).view_as(x)
+        rows, columns = self.ends
+        entries = self.values[:, None] * flat.index_select(0, columns)
+        return torch.zeros_like(flat).index_add(0, rows, entries).view_as(x)
+
+
 class EdgeLinear(nn.Module):
     """A linear layer on edges ``[h_i, h_j, e_ij]``, applied to the atoms before gathering.
 
@@ -131,6 +169,12 @@ class EGNNLayer(nn.Module):
         self.feature = perceptron(2 * width, width, width)
         self.shift = perceptron(width, width, 1) if moves else None
         self.drive = perceptron(width, width, 1) if moves else None
+
+    def silence(self) -> None:
+        """Set what moves positions to zero, so that training begins with none moved."""
+        for network in (self.shift, self.drive):
+            if network is not None:
+                zero_last(network)
 
     def forward(
         self,
@@ -185,12 +229,10 @@ class EGNNLayers(nn.Module):
         )
 
     def silence(self) -> None:
-        """Set what moves positions to zero, so that training begins with none moved."""
+        """Silence every layer."""
         for layer in self.layers:
             assert isinstance(layer, EGNNLayer)
-            for network in (layer.shift, layer.drive):
-                if network is not None:
-                    zero_last(network)
+            layer.silence()
 
     def forward(
         self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, *, positions_only: bool = False

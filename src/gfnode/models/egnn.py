@@ -1,0 +1,101 @@
+"""EGNN: an equivariant network on the start, told the lag by an embedding."""
+
+from pydantic import Field
+from torch import Tensor
+
+from gfnode.models.base import ALONE, EUCLIDEAN, Model
+from gfnode.models.inputs import AtomInputs
+from gfnode.models.layers import EGNNLayers, lag_embedding
+from gfnode.settings import Settings
+from gfnode.system import System
+
+
+class EGNNSettings(Settings):
+    """What an EGNN is composed of.
+
+    Parameters
+    ----------
+    width, layers, lag_width
+        Features an atom, layers, width of the lag embedding.
+    residual
+        Whether a layer adds to the features; the published layers replace them.
+    still
+        Training begins with no atom moved; otherwise from random weights throughout.
+    """
+
+    width: int = Field(64, ge=1)
+    layers: int = Field(5, ge=1)
+    lag_width: int = Field(32, ge=4, multiple_of=2)
+    residual: bool = False
+    still: bool = False
+
+
+class EGNN(Model):
+    """E(n)-equivariant graph network (Satorras, Hoogeboom & Welling, ICML 2021).
+
+    The velocity variant (eq. 7): every layer is an :class:`~gfnode.models.layers.EGNNLayer` with
+    the velocities of the start. The start is copied once for each lag, and the copies differ in
+    nothing but the embedding of the lag among the features of their atoms.
+
+    Parameters
+    ----------
+    system
+        The molecular system.
+    settings
+        What it is composed of.
+    """
+
+    promises = EUCLIDEAN | ALONE
+
+    def __init__(self, system: System, settings: EGNNSettings) -> None:
+        super().__init__(system)
+        self.settings = s = settings
+        self.inputs = AtomInputs(system, s.lag_width, s.width)
+        self.layers = EGNNLayers(
+            system.n_atoms,
+            system.edges,
+            s.width,
+            s.layers,
+            self.inputs.n_edge_scalars,
+            residual=s.residual,
+        )
+        if s.still:
+            self.layers.silence()
+
+    def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """See :meth:`gfnode.models.base.Model.forward`."""
+        x, v, embedding = copies(
+            positions, velocities, lags, self.system.time_step, self.settings.lag_width
+        )
+        h, scalars = self.inputs(x, v, embedding)
+        _, x = self.layers(h, x.transpose(0, 1), v.transpose(0, 1), scalars, positions_only=True)
+        return x.transpose(0, 1).unflatten(0, lags.shape)
+
+
+def copies(
+    positions: Tensor, velocities: Tensor, lags: Tensor, time_step: float, lag_width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Copy starts once for each lag.
+
+    Parameters
+    ----------
+    positions, velocities
+        ``(batch, atom, 3)`` in Å and Å/fs.
+    lags
+        ``(batch, time)`` in fs.
+    time_step
+        In fs.
+    lag_width
+        Width of the lag embedding.
+
+    Returns
+    -------
+    tuple[Tensor, Tensor, Tensor]
+        Positions (Å) and velocities (Å a step), ``(batch · time, atom, 3)``, and the embedding of
+        the lag of each copy, ``(batch · time, atom, lag_width)``.
+    """
+    n_atoms, n_times = positions.shape[1], lags.shape[1]
+    x = positions.repeat_interleave(n_times, 0)
+    v = (velocities * time_step).repeat_interleave(n_times, 0)
+    embedding = lag_embedding(lags.flatten() / time_step, lag_width)
+    return x, v, embedding[:, None].expand(-1, n_atoms, -1)

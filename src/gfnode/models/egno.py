@@ -1,0 +1,171 @@
+"""EGNO: all times at once, joined by convolutions over time."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
+from gfnode.models.egnn import EGNNSettings, copies
+from gfnode.models.inputs import AtomInputs
+from gfnode.models.layers import EGNNLayer, Incidence
+from gfnode.system import System
+
+
+class EGNOSettings(EGNNSettings):
+    """What an EGNO is composed of, besides what an EGNN is.
+
+    Parameters
+    ----------
+    time_modes
+        Frequencies over time that the convolutions keep, the lowest.
+    times
+        ``grid``: the model runs on a regular grid up to the horizon, and the lags asked for are
+        interpolated in it. ``as-if-regular``: it runs on the lags asked for, in ascending order,
+        and takes them for regular, as the published experiments do.
+    grid
+        Points of the grid; the start is one more, at lag zero.
+    """
+
+    time_modes: int = Field(2, ge=1)
+    times: Literal["grid", "as-if-regular"] = "grid"
+    grid: int = Field(8, ge=2)
+
+
+class TimeConvolution(nn.Module):
+    """Convolution over regular times (Xu et al. 2024): y = F⁻¹(M_k · (F x)_k).
+
+    F is the discrete Fourier transform over time, M_k a complex matrix over channels for each of
+    the lowest frequencies k; higher ones come out as zero.
+
+    Parameters
+    ----------
+    channels
+        Length of the last axis, which M_k mixes.
+    modes
+        Frequencies kept; fewer where so many times do not have them.
+    """
+
+    def __init__(self, channels: int, modes: int) -> None:
+        super().__init__()
+        # real and imaginary parts last
+        self.weight = nn.Parameter(torch.rand(modes, channels, channels, 2) / channels**2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``(atom, batch, time, …, channel)`` over time."""
+        n_times = x.shape[2]
+        weight = torch.view_as_complex(self.weight)[: n_times // 2 + 1]
+        spectrum = torch.fft.rfft(x, dim=2)[:, :, : len(weight)]
+        mixed = torch.einsum("abk...i,kio->abk...o", spectrum, weight)
+        return torch.fft.irfft(mixed, n=n_times, dim=2)
+
+
+class EGNOLayer(nn.Module):
+    """Convolutions over time, then messages between atoms at each time.
+
+    ::
+
+        h ← h + SiLU(C_h h),   (x − x̄, v) ← (x − x̄, v) + C_x (x − x̄, v),   then an EGNN layer
+
+    C_x mixes the two channels (position, velocity) and never Cartesian components, so turning the
+    input turns the output.
+    """
+
+    def __init__(self, settings: EGNOSettings, scalars: int) -> None:
+        super().__init__()
+        self.features = TimeConvolution(settings.width, settings.time_modes)
+        self.coordinates = TimeConvolution(2, settings.time_modes)
+        nn.init.zeros_(self.coordinates.weight)  # layer upon layer would swell the molecule
+        self.graph = EGNNLayer(settings.width, scalars, residual=settings.residual)
+        if settings.still:
+            self.graph.silence()
+
+    def forward(
+        self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, edges: Incidence
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Update features, and positions and velocities about the centre of the start.
+
+        ``(atom, batch, time, feature)`` and twice ``(atom, batch, time, 3)``.
+        """
+        h = h + functional.silu(self.features(h))
+        channels = torch.stack([x, v], -1)
+        x, v = (channels + self.coordinates(channels)).unbind(-1)
+        shape = h.shape[1:3]
+        h, x = self.graph(*(y.flatten(1, 2) for y in (h, x, v)), scalars, edges)
+        return h.unflatten(1, shape), x.unflatten(1, shape), v
+
+
+class EGNO(Model):
+    """Equivariant graph neural operator (Xu et al., ICML 2024, arXiv 2401.11037).
+
+    The start is copied to all times, each copy told its lag by an embedding, and every layer joins
+    the copies by a convolution over time. Which times those are is a choice, see ``times`` in
+    :class:`EGNOSettings`: the convolution knows regular times only.
+
+    Parameters
+    ----------
+    system
+        The molecular system.
+    settings
+        What it is composed of.
+    """
+
+    promises = EUCLIDEAN | ALONE | {Symmetry.START}
+
+    def __init__(self, system: System, settings: EGNOSettings) -> None:
+        super().__init__(system)
+        self.settings = s = settings
+        self.inputs = AtomInputs(system, s.lag_width, s.width)
+        self.edges = Incidence(system.edges, system.n_atoms)
+        self.layers = nn.ModuleList(
+            EGNOLayer(s, self.inputs.n_edge_scalars) for _ in range(s.layers)
+        )
+
+    @property
+    def kept(self) -> frozenset[Symmetry]:
+        """The promises; lags are coupled, and no start comes back, where they are the times."""
+        grid = self.settings.times == "grid"
+        return self.promises - (set() if grid else {Symmetry.LAGS, Symmetry.START})
+
+    def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """See :meth:`gfnode.models.base.Model.forward`."""
+        if self.settings.times == "as-if-regular":
+            ascending, order = lags.sort(1)
+            moved = self.operate(positions, velocities, ascending)
+            return take(moved, order.argsort(1))
+        n_grid, horizon = self.settings.grid, self.system.horizon
+        grid = torch.linspace(0, horizon, n_grid + 1, device=lags.device, dtype=lags.dtype)
+        moved = self.operate(positions, velocities, grid[1:].expand(len(lags), -1))
+        known = torch.cat([positions[:, None], moved], 1)
+        return interpolate(known, lags * (n_grid / horizon))
+
+    def operate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """Predict positions at ascending lags, taken for regular, ``(batch, time, atom, 3)``."""
+        x, v, embedding = copies(
+            positions, velocities, lags, self.system.time_step, self.settings.lag_width
+        )
+        h, scalars = self.inputs(x, v, embedding)
+        centre = positions.mean(1)[:, None]  # (batch, 1, 3)
+        h = h.unflatten(1, lags.shape)
+        x, v = (y.transpose(0, 1).unflatten(1, lags.shape) for y in (x, v))
+        x = x - centre
+        for layer in self.layers:
+            h, x, v = layer(h, x, v, scalars, self.edges)
+        return (x + centre).movedim(0, 2)
+
+
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """Take times ``index (batch, wanted)`` of ``(batch, time, atom, 3)``."""
+    return values.gather(1, index[:, :, None, None].expand(-1, -1, *values.shape[2:]))
+
+
+def interpolate(values: Tensor, places: Tensor) -> Tensor:
+    """Interpolate ``(batch, point, atom, 3)`` linearly at places, counted in points.
+
+    What lies beyond the last point continues the last stretch.
+    """
+    below = places.detach().long().clamp(0, values.shape[1] - 2)
+    share = (places - below)[:, :, None, None]
+    return torch.lerp(take(values, below), take(values, below + 1), share)

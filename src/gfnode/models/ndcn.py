@@ -1,0 +1,135 @@
+"""NDCN: node states that diffuse over the graph, carried through time by an ODE."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from scipy import sparse
+from torch import Tensor, nn
+
+from gfnode.dynamics import Steps, solve
+from gfnode.graph import laplacian
+from gfnode.models.base import ALONE, Model, Symmetry
+from gfnode.models.layers import AtomMatrix
+from gfnode.settings import Settings
+from gfnode.system import System
+
+
+class NDCNSettings(Settings):
+    """What an NDCN is composed of.
+
+    Parameters
+    ----------
+    width
+        Features an atom.
+    predicts
+        ``displacement`` from the start, or ``position`` about the centre of the start.
+    rtol, atol
+        Tolerances of the solver, see :func:`gfnode.dynamics.solve`.
+    """
+
+    width: int = Field(64, ge=1)
+    predicts: Literal["displacement", "position"] = "displacement"
+    rtol: float = Field(1e-3, gt=0)
+    atol: float = Field(1e-4, gt=0)
+
+
+class NetworkDynamics(nn.Module):
+    """Neural dynamics on a graph (Zang & Wang, KDD 2020), for any quantity of its nodes.
+
+    With Φ = I − D^(−1/2) A D^(−1/2) and states H ``(node, width)``::
+
+        H(0) = W₂ tanh(W₁ X + b₁) + b₂
+        dH/dt = relu(Φ H W + b)
+        Y(t) = H(t) W₃ + b₃
+
+    Parameters
+    ----------
+    matrix
+        Φ, ``(node, node)``.
+    inputs, width, outputs
+        Features of X, H and Y.
+    rtol, atol
+        Tolerances of the adaptive solver.
+
+    Attributes
+    ----------
+    last_steps
+        Solver steps of the latest call, ``(batch,)``.
+    """
+
+    def __init__(
+        self,
+        matrix: sparse.csr_array,
+        inputs: int,
+        width: int,
+        outputs: int,
+        *,
+        rtol: float = 1e-3,
+        atol: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        self.shape, self.rtol, self.atol = (matrix.shape[0], width), rtol, atol
+        self.matrix = AtomMatrix(matrix)
+        self.encode = nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, width))
+        self.mix = nn.Linear(width, width)
+        self.decode = nn.Linear(width, outputs)
+        self.last_steps: Steps | None = None
+
+    def derivative(self, h: Tensor) -> Tensor:
+        """Compute dH/dt of ``(batch, node, width)``."""
+        diffused = self.matrix(h.transpose(0, 1))
+        return torch.relu(self.mix(diffused)).transpose(0, 1)
+
+    def forward(self, nodes: Tensor, times: Tensor) -> Tensor:
+        """Carry ``(batch, node, inputs)`` to times t ≥ 0, ``(batch, time)``.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, time, node, outputs)``.
+        """
+
+        def field(t: Tensor, y: Tensor) -> Tensor:
+            return self.derivative(y.unflatten(1, self.shape)).flatten(1)
+
+        start = self.encode(nodes).flatten(1)
+        moved, self.last_steps = solve(field, start, times, rtol=self.rtol, atol=self.atol)
+        return self.decode(moved.unflatten(2, self.shape))
+
+
+class NDCN(Model):
+    """Neural dynamics on complex networks (Zang & Wang, KDD 2020, arXiv 1908.06491).
+
+    An atom's state is its position about the centre of the start, its velocity (Å a step) and
+    Z/Z_max. These Cartesian numbers pass through networks as they are, so turning the start does
+    not turn the prediction.
+
+    Parameters
+    ----------
+    system
+        The molecular system.
+    settings
+        What it is composed of.
+    """
+
+    promises = ALONE | {Symmetry.TRANSLATION, Symmetry.PERMUTATION}
+    charges: Tensor
+
+    def __init__(self, system: System, settings: NDCNSettings) -> None:
+        super().__init__(system)
+        self.settings = s = settings
+        numbers = torch.as_tensor(system.numbers, dtype=torch.float32)
+        self.register_buffer("charges", (numbers / numbers.max())[:, None], persistent=False)
+        matrix = laplacian(system.edges.index, system.n_atoms, "normalised")
+        self.dynamics = NetworkDynamics(matrix, 7, s.width, 3, rtol=s.rtol, atol=s.atol)
+
+    def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """See :meth:`gfnode.models.base.Model.forward`."""
+        centre = positions.mean(1, keepdim=True)
+        charges = self.charges.expand(len(positions), -1, -1)
+        v = velocities * self.system.time_step
+        nodes = torch.cat([positions - centre, v, charges], -1)
+        moved = self.dynamics(nodes, lags / self.system.horizon)
+        origin = positions if self.settings.predicts == "displacement" else centre
+        return origin[:, None] + moved
