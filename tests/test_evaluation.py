@@ -84,9 +84,10 @@ def test_superposed_errors_against_scipy():
     assert (result.superposed["persistence"] <= result.errors["persistence"] + 1e-9).all()
 
 
-def test_the_size_of_a_batch_does_not_matter(found):
+def test_the_size_of_a_batch_does_not_matter(found, monkeypatch):
     result, models, windows = found
-    small = evaluate("gfnode", models, windows, 60.0, batch=7)
+    monkeypatch.setattr("gfnode.models.Model.at_once", lambda model, times: 7)
+    small = evaluate("gfnode", models, windows, 60.0)
     for name in METHODS:
         np.testing.assert_allclose(small.errors[name], result.errors[name], rtol=1e-4, atol=1e-9)
 

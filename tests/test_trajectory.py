@@ -102,7 +102,7 @@ def test_select_keeps_order_and_bonds():
     part = make(topology=WATER, velocities=np.ones((5, 3, 3))).select([2, 0])
     assert part.numbers.tolist() == [1, 8]
     assert part.topology.names == ("H2", "O")
-    assert part.topology.bonds.tolist() == [[1, 0]]
+    assert part.topology.bonds.tolist() == [[0, 1]]
     np.testing.assert_array_equal(part.positions, make().positions[:, [2, 0]])
     assert part.velocities.shape == (5, 2, 3)
     for atoms in ([], [3], [-1]):
@@ -160,3 +160,28 @@ def test_chemistry():
     assert trajectory.formula == "C2H2NO"
     np.testing.assert_allclose(trajectory.masses[:2], [15.999, 1.008])
     assert trajectory.n_atoms == 6
+
+
+def peptide() -> Topology:
+    """Three residues of backbone N-CA(-CB)-C(-O), joined C-N: 15 atoms."""
+    names = ("N", "CA", "CB", "C", "O") * 3
+    inside = [(0, 1), (1, 2), (1, 3), (3, 4)]
+    bonds = [(5 * r + i, 5 * r + j) for r in range(3) for i, j in inside] + [(3, 5), (8, 10)]
+    ids = tuple(r for r in (1, 2, 3) for _ in range(5))
+    return Topology(names, ("ALA",) * 15, ids, np.array(bonds))
+
+
+@pytest.mark.parametrize(
+    ("atoms", "expected"),
+    [
+        ([1, 6, 11], [[0, 1], [1, 2]]),  # Cα to Cα: through C and N, never past a Cα
+        ([11, 6, 1], [[0, 1], [1, 2]]),
+        ([1, 11], [[0, 1]]),  # five atoms between
+        ([2, 12], []),  # seven atoms between
+        ([2, 7], [[0, 1]]),
+        ([0, 1, 3], [[0, 1], [1, 2]]),
+        ([4, 9], [[0, 1]]),
+    ],
+)
+def test_atoms_joined_through_those_left_out_stay_bonded(atoms, expected):
+    assert peptide().select(np.array(atoms)).bonds.tolist() == expected

@@ -402,7 +402,15 @@ def test_a_horizon_too_long_for_blocks_is_refused_with_what_would_do():
 
 def test_fewer_frames_inside_the_horizon_than_lags_are_refused():
     with pytest.raises(InputError, match=r"no train window fits.*windows.times"):
-        cut(ramp(400), horizon=6.0)
+        cut(ramp(400), horizon=6.0, times=8)
+
+
+def test_a_short_horizon_gets_as_many_lags_as_it_has_frames():
+    parts, _ = make_windows([ramp(400)], WindowSettings(horizon=6.0, lags="fresh"))
+    assert {part.targets.shape[1] for part in parts.values()} == {3}
+    parts, horizon = make_windows([ramp(90)], WindowSettings())
+    assert horizon == 12.0
+    assert all(len(part) for part in parts.values())
 
 
 def test_missing_velocities_are_refused():

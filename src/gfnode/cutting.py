@@ -35,7 +35,7 @@ class WindowSettings(Settings):
         Largest lag; None chooses 1.5 ps, or 300 frames where frames are further apart than 5 fs,
         and at most a fifteenth of the trajectory.
     times
-        Number of lags in a window.
+        Number of lags in a window; None chooses 8, fewer where the horizon has no room for them.
     lags
         ``regular``: evenly spaced up to the horizon; ``irregular``: drawn without replacement from
         the frames inside the horizon, once; ``fresh``: the same, drawn anew for every training
@@ -62,7 +62,7 @@ class WindowSettings(Settings):
     """
 
     horizon: Femtoseconds | None = None
-    times: int = Field(8, ge=1)
+    times: int | None = Field(None, ge=1)
     lags: Literal["regular", "irregular", "fresh", "given"] = "fresh"
     given_lags: list[Femtoseconds] | None = None
     split: Literal["blocked", "published", "published-alanine", "all"] = "blocked"
@@ -136,7 +136,8 @@ def make_windows(
     horizon = choose_horizon(trajectories, settings)
     if settings.split == "published-alanine":
         trajectories = [splits.join_alanine(trajectories)]
-    cutter = _Cutter(trajectories, settings, Frames.of(trajectories), horizon)
+    times = settings.times or min(8, max(1, round(horizon / (trajectories[0].step or horizon))))
+    cutter = _Cutter(trajectories, settings, Frames.of(trajectories), horizon, times)
     starts = cutter.starts()
     return {name: cutter.windows(name, frames) for name, frames in starts.items()}, horizon
 
@@ -149,6 +150,7 @@ class _Cutter:
     settings: WindowSettings
     frames: Frames
     horizon: float
+    n_lags: int
 
     @cached_property
     def times(self) -> Doubles:
@@ -204,7 +206,7 @@ class _Cutter:
         if not len(starts):
             raise InputError(
                 f"no {name} window fits: {len(self.times)} frames over "
-                f"{format_time(self.times[-1])}, {self.settings.times} lags inside a horizon of "
+                f"{format_time(self.times[-1])}, {self.n_lags} lags inside a horizon of "
                 f"{format_time(self.horizon)}; change windows.horizon, lower windows.times or give "
                 "a longer trajectory"
             )
@@ -234,7 +236,7 @@ class _Cutter:
             starts = starts[found]
         else:
             first, last = draw.reach(self.times, self.frames.segments, starts, self.horizon)
-            starts = starts[last - first >= s.times]
+            starts = starts[last - first >= self.n_lags]
         return starts[splits.thin(len(starts), s.most[part])]
 
     def _targets(self, starts: Integers, part: int) -> Integers:
@@ -249,8 +251,8 @@ class _Cutter:
             return found
         first, last = draw.reach(self.times, self.frames.segments, starts, self.horizon)
         if s.split.startswith("published"):
-            return draw.published_irregular(starts, int((last - first).min()), s.times)
-        return draw.irregular(first, last, s.times, np.random.default_rng([s.seed, part]))
+            return draw.published_irregular(starts, int((last - first).min()), self.n_lags)
+        return draw.irregular(first, last, self.n_lags, np.random.default_rng([s.seed, part]))
 
     def _at_lags(self, starts: Integers) -> Integers:
         s = self.settings
@@ -262,7 +264,7 @@ class _Cutter:
                 )
             lags = np.asarray(s.given_lags)
         else:
-            lags = self.horizon * np.arange(1, s.times + 1) / s.times
+            lags = self.horizon * np.arange(1, self.n_lags + 1) / self.n_lags
             if (even := self.trajectories[0].spacing) is not None:  # the nearest frames
                 lags = np.maximum(np.round(lags / even), 1) * even
         return draw.at(self.times, self.frames.segments, starts, lags)

@@ -126,7 +126,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 @torch.no_grad()
 def evaluate(
-    name: str, models: Mapping[str, Model], windows: Windows, horizon: float, *, batch: int = 250
+    name: str, models: Mapping[str, Model], windows: Windows, horizon: float
 ) -> Evaluation:
     """Run every model over all windows.
 
@@ -143,6 +143,7 @@ def evaluate(
     """
     device = next(iter(models[name].buffers()), torch.empty(0)).device
     windows = windows.to(device)
+    times = windows.targets.shape[1]
     errors: dict[str, Doubles] = {}
     superposed: dict[str, Doubles] = {}
     for key, model in models.items():
@@ -150,7 +151,7 @@ def evaluate(
         mine = windows.select(model.system.atoms)
         score = torch.as_tensor(model.system.score, device=device)
         pieces = []
-        for index in torch.arange(len(mine), device=device).split(batch):
+        for index in torch.arange(len(mine), device=device).split(model.at_once(times)):
             now = mine.batch(index)
             predicted = model(now.positions, now.velocities, now.lags)[..., score, :]
             target = now.targets[..., score, :]

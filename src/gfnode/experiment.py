@@ -20,7 +20,7 @@ from gfnode.published import rigid_pairs
 from gfnode.settings import Settings
 from gfnode.system import System
 from gfnode.training import TrainingSettings
-from gfnode.trajectory import Integers, Trajectory
+from gfnode.trajectory import Integers, Trajectory, kept_bonds
 from gfnode.windows import Windows, select_atoms
 
 
@@ -156,7 +156,7 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
         )
     score = np.array([int(np.flatnonzero(state == atom)[0]) for atom in scored])
     parts, horizon = make_windows(trajectories, settings)
-    bonds, edges = molecular_graph(first.select(state), experiment.graph)
+    bonds, edges = molecular_graph(first, experiment.graph, state)
     step = first.step
     assert step is not None
     system = System(first.numbers, state, score, bonds, edges, step, horizon)
@@ -167,28 +167,31 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
 
 
 def molecular_graph(
-    trajectory: Trajectory, settings: GraphSettings
+    trajectory: Trajectory, settings: GraphSettings, atoms: Integers | None = None
 ) -> tuple[Integers, graph.Edges]:
-    """Bonds ``(bond, 2)`` and edges of a trajectory by the chosen rule."""
+    """Bonds ``(bond, 2)`` and edges among some atoms (all), by the chosen rule."""
     topology, kind = trajectory.topology, settings.bonds
+    atoms = np.arange(trajectory.n_atoms) if atoms is None else atoms
+    numbers = trajectory.numbers[atoms]
     if kind == "auto":
         named = topology is not None and len(topology.bonds) > 0
         kind = "topology" if named else "distances"
     if kind == "published-alanine":
-        bonds = graph.bonds_from_distances(trajectory.numbers, trajectory.positions)
-        return bonds, graph.neighbour_edges(trajectory.positions[0], 4.0)
+        bonds = graph.bonds_from_distances(numbers, trajectory.positions[:, atoms])
+        return bonds, graph.neighbour_edges(trajectory.positions[0, atoms], 4.0)
     if kind == "topology":
         if topology is None or not len(topology.bonds):
             raise InputError(
                 f"{trajectory.label} names no bonds; use graph.bonds=distances, or give a "
                 "topology with bonds"
             )
-        bonds = topology.bonds
+        bonds = topology.select(atoms).bonds
     elif kind == "published":
-        bonds = graph.published_bonds(trajectory.numbers, trajectory.positions[0])
+        bonds = graph.published_bonds(numbers, trajectory.positions[0, atoms])
     else:
         bonds = graph.bonds_from_distances(trajectory.numbers, trajectory.positions)
-    return bonds, graph.hop_edges(bonds, trajectory.n_atoms, settings.hops)
+        bonds = kept_bonds(bonds, trajectory.n_atoms, atoms)
+    return bonds, graph.hop_edges(bonds, len(atoms), settings.hops)
 
 
 def build_model(experiment: Experiment, system: System) -> Model:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import networkx
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -10,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from gfnode.errors import InputError
-from gfnode.trajectory import Integers
+from gfnode.trajectory import Doubles, Integers
 
 Coordinates = NDArray[np.floating[Any]]
 
@@ -235,29 +236,44 @@ class Rotors:
         return len(self.axes)
 
 
-def rotors(bonds: Integers, n_atoms: int) -> Rotors:
+def rotors(bonds: Integers, masses: Doubles) -> Rotors:
     """Find the groups that hang on a single bond outside of rings.
 
-    Cutting the bond parts the molecule in two; the side of fewer atoms is the rotor. A lone atom
-    has no turn of its own, and two sides of one size turn alike, so neither makes a rotor. Whether
-    a group really turns (a methyl) or hardly does (a carboxyl) is not asked here.
+    Cutting the bond parts the molecule in two; the lighter side is the rotor. A lone atom has no
+    turn of its own, and two sides of one mass turn alike, so neither makes a rotor. Whether a group
+    really turns (a methyl) or hardly does (a carboxyl) is not asked here.
+
+    Parameters
+    ----------
+    bonds
+        Pairs, ``(bond, 2)``, in any order.
+    masses
+        In u, ``(atom,)``.
     """
+    n_atoms = len(masses)
     bonds = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
-    degree = np.bincount(bonds.ravel(), minlength=n_atoms)
+    graph = networkx.Graph(bonds.tolist())
+    graph.add_nodes_from(range(n_atoms))
     whole = components(bonds.T, n_atoms)
+    # depth first, all that hangs on an atom stands right behind it
+    order = list(networkx.dfs_preorder_nodes(graph))
+    above = networkx.dfs_predecessors(graph)
+    hanging = dict.fromkeys(order, 1)
+    for atom in reversed(order):
+        if atom in above:
+            hanging[above[atom]] += hanging[atom]
+    place = {atom: number for number, atom in enumerate(order)}
+
     axes, members = [], []
-    for number in np.flatnonzero((degree[bonds] > 1).all(1)):
-        labels = components(np.delete(bonds, number, axis=0).T, n_atoms)
-        i, j = bonds[number].tolist()
-        if labels[i] == labels[j]:  # the bond is part of a ring
-            continue
-        sides = {a: labels == labels[a] for a in (i, j)}
-        sizes = {a: int((side & (whole == whole[i])).sum()) for a, side in sides.items()}
-        if sizes[i] == sizes[j]:
-            continue
-        hinge, far = (i, j) if sizes[i] < sizes[j] else (j, i)
-        axes.append((hinge, far))
-        members.append(sides[hinge])
+    for bond in networkx.bridges(graph):
+        low, high = bond if above.get(bond[0]) == bond[1] else bond[::-1]
+        side = np.zeros(n_atoms, dtype=bool)
+        side[order[place[low] : place[low] + hanging[low]]] = True
+        rest = (whole == whole[low]) & ~side
+        excess = masses[side].sum() - masses[rest].sum()
+        if min(side.sum(), rest.sum()) > 1 and abs(excess) > 1e-6:
+            axes.append((high, low) if excess > 0 else (low, high))
+            members.append(rest if excess > 0 else side)
     return Rotors(
         np.array(axes, dtype=np.int64).reshape(-1, 2),
         np.array(members, dtype=bool).reshape(-1, n_atoms),

@@ -5,6 +5,7 @@ from typing import Any
 _PUBLISHED: dict[str, Any] = {
     "windows": {
         "split": "published",
+        "times": 8,
         "lags": "irregular",
         "velocities": "forward",
         "state": "heavy",

@@ -42,9 +42,9 @@ from gfnode.experiment import (
     whole_system,
 )
 from gfnode.files import make_folder, read_json, write_arrays, write_json
-from gfnode.models import TRIVIAL, Model, build
+from gfnode.models import TRIVIAL, Model, Symmetry, build
 from gfnode.system import System
-from gfnode.training import check_batch
+from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time, parse_time
 
@@ -108,8 +108,8 @@ class Run:
                 f"{folder} holds a run already; go on with it (--resume) or choose another --out"
             )
         model = build_model(experiment, dataset.system)
-        if any(True for _ in model.parameters()):
-            check_batch(dataset.parts["train"], experiment.training)
+        trained = any(True for _ in model.parameters())
+        batch = trained and choose_batch(dataset.parts["train"], model, experiment.training)
         make_folder(folder)  # nothing is left behind by what is refused above
         facts = {
             "format": "gfnode-run",
@@ -122,6 +122,7 @@ class Run:
                 entry | {"reader": dict(reader or {})}
                 for entry in describe_data(trajectories, files)
             ],
+            "batch": batch,
             "windows": {name: len(part) for name, part in dataset.parts.items()},
             "notes": list(dataset.notes),
             "versions": versions(),
@@ -351,11 +352,11 @@ class Run:
         state = system.state_of(trajectory)
         now = state[frame]
         velocities = self._velocities(state, frame % len(state))
-        predicted = self.model.eval()(
-            torch.from_numpy(now.positions),
-            torch.from_numpy(velocities)[None],
-            torch.tensor([lags], dtype=torch.float32),
-        )[0]
+        # large systems, and models whose lags know nothing of one another, in pieces
+        pieces = torch.tensor([lags], dtype=torch.float32).split(self._lags_at_once(len(lags)), 1)
+        x, v = torch.from_numpy(now.positions), torch.from_numpy(velocities)[None]
+        self.model.eval()
+        predicted = torch.cat([self.model(x, v, piece) for piece in pieces], 1)[0]
         return replace(
             now,
             positions=predicted.numpy(),
@@ -365,6 +366,9 @@ class Run:
             time_step=None,
             source=f"predicted by {self.folder} from {trajectory.label}, frame {frame}",
         )
+
+    def _lags_at_once(self, count: int) -> int:
+        return self.model.at_once(1) if Symmetry.LAGS in self.model.kept else count
 
     def _velocities(self, state: Trajectory, frame: int) -> np.ndarray[Any, Any]:
         kind = self.experiment.windows.velocities

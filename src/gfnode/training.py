@@ -26,8 +26,11 @@ class TrainingSettings(Settings):
 
     Parameters
     ----------
-    epochs, batch
-        Epochs at most, windows a batch; the last incomplete batch of an epoch is dropped.
+    epochs
+        Epochs at most.
+    batch
+        Windows a batch; the last incomplete batch of an epoch is dropped. None chooses: 64, fewer
+        where there are few windows or the molecule is large.
     rate, schedule, warmup
         Learning rate; ``cosine``: to zero over all epochs after ``warmup`` steps; ``published``:
         halved every 2500 epochs; ``constant``.
@@ -51,7 +54,7 @@ class TrainingSettings(Settings):
     """
 
     epochs: int = Field(60, ge=1)
-    batch: int = Field(64, ge=1)
+    batch: int | None = Field(None, ge=1)
     rate: float = Field(5e-4, gt=0)
     physical_rate: float | None = Field(1e-2, gt=0)
     schedule: Literal["cosine", "published", "constant"] = "cosine"
@@ -122,13 +125,23 @@ class Diverged(InputError):
     """The loss is no longer a number."""
 
 
-def check_batch(windows: Windows, settings: TrainingSettings) -> None:
-    """Refuse training windows that do not fill one batch."""
+def choose_batch(windows: Windows, model: Model, settings: TrainingSettings) -> int:
+    """Windows a batch: the number asked for, or one that suits windows and memory.
+
+    Raises
+    ------
+    InputError
+        When the windows do not fill one batch.
+    """
+    if settings.batch is None:
+        # at least four steps an epoch; what an EGNN keeps for its gradient stays below some 3 GiB
+        return max(1, min(64, len(windows) // 4, model.at_once(windows.targets.shape[1]) // 2))
     if len(windows) < settings.batch:
         raise InputError(
             f"{len(windows)} training windows are fewer than a batch of {settings.batch}; lower "
             "training.batch, shorten windows.horizon or give more frames"
         )
+    return settings.batch
 
 
 def _groups(model: Model, settings: TrainingSettings) -> list[dict[str, Any]]:
@@ -176,11 +189,11 @@ class Trainer:
         from lightning_fabric import Fabric
 
         self.settings, self.seed, self.fresh_lags = settings, seed, fresh_lags
-        check_batch(parts["train"], settings)
+        self.batch = choose_batch(parts["train"], model, settings)
         self.fabric = Fabric(accelerator=accelerator, devices=1)
         parts = to_device(parts, self.fabric.device)  # once: a batch is an index operation there
         self.train, self.validation = parts["train"], parts["validation"]
-        self.batches = len(self.train) // settings.batch
+        self.batches = len(self.train) // self.batch
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
         optimizer = kinds[settings.optimizer](
             _groups(model, settings),
@@ -255,7 +268,7 @@ class Trainer:
             rate = self.rate(epoch, epoch * self.batches + number)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            losses.append(self._step(windows, order[number * s.batch : (number + 1) * s.batch]))
+            losses.append(self._step(windows, order[number * self.batch :][: self.batch]))
             if len(losses) == 25 or number + 1 == self.batches:  # the only waits for the device
                 total += self._collect(losses, epoch, number)
                 losses.clear()
@@ -270,7 +283,7 @@ class Trainer:
             mean,
             last,
             rate,
-            self.batches * s.batch / elapsed,
+            self.batches * self.batch / elapsed,
         )
 
     def _step(self, windows: Windows, index: Tensor) -> Tensor:
@@ -308,7 +321,8 @@ class Trainer:
     def _validate(self) -> tuple[float, float]:
         model = self.state.validated.eval()
         total = torch.zeros(2, device=self.fabric.device)
-        for index in torch.arange(len(self.validation), device=self.fabric.device).split(250):
+        number = torch.arange(len(self.validation), device=self.fabric.device)
+        for index in number.split(model.at_once(self.validation.targets.shape[1])):
             batch = self.validation.batch(index)
             predicted = model(batch.positions, batch.velocities, batch.lags)
             errors = (predicted - batch.targets)[..., self.score, :].square().mean((-1, -2))

@@ -64,6 +64,14 @@ class Model(nn.Module):
             for name in getattr(module, "physical", ()):
                 yield getattr(module, name)
 
+    def at_once(self, times: int) -> int:
+        """How many starts of ``times`` lags to predict at once, without a gradient.
+
+        At most 250, and so many that the features of all edges stay below some 200 MB.
+        """
+        edges = max(len(self.system.edges), self.system.n_atoms)
+        return max(1, min(250, 1_000_000 // (edges * times)))
+
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict the positions of the state atoms.
 

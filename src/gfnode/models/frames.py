@@ -136,7 +136,7 @@ class Anchored(Frame):
         self.time_step, self.horizon = system.time_step, system.horizon
         self.lag_width = lag_width
         masses = torch.as_tensor(system.masses, dtype=torch.float32)
-        groups = rotors(system.bonds, system.n_atoms)
+        groups = rotors(system.bonds, system.masses)
         self.register_buffer("masses", masses, persistent=False)
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self.register_buffer("axes", torch.as_tensor(groups.axes), persistent=False)

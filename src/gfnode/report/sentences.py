@@ -24,9 +24,10 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
             f"{format_time(system.time_step)} [{data['file']}]"
         )
     sizes = ", ".join(f"{count} {name}" for name, count in facts["windows"].items())
+    times = dataset.parts["train"].targets.shape[1]
     align = any(part.align is not None for part in dataset.parts.values())
     yield (
-        f"windows   {sizes} ({settings.windows.split} split); {settings.windows.times} "
+        f"windows   {sizes} ({settings.windows.split} split); {times} "
         f"{settings.windows.lags} lags up to the horizon of {format_time(system.horizon)}"
         f"{'; targets superposed on the start' if align else ''}"
     )
@@ -40,9 +41,10 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
     yield f"model     {settings.model['name']}, {weights} weights"
     if weights:
         training = settings.training
+        batch = facts.get("batch") or training.batch
         yield (
             f"training  at most {training.epochs} epochs of "
-            f"{facts['windows']['train'] // training.batch} batches of {training.batch} windows, "
+            f"{facts['windows']['train'] // batch} batches of {batch} windows, "
             f"learning rate {training.rate:g}, seed {settings.seed}"
         )
     yield f"run       {run.folder}"
