@@ -83,6 +83,11 @@ class Run:
             f"horizon {format_time(system.horizon)})"
         )
 
+    def _repr_html_(self) -> str:
+        from gfnode.notebook import run_html
+
+        return run_html(self)
+
     @classmethod
     def create(
         cls,

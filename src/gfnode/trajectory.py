@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gfnode.errors import InputError
+from gfnode.interop import Exchange
 from gfnode.units import BOLTZMANN, format_time
 
 Floats = NDArray[np.float32]
@@ -83,7 +84,7 @@ def kept_bonds(bonds: Integers, n_atoms: int, atoms: Integers, through: int = 5)
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class Trajectory(Exchange):
     """Conformations of one molecular system along time.
 
     Parameters
@@ -189,6 +190,11 @@ class Trajectory:
             return what.replace("frames", "frame") + f" at {format_time(float(self.times[0]))})"
         even = f"every {format_time(self.spacing)}" if self.spacing else "unevenly spaced"
         return f"{what}, {even}, {format_time(float(self.times[-1] - self.times[0]))})"
+
+    def _repr_html_(self) -> str:
+        from gfnode.notebook import trajectory_html
+
+        return trajectory_html(self)
 
     def select(self, atoms: ArrayLike) -> "Trajectory":
         """Keep some atoms, in the order given; ``atoms`` are indices ``(atom,)``."""

@@ -27,8 +27,11 @@ def read_topology(path: Path) -> tuple[Integers, Topology]:
         return from_mdtraj(path, mdtraj.load_topology(str(path)))
 
 
-def from_mdtraj(path: Path, topology: Any) -> tuple[Integers, Topology]:
-    """Convert an mdtraj topology; standard bonds are added where the file names none."""
+def from_mdtraj(path: Path | str, topology: Any) -> tuple[Integers, Topology]:
+    """Convert an mdtraj topology; standard bonds are added where the file names none.
+
+    ``path`` is what errors name.
+    """
     atoms = list(topology.atoms)
     for atom in atoms:
         if atom.element is None or atom.element.atomic_number < 1:
@@ -48,16 +51,21 @@ def from_mdtraj(path: Path, topology: Any) -> tuple[Integers, Topology]:
     )
 
 
-def to_mdtraj(trajectory: Trajectory) -> Any:
-    """Convert names and bonds, or make up names: one residue MOL."""
-    import mdtraj
-
-    names = trajectory.topology or Topology(
+def named(trajectory: Trajectory) -> Topology:
+    """Give the topology, or one made up: atoms named after their elements in a residue MOL."""
+    return trajectory.topology or Topology(
         tuple(f"{symbol}{i + 1}"[:4] for i, symbol in enumerate(trajectory.symbols)),
         ("MOL",) * trajectory.n_atoms,
         (1,) * trajectory.n_atoms,
         np.empty((0, 2), dtype=np.int64),
     )
+
+
+def to_mdtraj(trajectory: Trajectory) -> Any:
+    """Convert names and bonds, made up where there are none (see :func:`named`)."""
+    import mdtraj
+
+    names = named(trajectory)
     topology = mdtraj.Topology()
     chain = topology.add_chain()
     residue, before = None, None

@@ -1,0 +1,149 @@
+"""To and from ASE, which works in Å and in a time unit of its own (about 10.18 fs)."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.errors import InputError
+from gfnode.interop._shared import counted, parse_step
+from gfnode.readers.extxyz import TIME_KEYS
+from gfnode.trajectory import Doubles, Topology, Trajectory
+
+BONDS = "bonds"
+"""Key of ``Atoms.info`` that holds index pairs ``(bond, 2)``; ASE has no place of its own."""
+
+
+def to_ase(trajectory: Trajectory) -> list[Any]:
+    """Give an ``ase.Atoms`` for every frame.
+
+    ==========================  ===================================================================
+    of the frame                in ``Atoms``
+    ==========================  ===================================================================
+    positions, cell             as they are; ``pbc`` along vectors that are not zero
+    velocities                  momenta, in ASE's units
+    time                        ``info["time_fs"]``
+    name                        ``info["name"]``
+    names, residues             arrays ``atomtypes``, ``residuenames``, ``residuenumbers``, as ASE's
+                                PDB reader calls them
+    bonds                       ``info["bonds"]``, ``(bond, 2)``
+    ==========================  ===================================================================
+
+    **Lost**: ``time_step`` and ``source``.
+    """
+    from ase import Atoms, units
+
+    found = []
+    for i, positions in enumerate(trajectory.positions):
+        cell = None if trajectory.cell is None else trajectory.cell[i].astype(np.float64)
+        atoms = Atoms(
+            trajectory.numbers,
+            positions.astype(np.float64),
+            cell=cell,
+            pbc=False if cell is None else cell.any(1),
+            info={"time_fs": float(trajectory.times[i])},
+        )
+        if trajectory.name:
+            atoms.info["name"] = trajectory.name
+        if trajectory.velocities is not None:
+            atoms.set_velocities(trajectory.velocities[i].astype(np.float64) / units.fs)
+        if (topology := trajectory.topology) is not None:
+            atoms.set_array("atomtypes", np.array(topology.names))
+            atoms.set_array("residuenames", np.array(topology.residue_names))
+            atoms.set_array("residuenumbers", np.array(topology.residue_ids))
+            atoms.info[BONDS] = topology.bonds
+        found.append(atoms)
+    return found
+
+
+def from_ase(
+    frames: Any | Iterable[Any], *, step: float | str | None = None, name: str = ""
+) -> Trajectory:
+    """Take ``ase.Atoms``: one, a list, or a reader such as ``ase.io.Trajectory``.
+
+    Times are those of ``info``: ``time_fs``, ``time_ps``, or ``time``, which is taken as fs.
+    Velocities come from the momenta; frames without momenta are at rest if others have them.
+    **Lost**: energies, forces, constraints and other results; cell vectors along directions that
+    are not periodic; masses other than the standard ones, though velocities count with them.
+
+    Parameters
+    ----------
+    step
+        Time between frames: fs, or text such as ``"2fs"``. It overrides the times in ``info``.
+    name
+        What to call the molecule; default: ``info["name"]``.
+
+    Raises
+    ------
+    InputError
+        For no frames, frames of different atoms, several frames without times.
+    """
+    from ase import Atoms, units
+
+    images = [frames] if isinstance(frames, Atoms) else list(frames)
+    if not images:
+        raise InputError("no frames came from ASE: expected at least one Atoms")
+    first, fs = images[0], parse_step(step)
+    for i, atoms in enumerate(images):
+        if not np.array_equal(atoms.numbers, first.numbers):
+            raise InputError(
+                f"frame {i} from ASE holds {atoms.symbols}, the first one {first.symbols}; all "
+                "frames must hold the same atoms in the same order"
+            )
+    velocities: NDArray[Any] | None = None
+    if any(atoms.has("momenta") for atoms in images):
+        velocities = np.stack([atoms.get_velocities() for atoms in images]) * units.fs
+    cell = np.stack([atoms.cell.array * atoms.pbc[:, None] for atoms in images])
+    stored = _stored_times(images) if fs is None else None
+    return Trajectory(
+        np.stack([atoms.positions for atoms in images]),
+        counted(len(images), fs, "ASE") if stored is None else stored,
+        first.numbers,
+        velocities=velocities,
+        cell=cell if cell.any() else None,
+        topology=_topology(first),
+        time_step=fs,
+        name=name or str(first.info.get("name", "")),
+        source="ASE",
+    )
+
+
+def _stored_times(images: list[Any]) -> Doubles | None:
+    key = next((key for key in TIME_KEYS if key in images[0].info), None)
+    if key is None:
+        return None
+    times = []
+    for i, atoms in enumerate(images):
+        try:
+            times.append(float(atoms.info[key]) * TIME_KEYS[key])
+        except KeyError:
+            raise InputError(
+                f"frame {i} from ASE has no info[{key!r}], the first one has"
+            ) from None
+        except (TypeError, ValueError):
+            raise InputError(
+                f"frame {i} from ASE: info[{key!r}] is {atoms.info[key]!r}, expected a number"
+            ) from None
+    return np.array(times)
+
+
+def _topology(atoms: Any) -> Topology | None:
+    keys = ("atomtypes", "residuenames", "residuenumbers")
+    if not any(atoms.has(key) for key in keys) and BONDS not in atoms.info:
+        return None
+    symbols = atoms.get_chemical_symbols()
+    fallback = (symbols, ["MOL"] * len(symbols), [1] * len(symbols))
+    names, residue_names, residue_ids = (
+        atoms.arrays[key].tolist() if atoms.has(key) else other
+        for key, other in zip(keys, fallback, strict=True)
+    )
+    bonds = np.asarray(atoms.info.get(BONDS, []))
+    if bonds.size and (bonds.dtype.kind not in "iu" or bonds.ndim != 2):
+        raise InputError(f"info[{BONDS!r}] from ASE has shape {bonds.shape}, expected index pairs")
+    return Topology(
+        tuple(str(each).strip() for each in names),
+        tuple(str(each).strip() for each in residue_names),
+        tuple(int(each) for each in residue_ids),
+        bonds.astype(np.int64).reshape(-1, 2),
+    )

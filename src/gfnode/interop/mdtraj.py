@@ -1,0 +1,84 @@
+"""To and from mdtraj, which works in nm and ps and holds no velocities."""
+
+from typing import Any
+
+import numpy as np
+
+from gfnode.errors import InputError
+from gfnode.interop._shared import check_cell, counted, parse_step
+from gfnode.readers.boundary import femtoseconds
+from gfnode.readers.topology import ANGSTROM_PER_NM
+from gfnode.readers.topology import from_mdtraj as from_topology
+from gfnode.readers.topology import to_mdtraj as to_topology
+from gfnode.trajectory import Trajectory
+from gfnode.units import FS_PER
+
+
+def to_mdtraj(trajectory: Trajectory) -> Any:
+    """Give an ``mdtraj.Trajectory``: nm, and times as float64 ps.
+
+    **Lost**: velocities, ``time_step``, ``name`` and ``source``, which mdtraj has no place for.
+    Positions are divided by ten in float32. Without a topology the atoms are named after their
+    elements, in one residue MOL without bonds. Saving to a file from mdtraj may lose more: most of
+    its formats hold times as float32.
+
+    Raises
+    ------
+    InputError
+        For a cell that is periodic in part or not in the usual orientation: mdtraj keeps lengths
+        and angles only.
+    """
+    import mdtraj
+
+    frames = mdtraj.Trajectory(
+        trajectory.positions / np.float32(ANGSTROM_PER_NM),
+        to_topology(trajectory),
+        time=trajectory.times / FS_PER["ps"],
+    )
+    if trajectory.cell is not None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            frames.unitcell_vectors = trajectory.cell / ANGSTROM_PER_NM
+            kept = frames.unitcell_vectors * ANGSTROM_PER_NM
+        check_cell(trajectory, kept, "mdtraj")
+    return frames
+
+
+def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "") -> Trajectory:
+    """Take an ``mdtraj.Trajectory``.
+
+    **Lost**: chain and segment names, insertion codes, the order of bonds. Standard bonds are added
+    where the topology has none.
+
+    Parameters
+    ----------
+    step
+        Time between frames: fs, or text such as ``"2fs"``. It overrides the times, and is needed
+        where mdtraj made them up, as it does for DCD and PDB.
+    name
+        What to call the molecule.
+
+    Raises
+    ------
+    InputError
+        For atoms without an element, a missing topology, times that do not increase.
+    """
+    if frames.topology is None:
+        raise InputError("the mdtraj trajectory has no topology: load it with top=")
+    numbers, topology = from_topology("mdtraj", frames.topology)
+    fs = parse_step(step)
+    made_up = getattr(frames, "_time_default_to_arange", False)
+    if fs is not None or made_up:
+        times = counted(len(frames), fs, "mdtraj")
+    else:
+        times = femtoseconds(np.asarray(frames.time))
+    cell = frames.unitcell_vectors
+    return Trajectory(
+        frames.xyz * np.float32(ANGSTROM_PER_NM),
+        times,
+        numbers,
+        cell=None if cell is None else cell * ANGSTROM_PER_NM,
+        topology=topology,
+        time_step=fs,
+        name=name,
+        source="mdtraj",
+    )

@@ -1,0 +1,107 @@
+"""What notebooks show of a trajectory and of a run: a small table, and a drawing."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gfnode.sketch import sketch
+from gfnode.trajectory import Trajectory
+from gfnode.units import format_time
+
+if TYPE_CHECKING:
+    from gfnode.run import Run
+
+SAMPLED = 100
+"""Frames that the temperature is taken over: a page must not wait for a large file."""
+
+
+def trajectory_html(trajectory: Trajectory) -> str:
+    """Table of a trajectory beside a drawing of its first frame; all text is escaped."""
+    first, last = float(trajectory.times[0]), float(trajectory.times[-1])
+    rows = {
+        "molecule": trajectory.label,
+        "formula": trajectory.formula,
+        "atoms": str(trajectory.n_atoms),
+        "frames": str(len(trajectory)),
+        "time between frames": _spacing(trajectory),
+        "span": "" if first == last else format_time(last - first),
+        "first frame at": format_time(first),
+        "velocities": "no" if trajectory.velocities is None else "yes",
+        "cell": _cell(trajectory),
+        "temperature": _temperature(trajectory),
+        "source": trajectory.source,
+    }
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:1.5em;align-items:center">'
+        f"{_table('Trajectory', rows)}<div>{sketch(trajectory)}</div></div>"
+    )
+
+
+def run_html(run: "Run") -> str:
+    """Table of a run; all text is escaped."""
+    from ase.data import chemical_symbols
+    from ase.formula import Formula
+
+    system, training = run.model.system, run.facts.get("training", {})
+    formula = Formula.from_list([chemical_symbols[z] for z in system.source_numbers])
+    names = ", ".join(dict.fromkeys(str(entry.get("name", "")) for entry in run.facts["data"]))
+    error = training.get("best_validation_error")
+    rows = {
+        "molecule": f"{names} {formula.format('hill')}".strip(),
+        "atoms": f"{len(system.source_numbers)}, {system.n_atoms} in the state, "
+        f"{len(system.score)} scored",
+        "model": str(run.experiment.model["name"]),
+        "weights": str(sum(each.numel() for each in run.model.parameters())),
+        "horizon": format_time(system.horizon),
+        "epochs": str(training.get("epochs", "training has not ended")),
+        "best validation error": "" if error is None else f"{error:.4g} Å² per coordinate",
+        "folder": str(run.folder),
+    }
+    return _table("Run", rows)
+
+
+def _spacing(trajectory: Trajectory) -> str:
+    if len(trajectory) == 1:
+        return ""
+    if (even := trajectory.spacing) is not None:
+        return format_time(even)
+    gaps = np.diff(trajectory.times)
+    return f"uneven, {format_time(float(gaps.min()))} to {format_time(float(gaps.max()))}"
+
+
+def _cell(trajectory: Trajectory) -> str:
+    if trajectory.cell is None:
+        return "none"
+    from ase.cell import Cell
+
+    a, b, c, alpha, beta, gamma = Cell(trajectory.cell[0].astype(float)).cellpar()
+    angles = (
+        ""
+        if np.allclose([alpha, beta, gamma], 90.0, atol=0.01)
+        else (f", {alpha:.4g}° {beta:.4g}° {gamma:.4g}°")
+    )
+    return f"{a:.4g} × {b:.4g} × {c:.4g} Å{angles}"
+
+
+def _temperature(trajectory: Trajectory) -> str:
+    if trajectory.velocities is None:
+        return ""
+    count = min(SAMPLED, len(trajectory))
+    chosen = np.unique(np.linspace(0, len(trajectory) - 1, count).astype(np.int64))
+    kelvin = trajectory[chosen].temperature()
+    return f"{kelvin:.4g} K over 3N degrees of freedom"
+
+
+def _table(title: str, rows: dict[str, str]) -> str:
+    cell = "padding:0.1em 0.8em 0.1em 0;text-align:left;vertical-align:top"
+    body = "".join(
+        f'<tr style="background:none"><th style="{cell};font-weight:normal;opacity:0.65">'
+        f'{escape(key)}</th><td style="{cell};overflow-wrap:anywhere">{escape(value)}</td></tr>'
+        for key, value in rows.items()
+        if value
+    )
+    return (
+        f'<table style="border-collapse:collapse;max-width:32em"><caption style="text-align:left;'
+        f'font-weight:bold;padding-bottom:0.3em">{escape(title)}</caption>{body}</table>'
+    )
