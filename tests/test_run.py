@@ -96,6 +96,9 @@ def test_the_folder_holds_what_it_promises(made):
     assert lines[0].startswith("epoch,train_error,validation_error")
     assert "epoch 2" in (folder / "log.txt").read_text()
     assert list((folder / "tensorboard").iterdir())
+    assert {(folder / name).stat().st_mode for name in files - {"tensorboard"}} == {
+        (folder / "run.json").stat().st_mode  # whoever may read the one may read the others
+    }
 
 
 def test_the_split_is_kept_frame_by_frame(made):
@@ -342,6 +345,13 @@ def test_a_prediction_is_what_the_model_says(run):
             torch.tensor([[10.0, 40.0]]),
         )
     assert np.array_equal(found.positions, expected[0].numpy())
+
+
+def test_many_lags_are_predicted_in_pieces(run, monkeypatch):
+    start, lags = wiggle(frames=50), [8.0 * k for k in range(1, 8)]
+    whole_at_once = run.predict(start, lags).positions
+    monkeypatch.setattr(type(run.model), "at_once", lambda model, times: 3)
+    np.testing.assert_allclose(run.predict(start, lags).positions, whole_at_once, atol=1e-5)
 
 
 def test_topology_and_cell_are_kept(run, tmp_path):

@@ -234,6 +234,14 @@ def test_fewer_windows_than_a_batch_are_refused():
         trainer_for(batch=71)
 
 
+def test_a_batch_that_nobody_chose_suits_windows_and_memory(monkeypatch):
+    assert trainer_for(batch=None).batch == 17  # four steps in an epoch of 70 windows
+    monkeypatch.setattr("gfnode.models.Model.at_once", lambda model, times: 10)
+    assert trainer_for(batch=None).batch == 5
+    monkeypatch.setattr("gfnode.models.Model.at_once", lambda model, times: 1)
+    assert trainer_for(batch=None).batch == 1
+
+
 def test_a_loss_that_is_not_a_number_stops_with_epoch_and_batch(tmp_path, monkeypatch):
     path = wiggle().save(tmp_path / "w.npz")
     steps = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from gfnode.errors import InputError
@@ -22,10 +22,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
         k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()
     }
     with whole(path) as partial:
-        try:
-            save_file(plain, partial, {"facts": json.dumps(facts)})
-        except SafetensorError as error:  # how it reports a full disk or a read-only folder
-            raise OSError(str(error)) from error
+        partial.write_bytes(save(plain, {"facts": json.dumps(facts)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
