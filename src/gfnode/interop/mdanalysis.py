@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.interop._shared import check_cell, counted, parse_step
 from gfnode.readers.boundary import femtoseconds
-from gfnode.readers.topology import named
+from gfnode.readers.topology import from_mdtraj, to_mdtraj
 from gfnode.trajectory import Integers, Topology, Trajectory
 from gfnode.units import FS_PER
 
@@ -54,7 +55,7 @@ def to_mdanalysis(trajectory: Trajectory) -> Any:
 
     from gfnode.interop._timed import TimedMemoryReader
 
-    names = named(trajectory)
+    names = trajectory.topology or from_mdtraj(Path(), to_mdtraj(trajectory))[1]  # made up
     residue = list(zip(names.residue_names, names.residue_ids, strict=True))
     begins = np.array([i == 0 or residue[i] != residue[i - 1] for i in range(len(residue))])
     universe = Universe.empty(

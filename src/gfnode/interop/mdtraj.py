@@ -1,5 +1,6 @@
 """To and from mdtraj, which works in nm and ps and holds no velocities."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "")
     """
     if frames.topology is None:
         raise InputError("the mdtraj trajectory has no topology: load it with top=")
-    numbers, topology = from_topology("mdtraj", frames.topology)
+    numbers, topology = from_topology(Path("mdtraj"), frames.topology)
     fs = parse_step(step)
     made_up = getattr(frames, "_time_default_to_arange", False)
     if fs is not None or made_up:
