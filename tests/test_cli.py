@@ -355,7 +355,7 @@ SETTINGS = {
     "lag zero": (["windows.lags=given", 'windows.given_lags=["0fs"]'], "times above zero"),
     "lag negative": (["windows.lags=given", "windows.given_lags=[-5, 10]"], "times above zero"),
     "fewer windows than a batch": (
-        ["windows.horizon=200fs", "windows.most=[10,5,5]"],
+        ["windows.horizon=200fs", "windows.most=[10,5,5]", "training.batch=64"],
         "10 training windows are fewer than a batch of 64",
     ),
 }
