@@ -1,6 +1,7 @@
 """NDCN: node states that diffuse over the graph, carried through time by an ODE."""
 
-from typing import Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import Field
@@ -14,6 +15,9 @@ from gfnode.models.layers import AtomMatrix
 from gfnode.settings import Settings
 from gfnode.system import System
 
+if TYPE_CHECKING:
+    from gfnode.windows import Batch
+
 
 class NDCNSettings(Settings):
     """What an NDCN is composed of.
@@ -23,13 +27,17 @@ class NDCNSettings(Settings):
     width
         Features an atom.
     predicts
-        ``displacement`` from the start, or ``position`` about the centre of the start.
+        ``displacement`` from the start, zero when training begins, or ``position`` about the
+        centre of the start.
+    turned
+        In training, starts and their targets are turned and mirrored at random.
     rtol, atol
         Tolerances of the solver, see :func:`gfnode.dynamics.solve`.
     """
 
     width: int = Field(64, ge=1)
     predicts: Literal["displacement", "position"] = "displacement"
+    turned: bool = True
     rtol: float = Field(1e-3, gt=0)
     atol: float = Field(1e-4, gt=0)
 
@@ -103,7 +111,8 @@ class NDCN(Model):
 
     An atom's state is its position about the centre of the start, its velocity (Å a step) and
     Z/Z_max. These Cartesian numbers pass through networks as they are, so turning the start does
-    not turn the prediction.
+    not turn the prediction. What it cannot keep it is shown: training turns every batch at random,
+    without which it learns how the training molecules happened to lie.
 
     Parameters
     ----------
@@ -123,6 +132,9 @@ class NDCN(Model):
         self.register_buffer("charges", (numbers / numbers.max())[:, None], persistent=False)
         matrix = laplacian(system.edges.index, system.n_atoms, "normalised")
         self.dynamics = NetworkDynamics(matrix, 7, s.width, 3, rtol=s.rtol, atol=s.atol)
+        if s.predicts == "displacement":
+            nn.init.zeros_(self.dynamics.decode.weight)
+            nn.init.zeros_(self.dynamics.decode.bias)
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """See :meth:`gfnode.models.base.Model.forward`."""
@@ -133,3 +145,17 @@ class NDCN(Model):
         moved = self.dynamics(nodes, lags / self.system.horizon)
         origin = positions if self.settings.predicts == "displacement" else centre
         return origin[:, None] + moved
+
+    def loss(self, batch: "Batch", generator: torch.Generator) -> Tensor:
+        """See :meth:`gfnode.models.base.Model.loss`."""
+        if self.settings.turned:
+            x = batch.positions
+            noise = torch.randn(len(x), 3, 3, generator=generator, device=x.device, dtype=x.dtype)
+            turn, _ = torch.linalg.qr(noise)
+            batch = replace(
+                batch,
+                positions=x @ turn,
+                velocities=batch.velocities @ turn,
+                targets=batch.targets @ turn[:, None],
+            )
+        return super().loss(batch, generator)
