@@ -70,7 +70,10 @@ class TrainingSettings(Settings):
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch came to; errors per coordinate in Å², of the scored atoms."""
+    """What one epoch came to; errors per coordinate in Å², of the scored atoms.
+
+    The training error is the model's loss, which in some models has no unit.
+    """
 
     epoch: int
     train_error: float
@@ -202,7 +205,8 @@ class Trainer:
             fused=True,  # one pass over all weights: ten times faster than one weight at a time
         )
         self.module, self.optimizer = self.fabric.setup(model, optimizer)
-        self.score = torch.as_tensor(model.system.score, device=self.fabric.device)
+        self.module.mark_forward_method("loss")
+        self.generator = torch.Generator(self.fabric.device)
         averaged = None if settings.ema is None else copy.deepcopy(model).requires_grad_(False)
         self.state = TrainingState(model, optimizer, averaged, Progress())
 
@@ -259,7 +263,9 @@ class Trainer:
         windows = self.train
         if self.fresh_lags:
             windows = windows.redraw(self.state.model.system.horizon, [self.seed, epoch])
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        seed = self.seed * 1_000_003 + epoch
+        self.generator.manual_seed(seed)  # of what is random in the loss
+        generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(windows), generator=generator).to(windows.device)
         losses: list[Tensor] = []
         total, rate = 0.0, s.rate
@@ -289,8 +295,7 @@ class Trainer:
     def _step(self, windows: Windows, index: Tensor) -> Tensor:
         batch = windows.batch(index)
         self.optimizer.zero_grad()
-        predicted = self.module(batch.positions, batch.velocities, batch.lags)
-        loss = (predicted - batch.targets)[..., self.score, :].square().mean()
+        loss = self.module.loss(batch, self.generator)
         self.fabric.backward(loss)
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.state.model.parameters(), self.settings.clip)
@@ -324,8 +329,8 @@ class Trainer:
         number = torch.arange(len(self.validation), device=self.fabric.device)
         for index in number.split(model.at_once(self.validation.targets.shape[1])):
             batch = self.validation.batch(index)
-            predicted = model(batch.positions, batch.velocities, batch.lags)
-            errors = (predicted - batch.targets)[..., self.score, :].square().mean((-1, -2))
+            predicted = model.estimate(batch.positions, batch.velocities, batch.lags)
+            errors = (predicted - batch.targets)[..., model.scored, :].square().mean((-1, -2))
             at_last = errors.gather(1, batch.lags.argmax(1, keepdim=True))
             total += torch.stack([errors.mean(1).sum(), at_last.sum()])
         self.state.model.train()

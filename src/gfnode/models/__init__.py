@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from gfnode.errors import InputError
-from gfnode.models.base import Model, Symmetry
+from gfnode.models.base import Generative, Model, Symmetry
 from gfnode.models.egnn import EGNN, EGNNSettings
 from gfnode.models.egno import EGNO, EGNOSettings
 from gfnode.models.gfnode import GFNODE, GFNODESettings
+from gfnode.models.ito import ITO, ITOSettings
 from gfnode.models.ndcn import NDCN, NDCNSettings
 from gfnode.models.trivial import ConstantVelocity, MeanConformer, Persistence, RigidRotor
 from gfnode.settings import Settings
 from gfnode.system import System
 
-__all__ = ["MODELS", "TRIVIAL", "Model", "Symmetry", "build", "read_options"]
+__all__ = ["MODELS", "TRIVIAL", "Generative", "Model", "Symmetry", "build", "read_options"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ MODELS = {
     "egnn": Entry(EGNN, EGNNSettings, "equivariant network on the start and the lag"),
     "egno": Entry(EGNO, EGNOSettings, "equivariant network with convolutions over time"),
     "ndcn": Entry(NDCN, NDCNSettings, "neural ODE of features that diffuse over the graph"),
+    "ito": Entry(ITO, ITOSettings, "implicit transfer operator: a diffusion model, draws samples"),
     "persistence": Entry(Persistence, None, "the start, unchanged"),
     "constant-velocity": Entry(ConstantVelocity, None, "the start, moved on along its velocities"),
     "mean-conformer": Entry(MeanConformer, None, "the training mean, placed on the start"),

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from gfnode.system import System
 
 if TYPE_CHECKING:
-    from gfnode.windows import Windows
+    from gfnode.windows import Batch, Windows
 
 
 class Symmetry(StrEnum):
@@ -43,9 +44,12 @@ class Model(nn.Module):
 
     promises: ClassVar[frozenset[Symmetry]]
 
+    scored: Tensor
+
     def __init__(self, system: System) -> None:
         super().__init__()
         self.system = system
+        self.register_buffer("scored", torch.as_tensor(system.score), persistent=False)
 
     @property
     def kept(self) -> frozenset[Symmetry]:
@@ -86,5 +90,63 @@ class Model(nn.Module):
         -------
         Tensor
             ``(batch, time, atom, 3)`` in Å.
+        """
+        raise NotImplementedError
+
+    def loss(self, batch: "Batch", generator: torch.Generator) -> Tensor:
+        """What training makes small: the mean squared error of the scored atoms, unless overridden.
+
+        Parameters
+        ----------
+        batch
+            Windows.
+        generator
+            Whatever is random is drawn from it, so that a run can be repeated.
+
+        Returns
+        -------
+        Tensor
+            Without axes; here in Å² per coordinate.
+        """
+        predicted = self(batch.positions, batch.velocities, batch.lags)
+        return (predicted - batch.targets)[..., self.scored, :].square().mean()
+
+    def estimate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """Predict as training validates it: :meth:`forward`, or something cheaper and close."""
+        found: Tensor = self(positions, velocities, lags)
+        return found
+
+
+class Generative(Model):
+    """A model of the distribution of later conformations, not only of their mean."""
+
+    def sample(
+        self,
+        positions: Tensor,
+        velocities: Tensor,
+        lags: Tensor,
+        count: int,
+        generator: torch.Generator,
+        *,
+        solver: str = "dpm",
+        steps: int = 20,
+    ) -> Tensor:
+        """Draw conformations, each lag for itself: samples of two lags make no trajectory.
+
+        Parameters
+        ----------
+        positions, velocities, lags
+            As of :meth:`forward`.
+        count
+            Samples of every start and lag.
+        generator
+            On the device of the positions.
+        solver, steps
+            How they are drawn; see :mod:`gfnode.diffusion`.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, time, sample, atom, 3)`` in Å.
         """
         raise NotImplementedError

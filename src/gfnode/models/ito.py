@@ -1,0 +1,322 @@
+"""ITO, implicit transfer operators: a diffusion model of x(t + τ) given x(t) and the lag τ.
+
+M. Schreiner, O. Winther, S. Olsson, Implicit transfer operator learning: multiple time-resolution
+surrogates for molecular dynamics, NeurIPS 2023.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gfnode.diffusion import SAMPLERS, SCHEDULES, Noise
+from gfnode.errors import InputError
+from gfnode.geometry import center, kabsch_rotation, mean_conformer
+from gfnode.models.base import ALONE, EUCLIDEAN, Generative, Symmetry
+from gfnode.models.layers import lag_embedding, perceptron
+from gfnode.models.painn import Geometry, Message, Neighbours, Radial, Readout, Update, unit
+from gfnode.settings import Settings
+from gfnode.system import System
+
+if TYPE_CHECKING:
+    from gfnode.windows import Batch, Windows
+
+KNOTS = 16
+GENERIC = (1.0, 2.0**0.5, 3.0**0.5)  # a direction in which no two atoms of a molecule are level
+
+
+class ITOSettings(Settings):
+    """What an ITO is composed of.
+
+    Parameters
+    ----------
+    width, encoder_layers, score_layers, embedding
+        Features an atom, layers of the encoder of the start and of the score network, width of the
+        embeddings of lag and of diffusion time.
+    schedule
+        Noise schedule, ``cosine`` or ``linear``.
+    lags_per_step
+        How many lags of each window a training step looks at, drawn anew each time; None: all.
+    samples, solver, steps
+        The point prediction is the mean of so many samples, drawn by this solver (``dpm``,
+        ``ancestral``) in so many steps.
+    validation_samples, validation_steps
+        The same of the cheaper prediction that training is validated with.
+    noise_seed
+        Of the noise that the point prediction begins with.
+    """
+
+    width: int = Field(32, ge=1)
+    encoder_layers: int = Field(3, ge=1)
+    score_layers: int = Field(2, ge=1)
+    embedding: int = Field(16, ge=4, multiple_of=2)
+    schedule: Literal["cosine", "linear"] = "cosine"
+    lags_per_step: int | None = Field(4, ge=1)
+    samples: int = Field(8, ge=2, multiple_of=2)
+    solver: Literal["dpm", "ancestral"] = "dpm"
+    steps: int = Field(10, ge=2)
+    validation_samples: int = Field(2, ge=2, multiple_of=2)
+    validation_steps: int = Field(4, ge=2)
+    noise_seed: int = Field(0, ge=0)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the score network is told of the starts; the arrays of :mod:`gfnode.models.painn`."""
+
+    positions: Tensor  # (atom, batch, 1, 3) Å
+    s: Tensor  # (atom, batch, 1, feature)
+    V: Tensor  # (atom, batch, 1, 3, feature)
+    edges: Tensor  # (edge, batch, 1, scalar)
+
+
+class ITO(Generative):
+    """Denoising diffusion of the displacement from the start.
+
+    What is diffused is the displacement of each atom from the start, in units of its size::
+
+        z = (x_i(t + τ) − x_i(t)) / (w_i s(τ))
+
+    with s(τ) the root mean square over the training windows at this lag (interpolated, zero at lag
+    zero) and w_i an atom's share of it. A displacement does not change when the molecule is moved,
+    so the noise needs no projection onto zero mean: the displacement of the centre is modelled
+    along with the others. (Schreiner et al. diffuse centred positions, with noise of zero mean.)
+
+    A PaiNN encodes the start and its velocities, once for all lags; a second one, given those
+    scalars and vectors, z, the lag and the diffusion time, finds F in ε̂ = σ z + α F, which is
+    zero at the beginning of training: ε̂ is then the best for unit normal data. The loss is that of
+    the noise, E |ε − ε̂|², over all state atoms.
+
+    The point prediction is the mean of ``samples`` samples. Their noise is the same for all starts
+    and lags, in the frame of the mean conformer superposed on the start and in the order of its
+    atoms along a line, so that the prediction keeps the symmetries exactly; and half of it is the
+    negative of the other, which leaves no error of sampling in the mean of a normal distribution.
+    A linear molecule has no such frame: turning it turns the prediction in distribution only.
+    """
+
+    settings_type = ITOSettings
+    promises = (EUCLIDEAN | ALONE) - {Symmetry.REFLECTION}
+
+    knots: Tensor
+    spread: Tensor
+    share: Tensor
+    conformer: Tensor
+    speed: Tensor
+    elements: Tensor
+    hops: Tensor
+
+    def __init__(self, system: System, settings: ITOSettings) -> None:
+        super().__init__(system)
+        self.settings = s = settings
+        self.schedule = SCHEDULES[s.schedule]()
+        self.edges = Neighbours(system.edges, system.n_atoms)
+        kinds, index = torch.as_tensor(system.numbers).unique(return_inverse=True)
+        hops = torch.as_tensor(system.edges.hop, dtype=torch.float32)[:, None, None, None]
+        self.register_buffer("elements", index, persistent=False)
+        self.register_buffer("hops", hops, persistent=False)
+        self.register_buffer("knots", torch.linspace(0, system.horizon, KNOTS + 1))
+        self.register_buffer("spread", torch.linspace(0, 1, KNOTS + 1))
+        self.register_buffer("share", torch.ones(system.n_atoms))
+        self.register_buffer("conformer", torch.zeros(system.n_atoms, 3))
+        self.register_buffer("speed", torch.ones(()))
+
+        self.radial = Radial(16, 6.0)
+        self.atoms = nn.Embedding(len(kinds), s.width)
+        self.vectors_in = nn.Linear(2, s.width, bias=False)
+        self.encoder = nn.ModuleList(
+            module
+            for _ in range(s.encoder_layers)
+            for module in (Message(s.width, 17), Update(s.width))
+        )
+        self.question = perceptron(2 * s.embedding + 1, s.width, s.width)
+        self.gates = nn.Linear(s.width, 2 * s.width)
+        self.score = nn.ModuleList(
+            module
+            for _ in range(s.score_layers)
+            for module in (Message(s.width, 17, 16), Update(s.width))
+        )
+        self.readout = Readout(s.width)
+
+    @property
+    def kept(self) -> frozenset[Symmetry]:
+        """The promises; one or two atoms have no frame, and turn in distribution only."""
+        return self.promises - ({Symmetry.ROTATION} if self.system.n_atoms < 3 else set())
+
+    def at_once(self, times: int) -> int:
+        """How many starts of ``times`` lags to predict at once: each is sampled many times."""
+        return super().at_once(times * self.settings.samples)
+
+    # --- what is diffused -----------------------------------------------------------------------
+
+    @torch.no_grad()
+    def prepare(self, windows: "Windows") -> None:
+        """Take the size of displacements at each lag, and the mean conformer."""
+        batch = windows.batch(windows.evenly(2000))
+        square = (batch.targets - batch.positions[:, None]).square().mean(-1).double()
+        square = square.flatten(0, 1)  # (lag, atom)
+        lags, order = batch.lags.double().flatten().sort()
+        groups = [part for part in order.tensor_split(KNOTS) if len(part)]
+        known = batch.lags.double().flatten()
+        middle = torch.stack([known[part].mean() for part in groups])
+        size = torch.stack([square[part].mean() for part in groups])
+        middle, which = middle.unique(return_inverse=True)
+        size = torch.zeros_like(middle).index_add(0, which, size) / which.bincount()
+        missing = KNOTS - len(middle)
+        ahead = lags[-1] + self.system.horizon * torch.arange(1, missing + 1).to(lags)
+        zero = middle.new_zeros(1)
+        self.knots.copy_(torch.cat([zero, middle, ahead]))
+        self.spread.copy_(torch.cat([zero, size, size[-1:].expand(missing)]).sqrt())
+        relative = square / self._spread(known).square().clamp(min=1e-12)[:, None]
+        self.share.copy_(relative.mean(0).sqrt().clamp(min=1e-3))
+        self.speed.copy_(batch.velocities.square().mean().sqrt().clamp(min=1e-12))
+        self.conformer.copy_(mean_conformer(windows.conformations()))
+
+    def _spread(self, lags: Tensor) -> Tensor:
+        """s(τ) in Å, linear between the knots and constant beyond; any shape, fs."""
+        knots, spread = self.knots.to(lags), self.spread.to(lags)
+        right = torch.searchsorted(knots, lags.contiguous()).clamp(1, KNOTS)
+        share = ((lags - knots[right - 1]) / (knots[right] - knots[right - 1])).clamp(0, 1)
+        return spread[right - 1] + share * (spread[right] - spread[right - 1])
+
+    def scale(self, lags: Tensor) -> Tensor:
+        """w_i s(τ), ``(atom, batch, draw, 1)`` in Å for lags ``(batch, draw)`` in fs."""
+        return self.share[:, None, None, None] * self._spread(lags)[..., None]
+
+    # --- the score network ----------------------------------------------------------------------
+
+    def encode(self, positions: Tensor, velocities: Tensor) -> Known:
+        """Encode starts, ``(batch, atom, 3)`` in Å and Å/fs."""
+        x = positions.transpose(0, 1)[:, :, None]
+        place = (positions - center(positions)).transpose(0, 1)[:, :, None]
+        motion = velocities.transpose(0, 1)[:, :, None] / self.speed
+        along, length = unit(self.edges.difference(x))
+        known = torch.cat([self.radial(length), self.hops.expand(-1, *length.shape[1:], 1)], -1)
+        s = self.atoms(self.elements)[:, None, None].expand(-1, *place.shape[1:3], -1)
+        V = self.vectors_in(torch.stack([place, motion], -1))
+        for message, update in zip(self.encoder[::2], self.encoder[1::2], strict=True):
+            s, V = update(*message(s, V, Geometry(along, known), self.edges))
+        return Known(x, s, V, known)
+
+    def noise_in(self, z: Tensor, times: Tensor, known: Known, lags: Tensor) -> Tensor:
+        """ε̂, the noise found in noisy displacements.
+
+        Parameters
+        ----------
+        z
+            ``(atom, batch, draw, 3)``.
+        times
+            Diffusion times, ``(batch, draw)`` or one for all.
+        known
+            The starts.
+        lags
+            ``(batch, draw)`` in fs.
+        """
+        times = times.expand(lags.shape)
+        width = self.settings.embedding
+        question = torch.cat(
+            [
+                lag_embedding(lags / self.system.time_step, width),
+                (lags / self.system.horizon + 1e-3).log()[..., None],
+                lag_embedding(1000 * times, width),
+            ],
+            -1,
+        )
+        s = known.s + self.question(question)
+        start, noisy = self.gates(s).unsqueeze(-2).chunk(2, -1)
+        V = start * known.V + noisy * z.unsqueeze(-1)
+        along, length = unit(self.edges.difference(known.positions + self.scale(lags) * z))
+        geometry = Geometry(along, known.edges, self.radial(length))
+        for message, update in zip(self.score[::2], self.score[1::2], strict=True):
+            s, V = update(*message(s, V, geometry, self.edges))
+        alpha, sigma = (f(times)[..., None] for f in (self.schedule.alpha, self.schedule.sigma))
+        return sigma * z + alpha * self.readout(s, V)
+
+    def loss(self, batch: "Batch", generator: torch.Generator) -> Tensor:
+        """Mean squared error of the noise, without a unit, at random lags and diffusion times."""
+        lags, targets = batch.lags, batch.targets
+        count, device = self.settings.lags_per_step, lags.device
+        if count is not None and count < lags.shape[1]:
+            keys = torch.rand(lags.shape, generator=generator, device=device)
+            chosen = keys.argsort(1)[:, :count]
+            lags = lags.gather(1, chosen)
+            targets = targets[torch.arange(len(lags), device=device)[:, None], chosen]
+        displaced = (targets - batch.positions[:, None]).permute(2, 0, 1, 3)
+        z = displaced / self.scale(lags).clamp(min=1e-6)
+        # times evenly apart: less noise in the loss than independent ones
+        even = torch.arange(lags.numel(), device=device) / lags.numel()
+        shift = torch.rand((), generator=generator, device=device)
+        times = self.schedule.last * (1 - (even + shift) % 1).view(lags.shape)
+        noise = torch.randn(z.shape, generator=generator, device=device)
+        alpha, sigma = (f(times)[..., None] for f in (self.schedule.alpha, self.schedule.sigma))
+        known = self.encode(batch.positions, batch.velocities)
+        found = self.noise_in(alpha * z + sigma * noise, times, known, lags)
+        return (noise - found).square().mean()
+
+    # --- samples --------------------------------------------------------------------------------
+
+    def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """Predict: the mean of ``samples`` samples; see :meth:`Model.forward`."""
+        s = self.settings
+        return self._mean(positions, velocities, lags, s.samples, s.steps)
+
+    def estimate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """The same with fewer samples and steps, for validation."""
+        s = self.settings
+        return self._mean(positions, velocities, lags, s.validation_samples, s.validation_steps)
+
+    def sample(
+        self,
+        positions: Tensor,
+        velocities: Tensor,
+        lags: Tensor,
+        count: int,
+        generator: torch.Generator,
+        *,
+        solver: str = "dpm",
+        steps: int = 20,
+    ) -> Tensor:
+        """Draw conformations; see :meth:`Generative.sample`."""
+        shape = (self.system.n_atoms, len(positions), lags.shape[1] * count, 3)
+        noise = partial(torch.randn, shape, generator=generator, device=positions.device)
+        return self._draw(positions, velocities, lags, count, noise, solver=solver, steps=steps)
+
+    def _mean(
+        self, positions: Tensor, velocities: Tensor, lags: Tensor, count: int, steps: int
+    ) -> Tensor:
+        generator = torch.Generator().manual_seed(self.settings.noise_seed)
+        turn = kabsch_rotation(self.conformer, positions).to(positions)
+        place = (self.conformer @ self.conformer.new_tensor(GENERIC)).argsort().argsort()
+
+        def noise() -> Tensor:
+            half = torch.randn(self.system.n_atoms, count // 2, 3, generator=generator)
+            body = torch.cat([half, -half], 1).to(positions.device)[place]
+            turned = body[:, None] @ turn.mT  # (atom, batch, sample, 3)
+            return turned[:, :, None].expand(-1, -1, lags.shape[1], -1, -1).flatten(2, 3)
+
+        drawn = self._draw(
+            positions, velocities, lags, count, noise, solver=self.settings.solver, steps=steps
+        )
+        return drawn.mean(2)
+
+    def _draw(
+        self,
+        positions: Tensor,
+        velocities: Tensor,
+        lags: Tensor,
+        count: int,
+        noise: Noise,
+        *,
+        solver: str,
+        steps: int,
+    ) -> Tensor:
+        """Samples ``(batch, time, sample, atom, 3)`` in Å."""
+        if solver not in SAMPLERS:
+            raise InputError(f"unknown solver {solver!r}: expected {', '.join(SAMPLERS)}")
+        asked = lags.repeat_interleave(count, 1)
+        denoiser = partial(self.noise_in, known=self.encode(positions, velocities), lags=asked)
+        z = SAMPLERS[solver](denoiser, self.schedule, noise, steps)
+        displaced = (self.scale(asked) * z).permute(1, 2, 0, 3)  # (batch, draw, atom, 3)
+        return (positions[:, None] + displaced).unflatten(1, (lags.shape[1], count))
