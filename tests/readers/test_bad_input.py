@@ -235,7 +235,7 @@ NAN[2, 3] = np.nan
 @pytest.mark.parametrize(
     ("arrays", "messages"),
     [
-        ({"x": np.zeros(3), "y": [1]}, ["holds x, y", "MD17: R, z", "rMD17: coords", "gfnode: "]),
+        ({"x": np.zeros(3), "y": [1]}, ["holds x 3, y 1", "MD17: R, z", "rMD17: coords", "gfnode: "]),
         (ethanol(R=np.zeros((4, 8, 3))), ["positions has shape (4, 8, 3), expected (4, 9, 3)"]),
         (ethanol(R=np.zeros(())), ["positions has shape"]),
         (ethanol(R=np.zeros((0, 9, 3))), ["empty: 0 frames"]),
@@ -320,17 +320,17 @@ def test_bad_own_layout(folder, tmp_path, changes, messages):
         ("1\ntime_fs=0\nH 0 0 0\n1\n\nH 0 0 1\n", ["frame 1 has no time_fs, the first one has"]),
         ("1\ntime=soon\nH 0 0 0\n", ["time is not a number"]),
         ("1\ntime=1\nH 0 0 0\n1\ntime=1\nH 0 0 1\n", ["repeated times: frame 1"]),
-        ("1\n\nXq 0 0 0\n", ["not a valid XYZ file", "Xq"]),
+        ("1\n\nXq 0 0 0\n", ["frame 0 is no valid XYZ", "Xq"]),
         ("1\n\nH 0 nan 0\n", ["positions are not finite at frame 0"]),
-        ("1\n\nH 0 zero 0\n", ["not a valid XYZ file"]),
-        ("1\n\nH 0 0\n", ["not a valid XYZ file"]),
+        ("1\n\nH 0 zero 0\n", ["frame 0 is no valid XYZ"]),
+        ("1\n\nH 0 0\n", ["frame 0 is no valid XYZ"]),
         ("2\n\nH 0 0 0\n", ["ends inside frame 0: 1 of 2 atoms"]),
         ("1\n\nH 0 0 0.12", ["the last line has no line end"]),
         ("0\n\n", ["begins with '0', expected the number of atoms"]),
         ("hello\n", ["begins with 'hello'"]),
         ("1\n\nH 0 0 0\n\n1\n\nH 0 0 1\n", ["a blank line stands before frame 1"]),
         ("1\n\nH 0 0 0\n2\n\nH 0 0 0\nH 0 0 1\n", ["frame 1 has 2 atoms, the first one 1"]),
-        ("1\n\nH 0 0 0\n1\n\nO 0 0 0\n", ["frame 1 holds O, the first one H"]),
+        ("1\ntime=0\nH 0 0 0\n1\ntime=1\nO 0 0 0\n", ["frame 1 holds O, the first one H"]),
     ],
 )
 def test_bad_xyz(tmp_path, text, messages):

@@ -62,7 +62,7 @@ def reopen(path, **options):
         options["top"] = path.with_suffix(".pdb")
     if suffix not in TIMED:
         options["step"] = "2fs"
-    return load(path, **options)
+    return load(path, whole=False, **options)  # these molecules are larger than their cells
 
 
 @pytest.mark.parametrize("suffix", FAST)
@@ -114,7 +114,7 @@ def check(wrote, got, suffix):
 @settings(settings.get_profile("files"))
 @given(trajectory=trajectories())
 def test_own_npz_keeps_everything(tmp_path, trajectory):
-    got = load(save(trajectory, tmp_path / "run.npz"))
+    got = load(save(trajectory, tmp_path / "run.npz"), whole=False)
     assert got.fingerprint == trajectory.fingerprint
     for key in ("name", "source", "time_step"):
         assert getattr(got, key) == getattr(trajectory, key)
@@ -125,7 +125,7 @@ def test_own_npz_keeps_everything(tmp_path, trajectory):
 @given(trajectory=trajectories(), precision=st.sampled_from([1e-4, 1e-3, 0.03]))
 def test_precision(tmp_path, trajectory, precision):
     path = save(trajectory, tmp_path / "run.npz", precision=precision)
-    got = load(path)
+    got = load(path, whole=False)
     float32 = 1e-7 * np.abs(trajectory.positions).max()
     error = np.abs(got.positions.astype(float) - trajectory.positions).max()
     assert error <= precision / 2 + float32
@@ -134,7 +134,7 @@ def test_precision(tmp_path, trajectory, precision):
         assert error <= precision / 200 + 1e-8
     with np.load(path) as stored:
         assert stored["positions"].dtype.kind == "i"
-    again = load(save(got, tmp_path / "again.npz", precision=precision))
+    again = load(save(got, tmp_path / "again.npz", precision=precision), whole=False)
     assert again.fingerprint == got.fingerprint, "rounding twice is rounding once"
 
 

@@ -1,26 +1,49 @@
 """Trajectory files: ``load`` reads any known format, ``save`` writes one.
 
 Units are converted here and nowhere else: inside the package lengths are Å and times fs. The suffix
-chooses the format. To add one, write a module with ``read(path, step, top)`` and
-``write(trajectory, path, precision)`` and add a line to :data:`FORMATS`.
+chooses the format. To add one, write a module with ``open(path, given)``, which gives a
+:class:`Source`, and ``write(trajectory, path, precision)``, and add a line to :data:`FORMATS`.
 """
 
 import math
 import os
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+import numpy as np
+
 from gfnode.errors import InputError
-from gfnode.readers import dcd, extxyz, gromacs, mdtraj_formats, npz
-from gfnode.readers._boundary import existing_file, foreign
+from gfnode.readers import dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
+from gfnode.readers.assemble import Choice, assemble
+from gfnode.readers.boundary import existing_file, foreign, frame_times
+from gfnode.readers.isolation import isolated
+from gfnode.readers.source import Block, Given, Source, batches, in_memory
+from gfnode.readers.topology import read_topology, same_atoms
+from gfnode.selection import Selection
 from gfnode.trajectory import Trajectory
 from gfnode.units import parse_time
 
-__all__ = ["FORMATS", "SAMPLES", "Format", "load", "save"]
+__all__ = [
+    "FORMATS",
+    "SAMPLES",
+    "Block",
+    "Format",
+    "Given",
+    "Source",
+    "batches",
+    "foreign",
+    "frame_times",
+    "in_memory",
+    "isolated",
+    "load",
+    "read_topology",
+    "same_atoms",
+    "save",
+]
 
 
 @dataclass(frozen=True)
@@ -29,28 +52,29 @@ class Format:
 
     Parameters
     ----------
-    read
-        ``read(path, step, top)``; ``step`` in fs or None, ``top`` a topology file or None.
+    open
+        ``open(path, given)`` gives a :class:`Source`: everything but the frames, and the way to
+        them.
     write
         ``write(trajectory, path, precision)``; only npz has a use for the precision in Å.
     needs_top
         The file holds no elements, so a topology file must come with it.
     """
 
-    read: Callable[[Path, float | None, Path | None], Trajectory]
+    open: Callable[[Path, Given], Source]
     write: Callable[[Trajectory, Path, float | None], None]
     needs_top: bool = False
 
 
 FORMATS: dict[str, Format] = {
-    ".npz": Format(npz.read, npz.write),
-    ".extxyz": Format(extxyz.read, extxyz.write),
-    ".xyz": Format(extxyz.read, extxyz.write),
-    ".xtc": Format(gromacs.read_xtc, mdtraj_formats.write, needs_top=True),
-    ".trr": Format(gromacs.read_trr, mdtraj_formats.write, needs_top=True),
-    ".dcd": Format(dcd.read, mdtraj_formats.write, needs_top=True),
-    ".h5": Format(mdtraj_formats.read_hdf5, mdtraj_formats.write_hdf5),
-    ".pdb": Format(mdtraj_formats.read_pdb, mdtraj_formats.write),
+    ".npz": Format(npz.open_npz, npz.write),
+    ".extxyz": Format(extxyz.open_extxyz, extxyz.write),
+    ".xyz": Format(extxyz.open_extxyz, extxyz.write),
+    ".xtc": Format(gromacs.open_xtc, mdtraj_writers.write, needs_top=True),
+    ".trr": Format(gromacs.open_trr, mdtraj_writers.write, needs_top=True),
+    ".dcd": Format(dcd.open_dcd, mdtraj_writers.write, needs_top=True),
+    ".h5": Format(hdf5.open_hdf5, mdtraj_writers.write_hdf5),
+    ".pdb": Format(pdb.open_pdb, mdtraj_writers.write),
 }
 """The known formats by suffix."""
 
@@ -64,8 +88,16 @@ def load(
     top: str | Path | None = None,
     step: float | str | None = None,
     name: str | None = None,
+    select: Selection | None = None,
+    stride: int = 1,
+    whole: bool | None = None,
+    mapping: str | Mapping[str, str] | None = None,
+    memory: float | str | None = None,
 ) -> Trajectory:
     """Read a trajectory.
+
+    Only what is kept takes memory; where that is much, it lies in a file on disk that is gone with
+    the trajectory (see :func:`gfnode.memory.room`).
 
     Parameters
     ----------
@@ -78,25 +110,58 @@ def load(
         ``"2fs"``. It overrides the times in the file and is required where the format has none.
     name
         What to call the molecule; default: the name in the file.
+    select
+        The atoms to keep, see :func:`gfnode.selection.choose`: ``"heavy"``, ``"0-7,12"``,
+        ``"name CA"``. Default: all, but where the topology names water or ions beside something
+        else, that alone.
+    stride
+        Keep every so many-th frame.
+    whole
+        Make molecules that a periodic box cuts whole, and their motion continuous (see
+        :class:`gfnode.periodic.Unwrapper`). Default: where there is a box; False: leave the frames
+        as they are stored; True: refuse a file without one.
+    mapping
+        What the arrays of an npz file of unknown layout are:
+        ``"positions=coords:nm,numbers=Z,times=t:ps"``, or the same as a dictionary.
+    memory
+        Bytes, or text such as ``"2GB"``, above which arrays lie on disk; default: ``GFNODE_MEMORY``
+        in the environment, else a quarter of the memory that is available.
 
     Returns
     -------
     Trajectory
-        Positions in Å, times in fs, velocities in Å/fs where the file holds them.
+        Positions in Å, times in fs, velocities in Å/fs where the file holds them. Its ``notes``
+        say what was left out or repaired.
 
     Raises
     ------
     InputError
         For everything that is wrong with the file, which the message names.
     """
-    if str(source).startswith("sample:"):
-        sample = str(source).removeprefix("sample:")
-        if sample not in SAMPLES:
-            known = ", ".join(f"sample:{each}" for each in SAMPLES)
-            raise InputError(f"unknown sample {source}: expected {known}")
-        with as_file(files("gfnode") / "data" / f"{sample}.npz") as path:
-            return load(path, top=top, step=step, name=name)
-    path = Path(source).expanduser()
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+        raise InputError(f"the stride is {stride}, expected a whole number from 1")
+    choice = Choice(select, stride, whole, memory)
+    with _located(source) as path, np.errstate(all="ignore"):  # inf and nan are refused
+        return assemble(path, _open(path, top, step, mapping), choice, name)
+
+
+def _located(source: str | Path) -> AbstractContextManager[Path]:
+    """The file of a sample, or a file as the user names it."""
+    if not str(source).startswith("sample:"):
+        return nullcontext(Path(source).expanduser())
+    sample = str(source).removeprefix("sample:")
+    if sample not in SAMPLES:
+        known = ", ".join(f"sample:{each}" for each in SAMPLES)
+        raise InputError(f"unknown sample {source}: expected {known}")
+    return as_file(files("gfnode") / "data" / f"{sample}.npz")
+
+
+def _open(
+    path: Path,
+    top: str | Path | None,
+    step: float | str | None,
+    mapping: str | Mapping[str, str] | None,
+) -> Source:
     existing_file(path)
     form = _format(path)
     if form.needs_top and top is None:
@@ -104,11 +169,14 @@ def load(
             f"{path}: {path.suffix} files name no elements: give the topology with --top, "
             "e.g. --top molecule.pdb"
         )
-    if top is not None and not form.needs_top:
+    if mapping is not None and path.suffix.lower() != ".npz":
+        raise InputError(f"{path}: only .npz files take a mapping: leave out --map")
+    if top is not None and not form.needs_top and mapping is None:
         raise InputError(f"{path}: {path.suffix} files name their own elements: leave out --top")
+    if isinstance(mapping, Mapping):
+        mapping = ",".join(f"{key}={value}" for key, value in mapping.items())
     topology = None if top is None else existing_file(Path(top).expanduser())
-    trajectory = form.read(path, _step(step), topology)
-    return trajectory if name is None else replace(trajectory, name=name)
+    return form.open(path, Given(_step(step), topology, mapping))
 
 
 def save(trajectory: Trajectory, path: str | Path, *, precision: float | None = None) -> Path:

@@ -1,9 +1,11 @@
 """DCD (CHARMM, NAMD, OpenMM): a few Fortran records per frame, all frames alike.
 
 mdtraj reads DCD too, but drops a frame that was cut off without a word, prints to the terminal, and
-makes up times. Here every record mark of the file is compared with what it must be.
+makes up times. Here every record mark of the file is compared with what it must be, and frames are
+taken out of a memory map.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,44 +13,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.readers._boundary import foreign, frame_times
-from gfnode.readers.topology import box_vectors, read_topology
-from gfnode.trajectory import Trajectory
+from gfnode.readers.boundary import foreign, frame_times
+from gfnode.readers.source import Block, Given, Source, batches
+from gfnode.readers.topology import box_vectors, read_topology, same_atoms
+from gfnode.trajectory import Integers
+from gfnode.units import format_time
+
+AKMA = 48.88821
+"""fs in CHARMM's unit of time, Å (u / (kcal/mol))^(1/2)."""
 
 
-def read(path: Path, step: float | None, top: Path | None) -> Trajectory:
-    """Read positions and the cell; ``step`` is required, as DCD times cannot be relied upon."""
-    assert top is not None
-    numbers, topology = read_topology(top)
+def open_dcd(path: Path, given: Given) -> Source:
+    """Open positions and the cell; ``step`` is required, as DCD times cannot be relied upon."""
+    top = read_topology(given.top)
     with foreign(path, "not a DCD file, or damaged or cut off"):
-        frames = _frames(path)
+        frames, control = _frames(path)
         cell = _cell(frames)
-    if (atoms := frames["x"].shape[1]) != len(numbers):
-        raise InputError(f"{path}: has {atoms} atoms, its topology {top} has {len(numbers)}")
-    return Trajectory(
-        np.stack([frames[axis] for axis in "xyz"], axis=-1),
-        frame_times(path, len(frames), step),
-        numbers,
-        cell=cell,
-        topology=topology,
-        time_step=step,
-        source=str(path),
+    same_atoms(path, frames["x"].shape[1], top)
+
+    def blocks(rows: Integers) -> Iterator[Block]:
+        for part in batches(rows, len(top.numbers)):
+            taken = frames[part]
+            positions = np.stack([taken[axis] for axis in "xyz"], axis=-1)
+            yield Block(positions, cell=None if cell is None else cell[part])
+
+    return Source(
+        top.numbers,
+        frame_times(path, len(frames), given.step, proposal=_claim(control)),
+        blocks,
+        topology=top.topology,
+        time_step=given.step,
+        notes=top.notes,
     )
 
 
 def count(path: Path) -> int:
     """Count the frames; all must be whole."""
     with foreign(path, "cut off"):
-        return len(_frames(path))
+        return len(_frames(path)[0])
 
 
-def _frames(path: Path) -> NDArray[Any]:
-    """Return the frames as records ``x``, ``y``, ``z`` (atom,) and ``cell`` (6,), where stored."""
-    data = path.read_bytes()
-    order = "<" if data[:4] == (84).to_bytes(4, "little") else ">"
+def _frames(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Map the frames as records ``x``, ``y``, ``z`` (atom,) and ``cell`` (6,); and the head."""
+    data = np.memmap(path, np.uint8, "r")
+    order = "<" if data[:4].tobytes() == (84).to_bytes(4, "little") else ">"
     integer = np.dtype(f"{order}i4")
     head = np.frombuffer(data, integer, 23)
-    if head[0] != 84 or head[22] != 84 or data[4:8] != b"CORD":
+    if head[0] != 84 or head[22] != 84 or data[4:8].tobytes() != b"CORD":
         raise InputError(f"{path}: not a DCD file of coordinates with 4-byte records")
     control = head[2:22]
     if control[8] or control[11]:
@@ -67,20 +78,35 @@ def _frames(path: Path) -> NDArray[Any]:
             for field in ((f"{key}<", integer), (key, kind, (size,)), (f"{key}>", integer))
         ]
     )
-    body = data[112 + title :]
-    whole, rest = divmod(len(body), frame.itemsize)
+    whole, rest = divmod(len(data) - 112 - title, frame.itemsize)
     if rest or not whole or 0 < control[0] != whole:
         raise InputError(
             f"{path}: holds {whole} whole frames and {rest} more bytes, its head says "
             f"{control[0]} frames; the file was cut off or is damaged"
         )
-    frames = np.frombuffer(body, frame)
+    frames = np.frombuffer(data, frame, whole, 112 + title)
     for key, kind, size in blocks:
         expected = np.dtype(kind).itemsize * size
         wrong = (frames[f"{key}<"] != expected) | (frames[f"{key}>"] != expected)
         if wrong.any():
             raise InputError(f"{path}: frame {int(np.argmax(wrong))} is damaged")
-    return frames
+    return frames, control
+
+
+def _claim(control: NDArray[Any]) -> str:
+    """What the head says of the time between frames, to be proposed: programs fill it loosely."""
+    real = control.dtype.byteorder + "f4"
+    delta, every = float(control[9:10].view(real)[0]), int(control[2])
+    if control[19] == 0:  # not CHARMM's: float64 over two fields
+        delta = float(control[9:11].copy().view(control.dtype.byteorder + "f8")[0])
+    step = delta * AKMA * max(every, 1)
+    if delta == 1 or not 1e-3 < step < 1e9:  # mdtraj writes 1, whatever the step
+        return "e.g. --step 2fs"
+    said = format_time(float(f"{step:.4g}")).replace(" ", "")
+    return (
+        f"--step {said} if its head is right (a frame every {max(every, 1)} steps of "
+        f"{format_time(float(f'{delta * AKMA:.4g}'))})"
+    )
 
 
 def _cell(frames: NDArray[Any]) -> NDArray[Any] | None:
@@ -89,6 +115,8 @@ def _cell(frames: NDArray[Any]) -> NDArray[Any] | None:
         return None
     stored = frames["cell"].astype(np.float64)
     lengths, angles = stored[:, [0, 2, 5]], stored[:, [4, 3, 1]]
+    if not lengths.all(1).any():  # angles alone: no box
+        return None
     if np.abs(angles).max() <= 1:
         angles = np.degrees(np.arccos(angles))
     return box_vectors(lengths, angles)

@@ -6,6 +6,9 @@ column ``velocities`` is read in ASE's units too. Cell vectors along directions 
 periodic are zero in a Trajectory. Names and bonds have no place in this format.
 """
 
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,80 +17,133 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.readers._boundary import ends_with_line, foreign, frame_times
-from gfnode.trajectory import Doubles, Trajectory
+from gfnode.readers.boundary import check_text, ends_with_line, foreign, frame_times
+from gfnode.readers.md17 import recognise_md22
+from gfnode.readers.source import Block, Given, Source, batches
+from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.units import format_time
 
 TIME_KEYS = {"time_fs": 1.0, "time_ps": 1000.0, "time": 1.0}
 """Keys of the comment line that hold the time, and fs in their unit."""
 
 
-def read(path: Path, step: float | None, top: Path | None) -> Trajectory:
-    """Read all frames of an XYZ file, extended or plain."""
-    from ase import units
-    from ase.io import read as ase_read
+@dataclass(frozen=True)
+class _Frames:
+    """Where the frames of a file lie, and their comment lines."""
 
-    atoms = _check_frames(path)
-    with foreign(path, "not a valid XYZ file"):
-        frames: Any = ase_read(path, index=":", format="extxyz")
-    numbers = frames[0].numbers
-    for i, frame in enumerate(frames):
-        if not np.array_equal(frame.numbers, numbers):
-            raise InputError(
-                f"{path}: frame {i} holds {frame.symbols}, the first one {frames[0].symbols}; all "
-                "frames must hold the same atoms in the same order"
+    atoms: int
+    places: list[int]  # (frame + 1,) first byte of each, and the end of the last
+    comments: list[str]
+
+
+def open_extxyz(path: Path, given: Given) -> Source:
+    """Open an XYZ file, extended or plain."""
+    found = _check_frames(path)
+    first: Any = _read(path, found, 0)
+    numbers = first.numbers
+    # ASE leaves momenta out where they are zero
+    momenta = any(":momenta:" in f":{comment}" for comment in found.comments)
+    moving = momenta or all("velocities:" in comment for comment in found.comments)
+    cells = any("attice" in comment for comment in found.comments)
+
+    def blocks(rows: Integers) -> Iterator[Block]:
+        for part in batches(rows, found.atoms):
+            frames: Any = [_read(path, found, int(row)) for row in part]
+            for row, frame in zip(part, frames, strict=True):
+                if not np.array_equal(frame.numbers, numbers):
+                    raise InputError(
+                        f"{path}: frame {row} holds {frame.symbols}, the first one "
+                        f"{first.symbols}; all frames must hold the same atoms in the same order"
+                    )
+            cell = np.stack([frame.cell.array * frame.pbc[:, None] for frame in frames])
+            yield Block(
+                np.stack([frame.positions for frame in frames]).reshape(-1, found.atoms, 3),
+                np.stack([_velocities(frame, momenta) for frame in frames]) if moving else None,
+                cell if cells else None,
             )
-    times = frame_times(path, len(frames), step, _stored_times(path, frames))
-    velocities: NDArray[Any] | None = None
-    if any(frame.has("momenta") for frame in frames):  # ASE leaves them out where they are zero
-        velocities = np.stack([frame.get_velocities() for frame in frames]) * units.fs
-    elif all(frame.has("velocities") for frame in frames):
-        velocities = np.stack([frame.arrays["velocities"] for frame in frames]) * units.fs
-    cell = np.stack([frame.cell.array * frame.pbc[:, None] for frame in frames])
-    return Trajectory(
-        np.stack([frame.positions for frame in frames]).reshape(-1, atoms, 3),
-        times,
+
+    stored, step = _stored_times(path, found.comments), given.step
+    notes: tuple[str, ...] = ()
+    name = str(first.info.get("name", ""))
+    if stored is None and step is None and (known := recognise_md22(numbers)):
+        step, name = known.step, name or known.name
+        notes = (
+            f"{path.name} stores no times and was taken for {known.name} of MD22, with a frame "
+            f"every {format_time(step)}; --step says otherwise",
+        )
+    return Source(
         numbers,
-        velocities=velocities,
-        cell=cell if cell.any() else None,
+        frame_times(path, len(found.comments), step, stored),
+        blocks,
         time_step=step,
-        name=str(frames[0].info.get("name", "")),
-        source=str(path),
+        name=name,
+        notes=notes,
     )
 
 
-def _check_frames(path: Path) -> int:
-    """Walk through the file and return the number of atoms; every frame must be whole.
+def _velocities(frame: Any, momenta: bool) -> NDArray[Any]:
+    from ase import units
+
+    stored = frame.get_velocities() if momenta else frame.arrays["velocities"]
+    return np.asarray(stored) * units.fs
+
+
+def _read(path: Path, found: _Frames, row: int) -> Any:
+    """Read one frame."""
+    from ase.io import read
+
+    with path.open("rb") as file:
+        file.seek(found.places[row])
+        text = file.read(found.places[row + 1] - found.places[row]).decode("utf-8")
+    with foreign(path, f"frame {row} is no valid XYZ"):
+        return read(io.StringIO(text), index=0, format="extxyz")
+
+
+def _check_frames(path: Path) -> _Frames:
+    """Walk through the file; every frame must be whole.
 
     ASE stops at the first blank line and takes what it has, and a last number cut short for
     another number.
     """
     ends_with_line(path)
-    atoms = frame = 0
-    with foreign(path, "not a text file"), path.open(encoding="utf-8") as lines:
+    check_text(path)
+    found = _Frames(0, [0], [])
+    atoms = 0
+    with path.open("rb") as lines:
         while line := lines.readline():
+            frame = len(found.comments)
             if not line.strip():
                 if lines.read().strip():
                     raise InputError(f"{path}: a blank line stands before frame {frame}; remove it")
                 break
-            if not line.strip().isdecimal() or (count := int(line)) < 1:
+            if not line.strip().isdigit() or (count := int(line)) < 1:
                 raise InputError(
-                    f"{path}: frame {frame} begins with {line.strip()[:40]!r}, expected the number "
-                    "of atoms"
+                    f"{path}: frame {frame} begins with {line.decode().strip()[:40]!r}, expected "
+                    "the number of atoms"
                 )
             atoms = atoms or count
             if count != atoms:
                 raise InputError(f"{path}: frame {frame} has {count} atoms, the first one {atoms}")
-            if (got := sum(1 for _ in islice(lines, count + 1))) != count + 1:
+            comment = lines.readline()
+            got = sum(1 for _ in islice(lines, count))
+            if got != count or not comment:
                 raise InputError(
-                    f"{path}: the file ends inside frame {frame}: {max(got - 1, 0)} of {count} "
-                    "atoms; it was cut off"
+                    f"{path}: the file ends inside frame {frame}: {got} of {count} atoms; it was "
+                    "cut off"
                 )
-            frame += 1
-    return atoms
+            found.comments.append(comment.decode())
+            found.places.append(lines.tell())
+    return replace(found, atoms=atoms)
 
 
-def _stored_times(path: Path, frames: list[Any]) -> Doubles | None:
-    infos = [{key.lower(): value for key, value in frame.info.items()} for frame in frames]
+def _stored_times(path: Path, comments: list[str]) -> Doubles | None:
+    from ase.io.extxyz import key_val_str_to_dict
+
+    with foreign(path, "not a valid XYZ file"):
+        infos = [
+            {key.lower(): value for key, value in key_val_str_to_dict(comment).items()}
+            for comment in comments
+        ]
     key = next((key for key in TIME_KEYS if key in infos[0]), None)
     if key is None:
         return None

@@ -1,163 +1,253 @@
 """XTC and TRR (GROMACS): big-endian records, read frame by frame.
 
-mdtraj decompresses XTC, but takes a file that was cut off or damaged as it comes, so the frame
-heads are walked through first. XTC has no checksum: damage inside the compressed numbers may still
-pass as other numbers, or crash mdtraj. It does not give the velocities of TRR, whose frames are
-plain arrays and read here.
+mdtraj decompresses XTC, but takes a file that was cut off or damaged as it comes. So the frame
+heads are walked through first, the numbers are decompressed in a process of their own, and the
+least and the largest coordinate of each frame must be those that its head names. TRR frames are
+plain arrays and read here, as mdtraj does not give their velocities.
 
 Times are float32 ps in both (TRR: also float64). They become float64 by way of the shortest decimal
 that names the float32, so 0.1 ps is 100 fs and not 100.0000015 fs.
 """
 
+import mmap
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.readers._boundary import femtoseconds, foreign, frame_times
-from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, read_topology
-from gfnode.trajectory import Trajectory
+from gfnode.readers.boundary import femtoseconds, foreign, frame_times
+from gfnode.readers.isolation import Arrays, isolated
+from gfnode.readers.source import Block, Given, Source, batches
+from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, read_topology, same_atoms
+from gfnode.trajectory import Integers
 
 XTC_MAGIC, TRR_MAGIC = 1995, 1993
+XTC_DAMAGED = "not an XTC file, or damaged or cut off"
 
 
-def read_xtc(path: Path, step: float | None, top: Path | None) -> Trajectory:
-    """Read positions, times and the cell."""
-    assert top is not None
-    numbers, topology = read_topology(top)
-    with foreign(path, "not an XTC file, or damaged or cut off"):
-        frames = count_xtc(path, top, len(numbers))
-        from mdtraj.formats import XTCTrajectoryFile
+@dataclass(frozen=True)
+class XtcHeads:
+    """The heads of all frames."""
 
-        with XTCTrajectoryFile(str(path)) as file:
-            # a damaged last frame may be decompressed beyond its end: into room for one more
-            positions, times, _, cell = file.read(n_frames=frames + 1)
-        return Trajectory(
-            positions * np.float32(ANGSTROM_PER_NM),
-            frame_times(path, len(times), step, femtoseconds(times)),
-            numbers,
-            cell=None if cell is None else cell * np.float32(ANGSTROM_PER_NM),
-            topology=topology,
-            time_step=step,
-            source=str(path),
+    atoms: int
+    times: NDArray[np.float32]  # (frame,) ps
+    box: NDArray[np.float32]  # (frame, 3, 3) nm
+    precision: NDArray[np.float32]  # (frame,) what 1 nm counts; 0: not compressed
+    bounds: NDArray[np.int32]  # (frame, 2, 3) least and largest coordinate, as they count
+
+
+def open_xtc(path: Path, given: Given) -> Source:
+    """Open positions, times and the cell."""
+    top = read_topology(given.top)
+    with foreign(path, XTC_DAMAGED):
+        heads = read_xtc_heads(path)
+    same_atoms(path, heads.atoms, top)
+    cell = heads.box * np.float32(ANGSTROM_PER_NM) if heads.box.any() else None
+
+    def blocks(rows: Integers) -> Iterator[Block]:
+        done = 0
+        for arrays in isolated(path, XTC_DAMAGED, lambda: _decode(path, rows, heads.atoms)):
+            part = rows[done : done + len(arrays["nm"])]
+            done += len(part)
+            _check_bounds(path, arrays["nm"], part, heads)
+            yield Block(
+                arrays["nm"] * np.float32(ANGSTROM_PER_NM),
+                cell=None if cell is None else cell[part],
+            )
+
+    return Source(
+        top.numbers,
+        frame_times(path, len(heads.times), given.step, femtoseconds(heads.times)),
+        blocks,
+        topology=top.topology,
+        time_step=given.step,
+        notes=top.notes,
+    )
+
+
+def count_xtc(path: Path) -> int:
+    """Count the frames; all must be whole."""
+    with foreign(path, "cut off"):
+        return len(read_xtc_heads(path).times)
+
+
+def read_xtc_heads(path: Path) -> XtcHeads:
+    """Walk through the frame heads; each frame must be whole and its head make sense."""
+    found: list[tuple[Any, ...]] = []
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        place = atoms = 0
+        while place < len(data):
+            where = f"{path}: frame {len(found)}"
+            if place + 56 > len(data):
+                raise InputError(f"{where} is cut off")
+            magic, count, _, *rest = struct.unpack_from(">iii10fi", data, place)
+            atoms = atoms or count
+            if magic != XTC_MAGIC or not 0 < count == atoms == rest[-1]:
+                raise InputError(f"{where} is damaged, or this is no XTC file")
+            place += 56
+            precision, bounds = 0.0, [0] * 6
+            if atoms <= 9:  # so few are not compressed
+                place += 12 * atoms
+            else:
+                if place + 36 > len(data):
+                    raise InputError(f"{where} is cut off")
+                precision, *bounds, small, size = struct.unpack_from(">f8i", data, place)
+                if (
+                    not 0 < precision < np.inf
+                    or any(a > b for a, b in zip(bounds[:3], bounds[3:], strict=True))
+                    or not 9 <= small <= 72
+                    or not 0 < size <= 12 * atoms
+                ):
+                    raise InputError(f"{where} is damaged")
+                place += 36 + (size + 3) // 4 * 4
+            if place > len(data):
+                raise InputError(f"{where} is cut off")
+            found.append((*rest[:-1], precision, *bounds))
+    numbers = np.array(found, dtype=np.float64)
+    return XtcHeads(
+        atoms,
+        numbers[:, 0].astype(np.float32),
+        numbers[:, 1:10].astype(np.float32).reshape(-1, 3, 3),
+        numbers[:, 10].astype(np.float32),
+        numbers[:, 11:].astype(np.int32).reshape(-1, 2, 3),
+    )
+
+
+def _decode(path: Path, rows: Integers, n_atoms: int) -> Iterator[Arrays]:
+    from mdtraj.formats import XTCTrajectoryFile
+
+    with XTCTrajectoryFile(str(path)) as file:
+        at = 0
+        for part in batches(rows, n_atoms):
+            runs = np.split(part, np.flatnonzero(np.diff(part) > 1) + 1)
+            found = []
+            for run in runs:
+                if run[0] != at:
+                    file.seek(int(run[0]))
+                found.append(file.read(n_frames=len(run))[0])
+                at = int(run[-1]) + 1
+            yield {"nm": np.concatenate(found)}
+
+
+def _check_bounds(path: Path, nm: NDArray[Any], rows: Integers, heads: XtcHeads) -> None:
+    """The numbers of a frame span what its head says, unless they are damaged."""
+    scale = heads.precision[rows].astype(np.float64)[:, None]
+    bounds = heads.bounds[rows]
+    got = np.stack([nm.min(1), nm.max(1)], 1) * scale[..., None]
+    wrong = np.abs(got - bounds) > 0.5 + 2e-7 * np.abs(bounds)
+    if (bad := np.flatnonzero(wrong.any((1, 2)) & (scale[:, 0] > 0))).size:
+        raise InputError(
+            f"{path}: frame {rows[bad[0]]} is damaged: its coordinates are not in the range that "
+            "its head names"
         )
 
 
-def count_xtc(path: Path, top: Path | None = None, n_atoms: int | None = None) -> int:
-    """Walk through the frame heads; each frame must be whole and its head make sense."""
-    data = path.read_bytes()
-    place = frame = 0
-    while place < len(data):
-        where = f"{path}: frame {frame}"
-        if place + 56 > len(data):
-            raise InputError(f"{where} is cut off")
-        magic, atoms = struct.unpack_from(">ii", data, place)
-        if magic != XTC_MAGIC:
-            raise InputError(f"{where} is damaged, or this is no XTC file")
-        _same_atoms(path, top, atoms, n_atoms)
-        if struct.unpack_from(">i", data, place + 52)[0] != atoms:
-            raise InputError(f"{where} is damaged")
-        place += 56
-        if atoms <= 9:  # so few are not compressed
-            place += 12 * atoms
-        else:
-            if place + 36 > len(data):
-                raise InputError(f"{where} is cut off")
-            precision, *bounds, small, size = struct.unpack_from(">f8i", data, place)
-            low, high = bounds[:3], bounds[3:]
-            if (
-                not 0 < precision < np.inf
-                or any(a > b for a, b in zip(low, high, strict=True))
-                or not 9 <= small <= 72
-                or not 0 < size <= 12 * atoms
-            ):
-                raise InputError(f"{where} is damaged")
-            place += 36 + (size + 3) // 4 * 4
-        if place > len(data):
-            raise InputError(f"{where} is cut off")
-        frame += 1
-    return frame
-
-
-def read_trr(path: Path, step: float | None, top: Path | None) -> Trajectory:
-    """Read positions, times, the cell, and velocities where all frames have them.
+def open_trr(path: Path, given: Given) -> Source:
+    """Open positions, times, the cell, and velocities where all frames have them.
 
     Frames that hold no positions (velocities or forces alone) are left out.
     """
-    assert top is not None
-    numbers, topology = read_topology(top)
+    top = read_topology(given.top)
+    data = np.memmap(path, np.uint8, "r")
     with foreign(path, "not a TRR file, or damaged or cut off"):
-        frames = []
-        for frame in _trr_frames(path):
-            _same_atoms(path, top, frame["atoms"], len(numbers))
-            if "x" in frame:
-                frames.append(frame)
-        if not frames:
-            raise InputError(f"{path}: no frame holds positions")
+        frames = [frame for frame in _trr_frames(path, data) if "x" in frame.places]
+    if not frames:
+        raise InputError(f"{path}: no frame holds positions")
+    for frame in frames:
+        same_atoms(path, frame.atoms, top)
+    shapes = {"x": (len(top.numbers), 3), "v": (len(top.numbers), 3), "box": (3, 3)}
 
-        def every(key: str, unit: float) -> Any:
-            if all(key in frame for frame in frames):
-                return np.stack([frame[key] for frame in frames]) * unit
+    def every(key: str, unit: float, rows: Integers) -> Any:
+        if not all(key in frame.places for frame in frames):
             return None
+        count = int(np.prod(shapes[key]))
+        stored = [
+            np.frombuffer(data, frames[i].real, count, frames[i].places[key]).reshape(shapes[key])
+            for i in rows
+        ]
+        return np.stack(stored) * unit
 
-        cell = every("box", ANGSTROM_PER_NM)
-        times = femtoseconds(np.array([frame["time"] for frame in frames]))
-        return Trajectory(
-            every("x", ANGSTROM_PER_NM),
-            frame_times(path, len(frames), step, times),
-            numbers,
-            velocities=every("v", SPEED),
-            cell=cell if cell is not None and cell.any() else None,
-            topology=topology,
-            time_step=step,
-            source=str(path),
-        )
+    cell = every("box", ANGSTROM_PER_NM, np.arange(len(frames)))
+    cell = cell if cell is not None and cell.any() else None
+
+    def blocks(rows: Integers) -> Iterator[Block]:
+        for part in batches(rows, len(top.numbers)):
+            yield Block(
+                every("x", ANGSTROM_PER_NM, part),
+                every("v", SPEED, part),
+                None if cell is None else cell[part],
+            )
+
+    times = femtoseconds(np.array([frame.time for frame in frames]))
+    return Source(
+        top.numbers,
+        frame_times(path, len(frames), given.step, times),
+        blocks,
+        topology=top.topology,
+        time_step=given.step,
+        notes=top.notes,
+    )
 
 
 def count_trr(path: Path) -> int:
     """Count the frames that hold positions."""
     with foreign(path, "cut off"):
-        return sum("x" in frame for frame in _trr_frames(path))
+        frames = _trr_frames(path, np.memmap(path, np.uint8, "r"))
+        return sum("x" in frame.places for frame in frames)
 
 
-def _trr_frames(path: Path) -> Iterator[dict[str, Any]]:
-    data, place = path.read_bytes(), 0
+@dataclass(frozen=True)
+class _TrrFrame:
+    """Where the arrays of a frame begin."""
+
+    atoms: int
+    time: np.floating[Any]  # ps
+    real: np.dtype[Any]
+    places: dict[str, int]
+
+
+def _trr_frames(path: Path, data: NDArray[np.uint8]) -> Iterator[_TrrFrame]:
+    place = number = 0
     while place < len(data):
-        frame, place = _trr_frame(data, place)
+        try:
+            frame, place = _trr_frame(data, place)
+        except (ValueError, struct.error) as error:
+            raise InputError(
+                f"{path}: frame {number} is damaged or cut off, or this is no TRR file ({error})"
+            ) from error
+        number += 1
         yield frame
 
 
-def _trr_frame(data: bytes, place: int) -> tuple[dict[str, Any], int]:
+def _trr_frame(data: Any, place: int) -> tuple[_TrrFrame, int]:
     """Read one frame: a head with the sizes of its blocks in bytes, then the blocks."""
-    magic, _, length = struct.unpack_from(">3i", data, place)
-    if magic != TRR_MAGIC or not 0 < length < 100:
+    magic, length, again = struct.unpack_from(">3i", data, place)
+    if magic != TRR_MAGIC or not 0 < again < 100 or length != again + 1:
         raise ValueError(f"no frame begins at byte {place}")
-    place += 12 + (length + 3) // 4 * 4
+    if data[place + 12 : place + 12 + again].tobytes() != b"GMX_trn_file":
+        raise ValueError(f"no name at byte {place}")
+    place += 12 + (again + 3) // 4 * 4
     sizes = struct.unpack_from(">10i", data, place)
     atoms, _, _ = struct.unpack_from(">3i", data, place + 40)
     blocks = dict(zip(("box", "vir", "pres", "top", "sym", "x", "v", "f"), sizes[2:], strict=True))
-    shapes = {"box": (3, 3), "x": (atoms, 3), "v": (atoms, 3), "f": (atoms, 3)}
+    counts = {"box": 9, "vir": 9, "pres": 9, "x": 3 * atoms, "v": 3 * atoms, "f": 3 * atoms}
     wide = blocks["box"] == 72 or 24 * atoms in (blocks["x"], blocks["v"], blocks["f"])
     real = np.dtype(">f8" if wide else ">f4")
     place += 52
-    frame: dict[str, Any] = {"atoms": atoms}
-    frame["time"] = np.frombuffer(data, real, 1, place)[0].astype(real.newbyteorder("="))
+    time = np.frombuffer(data, real, 1, place)[0].astype(real.newbyteorder("="))
     place += 2 * real.itemsize
-    if any(size < 0 for size in sizes):
-        raise ValueError(f"the frame before byte {place} is damaged")
+    places = {}
     for key, size in blocks.items():
-        if size and key in shapes:
-            count = int(np.prod(shapes[key]))
-            if size != count * real.itemsize:
-                raise ValueError(f"the frame before byte {place} is damaged")
-            frame[key] = np.frombuffer(data, real, count, place).reshape(shapes[key])
+        if size != 0 and size != counts.get(key, 0) * real.itemsize:
+            raise ValueError(f"block {key} of {size} bytes before byte {place}")
+        if size:
+            places[key] = place
         place += size
-    return frame, place
-
-
-def _same_atoms(path: Path, top: Path | None, atoms: int, expected: int | None) -> None:
-    if expected is not None and atoms != expected:
-        raise InputError(f"{path}: has {atoms} atoms, its topology {top} has {expected}")
+    if any(sizes[:2]) or place > len(data):
+        raise ValueError(f"it ends at byte {place}")
+    return _TrrFrame(atoms, time, real, places), place

@@ -1,23 +1,21 @@
-"""The npz layouts of MD17 and rMD17, and what is known of the time between their frames.
+"""The npz layouts of MD17, MD22 and rMD17, and what is known of the time between their frames.
 
 MD17: Chmiela et al., Sci. Adv. 3, e1603015 (2017). rMD17: Christensen and von Lilienfeld, Mach.
-Learn.: Sci. Technol. 1, 045018 (2020). Neither stores times. The steps below follow from the
-kinetic temperature of consecutive frames and from their acceleration against the stored forces.
+Learn.: Sci. Technol. 1, 045018 (2020). MD22: Chmiela et al., Sci. Adv. 9, eadf0873 (2023), a frame
+every 1 fs. None stores times. The steps of MD17 follow from the kinetic temperature of consecutive
+frames and from their acceleration against the stored forces.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.trajectory import Trajectory
-
-Arrays = Mapping[str, NDArray[Any]]
+from gfnode.readers.archive import Archive
+from gfnode.readers.source import Source, atomic_numbers
+from gfnode.trajectory import Integers
 
 MOLECULES = {
     "aspirin": "C9H8O4",
@@ -33,74 +31,106 @@ MOLECULES = {
 }
 """The molecules of MD17 and their formulas, all different."""
 
+MD22 = {
+    "Ac-Ala3-NHMe": "C12H22N4O4",
+    "DHA": "C22H32O2",
+    "stachyose": "C24H42O21",
+    "AT-AT": "C20H22N14O4",
+    "AT-AT-CG-CG": "C38H42N30O8",
+    "buckyball-catcher": "C120H28",
+    "double-walled-nanotube": "C326H44",
+}
+"""The molecules of MD22 and their formulas, all different."""
+
 STEP = 0.5
 """Time between frames of most series, in fs."""
 
 OTHER_STEPS = {"azobenzene": 1.0, "paracetamol": 1.0, "benzene": 0.2}
+OTHER_STEPS |= dict.fromkeys(MD22, 1.0)
 """The series with another step, in fs; ``benzene`` is the series of 2017."""
 
 _STATED = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*fs\s+(?:time\s*)?step", re.IGNORECASE)
 
 
-def read_md17(path: Path, arrays: Arrays, length: float, step: float | None) -> Trajectory:
-    """Read ``R`` (frame, atom, 3) and ``z`` (atom,): consecutive frames, ``step`` apart.
+def open_md17(path: Path, archive: Archive, factor: float, step: float | None) -> Source:
+    """Open ``R`` (frame, atom, 3) and ``z`` (atom,): consecutive frames, ``step`` apart.
 
-    ``length`` is Å in the file's unit of length. The step is the user's, else the one that the
-    file's ``theory`` states (``"…; 0.5 fs step"``), else that of the molecule's MD17 series.
+    ``factor`` is Å in the file's unit of length. The step is the user's, else the one that the
+    file's ``theory`` states (``"…; 0.5 fs step"``), else that of the molecule's series.
     """
-    trajectory = _untimed(path, arrays["R"], arrays["z"])
-    name = _text(arrays, "name")
-    molecule = _recognise(name, trajectory.formula)
-    if step is None and (stated := _STATED.search(_text(arrays, "theory"))):
+    numbers = atomic_numbers(path, archive["z"])
+    frames = archive.check_shape("R", "positions", len(numbers))
+    name, formula = archive.text("name"), formula_of(numbers)
+    molecule = _recognise(name, formula)
+    if step is None and (stated := _STATED.search(archive.text("theory"))):
         step = float(stated[1])
-    step = _known(path, step, name or trajectory.formula, molecule)
-    return replace(
-        trajectory,
-        positions=trajectory.positions if length == 1 else trajectory.positions * length,
-        times=np.arange(len(trajectory), dtype=np.float64) * step,
+    step = _known(path, step, name or formula, molecule)
+    return Source(
+        numbers,
+        np.arange(frames, dtype=np.float64) * step,
+        archive.blocks({"positions": ("R", factor)}),
         time_step=step,
         name=name or molecule or "",
     )
 
 
-def read_rmd17(path: Path, arrays: Arrays, step: float | None) -> Trajectory:
-    """Read ``coords``, ``nuclear_charges`` and ``old_indices``, the places in the MD17 series.
+def open_rmd17(path: Path, archive: Archive, step: float | None) -> Source:
+    """Open ``coords``, ``nuclear_charges`` and ``old_indices``, the places in the MD17 series.
 
     rMD17 is published in random order, a few frames twice: frames are sorted, repeats dropped, and
     a frame's time is its place in the series times the step.
     """
-    trajectory = _untimed(path, arrays["coords"], arrays["nuclear_charges"])
-    indices = arrays["old_indices"]
-    if indices.shape != (len(trajectory),) or indices.dtype.kind not in "iu" or indices.min() < 0:
+    numbers = atomic_numbers(path, archive["nuclear_charges"])
+    frames = archive.check_shape("coords", "positions", len(numbers))
+    indices = archive["old_indices"]
+    if indices.shape != (frames,) or indices.dtype.kind not in "iu" or indices.min() < 0:
         raise InputError(
             f"{path}: old_indices are {indices.dtype} of shape {indices.shape}, expected one whole "
-            f"number from 0 up for each of the {len(trajectory)} frames"
+            f"number from 0 up for each of the {frames} frames"
         )
-    molecule = _recognise("", trajectory.formula)
-    step = _known(path, step, trajectory.formula, molecule)
+    formula = formula_of(numbers)
+    molecule = _recognise("", formula)
+    step = _known(path, step, formula, molecule)
     series, first = np.unique(indices.astype(np.int64), return_index=True)
-    return Trajectory(
-        trajectory.positions[first],
+    return Source(
+        numbers,
         series.astype(np.float64) * step,
-        trajectory.numbers,
+        archive.blocks({"positions": ("coords", 1.0)}),
         time_step=step,
         name=molecule or "",
-        source=str(path),
+        order=first,
     )
 
 
-def _untimed(path: Path, positions: NDArray[Any], numbers: NDArray[Any]) -> Trajectory:
-    """Check shapes, elements and values, with frame numbers for times."""
-    frames = np.arange(len(positions) if positions.ndim else 0)
-    return Trajectory(positions, frames, numbers, source=str(path))  # type: ignore[arg-type]
+def formula_of(numbers: Integers) -> str:
+    """Molecular formula in Hill order."""
+    from ase.data import chemical_symbols
+    from ase.formula import Formula
+
+    return str(Formula.from_list([chemical_symbols[z] for z in numbers]).format("hill"))
+
+
+@dataclass(frozen=True)
+class Known:
+    """A molecule whose series is known."""
+
+    name: str
+    step: float  # fs
+
+
+def recognise_md22(numbers: Integers) -> Known | None:
+    """The molecule of MD22 that has these atoms."""
+    formula = formula_of(numbers)
+    return next((Known(name, 1.0) for name, each in MD22.items() if each == formula), None)
 
 
 def _recognise(name: str, formula: str) -> str | None:
     said = name.lower()
     if "2018" in said:  # benzene was run again in 2018: not the series whose step is known
         return None
-    named = (molecule for molecule in MOLECULES if re.match(rf"{molecule}(?![a-z])", said))
-    made = (molecule for molecule, atoms in MOLECULES.items() if atoms == formula)
+    known = MOLECULES | MD22
+    named = (each for each in known if re.match(rf"{each.lower()}(?![a-z-])", said))
+    made = (each for each, atoms in known.items() if atoms == formula)
     return next(named, None) or next(made, None)
 
 
@@ -109,14 +139,7 @@ def _known(path: Path, step: float | None, what: str, molecule: str | None) -> f
         return step
     if molecule is None:
         raise InputError(
-            f"{path}: the file stores no times and {what} is none of the MD17 molecules, whose "
-            "time step is known: give --step, the time between frames, e.g. --step 0.5fs"
+            f"{path}: the file stores no times and {what} is none of the MD17 molecules, nor of "
+            "MD22, whose time step is known: give --step, the time between frames, e.g. --step 1fs"
         )
     return OTHER_STEPS.get(molecule, STEP)
-
-
-def _text(arrays: Arrays, key: str) -> str:
-    if key not in arrays or arrays[key].size != 1 or arrays[key].dtype.kind not in "US":
-        return ""
-    value = arrays[key].item()
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""NumPy archives: gfnode's own layout, MD17 and rMD17.
+"""NumPy archives: gfnode's own layout, MD17, MD22 and rMD17, and any other with a mapping.
 
 The own layout says in words what each array holds::
 
@@ -15,10 +15,7 @@ It is written in angstrom and fs, and read in any unit of :data:`LENGTHS` and of
 :data:`gfnode.units.FS_PER`.
 """
 
-import io
-import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.readers import md17
-from gfnode.readers._boundary import foreign, frame_times
-from gfnode.trajectory import Topology, Trajectory
+from gfnode.readers import mapping, md17
+from gfnode.readers.archive import Archive, Fields
+from gfnode.readers.boundary import foreign, frame_times
+from gfnode.readers.source import Given, Source, atomic_numbers
+from gfnode.readers.topology import read_topology
+from gfnode.trajectory import Integers, Topology, Trajectory
 from gfnode.units import FS_PER
 
 FORMAT = "gfnode trajectory"
@@ -61,94 +61,112 @@ LAYOUTS = {
 }
 
 
-class Archive(Mapping[str, NDArray[Any]]):
-    """The arrays of an npz file, each read when asked for and checked against its checksum.
-
-    ``np.load`` would skip the checksum of an array whose damaged header asks for fewer bytes.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._reading(), zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                archive.open(member).close()  # compares both copies of the member's header
-            self._keys = [member.removesuffix(".npy") for member in archive.namelist()]
-
-    def __getitem__(self, key: str) -> NDArray[Any]:
-        if key not in self._keys:
-            raise KeyError(key)
-        with self._reading(), zipfile.ZipFile(self.path) as archive:
-            stored = io.BytesIO(archive.read(f"{key}.npy"))
-            if stored.getvalue()[:6] != b"\x93NUMPY":
-                raise InputError(f"{self.path}: {key} is not a NumPy array")
-            return np.asarray(np.lib.format.read_array(stored, allow_pickle=False))
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._keys
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def _reading(self) -> Any:
-        return foreign(self.path, "not an npz file, or damaged or cut off")
-
-
-def read(path: Path, step: float | None, top: Path | None) -> Trajectory:
-    """Read an npz file of any known layout."""
-    arrays = Archive(path)
-    layout = next((each for each, keys in LAYOUTS.items() if set(keys) <= set(arrays)), None)
+def open_npz(path: Path, given: Given) -> Source:
+    """Open an npz file of any known layout, or with a mapping."""
+    archive = Archive(path)
+    if given.mapping is not None:
+        return _open_mapped(path, archive, given)
+    if given.top is not None:
+        raise InputError(f"{path}: .npz files name their own elements: leave out --top")
+    layout = next((each for each, keys in LAYOUTS.items() if set(keys) <= set(archive)), None)
     if layout == "gfnode":
-        return _read_own(path, arrays, step)
+        return _open_own(path, archive, given.step)
     if layout == "rMD17":
-        return md17.read_rmd17(path, arrays, step)
+        return md17.open_rmd17(path, archive, given.step)
     if layout == "MD17":
-        unit = _text(arrays, "r_unit") or "angstrom"
-        return md17.read_md17(path, arrays, _factor(path, "r_unit", unit, LENGTHS), step)
+        unit = archive.text("r_unit") or "angstrom"
+        return md17.open_md17(path, archive, _factor(path, "r_unit", unit, LENGTHS), given.step)
     known = "; ".join(f"{each}: {', '.join(keys)}" for each, keys in LAYOUTS.items())
     raise InputError(
-        f"{path}: holds {', '.join(arrays) or 'nothing'}, which is none of the known layouts "
-        f"({known})"
+        f"{path}: holds {archive.describe() or 'nothing'}, which is none of the known layouts "
+        f"({known}); say what they are with --map, {mapping.propose(archive)}"
     )
 
 
-def _read_own(path: Path, arrays: Archive, step: float | None) -> Trajectory:
-    if (said := _text(arrays, "format")) != FORMAT:
+def _open_own(path: Path, archive: Archive, step: float | None) -> Source:
+    if (said := archive.text("format")) != FORMAT:
         raise InputError(f"{path}: the format is {said!r}, expected {FORMAT!r}")
-    version = arrays["version"]
+    version = archive["version"]
     if version.shape != () or version.dtype.kind not in "iu" or not 1 <= version <= VERSION:
         raise InputError(
             f"{path}: the layout has version {version}, this gfnode reads up to {VERSION}: "
             "update gfnode, or save the file with an older one"
         )
-    stored = _quantity(path, arrays, "times")
-    original = _quantity(path, arrays, "time_step") if "time_step" in arrays else None
     with foreign(path, "not a valid gfnode trajectory"):
-        trajectory = Trajectory(
-            positions=_quantity(path, arrays, "positions"),
-            times=frame_times(path, len(stored), step, stored),
-            numbers=arrays["numbers"],
-            velocities=_quantity(path, arrays, "velocities") if "velocities" in arrays else None,
-            cell=_quantity(path, arrays, "cell") if "cell" in arrays else None,
-            topology=_topology(arrays),
-            time_step=float(original) if step is None and original is not None else step,
-            name=_text(arrays, "name"),
-            source=str(path),
+        factors = {
+            key: _factor(path, f"{key}_unit", archive.text(f"{key}_unit"), known)
+            * (float(archive[f"{key}_scale"]) if f"{key}_scale" in archive else 1.0)
+            for key, known in DIMENSIONS.items()
+            if key in archive
+        }
+        numbers = atomic_numbers(path, archive["numbers"])
+        fields = {key: (key, factor) for key, factor in factors.items()}
+        original = float(archive.scaled(*fields["time_step"])) if "time_step" in fields else None
+        return _source(
+            path,
+            archive,
+            fields,
+            numbers,
+            step,
+            time_step=original if step is None else step,
+            topology=_topology(archive),
+            name=archive.text("name"),
+            origin=archive.text("source"),
         )
-    # the path is for messages; what the file says of its origin is worth more from here on
-    return replace(trajectory, source=_text(arrays, "source") or str(path))
 
 
-def _quantity(path: Path, arrays: Archive, key: str) -> NDArray[Any]:
-    values = arrays[key]
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {key} holds {values.dtype} values, expected numbers")
-    factor = _factor(path, f"{key}_unit", _text(arrays, f"{key}_unit"), DIMENSIONS[key])
-    if f"{key}_scale" in arrays:
-        factor *= float(arrays[f"{key}_scale"])
-    return values if factor == 1 else values * np.float64(factor)
+def _open_mapped(path: Path, archive: Archive, given: Given) -> Source:
+    """Open arrays that the user named."""
+    assert given.mapping is not None
+    fields = mapping.parse(given.mapping)
+    found = {}
+    for key, (array, unit) in fields.items():
+        if array not in archive:
+            raise InputError(
+                f"{path}: --map names {array}, the file holds {archive.describe()}; "
+                f"{mapping.propose(archive)}"
+            )
+        if key in DIMENSIONS:
+            known = DIMENSIONS[key]
+            found[key] = (array, _factor(path, f"the unit of {key}", unit, known) if unit else 1.0)
+        elif unit:
+            raise InputError(f"--map {key}={array}:{unit}: {key} take no unit")
+    if given.top is not None:
+        top = read_topology(given.top)
+        numbers, topology, notes = top.numbers, top.topology, top.notes
+    elif "numbers" in fields:
+        numbers, topology, notes = mapping.elements(path, archive[fields["numbers"][0]]), None, ()
+    else:
+        raise InputError(f"{path}: --map names no numbers: add numbers=…, or give --top")
+    return _source(
+        path,
+        archive,
+        found,
+        numbers,
+        given.step,
+        time_step=given.step,
+        topology=topology,
+        notes=notes,
+    )
+
+
+def _source(
+    path: Path,
+    archive: Archive,
+    fields: Fields,
+    numbers: Integers,
+    step: float | None,
+    **rest: Any,
+) -> Source:
+    """Open arrays by what they are: names in the file and factors into Å and fs."""
+    array = fields["positions"][0]
+    stored = archive.scaled(*fields["times"]) if "times" in fields else None
+    frames = archive.shape(array)[:1] or (0,)
+    times = frame_times(path, frames[0] if stored is None else len(stored), step, stored)
+    for key in ("positions", "velocities"):
+        if key in fields:
+            archive.check_shape(fields[key][0], key, len(numbers), len(times))
+    return Source(numbers, times, archive.blocks(fields), **rest)
 
 
 def _factor(path: Path, key: str, unit: str, known: Mapping[str, float]) -> float:
@@ -166,10 +184,6 @@ def _topology(arrays: Archive) -> Topology | None:
         tuple(arrays["residue_ids"].astype(np.int64).tolist()),
         arrays["bonds"].astype(np.int64).reshape(-1, 2),
     )
-
-
-def _text(arrays: Archive, key: str) -> str:
-    return str(arrays[key]) if key in arrays and arrays[key].dtype.kind == "U" else ""
 
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:

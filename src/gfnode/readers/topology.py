@@ -1,5 +1,6 @@
 """Topologies and cells in mdtraj's terms: nm, ps, lengths and angles."""
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.readers._boundary import foreign
+from gfnode.readers.boundary import foreign
 from gfnode.trajectory import Integers, Topology, Trajectory
 from gfnode.units import FS_PER
 
@@ -16,15 +17,71 @@ ANGSTROM_PER_NM = 10.0
 SPEED = ANGSTROM_PER_NM / FS_PER["ps"]
 """Å/fs in one nm/ps."""
 
+NEAR_MASS = 0.3
+"""u by which a mass may differ from that of its element."""
 
-def read_topology(path: Path) -> tuple[Integers, Topology]:
+
+@dataclass(frozen=True)
+class Top:
+    """A topology file that was read."""
+
+    path: Path
+    numbers: Integers
+    topology: Topology
+    notes: tuple[str, ...] = ()
+
+
+def read_topology(path: Path | None) -> Top:
     """Read atomic numbers, names and bonds from any file that mdtraj takes a topology from."""
     import mdtraj
 
-    if path.suffix.lower() == ".h5":
-        need_tables(path)
+    assert path is not None  # formats without elements are given one
+    suffix = path.suffix.lower()
+    if suffix == ".h5":
+        from gfnode.readers.hdf5 import topology_of
+
+        return Top(path, *topology_of(path))
     with foreign(path, "no topology can be read from it"):
-        return from_mdtraj(path, mdtraj.load_topology(str(path)))
+        found = mdtraj.load_topology(str(path))
+        notes = _elements_of_psf(path, found) if suffix == ".psf" else ()
+        return Top(path, *from_mdtraj(path, found), notes)
+
+
+def same_atoms(path: Path, atoms: int, top: Top) -> None:
+    """Refuse a trajectory whose number of atoms is not that of its topology."""
+    if atoms != len(top.numbers):
+        raise InputError(
+            f"{path}: has {atoms} atoms, its topology {top.path} has {len(top.numbers)}"
+        )
+
+
+def _elements_of_psf(path: Path, topology: Any) -> tuple[str, ...]:
+    """PSF names no elements: mdtraj takes the nearest mass, and where none is near, names decide.
+
+    Masses that were changed to allow a longer time step (heavy hydrogens) are near no element.
+    """
+    from mdtraj.core import element
+
+    masses = _psf_masses(path, topology.n_atoms)
+    by_name = 0
+    for atom, mass in zip(topology.atoms, masses, strict=True):
+        if mass and abs(atom.element.mass - mass) > NEAR_MASS:
+            letters = atom.name.lstrip("0123456789")[:1].upper()
+            if letters not in "HCNOPS":
+                raise InputError(
+                    f"{path}: atom {atom.index} ({atom}) of mass {mass} is no element that is "
+                    "known; give a PDB file as --top, which names elements"
+                )
+            atom.element = element.Element.getBySymbol(letters)
+            by_name += 1
+    names = f", of {by_name} atoms with other masses from their names" if by_name else ""
+    return (f"{path.name} names no elements: they were taken from the masses{names}",)
+
+
+def _psf_masses(path: Path, n_atoms: int) -> list[float]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = next(i for i, line in enumerate(lines) if "!NATOM" in line) + 1
+    return [float(line.split()[7]) for line in lines[first : first + n_atoms]]
 
 
 def from_mdtraj(path: Path | str, topology: Any) -> tuple[Integers, Topology]:
@@ -51,32 +108,33 @@ def from_mdtraj(path: Path | str, topology: Any) -> tuple[Integers, Topology]:
     )
 
 
-def named(trajectory: Trajectory) -> Topology:
-    """Give the topology, or one made up: atoms named after their elements in a residue MOL."""
-    return trajectory.topology or Topology(
-        tuple(f"{symbol}{i + 1}"[:4] for i, symbol in enumerate(trajectory.symbols)),
-        ("MOL",) * trajectory.n_atoms,
-        (1,) * trajectory.n_atoms,
-        np.empty((0, 2), dtype=np.int64),
-    )
-
-
 def to_mdtraj(trajectory: Trajectory) -> Any:
-    """Convert names and bonds, made up where there are none (see :func:`named`)."""
+    """Convert names and bonds, or make up names: one residue MOL."""
+    return mdtraj_topology(trajectory.numbers, trajectory.topology)
+
+
+def mdtraj_topology(numbers: Integers, names: Topology | None) -> Any:
+    """Convert elements, names and bonds, or make up names: one residue MOL."""
     import mdtraj
 
-    names = named(trajectory)
+    elements = [mdtraj.core.element.Element.getByAtomicNumber(int(z)) for z in numbers]
+    names = names or Topology(
+        tuple(f"{element.symbol}{i + 1}"[:4] for i, element in enumerate(elements)),
+        ("MOL",) * len(elements),
+        (1,) * len(elements),
+        np.empty((0, 2), dtype=np.int64),
+    )
     topology = mdtraj.Topology()
     chain = topology.add_chain()
     residue, before = None, None
-    for i, number in enumerate(trajectory.numbers):
+    for i, element in enumerate(elements):
         belongs = (names.residue_names[i], names.residue_ids[i])
         if residue is None or belongs != before:
             residue, before = topology.add_residue(belongs[0], chain, resSeq=belongs[1]), belongs
-        element = mdtraj.core.element.Element.getByAtomicNumber(int(number))
         topology.add_atom(names.names[i], element, residue)
+    atoms = list(topology.atoms)
     for a, b in names.bonds:
-        topology.add_bond(topology.atom(int(a)), topology.atom(int(b)))
+        topology.add_bond(atoms[a], atoms[b])
     return topology
 
 

@@ -32,10 +32,10 @@ def foreign(path: Path, doing: str) -> Iterator[None]:
         except Exception as error:
             clear_frames(error.__traceback__)  # closes the files that the library left open
             said = error.strerror if isinstance(error, OSError) else None
-            raise InputError(f"{path}: {doing}: {said or _first_line(error)}") from error
+            raise InputError(f"{path}: {doing}: {said or describe(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Return the library's own words on one line, behind the name of its error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
@@ -63,11 +63,16 @@ def _hint(path: Path) -> str:
 
 
 def frame_times(
-    path: Path, frames: int, step: float | None, stored: Doubles | None = None
+    path: Path,
+    frames: int,
+    step: float | None,
+    stored: Doubles | None = None,
+    *,
+    proposal: str = "e.g. --step 2fs",
 ) -> Doubles:
     """Return times in fs: by ``step`` if the user names one, else those that the file stores.
 
-    A single frame needs neither: it is at time 0.
+    A single frame needs neither: it is at time 0. ``proposal`` is what the error offers.
     """
     if step is not None:
         return np.arange(frames, dtype=np.float64) * step
@@ -75,8 +80,7 @@ def frame_times(
         return stored
     if frames > 1:
         raise InputError(
-            f"{path}: this format stores no times: give --step, the time between frames, "
-            "e.g. --step 2fs"
+            f"{path}: this format stores no times: give --step, the time between frames, {proposal}"
         )
     return np.zeros(frames)
 
@@ -95,3 +99,10 @@ def ends_with_line(path: Path) -> None:
                 f"{path}: the last line has no line end, so the file may be cut off in the middle "
                 "of a number; if it is whole, add the line end"
             )
+
+
+def check_text(path: Path) -> None:
+    """Refuse a file that holds other bytes than those of text."""
+    with foreign(path, "not a text file"), path.open(encoding="utf-8") as lines:
+        for _ in lines:
+            pass

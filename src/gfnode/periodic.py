@@ -1,0 +1,149 @@
+"""Molecules in a periodic box: made whole, and their motion made continuous.
+
+A simulation program may store every atom inside the box. A molecule at its border then falls into
+pieces, and one that leaves at one side comes in at the other.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+from gfnode.trajectory import Integers
+
+Coordinates = NDArray[np.floating[Any]]
+
+SMALLEST = 4.0
+"""Å. A cell less high than this is no box: a bond could reach half across it."""
+
+
+class Unwrapper:
+    """Makes molecules whole and continuous, one block of consecutive frames after the other.
+
+    *Whole*: along a tree of bonds in each molecule, an atom is moved by the lattice vector that
+    brings it next to the one before it, its parent. With row vectors a of the cell L, a bond d is
+    moved by −n L, n = round(d L⁻¹); the n of a path from the root are summed by doubling: log₂ of
+    its length steps, over all frames and molecules at once.
+
+    *Continuous*: the same between the centre of a molecule in one frame and in the next. The
+    shifts are added up with the cell of their own frame, so that a barostat does not blow up the
+    displacements (the scheme of von Bülow, Bullerjahn and Hummer, J. Chem. Phys. 153, 021101
+    (2020), eq. 2). A molecule that moves by more than half the height of the box from one stored
+    frame to the next cannot be told from one that moves the other way.
+
+    Rounding is right in a triclinic box too, for bonds and moves shorter than half its least
+    height. Positions that need no shift are given back bit by bit.
+
+    Parameters
+    ----------
+    bonds
+        Pairs ``(bond, 2)``.
+    n_atoms
+        Number of atoms.
+    """
+
+    def __init__(self, bonds: Integers, n_atoms: int) -> None:
+        self.molecules = label(bonds, n_atoms)
+        self._parents = _parents(bonds, self.molecules)
+        sizes = np.bincount(self.molecules)
+        self._centre = sparse.csr_array(
+            (1.0 / sizes[self.molecules], (self.molecules, np.arange(n_atoms))),
+            shape=(len(sizes), n_atoms),
+        )
+        self._last: NDArray[np.float64] | None = None  # centres before they are shifted
+        self._shift = np.zeros((len(sizes), 3))
+        self.frames = self.broken = self.jumps = 0
+
+    def __call__(self, positions: Coordinates, cell: Coordinates) -> Coordinates:
+        """Treat ``(frame, atom, 3)`` in cells ``(frame, 3, 3)``, both in Å and finite."""
+        x, lattice = positions.astype(np.float64), lattices(cell)
+        inverse = np.linalg.pinv(lattice)  # the zero rows of a cell stay zero
+        images = _along_paths(np.rint((x - x[:, self._parents]) @ inverse), self._parents)
+        x -= images @ lattice
+        centres = np.stack([self._centre @ frame for frame in x])
+        before = centres[:1] if self._last is None else self._last[None]
+        jumps = np.rint((centres - np.concatenate([before, centres[:-1]])) @ inverse)
+        shifts = self._shift - np.cumsum(jumps @ lattice, axis=0)
+        x += shifts[:, self.molecules]
+        self._last, self._shift = centres[-1], shifts[-1]
+        self.frames += len(x)
+        self.broken += int(images.any((1, 2)).sum())
+        self.jumps += int(jumps.any(2).sum())
+        moved = images.any(2) | shifts.any(2)[:, self.molecules]
+        return np.where(moved[..., None], x, positions)
+
+
+def heights(cell: Coordinates) -> NDArray[np.float64]:
+    """Distances between the faces of cells ``(…, 3, 3)`` in Å; infinite along zero rows."""
+    reciprocal = np.linalg.norm(np.linalg.pinv(cell.astype(np.float64)), axis=-2)
+    return np.divide(1.0, reciprocal, out=np.full_like(reciprocal, np.inf), where=reciprocal > 0)
+
+
+def lattices(cell: Coordinates) -> NDArray[np.float64]:
+    """Cells ``(…, 3, 3)`` in float64; those that can be no box are zero: no lattice."""
+    found = cell.astype(np.float64)
+    flat = np.linalg.matrix_rank(found) < found.any(-1).sum(-1)
+    none = flat | (heights(found) < SMALLEST).any(-1)
+    return np.where(none[..., None, None], 0.0, found)
+
+
+def label(bonds: Integers, n_atoms: int) -> Integers:
+    """Number of the molecule that each atom belongs to, ``(atom,)``, by first atom."""
+    i, j = bonds.reshape(-1, 2).T
+    joined = sparse.csr_array((np.ones(len(i)), (i, j)), shape=(n_atoms, n_atoms))
+    return np.asarray(connected_components(joined, directed=False)[1], dtype=np.int64)
+
+
+def near_bonds(
+    numbers: Integers, frames: Sequence[tuple[Coordinates, Coordinates]], tolerance: float = 1.25
+) -> Integers:
+    """Bonds ``(bond, 2)`` by distances through the box, those of more than half of the frames.
+
+    A pair is bonded below ``tolerance`` times the sum of its covalent radii (Cordero et al. 2008).
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers, ``(atom,)``.
+    frames
+        Positions ``(atom, 3)`` and cell ``(3, 3)`` of a few frames.
+    tolerance
+        How much longer than the sum of the radii a bond may be.
+    """
+    from ase import Atoms
+    from ase.neighborlist import natural_cutoffs, neighbor_list
+
+    found = []
+    for positions, cell in frames:
+        box = lattices(cell)
+        atoms = Atoms(numbers, positions.astype(np.float64), cell=box, pbc=box.any(-1))
+        i, j = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=tolerance))
+        found.append(np.unique(np.stack([i, j], 1)[i < j], axis=0).reshape(-1, 2))
+    pairs, counts = np.unique(np.concatenate(found), axis=0, return_counts=True)
+    bonds: Integers = pairs[counts > len(frames) / 2].astype(np.int64)
+    return bonds
+
+
+def _parents(bonds: Integers, molecules: Integers) -> Integers:
+    """Parent of each atom in a tree over its molecule; roots are their own."""
+    n_atoms = len(molecules)
+    roots = np.unique(molecules, return_index=True)[1]
+    i, j = bonds.reshape(-1, 2).T  # one more node above all roots: a single search visits all
+    i, j = np.append(i, np.full(len(roots), n_atoms)), np.append(j, roots)
+    joined = sparse.csr_array((np.ones(len(i)), (i, j)), shape=(n_atoms + 1, n_atoms + 1))
+    before = breadth_first_order(joined, n_atoms, directed=False)[1][:n_atoms]
+    parents: Integers = np.where(before == n_atoms, np.arange(n_atoms), before).astype(np.int64)
+    return parents
+
+
+def _along_paths(steps: NDArray[np.float64], parents: Integers) -> NDArray[np.float64]:
+    """Sum ``(frame, atom, 3)`` over the path from each atom to its root."""
+    if not steps.any():
+        return steps
+    while (parents != (further := parents[parents])).any():
+        steps = steps + steps[:, parents]
+        parents = further
+    return steps

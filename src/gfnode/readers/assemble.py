@@ -1,0 +1,212 @@
+"""From an opened file to a trajectory: atoms and frames chosen, molecules whole, memory bounded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.errors import InputError
+from gfnode.memory import room
+from gfnode.readers.source import Block, Source
+from gfnode.selection import Selection, choose, solvent
+from gfnode.trajectory import Integers, Topology, Trajectory, check_finite, check_times
+
+if TYPE_CHECKING:
+    from gfnode.periodic import Unwrapper
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which atoms and frames are kept, and how; see :func:`gfnode.readers.load`."""
+
+    select: Selection | None = None
+    stride: int = 1
+    whole: bool | None = None
+    memory: float | str | None = None
+
+
+def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Trajectory:
+    """Read what is chosen, block by block."""
+    where = f"{path}: "
+    _check(source, where)
+    atoms, notes = _atoms(path, source, choice.select)
+    rows = np.arange(len(source.times)) if source.order is None else source.order
+    rows, times = rows[:: choice.stride], source.times[:: choice.stride]
+    filled = _Filling(path, source, atoms, rows, choice)
+    filled.read()
+    step = source.time_step
+    if step is not None and choice.stride > 1:
+        step = None if _even(times) else step * choice.stride
+    return Trajectory(
+        filled.arrays["positions"],
+        times,
+        source.numbers[atoms],
+        velocities=filled.arrays.get("velocities"),
+        cell=filled.arrays.get("cell"),
+        topology=source.topology and _cut(source.topology, atoms),
+        time_step=step,
+        name=source.name if name is None else name,
+        source=source.origin or str(path),
+        notes=(*source.notes, *notes, *filled.notes()),
+    )
+
+
+def _check(source: Source, where: str) -> None:
+    """What can be said of the file before its frames are read."""
+    numbers = source.numbers
+    if not len(source.times) or not len(numbers):
+        raise InputError(
+            f"{where}the trajectory is empty: {len(source.times)} frames of {len(numbers)} atoms"
+        )
+    if source.topology is not None:
+        source.topology.check(len(numbers), where)
+    check_times(source.times, where)
+
+
+def _atoms(path: Path, source: Source, select: Selection | None) -> tuple[Integers, list[str]]:
+    """The atoms chosen; by default all, without the water and ions around something else."""
+    everything = np.arange(len(source.numbers))
+    if select is not None:
+        return choose(select, source.numbers, source.topology, str(path)), []
+    if source.topology is None:
+        return everything, []
+    around = solvent(source.numbers, source.topology)
+    if not around.any() or around.all():
+        return everything, []
+    kept = np.flatnonzero(~around)
+    return kept, [
+        f"{path.name}: {len(kept)} of {len(around)} atoms are read: {around.sum()} of water and "
+        "ions are left out; --select all keeps them"
+    ]
+
+
+def _cut(topology: Topology, atoms: Integers) -> Topology:
+    everything = len(atoms) == len(topology.names) and (np.diff(atoms) == 1).all()
+    return topology if everything else topology.select(atoms)
+
+
+def _even(times: NDArray[np.float64]) -> bool:
+    steps = np.diff(times)
+    return bool(steps.size and np.ptp(steps) <= 1e-3 * steps.mean())
+
+
+class _Filling:
+    """Arrays that are filled block by block."""
+
+    def __init__(
+        self, path: Path, source: Source, atoms: Integers, rows: Integers, choice: Choice
+    ) -> None:
+        self.path, self.source, self.choice = path, source, choice
+        self.atoms, self.rows = atoms, rows
+        self.arrays: dict[str, NDArray[np.float32]] = {}
+        self._involved: Integers | None = None  # the atoms that the unwrapper sees
+        self._unwrapper: Unwrapper | None = None
+
+    def read(self) -> None:
+        """Fill the arrays."""
+        places = np.argsort(self.rows)  # where each frame goes, in the order of the file
+        ascending, done = self.rows[places], 0
+        for block in self.source.blocks(ascending):
+            now = slice(done, done + len(block.positions))
+            self._put(block, now if self.source.order is None else places[now], ascending[now])
+            done = now.stop
+        if done != len(ascending):
+            raise InputError(
+                f"{self.path}: frame {ascending[done]} cannot be read: the file is damaged"
+            )
+
+    def _put(self, block: Block, places: slice | Integers, rows: Integers) -> None:
+        positions, atoms = block.positions, self.atoms
+        if positions.shape[1:] != (len(self.source.numbers), 3):
+            raise InputError(
+                f"{self.path}: positions of frame {rows[0]} have shape {positions.shape[1:]}, "
+                f"expected {(len(self.source.numbers), 3)} (atom, 3)"
+            )
+        where = f"{self.path}: "
+        for key, values in (("positions", positions), ("cell", block.cell)):
+            if values is not None:
+                check_finite(values, key, where, rows)
+        if self._continuous(block):
+            assert self._unwrapper is not None
+            assert self._involved is not None
+            assert block.cell is not None
+            positions = self._unwrapper(positions[:, self._involved], block.cell)
+            atoms = np.searchsorted(self._involved, atoms)
+        everything = len(atoms) == positions.shape[1] and (np.diff(atoms) == 1).all()
+        for key, values in (
+            ("positions", positions if everything else positions[:, atoms]),
+            ("velocities", self._velocities(block)),
+            ("cell", block.cell),
+        ):
+            if values is None:
+                continue
+            if key not in self.arrays:
+                shape = (len(self.rows), *values.shape[1:])
+                self.arrays[key] = room(shape, self.choice.memory)
+            self.arrays[key][places] = values
+            check_finite(self.arrays[key][places], key, where, rows, self.atoms)
+
+    def _velocities(self, block: Block) -> NDArray[np.float32] | None:
+        everything = len(self.atoms) == len(self.source.numbers)
+        if block.velocities is None or (everything and (np.diff(self.atoms) == 1).all()):
+            return block.velocities
+        return block.velocities[:, self.atoms]
+
+    def _continuous(self, block: Block) -> bool:
+        """Whether molecules are looked after; the first block decides."""
+        if self.choice.whole is False or self.source.order is not None:
+            return False
+        if block.cell is None or not block.cell.any():
+            if self.choice.whole and self._unwrapper is None:
+                raise InputError(
+                    f"{self.path}: holds no periodic cell, so molecules cannot be made whole: "
+                    "leave out --whole"
+                )
+            return self._unwrapper is not None
+        if self._unwrapper is None:
+            from gfnode import periodic
+
+            bonds = _bonds(self.source, self.rows)
+            molecules = periodic.label(bonds, len(self.source.numbers))
+            involved = np.flatnonzero(np.isin(molecules, molecules[self.atoms]))
+            place = np.full(len(molecules), -1)
+            place[involved] = np.arange(len(involved))
+            bonds = place[bonds]
+            self._unwrapper = periodic.Unwrapper(bonds[(bonds >= 0).all(1)], len(involved))
+            self._involved = involved
+        return True
+
+    def notes(self) -> list[str]:
+        """What was repaired."""
+        u = self._unwrapper
+        if u is None or not (u.broken or u.jumps):
+            return []
+        return [
+            f"{self.path.name}: the periodic box cut molecules in {u.broken} of {u.frames} frames, "
+            f"which are whole now, and {u.jumps} jumps from side to side were undone; --as-stored "
+            "leaves them"
+        ]
+
+
+def _bonds(source: Source, rows: Integers) -> Integers:
+    """Bonds of the topology; by distance for atoms to which it gives none, but no ions or water."""
+    named = np.empty((0, 2), dtype=np.int64)
+    lonely = np.ones(len(source.numbers), dtype=bool)
+    if (topology := source.topology) is not None:
+        named = topology.bonds.reshape(-1, 2)
+        lonely = ~solvent(source.numbers, topology)
+        lonely[named] = False
+    if not lonely.any():
+        return named
+    seen = [
+        (block.positions[i], block.cell[i])
+        for block in source.blocks(rows[np.unique(np.linspace(0, len(rows) - 1, 5).astype(int))])
+        if block.cell is not None
+        for i in range(len(block.positions))
+    ]
+    from gfnode.periodic import near_bonds
+
+    found = near_bonds(source.numbers, seen)
+    return np.concatenate([named, found[lonely[found].any(1)]])

@@ -1,0 +1,131 @@
+"""mdtraj's HDF5, read in slices by a process of its own: libhdf5 trusts the file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfnode.errors import InputError
+from gfnode.readers.boundary import femtoseconds, frame_times
+from gfnode.readers.isolation import Arrays, isolated
+from gfnode.readers.source import Block, Given, Source, batches
+from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, box_vectors, from_mdtraj, need_tables
+from gfnode.trajectory import Integers, Topology
+
+DAMAGED = "not an mdtraj HDF5 file, or damaged"
+
+UNITS = {
+    "coordinates": "nanometers",
+    "velocities": "nanometers/picosecond",
+    "time": "picoseconds",
+    "cell_lengths": "nanometers",
+    "cell_angles": "degrees",
+}
+"""The arrays that are read, in mdtraj's units."""
+
+
+def open_hdf5(path: Path, given: Given) -> Source:
+    """Open times, cell and, where stored, velocities."""
+    need_tables(path)
+    numbers, topology = topology_of(path)
+    (head,) = isolated(path, DAMAGED, lambda: _head(path))
+    frames, atoms, fields = head["shape"]
+    if not frames:
+        raise InputError(f"{path}: holds no frames")
+    if (atoms, fields) != (len(numbers), 3):
+        raise InputError(f"{path}: has {atoms} atoms, its topology names {len(numbers)}")
+    for key, values in head.items():
+        if key != "shape" and len(values) != frames:
+            raise InputError(f"{path}: holds {len(values)} {key} for {frames} frames")
+    cell = None
+    if "cell_lengths" in head:
+        cell = box_vectors(head["cell_lengths"] * ANGSTROM_PER_NM, head["cell_angles"])
+    stored = femtoseconds(head["time"]) if "time" in head else None
+
+    def blocks(rows: Integers) -> Iterator[Block]:
+        done = 0
+        for arrays in isolated(path, DAMAGED, lambda: _slices(path, rows, len(numbers))):
+            part = rows[done : done + len(arrays["coordinates"])]
+            done += len(part)
+            yield Block(
+                arrays["coordinates"] * ANGSTROM_PER_NM,
+                arrays["velocities"] * SPEED if "velocities" in arrays else None,
+                None if cell is None else cell[part],
+            )
+
+    return Source(
+        numbers,
+        frame_times(path, int(frames), given.step, stored),
+        blocks,
+        topology=topology,
+        time_step=given.step,
+    )
+
+
+def topology_of(path: Path) -> tuple[Integers, Topology]:
+    """Read atomic numbers, names and bonds of an HDF5 file."""
+    need_tables(path)
+    (found,) = isolated(path, DAMAGED, lambda: _topology(path))
+    return found["numbers"], Topology(
+        tuple(found["names"].tolist()),
+        tuple(found["residue_names"].tolist()),
+        tuple(found["residue_ids"].tolist()),
+        found["bonds"],
+    )
+
+
+def count_hdf5(path: Path) -> int:
+    """Count the frames, which are read."""
+    numbers, _ = topology_of(path)
+    (head,) = isolated(path, DAMAGED, lambda: _head(path))
+    rows = np.arange(head["shape"][0])
+    found = isolated(path, DAMAGED, lambda: _slices(path, rows, len(numbers)))
+    return sum(len(arrays["coordinates"]) for arrays in found)
+
+
+def _open(path: Path) -> Any:
+    from mdtraj.formats import HDF5TrajectoryFile
+
+    return HDF5TrajectoryFile(str(path))
+
+
+def _topology(path: Path) -> Iterator[Arrays]:
+    with _open(path) as file:
+        if file.topology is None:
+            raise InputError(f"{path}: holds no topology")
+        numbers, topology = from_mdtraj(path, file.topology)
+    yield {
+        "numbers": numbers,
+        "names": np.array(topology.names, dtype=str),
+        "residue_names": np.array(topology.residue_names, dtype=str),
+        "residue_ids": np.array(topology.residue_ids, dtype=np.int64),
+        "bonds": topology.bonds,
+    }
+
+
+def _head(path: Path) -> Iterator[Arrays]:
+    with _open(path) as file:
+        found = {"shape": np.array(file.root.coordinates.shape)}
+        for key in ("time", "cell_lengths", "cell_angles"):
+            if key in file.root:
+                found[key] = _values(file, key, slice(None))
+    yield found
+
+
+def _slices(path: Path, rows: Integers, n_atoms: int) -> Iterator[Arrays]:
+    with _open(path) as file:
+        keys = [key for key in ("coordinates", "velocities") if key in file.root]
+        for part in batches(rows, n_atoms):
+            stride = int(part[1] - part[0]) if len(part) > 1 else 1
+            even = (np.diff(part) == stride).all()
+            chosen = slice(int(part[0]), int(part[-1]) + 1, stride) if even else part.tolist()
+            yield {key: _values(file, key, chosen) for key in keys}
+
+
+def _values(file: Any, key: str, chosen: Any) -> Any:
+    from mdtraj.utils import in_units_of
+
+    node = file.root[key]
+    values, unit = node[chosen], getattr(node.attrs, "units", UNITS[key])
+    return in_units_of(values, unit.decode() if isinstance(unit, bytes) else str(unit), UNITS[key])

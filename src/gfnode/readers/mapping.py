@@ -1,0 +1,80 @@
+"""What the arrays of an unknown npz file are, in the user's words.
+
+``positions=coords,numbers=Z,times=t:ps,velocities=v:nm/ps,cell=box:nm``: what it is, the name in
+the file, and the unit where it is none of Å, fs and Å/fs.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.errors import InputError
+from gfnode.readers.archive import Archive
+from gfnode.readers.source import atomic_numbers
+from gfnode.trajectory import Integers
+
+KEYS = ("positions", "numbers", "times", "velocities", "cell")
+EXAMPLE = "--map positions=coords:nm,numbers=Z,times=t:ps"
+
+
+def parse(text: str) -> dict[str, tuple[str, str]]:
+    """Read a mapping: name in the file and unit (or nothing) by what it is."""
+    found: dict[str, tuple[str, str]] = {}
+    for item in text.split(","):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        array, _, unit = (part.strip() for part in value.partition(":"))
+        if not (equals and array):
+            raise InputError(f"--map {text}: expected what=array:unit, …, e.g. {EXAMPLE}")
+        if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"--map {text}: {key} is none of {', '.join(KEYS)}{hint}")
+        if key in found:
+            raise InputError(f"--map {text}: names {key} twice")
+        found[key] = (array, unit)
+    if "positions" not in found:
+        raise InputError(f"--map {text}: names no positions, e.g. {EXAMPLE}")
+    return found
+
+
+def propose(archive: Archive) -> str:
+    """A mapping that would fit the shapes in the file."""
+    shapes = {key: archive.shape(key) for key in archive}
+    kinds = {key: archive.dtype(key).kind for key in archive}
+    found: dict[str, str] = {}
+
+    def put(what: str, initials: str, fits: list[str]) -> None:
+        left = [key for key in fits if key not in found.values()]
+        named = [key for key in left if key[:1].lower() in initials]
+        if chosen := (named or ([] if what == "velocities" else left))[:1]:
+            found[what] = chosen[0]
+
+    real = [key for key in archive if kinds[key] in "fiu"]
+    put("positions", "prcx", [k for k in real if len(shapes[k]) == 3 and shapes[k][2:] == (3,)])
+    if "positions" not in found:
+        return f"e.g. {EXAMPLE}"
+    frames, atoms, _ = shapes[found["positions"]]
+    put("numbers", "zn", [k for k in archive if shapes[k] == (atoms,) and kinds[k] in "iuUS"])
+    put("times", "t", [k for k in real if shapes[k] == (frames,) and kinds[k] == "f"])
+    put("velocities", "v", [k for k in real if shapes[k] == (frames, atoms, 3)])
+    put("cell", "cblu", [k for k in real if shapes[k] in ((frames, 3, 3), (3, 3))])
+    line = "--map " + ",".join(f"{what}={key}" for what, key in found.items())
+    return f"perhaps {line}" + ("" if "numbers" in found else " with --top molecule.pdb")
+
+
+def elements(path: Path, values: NDArray[Any]) -> Integers:
+    """Atomic numbers ``(atom,)`` from numbers or element symbols, of all frames or of every one."""
+    if values.ndim == 2 and len(values) and (values == values[0]).all():
+        values = values[0]
+    if values.dtype.kind not in "US" or values.ndim != 1:
+        return atomic_numbers(path, values)
+    from ase.data import atomic_numbers as known
+
+    symbols = [str(symbol).strip().capitalize() for symbol in values.astype(str)]
+    for i, symbol in enumerate(symbols):
+        if known.get(symbol, 0) < 1:
+            raise InputError(f"{path}: atom {i} is {symbol!r}, expected an element")
+    return np.array([known[symbol] for symbol in symbols], dtype=np.int64)

@@ -1,0 +1,106 @@
+"""An opened trajectory file: what every format gives, and how its frames are read in blocks."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.errors import InputError
+from gfnode.trajectory import Doubles, Integers, Topology
+
+BLOCK = 2**22
+"""About so many coordinates are in memory beside those that are kept."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user said of a file: the step in fs, a topology file, a mapping of its arrays."""
+
+    step: float | None = None
+    top: Path | None = None
+    mapping: str | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """A few frames, all atoms: positions ``(frame, atom, 3)`` in Å and what comes with them."""
+
+    positions: NDArray[Any]
+    velocities: NDArray[Any] | None = None  # (frame, atom, 3) in Å/fs
+    cell: NDArray[Any] | None = None  # (frame, 3, 3) in Å
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened file: everything but the frames, and the way to them.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers, ``(atom,)``.
+    times
+        ``(frame,)`` in fs, increasing.
+    blocks
+        ``blocks(rows)`` reads frames by their numbers in the file, ascending, and gives them in
+        that order, a few at a time; :func:`batches` says how many. Every block holds the same
+        arrays.
+    topology, time_step, name
+        As of a :class:`gfnode.trajectory.Trajectory`.
+    origin
+        What the file says of where it came from.
+    order
+        Numbers in the file of the frames in order of time, where it is not sorted by time.
+    notes
+        What a user should know of the file.
+    """
+
+    numbers: Integers
+    times: Doubles
+    blocks: Callable[[Integers], Iterator[Block]]
+    topology: Topology | None = None
+    time_step: float | None = None
+    name: str = ""
+    origin: str = ""
+    order: Integers | None = None
+    notes: tuple[str, ...] = ()
+
+
+def batches(rows: Integers, n_atoms: int, size: int = BLOCK) -> Iterator[Integers]:
+    """Split frame numbers into pieces of about ``size`` coordinates."""
+    piece = max(1, size // (3 * max(1, n_atoms)))
+    return (rows[begin : begin + piece] for begin in range(0, len(rows), piece))
+
+
+def in_memory(
+    positions: NDArray[Any],
+    velocities: NDArray[Any] | None = None,
+    cell: NDArray[Any] | None = None,
+) -> Callable[[Integers], Iterator[Block]]:
+    """Give the ``blocks`` of arrays (or memory maps) of all frames."""
+
+    def blocks(rows: Integers) -> Iterator[Block]:
+        for part in batches(rows, positions.shape[1]):
+            yield Block(
+                positions[part],
+                None if velocities is None else velocities[part],
+                None if cell is None else cell[part],
+            )
+
+    return blocks
+
+
+def atomic_numbers(path: Path, values: NDArray[Any]) -> Integers:
+    """Return atomic numbers of any type ``(atom,)`` as int64; all must be known elements."""
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{path}: numbers holds {values.dtype} values, expected numbers")
+    if values.ndim != 1:
+        raise InputError(f"{path}: numbers have shape {values.shape}, expected (atom,)")
+    if (bad := np.flatnonzero(~np.isin(values, np.arange(1, 119)))).size:
+        raise InputError(
+            f"{path}: unknown element: atomic number {values[bad[0]]}, expected 1 to 118 (atom "
+            f"{bad[0]})"
+        )
+    return values.astype(np.int64)
