@@ -42,7 +42,7 @@ WATER = frozenset(
 """Residue names of water; residues of one oxygen and two hydrogens count as water too."""
 
 IONS = frozenset((3, 9, 11, 12, 17, 19, 20, 25, 26, 27, 28, 29, 30, 35, 37, 38, 48, 53, 55, 56))
-"""Elements that are ions when they stand alone in a residue and unbonded: alkali, halide, Mg, Zn, …"""
+"""Elements that are ions when they stand alone in a residue and unbonded: Na, Cl, Mg, Zn, …"""
 
 EXAMPLES = (
     "all, heavy, solute, indices such as 0-7,12, or an expression such as 'name CA', 'resname ALA' "

@@ -43,7 +43,7 @@ def open_dcd(path: Path, given: Given) -> Source:
         blocks,
         topology=top.topology,
         time_step=given.step,
-        notes=top.notes,
+        notes=(*top.notes, *_fewer(path, int(control[0]), len(frames))),
     )
 
 
@@ -79,10 +79,10 @@ def _frames(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         ]
     )
     whole, rest = divmod(len(data) - 112 - title, frame.itemsize)
-    if rest or not whole or 0 < control[0] != whole:
+    if rest or not whole:
         raise InputError(
-            f"{path}: holds {whole} whole frames and {rest} more bytes, its head says "
-            f"{control[0]} frames; the file was cut off or is damaged"
+            f"{path}: frame {whole} is cut off: {rest} of {frame.itemsize} bytes (its head says "
+            f"{control[0]} frames); the file was cut off or is damaged"
         )
     frames = np.frombuffer(data, frame, whole, 112 + title)
     for key, kind, size in blocks:
@@ -91,6 +91,15 @@ def _frames(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         if wrong.any():
             raise InputError(f"{path}: frame {int(np.argmax(wrong))} is damaged")
     return frames, control
+
+
+def _fewer(path: Path, said: int, frames: int) -> list[str]:
+    """A run that was stopped leaves the number of frames that it should have come to."""
+    if said in (0, frames):
+        return []
+    return [
+        f"{path.name} holds {frames} whole frames, its head says {said}: a run that was stopped?"
+    ]
 
 
 def _claim(control: NDArray[Any]) -> str:
