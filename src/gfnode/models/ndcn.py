@@ -150,8 +150,10 @@ class NDCN(Model):
         """See :meth:`gfnode.models.base.Model.loss`."""
         if self.settings.turned:
             x = batch.positions
-            noise = torch.randn(len(x), 3, 3, generator=generator, device=x.device, dtype=x.dtype)
-            turn, _ = torch.linalg.qr(noise)
+            shape = (len(x), 3, 3)
+            noise = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+            turn, rest = torch.linalg.qr(noise)
+            turn = turn * rest.diagonal(dim1=1, dim2=2).sign()[:, None]  # uniform over O(3)
             batch = replace(
                 batch,
                 positions=x @ turn,
