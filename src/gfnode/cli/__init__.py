@@ -1,4 +1,4 @@
-"""The command line: ``gfnode train``, ``evaluate``, ``predict``, …, one module for each command.
+"""The command line: ``gfnode data``, ``train``, ``evaluate``, …, one module for each command.
 
 Heavy libraries are imported inside the commands, so that ``gfnode --help`` answers at once.
 """
@@ -6,7 +6,7 @@ Heavy libraries are imported inside the commands, so that ``gfnode --help`` answ
 # in the order of gfnode --help
 # isort: off
 from gfnode.cli.app import app, main
-from gfnode.cli import train, evaluate, predict, models, settings
+from gfnode.cli import data, train, evaluate, predict, models, settings
 # isort: on
 
-__all__ = ["app", "evaluate", "main", "models", "predict", "settings", "train"]
+__all__ = ["app", "data", "evaluate", "main", "models", "predict", "settings", "train"]

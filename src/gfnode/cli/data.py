@@ -1,0 +1,62 @@
+"""``gfnode data``."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from gfnode.cli.app import app
+from gfnode.cli.console import console, plain_errors
+from gfnode.cli.options import Step, Top, json_target, load
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode data sample:toluene
+  gfnode data run1.xtc run2.xtc --top molecule.pdb
+  gfnode data md17_ethanol.npz --step 0.5fs --json ethanol.json
+  gfnode data sample:toluene --json - | jq .findings"""
+)
+def data(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Trajectory file, or sample:toluene; several files of the same atoms are looked "
+            "at together, as replicas.",
+        ),
+    ],
+    top: Top = None,
+    step: Step = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
+    ] = None,
+) -> None:
+    """Tell what is in a trajectory, and whether it can be learnt."""
+    with plain_errors():
+        from gfnode import report
+        from gfnode.files import to_json, write_json
+        from gfnode.inspection import inspect
+
+        target = json_target(json_file)
+        given = load(files, top, step)
+        result = json.loads(to_json(inspect(given).to_dict()))  # null: not finite
+        terminal = console(stderr=json_file == "-")
+        terminal.print(report.headline(result), soft_wrap=True, style="bold")
+        terminal.print()
+        terminal.print(report.inspection_verdict(result))
+        terminal.print(report.findings_table(result))
+        options = {k: v for k, v in (("top", top), ("step", step)) if v is not None}
+        if command := report.train_command(result, files, options):
+            terminal.print()
+            terminal.print("Train with")
+            terminal.print(f"  {command}", soft_wrap=True)
+        terminal.print()
+        terminal.print(report.inspection_table(result))
+        if target is not None:
+            write_json(target, result)
+            terminal.print(f"numbers: {target}", soft_wrap=True)
+        elif json_file == "-":
+            typer.echo(to_json(result))

@@ -1,0 +1,103 @@
+"""What is in a trajectory, and whether it can be learnt: numbers only.
+
+The words are in :mod:`gfnode.report.inspection`; ``gfnode data`` prints them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from gfnode.inspection.advice import Choices, Facts, Finding, choose, judge
+from gfnode.inspection.frames import look_at_file, look_at_frames
+from gfnode.inspection.momenta import look_at_momenta
+from gfnode.inspection.motions import look_at_motions
+from gfnode.inspection.scales import LENGTHS, look_at_lengths, look_at_time
+from gfnode.inspection.series import Series
+from gfnode.inspection.structure import look_at_structure
+from gfnode.trajectory import Trajectory
+
+__all__ = ["Choices", "Facts", "Finding", "Inspection", "inspect"]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All numbers about the trajectories of one data set.
+
+    Parameters
+    ----------
+    verdict
+        ``yes``, ``with care`` (there are warnings) or ``no`` (there are errors).
+    findings
+        What a user should know, most serious first.
+    scaled_by
+        Positions were multiplied by this before anything but ``lengths`` was looked at: they are
+        not in Å. One where they are.
+    facts
+        All that was found out.
+    """
+
+    verdict: Literal["yes", "with care", "no"]
+    findings: tuple[Finding, ...]
+    scaled_by: float
+    facts: Facts
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, for JSON; see docs/inspection.md."""
+        plain = asdict(self)
+        return plain | plain.pop("facts")
+
+
+def inspect(trajectories: Trajectory | Sequence[Trajectory]) -> Inspection:
+    """Look at trajectories of one system.
+
+    Parameters
+    ----------
+    trajectories
+        One, or several of the same atoms (replicas).
+
+    Raises
+    ------
+    InputError
+        When the trajectories hold different atoms.
+    """
+    given = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
+    series = Series.of(given)
+    lengths = look_at_lengths(series)
+    scale = 1.0 if lengths.unit is None else 1 / LENGTHS[lengths.unit]
+    if scale != 1.0:
+        given = [_scaled(each, scale) for each in given]
+        series = Series.of(given)
+    files = tuple(look_at_file(each, number) for number, each in enumerate(given))
+    structure, bonds, largest = look_at_structure(series)
+    frames = look_at_frames(series, bonds)
+    clock = look_at_time(series, bonds, frames.rounded_to)
+    momenta = look_at_momenta(series, bonds, frames.rounded_to)
+    choices = choose(given)
+    motion = None
+    if len(series) > 2:
+        score = np.flatnonzero(series.first.numbers > 1)
+        score = score if len(score) else np.arange(series.first.n_atoms)
+        motion = look_at_motions(series, bonds, largest, choices.horizon_fs, score)
+    facts = Facts(files, frames, lengths, clock, momenta, structure, motion, choices)
+    findings = judge(facts)
+    levels = {each.level for each in findings}
+    verdict: Literal["yes", "with care", "no"] = "yes"
+    if "error" in levels:
+        verdict = "no"
+    elif "warning" in levels:
+        verdict = "with care"
+    return Inspection(verdict, findings, scale, facts)
+
+
+def _scaled(trajectory: Trajectory, scale: float) -> Trajectory:
+    """Positions, velocities and cell in Å."""
+    factor = np.float32(scale)
+    velocities, cell = trajectory.velocities, trajectory.cell
+    return replace(
+        trajectory,
+        positions=trajectory.positions * factor,
+        velocities=None if velocities is None else velocities * factor,
+        cell=None if cell is None else cell * factor,
+    )

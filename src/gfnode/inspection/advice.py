@@ -1,0 +1,301 @@
+"""What ``gfnode train`` would choose for the data, and where that is poor.
+
+The choices are not worked out again here: the data is prepared as a run prepares it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from gfnode.cutting import choose_atoms, choose_horizon
+from gfnode.errors import InputError
+from gfnode.experiment import build_model, configure, prepare
+from gfnode.graph import components
+from gfnode.inspection.frames import FileFacts, Frames
+from gfnode.inspection.momenta import COARSE, Momenta
+from gfnode.inspection.motions import Motions
+from gfnode.inspection.scales import Clock, Lengths, nice
+from gfnode.inspection.structure import Structure
+from gfnode.training import choose_batch
+from gfnode.trajectory import Trajectory
+from gfnode.windows import Windows
+
+Level = Literal["error", "warning", "note"]
+
+FEW = {"train": 20, "test": 10}
+"""Fewer independent windows than these teach, and judge, little."""
+
+LONG = 20
+"""Data should be so many times longer than its slowest motion."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What ``gfnode train`` chooses without options.
+
+    Parameters
+    ----------
+    problem
+        Why it would refuse; None where it would train.
+    step_fs
+        Time step of the original series.
+    horizon_fs, split, times, lags, align
+        As in :class:`gfnode.cutting.WindowSettings`.
+    velocities
+        ``stored``, or ``differences`` of a start and the next frame.
+    velocity_gap_fs
+        Largest interval of such a difference.
+    windows
+        Number of train, validation and test windows.
+    independent
+        How many of them do not overlap in time.
+    horizons
+        Length of all files in horizons.
+    state_atoms, score_atoms
+        How many there are of each.
+    scored
+        ``heavy`` or ``all``.
+    edges, pieces
+        Directed edges of the graph, and how many pieces it falls into.
+    batch
+        Windows in a batch.
+    """
+
+    problem: str | None = None
+    step_fs: float | None = None
+    horizon_fs: float | None = None
+    split: str = ""
+    times: int = 0
+    lags: str = ""
+    align: bool | None = None
+    velocities: str | None = None
+    velocity_gap_fs: float | None = None
+    windows: dict[str, int] = field(default_factory=dict)
+    independent: dict[str, int] = field(default_factory=dict)
+    horizons: float | None = None
+    state_atoms: int = 0
+    score_atoms: int = 0
+    scored: str = ""
+    edges: int | None = None
+    pieces: int | None = None
+    batch: int = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a user should know, most serious first.
+
+    Parameters
+    ----------
+    level
+        ``error``: do not train before it is put right; ``warning``: it makes results poor;
+        ``note``.
+    code
+        What it is; the words are in :mod:`gfnode.report.inspection`.
+    values
+        The numbers of the sentence.
+    options
+        Options of ``gfnode train`` that put it right, where some do.
+    """
+
+    level: Level
+    code: str
+    values: dict[str, Any] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+
+
+def choose(trajectories: Sequence[Trajectory]) -> Choices:
+    """Prepare the data as ``gfnode train`` does, and say what came out."""
+    experiment = configure()
+    settings, numbers = experiment.windows, trajectories[0].numbers
+    known: dict[str, Any] = {
+        "step_fs": trajectories[0].step,
+        "split": settings.split,
+        "lags": settings.lags,
+        "state_atoms": len(choose_atoms(first, settings.state, "state")),
+        "score_atoms": len(choose_atoms(first, settings.score, "score")),
+        "scored": "heavy" if settings.score == "heavy" and (numbers > 1).any() else "all",
+    }
+    try:
+        known["horizon_fs"] = choose_horizon(trajectories, settings)
+        dataset = prepare(trajectories, experiment)
+        train = dataset.parts["train"]
+        model = build_model(experiment, dataset.system)
+        batch = choose_batch(train, model, experiment.training)
+    except InputError as error:
+        return Choices(problem=str(error), **known)
+    gap = None
+    if train.successors is not None:
+        times = train.frames.times
+        gap = float((times[train.successors] - times[train.starts]).max())
+    horizon = dataset.system.horizon
+    pieces = components(dataset.system.edges.index, dataset.system.n_atoms)
+    return Choices(
+        times=train.targets.shape[1],
+        align=train.align is not None,
+        velocities="stored" if train.successors is None else "differences",
+        velocity_gap_fs=gap,
+        windows={name: len(part) for name, part in dataset.parts.items()},
+        independent={name: independent(part, horizon) for name, part in dataset.parts.items()},
+        horizons=sum(float(t.times[-1] - t.times[0]) for t in trajectories) / horizon,
+        edges=len(dataset.system.edges),
+        pieces=int(pieces.max()) + 1,
+        batch=batch,
+        **known,
+    )
+
+
+def independent(windows: Windows, horizon: float) -> int:
+    """How many windows of a part can be picked that do not overlap in time."""
+    times = windows.frames.times.numpy()
+    starts = np.sort(windows.starts.numpy())
+    segments = windows.frames.segments[starts]
+    count = 0
+    for segment in np.unique(segments):
+        mine = times[starts[segments == segment]]
+        place = 0
+        while place < len(mine):
+            count += 1
+            place = int(np.searchsorted(mine, mine[place] + horizon * (1 - 1e-9)))
+    return count
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that was found out about the data."""
+
+    files: tuple[FileFacts, ...]
+    frames: Frames
+    lengths: Lengths
+    clock: Clock
+    momenta: Momenta
+    structure: Structure
+    motion: Motions | None
+    choices: Choices
+
+
+def judge(facts: Facts) -> tuple[Finding, ...]:
+    """Everything that a user should know, most serious first."""
+    files, frames, choices = facts.files, facts.frames, facts.choices
+    found = [
+        *_scales(facts.lengths, facts.clock),
+        *_refused(files, choices),
+        *_frames(files, frames),
+        *_molecules(facts),
+        *_windows(choices, facts.motion, files),
+        *_velocities(frames, facts.momenta, choices, files),
+        *_turning(facts.motion, choices),
+    ]
+    order = ("error", "warning", "note")
+    return tuple(sorted(found, key=lambda each: order.index(each.level)))
+
+
+def _scales(lengths: Lengths, clock: Clock) -> list[Finding]:
+    found = []
+    if lengths.unit not in (None, "angstrom"):
+        values = {"unit": lengths.unit, "nearest": lengths.nearest, "expected": lengths.expected}
+        found.append(Finding("error", "length-unit", values))
+    if lengths.unit is None and lengths.ratio is not None:
+        values = {"nearest": lengths.nearest, "expected": lengths.expected}
+        found.append(Finding("warning", "no-bond-lengths", values))
+    if clock.fits is False:
+        step = clock.step_fs or clock.step_stored_fs
+        code = "time-step" if step is not None else "too-hot"
+        options = () if step is None else ("--step", f"{nice(step):g}fs")
+        values = {"stated_fs": clock.stated_fs, "step_fs": step and nice(step)}
+        found.append(Finding("error", code, values, options))
+    return found
+
+
+def _refused(files: Sequence[FileFacts], choices: Choices) -> list[Finding]:
+    if choices.problem is None:
+        return []
+    if all(each.frames == 1 for each in files):
+        return [Finding("error", "single-frame")]
+    return [Finding("error", "refused", {"problem": choices.problem})]
+
+
+def _frames(files: Sequence[FileFacts], frames: Frames) -> list[Finding]:
+    kinds: tuple[tuple[Level, str, int], ...] = (
+        ("warning", "jumps", frames.jumps),
+        ("warning", "duplicates", frames.duplicates),
+        ("warning", "near-duplicates", frames.near_duplicates),
+        ("note", "gaps", sum(each.gaps for each in files)),
+    )
+    return [Finding(level, code, {"count": count}) for level, code, count in kinds if count]
+
+
+def _molecules(facts: Facts) -> list[Finding]:
+    structure, choices = facts.structure, facts.choices
+    found = []
+    cell = structure.cell
+    if cell is not None and cell.broken_bonds > 0:
+        values = {"molecules": cell.broken_molecules, "bonds": cell.broken_bonds}
+        found.append(Finding("warning", "broken-molecules", values))
+    if structure.only_topology and facts.lengths.unit is not None:  # not a chain of Cα
+        found.append(Finding("warning", "far-bonds", {"count": structure.only_topology}))
+    if structure.only_distances:
+        found.append(Finding("warning", "unnamed-bonds", {"count": structure.only_distances}))
+    if (choices.pieces or structure.molecules) > 1:
+        values = {"pieces": choices.pieces or structure.molecules}
+        found.append(Finding("warning", "several-molecules", values))
+    return found
+
+
+def _windows(choices: Choices, motion: Motions | None, files: Sequence[FileFacts]) -> list[Finding]:
+    found = []
+    if choices.independent and any(choices.independent[k] < FEW[k] for k in FEW):
+        values: dict[str, Any] = {"horizon_fs": choices.horizon_fs, **choices.independent}
+        found.append(Finding("warning", "few-windows", values | {"enough_fs": _enough(choices)}))
+    # how a molecule stands need not be learnt: models turn with it
+    inner = [each for each in motion.motions if each.kind != "turning"] if motion else []
+    if inner:
+        slowest = inner[0]
+        span = sum(each.span_fs for each in files)
+        values = {"kind": slowest.kind, "name": slowest.name, "memory_fs": slowest.memory_fs}
+        if slowest.memory_fs is None or span < LONG * slowest.memory_fs:
+            count = None if slowest.memory_fs is None else span / slowest.memory_fs
+            found.append(Finding("warning", "slow-motion", values | {"times": count}))
+    return found
+
+
+def _enough(choices: Choices) -> float | None:
+    """A round horizon in fs that leaves enough independent windows; None where there is none."""
+    share = min(choices.independent[part] / few for part, few in FEW.items())
+    horizon = share * (choices.horizon_fs or 0.0)
+    if horizon <= 0:
+        return None
+    size = 10.0 ** np.floor(np.log10(horizon))
+    rounded = float(np.floor(horizon / size) * size)
+    return rounded if rounded >= 8 * (choices.step_fs or 0.0) else None
+
+
+def _velocities(
+    frames: Frames, momenta: Momenta, choices: Choices, files: Sequence[FileFacts]
+) -> list[Finding]:
+    found = []
+    gap = choices.velocity_gap_fs
+    if gap is not None and gap > 4 * COARSE:
+        found.append(Finding("note", "no-velocities", {"gap_fs": gap}))
+    heat, noise = momenta.temperature, momenta.rounding_temperature
+    if heat is not None and noise is not None and noise > 0.1 * heat:
+        values = {"rounded_to": frames.rounded_to, "noise": noise, "temperature": heat}
+        found.append(Finding("warning", "rounded-velocities", values))
+    present = min(each.present for each in files)
+    if present < 0.9 and not sum(each.gaps for each in files):
+        found.append(Finding("note", "missing-frames", {"present": present}))
+    return found
+
+
+def _turning(motion: Motions | None, choices: Choices) -> list[Finding]:
+    angle = None if motion is None else motion.angle_at_horizon_deg
+    if angle is None or choices.align is None:
+        return []
+    if not choices.align and angle > 60.0 and (choices.velocity_gap_fs or 0.0) > 4 * COARSE:
+        option = ("--set", "windows.align=true")
+        return [Finding("warning", "turns-unaligned", {"angle_deg": angle}, option)]
+    if choices.align and angle < 5.0:
+        return [Finding("note", "still-aligned", {"angle_deg": angle})]
+    return []

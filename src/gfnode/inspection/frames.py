@@ -1,0 +1,204 @@
+"""Frames and times: spacing, gaps, repeated frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gfnode.inspection.jumps import Jump, find_jumps
+from gfnode.inspection.series import Series
+from gfnode.trajectory import Doubles, Integers, Trajectory
+
+SHOWN = 5
+"""At most so many gaps, repeats and jumps are named; all are counted."""
+
+NEAR = 0.01
+"""A frame is nearly its predecessor when it moved by less than this share of the usual."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """An interval between two frames that is longer than usual."""
+
+    file: int
+    frame: int  # the frame before it
+    length_fs: float
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """Frames and times of one file.
+
+    Parameters
+    ----------
+    frames
+        Their number.
+    span_fs
+        From the first to the last.
+    spacing_fs
+        Between frames, where it is even; None where not.
+    shortest_fs, median_fs, longest_fs
+        Intervals between frames; None for a single frame.
+    consecutive
+        Intervals that are one time step of the original series.
+    present
+        Share of the frames of the original series that the file holds.
+    gaps
+        Number of intervals that are longer, where at least nine in ten are equal.
+    """
+
+    source: str
+    name: str
+    frames: int
+    span_fs: float
+    spacing_fs: float | None
+    shortest_fs: float | None
+    median_fs: float | None
+    longest_fs: float | None
+    consecutive: int
+    present: float
+    gaps: int
+    first_gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A frame that is the same as an earlier one (or nearly)."""
+
+    file: int
+    frame: int
+    of_file: int
+    of_frame: int
+    moved: float  # rms displacement in Å
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What is wrong, or remarkable, with frames.
+
+    Parameters
+    ----------
+    rounded_to
+        Å to which positions are rounded; None where they are not.
+    duplicates, near_duplicates
+        Frames that repeat an earlier one exactly, and that hardly differ from their predecessor.
+    jumps
+        Frames in which atoms leap.
+    wrapped
+        Leaps across the periodic cell (atoms put back into the cell), all atoms and frames.
+    """
+
+    rounded_to: float | None
+    duplicates: int
+    first_duplicates: tuple[Repeat, ...]
+    near_duplicates: int
+    first_near_duplicates: tuple[Repeat, ...]
+    usual_move: float | None
+    jumps: int
+    first_jumps: tuple[Jump, ...]
+    wrapped: int
+
+
+def look_at_file(trajectory: Trajectory, number: int) -> FileFacts:
+    """Times of one file."""
+    steps = np.diff(trajectory.times)
+    span = float(trajectory.times[-1] - trajectory.times[0])
+    step = trajectory.step
+    gaps: Integers = np.empty(0, dtype=np.int64)
+    if steps.size:
+        usual = float(np.median(steps))
+        equal = np.abs(steps - usual) <= 0.02 * usual
+        if equal.mean() >= 0.9:
+            gaps = np.flatnonzero(steps > 1.5 * usual)
+    consecutive = int((steps <= 1.02 * step).sum()) if step else 0
+    return FileFacts(
+        source=trajectory.source,
+        name=trajectory.label,
+        frames=len(trajectory),
+        span_fs=span,
+        spacing_fs=trajectory.spacing,
+        shortest_fs=float(steps.min()) if steps.size else None,
+        median_fs=float(np.median(steps)) if steps.size else None,
+        longest_fs=float(steps.max()) if steps.size else None,
+        consecutive=consecutive,
+        present=min(1.0, len(trajectory) / (round(span / step) + 1)) if step else 1.0,
+        gaps=len(gaps),
+        first_gaps=tuple(Gap(number, int(k), float(steps[k])) for k in gaps[:SHOWN]),
+    )
+
+
+def look_at_frames(series: Series, bonds: Integers) -> Frames:
+    """Repeated frames and jumps, over every frame."""
+    first, same = _same_as(series)
+    moved = _moves(series)
+    near = _near(series, moved, same)
+    usual = float(np.median(moved[moved > 0])) if (moved > 0).any() else None
+    jumps, wrapped = find_jumps(series, bonds)
+    return Frames(
+        rounded_to=rounding(series),
+        duplicates=len(same),
+        first_duplicates=tuple(_repeat(series, int(b), int(first[b]), 0.0) for b in same[:SHOWN]),
+        near_duplicates=len(near),
+        first_near_duplicates=tuple(
+            _repeat(series, int(k) + 1, int(k), float(moved[k])) for k in near[:SHOWN]
+        ),
+        usual_move=usual,
+        jumps=len(jumps),
+        first_jumps=tuple(jumps[:SHOWN]),
+        wrapped=wrapped,
+    )
+
+
+def rounding(series: Series) -> float | None:
+    """Å to which positions are rounded: 0.01 in XTC files, None where nothing shows."""
+    sample = series.positions(series.evenly(50)).ravel().astype(np.float64)
+    sample = sample[np.linspace(0, len(sample) - 1, min(len(sample), 20_000)).astype(np.int64)]
+    if len(np.unique(sample)) < 8:
+        return None
+    for size in (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5):
+        off = np.abs(sample / size - np.round(sample / size))
+        if np.quantile(off, 0.99) < 0.1:
+            return size
+    return None
+
+
+def _same_as(series: Series) -> tuple[Integers, Integers]:
+    """For each frame the first that holds the same numbers, and which frames repeat one.
+
+    Frames are compared by a 64-bit sum of their bits, each times a random odd number.
+    """
+    atoms = series.first.n_atoms
+    keys = np.random.default_rng(0).integers(0, 2**63, 3 * atoms, dtype=np.uint64) * 2 + 1
+    sums = np.empty(len(series), dtype=np.uint64)
+    for begin, end in series.pieces(atoms):
+        x = series.positions(np.arange(begin, end)) + np.float32(0)  # −0 is 0
+        sums[begin:end] = x.reshape(end - begin, -1).view(np.uint32).astype(np.uint64) @ keys
+    _, first, inverse = np.unique(sums, return_index=True, return_inverse=True)
+    original = first[inverse]
+    return original, np.flatnonzero(original != np.arange(len(series)))
+
+
+def _moves(series: Series) -> Doubles:
+    """Rms displacement from each frame to the next of its trajectory, −1 after the last."""
+    moved = np.full(len(series), -1.0)
+    for begin, end in series.pieces(series.first.n_atoms):
+        if end - begin > 1:
+            x = series.positions(np.arange(begin, end))
+            moved[begin : end - 1] = np.sqrt(np.square(np.diff(x, axis=0)).mean((1, 2)) * 3)
+    return moved
+
+
+def _near(series: Series, moved: Doubles, same: Integers) -> Integers:
+    """Frames whose successor hardly differs, though it is as late as usual."""
+    candidates = np.flatnonzero(moved > 0)
+    if len(candidates) < 10:
+        return candidates[:0]
+    gaps = np.diff(series.times)[candidates]
+    usual = np.median(moved[candidates])
+    near = candidates[(moved[candidates] < NEAR * usual) & (gaps >= 0.5 * np.median(gaps))]
+    return np.setdiff1d(near, same - 1)
+
+
+def _repeat(series: Series, frame: int, original: int, moved: float) -> Repeat:
+    file, number = series.place(frame)
+    of_file, of_number = series.place(original)
+    return Repeat(file, number, of_file, of_number, moved)

@@ -1,0 +1,192 @@
+"""Atoms that leap: further in one interval than they can have gone, or out of their bonds."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.inspection.series import Series, rms
+from gfnode.trajectory import Doubles, Integers
+from gfnode.units import BOLTZMANN
+
+FAR = 3.0
+"""A jump is so many times further than an atom moves in 99 % of intervals…"""
+
+HOT = 1000.0
+"""… and than three times the thermal speed at this many K would carry it."""
+
+MEMORY = 100.0
+"""fs after which an atom no longer flies straight: later its path grows as the root of time."""
+
+STRETCH = (0.5, 1.6)
+"""A bond outside of these shares of its median length is broken in that frame."""
+
+_SAMPLE = 2_000_000  # numbers that what is usual is taken from
+
+
+@dataclass(frozen=True)
+class Jump:
+    """Atoms that leap between two frames.
+
+    Parameters
+    ----------
+    frame
+        The frame after the jump.
+    kind
+        ``spike``: one frame off, the next is back; ``cut``: more than half of the atoms leap, as
+        where pieces were joined; ``atoms``: some leap; ``bond``: the frame breaks a bond.
+    atom
+        The one that goes furthest.
+    distance
+        How far it goes, Å (for ``bond``: length of the bond).
+    expected
+        How far at most it was expected to, Å (for ``bond``: its median length).
+    atoms
+        How many leap.
+    """
+
+    file: int
+    frame: int
+    kind: Literal["spike", "cut", "atoms", "bond"]
+    atom: int
+    distance: float
+    expected: float
+    atoms: int
+
+
+def find_jumps(series: Series, bonds: Integers) -> tuple[list[Jump], int]:
+    """Frames in which an atom is further than it can have gone, or a bond is broken.
+
+    Returns
+    -------
+    list, int
+        One jump for each such frame; and how often an atom leaps across the periodic cell, which
+        is no jump.
+    """
+    usual = _usual_reach(series)
+    lengths = _usual_lengths(series, bonds)
+    found: dict[tuple[int, int], Jump] = {}
+    wrapped = 0
+    for begin, end in series.pieces(series.first.n_atoms):
+        frames = np.arange(begin, end)
+        x = series.positions(frames)
+        move, across = _displacement(series, frames, x)
+        wrapped += across
+        limit = np.maximum(usual, _reach(series, np.diff(series.times[frames])))
+        jumps = _leaps(series, begin, x, move, limit)
+        jumps += _broken(series, frames, x, bonds, lengths) if len(bonds) else []
+        for jump in jumps:
+            found.setdefault((jump.file, jump.frame), jump)
+    return [found[key] for key in sorted(found)], wrapped
+
+
+def _leaps(
+    series: Series, begin: int, x: NDArray[np.float32], move: Doubles, limit: Doubles
+) -> list[Jump]:
+    """Intervals in which atoms go further than the limit, ``(interval, atom)``."""
+    far = move > limit
+    leaps = set(np.flatnonzero(far.any(1)).tolist())
+    found = []
+    while leaps:
+        k = min(leaps)
+        kind: Literal["spike", "cut", "atoms"] = "cut" if far[k].mean() > 0.5 else "atoms"
+        back = k + 1 in leaps and rms(x[k + 2] - x[k]) < 0.5 * rms(x[k + 1] - x[k])
+        leaps -= {k, k + 1} if back else {k}
+        file, frame = series.place(begin + k + 1)
+        atom = int((move[k] / limit[k]).argmax())
+        expected = float(limit[k, atom])
+        how_far, count = float(move[k, atom]), int(far[k].sum())
+        found.append(Jump(file, frame, "spike" if back else kind, atom, how_far, expected, count))
+    return found
+
+
+def _usual_reach(series: Series) -> Doubles:
+    """Three times how far each atom moves in 99 % of intervals, ``(atom,)`` in Å; 0: unknown."""
+    atoms = series.first.n_atoms
+    starts = series.successive(most=max(20, min(2000, _SAMPLE // atoms)))
+    if len(starts) < 5:
+        return np.zeros(atoms)
+    both = np.stack([starts, starts + 1], 1).ravel()
+    x = series.positions(both).reshape(len(starts), 2, atoms, 3)
+    cells = _cells(series, starts)
+    move = np.linalg.norm(_nearest(x[:, 1] - x[:, 0], cells), axis=-1)
+    # of thermal displacements 99 % are below 2.19 medians; few intervals know no better
+    high = np.quantile(move, 0.99, axis=0) if len(starts) >= 300 else 2.19 * np.median(move, 0)
+    return np.asarray(FAR * high, dtype=np.float64)
+
+
+def _reach(series: Series, gaps: Doubles) -> Doubles:
+    """How far a hot atom flies in each interval, ``(interval, atom)`` in Å."""
+    speed = 3 * np.sqrt(3 * BOLTZMANN * HOT / series.first.masses)
+    return np.asarray(np.minimum(gaps, np.sqrt(gaps * MEMORY))[:, None] * speed)
+
+
+def _displacement(series: Series, frames: Integers, x: NDArray[np.float32]) -> tuple[Doubles, int]:
+    """How far each atom goes to the next frame, across the cell if that is nearer; leaps across."""
+    step = np.diff(x, axis=0)
+    cells = _cells(series, frames[:-1])
+    short = _nearest(step, cells)
+    across = 0
+    if cells is not None:
+        across = int((np.abs(short - step).max(-1) > 1e-3).sum())
+    return np.asarray(np.linalg.norm(short, axis=-1), dtype=np.float64), across
+
+
+def _cells(series: Series, frames: Integers) -> NDArray[np.float32] | None:
+    """Periodic cells of frames, ``(frame, 3, 3)``; None where there are none."""
+    if any(t.cell is None for t in series.trajectories):
+        return None
+    found = np.empty((len(frames), 3, 3), dtype=np.float32)
+    for number, trajectory in enumerate(series.trajectories):
+        mine = series.segments[frames] == number
+        assert trajectory.cell is not None
+        found[mine] = trajectory.cell[frames[mine] - series.offsets[number]]
+    volumes = np.abs(np.linalg.det(found.astype(np.float64)))
+    return found if len(found) and volumes.min() > 1e-3 else None
+
+
+def _nearest(
+    vectors: NDArray[np.float32], cells: NDArray[np.float32] | None
+) -> NDArray[np.floating]:
+    """Vectors ``(frame, any, 3)`` to the image whose fractional parts are below one half."""
+    if cells is None:
+        return vectors
+    parts = vectors @ np.linalg.inv(cells.astype(np.float64))
+    return np.asarray(vectors - np.round(parts) @ cells)
+
+
+def _usual_lengths(series: Series, bonds: Integers) -> Doubles:
+    """Median length of each bond in Å, across the cell if that is nearer."""
+    if not len(bonds):
+        return np.empty(0)
+    frames = series.evenly(max(5, min(101, _SAMPLE // len(bonds))))
+    x = series.positions(frames)
+    vectors = _nearest(x[:, bonds[:, 1]] - x[:, bonds[:, 0]], _cells(series, frames))
+    return np.asarray(np.median(np.linalg.norm(vectors, axis=-1), axis=0), dtype=np.float64)
+
+
+def _broken(
+    series: Series, frames: Integers, x: NDArray[np.float32], bonds: Integers, usual: Doubles
+) -> list[Jump]:
+    """Frames that break bonds."""
+    vectors = _nearest(x[:, bonds[:, 1]] - x[:, bonds[:, 0]], _cells(series, frames))
+    length = np.linalg.norm(vectors, axis=-1)
+    ratio = length / usual
+    off = (ratio < STRETCH[0]) | (ratio > STRETCH[1])
+    found = []
+    for k in np.flatnonzero(off.any(1)).tolist():
+        file, frame = series.place(int(frames[k]))
+        bond = int(np.abs(np.log(np.maximum(ratio[k], 1e-9))).argmax())
+        found.append(
+            Jump(
+                file,
+                frame,
+                "bond",
+                int(bonds[bond, 1]),
+                float(length[k, bond]),
+                float(usual[bond]),
+                len(np.unique(bonds[off[k]])),
+            )
+        )
+    return found

@@ -1,0 +1,204 @@
+"""Temperature and total momenta, from stored velocities or from differences of frames."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from gfnode import geometry
+from gfnode.inspection.scales import RIGID
+from gfnode.inspection.series import Series, rms
+from gfnode.trajectory import Doubles, Integers
+from gfnode.units import BOLTZMANN
+
+COARSE = 2.5
+"""Frames further apart than so many fs give no velocities of atoms that vibrate."""
+
+ZERO = 0.01
+"""A momentum below this share of its thermal size is zero."""
+
+STEADY = 0.01
+"""A momentum is constant when it varies by less than this share of its mean."""
+
+Kind = Literal["zero", "constant", "direction kept", "fluctuating", "unknown"]
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """Size of a total momentum, and what becomes of it.
+
+    Parameters
+    ----------
+    kind
+        ``zero``: below 1 % of the thermal size, or below what rounding of positions makes;
+        ``constant``: varies by less than 1 % of its mean; ``direction kept``: only its size
+        varies; ``fluctuating``; ``unknown``: rounding hides it.
+    rms
+        Root mean square size, in u Å/fs (linear) or u Å²/fs (angular).
+    thermal
+        What it would be in a heat bath at the same temperature.
+    ratio
+        The first over the second.
+    spread
+        Standard deviation of the size over its mean.
+    steadiness
+        Length of the mean direction: 1 where it never changes.
+    """
+
+    kind: Kind
+    rms: float
+    thermal: float
+    ratio: float
+    spread: float
+    steadiness: float
+
+
+@dataclass(frozen=True)
+class Momenta:
+    """Temperature and momenta.
+
+    Parameters
+    ----------
+    source
+        ``stored`` velocities, or ``differences`` of consecutive frames; None: frames are too far
+        apart.
+    interval_fs
+        Between the frames of a difference.
+    frames
+        Number of frames behind the numbers.
+    temperature
+        In K over all 3N degrees of freedom, as MD17 counts it.
+    rounding_temperature
+        What rounding of positions adds to it, K (taken off already).
+    degrees
+        3N, less rigid bonds, less three for a momentum and three for an angular momentum that is
+        zero.
+    temperature_degrees
+        In K over those.
+    rigid_bonds
+        Bonds of fixed length (constraints), and distances of hydrogens in rigid water.
+    """
+
+    source: Literal["stored", "differences"] | None
+    interval_fs: float | None
+    frames: int
+    temperature: float | None
+    rounding_temperature: float | None
+    degrees_all: int
+    degrees: int | None
+    temperature_degrees: float | None
+    rigid_bonds: int
+    linear: Momentum | None
+    angular: Momentum | None
+
+
+def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -> Momenta:
+    """Temperature and momenta over at most 2000 frames, evenly chosen."""
+    atoms = series.first.n_atoms
+    rigid = count_rigid(series, bonds, rounded_to)
+    most = max(20, min(2000, 2_000_000 // atoms))
+    gaps = np.diff(series.times)[series.successive()]
+    shortest = float(gaps.min()) if len(gaps) else None
+    if series.has_velocities:
+        frames = series.evenly(most)
+        x = series.positions(frames).astype(np.float64)
+        v = series.velocities(frames).astype(np.float64)
+        noise, interval = 0.0, None
+    elif shortest is not None and shortest <= COARSE:
+        frames = series.successive(max(COARSE, 1.02 * shortest), most)
+        before = series.positions(frames).astype(np.float64)
+        after = series.positions(frames + 1).astype(np.float64)
+        gap = series.times[frames + 1] - series.times[frames]
+        x, v = (before + after) / 2, (after - before) / gap[:, None, None]
+        # two rounded numbers: each is off by size²/12 on average
+        size = rounded_to or float(np.spacing(np.float32(np.abs(before).max())))
+        noise, interval = float((size**2 / 6 / np.square(gap)).mean()), float(np.median(gap))
+    else:
+        return Momenta(None, shortest, 0, None, None, 3 * atoms, None, None, rigid, None, None)
+    masses = series.first.masses
+    heat = (masses * (np.square(v).sum(-1).mean(0) - 3 * noise)).sum() / (3 * atoms * BOLTZMANN)
+    temperature = max(float(heat), 0.0)
+    linear, angular = _momenta(x, v, masses, temperature, noise)
+    degrees = 3 * atoms - rigid
+    degrees -= 3 * (linear.kind == "zero") + 3 * (angular is not None and angular.kind == "zero")
+    free = degrees if degrees > 0 else None
+    return Momenta(
+        source="stored" if series.has_velocities else "differences",
+        interval_fs=interval,
+        frames=len(frames),
+        temperature=temperature,
+        rounding_temperature=float(masses.sum() * noise / (atoms * BOLTZMANN)),
+        degrees_all=3 * atoms,
+        degrees=free,
+        temperature_degrees=temperature * 3 * atoms / free if free else None,
+        rigid_bonds=rigid,
+        linear=linear,
+        angular=angular,
+    )
+
+
+def count_rigid(series: Series, bonds: Integers, rounded_to: float | None) -> int:
+    """Bonds, and H…H distances of three-atom molecules, whose lengths do not vary."""
+    if not len(bonds) or len(series) < 5:
+        return 0
+    pairs = np.concatenate([bonds, _water_pairs(bonds, series.first.numbers)])
+    frames = series.evenly(max(5, min(50, 2_000_000 // len(pairs))))
+    x = series.positions(frames).astype(np.float64)
+    length = np.linalg.norm(x[:, pairs[:, 0]] - x[:, pairs[:, 1]], axis=-1)
+    middle = np.median(length, axis=0)
+    spread = 1.4826 * np.median(np.abs(length - middle), axis=0)  # passes over damaged frames
+    # two rounded ends, three coordinates seen along the bond
+    noise = (rounded_to or 0.0) * np.sqrt(1 / 6)
+    return int((spread < np.maximum(RIGID * middle, 1.3 * noise)).sum())
+
+
+def _water_pairs(bonds: Integers, numbers: Integers) -> Integers:
+    """Pairs of hydrogens of molecules H–X–H."""
+    degree = np.bincount(bonds.ravel(), minlength=len(numbers))
+    found: dict[int, list[int]] = {}
+    for i, j in bonds.tolist():
+        for heavy, light in ((i, j), (j, i)):
+            if numbers[light] == 1 and degree[light] == 1 and degree[heavy] == 2:
+                found.setdefault(heavy, []).append(light)
+    pairs = [ends for ends in found.values() if len(ends) == 2]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _momenta(
+    x: Doubles, v: Doubles, masses: Doubles, temperature: float, noise: float
+) -> tuple[Momentum, Momentum | None]:
+    weights = torch.from_numpy(masses)
+    positions, velocities = torch.from_numpy(x), torch.from_numpy(v)
+    P = geometry.momentum(velocities, weights).numpy()
+    heat = BOLTZMANN * temperature
+    rounding = float(np.sqrt(3 * noise * np.square(masses).sum()))
+    linear = _classify(P, float(np.sqrt(3 * masses.sum() * heat)), rounding)
+    if len(masses) < 2:
+        return linear, None
+    L = geometry.angular_momentum(positions, velocities, weights).numpy()
+    inertia = geometry.inertia_tensor(positions, weights).diagonal(dim1=-2, dim2=-1).sum(-1)
+    thermal = float(np.sqrt(inertia.mean().item() * heat))
+    arms = np.square(x - (masses[:, None] * x).sum(1, keepdims=True) / masses.sum()).sum(-1)
+    rounding = float(np.sqrt(2 * noise * (np.square(masses) * arms.mean(0)).sum()))
+    return linear, _classify(L, thermal, rounding)
+
+
+def _classify(momentum: Doubles, thermal: float, rounding: float) -> Momentum:
+    size = np.linalg.norm(momentum, axis=-1)
+    total = rms(size)
+    ratio = total / thermal if thermal > 0 else 0.0
+    spread = float(size.std() / size.mean()) if size.mean() > 0 else 0.0
+    directions = momentum / np.maximum(size, 1e-300)[:, None]
+    steadiness = float(np.linalg.norm(directions.mean(0)))
+    constant = rms(momentum - momentum.mean(0))
+    kind: Kind = "fluctuating"
+    if rounding > 0.3 * thermal:
+        kind = "unknown"
+    elif ratio < ZERO or total < 2 * rounding:
+        kind = "zero"
+    elif constant < max(STEADY * total, 2 * rounding):
+        kind = "constant"
+    elif steadiness > 0.99:
+        kind = "direction kept"
+    return Momentum(kind, total, thermal, ratio, spread, steadiness)

@@ -1,0 +1,314 @@
+"""Units of length and the time step, against what molecules do.
+
+Two clocks tell the time between frames. Bonds to hydrogen swing at a frequency that hardly depends
+on the molecule, so the change of their lengths from frame to frame is a time. And atoms of a known
+temperature have a known speed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from gfnode.inspection.series import Series
+from gfnode.trajectory import Doubles, Integers
+from gfnode.units import BOLTZMANN
+
+LENGTHS = {"angstrom": 1.0, "nm": 0.1, "bohr": 1 / 0.529177210903, "pm": 100.0}
+"""What nearest atoms measure, in sums of covalent radii, if positions are in this unit."""
+
+FITS = 1.4
+"""A unit fits when nearest atoms are within this factor of the sum of their covalent radii."""
+
+STRETCHING = {6: 3030.0, 7: 3440.0, 8: 3560.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
+"""Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …)."""
+
+RADIANS = 2 * np.pi * 2.99792458e-5
+"""Angle in radians that 1/cm turns in 1 fs."""
+
+TOLERANCE = 0.2
+"""The clock of vibrations is trusted to this share: wavenumbers of molecules differ by that."""
+
+PLAUSIBLE = (30.0, 3000.0)
+"""Temperatures in K that molecular dynamics of molecules have."""
+
+RIGID = 5e-4
+"""A bond whose length varies by less than this share is rigid (constrained)."""
+
+_LAGS = 40
+_NICE = (0.1, 0.2, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Whether positions are in Å.
+
+    Parameters
+    ----------
+    nearest
+        Median distance of atoms to their nearest, Å.
+    expected
+        Median sum of the covalent radii of the same pairs, Å.
+    ratio
+        Median of the quotients; one for molecules in Å.
+    unit
+        The unit that it fits; None when none does (no bonds, or one atom).
+    """
+
+    nearest: float | None
+    expected: float | None
+    ratio: float | None
+    unit: str | None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Whether the time between frames fits.
+
+    Parameters
+    ----------
+    bond
+        Which bonds swing: ``C-H``, …; None where no clock can be read.
+    bonds
+        How many of them.
+    why_not
+        ``no hydrogen``, ``rigid``, ``too far apart``, or None.
+    angle
+        Angle in radians by which the swing advances in one time step.
+    wavenumber
+        At which it then swings if the time step is right, 1/cm; and what is usual.
+    step_fs
+        The time step that fits.
+    step_stored_fs
+        That which stored velocities and displacements give, where both are known.
+    fits
+        Whether the stated step agrees with the clocks; None where none can be read.
+    too_hot
+        Displacements between frames would need more than 3000 K.
+    """
+
+    stated_fs: float | None
+    bond: str | None
+    bonds: int
+    why_not: str | None
+    angle: float | None
+    wavenumber: float | None
+    usual_wavenumber: float | None
+    step_fs: float | None
+    step_stored_fs: float | None
+    fits: bool | None
+    too_hot: bool
+
+
+def look_at_lengths(series: Series) -> Lengths:
+    """Compare nearest atoms with covalent radii."""
+    from ase.data import covalent_radii
+
+    numbers = series.first.numbers
+    if len(numbers) < 2:
+        return Lengths(None, None, None, None)
+    radii = np.asarray(covalent_radii, dtype=np.float64)[numbers]
+    near, expected = [], []
+    for frame in series.positions(series.evenly(max(1, min(20, 100_000 // len(numbers))))):
+        distance, partner = cKDTree(frame.astype(np.float64)).query(frame, k=2)
+        near.append(distance[:, 1])
+        expected.append(radii + radii[partner[:, 1]])
+    ratio = float(np.median(np.stack(near) / np.stack(expected)))
+    unit = None
+    if ratio > 0:
+        off = {name: abs(np.log(ratio / value)) for name, value in LENGTHS.items()}
+        best = min(off, key=lambda name: off[name])
+        noble = np.isin(numbers, (2, 10, 18, 36, 54)).mean() > 0.5  # they touch, they do not bond
+        unit = best if off[best] < np.log(FITS) and not noble else None
+    return Lengths(float(np.median(near)), float(np.median(expected)), ratio, unit)
+
+
+def displacement_temperature(series: Series, *, heavy: bool = False) -> float | None:
+    """Temperature in K over 3N that the shortest displacements stand for, at most the true one."""
+    gaps = np.diff(series.times)[series.successive()]
+    if not len(gaps):
+        return None
+    atoms = np.flatnonzero(series.first.numbers > 1) if heavy else None
+    if atoms is not None and not len(atoms):
+        atoms = None
+    starts = series.successive(1.02 * float(gaps.min()), _most(series))
+    x = series.positions(np.stack([starts, starts + 1], 1).ravel(), atoms).astype(np.float64)
+    x = x.reshape(len(starts), 2, -1, 3)
+    speed = np.square(
+        (x[:, 1] - x[:, 0]) / (series.times[starts + 1] - series.times[starts])[:, None, None]
+    )
+    masses = series.first.masses if atoms is None else series.first.masses[atoms]
+    return float((masses * speed.sum(-1).mean(0)).sum() / (3 * len(masses) * BOLTZMANN))
+
+
+def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> Clock:
+    """Compare the stated step with the clocks."""
+    stated = series.step
+    temperature = displacement_temperature(series)
+    # atoms in equilibrium never go further than their thermal speed carries them
+    too_hot = temperature is not None and temperature > PLAUSIBLE[1]
+    stored = _from_velocities(series) if stated else None
+    swing = _swing(series, bonds, rounded_to) if stated else _Swing(why_not="one frame")
+    step = wavenumber = usual = None
+    if swing.angle is not None and stated is not None:
+        usual = STRETCHING[swing.element]
+        wavenumber = swing.angle / (RADIANS * stated)
+        step = _settle(swing.angle / (RADIANS * usual), usual, stated, series)
+        if abs(np.log(step / stated)) < np.log(1 + TOLERANCE):
+            wavenumber = usual * stated / step if swing.folded else wavenumber
+    believed = [each for each in (step, stored) if each is not None]
+    fits = None
+    if believed and stated is not None:
+        fits = all(abs(np.log(each / stated)) < np.log(1 + TOLERANCE) for each in believed)
+    if too_hot and not believed:
+        fits = False
+    return Clock(
+        stated_fs=stated,
+        bond=swing.name,
+        bonds=swing.count,
+        why_not=swing.why_not,
+        angle=swing.angle,
+        wavenumber=wavenumber,
+        usual_wavenumber=usual,
+        step_fs=step,
+        step_stored_fs=stored,
+        fits=fits,
+        too_hot=too_hot,
+    )
+
+
+def nice(step: float) -> float:
+    """The round time step next to an estimate, if one is near."""
+    best = min(_NICE, key=lambda each: abs(np.log(step / each)))
+    return best if abs(np.log(step / best)) < np.log(1 + TOLERANCE) else float(f"{step:.2g}")
+
+
+@dataclass(frozen=True)
+class _Swing:
+    """Advance of one kind of bond to hydrogen in a time step."""
+
+    name: str | None = None
+    element: int = 0
+    count: int = 0
+    why_not: str | None = None
+    angle: float | None = None
+    folded: bool = False  # more than half a turn in a step may look like less
+
+
+def _swing(series: Series, bonds: Integers, rounded_to: float | None) -> _Swing:
+    from ase.data import chemical_symbols
+
+    numbers = series.first.numbers
+    if not len(bonds):
+        return _Swing(why_not="no hydrogen")
+    kinds = np.sort(numbers[bonds], axis=1)
+    element = next((z for z in STRETCHING if (kinds == (1, z)).all(1).any()), None)
+    if element is None:
+        return _Swing(why_not="no hydrogen")
+    chosen = bonds[(kinds == (1, element)).all(1)]
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), 60)).astype(np.int64)]
+    name = f"{chemical_symbols[element]}-H"
+    step = series.step
+    assert step is not None
+    memory, spread = _bond_memory(series, chosen, step)
+    noise = 0.0 if rounded_to is None else rounded_to / np.sqrt(6)
+    if spread < max(3 * RIGID, 1.5 * noise):
+        return _Swing(name, element, len(chosen), "rigid")
+    known = np.isfinite(memory)
+    if known[:6].sum() < 2 or known.sum() < 4:
+        return _Swing(name, element, len(chosen), "too far apart")
+    angle, swings = _fit_angle(memory)
+    if swings < 0.4:  # hardly a cosine: neighbouring bonds fell out of step between frames
+        return _Swing(name, element, len(chosen), "too far apart")
+    return _Swing(name, element, len(chosen), None, angle, angle > 1.5)
+
+
+def _bond_memory(series: Series, bonds: Integers, step: float) -> tuple[Doubles, float]:
+    """Autocorrelation of bond lengths at 1, 2, … 40 steps (nan: no pairs); spread of lengths, Å."""
+    most = max(50, min(1500, 20_000 // len(bonds)))
+    pairs = [series.pairs(step * lag, most, 0.25 * step) for lag in range(1, _LAGS + 1)]
+    asked = np.unique(np.concatenate([np.concatenate(pair) for pair in pairs]))
+    if not len(asked):
+        return np.full(_LAGS, np.nan), 0.0
+    ends, place = np.unique(bonds, return_inverse=True)
+    i, j = place.reshape(-1, 2).T
+    x = series.positions(asked, ends).astype(np.float64)
+    length = np.linalg.norm(x[:, i] - x[:, j], axis=-1)
+    length -= np.median(length, axis=0)
+    spread = float(1.4826 * np.median(np.abs(length)))
+    length = length.clip(-6 * spread, 6 * spread)  # one damaged frame is not the rule
+    length -= length.mean(0)
+    variance = np.square(length).mean()
+    found = np.full(_LAGS, np.nan)
+    for lag, (first, second) in enumerate(pairs):
+        if len(first) >= 8:
+            a, b = np.searchsorted(asked, first), np.searchsorted(asked, second)
+            found[lag] = (length[a] * length[b]).mean() / max(variance, 1e-300)
+    return found, spread
+
+
+def _fit_angle(memory: Doubles) -> tuple[float, float]:
+    """Fit α + β cos(mθ) to the autocorrelation at m = 1, 2, …; θ in 0 … π, and β."""
+    lags = np.arange(1, len(memory) + 1)
+    below = np.flatnonzero(memory < -0.3)
+    last = int(np.clip(3 * lags[below[0]], 6, _LAGS)) if len(below) else _LAGS
+    used = np.isfinite(memory) & (lags <= last)
+    m, y = lags[used], memory[used]
+    angles = np.linspace(0.01, np.pi - 0.01, 1500)
+    cosine = np.cos(angles[:, None] * m)
+    varies = cosine - cosine.mean(1, keepdims=True)
+    beta = (varies * y).sum(1) / np.maximum(np.square(varies).sum(1), 1e-12)
+    misfit = np.square(y - y.mean() - beta[:, None] * varies).sum(1)
+    alpha = y.mean() - beta * cosine.mean(1)
+    # at lag zero the autocorrelation is one, less what rounding adds
+    misfit = misfit + np.square(np.maximum(alpha + beta - 1.05, 0.0)) * len(m)
+    misfit[beta <= 0] = np.inf
+    best = int(misfit.argmin())
+    return float(angles[best]), float(beta[best])
+
+
+def _settle(step: float, usual: float, stated: float, series: Series) -> float:
+    """Choose among the steps that turn a swing by one angle, less or more whole turns.
+
+    The stated one is believed if it is among them; otherwise the first that gives the heavy atoms a
+    plausible temperature.
+    """
+    turn = 2 * np.pi / (RADIANS * usual)
+    candidates = [step, turn - step, turn + step, 2 * turn - step]
+    heavy = displacement_temperature(series, heavy=True)
+    if heavy is None:
+        return step
+    hot = {each: heavy * (stated / each) ** 2 for each in candidates}
+    likely = [each for each, T in hot.items() if PLAUSIBLE[0] / 2 < T < PLAUSIBLE[1]]
+    for each in likely:
+        if abs(np.log(each / stated)) < np.log(1 + TOLERANCE):
+            return each
+    return likely[0] if likely else step
+
+
+def _from_velocities(series: Series) -> float | None:
+    """Time step that makes heavy atoms advance as their stored velocities say, in fs."""
+    if not series.has_velocities:
+        return None
+    gaps = np.diff(series.times)[series.successive()]
+    if not len(gaps):
+        return None
+    starts = series.successive(1.02 * float(gaps.min()), _most(series))
+    heavy = np.flatnonzero(series.first.numbers > 1)
+    chosen = heavy if len(heavy) else np.arange(series.first.n_atoms)
+    x = [series.positions(starts + k, chosen).astype(np.float64) for k in (0, 1)]
+    v = [series.velocities(starts + k)[:, chosen].astype(np.float64) for k in (0, 1)]
+    moved, mean = x[1] - x[0], (v[0] + v[1]) / 2
+    size = np.square(mean).sum()
+    if not size or not np.square(moved).sum():
+        return None
+    slope = float((moved * mean).sum() / size)  # fs
+    agreement = (moved * mean).sum() / np.sqrt(size * np.square(moved).sum())
+    gap = float(np.median(series.times[starts + 1] - series.times[starts]))
+    step = series.step
+    assert step is not None
+    return slope * step / gap if agreement > 0.9 else None
+
+
+def _most(series: Series) -> int:
+    return int(max(20, min(2000, 1_000_000 // series.first.n_atoms)))

@@ -1,0 +1,240 @@
+"""What the atoms are: bonds, molecules, groups that turn, the periodic cell."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode import graph
+from gfnode.inspection.series import Series
+from gfnode.trajectory import Integers
+
+SHOWN = 6
+"""At most so many bonds, kinds of molecules and groups are named; all are counted."""
+
+
+@dataclass(frozen=True)
+class Bond:
+    """A bond that one of the two ways to find bonds does not have."""
+
+    atoms: tuple[int, int]
+    length: float  # median, Å
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The periodic cell of the first file.
+
+    Parameters
+    ----------
+    lengths, angles_deg
+        Of the cell vectors in the first frame, Å and degrees.
+    constant
+        Whether it is the same (to 1 part in 10⁵) in all frames.
+    broken_bonds
+        Bonds that reach across the cell in a frame, on average over frames: molecules are cut.
+    broken_molecules
+        Molecules with such a bond, on average over frames.
+    """
+
+    lengths: tuple[float, float, float]
+    angles_deg: tuple[float, float, float]
+    constant: bool
+    broken_bonds: float
+    broken_molecules: float
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What the atoms are.
+
+    Parameters
+    ----------
+    bonds
+        Bonds that training would use.
+    bonds_from
+        ``topology`` or ``distances``.
+    bonds_by_distances, bonds_by_topology
+        How many each way finds; None where it cannot.
+    only_topology, only_distances
+        How many bonds only one way finds; the first of them.
+    molecules
+        Connected pieces.
+    kinds
+        Formula and number of the commonest kinds of molecules.
+    largest
+        Atoms of the largest molecule.
+    groups
+        Formula and number of the groups of the largest molecule that hang on a single bond outside
+        of rings; see :func:`gfnode.graph.rotors`.
+    """
+
+    atoms: int
+    formula: str
+    heavy_atoms: int
+    bonds: int
+    bonds_from: str | None
+    bonds_by_distances: int | None
+    bonds_by_topology: int | None
+    only_topology: int
+    first_only_topology: tuple[Bond, ...]
+    only_distances: int
+    first_only_distances: tuple[Bond, ...]
+    molecules: int
+    kinds: tuple[tuple[str, int], ...]
+    kinds_of_molecules: int
+    largest: int
+    groups: tuple[tuple[str, int], ...]
+    number_of_groups: int
+    cell: Cell | None
+
+
+def look_at_structure(series: Series) -> tuple[Structure, Integers, Integers]:
+    """Describe the atoms; return also the bonds and the atoms of the largest molecule."""
+    first = series.first
+    found = _by_distances(series)
+    named = None
+    if first.topology is not None and len(first.topology.bonds):
+        named = np.unique(np.sort(first.topology.bonds, axis=1), axis=0)
+    bonds = named if named is not None else found
+    labels = graph.components(bonds.T, first.n_atoms)
+    sizes = np.bincount(labels)
+    largest = np.flatnonzero(labels == int(sizes.argmax()))
+    kinds = Counter(_formulas(first.numbers, labels))
+    groups = _groups(series, bonds, largest)
+    only_named, only_found = _differences(named, found)
+    structure = Structure(
+        atoms=first.n_atoms,
+        formula=first.formula,
+        heavy_atoms=int((first.numbers > 1).sum()),
+        bonds=len(bonds),
+        bonds_from="topology" if named is not None else "distances",
+        bonds_by_distances=len(found),
+        bonds_by_topology=None if named is None else len(named),
+        only_topology=len(only_named),
+        first_only_topology=_measured(series, only_named),
+        only_distances=len(only_found),
+        first_only_distances=_measured(series, only_found),
+        molecules=len(sizes),
+        kinds=tuple(kinds.most_common(SHOWN)),
+        kinds_of_molecules=len(kinds),
+        largest=len(largest),
+        groups=tuple(groups.most_common(SHOWN)),
+        number_of_groups=groups.total(),
+        cell=_cell(series, bonds, labels),
+    )
+    return structure, bonds, largest
+
+
+def _by_distances(series: Series) -> Integers:
+    """Bonds as training finds them, from at most 100 frames of the first file."""
+    trajectory = series.first
+    return graph.bonds_from_distances(trajectory.numbers, trajectory.positions)
+
+
+def _formulas(numbers: Integers, labels: Integers) -> list[str]:
+    """Hill formula of each molecule."""
+    order = np.argsort(labels, kind="stable")
+    pieces = np.split(numbers[order], np.flatnonzero(np.diff(labels[order])) + 1)
+    known: dict[bytes, str] = {}
+    found = []
+    for piece in pieces:
+        key = np.sort(piece).tobytes()
+        if key not in known:
+            known[key] = hill(piece)
+        found.append(known[key])
+    return found
+
+
+def hill(numbers: Integers) -> str:
+    """Hill formula of some atoms."""
+    from ase.data import chemical_symbols
+    from ase.formula import Formula
+
+    return str(Formula.from_list([chemical_symbols[z] for z in numbers]).format("hill"))
+
+
+def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
+    """Formulas of the rotatable groups of the largest molecule."""
+    numbers = series.first.numbers
+    place = np.full(len(numbers), -1)
+    place[largest] = np.arange(len(largest))
+    inner = place[bonds]
+    inner = inner[(inner >= 0).all(1)]
+    rotors = graph.rotors(inner, series.first.masses[largest])
+    return Counter(hill(numbers[largest[members]]) for members in rotors.members)
+
+
+def _differences(named: Integers | None, found: Integers) -> tuple[Integers, Integers]:
+    none = np.empty((0, 2), dtype=np.int64)
+    if named is None:
+        return none, none
+    a, b = {tuple(each) for each in named.tolist()}, {tuple(each) for each in found.tolist()}
+    only_a, only_b = (np.array(sorted(each), dtype=np.int64) for each in (a - b, b - a))
+    return only_a.reshape(-1, 2), only_b.reshape(-1, 2)
+
+
+def _measured(series: Series, pairs: Integers) -> tuple[Bond, ...]:
+    frames = series.evenly(50)
+    shown = pairs[:SHOWN]
+    if not len(shown):
+        return ()
+    x = series.positions(frames, np.unique(shown))
+    i, j = np.searchsorted(np.unique(shown), shown).T
+    length = np.median(np.linalg.norm(x[:, i] - x[:, j], axis=-1), axis=0)
+    return tuple(
+        Bond((int(a), int(b)), float(each)) for (a, b), each in zip(shown, length, strict=True)
+    )
+
+
+def _cell(series: Series, bonds: Integers, labels: Integers) -> Cell | None:
+    """The periodic cell and what it cuts."""
+    first = series.first
+    if first.cell is None:
+        return None
+    vectors = first.cell[0].astype(np.float64)
+    lengths = np.linalg.norm(vectors, axis=1)
+    if abs(np.linalg.det(vectors)) < 1e-3:
+        return None
+    units = vectors / lengths[:, None]
+    cosines = [units[1] @ units[2], units[0] @ units[2], units[0] @ units[1]]
+    angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    drift = np.abs(first.cell - first.cell[0]).max()
+    broken_bonds, broken_molecules = _cut(series, bonds, labels)
+    a, b, c = (float(each) for each in lengths)
+    alpha, beta, gamma = (float(each) for each in angles)
+    return Cell(
+        (a, b, c),
+        (alpha, beta, gamma),
+        bool(drift <= 1e-5 * lengths.max()),
+        broken_bonds,
+        broken_molecules,
+    )
+
+
+def _cut(series: Series, bonds: Integers, labels: Integers) -> tuple[float, float]:
+    """Bonds and molecules that reach across the cell, means over at most 20 frames.
+
+    A molecule is also cut where two of its atoms are near only across the cell, so that distances
+    alone show no bond there; those are not seen.
+    """
+    first = series.first
+    assert first.cell is not None
+    if not len(bonds):
+        return 0.0, 0.0
+    chosen = np.unique(np.linspace(0, len(first) - 1, 20).round().astype(np.int64))
+    numbers_of_bonds, numbers_of_molecules = [], []
+    for frame in chosen:
+        x = first.positions[frame].astype(np.float64)
+        cell = first.cell[frame].astype(np.float64)
+        across = crosses(x[bonds[:, 1]] - x[bonds[:, 0]], cell)
+        numbers_of_bonds.append(across.sum())
+        numbers_of_molecules.append(len(np.unique(labels[bonds[across, 0]])))
+    return float(np.mean(numbers_of_bonds)), float(np.mean(numbers_of_molecules))
+
+
+def crosses(vectors: NDArray[np.float64], cell: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether vectors ``(any, 3)`` are longer than half a cell vector along it."""
+    parts: NDArray[np.float64] = vectors @ np.linalg.inv(cell)
+    return np.asarray((np.abs(parts) > 0.5).any(-1))

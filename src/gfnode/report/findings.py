@@ -1,0 +1,259 @@
+"""Can a trajectory be learnt? The answer, what stands in the way, and the command that trains.
+
+Everything here takes the inspection as JSON has it; docs/inspection.md says what each number is.
+"""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from gfnode.units import format_time
+
+Found = Mapping[str, Any]
+
+MARKS = {"error": "✗", "warning": "!", "note": "·"}
+_STYLES = {"error": "bold red", "warning": "yellow", "note": ""}
+_ANSWERS = {
+    "yes": "Can it be learnt?  Yes.",
+    "with care": "Can it be learnt?  Yes, with care:",
+    "no": "Can it be learnt?  Not as it is:",
+}
+UNITS = {"nm": "nm", "bohr": "bohr (atomic units)", "pm": "pm", "angstrom": "Å"}
+"""Units of length in words."""
+
+
+def inspection_verdict(found: Found) -> str:
+    """The answer to the first question."""
+    answer = _ANSWERS[found["verdict"]]
+    if found["verdict"] == "yes" and found["findings"]:
+        return answer + "  Good to know:"
+    return answer
+
+
+def inspection_findings(found: Found) -> Iterator[tuple[str, str]]:
+    """Level and sentence of everything that a user should know, most serious first."""
+    for each in found["findings"]:
+        sentence = _SENTENCES[each["code"]](each["values"], found)
+        options = shlex.join(each["options"])
+        yield each["level"], f"{sentence}. Try: {options}" if options else f"{sentence}."
+
+
+def train_command(found: Found, files: Sequence[str], options: Mapping[str, str]) -> str | None:
+    """The command that trains on the data, ready to paste; None where no option puts it right.
+
+    Parameters
+    ----------
+    files
+        As they were given.
+    options
+        How they were read: ``{"top": "molecule.pdb"}``.
+    """
+    if any(each["level"] == "error" and not each["options"] for each in found["findings"]):
+        return None
+    advised = [word for each in found["findings"] for word in each["options"]]
+    given = dict(options)
+    if "--step" in advised:
+        given.pop("step", None)
+    words = [word for file in files for word in ("--data", file)]
+    words += [word for key, value in given.items() for word in (f"--{key}", value)]
+    name = found["files"][0]["name"]
+    return shlex.join(["gfnode", "train", *words, *advised, "--out", f"runs/{name}"])
+
+
+def findings_table(found: Found) -> Table:
+    """All findings, each with its mark, coloured on a terminal."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(min_width=3)
+    table.add_column(overflow="fold")
+    for level, sentence in inspection_findings(found):
+        table.add_row(Text("  " + MARKS[level], style=_STYLES[level]), Text(sentence))
+    return table
+
+
+def frame_words(each: Found, several: bool) -> str:
+    """Name a frame, and its file where there are several."""
+    return f"frame {each['frame']}" + (f" of file {each['file'] + 1}" if several else "")
+
+
+def original_words(each: Found, several: bool) -> str:
+    """Name the frame that another one repeats."""
+    where = f" of file {each['of_file'] + 1}" if several else ""
+    return f"frame {each['of_frame']}{where}"
+
+
+def jump_words(each: Found, several: bool) -> str:
+    """Say where atoms leap, and how far."""
+    where = frame_words(each, several)
+    if each["kind"] == "bond":
+        return (
+            f"{where}: a bond of atom {each['atom']} is {each['distance']:.3g} Å long (usual "
+            f"{each['expected']:.3g} Å); {count(each['atoms'], 'atom')} in broken bonds"
+        )
+    how = {
+        "spike": "is off, the next is back",
+        "cut": "does not follow the one before: a cut, or pieces that were joined",
+        "atoms": "does not follow the one before",
+    }[each["kind"]]
+    return (
+        f"{where} {how}; {count(each['atoms'], 'atom')} leap, atom {each['atom']} by "
+        f"{each['distance']:.3g} Å (at most {each['expected']:.2g} Å expected)"
+    )
+
+
+def count(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def rough(value: float) -> str:
+    """Two digits, which is what estimates have; whole numbers from ten up."""
+    return f"{value:.2g}" if abs(value) < 9.95 else f"{value:.0f}"
+
+
+def percent(share: float) -> str:
+    """A share with two digits."""
+    return f"{rough(100 * share)} %" if share >= 1e-5 else "less than 0.001 %"
+
+
+def about(fs: float) -> str:
+    """An estimated time, with two digits."""
+    return format_time(float(f"{fs:.2g}"))
+
+
+def _unit(v: Found, _: Found) -> str:
+    return (
+        f"positions look like {UNITS[v['unit']]}, not Å: nearest atoms are {v['nearest']:.3g} "
+        f"apart where covalent radii say {v['expected']:.3g} Å; convert the file to Å"
+    )
+
+
+def _step(v: Found, found: Found) -> str:
+    clock = found["clock"]
+    why = "stored velocities carry the atoms as this step would"
+    if clock["step_fs"] is not None:
+        bond = clock["bond"].replace("-", "–")
+        why = f"its {bond} bonds swing as they do in that time"
+    return (
+        f"the time step is about {format_time(v['step_fs'])}, not {format_time(v['stated_fs'])}: "
+        f"{why}"
+    )
+
+
+def _few(v: Found, _: Found) -> str:
+    shorter = ""
+    if v["enough_fs"] is not None:
+        enough = format_time(v["enough_fs"]).replace(" ", "")
+        shorter = f", or predict less far (--set windows.horizon={enough})"
+    return (
+        f"short for a horizon of {format_time(v['horizon_fs'])}: {v['train']} independent windows "
+        f"to train on, {v['test']} to test on (those that overlap teach little anew); "
+        f"give more data or replicas{shorter}"
+    )
+
+
+def _slowest(v: Found, _: Found) -> str:
+    name = f"the torsion about {v['name']}" if v["kind"] == "torsion" else "a change of shape"
+    if v["memory_fs"] is None:
+        return f"{name} is slower than the data is long, so it cannot be learnt from it"
+    return (
+        f"the slowest motion found, {name}, is forgotten only after "
+        f"{about(v['memory_fs'])}; the data is {v['times']:.2g} times as long, so it is "
+        "seen few times"
+    )
+
+
+def _jumped(v: Found, found: Found) -> str:
+    several = len(found["files"]) > 1
+    return f"{count(v['count'], 'jump')}: {jump_words(found['frames']['first_jumps'][0], several)}"
+
+
+def _duplicated(v: Found, found: Found) -> str:
+    several = len(found["files"]) > 1
+    first = found["frames"]["first_duplicates"][0]
+    return (
+        f"{count(v['count'], 'frame')} repeated: {frame_words(first, several)} is the same as "
+        f"{original_words(first, several)}; leave repeats out"
+    )
+
+
+def _nearly(v: Found, found: Found) -> str:
+    several = len(found["files"]) > 1
+    first = found["frames"]["first_near_duplicates"][0]
+    return (
+        f"{count(v['count'], 'frame')} hardly differ from the one before, first "
+        f"{frame_words(first, several)}: as where a run was restarted"
+    )
+
+
+def _gap(v: Found, found: Found) -> str:
+    gap = next(gap for each in found["files"] for gap in each["first_gaps"])
+    return (
+        f"{count(v['count'], 'gap')} in time, first after frame {gap['frame']} "
+        f"({format_time(gap['length_fs'])}); lags are drawn from the frames that there are"
+    )
+
+
+def _noisy(v: Found, _: Found) -> str:
+    size = f"{v['rounded_to']:g} Å" if v["rounded_to"] else "single precision"
+    return (
+        f"positions are rounded to {size}, which drowns velocities: it adds {v['noise']:.2g} K to "
+        f"a temperature of {v['temperature']:.0f} K; store more digits or velocities"
+    )
+
+
+_SENTENCES: dict[str, Callable[[Found, Found], str]] = {
+    "single-frame": lambda v, f: "a single frame holds no motion; give a trajectory",
+    "refused": lambda v, f: f"gfnode train refuses: {v['problem']}",
+    "length-unit": _unit,
+    "no-bond-lengths": lambda v, f: (
+        f"no atoms are near enough for bonds (nearest {v['nearest']:.3g} Å, radii add up to "
+        f"{v['expected']:.3g} Å): a selection such as Cα, or a wrong unit"
+    ),
+    "time-step": _step,
+    "too-hot": lambda v, f: (
+        f"atoms go further between frames than at 3000 K: {format_time(v['stated_fs'])} between "
+        "frames is too short; give the right time with --step"
+    ),
+    "jumps": _jumped,
+    "duplicates": _duplicated,
+    "near-duplicates": _nearly,
+    "gaps": _gap,
+    "broken-molecules": lambda v, f: (
+        f"the periodic cell cuts {v['molecules']:.3g} molecules in a frame, on average; make "
+        "molecules whole first"
+    ),
+    "far-bonds": lambda v, f: (
+        f"{count(v['count'], 'bond')} of the topology join atoms that are not near: is it the "
+        "right topology, atoms in the right order?"
+    ),
+    "unnamed-bonds": lambda v, f: (
+        f"{count(v['count'], 'pair')} of atoms are as near as bonds, but the topology names no "
+        "bond there"
+    ),
+    "several-molecules": lambda v, f: (
+        f"the atoms form {v['pieces']} molecules: no edge of the graph joins them, so the model "
+        "hardly sees what they do to one another; select one of them"
+    ),
+    "few-windows": _few,
+    "slow-motion": _slowest,
+    "no-velocities": lambda v, f: (
+        f"frames {format_time(v['gap_fs'])} apart tell nothing of velocities, so the model has "
+        "the conformation alone to go by"
+    ),
+    "rounded-velocities": _noisy,
+    "missing-frames": lambda v, f: (
+        f"the file holds {percent(v['present'])} of the series' frames; starts are frames that "
+        "have a successor within four steps"
+    ),
+    "turns-unaligned": lambda v, f: (
+        f"the molecule turns by {v['angle_deg']:.0f}° within the horizon and nothing in the file "
+        "tells which way; superpose targets on their start"
+    ),
+    "still-aligned": lambda v, f: (
+        f"targets are superposed on their start, though the molecule turns by only "
+        f"{v['angle_deg']:.2g}° within the horizon"
+    ),
+}

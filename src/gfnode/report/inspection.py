@@ -1,0 +1,339 @@
+"""What is in a trajectory, section by section, in words.
+
+Everything here takes the inspection as JSON has it; docs/inspection.md says what each number is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gfnode.report.findings import UNITS, about, count, jump_words, percent, rough
+from gfnode.report.findings import frame_words as _frame
+from gfnode.report.findings import original_words as _original
+from gfnode.units import format_time
+
+Found = Mapping[str, Any]
+Row = tuple[str, str]
+
+
+def inspection_sections(found: Found) -> Iterator[tuple[str, list[Row]]]:
+    """Title and rows (label, text) of every section of details."""
+    yield "gfnode train chooses", list(_choices(found))
+    yield "Frames", list(_frames(found))
+    yield "Units", list(_units(found))
+    yield "Motion", list(_motion(found))
+    if found["structure"]:
+        yield "Molecule", list(_molecule(found))
+
+
+def inspection_table(found: Found) -> Group:
+    """All sections as tables of two columns."""
+    parts: list[RenderableType] = []
+    for title, rows in inspection_sections(found):
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, min_width=13)
+        table.add_column(overflow="fold")
+        for label, text in rows:
+            table.add_row(Text(f"  {label}"), Text(text))
+        parts += [Text(title, style="bold"), table]
+    return Group(*parts)
+
+
+def headline(found: Found) -> str:
+    """What the data is, in one line."""
+    files, atoms = found["files"], found["structure"] or {}
+    frames = sum(each["frames"] for each in files)
+    several = f" in {len(files)} files" if len(files) > 1 else ""
+    what = f"{files[0]['name']} ({atoms['formula']}): {count(atoms['atoms'], 'atom')}"
+    spacing = {each["spacing_fs"] for each in files}
+    even = ""
+    if len(spacing) == 1 and None not in spacing:
+        even = f" every {format_time(spacing.pop())}"
+    span = format_time(sum(each["span_fs"] for each in files))
+    over = f", {span}" if frames > 1 else ""
+    return f"{what}, {count(frames, 'frame')}{several}{even}{over}"
+
+
+def _choices(found: Found) -> Iterator[Row]:
+    c = found["choices"]
+    if c["problem"]:
+        yield "nothing", c["problem"]
+    if c["horizon_fs"] is not None:
+        long = "" if c["horizons"] is None else f"; the data is {c['horizons']:.3g} times as long"
+        yield "horizon", f"{format_time(c['horizon_fs'])}, the longest time to predict{long}"
+    if c["windows"]:
+        w, i = c["windows"], c["independent"]
+        yield (
+            "windows",
+            f"{w['train']} to train, {w['validation']} to validate, {w['test']} to test "
+            f"({c['split']} split), each a start and {count(c['times'], 'later frame')}; "
+            f"{i['train']}, {i['validation']} and {i['test']} of them do not overlap",
+        )
+        yield "velocities", _velocity_words(c)
+        aligned = "as they are, not superposed on the start"
+        if c["align"]:
+            aligned = "superposed on the start: only the change of shape is learnt"
+        yield "targets", aligned
+    scored = "heavy atoms (all but hydrogen)" if c["scored"] == "heavy" else "atoms"
+    yield "atoms", f"the model sees all {c['state_atoms']}; scored: {c['score_atoms']} {scored}"
+    if c["edges"] is not None:
+        pieces = "" if c["pieces"] == 1 else f", in {c['pieces']} pieces"
+        yield "graph", f"{c['edges']} directed edges{pieces}"
+        yield "batch", count(c["batch"], "window")
+
+
+def _velocity_words(choices: Found) -> str:
+    if choices["velocities"] == "stored":
+        return "those of the file"
+    gap = choices["velocity_gap_fs"]
+    return f"from the next frame, at most {format_time(gap)} later"
+
+
+def _frames(found: Found) -> Iterator[Row]:
+    several = len(found["files"]) > 1
+    for number, each in enumerate(found["files"]):
+        label = f"file {number + 1}" if several else "times"
+        yield label, (f"{each['name']}: " if several else "") + _times(each)
+        for gap in each["first_gaps"]:
+            yield "", f"gap of {format_time(gap['length_fs'])} after frame {gap['frame']}"
+    f = found["frames"]
+    rounded = f["rounded_to"]
+    yield "precision", f"positions rounded to {rounded:g} Å" if rounded else "no rounding seen"
+    yield "repeats", _repeats(f, several)
+    for each in f["first_duplicates"]:
+        yield "", f"{_frame(each, several)} is the same as {_original(each, several)}"
+    for each in f["first_near_duplicates"]:
+        yield (
+            "",
+            (
+                f"{_frame(each, several)} is nearly {_original(each, several)}: "
+                f"{rough(each['moved'])} Å away (rms; usual {rough(f['usual_move'])} Å)"
+            ),
+        )
+    yield "jumps", f"{f['jumps']}" if f["jumps"] else "none"
+    for each in f["first_jumps"]:
+        yield "", jump_words(each, several)
+    if f["wrapped"]:
+        yield "wrapping", f"atoms leap across the periodic cell {f['wrapped']} times"
+
+
+def _times(file: Found) -> str:
+    if file["frames"] == 1:
+        return "a single frame"
+    text = f"{file['frames']} frames over {format_time(file['span_fs'])}"
+    if file["spacing_fs"] is not None:
+        return f"{text}, every {format_time(file['spacing_fs'])}, no gaps"
+    ends = [format_time(file[key]) for key in ("shortest_fs", "median_fs", "longest_fs")]
+    text += f", unevenly spaced: {ends[0]} to {ends[2]}, median {ends[1]}"
+    if file["gaps"]:
+        return f"{text}; {count(file['gaps'], 'gap')}"
+    return (
+        f"{text}; {file['consecutive']} pairs are one time step apart, the file holds "
+        f"{percent(file['present'])} of the series"
+    )
+
+
+def _repeats(frames: Found, several: bool) -> str:
+    if not (frames["duplicates"] or frames["near_duplicates"]):
+        return "none" if not several else "none, in a file or between them"
+    return f"{frames['duplicates']} exact, {frames['near_duplicates']} nearly"
+
+
+def _units(found: Found) -> Iterator[Row]:
+    lengths = found["lengths"]
+    if lengths["ratio"] is None:
+        yield "lengths", "cannot be judged: a single atom"
+    else:
+        unit = lengths["unit"]
+        fits = f"{UNITS[unit]} fits" if unit else "no unit fits, so atoms are not bonded"
+        yield (
+            "lengths",
+            (
+                f"{fits}: nearest atoms are {lengths['nearest']:.3g} apart (median), their "
+                f"covalent radii add up to {lengths['expected']:.3g} Å"
+            ),
+        )
+    if found["scaled_by"] != 1:
+        yield "", f"everything else here: as if positions were multiplied by {found['scaled_by']:g}"
+    yield from _clock(found["clock"])
+
+
+def _clock(clock: Found) -> Iterator[Row]:
+    if clock["stated_fs"] is None:
+        return
+    stated = format_time(clock["stated_fs"])
+    if clock["angle"] is not None:
+        bond = clock["bond"].replace("-", "–")
+        fit = "fits" if clock["fits"] else f"does not fit, {about(clock['step_fs'])} would"
+        yield (
+            "time step",
+            (
+                f"{stated} {fit}: with it {count(clock['bonds'], bond + ' bond')} swing at "
+                f"{clock['wavenumber']:.0f} cm⁻¹, usual is about "
+                f"{clock['usual_wavenumber']:.0f} cm⁻¹"
+            ),
+        )
+    else:
+        why = {
+            "no hydrogen": "there are no bonds to hydrogen, whose swing is the clock",
+            "rigid": "bonds to hydrogen, whose swing is the clock, have a fixed length",
+            "too far apart": "frames are too far apart to see a bond swing",
+            None: "too few frames",
+        }[clock["why_not"]]
+        yield "time step", f"{stated}, which cannot be checked by vibrations: {why}"
+    if clock["step_stored_fs"] is not None:
+        yield (
+            "",
+            (
+                f"stored velocities carry the atoms as a step of "
+                f"{format_time(clock['step_stored_fs'])} would"
+            ),
+        )
+
+
+def _motion(found: Found) -> Iterator[Row]:
+    m, motion = found["momenta"], found["motion"]
+    if m["temperature"] is None:
+        yield (
+            "temperature",
+            (
+                "unknown: no velocities in the file, and its frames are too far apart to tell them"
+                if m["interval_fs"]
+                else "unknown: no velocities in the file"
+            ),
+        )
+    else:
+        yield "temperature", _temperature(m)
+        yield "momentum", _momentum(m["linear"])
+        if m["angular"]:
+            yield "", "angular: " + _momentum(m["angular"])
+    if motion is None:
+        return
+    yield "drift", _drift(motion["drift"])
+    c, turning = found["choices"], _turning(found)
+    if turning:
+        yield "turning", turning
+    if motion["moved_at_horizon"] is not None:
+        yield (
+            "to predict",
+            (
+                f"within {format_time(c['horizon_fs'])} the scored atoms go "
+                f"{rough(motion['moved_at_horizon'])} Å (rms); "
+                f"{rough(motion['changed_at_horizon'])} Å once superposed: the change of shape"
+            ),
+        )
+    inner = [each for each in motion["motions"] if each["kind"] != "turning"]
+    for number, each in enumerate(inner[:3]):
+        yield "slowest" if not number else "", _slow(each)
+
+
+def _temperature(m: Found) -> str:
+    source = "stored velocities"
+    if m["source"] == "differences":
+        source = f"displacements over {format_time(m['interval_fs'])}"
+    text = f"{m['temperature']:.0f} K over all {m['degrees_all']} degrees of freedom (3 per atom)"
+    left = []
+    if m["rigid_bonds"]:
+        left.append(f"{m['rigid_bonds']} fixed distances")
+    if m["linear"]["kind"] == "zero":
+        left.append("zero momentum")
+    if m["angular"] and m["angular"]["kind"] == "zero":
+        left.append("zero angular momentum")
+    if left and m["degrees"]:
+        text += f", {m['temperature_degrees']:.0f} K over the {m['degrees']} that "
+        text += f"{_list(left)} leave{'s' if len(left) == 1 and not m['rigid_bonds'] else ''}"
+    return f"{text}; from {source}"
+
+
+def _momentum(momentum: Found) -> str:
+    share = f"{percent(momentum['ratio'])} of what a heat bath would give"
+    return {
+        "zero": f"zero ({share})",
+        "constant": f"conserved ({share})",
+        "direction kept": (
+            f"keeps its direction; its size varies by {percent(momentum['spread'])} ({share})"
+        ),
+        "fluctuating": f"not conserved ({share})",
+        "unknown": "hidden by the rounding of positions",
+    }[momentum["kind"]]
+
+
+def _drift(drift: Found) -> str:
+    if drift["farthest"] < 1e-3:
+        return "none: the centre of mass stays where it is"
+    return (
+        f"the centre of mass ends {rough(drift['net'])} Å from where it began, at most "
+        f"{rough(drift['farthest'])} Å away"
+    )
+
+
+def _turning(found: Found) -> str:
+    motion, horizon = found["motion"], found["choices"]["horizon_fs"]
+    if not motion["lags_fs"]:
+        return ""
+    turning = next((each for each in motion["motions"] if each["kind"] == "turning"), None)
+    if turning is None:
+        return "none: frames were superposed, or the molecule is held"
+    text = ""
+    if motion["angle_at_horizon_deg"] is not None:
+        angle = rough(motion["angle_at_horizon_deg"])
+        text = f"by {angle}° on average within {format_time(horizon)}; "
+    if turning["memory_fs"] is None:
+        return f"{text}still about as it stood after {about(motion['lags_fs'][-1])}"
+    return f"{text}has forgotten how it stood after {about(turning['memory_fs'])}"
+
+
+def _slow(each: Found) -> str:
+    size = f" ({rough(each['size'])} Å rms)" if each["size"] else ""
+    name = {
+        "torsion": f"torsion about {each['name']}",
+        "shape": f"change of shape {each['name']}{size}",
+    }[each["kind"]]
+    if each["memory_fs"] is None:
+        return f"{name}: not forgotten within the data"
+    return f"{name}: forgotten after {about(each['memory_fs'])}"
+
+
+def _molecule(found: Found) -> Iterator[Row]:
+    s = found["structure"]
+    kinds = ", ".join(f"{count} {formula}" for formula, count in s["kinds"])
+    more = s["kinds_of_molecules"] - len(s["kinds"])
+    yield "molecules", kinds + (f" and {more} more kinds" if more else "")
+    ways = {"topology": "the topology names", "distances": "by distances"}
+    text = f"{s['bonds']}, {ways[s['bonds_from']]}"
+    if s["bonds_by_topology"] is not None:
+        text += f"; distances show {s['bonds_by_distances']}"
+    yield "bonds", text
+    for key, words in (("only_topology", "not near"), ("only_distances", "near, not named")):
+        for each in s[f"first_{key}"]:
+            i, j = each["atoms"]
+            yield "", f"atoms {i} and {j}: {words} ({each['length']:.3g} Å)"
+    groups = ", ".join(f"{count} {formula}" for formula, count in s["groups"])
+    rest = s["number_of_groups"] - sum(count for _, count in s["groups"])
+    yield (
+        "groups",
+        (
+            f"{groups}{f' and {rest} more' if rest else ''}, which may turn about a single bond"
+            if groups
+            else "none that could turn about a single bond"
+        ),
+    )
+    if s["cell"]:
+        yield "cell", _cell(s["cell"])
+
+
+def _cell(cell: Found) -> str:
+    sides = " × ".join(f"{each:.4g}" for each in cell["lengths"])
+    angles = ", ".join(f"{each:.4g}°" for each in cell["angles_deg"])
+    text = f"{sides} Å, {angles}, {'constant' if cell['constant'] else 'its size changes'}"
+    if cell["broken_bonds"]:
+        broken = f"{cell['broken_molecules']:.3g} molecules are cut by it in a frame, on average"
+        return f"{text}; {broken}"
+    return f"{text}; no bond reaches across it"
+
+
+def _list(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
