@@ -12,8 +12,8 @@ from gfnode.units import format_time
 if TYPE_CHECKING:
     from gfnode.run import Run
 
-SAMPLED = 100
-"""Frames that the temperature is taken over: a page must not wait for a large file."""
+SAMPLED = 2_000_000
+"""Velocities, frames times atoms, that the temperature is taken over: a page must not wait."""
 
 
 def trajectory_html(trajectory: Trajectory) -> str:
@@ -87,7 +87,7 @@ def _cell(trajectory: Trajectory) -> str:
 def _temperature(trajectory: Trajectory) -> str:
     if trajectory.velocities is None:
         return ""
-    count = min(SAMPLED, len(trajectory))
+    count = min(max(SAMPLED // trajectory.n_atoms, 1), len(trajectory))
     chosen = np.unique(np.linspace(0, len(trajectory) - 1, count).astype(np.int64))
     kelvin = trajectory[chosen].temperature()
     return f"{kelvin:.4g} K over 3N degrees of freedom"
@@ -96,7 +96,8 @@ def _temperature(trajectory: Trajectory) -> str:
 def _table(title: str, rows: dict[str, str]) -> str:
     cell = "padding:0.1em 0.8em 0.1em 0;text-align:left;vertical-align:top"
     body = "".join(
-        f'<tr style="background:none"><th style="{cell};font-weight:normal;opacity:0.65">'
+        f'<tr style="background:none"><th style="{cell};font-weight:normal;white-space:nowrap;'
+        f'opacity:0.65">'
         f'{escape(key)}</th><td style="{cell};overflow-wrap:anywhere">{escape(value)}</td></tr>'
         for key, value in rows.items()
         if value

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
+from gfnode.readers.boundary import femtoseconds
 from gfnode.trajectory import Doubles, Trajectory
 from gfnode.units import parse_time
 
@@ -42,24 +43,29 @@ def counted(frames: int, step: float | None, library: str) -> Doubles:
     return np.arange(frames, dtype=np.float64) * (step or 0.0)
 
 
-def check_cell(trajectory: Trajectory, kept: NDArray[np.floating], library: str) -> None:
-    """Refuse a cell that lengths and angles cannot hold.
+def named_times(ps: NDArray[np.floating]) -> Doubles:
+    """Convert times in ps to fs, as the shortest decimals that name them.
 
-    Parameters
-    ----------
-    kept
-        ``(frame, 3, 3)`` in Å, as the library gives the cell back.
+    Files often hold float32, and libraries pass it on as float64: 0.10000000149 ps was 0.1 ps.
+    """
+    single = ps.astype(np.float32)
+    return femtoseconds(single if (single == ps).all() else ps)
+
+
+def check_cell(trajectory: Trajectory, library: str) -> None:
+    """Refuse a cell that lengths and angles cannot hold.
 
     Raises
     ------
     InputError
         For a cell that is periodic in part, left-handed, or turned against the axes.
     """
-    assert trajectory.cell is not None
-    sizes = np.abs(trajectory.cell).max((1, 2))
-    off = np.abs(kept - trajectory.cell).max((1, 2)) > 1e-4 * sizes
-    flat = ~np.linalg.det(trajectory.cell.astype(np.float64)).astype(bool) & (sizes > 0)
-    if (wrong := np.flatnonzero(off | flat)).size:
+    if trajectory.cell is None:
+        return
+    above = np.abs(trajectory.cell[:, [0, 0, 1], [1, 2, 2]]).max(1)
+    along = np.einsum("fii->fi", trajectory.cell).min(1)
+    wrong = np.flatnonzero((along <= 0) | (above > 1e-5 * np.abs(trajectory.cell).max((1, 2))))
+    if wrong.size:
         raise InputError(
             f"{trajectory.label}: {library} holds a cell by lengths and angles, which say nothing "
             f"of how it lies; that of frame {wrong[0]} is not a along x, b in the xy plane, c "

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.interop._shared import check_cell, counted, parse_step
-from gfnode.readers.boundary import femtoseconds
+from gfnode.interop._shared import check_cell, counted, named_times, parse_step
 from gfnode.readers.topology import from_mdtraj, to_mdtraj
 from gfnode.trajectory import Integers, Topology, Trajectory
 from gfnode.units import FS_PER
@@ -51,10 +50,11 @@ def to_mdanalysis(trajectory: Trajectory) -> Any:
     """
     need_mdanalysis()
     from MDAnalysis import Universe
-    from MDAnalysis.lib.mdamath import triclinic_box, triclinic_vectors
+    from MDAnalysis.lib.mdamath import triclinic_box
 
     from gfnode.interop._timed import TimedMemoryReader
 
+    check_cell(trajectory, "MDAnalysis")
     names = trajectory.topology or from_mdtraj(Path(), to_mdtraj(trajectory))[1]  # made up
     residue = list(zip(names.residue_names, names.residue_ids, strict=True))
     begins = np.array([i == 0 or residue[i] != residue[i - 1] for i in range(len(residue))])
@@ -81,8 +81,6 @@ def to_mdanalysis(trajectory: Trajectory) -> Any:
     boxes = None
     if trajectory.cell is not None:
         boxes = np.stack([triclinic_box(*cell) for cell in trajectory.cell])
-        kept = np.stack([triclinic_vectors(box) for box in boxes])
-        check_cell(trajectory, kept, "MDAnalysis")
     velocities = trajectory.velocities
     spacing = np.diff(trajectory.times).min(initial=np.inf)
     universe.trajectory = TimedMemoryReader(
@@ -154,7 +152,7 @@ def from_mdanalysis(
                     velocities[place] = group.velocities
                 if ts.dimensions is not None:
                     cell[place] = triclinic_vectors(ts.dimensions)
-                if fs is None and len(chosen) > 1:
+                if fs is None:
                     times[place] = ts.time
         except UserWarning:
             times = counted(len(chosen), None, "MDAnalysis")
@@ -162,12 +160,11 @@ def from_mdanalysis(
             reader[before]
     return Trajectory(
         positions,
-        femtoseconds(times) if fs is None else np.array(chosen) * fs,
+        named_times(times) if fs is None else np.array(chosen) * fs,
         elements(group),
         velocities=velocities / np.float32(FS_PER["ps"]) if moving else None,
         cell=cell if cell.any() else None,
         topology=_topology(universe).select(index),
-        time_step=fs,
         name=name,
         source=str(getattr(reader, "filename", None) or "MDAnalysis"),
     )
@@ -217,8 +214,8 @@ def elements(group: Any) -> Integers:
     if (nameless := np.flatnonzero(numbers == 0)).size:
         atom = nameless[0]
         raise InputError(
-            f"MDAnalysis: the element of atom {atom} ({names[atom]!r}, {masses[atom]:.4g} u) is "
-            "not known: name it with universe.add_TopologyAttr('elements', [...])"
+            f"MDAnalysis: the element of atom {atom} ({str(names[atom])!r}, {masses[atom]:.4g} u) "
+            "is not known: name it with universe.add_TopologyAttr('elements', [...])"
         )
     found = Formula.from_list([chemical_symbols[z] for z in numbers[unknown]]).format("hill")
     warnings.warn(

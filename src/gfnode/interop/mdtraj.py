@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.interop._shared import check_cell, counted, parse_step
-from gfnode.readers.boundary import femtoseconds
+from gfnode.interop._shared import check_cell, counted, named_times, parse_step
 from gfnode.readers.topology import ANGSTROM_PER_NM
 from gfnode.readers.topology import from_mdtraj as from_topology
 from gfnode.readers.topology import to_mdtraj as to_topology
@@ -31,16 +30,14 @@ def to_mdtraj(trajectory: Trajectory) -> Any:
     """
     import mdtraj
 
+    check_cell(trajectory, "mdtraj")
     frames = mdtraj.Trajectory(
         trajectory.positions / np.float32(ANGSTROM_PER_NM),
         to_topology(trajectory),
         time=trajectory.times / FS_PER["ps"],
     )
     if trajectory.cell is not None:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            frames.unitcell_vectors = trajectory.cell / ANGSTROM_PER_NM
-            kept = frames.unitcell_vectors * ANGSTROM_PER_NM
-        check_cell(trajectory, kept, "mdtraj")
+        frames.unitcell_vectors = trajectory.cell / ANGSTROM_PER_NM
     return frames
 
 
@@ -71,7 +68,7 @@ def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "")
     if fs is not None or made_up:
         times = counted(len(frames), fs, "mdtraj")
     else:
-        times = femtoseconds(np.asarray(frames.time))
+        times = named_times(np.asarray(frames.time))
     cell = frames.unitcell_vectors
     return Trajectory(
         frames.xyz * np.float32(ANGSTROM_PER_NM),
