@@ -230,6 +230,11 @@ def test_what_ase_may_hold():
     read = Trajectory.from_ase(iter([first, second]), name="CO")
     assert (read.times.tolist(), read.label) == ([1000, 1500], "CO")
     np.testing.assert_allclose(read.velocities[:, 0, 2], [0, 0.1 * units.fs], rtol=1e-6)
+    second.set_array("momenta", None)
+    for each in (first, second):
+        each.set_array("velocities", np.full((2, 3), 0.2))
+    read = Trajectory.from_ase([first, second])
+    np.testing.assert_allclose(read.velocities, 0.2 * units.fs, rtol=1e-6)
     first.info["bonds"] = [[0.5, 1]]
     with pytest.raises(InputError, match="expected index pairs"):
         Trajectory.from_ase(first)

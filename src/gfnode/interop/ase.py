@@ -63,7 +63,8 @@ def from_ase(
     """Take ``ase.Atoms``: one, a list, or a reader such as ``ase.io.Trajectory``.
 
     Times are those of ``info``: ``time_fs``, ``time_ps``, or ``time``, which is taken as fs.
-    Velocities come from the momenta; frames without momenta are at rest if others have them.
+    Velocities come from the momenta (frames without momenta are at rest if others have them), else
+    from an array ``velocities``, in ASE's units too.
     **Lost**: energies, forces, constraints and other results; cell vectors along directions that
     are not periodic; masses other than the standard ones, though velocities count with them.
 
@@ -94,6 +95,8 @@ def from_ase(
     velocities: NDArray[Any] | None = None
     if any(atoms.has("momenta") for atoms in images):
         velocities = np.stack([atoms.get_velocities() for atoms in images]) * units.fs
+    elif all(atoms.has("velocities") for atoms in images):
+        velocities = np.stack([atoms.arrays["velocities"] for atoms in images]) * units.fs
     cell = np.stack([atoms.cell.array * atoms.pbc[:, None] for atoms in images])
     stored = _stored_times(images) if fs is None else None
     return Trajectory(
