@@ -7,12 +7,13 @@ from gfnode.report.findings import (
     train_command,
 )
 from gfnode.report.inspection import headline, inspection_sections, inspection_table
-from gfnode.report.page import write_page
+from gfnode.report.page import check_target, write_page
 from gfnode.report.plots import error_against_lag, plot_error_against_lag
 from gfnode.report.sentences import describe_evaluation, describe_result, describe_training
 from gfnode.report.tables import error_table, lag_table, verdict, verdicts
 
 __all__ = [
+    "check_target",
     "describe_evaluation",
     "describe_result",
     "describe_training",

@@ -58,11 +58,19 @@ def error_against_lag(evaluation: Mapping[str, Any], molecule: str) -> Figure:
     molecule
         For the title.
     """
+    figure = Figure(figsize=(8.0, 5.8), layout="constrained")
+    axes = figure.add_subplot()
+    draw_errors(axes, evaluation)
+    _title(axes, evaluation, molecule)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=10.5, frameon=False)
+    return figure
+
+
+def draw_errors(axes: Axes, evaluation: Mapping[str, Any], fontsize: float = 12) -> None:
+    """Draw the curves of :func:`error_against_lag` with their axes, without title and legend."""
     methods, model = evaluation["methods"], evaluation["model"]
     curves = {name: _curve(methods[name]) for name in sorted(methods, key=lambda n: n != model)}
     bottom, top = _limits(curves, evaluation["best_trivial"], model)
-    figure = Figure(figsize=(8.0, 5.8), layout="constrained")
-    axes = figure.add_subplot()
     for number, (name, (lag, value, low, high)) in enumerate(curves.items()):
         colour, (marker, line) = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
         judged = name == model
@@ -85,23 +93,20 @@ def error_against_lag(evaluation: Mapping[str, Any], molecule: str) -> Figure:
         )
     axes.set_yscale("log")
     axes.set_ylim(bottom, top)
-    _dress(axes, evaluation, molecule)
-    return figure
-
-
-def _dress(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
-    """Labels, title and legend."""
-    horizon = evaluation["horizon_fs"]
-    axes.set_xlim(0, 1e-3 * horizon)
-    axes.set_xlabel("lag (ps)", fontsize=12)
-    axes.set_ylabel("mean squared error per coordinate (10⁻² Å²)", fontsize=12)
+    axes.set_xlim(0, 1e-3 * evaluation["horizon_fs"])
+    axes.set_xlabel("lag (ps)", fontsize=fontsize)
+    axes.set_ylabel("mean squared error per coordinate (10⁻² Å²)", fontsize=fontsize)
     axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=20))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.tick_params(labelsize=11)
+    axes.tick_params(labelsize=fontsize - 1)
     axes.grid(color="0.9", lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _title(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
+    """What was judged on what, above the axes."""
     model, best = evaluation["model"], evaluation["best_trivial"]
     superposed = evaluation["targets_superposed_on_start"]
     axes.set_title(
@@ -111,7 +116,7 @@ def _dress(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
         0.0,
         1.02,
         f"{evaluation['windows']} windows in {evaluation['blocks']} blocks of time, "
-        f"horizon {format_time(horizon)}"
+        f"horizon {format_time(evaluation['horizon_fs'])}"
         f"{', targets superposed on the start' if superposed else ''}\n"
         f"{model} is {verdict(evaluation, best)}\n"
         f"bands: 95 % intervals of {model} and {best}, each by itself",
@@ -121,7 +126,6 @@ def _dress(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
         linespacing=1.4,
         in_layout=False,  # long words may not squeeze the axes
     )
-    axes.figure.legend(loc="outside lower center", ncols=3, fontsize=10.5, frameon=False)
 
 
 def _curve(method: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -65,7 +65,7 @@ def hundredths(value: float | None) -> str:
     if value is None:
         return "∞"
     value *= 100
-    return f"{value:.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
+    return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _with_interval(estimate: Mapping[str, Any]) -> str:

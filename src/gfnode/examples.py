@@ -1,0 +1,387 @@
+"""Test windows worth looking at: a typical one, the best and the worst, each as a short film.
+
+Evaluation scores a few lags of many windows. Here a few windows are followed frame by frame up to
+the horizon, and the errors of all of them are parted by atom. What comes out is plain arrays in the
+``examples.npz`` of the run folder, so that a report needs neither torch nor the trajectory.
+"""
+
+import hashlib
+import json
+import shlex
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gfnode.errors import InputError
+from gfnode.files import read_json, write_arrays
+from gfnode.trajectory import Doubles, Floats, Trajectory
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gfnode.models import Model
+    from gfnode.run import Run
+    from gfnode.windows import Windows
+
+FILE = "examples.npz"
+KINDS = ("typical", "best", "worst")
+MOST_FRAMES = 100
+MOST_VALUES = 375_000  # coordinates of one example, true and predicted: large molecules get fewer
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One test window, followed up to the horizon.
+
+    Parameters
+    ----------
+    kind
+        ``typical``, ``best`` or ``worst``.
+    window
+        Its number in the test part.
+    trajectory, frame, start_fs
+        Where it starts: name of the trajectory, frame in it, time since its first frame.
+    relative
+        Its error in the evaluation over the mean error of all windows at the same lags: the
+        measure that the window was chosen by.
+    inside
+        Frames of the trajectory inside the horizon; ``len(lags_fs) − 1`` of them are here.
+    lags_fs
+        ``(time,)``, the first is zero: the start itself.
+    true, predicted
+        The state atoms, ``(time, atom, 3)`` in Å, as they were scored.
+    rotations
+        Turn each predicted frame onto the true one, over the scored atoms, ``(time, 3, 3)``.
+    """
+
+    kind: str
+    window: int
+    trajectory: str
+    frame: int
+    start_fs: float
+    relative: float
+    inside: int
+    lags_fs: Doubles
+    true: Floats
+    predicted: Floats
+    rotations: Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What a report shows of single windows and atoms.
+
+    Parameters
+    ----------
+    examples
+        One of each of :data:`KINDS`.
+    labels
+        Names of the state atoms.
+    atom_errors
+        By method, the model and the best trivial baseline: mean squared error per coordinate of
+        each scored atom over all test windows and lags, ``(scored atom,)`` in Å².
+    weights
+        Numbers that training could change.
+    command
+        Trains such a run again.
+    digest
+        Of the weights these came from.
+    """
+
+    examples: tuple[Example, ...]
+    labels: tuple[str, ...]
+    atom_errors: dict[str, Doubles]
+    weights: int
+    command: str
+    digest: str
+
+    def save(self, folder: Path) -> Path:
+        """Write ``examples.npz``."""
+        arrays: dict[str, Any] = {
+            f"{each.kind}.{field.name}": np.asarray(getattr(each, field.name))
+            for each in self.examples
+            for field in fields(each)
+        }
+        arrays |= {f"atom_errors.{name}": value for name, value in self.atom_errors.items()}
+        single = ("labels", "weights", "command", "digest")
+        arrays |= {name: np.asarray(getattr(self, name)) for name in single}
+        write_arrays(folder / FILE, arrays)
+        return folder / FILE
+
+    @classmethod
+    def read(cls, folder: Path) -> "Examples":
+        """Read ``examples.npz``.
+
+        Raises
+        ------
+        InputError
+            When it is missing or damaged.
+        """
+        path = folder / FILE
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            examples = tuple(
+                Example(**{f.name: _plain(arrays[f"{kind}.{f.name}"]) for f in fields(Example)})
+                for kind in KINDS
+            )
+            return cls(
+                examples,
+                tuple(arrays["labels"].tolist()),
+                {
+                    name.removeprefix("atom_errors."): value
+                    for name, value in arrays.items()
+                    if name.startswith("atom_errors.")
+                },
+                int(arrays["weights"]),
+                str(arrays["command"]),
+                str(arrays["digest"]),
+            )
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: does not exist; make it with `gfnode report`") from error
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is damaged ({error}); delete it and try again") from error
+
+
+def _plain(array: Any) -> Any:
+    return array if array.ndim else array.item()
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of the best weights of a run folder; empty where there are none."""
+    path = folder / "weights.safetensors"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def up_to_date(folder: Path) -> bool:
+    """Whether the folder holds an evaluation and examples of its best weights."""
+    written = ("evaluation.json", "errors.npz", FILE)
+    if not all((folder / name).is_file() for name in written):
+        return False
+    try:
+        return Examples.read(folder).digest == digest(folder)
+    except InputError:
+        return False
+
+
+def evaluated(folder: Path) -> bool:
+    """Whether the folder holds an evaluation that is not older than its best weights."""
+    weights = folder / "weights.safetensors"
+    written = [folder / name for name in ("evaluation.json", "errors.npz")]
+    return all(
+        each.is_file() and each.stat().st_mtime >= weights.stat().st_mtime for each in written
+    )
+
+
+def check_own(run: "Run", trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """Give the trajectories of training in their order.
+
+    Raises
+    ------
+    InputError
+        When these are others, or not all.
+    """
+    own = [entry["fingerprint"] for entry in run.facts["data"]]
+    found = {each.fingerprint: each for each in trajectories}
+    if found.keys() != set(own):
+        names = ", ".join(dict.fromkeys(entry["name"] for entry in run.facts["data"]))
+        raise InputError(
+            f"a report is on the test part of the data of training ({names}; trajectories: "
+            f"{len(own)}), got {', '.join(map(str, trajectories))}; for other data there is "
+            "gfnode evaluate --data"
+        )
+    return [found[fingerprint] for fingerprint in own]
+
+
+def make_examples(run: "Run", trajectories: Sequence[Trajectory]) -> Examples:
+    """Choose test windows by their errors, predict them densely, and part all errors by atom.
+
+    Parameters
+    ----------
+    run
+        Evaluated: its folder holds ``evaluation.json`` and ``errors.npz``.
+    trajectories
+        Those of training.
+
+    Raises
+    ------
+    InputError
+        When these are not the trajectories of training, or the errors do not fit them.
+    """
+    from gfnode.experiment import prepare
+
+    ordered = check_own(run, trajectories)
+    windows = prepare(ordered, run.experiment).parts["test"]
+    evaluation = read_json(run.folder / "evaluation.json")
+    with np.load(run.folder / "errors.npz", allow_pickle=False) as file:
+        errors, lags = file[f"errors_{evaluation['model']}"], file["lags_fs"]
+    if len(errors) != len(windows):
+        raise InputError(
+            f"{run.folder / 'errors.npz'} holds {len(errors)} windows, the test part has "
+            f"{len(windows)}; evaluate the run again (gfnode evaluate {run.folder})"
+        )
+    relative = relative_errors(errors, lags, run.model.system.horizon)
+    models = {evaluation["model"]: run.model}
+    best = evaluation["best_trivial"]
+    models |= {best: run.baselines()[best]}
+    return Examples(
+        tuple(
+            _follow(
+                run.model,
+                windows,
+                ordered,
+                kind=kind,
+                window=window,
+                relative=float(relative[window]),
+            )
+            for kind, window in zip(KINDS, choose(relative), strict=True)
+        ),
+        _labels(ordered[0].select(run.model.system.atoms)),
+        {name: atom_errors(model, windows) for name, model in models.items()},
+        sum(each.numel() for each in run.model.parameters()),
+        command(run),
+        digest(run.folder),
+    )
+
+
+def command(run: "Run") -> str:
+    """The ``gfnode train`` that makes such a run: its preset, and what differs from it."""
+    from gfnode.experiment import configure
+    from gfnode.presets import PRESETS
+    from gfnode.readers import Reader
+
+    settings = _flat(run.experiment.model_dump(mode="json"))
+    name = settings["model.name"]
+    changes = {}
+    for preset in PRESETS:
+        known = _flat(configure(preset, {"model.name": name}).model_dump(mode="json"))
+        changes[preset] = {k: v for k, v in settings.items() if k not in known or known[k] != v}
+    preset = min(changes, key=lambda each: len(changes[each]))
+    words = ["gfnode", "train"]
+    data = run.facts["data"]  # one file may hold several trajectories
+    for file in dict.fromkeys(entry["file"] or f"{entry['name']}.npz" for entry in data):
+        words += ["--data", file]
+    words += shlex.split(Reader.of(data[0].get("reader", {})).command())
+    words += ["--preset", preset] * (preset != "default")
+    words += ["--set", f"model.name={name}"] * (name != "gfnode")
+    for key, value in changes[preset].items():
+        words += ["--set", f"{key}={json.dumps(value)}"]
+    return shlex.join([*words, "--out", str(run.folder)])
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{key}.") if inner else {prefix + key: value}
+    return flat
+
+
+def relative_errors(errors: Doubles, lags_fs: Doubles, horizon: float, bins: int = 8) -> Doubles:
+    """Mean error of each window over what all windows have at the same lags, ``(window,)``.
+
+    Errors grow with the lag, so a window that happened to draw short lags is not therefore good:
+    each error is taken over the mean in its lag bin.
+
+    Parameters
+    ----------
+    errors, lags_fs
+        ``(window, time)``.
+    """
+    errors = np.nan_to_num(np.asarray(errors, dtype=np.float64), nan=1e300, posinf=1e300)
+    place = np.clip(np.ceil(lags_fs / horizon * bins - 1e-6).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(place.ravel(), minlength=bins)
+    level = np.bincount(place.ravel(), errors.ravel(), bins) / np.maximum(count, 1)
+    return np.asarray((errors / np.maximum(level[place], 1e-300)).mean(1))
+
+
+def choose(relative: Doubles) -> tuple[int, int, int]:
+    """Windows of median, least and largest error."""
+    order = np.argsort(relative, kind="stable")
+    return int(order[(len(order) - 1) // 2]), int(order[0]), int(order[-1])
+
+
+def _follow(
+    model: "Model",
+    windows: "Windows",
+    trajectories: Sequence[Trajectory],
+    *,
+    kind: str,
+    window: int,
+    relative: float,
+) -> Example:
+    import torch
+
+    from gfnode import lags as draw
+    from gfnode.geometry import kabsch_rotation
+    from gfnode.models import Symmetry
+
+    start = windows.starts[[window]]
+    times, segments = windows.frames.times.numpy(), windows.frames.segments
+    first, last = draw.reach(times, segments, start.numpy(), model.system.horizon)
+    inside = int(last[0] - first[0])
+    most = max(1, min(MOST_FRAMES, MOST_VALUES // (6 * model.system.n_atoms)))
+    stride = -(-inside // most)
+    frames = torch.arange(int(start) + stride, int(last[0]), stride)
+    successors = None if windows.successors is None else windows.successors[[window]]
+    single = replace(windows, starts=start, targets=frames[None], successors=successors)
+    now = single.select(model.system.atoms).batch(slice(None))
+    apart = model.at_once(1) if Symmetry.LAGS in model.kept else len(frames)
+    model.eval()
+    with torch.no_grad():
+        pieces = now.lags.split(apart, 1)
+        predicted = torch.cat([model(now.positions, now.velocities, p) for p in pieces], 1)[0]
+        true, predicted = (
+            torch.cat([now.positions, each]).float() for each in (now.targets[0], predicted)
+        )
+        score = torch.as_tensor(model.system.score)
+        rotations = kabsch_rotation(predicted[:, score], true[:, score])
+    number = int(segments[int(start)])
+    return Example(
+        kind,
+        window,
+        trajectories[number if number < len(trajectories) else 0].label,
+        int(start) - int(np.searchsorted(segments, number)),
+        float(times[int(start)]),
+        relative,
+        inside,
+        np.append(0.0, times[frames.numpy()] - times[int(start)]),
+        true.numpy(),
+        predicted.numpy(),
+        rotations.numpy(),
+    )
+
+
+def atom_errors(model: "Model", windows: "Windows") -> Doubles:
+    """Mean squared error per coordinate of each scored atom over windows and lags, in Å²."""
+    import torch
+
+    mine = windows.select(model.system.atoms)
+    score = torch.as_tensor(model.system.score)
+    total: Tensor = torch.zeros(len(score), dtype=torch.float64)
+    model.eval()
+    with torch.no_grad():
+        for index in torch.arange(len(mine)).split(model.at_once(windows.targets.shape[1])):
+            now = mine.batch(index)
+            off = model(now.positions, now.velocities, now.lags) - now.targets
+            total += off[..., score, :].double().square().mean((1, 3)).sum(0)
+    return np.asarray((total / len(mine)).numpy())
+
+
+def _labels(state: Trajectory) -> tuple[str, ...]:
+    """Element and index of each atom; its name and residue where the topology has more to say."""
+    topology, symbols = state.topology, state.symbols
+    plain = tuple(f"{symbol}{number}" for number, symbol in enumerate(symbols))
+    if topology is None or len(set(topology.names)) <= len(set(symbols)):
+        return plain
+    several = len(set(topology.residue_ids)) > 1
+    return tuple(
+        f"{residue}{number} {name}" if several else name
+        for residue, number, name in zip(
+            topology.residue_names, topology.residue_ids, topology.names, strict=True
+        )
+    )

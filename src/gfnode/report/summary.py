@@ -1,0 +1,205 @@
+"""A run in words that a chemist reads: what was learnt, how well, and where it fails."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.metrics import Blocks, Verdict, paired_verdict
+from gfnode.report.tables import verdict
+from gfnode.units import format_time
+
+FEW_BLOCKS = 10
+BASELINES = {
+    "persistence": "nothing moves",
+    "constant-velocity": "every atom flies on with its velocity",
+    "mean-conformer": "the mean conformation, placed on the start",
+    "rigid-rotor": "the mean conformation, turning as a rigid body",
+}
+_SHOWN = {"better": "better", "worse": "worse", "indistinguishable": "no difference shown"}
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Errors of single windows, as ``errors.npz`` holds them.
+
+    Parameters
+    ----------
+    errors
+        By method, ``(window, time)`` in Å² per coordinate.
+    lags_fs
+        ``(window, time)``.
+    starts_fs, segments
+        ``(window,)``.
+    """
+
+    errors: Mapping[str, NDArray[np.float64]]
+    lags_fs: NDArray[np.float64]
+    starts_fs: NDArray[np.float64]
+    segments: NDArray[np.int64]
+
+
+def rms(error: float | None) -> float | None:
+    """Root mean square distance per atom in Å from a mean squared error per coordinate in Å²."""
+    return None if error is None else sqrt(3 * error)
+
+
+def angstrom(error: float | None) -> str:
+    """:func:`rms` in words."""
+    value = rms(error)
+    if value is None:
+        return "without bound"
+    return f"{value:.0f} Å" if value >= 100 else f"{value:.2g} Å"
+
+
+def interval(estimate: Mapping[str, Any]) -> str:
+    """The 95 % interval of :func:`rms`, or nothing."""
+    low, high = rms(estimate["low"]), rms(estimate["high"])
+    return "" if low is None or high is None else f" (95 % interval {low:.2g} to {high:.2g} Å)"
+
+
+def verdicts_by_lag(evaluation: Mapping[str, Any], windows: Windows) -> list[Verdict | None]:
+    """The model against the best trivial baseline in each lag bin, paired over blocks of time.
+
+    None where a bin holds no lag.
+    """
+    blocks = Blocks.of(windows.starts_fs, evaluation["horizon_fs"], windows.segments)
+    ours, theirs = (
+        windows.errors[name] for name in (evaluation["model"], evaluation["best_trivial"])
+    )
+    edges = np.asarray(evaluation["methods"][evaluation["model"]]["lag_edges_fs"])
+    bins = np.digitize(windows.lags_fs, edges * (1 + 1e-6), right=True) - 1
+    found: list[Verdict | None] = []
+    for number in range(len(edges) - 1):
+        inside = bins == number
+        a, b = (np.where(inside, each, 0.0) for each in (ours, theirs))
+        found.append(paired_verdict(a, b, blocks) if inside.any() else None)
+    return found
+
+
+def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
+    """What was trained on what."""
+    system, settings = facts["system"], facts["experiment"]
+    data, model = facts["data"], settings["model"]["name"]
+    span, frames = sum(each["span_fs"] for each in data), sum(each["frames"] for each in data)
+    molecules = list(dict.fromkeys(f"{each['name']} ({each['formula']})" for each in data))
+    several = f" in {len(data)} trajectories" if len(data) > 1 else ""
+    atoms, state, scored = (len(system[key]) for key in ("source_numbers", "atoms", "score"))
+    given = f"all {atoms} atoms" if state == atoms else f"{state} of the {atoms} atoms"
+    kind = "heavy atoms" if settings["windows"]["score"] == "heavy" else "atoms"
+    learnt = f"{model}, with {weights} weights," if weights else f"{model}, which has no weights,"
+    return [
+        f"{learnt} was trained on {format_time(span)} of molecular dynamics of "
+        f"{', '.join(molecules)}: {frames} frames{several}.",
+        f"From one conformation of {given} and its velocities it predicts where the atoms are at "
+        f"any time up to {format_time(system['horizon_fs'])} later. Errors are taken over "
+        f"{'the ' if scored < state else 'all '}{scored} {kind}.",
+        _apart(facts),
+    ]
+
+
+def _apart(facts: Mapping[str, Any]) -> str:
+    """How training and test are kept apart."""
+    split, count = facts["experiment"]["windows"]["split"], facts["windows"]
+    horizon = format_time(facts["system"]["horizon_fs"])
+    if split == "blocked":
+        return (
+            f"It learnt from {count['train']} windows; the {count['test']} test windows come from "
+            f"a later stretch of time, with a gap of at least {horizon} between."
+        )
+    return (
+        f"The split is {split!r}: test windows may share frames with training windows, so its "
+        "errors flatter."
+    )
+
+
+def how_good(evaluation: Mapping[str, Any]) -> list[str]:
+    """How good it is beside the best trivial baseline."""
+    model, best, methods = evaluation["model"], evaluation["best_trivial"], evaluation["methods"]
+    ours, theirs = (methods[name]["mean_over_lags"] for name in (model, best))
+    shape = methods[model]["superposed_mean_over_lags"]["value"]
+    words = [
+        f"On {evaluation['windows']} windows it had not seen, predicted atoms are "
+        f"{angstrom(ours['value'])} off{interval(ours)}: root mean square over atoms, windows and "
+        f"lags. The best trivial baseline, {best} ({BASELINES.get(best, 'trivial')}), is "
+        f"{angstrom(theirs['value'])} off.",
+        f"{model} is {verdict(evaluation, best)}.",
+    ]
+    if shape is not None and ours["value"]:
+        words.append(
+            f"Placed on the true molecule by the best rotation and translation, predictions are "
+            f"{angstrom(shape)} off: {shape / ours['value']:.0%} of the squared error is a wrong "
+            "shape, the rest a wrong place or orientation."
+        )
+    if evaluation["blocks"] < FEW_BLOCKS:
+        words.append(
+            f"The test part holds only {evaluation['blocks']} blocks of time one horizon long, so "
+            "the intervals are wide; a longer test part narrows them."
+        )
+    return words
+
+
+def where_it_fails(
+    evaluation: Mapping[str, Any],
+    by_lag: Sequence[Verdict | None],
+    atom_errors: Mapping[str, NDArray[np.float64]],
+    labels: Sequence[str],
+) -> list[str]:
+    """At which lags and atoms the errors are.
+
+    Parameters
+    ----------
+    by_lag
+        Of :func:`verdicts_by_lag`.
+    atom_errors, labels
+        Errors in Å² per coordinate and names of the scored atoms.
+    """
+    model, best = evaluation["model"], evaluation["best_trivial"]
+    edges = evaluation["methods"][model]["lag_edges_fs"]
+    bins = [
+        (low, high, found.verdict)
+        for low, high, found in zip(edges[:-1], edges[1:], by_lag, strict=True)
+        if found is not None
+    ]
+    runs = [(kind, list(group)) for kind, group in groupby(bins, key=lambda each: each[2])]
+    stretches = [f"{_SHOWN[kind]} {_between(group[0][0], group[-1][1])}" for kind, group in runs]
+    words = []
+    if len(runs) == 1:
+        kind = {"indistinguishable": "not shown to differ from"}.get(
+            runs[0][0], f"{runs[0][0]} than"
+        )
+        words.append(f"At all lags it is {kind} {best}.")
+    elif stretches:
+        words.append(f"Against {best}, by lag: {'; '.join(stretches)}.")
+    words.append(_growth(evaluation["methods"][model]))
+    errors = np.asarray(atom_errors[model])
+    if len(errors) > 1 and np.isfinite(errors).all():
+        order = np.argsort(-errors, kind="stable")
+        worst, least = [labels[i] for i in order[: min(3, len(order) - 1)]], labels[order[-1]]
+        words.append(
+            f"The atoms predicted worst are {', '.join(worst)} ({angstrom(errors[order[0]])} for "
+            f"{worst[0]}), the best {least} ({angstrom(errors[order[-1]])})."
+        )
+    return words
+
+
+def _between(low: float, high: float) -> str:
+    return f"{f'from {format_time(low)} ' if low else 'up '}to {format_time(high)}"
+
+
+def _growth(method: Mapping[str, Any]) -> str:
+    edges = method["lag_edges_fs"]
+    filled = [
+        (low, high, each)
+        for low, high, each in zip(edges[:-1], edges[1:], method["by_lag"], strict=True)
+        if each["count"]
+    ]
+    first, worst = filled[0], max(filled, key=lambda each: each[2]["value"] or np.inf)
+    return (
+        f"It is {angstrom(first[2]['value'])} off at lags up to {format_time(first[1])}, and most, "
+        f"{angstrom(worst[2]['value'])}, at lags {_between(*worst[:2])}."
+    )
