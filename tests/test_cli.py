@@ -19,7 +19,7 @@ from gfnode import cli
 from gfnode.cli import console
 from gfnode.presets import PRESETS, SUMMARIES
 
-COMMANDS = ("data", "train", "evaluate", "predict", "models", "settings")
+COMMANDS = ("data", "train", "evaluate", "report", "predict", "models", "settings")
 BASELINES = ("persistence", "constant-velocity", "mean-conformer", "rigid-rotor")
 SMALL = (
     *("--set", "windows.most=[64,32,32]", "--set", "windows.horizon=200fs"),
@@ -334,7 +334,7 @@ DATA = {
     "truncated": (truncated, "cut.npz: "),
     "wrong keys": (npz(X=R, z=Z), "made.npz: "),
     "object array": (npz(R=R, z=np.array([8, 1, None])), "made.npz: "),
-    "not finite": (npz(R=NOT_FINITE, z=Z), "not finite at frame 3, atom 1"),
+    "not finite": (npz(R=NOT_FINITE, z=Z, theory="1 fs step"), "not finite at frame 3, atom 1"),
     "unknown element": (npz(R=R, z=np.array([8, 1, 300])), "atomic number 300"),
     "no times": (npz(R=R, z=Z), "--step"),
     "unknown sample": (lambda folder, good: "sample:water", "expected sample:toluene"),

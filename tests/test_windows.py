@@ -372,16 +372,16 @@ def test_scored_atoms_must_be_in_the_state():
 
 
 def test_choices_of_atoms():
-    numbers = np.array([1, 6, 1, 8])
-    assert choose_atoms(numbers, "all", "state").tolist() == [0, 1, 2, 3]
-    assert choose_atoms(numbers, "heavy", "state").tolist() == [1, 3]
-    assert choose_atoms(np.array([1, 1]), "heavy", "state").tolist() == [0, 1]
-    assert choose_atoms(numbers, [3, 0], "state").tolist() == [3, 0]
-    for wrong, said in ([4], "from 0 to 3"), ([-1], "from 0 to 3"), ([], "from 0 to 3"):
-        with pytest.raises(InputError, match=f"score atoms .*{said}"):
-            choose_atoms(numbers, wrong, "score")
+    acid = Trajectory(np.zeros((1, 4, 3)), [0], [1, 6, 1, 8])
+    assert choose_atoms(acid, "all", "state").tolist() == [0, 1, 2, 3]
+    assert choose_atoms(acid, "heavy", "state").tolist() == [1, 3]
+    assert choose_atoms(acid, "element O", "state").tolist() == [3]
+    assert choose_atoms(acid, [3, 0], "state").tolist() == [3, 0]
+    for wrong, said in ([4], "from 0 to 3"), ([-1], "from 0 to 3"), ([], "expected all, heavy"):
+        with pytest.raises(InputError, match=f"windows.score: atoms .*{said}"):
+            choose_atoms(acid, wrong, "score")
     with pytest.raises(InputError, match="name an atom twice"):
-        choose_atoms(numbers, [1, 1], "state")
+        choose_atoms(acid, [1, 1], "state")
 
 
 # Refusals

@@ -17,12 +17,13 @@ from torch import Tensor
 from gfnode import lags as draw
 from gfnode import splits
 from gfnode.errors import InputError
+from gfnode.selection import choose
 from gfnode.settings import Femtoseconds, Settings
 from gfnode.trajectory import Doubles, Integers, Trajectory
 from gfnode.units import format_time
 from gfnode.windows import Frames, Windows
 
-Atoms = Literal["all", "heavy"] | list[int]
+Atoms = str | list[int]
 PARTS = ("train", "validation", "test")
 
 
@@ -52,8 +53,8 @@ class WindowSettings(Settings):
         ``stored``; ``forward``: next frame minus this one; ``successor``: the same where the next
         frame lies within ``successor_steps`` time steps; ``auto``: the first of these that fits.
     state, score
-        The atoms a model is given, and those of them that are scored: ``all``, ``heavy`` or a list
-        of indices.
+        The atoms a model is given, and those of them that are scored: ``all``, ``heavy``, indices
+        or an expression, see :func:`gfnode.selection.choose`.
     align
         Superpose every target on its start (over the scored atoms); None decides by the
         presence of a solvent-like loss of orientation: frames at least 100 fs apart.
@@ -76,21 +77,9 @@ class WindowSettings(Settings):
     seed: int = 0
 
 
-def choose_atoms(numbers: Integers, choice: Atoms, what: str) -> Integers:
-    """Resolve ``all``, ``heavy`` or a list of indices."""
-    if choice == "all":
-        return np.arange(len(numbers))
-    if choice == "heavy":
-        heavy = np.flatnonzero(numbers > 1)
-        return heavy if len(heavy) else np.arange(len(numbers))
-    atoms = np.asarray(choice, dtype=np.int64)
-    if not len(atoms) or atoms.min() < 0 or atoms.max() >= len(numbers):
-        raise InputError(
-            f"{what} atoms {atoms.tolist()}: expected indices from 0 to {len(numbers) - 1}"
-        )
-    if len(np.unique(atoms)) < len(atoms):
-        raise InputError(f"{what} atoms {atoms.tolist()} name an atom twice")
-    return atoms
+def choose_atoms(trajectory: Trajectory, choice: Atoms, what: str) -> Integers:
+    """Resolve a selection of the ``state`` or the ``score`` atoms."""
+    return choose(choice, trajectory.numbers, trajectory.topology, f"windows.{what}")
 
 
 def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings) -> float:
@@ -275,4 +264,4 @@ class _Cutter:
             align = (first.step or 0.0) >= 100.0
         if not align:
             return None
-        return torch.from_numpy(choose_atoms(first.numbers, self.settings.score, "score"))
+        return torch.from_numpy(choose_atoms(first, self.settings.score, "score"))

@@ -147,8 +147,8 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
         When trajectories and configuration do not fit together.
     """
     first, settings = trajectories[0], experiment.windows
-    state = choose_atoms(first.numbers, settings.state, "state")
-    scored = choose_atoms(first.numbers, settings.score, "score")
+    state = choose_atoms(first, settings.state, "state")
+    scored = choose_atoms(first, settings.score, "score")
     if missing := sorted(set(scored.tolist()) - set(state.tolist())):
         raise InputError(
             f"scored atom {missing[0]} is not among the state atoms: windows.score must be a part "
@@ -163,7 +163,8 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     if experiment.graph.rigid == "published":
         system = replace(system, rigid=rigid_pairs(first.numbers, state, bonds))
     pieces = graph.describe_components(graph.components(edges.index, len(state)))
-    return Dataset(system, parts, (pieces,) if pieces else ())
+    notes = dict.fromkeys(note for each in trajectories for note in each.notes)
+    return Dataset(system, parts, (*notes, *([pieces] if pieces else [])))
 
 
 def molecular_graph(

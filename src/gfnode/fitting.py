@@ -1,36 +1,24 @@
 """Train a model on trajectories: the main job, from data to a run folder."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from rich.console import Console
 
-from gfnode import readers
 from gfnode.checkpoint import load_training, save_training
 from gfnode.experiment import Dataset, configure, prepare
 from gfnode.monitors import FolderMonitor, LiveMonitor, Monitor
+from gfnode.readers import Reader
 from gfnode.run import Run
 from gfnode.training import EpochRecord, Trainer, TrainingState
 from gfnode.trajectory import Trajectory
 
+__all__ = ["Data", "Reader", "Said", "fit", "resume"]
+
 Said = Callable[[Run, Dataset], None]
 Data = Trajectory | str | Path | Sequence[Trajectory | str | Path]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """How files are to be read; see :func:`gfnode.readers.load`."""
-
-    top: str | None = None
-    step: str | None = None
-
-    def options(self) -> dict[str, str]:
-        """The options that were given; the topology is found from any folder."""
-        top = None if self.top is None else str(Path(self.top).expanduser().resolve())
-        return {k: v for k, v in (("top", top), ("step", self.step)) if v is not None}
 
 
 def fit(
@@ -82,11 +70,12 @@ def fit(
             trajectories.append(source)
             files.append("")
         else:
-            trajectories.append(readers.load(source, **reader.options()))
-            files.append(str(source))
+            found = reader.load(source)
+            trajectories += found
+            files += [str(source)] * len(found)
     folder = Path(out) if out is not None else Path("runs") / trajectories[0].label
     dataset = prepare(trajectories, experiment)
-    run = Run.create(folder, experiment, dataset, trajectories, files, reader=reader.options())
+    run = Run.create(folder, experiment, dataset, trajectories, files, reader=reader)
     return _train(run, dataset, progress, said)
 
 

@@ -18,16 +18,16 @@ Opening one reads text and safetensors only.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 
-from gfnode import readers
 from gfnode.checkpoint import load_tensors, load_weights, save_tensors
 from gfnode.cutting import make_windows
 from gfnode.errors import InputError
@@ -43,6 +43,7 @@ from gfnode.experiment import (
 )
 from gfnode.files import make_folder, read_json, write_arrays, write_json
 from gfnode.models import TRIVIAL, Model, Symmetry, build
+from gfnode.readers import Reader
 from gfnode.system import System
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
@@ -97,11 +98,11 @@ class Run:
         trajectories: Sequence[Trajectory],
         files: Sequence[str],
         *,
-        reader: Mapping[str, str] | None = None,
+        reader: Reader | None = None,
     ) -> Self:
         """Make the folder of a new run: all but the training.
 
-        ``files`` and the options of their ``reader`` let the run find its data again.
+        ``files`` and their ``reader`` let the run find its data again.
 
         Raises
         ------
@@ -124,7 +125,7 @@ class Run:
             "experiment": experiment.model_dump(mode="json"),
             "system": dataset.system.to_dict(),
             "data": [
-                entry | {"reader": dict(reader or {})}
+                entry | {"reader": (reader or Reader()).options()}
                 for entry in describe_data(trajectories, files)
             ],
             "batch": batch,
@@ -219,12 +220,16 @@ class Run:
         if self._trajectories is not None:
             return self._trajectories
         found = []
+        opened: dict[str, Iterator[Trajectory]] = {}  # a file may hold several, in order
         for entry in self.facts["data"]:
             if not entry["file"]:
                 raise InputError(
                     f"{self.folder} was trained on data in memory; give the trajectory (--data)"
                 )
-            trajectory = readers.load(entry["file"], **entry.get("reader", {}))
+            file = entry["file"]
+            if file not in opened:
+                opened[file] = cycle(Reader.of(entry.get("reader", {})).load(file))
+            trajectory = next(opened[file])
             if trajectory.fingerprint != entry["fingerprint"]:
                 raise InputError(
                     f"{entry['file']} no longer holds the data this run was trained on; give the "
@@ -232,6 +237,16 @@ class Run:
                 )
             found.append(trajectory)
         return found
+
+    def reader(self, file: str | Path, given: Reader | None = None) -> Reader:
+        """How a file of the molecule is to be read: as said, else as the training data was.
+
+        Files of another format than the training data are read as said alone.
+        """
+        given, entry = given or Reader(), self.facts["data"][0]
+        if Path(file).suffix.lower() != Path(entry["file"]).suffix.lower():
+            return given
+        return given.over(Reader.of(entry.get("reader", {})))
 
     def evaluate(
         self, data: Trajectory | Sequence[Trajectory] | None = None, *, save: bool = True
@@ -339,7 +354,7 @@ class Run:
         BeyondHorizonWarning
             For lags beyond the horizon of training.
         """
-        trajectory = start if isinstance(start, Trajectory) else readers.load(start)
+        trajectory = start if isinstance(start, Trajectory) else self.reader(start).load(start)[0]
         lags = sorted({parse_time(time) for time in times})
         wrong = [format_time(lag) for lag in lags if not 0 < lag < np.inf]
         if wrong or not lags:

@@ -14,7 +14,8 @@ from torch import Tensor
 from gfnode import lags as draw
 from gfnode.errors import InputError
 from gfnode.geometry import superpose
-from gfnode.trajectory import Integers, Trajectory
+from gfnode.memory import room
+from gfnode.trajectory import Floats, Integers, Trajectory
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Frames:
 
     @classmethod
     def of(cls, trajectories: Sequence[Trajectory]) -> "Frames":
-        """Join trajectories of one composition."""
+        """Join trajectories of one composition; a single one is not copied."""
         first = trajectories[0]
         for other in trajectories[1:]:
             if not np.array_equal(other.numbers, first.numbers):
@@ -48,13 +49,21 @@ class Frames:
                 )
         stored = [t.velocities for t in trajectories]
         known = [v for v in stored if v is not None]
-        velocities = np.concatenate(known) if len(known) == len(stored) else None
+        velocities = _joined(known) if len(known) == len(stored) else None
         return cls(
-            torch.from_numpy(np.concatenate([t.positions for t in trajectories])),
-            None if velocities is None else torch.from_numpy(velocities),
+            _joined([t.positions for t in trajectories]),
+            velocities,
             torch.from_numpy(np.concatenate([t.times - t.times[0] for t in trajectories])),
             np.concatenate([np.full(len(t), i) for i, t in enumerate(trajectories)]),
         )
+
+
+def _joined(arrays: Sequence[Floats]) -> Tensor:
+    """One array after the other; a single one stays where it lies, be that a file."""
+    if len(arrays) == 1 and arrays[0].flags.writeable:  # torch warns of arrays that are not
+        return torch.from_numpy(arrays[0])
+    joined = room((sum(map(len, arrays)), *arrays[0].shape[1:]))
+    return torch.from_numpy(np.concatenate(arrays, out=joined))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +157,9 @@ def select_atoms(parts: dict[str, Windows], atoms: Integers | Tensor) -> dict[st
     """Keep some atoms in all parts of one data set; the shared frames are cut once."""
     device = next(iter(parts.values())).device
     index = torch.as_tensor(atoms, device=device)
+    n_atoms = next(iter(parts.values())).frames.positions.shape[1]
+    if torch.equal(index, torch.arange(n_atoms, device=device)):
+        return dict(parts)
     cut: dict[int, Frames] = {}
     for w in parts.values():
         f = w.frames

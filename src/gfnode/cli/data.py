@@ -39,9 +39,10 @@ def data(
         from gfnode import report
         from gfnode.files import to_json, write_json
         from gfnode.inspection import inspect
+        from gfnode.readers import Reader
 
         target = json_target(json_file)
-        given = load(files, top, step)
+        given = load(files, Reader(top, step))
         result = json.loads(to_json(inspect(given).to_dict()))  # null: not finite
         terminal = console(stderr=json_file == "-")
         terminal.print(report.headline(result), soft_wrap=True, style="bold")

@@ -8,7 +8,17 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import Step, Top, json_target, load
+from gfnode.cli.options import (
+    EachMolecule,
+    Map,
+    Select,
+    Step,
+    Stride,
+    Top,
+    Whole,
+    json_target,
+    load_for,
+)
 
 
 @app.command(
@@ -31,6 +41,11 @@ def evaluate(
     ] = None,
     top: Top = None,
     step: Step = None,
+    select: Select = None,
+    stride: Stride = None,
+    whole: Whole = None,
+    mapping: Map = None,
+    each_molecule: EachMolecule = None,
     json_file: Annotated[
         str | None,
         typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
@@ -43,11 +58,13 @@ def evaluate(
     with plain_errors():
         from gfnode import report
         from gfnode.files import to_json, write_json
+        from gfnode.readers import Reader
         from gfnode.run import Run
 
         target = json_target(json_file)
         found = Run.open(run)
-        given = load(data, top, step) if data else found.trajectories()
+        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        given = load_for(found, data, reader) if data else found.trajectories()
         trained_on = [data["fingerprint"] for data in found.facts["data"]]
         own = [each.fingerprint for each in given] == trained_on
         result = json.loads(to_json(found.evaluate(given).to_dict()))  # null: not finite

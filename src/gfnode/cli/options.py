@@ -10,6 +10,8 @@ import typer
 from gfnode.errors import InputError
 
 if TYPE_CHECKING:
+    from gfnode.readers import Reader
+    from gfnode.run import Run
     from gfnode.trajectory import Trajectory
 
 Top = Annotated[
@@ -28,6 +30,43 @@ Step = Annotated[
     ),
 ]
 
+Select = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ATOMS",
+        help="Atoms to keep: all, heavy, solute, indices (0-7,12) or an expression such as "
+        "'protein and not element H'. Default: all but water and ions around something else.",
+    ),
+]
+Stride = Annotated[
+    int | None, typer.Option(metavar="N", help="Keep every N-th frame.", show_default=False)
+]
+Map = Annotated[
+    str | None,
+    typer.Option(
+        "--map",
+        metavar="WHAT=ARRAY:UNIT,...",
+        help="What the arrays of an npz file are, e.g. positions=coords:nm,numbers=Z,times=t:ps.",
+    ),
+]
+Whole = Annotated[
+    bool | None,
+    typer.Option(
+        "--whole/--as-stored",
+        help="Make molecules that a periodic box cuts whole and their motion continuous "
+        "(default: where there is a box), or leave frames as they are stored.",
+        show_default=False,
+    ),
+]
+EachMolecule = Annotated[
+    bool | None,
+    typer.Option(
+        "--each-molecule",
+        help="Take a box of molecules of one kind apart: each is a replica.",
+        show_default=False,
+    ),
+]
+
 
 def read_settings(items: Sequence[str]) -> dict[str, Any]:
     """Read ``key=value``: JSON where it is JSON, else text."""
@@ -43,11 +82,22 @@ def read_settings(items: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
-def load(files: Sequence[str], top: str | None, step: str | None) -> "list[Trajectory]":
+def load(files: Sequence[str], reader: "Reader") -> "list[Trajectory]":
     """Read the files of a command."""
-    from gfnode import readers
+    return [trajectory for file in files for trajectory in reader.load(file)]
 
-    return [readers.load(file, top=top, step=step) for file in files]
+
+def load_for(run: "Run", files: Sequence[str], given: "Reader") -> "list[Trajectory]":
+    """Read files as said, else as the run's own; what a user should know goes to stderr."""
+    found: list[Trajectory] = []
+    for file in files:
+        reader = run.reader(file, given)
+        if reader.options() != given.options():
+            typer.echo(f"note: {file} is read as in training: {reader.command()}", err=True)
+        found += reader.load(file)
+    for note in dict.fromkeys(note for trajectory in found for note in trajectory.notes):
+        typer.echo(f"note: {note}", err=True)
+    return found
 
 
 def json_target(text: str | None) -> Path | None:

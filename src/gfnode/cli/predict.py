@@ -7,7 +7,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import Step, Top, load
+from gfnode.cli.options import EachMolecule, Map, Select, Step, Stride, Top, Whole, load_for
 from gfnode.units import format_time, parse_times
 
 
@@ -44,14 +44,21 @@ def predict(
     ] = 0,
     top: Top = None,
     step: Step = None,
+    select: Select = None,
+    stride: Stride = None,
+    whole: Whole = None,
+    mapping: Map = None,
+    each_molecule: EachMolecule = None,
 ) -> None:
     """Predict the conformations at any later times of one start."""
     with plain_errors():
+        from gfnode.readers import Reader
         from gfnode.run import Run
 
         lags = parse_times(times)
         found = Run.open(run)
-        trajectory = load([start], top, step)[0]
+        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        trajectory = load_for(found, [start], reader)[0]
         predicted = found.predict(trajectory, lags, frame=frame)
         predicted.save(out)
         began = float(trajectory.times[frame])

@@ -7,7 +7,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import Step, Top, read_settings
+from gfnode.cli.options import EachMolecule, Map, Select, Step, Stride, Top, Whole, read_settings
 from gfnode.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ def train(
     ] = None,
     top: Top = None,
     step: Step = None,
+    select: Select = None,
+    stride: Stride = None,
+    whole: Whole = None,
+    mapping: Map = None,
+    each_molecule: EachMolecule = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
     ] = False,
@@ -78,15 +83,16 @@ def train(
         changes = read_settings(settings or [])
         if resume and out is None:
             raise InputError("--resume needs the run folder to go on with: --out RUN")
-        if resume and (data or preset or changes or top or step):
+        from gfnode import fitting
+
+        reader = fitting.Reader(top, step, select, stride, whole, mapping, each_molecule)
+        if resume and (data or preset or changes or reader.options()):
             raise InputError(
                 "--resume goes on with the data and settings of the run; leave out --data, "
-                "--preset, --set, --top and --step"
+                "--preset, --set and how to read files"
             )
         if not (resume or data):
             raise InputError("no data: give a trajectory with --data, e.g. --data sample:toluene")
-
-        from gfnode import fitting
 
         if resume:
             run = fitting.resume(str(out), said=said)
@@ -96,7 +102,7 @@ def train(
                 preset=preset or "default",
                 changes=changes,
                 out=out,
-                reader=fitting.Reader(top, step),
+                reader=reader,
                 said=said,
             )
     for line in report.describe_result(run):

@@ -114,8 +114,8 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
         "step_fs": trajectories[0].step,
         "split": settings.split,
         "lags": settings.lags,
-        "state_atoms": len(choose_atoms(first, settings.state, "state")),
-        "score_atoms": len(choose_atoms(first, settings.score, "score")),
+        "state_atoms": len(choose_atoms(trajectories[0], settings.state, "state")),
+        "score_atoms": len(choose_atoms(trajectories[0], settings.score, "score")),
         "scored": "heavy" if settings.score == "heavy" and (numbers > 1).any() else "all",
     }
     try:
@@ -218,9 +218,10 @@ def _refused(files: Sequence[FileFacts], choices: Choices) -> list[Finding]:
 
 
 def _frames(files: Sequence[FileFacts], frames: Frames) -> list[Finding]:
+    repeated = frames.duplicates / sum(each.frames for each in files)
     kinds: tuple[tuple[Level, str, int], ...] = (
         ("warning", "jumps", frames.jumps),
-        ("warning", "duplicates", frames.duplicates),
+        ("error" if repeated > 0.5 else "warning", "duplicates", frames.duplicates),
         ("warning", "near-duplicates", frames.near_duplicates),
         ("note", "gaps", sum(each.gaps for each in files)),
     )
@@ -251,7 +252,7 @@ def _windows(choices: Choices, motion: Motions | None, files: Sequence[FileFacts
         found.append(Finding("warning", "few-windows", values | {"enough_fs": _enough(choices)}))
     # how a molecule stands need not be learnt: models turn with it
     inner = [each for each in motion.motions if each.kind != "turning"] if motion else []
-    if inner:
+    if inner and choices.problem is None:
         slowest = inner[0]
         span = sum(each.span_fs for each in files)
         values = {"kind": slowest.kind, "name": slowest.name, "memory_fs": slowest.memory_fs}
@@ -280,11 +281,12 @@ def _velocities(
     if gap is not None and gap > 4 * COARSE:
         found.append(Finding("note", "no-velocities", {"gap_fs": gap}))
     heat, noise = momenta.temperature, momenta.rounding_temperature
-    if heat is not None and noise is not None and noise > 0.1 * heat:
+    if frames.rounded_to and heat is not None and noise is not None and noise > 0.1 * heat:
         values = {"rounded_to": frames.rounded_to, "noise": noise, "temperature": heat}
         found.append(Finding("warning", "rounded-velocities", values))
-    present = min(each.present for each in files)
-    if present < 0.9 and not sum(each.gaps for each in files):
+    uneven = [each.present for each in files if each.spacing_fs is None and not each.gaps]
+    present = min(uneven, default=1.0)
+    if present < 0.9:
         found.append(Finding("note", "missing-frames", {"present": present}))
     return found
 

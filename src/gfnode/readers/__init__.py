@@ -21,6 +21,7 @@ from gfnode.readers import dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.boundary import existing_file, foreign, frame_times
 from gfnode.readers.isolation import isolated
+from gfnode.readers.reader import Reader
 from gfnode.readers.source import Block, Given, Source, batches, in_memory
 from gfnode.readers.topology import read_topology, same_atoms
 from gfnode.selection import Selection
@@ -33,6 +34,7 @@ __all__ = [
     "Block",
     "Format",
     "Given",
+    "Reader",
     "Source",
     "batches",
     "foreign",

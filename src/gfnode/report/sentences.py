@@ -61,10 +61,9 @@ def describe_result(run: "Run") -> Iterator[str]:
             f"{trained['best_epoch']}"
         )
     yield f"run folder: {run.folder}"
-    source = run.facts["data"][0]
-    options = {"start": source["file"]} | source.get("reader", {})
-    options |= {"times": format_time(run.model.system.horizon).replace(" ", ""), "out": "traj.xtc"}
-    given = [word for key, value in options.items() for word in (f"--{key}", value)]
+    horizon = format_time(run.model.system.horizon).replace(" ", "")
+    start = run.facts["data"][0]["file"]  # read as in training without being told
+    given = ["--start", start, "--times", horizon, "--out", "traj.xtc"]
     yield "next:"
     for words in (["evaluate", str(run.folder)], ["predict", str(run.folder), *given]):
         yield f"  gfnode {shlex.join(words)}"

@@ -1,0 +1,61 @@
+"""A box or cluster of several molecules of one kind, taken apart into one trajectory each."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from gfnode import graph
+from gfnode.errors import InputError
+from gfnode.periodic import label
+from gfnode.trajectory import Trajectory
+
+
+def each_molecule(trajectory: Trajectory) -> list[Trajectory]:
+    """Give every molecule of a trajectory as a replica: the same times, the same atoms.
+
+    Molecules are what bonds hold together: those of the topology, else by covalent radii.
+
+    Raises
+    ------
+    InputError
+        When there is one molecule only, molecules of several kinds, or of one kind with their atoms
+        in different orders.
+    """
+    where = f"{trajectory.source or trajectory.label}: "
+    named = trajectory.topology is not None and len(trajectory.topology.bonds) > 0
+    if named:
+        assert trajectory.topology is not None
+        bonds = trajectory.topology.bonds
+    else:
+        bonds = graph.bonds_from_distances(trajectory.numbers, trajectory.positions)
+    molecules = label(bonds, trajectory.n_atoms)
+    atoms = [np.flatnonzero(molecules == number) for number in range(molecules.max() + 1)]
+    kinds = Counter(trajectory[0].select(each).formula for each in atoms)
+    if len(kinds) > 1:
+        found = ", ".join(f"{count} × {formula}" for formula, count in kinds.most_common(6))
+        raise InputError(
+            f"{where}holds molecules of several kinds ({found}); choose those of one kind with "
+            "--select"
+        )
+    if len(atoms) == 1:
+        raise InputError(f"{where}is a single molecule: leave out --each-molecule")
+    first = trajectory.numbers[atoms[0]]
+    for number, mine in enumerate(atoms):
+        if not np.array_equal(trajectory.numbers[mine], first):
+            raise InputError(
+                f"{where}molecule {number} (atoms {mine[0]} to {mine[-1]}) has its atoms in "
+                "another order than molecule 0"
+            )
+    return [
+        replace(
+            trajectory.select(mine),
+            source=f"{trajectory.source}, molecule {number}",
+            notes=trajectory.notes if number else (*trajectory.notes, _note(trajectory, atoms)),
+        )
+        for number, mine in enumerate(atoms)
+    ]
+
+
+def _note(trajectory: Trajectory, atoms: list[np.ndarray]) -> str:
+    return f"{trajectory.label}: {len(atoms)} molecules of {len(atoms[0])} atoms, one replica each"

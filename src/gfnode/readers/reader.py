@@ -1,0 +1,89 @@
+"""How the files of a data set are read: what the command line takes and a run remembers."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from gfnode.errors import InputError
+from gfnode.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How files are to be read; see :func:`gfnode.readers.load` for all but the last.
+
+    Parameters
+    ----------
+    top, step, select, stride, whole, mapping
+        As of :func:`gfnode.readers.load`.
+    each_molecule
+        Take a box of several molecules of one kind apart: a trajectory for each.
+    """
+
+    top: str | None = None
+    step: str | float | None = None
+    select: str | Sequence[int] | None = None
+    stride: int | None = None
+    whole: bool | None = None
+    mapping: str | None = None
+    each_molecule: bool | None = None
+
+    def load(self, source: str | Path) -> list[Trajectory]:
+        """Read a file: one trajectory, or one of each molecule."""
+        from gfnode.molecules import each_molecule
+        from gfnode.readers import load
+
+        trajectory = load(
+            source,
+            top=self.top,
+            step=self.step,
+            select=self.select,
+            stride=1 if self.stride is None else self.stride,
+            whole=self.whole,
+            mapping=self.mapping,
+        )
+        return each_molecule(trajectory) if self.each_molecule else [trajectory]
+
+    def options(self) -> dict[str, Any]:
+        """The options that were given, for a run to remember; the topology from any folder."""
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        if "top" in given:
+            given["top"] = str(Path(given["top"]).expanduser().resolve())
+        if not isinstance(given.get("select", ""), str):
+            given["select"] = [int(atom) for atom in given["select"]]
+        return given
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Inverse of :meth:`options`.
+
+        Raises
+        ------
+        InputError
+            For options that this gfnode does not know.
+        """
+        if unknown := options.keys() - {field.name for field in fields(cls)}:
+            raise InputError(f"unknown options of a reader: {', '.join(sorted(unknown))}")
+        return cls(**options)
+
+    def over(self, other: "Reader") -> "Reader":
+        """These options, and those of another reader where these name none."""
+        return replace(other, **{k: v for k, v in asdict(self).items() if v is not None})
+
+    def command(self) -> str:
+        """The options as they are written on the command line."""
+        words: list[str] = []
+        for key, value in self.options().items():
+            if key == "whole":
+                words.append("--whole" if value else "--as-stored")
+            elif key == "each_molecule":
+                words += ["--each-molecule"] if value else []
+            elif key == "select" and not isinstance(value, str):
+                words += ["--select", ",".join(map(str, value))]
+            else:
+                shown = os.path.relpath(value) if key == "top" else str(value)
+                words += ["--map" if key == "mapping" else f"--{key}", shown]
+        return shlex.join(words)
