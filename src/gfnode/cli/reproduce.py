@@ -1,0 +1,305 @@
+"""``gfnode reproduce``."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from gfnode.cli.app import app
+from gfnode.cli.console import console, plain_errors
+from gfnode.cli.options import read_settings
+from gfnode.errors import InputError
+
+if TYPE_CHECKING:
+    from gfnode.paper.documents import Made
+    from gfnode.paper.plan import Choice, Planned
+    from gfnode.paper.specs import Spec
+    from gfnode.sweep.launchers import Launcher
+    from gfnode.sweep.store import Store, Task
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode reproduce --list
+  gfnode reproduce table1 --data md17 --out results --dry-run
+  gfnode reproduce table1 --data md17 --out results --molecules ethanol,uracil --seeds 1 \\
+      --epochs 100
+  gfnode reproduce table4 --data md17 --out results --models egnn,gfnode --split blocked
+  gfnode reproduce table1 --data md17 --out results --launcher ray --ray auto
+
+\b
+A sweep that was stopped goes on with the same command; what is finished is used again."""
+)
+def reproduce(
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="WHAT", help="table1 … table4, figure2 … figure4; see --list."),
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Show the tables and figures, and end.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show the runs and what they will cost, and end."),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the trajectories; default GFNODE_DATA, else data."
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the runs and the results.")
+    ] = Path("results"),
+    molecules: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these molecules.")
+    ] = None,
+    models: Annotated[str | None, typer.Option(metavar="A,B", help="Only these rows.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each cell.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each run, at most.")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help="paper or published.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="KIND", help="published or blocked.")] = None,
+    metric: Annotated[
+        str, typer.Option(metavar="NAME", help="last-lag (as the paper prints), mean or eq14.")
+    ] = "last-lag",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a setting of all runs. Repeatable."
+        ),
+    ] = None,
+    horizons: Annotated[
+        str,
+        typer.Option(metavar="KIND", help="figure3: one model for all horizons, or each its own."),
+    ] = "one",
+    launcher: Annotated[str, typer.Option(metavar="NAME", help="local, ray or slurm.")] = "local",
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at once (local); default: what the machine carries."),
+    ] = None,
+    cpus: Annotated[int, typer.Option(min=1, help="Threads of each run.")] = 1,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs of each run (ray: may be a share; slurm).")
+    ] = 0.0,
+    memory: Annotated[str, typer.Option(help="Memory of each run.")] = "1.5GB",
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Ray cluster, e.g. auto; default: this machine."),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="SLURM option, e.g. partition=gpu. Repeatable."),
+    ] = None,
+    hours: Annotated[float, typer.Option(help="Time limit of a SLURM job.")] = 24.0,
+    collect: Annotated[
+        bool,
+        typer.Option("--collect", help="Train nothing: write the results of what is finished."),
+    ] = False,
+) -> None:
+    """Reproduce a table or figure of the paper: train what it needs, and draw it."""
+    with plain_errors():
+        from gfnode.paper import specs
+
+        if listed:
+            console().print(_listing())
+            return
+        if what is None:
+            raise InputError(
+                f"say what to reproduce: {', '.join(specs.NAMES)} (gfnode reproduce --list)"
+            )
+        from gfnode.paper.documents import Made
+        from gfnode.paper.plan import Choice
+        from gfnode.paper.results import METRICS
+        from gfnode.sweep import Store
+
+        spec = specs.load(what)
+        _one_of("--metric", metric, METRICS)
+        _one_of("--split", split, ("published", "blocked"))
+        _one_of("--horizons", horizons, ("one", "each"))
+        folder = data or Path(os.environ.get("GFNODE_DATA", "data"))
+        choice = Choice(
+            folder,
+            _names(molecules),
+            _names(models),
+            seeds,
+            epochs,
+            preset,
+            split,
+            read_settings(settings or []),
+            horizons,
+        )
+        planned = _plan(spec, choice)
+        store = Store(out)
+        if dry_run:
+            _dry(planned, store, jobs, cpus, memory)
+            return
+        tasks = [store.task(each.job, each.measures) for each in planned]
+        failed: dict[str, str] = {}
+        if not collect:
+            started = _launcher(launcher, out, jobs, cpus, gpus, memory, ray, slurm, hours)
+            failed = _sweep(tasks, started)
+        made = Made(
+            command=shlex.join(["gfnode", *sys.argv[1:]]),
+            preset=preset or spec.preset,
+            splits=sorted({each.job.experiment.windows.split for each in planned}),
+            seeds=seeds or spec.seeds,
+            epochs=epochs or spec.epochs,
+            failed=failed,
+        )
+        _draw(spec, choice, planned, tasks, metric, made, out)
+        if failed:
+            typer.echo(f"{len(failed)} runs failed; the same command tries them again", err=True)
+            raise typer.Exit(1)
+
+
+def _plan(spec: "Spec", choice: "Choice") -> "list[Planned]":
+    from gfnode.paper.data import MissingData
+    from gfnode.paper.plan import make_plan
+
+    try:
+        return make_plan(spec, choice)
+    except MissingData as error:
+        for line in error.lines:
+            typer.echo(line, err=True)
+        raise
+
+
+def _draw(
+    spec: "Spec",
+    choice: "Choice",
+    planned: "list[Planned]",
+    tasks: "list[Task]",
+    metric: str,
+    made: "Made",
+    out: Path,
+) -> None:
+    from gfnode.paper.draw import draw
+    from gfnode.paper.plan import chosen_rows
+    from gfnode.paper.results import Place, Result
+    from gfnode.sweep import State
+
+    found = [
+        Result(
+            Place(each.row.id, each.molecule, each.variant.id, each.seed),
+            task.folder,
+            {measure.name: measure.file for measure in each.measures},
+        )
+        for each, task in zip(planned, tasks, strict=True)
+        if task.state is State.FINISHED
+    ]
+    if not found:
+        raise InputError(f"no run is finished, so there is nothing to draw (in {out / 'runs'})")
+    rows = chosen_rows(spec, choice.models)
+    terminal = console()
+    for line in draw(spec, rows, found, metric=metric, made=made, out=out):
+        terminal.print(line, soft_wrap=isinstance(line, str), markup=False)
+
+
+def _sweep(tasks: "list[Task]", launcher: "Launcher") -> dict[str, str]:
+    from gfnode.sweep import sweep
+    from gfnode.sweep.display import ProgressDisplay
+
+    terminal = console(stderr=True)
+    total = len({task.folder for task in tasks})
+    with ProgressDisplay(terminal, total) as display:
+        summary = sweep(tasks, launcher, display)
+    terminal.print(
+        f"{total} runs: {len(summary.done)} done, {len(summary.reused)} had been done, "
+        f"{len(summary.failed)} failed"
+    )
+    for name, reason in summary.failed.items():
+        terminal.print(f"failed {name}: {reason}", soft_wrap=True, markup=False)
+    return summary.failed
+
+
+def _launcher(
+    name: str,
+    out: Path,
+    jobs: int | None,
+    cpus: int,
+    gpus: float,
+    memory: str,
+    ray: str | None,
+    slurm: list[str] | None,
+    hours: float,
+) -> "Launcher":
+    from gfnode.memory import limit
+    from gfnode.sweep.launchers import Local, Ray, Resources, Slurm
+
+    _one_of("--launcher", name, ("local", "ray", "slurm"))
+    resources = Resources(cpus, gpus, limit(memory))
+    if name == "ray":
+        return Ray(resources, ray)
+    if name == "slurm":
+        given = read_settings(slurm or [])
+        cluster = str(given.pop("cluster", "slurm"))
+        options = {f"slurm_{key}": value for key, value in given.items()}
+        return Slurm(resources, out / "slurm", hours=hours, options=options, cluster=cluster)
+    return Local(resources, jobs)
+
+
+def _dry(
+    planned: "list[Planned]", store: "Store", jobs: int | None, cpus: int, memory: str
+) -> None:
+    from gfnode.memory import limit
+    from gfnode.sweep import State, Task
+    from gfnode.sweep.display import duration
+    from gfnode.sweep.launchers import Local, Resources
+    from gfnode.sweep.timing import estimates
+
+    terminal = console()
+    costs = estimates(each.job for each in planned)
+    table = Table(title="Runs", title_justify="left", box=SIMPLE_HEAD)
+    for title in ("run", "state", "weights", "epochs", "time at most"):
+        table.add_column(title, justify="left" if title in ("run", "state") else "right")
+    left, seen = 0.0, set()
+    for each in planned:
+        if each.job.key in seen:
+            continue
+        seen.add(each.job.key)
+        cost = costs[each.job.key]
+        task = Task(store.folder(each.job), each.measures)
+        if task.state is not State.FINISHED:
+            left += cost.seconds
+        time = duration(cost.seconds)
+        table.add_row(task.name, task.state, str(cost.weights), str(cost.epochs), time)
+    terminal.print(table)
+    slots = Local(Resources(cpus, memory=limit(memory)), jobs).slots or 1
+    terminal.print(
+        f"{len(seen)} runs; left to do: {duration(left)} of one processor, about "
+        f"{duration(left / slots)} with {slots} at once here, from a few steps of each"
+    )
+
+
+def _listing() -> Table:
+    from gfnode.paper import specs
+
+    table = Table(title="gfnode reproduce WHAT", title_justify="left", box=SIMPLE_HEAD)
+    for title in ("what", "shows", "rows (--models)", "molecules", "the paper's budget"):
+        table.add_column(title)
+    for name in specs.NAMES:
+        spec = specs.load(name)
+        table.add_row(
+            name,
+            spec.title,
+            ", ".join(row.id for row in spec.rows),
+            ", ".join(spec.molecules),
+            f"{spec.epochs} epochs, {spec.seeds} seeds, {spec.split} split",
+        )
+    return table
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _one_of(option: str, value: str | None, known: "object") -> None:
+    words = [str(each) for each in known]  # type: ignore[attr-defined]
+    if value is not None and value not in words:
+        raise InputError(f"{option} {value}: expected {', '.join(words)}")

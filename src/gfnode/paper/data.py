@@ -1,0 +1,104 @@
+"""Where the data of a table lies in the user's folder, and what to fetch where it does not."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from gfnode.errors import InputError
+
+
+class MissingData(InputError):
+    """Files that a table needs are not there; ``lines`` say what to fetch."""
+
+    def __init__(self, message: str, lines: Sequence[str]) -> None:
+        super().__init__(message)
+        self.lines = list(lines)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of a molecule.
+
+    Parameters
+    ----------
+    files, top
+        Trajectories, and the topology they need.
+    kind
+        ``series``: consecutive frames of one run; ``scattered``: frames of a series with most left
+        out (rMD17); ``replicas``: runs of one molecule in solvent (alanine dipeptide).
+    """
+
+    files: tuple[str, ...]
+    top: str | None
+    kind: Literal["series", "scattered", "replicas"]
+
+
+@cache
+def datasets() -> dict[str, dict[str, Any]]:
+    """All data sets by name; see ``datasets.toml``."""
+    text = (files("gfnode") / "paper" / "datasets.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def find(dataset: str, molecules: Sequence[str], folder: Path) -> dict[str, Found]:
+    """Find the files of molecules in a folder or in the folders right below it.
+
+    Consecutive series are taken before scattered frames.
+
+    Raises
+    ------
+    MissingData
+        When some molecule has none.
+    """
+    facts = datasets()[dataset]
+    found = {molecule: _find(facts, molecule, folder) for molecule in molecules}
+    missing = [molecule for molecule, each in found.items() if each is None]
+    if missing:
+        raise MissingData(
+            f"{folder} holds no data of {', '.join(missing)}: put it there, or give its folder "
+            "with --data",
+            _to_fetch(dataset, missing, folder),
+        )
+    return {molecule: each for molecule, each in found.items() if each is not None}
+
+
+def _find(facts: dict[str, Any], molecule: str, folder: Path) -> Found | None:
+    if "tops" in facts:
+        runs, tops = _matches(folder, facts["names"]), _matches(folder, facts["tops"])
+        runs = [run for run in runs if run.suffix == runs[0].suffix]  # not the same run twice
+        return Found(tuple(map(str, runs)), str(tops[0]), "replicas") if runs and tops else None
+    for kind, patterns in (("series", facts["names"]), ("scattered", facts["scattered"])):
+        names = [pattern.format(molecule=molecule) for pattern in patterns]
+        if paths := _matches(folder, names):
+            return Found((str(paths[0]),), None, kind)  # type: ignore[arg-type]
+    return None
+
+
+def _matches(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Files of the first folder that has any, in the order of the patterns and then of names."""
+    places = [folder]
+    if folder.is_dir():
+        places += sorted(each for each in folder.iterdir() if each.is_dir())
+    for place in places:
+        found = [path for pattern in patterns for path in sorted(place.glob(pattern))]
+        if found:
+            return list(dict.fromkeys(found))
+    return []
+
+
+def _to_fetch(dataset: str, missing: Sequence[str], folder: Path) -> list[str]:
+    facts = datasets()[dataset]
+    lines = [f"to fetch: {facts['fetch']}"]
+    for molecule in missing:
+        if "tops" in facts:
+            what = "three trajectories (.xtc) and one topology (.pdb)"
+        else:
+            what = facts["names"][0].format(molecule=molecule)
+        lines.append(
+            f"  {molecule}: {what}, up to {facts['megabytes'][molecule]} MB, into {folder}"
+        )
+    return lines

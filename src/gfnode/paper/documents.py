@@ -1,0 +1,381 @@
+"""A table as a document: what stands in it and beside it, as Markdown, CSV and HTML."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfnode import __version__
+from gfnode.files import whole
+from gfnode.metrics import Verdict
+from gfnode.paper.results import METRICS, Result
+from gfnode.paper.tables import FULL, Cell, Column, Line, Table
+from gfnode.sweep.display import duration
+
+SIGNS = {"better": "better", "worse": "worse", "indistinguishable": "≈"}
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text of a cell: lines, and what it looks like (``best``, ``second``, ``better``, …)."""
+
+    lines: tuple[str, ...]
+    look: str = ""
+
+    @property
+    def markdown(self) -> str:
+        """For a cell of a Markdown table."""
+        first, *rest = self.lines or ("",)
+        mark = {"best": "**{}**", "second": "<u>{}</u>"}.get(self.look, "{}")
+        return "<br>".join([mark.format(first), *rest]).replace("|", "\\|")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts under a heading, with sentences before and after."""
+
+    title: str
+    before: tuple[str, ...]
+    head: tuple[str, ...]
+    rows: tuple[tuple[Text, ...], ...]
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a table came about.
+
+    Parameters
+    ----------
+    command
+        The command line.
+    preset, split, seeds, epochs
+        Of the runs.
+    failed
+        Runs without a result, with the reason.
+    """
+
+    command: str
+    preset: str
+    splits: Sequence[str]
+    seeds: int
+    epochs: int
+    failed: Mapping[str, str]
+
+
+def write_table(table: Table, made: Made, out: Path) -> list[Path]:
+    """Write ``NAME.md``, ``NAME.csv`` and ``NAME.html``.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be written.
+    """
+    grids = describe(table, made)
+    texts = {"md": markdown(grids), "csv": to_csv(table), "html": html(table.spec.title, grids)}
+    paths = []
+    for suffix, text in texts.items():
+        path = out / f"{table.spec.name}.{suffix}"
+        with whole(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def describe(table: Table, made: Made) -> list[Grid]:
+    """Everything that a document of a table says, in order."""
+    grids = [_main(table, made), _against(table, "trivial"), _against(table, "full")]
+    return [each for each in [*grids, _cost(table), _origin(table, made)] if each is not None]
+
+
+def findings(table: Table) -> list[str]:
+    """In words: what is and what is not better than the best trivial baseline and than GF-NODE."""
+    said = []
+    columns = len(table.columns)
+    for line in table.models:
+        cells = [table.cells.get((line.id, column.id)) for column in table.columns]
+        if found := _tally([each.trivial for each in cells if each]):
+            said.append(f"{line.title} against the best trivial baseline: {found}.")
+    for line in table.models:
+        cells = [table.cells.get((line.id, column.id)) for column in table.columns]
+        if found := _tally([each.full for each in cells if each]):
+            said.append(f"{line.title} against {_title(table, FULL)}: {found}.")
+    if said:
+        what = f"{columns} columns" if columns > 1 else "one column"
+        said.insert(0, f"Paired 95 % intervals over blocks of time, over {what}:")
+    return said
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number as tables show it: so many decimals, more where it is small."""
+    if value is None or not np.isfinite(value):
+        return "∞" if value is not None and value > 0 else "–"
+    if 0 < abs(value) < 0.5 * 10.0 ** (1 - digits):
+        return f"{value:.2g}"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{digits}f}"
+
+
+def _main(table: Table, made: Made) -> Grid:
+    spec = table.spec
+    head = ["", *(_heading(table, column) for column in table.columns)]
+    rows = []
+    for line in table.lines:
+        cells = [_cell(table, line, column, made.seeds) for column in table.columns]
+        rows.append((Text((line.title,)), *cells))
+    unit = {column.quantity.unit for column in table.columns}
+    what = {column.quantity.title for column in table.columns}
+    before = []
+    if {column.quantity.id for column in table.columns} == {"error"}:
+        metric = "per atom" if table.metric == "eq14" else "per coordinate"
+        before.append(
+            f"{next(iter(what)).replace('per coordinate', metric).capitalize()} in "
+            f"{next(iter(unit))}, {METRICS[table.metric].split(', ', 1)[1]}. "
+            f"Metric: {table.metric}."
+        )
+    aligned = [result.facts["experiment"]["windows"]["align"] for result in table.results]
+    before.append(
+        f"Split: {', '.join(sorted(set(made.splits)))}. Preset: {made.preset}. "
+        f"At most {made.epochs} epochs, {made.seeds} "
+        f"{'seeds' if made.seeds > 1 else 'seed'}. "
+        f"Targets {'superposed on their starts' if any(aligned) else 'as they are'}."
+    )
+    after = [
+        "± is the standard deviation over seeds (n − 1). Best of each column in bold, second "
+        "underlined, trivial baselines included and ablations left out; better and worse mark "
+        "ablations whose mean is below or above that of the full model. The second line of a cell "
+        "is the paper's value, on its own data.",
+    ]
+    if "published" in " ".join(made.splits):
+        after.append(
+            "Published splits draw test windows that overlap training windows in time; blocked "
+            "splits (--split blocked) do not."
+        )
+    return Grid(
+        spec.title, tuple(before), tuple(head), tuple(rows), (*findings(table), *after, *spec.notes)
+    )
+
+
+def _cell(table: Table, line: Line, column: Column, seeds: int) -> Text:
+    cell = table.cells.get((line.id, column.id))
+    if cell is None:
+        return Text(("–",))
+    digits = column.quantity.digits
+    text = number(cell.mean, digits)
+    if cell.spread is not None:
+        text += f" ± {number(cell.spread, digits)}"
+    look = table.change(line, column)
+    if look:
+        text += f" {look}"
+    if line.id in (ranks := table.ranks(column)):
+        look = "best" if line.id == ranks[0] else "second"  # type: ignore[assignment]
+    lines = [text]
+    if cell.published is not None:
+        mean, spread = cell.published
+        digits = max(digits, 2)
+        paper = f"paper {mean:.{digits}f}"
+        lines.append(paper if spread is None else f"{paper} ± {spread:.{digits}f}")
+    if line.kind != "trivial" and len(cell.values) < seeds:
+        lines.append(f"{len(cell.values)} of {seeds} seeds")
+    return Text(tuple(lines), look)
+
+
+def _against(table: Table, whom: str) -> Grid | None:
+    """Paired comparisons of all trained rows: ratio of errors, its interval, and the verdict."""
+    full = whom == "full"
+    lines = [line for line in table.models if not (full and line.id == FULL)]
+    if full and not any(line.id == FULL for line in table.models):
+        return None
+    head = ["", *(_heading(table, column) for column in table.columns)]
+    rows = []
+    if not full:
+        names = [table.best_trivial[column.id] for column in table.columns]
+        rows.append((Text(("best trivial",)), *(Text((name,)) for name in names)))
+    for line in lines:
+        cells = [table.cells.get((line.id, column.id)) for column in table.columns]
+        verdicts = [None if c is None else (c.full if full else c.trivial) for c in cells]
+        rows.append((Text((line.title,)), *map(_verdict, verdicts)))
+    if not lines:
+        return None
+    title = f"Against {_title(table, FULL) if full else 'the best trivial baseline'}"
+    before = (
+        "Error over that of the other on the same windows (below 1 is better), seeds averaged, "
+        "with the paired 95 % interval over blocks of time.",
+    )
+    return Grid(title, before, tuple(head), tuple(rows))
+
+
+def _verdict(verdict: Verdict | None) -> Text:
+    if verdict is None:
+        return Text(("–",))
+    ratio = verdict.ratio
+    interval = f" [{number(ratio.low)}, {number(ratio.high)}]" if np.isfinite(ratio.low) else ""
+    look = "" if verdict.verdict == "indistinguishable" else verdict.verdict
+    return Text((f"{number(ratio.value, 3)}{interval} {SIGNS[verdict.verdict]}",), look)
+
+
+def _cost(table: Table) -> Grid:
+    rows = []
+    for line in table.models:
+        mine = [each for each in table.results if each.place.row == line.id]
+        if not mine:
+            continue
+        weights = sorted({int(each.finished["weights"]) for each in mine})
+        seconds = [each.seconds for each in mine]
+        training = [each.facts.get("training", {}) for each in mine]
+        devices = sorted({str(each.get("device", "–")) for each in training})
+        best = [each.get("best_epoch", 0) for each in training]
+        done = [each.get("epochs", 0) for each in training]
+        cells = [
+            _range([float(w) for w in weights], "{:.0f}"),
+            duration(float(np.mean(seconds))),
+            _range(done, "{:.0f}"),
+            _range(best, "{:.0f}"),
+            ", ".join(devices),
+            str(len(mine)),
+        ]
+        rows.append((Text((line.title,)), *(Text((cell,)) for cell in cells)))
+    head = ("", "weights", "training time, mean", "epochs", "best epoch", "device", "runs")
+    return Grid("Cost", (), head, tuple(rows))
+
+
+def _origin(table: Table, made: Made) -> Grid:
+    rows = []
+    for molecule in dict.fromkeys(column.molecule for column in table.columns):
+        result = next(each for each in table.results if each.place.molecule == molecule)
+        facts = result.facts
+        for data in facts["data"]:
+            rows.append(
+                tuple(
+                    Text((text,))
+                    for text in (
+                        molecule,
+                        Path(data["file"]).name,
+                        f"{data['frames']} × {data['atoms']} atoms",
+                        f"{facts['system']['time_step_fs']:g} fs",
+                        f"{facts['system']['horizon_fs'] / 1000:g} ps",
+                        ", ".join(f"{n} {part}" for part, n in facts["windows"].items()),
+                        data["fingerprint"][:12],
+                    )
+                )
+            )
+    head = ("", "file", "frames", "time step", "horizon", "windows", "fingerprint")
+    failed = [f"Without a result: {name}: {why}" for name, why in made.failed.items()]
+    after = [*failed, f"Command: `{made.command}`", f"Versions: {_versions(table.results)}."]
+    after.append(f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by gfnode {__version__}.")
+    return Grid("How it was made", (), head, tuple(rows), tuple(after))
+
+
+def _versions(results: Sequence[Result]) -> str:
+    found: dict[str, set[str]] = {}
+    for result in results:
+        for name, version in result.facts["versions"].items():
+            found.setdefault(name, set()).add(version)
+    return ", ".join(f"{name} {'/'.join(sorted(each))}" for name, each in found.items())
+
+
+def _tally(verdicts: Sequence[Verdict | None]) -> str:
+    known = [verdict.verdict for verdict in verdicts if verdict is not None]
+    if not known:
+        return ""
+    return ", ".join(f"{word} in {sum(word == each for each in known)}" for word in SIGNS)
+
+
+def _heading(table: Table, column: Column) -> str:
+    if len({each.quantity.id for each in table.columns}) > 1:
+        return f"{column.quantity.title} ({column.quantity.unit})"
+    return column.molecule
+
+
+def _title(table: Table, row: str) -> str:
+    return next((line.title for line in table.lines if line.id == row), row)
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    ends = dict.fromkeys(form.format(each) for each in (min(values), max(values)))
+    return "–".join(ends)
+
+
+def markdown(grids: Sequence[Grid]) -> str:
+    """All grids as Markdown."""
+    parts = []
+    for number_, grid in enumerate(grids):
+        lines = [f"{'#' if number_ == 0 else '##'} {grid.title}", ""]
+        lines += [line for text in grid.before for line in (text, "")]
+        if grid.rows:
+            lines.append("| " + " | ".join(grid.head) + " |")
+            lines.append("| --- " + "| --: " * (len(grid.head) - 1) + "|")
+            lines += ["| " + " | ".join(cell.markdown for cell in row) + " |" for row in grid.rows]
+            lines.append("")
+        lines += [f"- {text}" for text in grid.after]
+        parts.append("\n".join(lines).rstrip())
+    return "\n\n".join(parts) + "\n"
+
+
+def html(title: str, grids: Sequence[Grid]) -> str:
+    """All grids as one self-contained page."""
+    from jinja2 import Environment
+
+    text = (files("gfnode") / "paper" / "page.html.j2").read_text(encoding="utf-8")
+    return Environment(autoescape=True).from_string(text).render(title=title, grids=grids)
+
+
+CSV_COLUMNS = (
+    *("row", "kind", "molecule", "quantity", "metric", "unit"),
+    *("mean", "spread", "seeds", "low", "high", "published", "published_spread"),
+    *("best_trivial", "ratio_to_best_trivial", "low_to_best_trivial", "high_to_best_trivial"),
+    *("against_best_trivial", "ratio_to_gfnode", "low_to_gfnode", "high_to_gfnode"),
+    *("against_gfnode", "weights", "training_seconds", "values"),
+)
+"""Columns of the CSV file; docs/reproduce.md explains them."""
+
+
+def to_csv(table: Table) -> str:
+    """Every number of a table, a line for each cell."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for line in table.lines:
+        for column in table.columns:
+            if (cell := table.cells.get((line.id, column.id))) is not None:
+                writer.writerow(_record(table, line, column, cell))
+    return buffer.getvalue()
+
+
+def _record(table: Table, line: Line, column: Column, cell: Cell) -> dict[str, Any]:
+    here = (line.id, column.molecule)
+    mine = [each for each in table.results if (each.place.row, each.place.molecule) == here]
+    record: dict[str, Any] = {
+        "row": line.id,
+        "kind": line.kind,
+        "molecule": column.molecule,
+        "quantity": column.quantity.id,
+        "metric": table.metric if column.quantity.id == "error" else "mean",
+        "unit": column.quantity.unit,
+        "mean": cell.mean,
+        "spread": cell.spread,
+        "seeds": len(cell.values) if line.kind != "trivial" else 0,
+        "low": cell.estimate.low,
+        "high": cell.estimate.high,
+        "best_trivial": table.best_trivial[column.id],
+        "values": " ".join(f"{value:.6g}" for value in cell.values),
+    }
+    if cell.published is not None:
+        record |= {"published": cell.published[0], "published_spread": cell.published[1]}
+    for name, verdict in (("best_trivial", cell.trivial), ("gfnode", cell.full)):
+        if verdict is not None:
+            record[f"ratio_to_{name}"] = verdict.ratio.value
+            record[f"low_to_{name}"] = verdict.ratio.low
+            record[f"high_to_{name}"] = verdict.ratio.high
+            record[f"against_{name}"] = verdict.verdict
+    if mine:
+        record["weights"] = mine[0].finished["weights"]
+        record["training_seconds"] = float(np.mean([each.seconds for each in mine]))
+    return {
+        key: f"{value:.6g}" if isinstance(value, float) else value for key, value in record.items()
+    }

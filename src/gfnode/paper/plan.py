@@ -1,0 +1,209 @@
+"""From a table and the user's choices to the jobs that it needs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gfnode.errors import InputError
+from gfnode.experiment import configure
+from gfnode.fitting import Reader
+from gfnode.paper.data import Found, find
+from gfnode.paper.specs import Row, Spec, Variant
+from gfnode.sweep import Job, Measure
+
+FRAMES = 3000
+"""Horizon of the paper, in frames."""
+
+MOST = [500, 2000, 2000]
+"""Windows that the published MD17 split uses, and that blocked ones are cut down to here."""
+
+HORIZONS = (1000, 2000, 3000, 4000, 5000)
+"""Horizons of Figure 3, in frames."""
+
+EACH = 500
+"""Frames between the lags at which Figure 3 looks at one model."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user chose; None leaves it to the table.
+
+    Parameters
+    ----------
+    data
+        Folder of the trajectories.
+    molecules, models
+        Names of columns and of rows.
+    seeds, epochs, preset
+        Of the runs.
+    split
+        ``blocked`` or ``published``.
+    changes
+        Settings on top of everything.
+    horizons
+        Of Figure 3: ``one`` model for all horizons, or one for ``each``.
+    """
+
+    data: Path
+    molecules: Sequence[str] | None = None
+    models: Sequence[str] | None = None
+    seeds: int | None = None
+    epochs: int | None = None
+    preset: str | None = None
+    split: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    horizons: str = "one"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job, and where its result belongs."""
+
+    row: Row
+    molecule: str
+    variant: Variant
+    seed: int
+    job: Job
+    measures: tuple[Measure, ...]
+
+
+def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
+    """Plan the jobs of a table or figure, in the order in which they are best done.
+
+    Seed by seed, so that a sweep which is stopped early has a whole table of fewer seeds.
+
+    Raises
+    ------
+    InputError
+        For names that the table does not have, and settings that are wrong or do not fit the data;
+        :class:`gfnode.paper.data.MissingData` where there is none.
+    """
+    molecules = _chosen("molecule", choice.molecules, spec.molecules, spec.title)
+    rows = [spec.row(each) for each in chosen_rows(spec, choice.models)]
+    found = find(spec.data, molecules, choice.data)
+    variants = _variants(spec, choice)
+    planned = []
+    for seed in range(spec.first_seed, spec.first_seed + (choice.seeds or spec.seeds)):
+        for molecule in molecules:
+            for variant in variants:
+                for row in rows:
+                    planned.append(
+                        _planned(
+                            spec,
+                            choice,
+                            found[molecule],
+                            row=row,
+                            molecule=molecule,
+                            variant=variant,
+                            seed=seed,
+                        )
+                    )
+    return planned
+
+
+def chosen_rows(spec: Spec, models: Sequence[str] | None) -> list[str]:
+    """Ids of the rows that were asked for, in the order of the table."""
+    return _chosen("model", models, [row.id for row in spec.rows], spec.title)
+
+
+def split_of(spec: Spec, choice: Choice, found: Found) -> str:
+    """The kind of split that the runs get.
+
+    Raises
+    ------
+    InputError
+        When the data has no consecutive frames, which the published splits need.
+    """
+    if found.kind == "scattered" and choice.split == "published":
+        raise InputError(
+            f"{found.files[0]} has no consecutive frames, which the published splits need: use "
+            "--split blocked"
+        )
+    if choice.split == "blocked" or found.kind == "scattered":
+        return "blocked"
+    return spec.split
+
+
+def _planned(
+    spec: Spec,
+    choice: Choice,
+    found: Found,
+    *,
+    row: Row,
+    molecule: str,
+    variant: Variant,
+    seed: int,
+) -> Planned:
+    changes = spec.changes | _of_data(spec, choice, found) | variant.changes | row.changes
+    frames = changes.pop("horizon_frames", FRAMES)
+    if frames != FRAMES or changes["windows.split"] == "blocked":
+        changes["windows.horizon"] = frames * _spacing(found)
+    changes |= {"training.epochs": choice.epochs or spec.epochs, "seed": seed}
+    changes |= dict(choice.changes)
+    experiment = configure(choice.preset or spec.preset, changes)
+    job = Job(found.files, experiment, Reader(top=found.top))
+    horizon = experiment.windows.horizon or frames * _spacing(found)
+    return Planned(row, molecule, variant, seed, job, _measures(spec, choice, horizon, frames))
+
+
+def _of_data(spec: Spec, choice: Choice, found: Found) -> dict[str, Any]:
+    """Settings that follow from the kind of the data."""
+    split = split_of(spec, choice, found)
+    changes: dict[str, Any] = {"windows.split": split}
+    if split == "blocked" and found.kind != "replicas":
+        changes["windows.most"] = MOST
+    if found.kind == "scattered":
+        if spec.changes.get("windows.lags") == "regular" or spec.kind != "table":
+            raise InputError(
+                f"{spec.title} needs consecutive frames, and {found.files[0]} has none: fetch the "
+                "MD17 series (md17_*.npz)"
+            )
+        changes |= {
+            "windows.lags": "fresh",  # few starts: their lags are drawn anew for every epoch
+            "windows.velocities": "successor",
+            "graph.bonds": "distances",  # the rule of 1.6 Å cuts stretched bonds of frame 0
+        }
+    return changes
+
+
+def _variants(spec: Spec, choice: Choice) -> list[Variant]:
+    if spec.kind == "horizons":
+        frames = HORIZONS if choice.horizons == "each" else HORIZONS[-1:]
+        return [
+            Variant(id=str(each), title=f"{each} frames", changes={"horizon_frames": each})
+            for each in frames
+        ]
+    return spec.variants or [Variant(id="", title="")]
+
+
+def _measures(spec: Spec, choice: Choice, horizon: float, frames: int) -> tuple[Measure, ...]:
+    found = [Measure(name) for name in spec.measures]
+    if spec.kind == "horizons":
+        parts = 8 if choice.horizons == "each" else frames // EACH
+        lags = [round(horizon * k / parts, 6) for k in range(1, parts + 1)]
+        found.append(Measure("at-lags", {"lags_fs": lags}))
+    return tuple(found)
+
+
+def _spacing(found: Found) -> float:
+    """Time between frames in fs."""
+    return _step(found.files[0], found.top)
+
+
+@cache
+def _step(file: str, top: str | None) -> float:
+    from gfnode import readers
+
+    step = readers.load(file, top=top).step
+    if step is None:
+        raise InputError(f"{file} has a single frame; a trajectory of many frames is needed")
+    return step
+
+
+def _chosen(what: str, names: Sequence[str] | None, known: Sequence[str], title: str) -> list[str]:
+    wrong = [name for name in names or () if name not in known]
+    if wrong:
+        raise InputError(f"{title}: no {what} {wrong[0]!r}; expected some of {', '.join(known)}")
+    return [name for name in known if not names or name in names]

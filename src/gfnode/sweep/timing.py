@@ -1,0 +1,122 @@
+"""What jobs will cost, from a few steps of each model on each system."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import torch
+
+from gfnode import readers
+from gfnode.errors import InputError
+from gfnode.experiment import build_model, prepare
+from gfnode.models import Model
+from gfnode.sweep.jobs import Job
+from gfnode.training import EpochRecord, Trainer, TrainingState, choose_batch
+from gfnode.windows import Windows
+
+STEPS = 4
+"""Training steps that are timed, after as many to warm up."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one job at most, without reading the data.
+
+    Parameters
+    ----------
+    weights
+        Of the model.
+    epochs
+        At most.
+    training, validation, evaluation
+        Seconds, all epochs together.
+    """
+
+    weights: int
+    epochs: int
+    training: float
+    validation: float
+    evaluation: float
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.training + self.validation + self.evaluation
+
+
+def estimate(job: Job) -> Cost:
+    """Time a few steps and predictions, and count how many there will be.
+
+    Raises
+    ------
+    InputError
+        When data and configuration do not fit together.
+    """
+    experiment = job.experiment
+    trajectories = [readers.load(file, **job.reader.options()) for file in job.files]
+    dataset = prepare(trajectories, experiment)
+    model = build_model(experiment, dataset.system)
+    parts = dataset.of(model)
+    model.prepare(parts["train"])
+    settings = experiment.training
+    evaluation = len(parts["test"]) * _per_window(model, parts["test"])
+    weights = sum(each.numel() for each in model.parameters())
+    if not weights:
+        return Cost(0, 0, 0.0, 0.0, evaluation)
+    batch = choose_batch(parts["train"], model, settings)
+    few = {
+        "train": _first(parts["train"], STEPS * batch),
+        "validation": _first(parts["validation"], 16),
+    }
+    short = settings.model_copy(update={"epochs": 2, "batch": batch, "patience": None})
+    trainer = Trainer(model, few, short, 0, accelerator=experiment.accelerator)
+    records: list[EpochRecord] = []
+
+    def keep(_: TrainingState, record: EpochRecord, __: bool) -> None:
+        records.append(record)
+
+    trainer.run(lambda *_: None, keep)
+    windows = settings.epochs * (len(parts["train"]) // batch) * batch
+    validations = -(-settings.epochs // settings.validate_every) * len(parts["validation"])
+    return Cost(
+        weights,
+        settings.epochs,
+        windows / records[-1].windows_per_s,
+        validations * _per_window(model, trainer.validation, estimated=True),
+        evaluation,
+    )
+
+
+def estimates(jobs: Iterable[Job]) -> dict[str, Cost]:
+    """Costs of jobs by key; those that differ in nothing but the seed are timed once."""
+    found: dict[str, Cost] = {}
+    timed: dict[tuple[tuple[str, ...], str], Cost] = {}
+    for job in jobs:
+        same = (job.files, job.experiment.model_copy(update={"seed": 0}).model_dump_json())
+        if same not in timed:
+            timed[same] = estimate(job)
+        found[job.key] = timed[same]
+    return found
+
+
+@torch.no_grad()
+def _per_window(model: Model, windows: Windows, *, estimated: bool = False) -> float:
+    """Seconds to predict a window."""
+    model.eval()
+    predict = model.estimate if estimated else model
+    batch = windows.batch(slice(0, 16))
+    predict(batch.positions, batch.velocities, batch.lags)  # the first time is not like the rest
+    began = perf_counter()
+    if not bool(predict(batch.positions, batch.velocities, batch.lags).isfinite().all()):
+        raise InputError(f"the predictions of {type(model).__name__} are not finite at the start")
+    return (perf_counter() - began) / len(batch.positions)
+
+
+def _first(windows: Windows, count: int) -> Windows:
+    successors = None if windows.successors is None else windows.successors[:count]
+    return replace(
+        windows,
+        starts=windows.starts[:count],
+        targets=windows.targets[:count],
+        successors=successors,
+    )

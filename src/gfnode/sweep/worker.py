@@ -1,0 +1,116 @@
+"""Does one job; the process that a launcher starts: ``python -m gfnode.sweep.worker FOLDER``."""
+
+import json
+import os
+import resource
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gfnode.errors import InputError
+from gfnode.files import read_json, write_json
+from gfnode.sweep.jobs import Job, Measure
+from gfnode.sweep.store import State, Task
+
+
+def do(folder: str | Path, measures: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Do what is left of a job: train or go on training, evaluate, measure.
+
+    Waits while another process is at it. Whatever goes wrong is recorded in the folder.
+
+    Parameters
+    ----------
+    folder
+        Of the job.
+    measures
+        As :meth:`Measure.to_dict` has them.
+    """
+    task = Task(Path(folder), tuple(Measure(**each) for each in measures))
+    with task.lock:
+        if task.state is State.FINISHED:
+            return
+        task.forget_failure()
+        try:
+            _do(task)
+        except InputError as error:
+            task.fail(str(error))
+        except Exception as error:
+            traceback.print_exc()
+            task.fail(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _do(task: Task) -> None:
+    from gfnode import __version__, fitting
+    from gfnode.run import Run
+    from gfnode.sweep.measures import MEASURES
+
+    folder, began = task.folder, time.perf_counter()
+    job = Job.from_dict(read_json(folder / "job.json"))
+    warnings.simplefilter("default")
+    if not (folder / "finished.json").exists():
+        if (folder / "run.json").exists():
+            _find_data(folder, job)
+            run = fitting.resume(folder, progress=False)
+        else:
+            run = fitting.fit(
+                list(job.files),
+                changes=job.experiment.model_dump(mode="json"),
+                out=folder,
+                reader=job.reader,
+                progress=False,
+            )
+        trained = time.perf_counter()
+        run.evaluate()
+        write_json(
+            folder / "finished.json",
+            {
+                "when": datetime.now(UTC).isoformat(timespec="seconds"),
+                "gfnode": __version__,
+                "weights": sum(each.numel() for each in run.model.parameters()),
+                "evaluation_seconds": time.perf_counter() - trained,
+                "seconds": time.perf_counter() - began,
+                "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "host": os.uname().nodename,
+            },
+        )
+    else:
+        _find_data(folder, job)
+        run = Run.open(folder)
+    for measure in task.missing:
+        MEASURES[measure.name](run, folder / measure.file, **measure.options)
+
+
+def _find_data(folder: Path, job: Job) -> None:
+    """Tell a run where its data lies now; the key of the job says that it is the same."""
+    facts = read_json(folder / "run.json")
+    options = job.reader.options()
+    for entry, file in zip(facts["data"], job.files, strict=True):
+        entry |= {"file": str(Path(file).expanduser().resolve()), "reader": options}
+    write_json(folder / "run.json", facts)
+
+
+def _die_with_parent() -> None:
+    """End when the sweep does, however it does: its end of our input closes."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Do the job that the command line names."""
+    folder, measures = sys.argv[1:]
+    _die_with_parent()
+    do(folder, json.loads(measures))
+
+
+if __name__ == "__main__":
+    main()
