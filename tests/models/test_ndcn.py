@@ -145,9 +145,9 @@ def heat(side, seed=0, rate=1.0, last=1.2, count=120):
     return edges, times, start.reshape(-1, 1), after[..., None]
 
 
-def errors_on_heat(side, iterations):
+def errors_on_heat(side, iterations, rate=1.0):
     """Relative error at unseen times: in between those of training, beyond them, and if still."""
-    edges, times, start, after = heat(side)
+    edges, times, start, after = heat(side, rate=rate)
     order = np.random.default_rng(1).permutation(100)
     parts = {"between": order[:20], "train": order[20:], "beyond": np.arange(100, 120)}
     torch.manual_seed(0)
@@ -180,6 +180,6 @@ def test_heat_on_a_grid_quickly():
 @pytest.mark.slow
 def test_heat_on_a_grid():
     """400 nodes, 80 irregular times seen and 40 unseen, as Zang & Wang have it."""
-    errors, still = errors_on_heat(20, 400)
-    assert min(still.values()) > 0.15
+    errors, still = errors_on_heat(20, 400, rate=5.0)
+    assert min(still.values()) > 0.2
     assert max(errors.values()) < 0.05, errors

@@ -7,6 +7,7 @@ features, three Cartesian ones for coordinates. None depends on which eigenvecto
 inside an eigenspace.
 """
 
+from gfnode.dynamics.interaction import InteractingDynamics
 from gfnode.dynamics.linear import FeedForwardDynamics, IdentityDynamics, LinearDynamics
 from gfnode.dynamics.neural import NeuralDynamics
 from gfnode.dynamics.solver import SolverError, Steps, solve
@@ -14,6 +15,7 @@ from gfnode.dynamics.solver import SolverError, Steps, solve
 __all__ = [
     "FeedForwardDynamics",
     "IdentityDynamics",
+    "InteractingDynamics",
     "LinearDynamics",
     "NeuralDynamics",
     "SolverError",

@@ -1,9 +1,15 @@
 """Neural dynamics: a network of the mode's state, its eigenvalue and time."""
 
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from gfnode.dynamics.solver import Steps, solve
+
+TimeInput = Literal["none", "scalar", "sinusoidal"]
+OCTAVES = 4
 
 
 class NeuralDynamics(nn.Module):
@@ -33,6 +39,9 @@ class NeuralDynamics(nn.Module):
         Tolerances of the solver, see :func:`gfnode.dynamics.solve`.
     max_steps
         Most solver steps per unit of time.
+    time_input
+        What f_θ is told of the time: ``scalar`` t, ``sinusoidal`` sin and cos of 2^k π t for
+        k = 0 … 3, or ``none`` (an autonomous ODE).
 
     Attributes
     ----------
@@ -60,8 +69,10 @@ class NeuralDynamics(nn.Module):
         rtol: float = 1e-3,
         atol: float = 1e-4,
         max_steps: int = 500,
+        time_input: TimeInput = "scalar",
     ) -> None:
         super().__init__()
+        self.time_input = time_input
         self.rtol, self.atol, self.max_steps = rtol, atol, max_steps
         # Eigenspaces are padded to the largest multiplicity. Zeros stay zero, for dZ/dt is odd.
         groups = [torch.nonzero(spaces == k).flatten() for k in range(int(spaces.max()) + 1)]
@@ -76,8 +87,9 @@ class NeuralDynamics(nn.Module):
         self.linear = nn.Linear(width, width, bias=False)
         self.read = nn.Linear(width, 3 * hidden, bias=False)
         self.write = nn.Linear(hidden, width, bias=False)
+        told = {"none": 0, "scalar": 1, "sinusoidal": 2 * OCTAVES}[time_input]
         self.gates = nn.Sequential(
-            nn.Linear(hidden + 3, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.Tanh()
+            nn.Linear(hidden + 2 + told, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.Tanh()
         )
         # Close to no motion at the start of training.
         nn.init.zeros_(self.linear.weight)
@@ -122,7 +134,15 @@ class NeuralDynamics(nn.Module):
         left, right, carried = self.read(z).chunk(3, dim=-1)
         products = (left * right).sum(1)
         size = z.square().sum(1).mean(-1, keepdim=True)
-        context = [size.log1p(), frequency[:, None], t[:, None].to(z.dtype)]
+        context = [size.log1p(), frequency[:, None], *self._time(t[:, None].to(z.dtype))]
         gates = self.gates(torch.cat([products / (1 + size), *context], dim=-1))
         derivative: Tensor = self.linear(z) + self.write(carried * gates[:, None])
         return derivative
+
+    def _time(self, t: Tensor) -> list[Tensor]:
+        if self.time_input == "none":
+            return []
+        if self.time_input == "scalar":
+            return [t]
+        angles = t * math.pi * 2.0 ** torch.arange(OCTAVES, device=t.device)
+        return [angles.sin(), angles.cos()]

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from gfnode.dynamics import (
     FeedForwardDynamics,
     IdentityDynamics,
+    InteractingDynamics,
     LinearDynamics,
     NeuralDynamics,
 )
@@ -17,6 +19,7 @@ from gfnode.errors import InputError
 from gfnode.fourier import GraphFourier, IdentityTransform, eigenbasis
 from gfnode.graph import laplacian
 from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
+from gfnode.models.encoders import ENCODERS
 from gfnode.models.frames import Anchored, Centred, Frame
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayers, lag_embedding
@@ -36,6 +39,9 @@ class GFNODESettings(Settings):
         lag zero.
     transform
         ``graph`` Fourier transform, or ``identity`` (every atom for itself).
+    basis
+        The modes are those of the molecular ``graph``, or of a ``path`` through the atoms in file
+        order, which knows no bonds (and breaks permutation).
     laplacian
         ``combinatorial`` L = D − A, or ``normalised``.
     modes
@@ -47,9 +53,17 @@ class GFNODESettings(Settings):
         ``feedforward`` (one application of W, no ODE) or ``identity``.
     coordinate_dynamics
         The same for positions and velocities, or ``oscillator`` (anchored frame only).
+    mode_interaction
+        After moving, the modes of the features gate each other by ``attention`` or
+        ``concatenation``, see :class:`~gfnode.dynamics.InteractingDynamics`; or ``none``.
+    time_input
+        What neural dynamics are told of the time: ``scalar``, ``sinusoidal`` or ``none``.
     coordinate_activation
         Pass Cartesian components through SiLU, as the published code does. It breaks rotation and
         reflection.
+    encoder
+        ``egnn``, or ``graphsage`` or ``gcn``, which see the graph but neither distances between
+        atoms nor elements at the ends of edges, and leave positions alone.
     width, encoder_layers, decoder_layers, lag_width
         Features an atom, layers, width of the lag embedding (the decoder is ``width + lag_width``
         wide).
@@ -57,6 +71,7 @@ class GFNODESettings(Settings):
 
     frame: Literal["centred", "anchored"] = "anchored"
     transform: Literal["graph", "identity"] = "graph"
+    basis: Literal["graph", "path"] = "graph"
     laplacian: Literal["combinatorial", "normalised"] = "combinatorial"
     modes: int | None = Field(None, ge=1)
     whole_eigenspaces: bool = True
@@ -64,7 +79,10 @@ class GFNODESettings(Settings):
     coordinate_dynamics: Literal["linear", "neural", "feedforward", "identity", "oscillator"] = (
         "oscillator"
     )
+    mode_interaction: Literal["none", "attention", "concatenation"] = "none"
+    time_input: Literal["scalar", "sinusoidal", "none"] = "scalar"
     coordinate_activation: bool = False
+    encoder: Literal["egnn", "graphsage", "gcn"] = "egnn"
     width: int = Field(32, ge=1)
     encoder_layers: int = Field(3, ge=1)
     decoder_layers: int = Field(2, ge=1)
@@ -134,19 +152,11 @@ class GFNODE(Model):
         self.frame: Frame = Anchored(system, s.width, s.lag_width) if anchored else Centred()
         self.inputs = AtomInputs(system, self.frame.invariants, s.width)
         scalars = self.inputs.n_edge_scalars
-        self.encoder = EGNNLayers(
-            system.n_atoms,
-            system.edges,
-            s.width,
-            s.encoder_layers,
-            scalars,
-            moves=not anchored,
-            residual=anchored,
+        self.encoder = ENCODERS[s.encoder](
+            system.n_atoms, system.edges, s.width, s.encoder_layers, scalars, anchored=anchored
         )
         transform = self._transform()
-        self.features = SpectralBlock(
-            transform, self._dynamics(s.dynamics, transform, s.width), nn.SiLU()
-        )
+        self.features = SpectralBlock(transform, self._features(transform), nn.SiLU())
         self.coordinates = self._coordinates(transform)
         wide = s.width + s.lag_width
         self.decoder = EGNNLayers(
@@ -194,7 +204,7 @@ class GFNODE(Model):
             broken |= {Symmetry.START}
         if s.coordinate_activation:
             broken |= {Symmetry.ROTATION, Symmetry.REFLECTION}
-        if s.transform == "identity" or not s.whole_eigenspaces:
+        if s.transform == "identity" or s.basis == "path" or not s.whole_eigenspaces:
             broken |= {Symmetry.PERMUTATION}
         return self.promises - broken
 
@@ -202,7 +212,11 @@ class GFNODE(Model):
         s, n_atoms = self.settings, self.system.n_atoms
         if s.transform == "identity":
             return IdentityTransform(n_atoms)
-        matrix = laplacian(self.system.edges.index, n_atoms, s.laplacian)
+        edges = self.system.edges.index
+        if s.basis == "path":
+            ends = np.arange(n_atoms - 1)
+            edges = np.concatenate([[ends, ends + 1], [ends + 1, ends]], axis=1)
+        matrix = laplacian(edges, n_atoms, s.laplacian)
         modes = min(s.modes or 256, n_atoms)
         return GraphFourier(eigenbasis(matrix, modes, whole=s.whole_eigenspaces))
 
@@ -212,8 +226,23 @@ class GFNODE(Model):
         if kind == "feedforward":
             return FeedForwardDynamics(transform.spaces, width)
         if kind == "neural":
-            return NeuralDynamics(transform.eigenvalues, transform.spaces, width)
+            told = self.settings.time_input
+            return NeuralDynamics(transform.eigenvalues, transform.spaces, width, time_input=told)
         return IdentityDynamics()
+
+    def _features(self, transform: Transform) -> nn.Module:
+        s = self.settings
+        if s.time_input != "scalar" and "neural" not in (s.dynamics, s.coordinate_dynamics):
+            raise InputError(
+                f"model.time_input={s.time_input} is of neural dynamics: it needs "
+                "model.dynamics=neural"
+            )
+        dynamics = self._dynamics(s.dynamics, transform, s.width)
+        if s.mode_interaction == "none":
+            return dynamics
+        return InteractingDynamics(
+            dynamics, transform.eigenvalues, transform.spaces, s.width, kind=s.mode_interaction
+        )
 
     def _coordinates(self, transform: Transform) -> nn.Module:
         s = self.settings
