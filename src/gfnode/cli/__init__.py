@@ -6,7 +6,17 @@ Heavy libraries are imported inside the commands, so that ``gfnode --help`` answ
 # in the order of gfnode --help
 # isort: off
 from gfnode.cli.app import app, main
-from gfnode.cli import data, train, evaluate, predict, models, settings
+from gfnode.cli import data, train, evaluate, predict, reproduce, models, settings
 # isort: on
 
-__all__ = ["app", "data", "evaluate", "main", "models", "predict", "settings", "train"]
+__all__ = [
+    "app",
+    "data",
+    "evaluate",
+    "main",
+    "models",
+    "predict",
+    "reproduce",
+    "settings",
+    "train",
+]
