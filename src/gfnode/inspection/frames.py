@@ -44,6 +44,8 @@ class FileFacts:
         Share of the frames of the original series that the file holds.
     gaps
         Number of intervals that are longer, where at least nine in ten are equal.
+    notes
+        What the reader did to the file: atoms left out, molecules made whole.
     """
 
     source: str
@@ -58,6 +60,7 @@ class FileFacts:
     present: float
     gaps: int
     first_gaps: tuple[Gap, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def look_at_file(trajectory: Trajectory, number: int) -> FileFacts:
         present=min(1.0, len(trajectory) / (round(span / step) + 1)) if step else 1.0,
         gaps=len(gaps),
         first_gaps=tuple(Gap(number, int(k), float(steps[k])) for k in gaps[:SHOWN]),
+        notes=trajectory.notes,
     )
 
 
@@ -154,9 +158,10 @@ def rounding(series: Series) -> float | None:
     sample = sample[np.linspace(0, len(sample) - 1, min(len(sample), 20_000)).astype(np.int64)]
     if len(np.unique(sample)) < 8:
         return None
-    for size in (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5):
+    single = 4 * float(np.spacing(np.float32(np.abs(sample).max())))
+    for size in (0.1, 0.01, 1e-3, 1e-4, 1e-5):
         off = np.abs(sample / size - np.round(sample / size))
-        if np.quantile(off, 0.99) < 0.1:
+        if single < 0.1 * size and np.quantile(off, 0.99) <= single / size:
             return size
     return None
 

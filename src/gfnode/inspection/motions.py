@@ -180,13 +180,14 @@ def _probe(series: Series, atoms: int) -> list[tuple[float, Integers, Integers]]
     shortest = float(gaps.min())
     count = max(2, int(LAGS_PER_DECADE * np.log10(max(longest / 3 / shortest, 1.0))) + 1)
     lags = np.geomspace(shortest, max(longest / 3, shortest), count)
-    spacing = series.first.spacing
+    spacing = shortest if float(np.ptp(gaps)) <= 1e-3 * shortest else None
     if spacing is not None:
         lags = np.unique(np.round(lags / spacing)) * spacing
     most = int(max(30, min(300, 2_000_000 // (atoms * len(lags)))))
     found = []
     for lag in lags:
-        first, second = series.pairs(float(lag), most, max(0.05 * lag, 0.01 * shortest))
+        slack = 0.01 * spacing if spacing is not None else max(0.05 * lag, 0.01 * shortest)
+        first, second = series.pairs(float(lag), most, float(slack))
         if len(first) >= 4:
             found.append((float(lag), first, second))
     return found

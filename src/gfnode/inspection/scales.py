@@ -235,16 +235,19 @@ def _bond_memory(series: Series, bonds: Integers, step: float) -> tuple[Doubles,
     x = series.positions(asked, ends).astype(np.float64)
     length = np.linalg.norm(x[:, i] - x[:, j], axis=-1)
     length -= np.median(length, axis=0)
-    spread = float(1.4826 * np.median(np.abs(length)))
-    length = length.clip(-6 * spread, 6 * spread)  # one damaged frame is not the rule
+    spreads = 1.4826 * np.median(np.abs(length), axis=0)
+    length[np.abs(length) > 6 * spreads] = 0.0  # a damaged frame is not the rule
     length -= length.mean(0)
-    variance = np.square(length).mean()
+    variance = np.square(length).mean(0)
+    if not variance.any():
+        return np.full(_LAGS, np.nan), 0.0
     found = np.full(_LAGS, np.nan)
     for lag, (first, second) in enumerate(pairs):
         if len(first) >= 8:
             a, b = np.searchsorted(asked, first), np.searchsorted(asked, second)
-            found[lag] = (length[a] * length[b]).mean() / max(variance, 1e-300)
-    return found, spread
+            each = (length[a] * length[b]).mean(0)[variance > 0] / variance[variance > 0]
+            found[lag] = np.median(each)  # one bond that is broken is not the rule
+    return found, float(np.median(spreads))
 
 
 def _fit_angle(memory: Doubles) -> tuple[float, float]:

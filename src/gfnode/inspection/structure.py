@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,18 +138,12 @@ def _formulas(numbers: Integers, labels: Integers) -> list[str]:
     """Hill formula of each molecule."""
     order = np.argsort(labels, kind="stable")
     pieces = np.split(numbers[order], np.flatnonzero(np.diff(labels[order])) + 1)
-    known: dict[bytes, str] = {}
-    found = []
-    for piece in pieces:
-        key = np.sort(piece).tobytes()
-        if key not in known:
-            known[key] = hill(piece)
-        found.append(known[key])
-    return found
+    return [hill(tuple(sorted(piece.tolist()))) for piece in pieces]
 
 
-def hill(numbers: Integers) -> str:
-    """Hill formula of some atoms."""
+@lru_cache(maxsize=4096)
+def hill(numbers: tuple[int, ...]) -> str:
+    """Hill formula of some atoms, given by their atomic numbers in ascending order."""
     from ase.data import chemical_symbols
     from ase.formula import Formula
 
@@ -163,7 +158,9 @@ def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
     inner = place[bonds]
     inner = inner[(inner >= 0).all(1)]
     rotors = graph.rotors(inner, series.first.masses[largest])
-    return Counter(hill(numbers[largest[members]]) for members in rotors.members)
+    return Counter(
+        hill(tuple(sorted(numbers[largest[members]].tolist()))) for members in rotors.members
+    )
 
 
 def _differences(named: Integers | None, found: Integers) -> tuple[Integers, Integers]:

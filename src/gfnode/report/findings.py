@@ -98,7 +98,7 @@ def jump_words(each: Found, several: bool) -> str:
         "atoms": "does not follow the one before",
     }[each["kind"]]
     return (
-        f"{where} {how}; {count(each['atoms'], 'atom')} leap, atom {each['atom']} by "
+        f"{where} {how}; {count(each['atoms'], 'atom')} went too far, atom {each['atom']} by "
         f"{each['distance']:.3g} Å (at most {each['expected']:.2g} Å expected)"
     )
 
@@ -183,7 +183,7 @@ def _nearly(v: Found, found: Found) -> str:
     several = len(found["files"]) > 1
     first = found["frames"]["first_near_duplicates"][0]
     return (
-        f"{count(v['count'], 'frame')} hardly differ from the one before, first "
+        f"{count(v['count'], 'frame')} with hardly any change from the one before, first "
         f"{frame_words(first, several)}: as where a run was restarted"
     )
 

@@ -60,7 +60,7 @@ def headline(found: Found) -> str:
 def _choices(found: Found) -> Iterator[Row]:
     c = found["choices"]
     if c["problem"]:
-        yield "nothing", c["problem"]
+        yield "nothing", "it refuses, for the reason above"
     if c["horizon_fs"] is not None:
         long = "" if c["horizons"] is None else f"; the data is {c['horizons']:.3g} times as long"
         yield "horizon", f"{format_time(c['horizon_fs'])}, the longest time to predict{long}"
@@ -97,6 +97,8 @@ def _frames(found: Found) -> Iterator[Row]:
     for number, each in enumerate(found["files"]):
         label = f"file {number + 1}" if several else "times"
         yield label, (f"{each['name']}: " if several else "") + _times(each)
+        for note in each["notes"]:
+            yield "", note
         for gap in each["first_gaps"]:
             yield "", f"gap of {format_time(gap['length_fs'])} after frame {gap['frame']}"
     f = found["frames"]
@@ -245,6 +247,8 @@ def _temperature(m: Found) -> str:
     if left and m["degrees"]:
         text += f", {m['temperature_degrees']:.0f} K over the {m['degrees']} that "
         text += f"{_list(left)} leave{'s' if len(left) == 1 and not m['rigid_bonds'] else ''}"
+    if m["rounding_temperature"] > 0.1 * m["temperature"]:
+        source += ", which rounded positions make unsure"
     return f"{text}; from {source}"
 
 

@@ -1,0 +1,572 @@
+"""What ``gfnode data`` finds out, against systems and faults that are known."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from typer.testing import CliRunner, Result
+
+import gfnode
+from gfnode import cli, report
+from gfnode.errors import InputError
+from gfnode.files import to_json
+from gfnode.inspection import Inspection, inspect
+from gfnode.inspection.frames import rounding
+from gfnode.inspection.scales import RADIANS
+from gfnode.inspection.series import Series
+from gfnode.presets import PRESETS
+from gfnode.simulate import asymmetric_top, counter_rotors, harmonic_network
+from gfnode.trajectory import Topology, Trajectory
+from gfnode.units import BOLTZMANN
+
+
+@cache
+def toluene() -> Trajectory:
+    """4 ps of the sample: 800 frames every 5 fs, with velocities."""
+    return gfnode.load("sample:toluene")[:800]
+
+
+def call(*words: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
+
+
+def works(*words: str | Path) -> str:
+    result = call(*words)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fails(*words: str | Path) -> str:
+    """The error of a command that must end with one line and exit code 2."""
+    result = call(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def codes(found: Inspection) -> list[str]:
+    return [each.code for each in found.findings]
+
+
+def words(found: Inspection) -> str:
+    """Everything that is said, one line each."""
+    plain = json.loads(to_json(found.to_dict()))
+    rows = [text for _, rows in report.inspection_sections(plain) for _, text in rows]
+    said = [sentence for _, sentence in report.inspection_findings(plain)]
+    return "\n".join([report.headline(plain), report.inspection_verdict(plain), *said, *rows])
+
+
+class TestKnownMotion:
+    def test_counter_rotors_have_no_momentum(self):
+        motion = counter_rotors(rate=0.02)
+        trajectory = motion.trajectory(2000, 0.5)
+        found = inspect(trajectory).facts
+        _, v = motion.state(trajectory.times)
+        heat = (motion.masses[:, None] * v**2).sum((1, 2)).mean() / BOLTZMANN
+        assert found.momenta.source == "stored"
+        assert found.momenta.temperature == pytest.approx(heat / 45, rel=1e-4)
+        assert found.momenta.linear.kind == found.momenta.angular.kind == "zero"
+        # the two parts are rigid: the bonds do not vary, and six more are gone
+        assert found.momenta.rigid_bonds == 15
+        assert found.momenta.degrees == 45 - 15 - 6
+        assert found.momenta.temperature_degrees == pytest.approx(heat / 24, rel=1e-4)
+        assert dict(found.structure.groups) == {"CH3": 1}
+        assert found.motion.drift.farthest < 1e-4
+
+    def test_momenta_from_differences_alone(self):
+        trajectory = replace(counter_rotors(rate=0.02).trajectory(2000, 0.5), velocities=None)
+        found = inspect(trajectory).facts.momenta
+        stored = inspect(counter_rotors(rate=0.02).trajectory(2000, 0.5)).facts.momenta
+        assert (found.source, found.interval_fs) == ("differences", 0.5)
+        assert found.linear.kind == found.angular.kind == "zero"
+        assert found.temperature == pytest.approx(stored.temperature, rel=1e-3)
+
+    def test_a_top_that_drifts_and_tumbles(self):
+        drift = np.array([1e-3, -2e-3, 5e-4])
+        motion = asymmetric_top(drift=drift.tolist())
+        trajectory = motion.trajectory(2000, 1.0)
+        found = inspect(trajectory).facts
+        assert found.momenta.linear.kind == found.momenta.angular.kind == "constant"
+        mass = motion.masses.sum()
+        assert found.momenta.linear.rms == pytest.approx(mass * np.linalg.norm(drift), rel=1e-4)
+        spin = np.linalg.norm(motion.moments * motion.spin)
+        assert found.momenta.angular.rms == pytest.approx(spin, rel=1e-4)
+        path = np.linalg.norm(drift) * trajectory.times[-1]
+        assert found.motion.drift.net == pytest.approx(path, rel=1e-3)
+        # within the shortest lags it turns at its angular velocity
+        lag, angle = found.motion.lags_fs[3], found.motion.angles_deg[3]
+        turns = motion.attitude([0.0, lag])
+        exact = Rotation.from_matrix(turns[1] @ turns[0].T).magnitude()
+        assert angle == pytest.approx(np.degrees(exact), rel=0.3)
+        assert found.motion.changed_at_horizon < 1e-4 < found.motion.moved_at_horizon
+        assert not [each for each in found.motion.motions if each.kind == "shape"]
+
+    def test_a_top_that_spins_about_one_axis(self):
+        rate = 0.004
+        trajectory = asymmetric_top(spin=[0, 0, rate]).trajectory(2000, 1.0)
+        found = inspect(trajectory).facts.motion
+        for lag, angle in zip(found.lags_fs, found.angles_deg, strict=True):
+            assert angle == pytest.approx(
+                np.degrees(abs((rate * lag + np.pi) % (2 * np.pi) - np.pi)), abs=0.1
+            )
+        # cos(θ) falls until (1 + 2 cos θ)/3 is 1/e
+        forgotten = np.arccos((3 / np.e - 1) / 2) / rate
+        assert found.motions[0].kind == "turning"
+        assert found.motions[0].memory_fs == pytest.approx(forgotten, rel=0.1)
+
+    @pytest.mark.parametrize("step", [0.1, 0.5, 2.0])
+    def test_the_clock_reads_a_frequency(self, step):
+        """C–H springs: the angle of a step is ω times the step."""
+        wavenumber = 3000.0
+        omega = wavenumber * RADIANS
+        mass = 12.011 * 1.008 / (12.011 + 1.008)
+        x = np.array([[0, 0, 0], [1.09, 0, 0]])
+        network = harmonic_network(x, [[0, 1]], [6, 1], stiffness=mass * omega**2)
+        found = inspect(network.trajectory(3000, step)).facts.clock
+        assert found.bond == "C-H"
+        assert found.angle == pytest.approx(omega * step, rel=0.02)
+        assert found.wavenumber == pytest.approx(wavenumber, rel=0.02)
+        assert found.fits
+
+    def test_temperature_and_momentum_of_springs(self):
+        motion = harmonic_network(temperature=300.0, seed=3)
+        trajectory = motion.trajectory(4000, 0.5)
+        found = inspect(trajectory).facts.momenta
+        chosen = trajectory.velocities[np.linspace(0, 3999, 2000).round().astype(int)]
+        exact = (motion.masses[:, None] * chosen.astype(float) ** 2).sum((1, 2)).mean()
+        assert found.temperature == pytest.approx(exact / (18 * BOLTZMANN), rel=1e-5)
+        assert found.linear.kind == "zero"
+        assert found.angular.kind == "fluctuating"  # such springs hold the orientation
+
+
+class TestOtherJudges:
+    def test_drift_as_mdtraj_has_it(self):
+        trajectory = asymmetric_top(drift=[1e-3, 0, 0]).trajectory(400, 1.0)
+        topology = mdtraj.Topology()
+        residue = topology.add_residue("MOL", topology.add_chain())
+        for symbol in trajectory.symbols:
+            topology.add_atom(symbol, mdtraj.element.get_by_symbol(symbol), residue)
+        centre = 10 * mdtraj.compute_center_of_mass(
+            mdtraj.Trajectory(trajectory.positions / 10, topology)
+        )
+        away = np.linalg.norm(centre - centre[0], axis=1)
+        found = inspect(trajectory).facts.motion.drift
+        assert found.farthest == pytest.approx(away.max(), rel=1e-3)
+
+    def test_bonds_as_mdtraj_knows_them(self, shared_data):
+        file = shared_data / "ala2" / "alanine-dipeptide.pdb"
+        topology = mdtraj.load(file).topology
+        found = inspect(gfnode.load(file)).facts.structure
+        assert found.bonds_by_distances == topology.n_bonds == 21
+        assert found.formula == "C6H12N2O2"
+
+
+def nm(t: Trajectory) -> Trajectory:
+    return replace(t, positions=t.positions * 0.1, velocities=t.velocities * 0.1)
+
+
+def slower(t: Trajectory, factor: float) -> Trajectory:
+    """The same frames with another step."""
+    return replace(t, times=t.times * factor, time_step=t.step * factor, velocities=None)
+
+
+def changed(t: Trajectory, frames: slice | int, atom: slice | int, by: float) -> Trajectory:
+    x = t.positions.copy()
+    x[frames, atom] += np.float32(by)
+    return replace(t, positions=x)
+
+
+def copied(t: Trajectory, frame: int, of: int, off: float = 0.0) -> Trajectory:
+    x = t.positions.copy()
+    x[frame] = x[of] + np.float32(off)
+    return replace(t, positions=x)
+
+
+def cut(t: Trajectory) -> Trajectory:
+    """A piece is missing, and the times hide it."""
+    x = np.concatenate([t.positions[:300], t.positions[420:]])
+    return Trajectory(x, t.times[: len(x)], t.numbers)
+
+
+@cache
+def ethane() -> Trajectory:
+    """A molecule of springs every 0.5 fs: C–H bonds swing near 3000/cm."""
+    from ase.build import molecule
+
+    built = molecule("C2H6")
+    bonds = [[0, 1], *([0, k] for k in (2, 3, 4)), *([1, k] for k in (5, 6, 7))]
+    mass = 12.011 * 1.008 / (12.011 + 1.008)
+    stiffness = np.array([0.3, *[mass * (3000 * RADIANS) ** 2] * 6])
+    network = harmonic_network(
+        built.positions, bonds, built.numbers, stiffness=stiffness, temperature=300.0
+    )
+    return network.trajectory(4000, 0.5)
+
+
+FAULTS: dict[str, tuple[Callable[[], Trajectory], str, str]] = {
+    "nm": (lambda: nm(toluene()), "length-unit", "positions look like nm, not Å"),
+    "bohr": (
+        lambda: replace(toluene(), positions=toluene().positions / 0.529177, velocities=None),
+        "length-unit",
+        "positions look like bohr",
+    ),
+    "step too long": (
+        lambda: slower(ethane(), 4),
+        "time-step",
+        "the time step is about 0.5 fs, not 2 fs",
+    ),
+    "step too short": (
+        lambda: slower(ethane(), 0.2),
+        "time-step",
+        "the time step is about 0.5 fs, not 0.1 fs",
+    ),
+    "fs for ps": (
+        lambda: Trajectory(
+            np.random.default_rng(0).normal(0, 0.5, (50, 1, 3)), np.arange(50.0), [18]
+        ),
+        "too-hot",
+        "1 fs between frames is too short",
+    ),
+    "repeated frame": (
+        lambda: copied(toluene(), 500, 90),
+        "duplicates",
+        "1 frame repeated: frame 500 is the same as frame 90",
+    ),
+    "nearly repeated": (
+        lambda: copied(toluene(), 500, 499, 1e-4),
+        "near-duplicates",
+        "1 frame with hardly any change from the one before, first frame 500",
+    ),
+    "damaged frame": (
+        lambda: changed(ethane(), 777, 4, 1.0),
+        "jumps",
+        "1 jump: frame 777 is off, the next is back; 1 atom went too far, atom 4 by 1.7",
+    ),
+    "atom moved": (
+        lambda: changed(ethane(), slice(777, None), 4, 1.0),
+        "jumps",
+        "frame 777 does not follow the one before; 1 atom went too far, atom 4",
+    ),
+    "cut": (
+        lambda: cut(counter_rotors(rate=0.02).trajectory(600, 0.5)),
+        "jumps",
+        "frame 300 does not follow the one before: a cut",
+    ),
+    "gap": (
+        lambda: toluene()[np.r_[0:100, 130:800]],
+        "gaps",
+        "1 gap in time, first after frame 99 (155 fs)",
+    ),
+    "single frame": (lambda: toluene()[:1], "single-frame", "a single frame holds no motion"),
+    "too short": (lambda: toluene()[:6], "refused", "gfnode train refuses: "),
+    "few windows": (toluene, "few-windows", "independent windows to train on"),
+    "rounded": (
+        lambda: replace(ethane(), positions=ethane().positions.round(2), velocities=None),
+        "rounded-velocities",
+        "positions are rounded to 0.01 Å",
+    ),
+}
+
+
+class TestFaults:
+    @pytest.mark.parametrize("name", FAULTS)
+    def test_is_found_and_said(self, name):
+        make, code, sentence = FAULTS[name]
+        found = inspect(make())
+        assert code in codes(found), found.findings
+        assert sentence in words(found)
+        assert found.verdict != "yes" or code == "gaps"
+
+    @pytest.mark.parametrize("name", ["toluene", "ethane"])
+    def test_sound_data_raises_none_of_them(self, name):
+        found = inspect({"toluene": toluene, "ethane": ethane}[name]())
+        assert set(codes(found)) <= {"few-windows", "slow-motion"}
+        assert found.facts.clock.fits
+
+    def test_a_broken_bond_in_frames_far_apart(self):
+        """No speed forbids the leap after 1 ps; the bond does."""
+        trajectory = changed(slower(toluene(), 200), 333, 9, 1.5)
+        found = inspect(trajectory).facts.frames
+        jump = found.first_jumps[0]
+        assert (found.jumps, jump.frame, jump.kind) == (1, 333, "bond")
+        assert jump.distance > 1.6 * jump.expected
+
+    def test_fits_are_told_by_the_numbers(self):
+        found = inspect(slower(ethane(), 4)).facts.clock
+        assert found.step_fs == pytest.approx(0.5, rel=0.05)
+        assert found.angle == pytest.approx(3000 * RADIANS * 0.5, rel=0.05)
+
+    def test_velocities_tell_the_step_too(self):
+        trajectory = ethane()
+        wrong = replace(trajectory, times=trajectory.times * 4, time_step=2.0)
+        assert inspect(wrong).facts.clock.step_stored_fs == pytest.approx(0.5, rel=0.02)
+
+    def test_what_is_wrong_with_the_unit_does_not_hide_the_rest(self):
+        found = inspect(nm(toluene()))
+        assert found.verdict == "no"
+        assert found.scaled_by == pytest.approx(10)
+        assert found.facts.structure.bonds == 15
+        assert found.facts.momenta.temperature == pytest.approx(
+            inspect(toluene()).facts.momenta.temperature, rel=1e-4
+        )
+
+    def test_the_same_file_twice(self):
+        found = inspect([toluene(), toluene()])
+        assert found.facts.frames.duplicates == 800
+        assert "frame 0 of file 2 is the same as frame 0 of file 1" in words(found)
+
+    def test_other_atoms(self):
+        with pytest.raises(InputError, match="hold different atoms"):
+            inspect([toluene(), ethane()])
+
+
+def water_box(wrapped: bool) -> Trajectory:
+    """27 waters in a cube of 9.6 Å that drift along y, atoms put back into the cell or not."""
+    from ase.build import molecule
+
+    water = molecule("H2O")
+    grid = 3.2 * np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 1, 3)
+    x = (grid + water.positions[[0, 1, 2]] + [0.3, 1, 1]).reshape(-1, 3)
+    swing = 0.02 * np.sin(np.arange(200)[:, None, None] * 0.28) * (np.arange(81) % 3)[:, None]
+    x = x + swing + np.arange(200)[:, None, None] * np.array([0, 0.02, 0])
+    x = np.mod(x, 9.6) if wrapped else x
+    bonds = np.array([[3 * k, 3 * k + j] for k in range(27) for j in (1, 2)])
+    topology = Topology(("O", "H1", "H2") * 27, ("HOH",) * 81, tuple(np.arange(81) // 3), bonds)
+    cell = np.repeat(9.6 * np.eye(3)[None], 200, axis=0)
+    return Trajectory(x, np.arange(200) * 0.5, [8, 1, 1] * 27, cell=cell, topology=topology)
+
+
+class TestPeriodic:
+    def test_whole_molecules(self):
+        found = inspect(water_box(wrapped=False)).facts
+        assert found.structure.kinds == (("H2O", 27),)
+        assert found.structure.cell.lengths == pytest.approx((9.6,) * 3)
+        assert found.structure.cell.angles_deg == pytest.approx((90,) * 3)
+        assert found.structure.cell.broken_bonds == found.frames.wrapped == 0
+
+    def test_broken_molecules(self):
+        trajectory = water_box(wrapped=True)
+        found = inspect(trajectory)
+        # over 20 frames, bonds longer than half the cell
+        chosen = np.unique(np.linspace(0, 199, 20).round().astype(int))
+        i, j = trajectory.topology.bonds.T
+        x = trajectory.positions[chosen]
+        expected = (np.abs(x[:, i] - x[:, j]) > 4.8).any(-1).sum(1).mean()
+        assert found.facts.structure.cell.broken_bonds == pytest.approx(expected)
+        assert expected > 0
+        assert (
+            found.facts.frames.wrapped
+            == (np.abs(np.diff(trajectory.positions, axis=0)) > 4.8).sum()
+        )
+        assert found.facts.frames.jumps == 0  # going across the cell is none
+        assert {"broken-molecules", "several-molecules"} <= set(codes(found))
+
+
+class TestChoices:
+    def test_are_those_of_training(self, tmp_path, monkeypatch):
+        small = {"training": {"epochs": 1}, "model": {"width": 8, "encoder_layers": 1}}
+        trajectory = toluene()
+        found = inspect(trajectory).facts.choices
+        monkeypatch.setitem(PRESETS, "default", small)
+        run = gfnode.fit(trajectory, out=tmp_path / "run", progress=False)
+        facts = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert found.windows == facts["windows"]
+        assert found.horizon_fs == run.model.system.horizon
+        assert found.batch == facts["batch"]
+        assert found.edges == len(run.model.system.edges)
+        assert (found.state_atoms, found.score_atoms) == (
+            run.model.system.n_atoms,
+            len(run.model.system.score),
+        )
+        result = run.evaluate().to_dict()
+        assert found.align == result["targets_superposed_on_start"]
+        assert found.times == result["times"]
+
+    def test_independent_windows_do_not_overlap(self):
+        trajectory = toluene()
+        found = inspect(trajectory).facts.choices
+        span, horizon = trajectory.times[-1], found.horizon_fs
+        for part, share in zip(("train", "validation", "test"), (0.6, 0.1, 0.3), strict=True):
+            fits = share * (span - 2 * horizon) / horizon  # how many fit into the block
+            assert 0 <= fits - found.independent[part] + 1e-6 <= 1.1 or found.independent[part] == 1
+
+    def test_a_reader_that_gives_too_little(self):
+        found = inspect(toluene()[:2]).facts.choices
+        assert found.problem
+        assert not found.windows
+
+
+def truth(molecule: str) -> tuple[float, float]:
+    """Time step and temperature of an MD17 series."""
+    step = {"azobenzene": 1.0, "paracetamol": 1.0, "benzene": 0.2}.get(molecule, 0.5)
+    return step, 300.0 if molecule == "benzene" else 500.0
+
+
+class TestRealData:
+    def test_rmd17(self, shared_data):
+        """Steps as MD17 has them are found without knowing them; 500 K over 3N; no momentum."""
+        files = sorted((shared_data / "rmd17").glob("*.npz"))
+        assert len(files) == 10
+        for file in files:
+            molecule = file.stem.removeprefix("rmd17_")
+            step, temperature = truth(molecule)
+            found = inspect(gfnode.load(file, step=step))
+            clock, momenta = found.facts.clock, found.facts.momenta
+            assert clock.fits, molecule
+            assert clock.step_fs == pytest.approx(step, rel=0.1), molecule
+            assert momenta.temperature == pytest.approx(temperature, rel=0.04), molecule
+            kind = "direction kept" if molecule == "benzene" else "zero"
+            assert momenta.linear.kind == momenta.angular.kind == kind, molecule
+            assert found.facts.frames.jumps == 0
+            wrong = inspect(gfnode.load(file, step=0.4 * step)).facts.clock
+            assert not wrong.fits
+            assert wrong.step_fs == pytest.approx(step, rel=0.1), molecule
+
+    @pytest.mark.parametrize("molecule", ["ethanol", "toluene", "uracil"])
+    def test_xtb(self, shared_data, molecule):
+        found = inspect(gfnode.load(shared_data / "xtb" / f"md17_{molecule}.npz")[:16000])
+        assert found.facts.clock.step_fs == pytest.approx(0.5, rel=0.1)
+        assert found.facts.momenta.temperature == pytest.approx(500, rel=0.05)
+        assert found.facts.momenta.linear.kind == found.facts.momenta.angular.kind == "zero"
+        assert found.facts.frames.duplicates == found.facts.frames.jumps == 0
+
+    def test_alanine_dipeptide(self, shared_data):
+        folder = shared_data / "ala2"
+        trajectory = gfnode.load(
+            folder / "alanine-dipeptide-0-50ns.xtc", top=folder / "alanine-dipeptide.pdb"
+        )
+        found = inspect(trajectory).facts
+        assert found.frames.rounded_to == 0.01
+        assert found.momenta.rigid_bonds == 12  # the bonds to hydrogen
+        assert found.clock.why_not == "rigid"
+        assert found.momenta.temperature is None
+        assert found.choices.align
+        turning = next(each for each in found.motion.motions if each.kind == "turning")
+        assert 1000 <= turning.memory_fs < 5000
+        assert found.structure.only_topology == found.structure.only_distances == 0
+
+
+class TestSeries:
+    def test_pairs_lie_in_one_trajectory_at_the_lag(self):
+        series = Series.of([toluene()[:50], toluene()[100:130]])
+        first, second = series.pairs(25.0, 1000, 0.1)
+        assert len(first) == 45 + 25
+        assert (series.times[second] - series.times[first] == 25.0).all()
+        assert (series.segments[second] == series.segments[first]).all()
+
+    def test_pieces_cover_every_interval(self, monkeypatch):
+        monkeypatch.setattr("gfnode.inspection.series.CHUNK", 15 * 3 * 7)
+        series = Series.of([toluene()[:50], toluene()[100:101], toluene()[200:215]])
+        inside = {(k, k + 1) for b, e in series.pieces(15) for k in range(b, e - 1)}
+        expected = {(k, k + 1) for k in series.successive().tolist()}
+        assert inside == expected
+        assert {k for b, e in series.pieces(15) for k in range(b, e)} == set(range(len(series)))
+
+    def test_pieces_do_not_change_what_is_found(self, monkeypatch):
+        trajectory = copied(changed(ethane()[:900], 300, 4, 1.0), 500, 90)
+        whole = inspect(trajectory).to_dict()
+        monkeypatch.setattr("gfnode.inspection.series.CHUNK", 24 * 50)
+        assert inspect(trajectory).to_dict()["frames"] == whole["frames"]
+
+
+@pytest.mark.parametrize("size", [0.1, 0.01, 1e-3, 1e-4, None])
+def test_rounding_is_seen(size):
+    x = 8 * np.random.default_rng(0).normal(size=(50, 20, 3))
+    x = x if size is None else np.round(x / size) * size
+    trajectory = Trajectory(x, np.arange(50.0), [6] * 20)
+    assert rounding(Series.of([trajectory])) == size
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 7, 40])
+def test_however_few_frames(frames):
+    found = inspect(toluene()[:frames])
+    assert words(found)
+    assert found.verdict == "no" or frames == 40
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_however_few_atoms(count):
+    assert words(inspect(toluene().select(np.arange(count))))
+
+
+def test_json_is_plain_and_finite():
+    found = inspect([toluene()[:400], toluene()[400:]])
+    plain = json.loads(to_json(found.to_dict()))
+    assert plain["files"][1]["frames"] == 400
+    assert plain["verdict"] == found.verdict
+
+
+def test_words_need_no_torch():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, gfnode.report.findings, gfnode.report.inspection; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_command_that_trains_quotes_and_names(tmp_path: Path):
+    found = json.loads(to_json(inspect(slower(ethane(), 4)).to_dict()))
+    command = report.train_command(found, ["my run.xtc"], {"top": "m.pdb", "step": "2fs"})
+    assert command is not None
+    assert command.startswith("gfnode train --data 'my run.xtc' --top m.pdb --step 0.5fs --out ")
+    nothing = json.loads(to_json(inspect(toluene()[:1]).to_dict()))
+    assert report.train_command(nothing, ["one.pdb"], {}) is None
+
+
+class TestCommand:
+    def test_answers_first_and_gives_the_command(self, tmp_path):
+        file = toluene().save(tmp_path / "mine.npz")
+        said = works("data", file)
+        lines = said.splitlines()
+        assert lines[0] == "toluene (C7H8): 15 atoms, 800 frames every 5 fs, 3.995 ps"
+        assert lines[2] == "Can it be learnt?  Yes, with care:"
+        assert f"  gfnode train --data {file} --out runs/toluene" in lines
+
+    def test_the_command_works_as_it_stands(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setitem(PRESETS, "default", {"model": {"name": "persistence"}})
+        wrong = replace(ethane(), times=ethane().times * 4, time_step=2.0, velocities=None)
+        wrong.save("two words.xtc")
+        options = ("--top", "two words.pdb", "--step", "2fs")
+        said = works("data", "two words.xtc", *options)
+        line = next(each for each in said.splitlines() if each.startswith("  gfnode train"))
+        words = shlex.split(line)
+        assert words[words.index("--step") + 1] == "0.5fs"
+        works(*words[1:])
+        assert (tmp_path / words[-1] / "run.json").exists()
+
+    def test_replicas(self, tmp_path):
+        for number in (1, 2):
+            toluene()[400 * (number - 1) : 400 * number].save(tmp_path / f"run{number}.npz")
+        said = works("data", tmp_path / "run1.npz", tmp_path / "run2.npz")
+        assert "800 frames in 2 files every 5 fs" in said
+        assert re.search(r"file 2 +toluene: 400 frames", said)
+
+    def test_json(self, tmp_path):
+        file = toluene().save(tmp_path / "mine.npz")
+        result = call("data", file, "--json", "-")
+        assert result.exit_code == 0
+        printed = json.loads(result.stdout)
+        assert "Can it be learnt?" in result.stderr
+        works("data", file, "--json", tmp_path / "numbers.json")
+        assert json.loads((tmp_path / "numbers.json").read_text()) == printed
+        assert printed["choices"]["horizon_fs"] == pytest.approx(265)
+
+    def test_bad_input(self, tmp_path):
+        assert "no such file" in fails("data", tmp_path / "none.npz")
+        toluene().save(tmp_path / "mine.xtc")
+        assert "--top" in fails("data", tmp_path / "mine.xtc")
+        other = ethane().save(tmp_path / "other.npz")
+        assert "different atoms" in fails("data", "sample:toluene", other)
