@@ -97,16 +97,20 @@ class CosineSchedule(Schedule):
 
     def log_alpha(self, t: Tensor) -> Tensor:
         """Give log α_t."""
-        return self._angle(t).cos().log() - self._angle(torch.zeros_like(t)).cos().log()
+        # cos(a + b)/cos(b), whose logarithm would lose its digits at small t
+        a = t / (1 + self.offset) * math.pi / 2
+        return torch.log1p(-2 * (a / 2).sin().square() - a.sin() * math.tan(self._begin))
 
     def time(self, log_snr: Tensor) -> Tensor:
         """The time t at which λ is as given."""
         log_alpha = -torch.nn.functional.softplus(-2 * log_snr) / 2
-        cosine = (log_alpha + self._angle(torch.zeros_like(log_snr)).cos().log()).exp()
-        return torch.acos(cosine) * 2 / math.pi * (1 + self.offset) - self.offset
+        angle = torch.acos(log_alpha.exp() * math.cos(self._begin))
+        return angle * 2 / math.pi * (1 + self.offset) - self.offset
 
-    def _angle(self, t: Tensor) -> Tensor:
-        return (t + self.offset) / (1 + self.offset) * math.pi / 2
+    @property
+    def _begin(self) -> float:
+        """The angle at t = 0."""
+        return self.offset / (1 + self.offset) * math.pi / 2
 
 
 SCHEDULES: dict[str, type[Schedule]] = {"linear": LinearSchedule, "cosine": CosineSchedule}

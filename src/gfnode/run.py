@@ -17,9 +17,7 @@ file                       holds
 Opening one reads text and safetensors only.
 """
 
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
@@ -28,6 +26,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from gfnode import prediction
 from gfnode.checkpoint import load_tensors, load_weights, save_tensors
 from gfnode.cutting import make_windows
 from gfnode.errors import InputError
@@ -42,18 +41,15 @@ from gfnode.experiment import (
     whole_system,
 )
 from gfnode.files import make_folder, read_json, write_arrays, write_json
-from gfnode.models import TRIVIAL, Model, Symmetry, build
+from gfnode.models import TRIVIAL, Model, build
+from gfnode.prediction import BeyondHorizonWarning as BeyondHorizonWarning  # noqa: PLC0414
 from gfnode.readers import Reader
 from gfnode.system import System
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
-from gfnode.units import format_time, parse_time
+from gfnode.units import format_time
 
 VERSION = 1
-
-
-class BeyondHorizonWarning(UserWarning):
-    """A prediction was asked for at a lag longer than any of training."""
 
 
 class Run:
@@ -322,7 +318,6 @@ class Run:
             load_weights(model, mine, path)
         return found
 
-    @torch.no_grad()
     def predict(
         self, start: Trajectory | str | Path, times: Sequence[float | str], *, frame: int = 0
     ) -> Trajectory:
@@ -354,60 +349,61 @@ class Run:
         BeyondHorizonWarning
             For lags beyond the horizon of training.
         """
-        trajectory = start if isinstance(start, Trajectory) else self.reader(start).load(start)[0]
-        lags = sorted({parse_time(time) for time in times})
-        wrong = [format_time(lag) for lag in lags if not 0 < lag < np.inf]
-        if wrong or not lags:
-            raise InputError(
-                "times to predict at must be later than the start: got " + (wrong or ["none"])[0]
-            )
-        system = self.model.system
-        if lags[-1] > system.horizon * (1 + 1e-6):
-            warnings.warn(
-                f"{format_time(lags[-1])} is beyond the {format_time(system.horizon)} horizon of "
-                "training: what the model says there is untested",
-                BeyondHorizonWarning,
-                stacklevel=2,
-            )
-        state = system.state_of(trajectory)
-        now = state[frame]
-        velocities = self._velocities(state, frame % len(state))
-        # large systems, and models whose lags know nothing of one another, in pieces
-        pieces = torch.tensor([lags], dtype=torch.float32).split(self._lags_at_once(len(lags)), 1)
-        x, v = torch.from_numpy(now.positions), torch.from_numpy(velocities)[None]
-        self.model.eval()
-        predicted = torch.cat([self.model(x, v, piece) for piece in pieces], 1)[0]
-        return replace(
-            now,
-            positions=predicted.numpy(),
-            times=now.times[0] + np.asarray(lags),
-            velocities=None,
-            cell=None if now.cell is None else np.repeat(now.cell, len(lags), 0),
-            time_step=None,
-            source=f"predicted by {self.folder} from {trajectory.label}, frame {frame}",
+        return prediction.predict(self.model, self._begin(start, times, frame), str(self.folder))
+
+    def sample(
+        self,
+        start: Trajectory | str | Path,
+        times: Sequence[float | str],
+        count: int = 100,
+        *,
+        frame: int = 0,
+        solver: str = "dpm",
+        steps: int | None = None,
+        seed: int = 0,
+        advance: Callable[[int], None] = lambda done: None,
+    ) -> dict[float, Trajectory]:
+        """Draw an ensemble of conformations at each of some later times (``ito`` only).
+
+        Parameters
+        ----------
+        start, times, frame
+            As of :meth:`predict`.
+        count, solver, steps, seed, advance
+            See :func:`gfnode.prediction.sample`.
+
+        Returns
+        -------
+        dict
+            By lag in fs, ascending; the frames of each trajectory are samples.
+
+        Raises
+        ------
+        InputError
+            As of :meth:`predict`, and for a model that draws no samples.
+        """
+        begun = self._begin(start, times, frame)
+        return prediction.sample(
+            self.model,
+            begun,
+            count,
+            solver=solver,
+            steps=steps,
+            seed=seed,
+            advance=advance,
+            by=str(self.folder),
         )
 
-    def _lags_at_once(self, count: int) -> int:
-        return self.model.at_once(1) if Symmetry.LAGS in self.model.kept else count
-
-    def _velocities(self, state: Trajectory, frame: int) -> np.ndarray[Any, Any]:
-        kind = self.experiment.windows.velocities
-        alone = frame + 1 >= len(state)
-        if state.velocities is not None and (alone or kind in ("auto", "stored")):
-            return state.velocities[frame]
-        if kind == "stored" or alone:
-            raise InputError(
-                f"the velocities at frame {frame} of {state.label} are not known: it stores none"
-                + (" and has no next frame" if alone else "")
-                + "; start from a trajectory with velocities, or from a frame before the last"
-            )
-        gap = float(state.times[frame + 1] - state.times[frame])
-        limit = (self.experiment.windows.successor_steps + 1e-3) * self.model.system.time_step
-        if gap > limit:
-            warnings.warn(
-                f"the next frame is {format_time(gap)} after the start, the model was trained with "
-                f"velocities over {format_time(self.model.system.time_step)}",
-                stacklevel=3,
-            )
-        change = state.positions[frame + 1] - state.positions[frame]
-        return (change / gap).astype(np.float32)
+    def _begin(
+        self, start: Trajectory | str | Path, times: Sequence[float | str], frame: int
+    ) -> prediction.Start:
+        trajectory = start if isinstance(start, Trajectory) else self.reader(start).load(start)[0]
+        windows = self.experiment.windows
+        return prediction.begin(
+            self.model,
+            trajectory,
+            times,
+            frame,
+            kind=windows.velocities,
+            successor_steps=windows.successor_steps,
+        )

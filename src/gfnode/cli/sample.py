@@ -1,0 +1,101 @@
+"""``gfnode sample``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gfnode.cli.app import app
+from gfnode.cli.console import console, plain_errors
+from gfnode.cli.options import EachMolecule, Map, Select, Step, Stride, Top, Whole, load_for
+from gfnode.units import format_time, parse_times
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode train --data sample:toluene --set model.name=ito --out runs/ito
+  gfnode sample runs/ito --start sample:toluene --frame 4000 --times 1ps --samples 100 --out e.npz
+  gfnode sample runs/ito --start sample:toluene --times 100fs,1ps --solver ancestral --out e.xtc"""
+)
+def sample(
+    run: Annotated[Path, typer.Argument(help="Run folder of a model that samples.", metavar="RUN")],
+    start: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="Trajectory of the same molecule that holds the start."),
+    ],
+    times: Annotated[
+        str,
+        typer.Option(
+            metavar="TIMES",
+            help="Times after the start with their units, 100fs,1ps; first:last:step stands for "
+            "a range.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="File to write, .xtc, .npz, .extxyz, …; with several times one for each, e.npz "
+            "becoming e-100fs.npz.",
+        ),
+    ],
+    samples: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Conformations to draw at each time.")
+    ] = 100,
+    frame: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Frame of --start to begin from, counted from 0.")
+    ] = 0,
+    solver: Annotated[
+        str, typer.Option(metavar="NAME", help="dpm (DPM-Solver, few steps) or ancestral (DDPM).")
+    ] = "dpm",
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="Steps of the solver; default 40, ancestral 500."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same draws the same.")] = 0,
+    top: Top = None,
+    step: Step = None,
+    select: Select = None,
+    stride: Stride = None,
+    whole: Whole = None,
+    mapping: Map = None,
+    each_molecule: EachMolecule = None,
+) -> None:
+    """Draw an ensemble of conformations at later times of one start (model ito).
+
+    Frames of the files are samples, not times: the samples of one file are independent.
+    """
+    with plain_errors():
+        from rich.progress import Progress
+
+        from gfnode.readers import Reader
+        from gfnode.run import Run
+
+        lags = parse_times(times)
+        found = Run.open(run)
+        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        trajectory = load_for(found, [start], reader)[0]
+        terminal = console(stderr=True)
+        with Progress(console=terminal, disable=not terminal.is_terminal, transient=True) as bar:
+            task = bar.add_task("samples", total=samples * len(set(lags)))
+            drawn = found.sample(
+                trajectory,
+                lags,
+                samples,
+                frame=frame,
+                solver=solver,
+                steps=steps,
+                seed=seed,
+                advance=lambda done: bar.advance(task, done),
+            )
+        for lag, ensemble in drawn.items():
+            said = format_time(lag)
+            path = out if len(drawn) == 1 else out.with_stem(f"{out.stem}-{said.replace(' ', '')}")
+            ensemble.save(path)
+            typer.echo(
+                f"{path}: {len(ensemble)} samples of {ensemble.n_atoms} atoms "
+                f"({ensemble.formula}), {said} after frame {frame} of {trajectory.label}"
+            )
+            if path.suffix.lower() in (".xtc", ".trr", ".dcd"):
+                typer.echo(f"{path.with_suffix('.pdb')}: its topology")

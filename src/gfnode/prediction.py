@@ -1,0 +1,216 @@
+"""From one start to later conformations: what a trained model predicts, and what it samples."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gfnode.diffusion import SAMPLERS
+from gfnode.errors import InputError
+from gfnode.models import MODELS, Generative, Model, Symmetry
+from gfnode.trajectory import Doubles, Floats, Trajectory
+from gfnode.units import format_time, parse_time
+
+STEPS = {"dpm": 40, "ancestral": 500}
+"""Steps of each solver that recover mean and covariance of a normal distribution to 3 percent."""
+
+
+class BeyondHorizonWarning(UserWarning):
+    """A prediction was asked for at a lag longer than any of training."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start as a model takes it."""
+
+    now: Trajectory  # one frame of the state atoms
+    velocities: Floats  # (atom, 3) Å/fs
+    lags: tuple[float, ...]  # fs, ascending
+    where: str  # in words
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions, velocities ``(1, atom, 3)`` and lags ``(1, time)``."""
+        return (
+            torch.from_numpy(self.now.positions),
+            torch.from_numpy(self.velocities)[None],
+            torch.tensor([self.lags], dtype=torch.float32),
+        )
+
+
+def begin(
+    model: Model,
+    trajectory: Trajectory,
+    times: Sequence[float | str],
+    frame: int,
+    *,
+    kind: str = "auto",
+    successor_steps: int = 4,
+) -> Start:
+    """Take a start and the lags asked for.
+
+    Parameters
+    ----------
+    model
+        That will be asked.
+    trajectory, frame
+        All atoms of the training data or the state atoms, and which frame is the start.
+    times
+        Lags: fs, or text with a unit; in any order.
+    kind, successor_steps
+        Where velocities come from, as in training; see :class:`gfnode.cutting.WindowSettings`.
+
+    Raises
+    ------
+    InputError
+        For lags that are not positive, other atoms than the model's, or a start without
+        velocities.
+    """
+    lags = tuple(sorted({parse_time(time) for time in times}))
+    wrong = [format_time(lag) for lag in lags if not 0 < lag < np.inf]
+    if wrong or not lags:
+        raise InputError(
+            "times to predict at must be later than the start: got " + (wrong or ["none"])[0]
+        )
+    system = model.system
+    if lags[-1] > system.horizon * (1 + 1e-6):
+        warnings.warn(
+            f"{format_time(lags[-1])} is beyond the {format_time(system.horizon)} horizon of "
+            "training: what the model says there is untested",
+            BeyondHorizonWarning,
+            stacklevel=3,
+        )
+    state = system.state_of(trajectory)
+    now = state[frame]
+    limit = successor_steps * system.time_step
+    velocities = _velocities(state, frame % len(state), kind, limit)
+    return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}")
+
+
+def _velocities(state: Trajectory, frame: int, kind: str, limit: float) -> Floats:
+    alone = frame + 1 >= len(state)
+    if state.velocities is not None and (alone or kind in ("auto", "stored")):
+        return state.velocities[frame]
+    if kind == "stored" or alone:
+        raise InputError(
+            f"the velocities at frame {frame} of {state.label} are not known: it stores none"
+            + (" and has no next frame" if alone else "")
+            + "; start from a trajectory with velocities, or from a frame before the last"
+        )
+    gap = float(state.times[frame + 1] - state.times[frame])
+    if gap > limit * (1 + 1e-3):
+        warnings.warn(
+            f"the next frame is {format_time(gap)} after the start, the model was trained with "
+            f"velocities of frames at most {format_time(limit)} apart",
+            stacklevel=4,
+        )
+    change = state.positions[frame + 1] - state.positions[frame]
+    return (change / gap).astype(np.float32)
+
+
+@torch.no_grad()
+def predict(model: Model, start: Start, by: str = "a model") -> Trajectory:
+    """Predict the conformation at every lag; ``by`` names the model in the trajectory's source."""
+    x, v, lags = start.tensors
+    # large systems, and models whose lags know nothing of one another, in pieces
+    together = model.at_once(1) if Symmetry.LAGS in model.kept else len(start.lags)
+    model.eval()
+    found = torch.cat([model(x, v, piece) for piece in lags.split(together, 1)], 1)[0]
+    times = start.now.times[0] + np.asarray(start.lags)
+    return _like(start.now, found, times, f"predicted by {by} from {start.where}")
+
+
+@torch.no_grad()
+def sample(
+    model: Model,
+    start: Start,
+    count: int,
+    *,
+    solver: str = "dpm",
+    steps: int | None = None,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda done: None,
+    by: str = "a model",
+) -> dict[float, Trajectory]:
+    """Draw conformations at every lag.
+
+    Each lag is sampled for itself, with the same noise; so a lag's samples do not depend on the
+    others asked for, and samples of two lags make no trajectory.
+
+    Parameters
+    ----------
+    model, start
+        What to ask, and where from.
+    count
+        Samples of each lag.
+    solver, steps
+        ``dpm`` or ``ancestral``; None: `STEPS`.
+    seed
+        The same gives the same samples.
+    advance
+        Told how many samples were just drawn.
+    by
+        What the model is called in the source of the trajectories.
+
+    Returns
+    -------
+    dict
+        By lag in fs, ascending. Frames are samples; their times, 0, 1, 2, … fs, are numbers of
+        samples and not times of motion.
+
+    Raises
+    ------
+    InputError
+        For a model that gives one conformation and no distribution, an unknown solver, or too few
+        samples or steps.
+    """
+    if not isinstance(model, Generative):
+        names = [name for name, entry in MODELS.items() if issubclass(entry.model, Generative)]
+        mine = next((name for name, e in MODELS.items() if type(model) is e.model), "this model")
+        raise InputError(
+            f"{mine} gives one conformation at a lag and has no samples: use gfnode predict, or "
+            f"train a model that samples (--set model.name={names[0]})"
+        )
+    if solver not in SAMPLERS:
+        raise InputError(f"unknown solver {solver!r}: expected {' or '.join(SAMPLERS)}")
+    if count < 1:
+        raise InputError(f"the number of samples is {count}, expected at least 1")
+    model.eval()
+    x, v, lags = start.tensors
+    together = max(1, model.at_once(1))
+    found = {}
+    for number, lag in enumerate(start.lags):
+        generator = torch.Generator().manual_seed(seed)
+        pieces = []
+        for first in range(0, count, together):
+            piece = min(together, count - first)
+            drawn = model.sample(
+                x,
+                v,
+                lags[:, number : number + 1],
+                piece,
+                generator,
+                solver=solver,
+                steps=STEPS[solver] if steps is None else steps,
+            )
+            pieces.append(drawn[0, 0])
+            advance(piece)
+        said = f"sampled by {by} {format_time(lag)} after {start.where}"
+        found[lag] = _like(start.now, torch.cat(pieces), np.arange(float(count)), said)
+    return found
+
+
+def _like(now: Trajectory, found: Tensor, times: Doubles, source: str) -> Trajectory:
+    """Conformations of the atoms of a start."""
+    return replace(
+        now,
+        positions=found.numpy(),
+        times=times,
+        velocities=None,
+        cell=None if now.cell is None else np.repeat(now.cell, len(times), 0),
+        time_step=None,
+        source=source,
+    )
