@@ -3,8 +3,9 @@
 import json
 import re
 import shlex
-from collections.abc import Callable
-from dataclasses import replace
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -18,11 +19,12 @@ import gfnode
 from gfnode import cli, report
 from gfnode.errors import InputError
 from gfnode.files import to_json
-from gfnode.inspection import Inspection, inspect
+from gfnode.inspection import Facts, Inspection, inspect
 from gfnode.inspection.frames import rounding
 from gfnode.inspection.scales import RADIANS
 from gfnode.inspection.series import Series
 from gfnode.presets import PRESETS
+from gfnode.report.findings import _SENTENCES
 from gfnode.simulate import asymmetric_top, counter_rotors, harmonic_network
 from gfnode.trajectory import Topology, Trajectory
 from gfnode.units import BOLTZMANN
@@ -570,3 +572,59 @@ class TestCommand:
         assert "--top" in fails("data", tmp_path / "mine.xtc")
         other = ethane().save(tmp_path / "other.npz")
         assert "different atoms" in fails("data", "sample:toluene", other)
+
+
+class TestDocumentation:
+    PAGE = Path(__file__).resolve().parents[1] / "docs" / "inspection.md"
+
+    def rows(self, mark: str) -> list[list[str]]:
+        text = self.PAGE.read_text(encoding="utf-8")
+        text = text.split(f"<!-- {mark} -->")[1].split(f"<!-- /{mark} -->")[0]
+        lines = [line.strip("|") for line in text.splitlines() if line.startswith("| `")]
+        return [[cell.strip(" `") for cell in line.split(" |")] for line in lines]
+
+    def test_every_key(self):
+        documented = [row[0] for row in self.rows("keys")]
+        assert len(documented) == len(set(documented))
+        assert set(documented) == set(keys_of(Inspection))
+
+    def test_keys_are_those_of_the_json(self):
+        """The names of fields are the keys: what is written holds no others."""
+        plain = json.loads(to_json(inspect(copied(toluene(), 500, 90)).to_dict()))
+        free = ("findings.*.values", "choices.windows", "choices.independent")
+
+        def walk(value: object, name: str) -> set[str]:
+            if isinstance(value, list):
+                return set().union(*(walk(each, f"{name}.*") for each in value))
+            if not isinstance(value, dict) or name in free:
+                return set()
+            inner = {k: f"{name}.{k}" if name else k for k in value}
+            return set(inner.values()).union(*(walk(value[k], inner[k]) for k in value))
+
+        assert walk(plain, "") <= set(keys_of(Inspection))
+
+    def test_every_finding(self):
+        documented = {row[0]: row[1] for row in self.rows("findings")}
+        assert set(documented) == set(_SENTENCES)
+        for name in FAULTS:
+            for each in inspect(FAULTS[name][0]()).findings:
+                assert documented[each.code] == each.level, each
+
+
+def keys_of(kind: type, prefix: str = "") -> Iterator[str]:
+    """Dotted names of the fields of a dataclass and of those in it; ``*`` is any item."""
+    for name, hint in typing.get_type_hints(kind).items():
+        inner = next(filter(is_dataclass, _within(hint)), None)
+        if inner is Facts:
+            yield from keys_of(Facts)
+            continue
+        yield prefix + name
+        if inner is not None:
+            several = typing.get_origin(hint) is tuple
+            yield from keys_of(inner, f"{prefix}{name}.{'*.' if several else ''}")
+
+
+def _within(hint: object) -> Iterator[object]:
+    yield hint
+    for each in typing.get_args(hint):
+        yield from _within(each)
