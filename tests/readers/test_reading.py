@@ -1,0 +1,379 @@
+"""Selection, stride, blocks and memory: every way of reading gives the same numbers."""
+
+import gc
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+
+import MDAnalysis
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from MDAnalysisTests.datafiles import DCD, PSF
+
+from gfnode import memory
+from gfnode.errors import InputError
+from gfnode.readers import FORMATS, Reader, archive, load, save, source
+from gfnode.readers.md17 import MD22, MOLECULES
+from gfnode.readers.topology import read_topology
+from gfnode.trajectory import Topology, Trajectory
+from gfnode.windows import Frames
+
+SUFFIXES = tuple(FORMATS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One file of each format: 23 frames of 14 atoms, with velocities where it has them."""
+    path = tmp_path_factory.mktemp("good")
+    rng = np.random.default_rng(8)
+    trajectory = Trajectory(
+        rng.normal(size=(23, 14, 3)) + np.arange(14)[:, None],
+        np.arange(23) * 100.0,
+        [6, 7, 8, 16, *[1] * 10],
+        velocities=rng.normal(size=(23, 14, 3)) * 0.01,
+        cell=np.tile(np.diag([50.0, 51, 52]), (23, 1, 1)),
+        topology=Topology(
+            tuple(f"A{i}" for i in range(14)), ("LIG",) * 14, (1,) * 14, np.array([[0, 1]])
+        ),
+    )
+    for suffix in SUFFIXES:
+        save(trajectory, path / f"run{suffix}")
+    return path
+
+
+def options(path):
+    return {
+        **({"top": path.with_suffix(".pdb")} if FORMATS[path.suffix].needs_top else {}),
+        **({"step": "2fs"} if path.suffix in (".dcd", ".pdb") else {}),
+    }
+
+
+def same(one, other):
+    for key in ("positions", "velocities", "cell", "times", "numbers"):
+        np.testing.assert_array_equal(getattr(one, key), getattr(other, key), key)
+    assert (one.topology is None) == (other.topology is None)
+    if one.topology is not None:
+        assert one.topology.names == other.topology.names
+        np.testing.assert_array_equal(one.topology.bonds, other.topology.bonds)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@settings(
+    deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    stride=st.integers(1, 30),
+    atoms=st.lists(st.integers(0, 13), min_size=1, unique=True),
+    block=st.integers(1, 300),
+)
+def test_all_ways_of_reading_agree(folder, suffix, stride, atoms, block):
+    path = folder / f"run{suffix}"
+    whole = load(path, whole=False, **options(path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "BLOCK", block)
+        patch.setattr(source.batches, "__defaults__", (block,))
+        patch.setattr(archive, "BLOCK", block)
+        got = load(
+            path,
+            select=atoms,
+            stride=stride,
+            whole=False,
+            memory=0 if block % 2 else None,
+            **options(path),
+        )
+    same(got, whole[::stride].select(atoms))
+    if len(got) > 1:
+        assert got.step == whole.step * stride
+
+
+def test_a_map_on_disk_goes_all_the_way_without_a_copy(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GFNODE_MEMORY", "1kB")
+    monkeypatch.setenv("GFNODE_SCRATCH", str(tmp_path))
+    trajectory = load(folder / "run.npz")
+    assert isinstance(trajectory.positions.base, np.memmap)
+    frames = Frames.of([trajectory])
+    assert frames.positions.data_ptr() == trajectory.positions.ctypes.data
+    monkeypatch.delenv("GFNODE_MEMORY")
+    plain = load(folder / "run.npz")
+    assert not isinstance(plain.positions.base, np.memmap)
+    same(plain, trajectory)
+    assert plain.fingerprint == trajectory.fingerprint
+    assert not list(tmp_path.iterdir()), "the file has no name, so that nothing is left behind"
+    del trajectory, frames
+    gc.collect()
+
+
+def test_a_full_scratch_folder_is_an_error_and_not_a_crash(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GFNODE_SCRATCH", str(tmp_path / "no"))
+    with pytest.raises(InputError, match=r"no: no room for .* set GFNODE_SCRATCH"):
+        load(folder / "run.npz", memory=0)
+    if not hasattr(os, "posix_fallocate"):
+        return
+    monkeypatch.setenv("GFNODE_SCRATCH", str(tmp_path))
+    with pytest.raises(InputError, match=r"no room for 4e\+09 GB|no room for 4000000000.0 GB"):
+        memory.room((10**18,), 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("500MB", 5e8), ("2GiB", 2 * 1024**3), ("1e3", None), ("7", 7), (12.5, 12.5)]
+)
+def test_sizes_of_memory(text, size):
+    if size is None:
+        with pytest.raises(InputError, match="expected a size such as"):
+            memory.limit(text)
+    else:
+        assert memory.limit(text) == size
+
+
+def test_a_share_of_what_is_available():
+    assert 1e6 < memory.limit() == pytest.approx(memory.SHARE * memory.available(), rel=0.2)
+
+
+def test_memory_is_that_of_what_is_kept(tmp_path):
+    """One atom of an npz that unpacks to 120 MB."""
+    frames, atoms = 2000, 5000
+    program = f"""
+        import numpy as np
+        folder = {str(tmp_path)!r}
+        x = np.zeros(({frames}, {atoms}, 3), dtype=np.float32)
+        x += np.arange({frames}, dtype=np.float32)[:, None, None]
+        np.savez_compressed(folder + "/run.npz", coords=x, Z=np.full({atoms}, 6))
+        """
+    run(program)
+    assert (tmp_path / "run.npz").stat().st_size < 3e6
+    reading = f"""
+        import resource
+        from gfnode import load
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        got = load({str(tmp_path / "run.npz")!r}, mapping="positions=coords,numbers=Z",
+                   select=[3], step=1)
+        assert got.positions[:, 0, 0].tolist() == list(range({frames}))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        """
+    kilobytes = int(run(reading))
+    assert kilobytes < 60e3, "half of the array"
+
+
+def run(program):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("stride", [0, -1, 1.5, True])
+def test_stride_is_a_whole_number(folder, stride):
+    with pytest.raises(InputError, match="stride is"):
+        load(folder / "run.npz", stride=stride)
+
+
+def test_bad_numbers_are_named_as_in_the_file(tmp_path):
+    x = np.zeros((9, 5, 3))
+    x[6, 3] = np.nan
+    np.savez(tmp_path / "run.npz", R=x, z=[6] * 5)
+    with pytest.raises(InputError, match="positions are not finite at frame 6, atom 3"):
+        load(tmp_path / "run.npz", select=[4, 3], stride=2, step=1)
+
+
+# AdK, with MDAnalysis as the judge
+
+
+@pytest.mark.parametrize(
+    ("select", "theirs", "atoms"),
+    [("all", "all", 3341), ("heavy", "prop mass > 2", 1656), ("name CA", "name CA", 214)],
+)
+@pytest.mark.parametrize("stride", [1, 9])
+def test_adk(select, theirs, atoms, stride):
+    got = load(DCD, top=PSF, step="1ps", select=select, stride=stride)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MDAnalysis speaks of its own future
+        universe = MDAnalysis.Universe(PSF, DCD)
+        group = universe.select_atoms(theirs)
+        expected = np.stack([group.positions.copy() for _ in universe.trajectory[::stride]])
+    np.testing.assert_array_equal(got.positions, expected)
+    assert (got.n_atoms, got.spacing) == (atoms, 1000 * stride)
+    np.testing.assert_allclose(got.masses, group.masses, atol=0.02)
+    assert "adk.psf names no elements: they were taken from the masses" in got.notes
+    assert any("holds 98 whole frames, its head says 500" in note for note in got.notes)
+
+
+def test_dcd_proposes_the_step_of_its_head():
+    with pytest.raises(InputError, match=r"--step 1ps if its head is right \(a frame every 1000"):
+        load(DCD, top=PSF)
+
+
+def test_psf_with_heavy_hydrogens(tmp_path):
+    text = re.sub(r"\b1\.0080*\b", "3.02400", Path(PSF).read_text(encoding="ascii"))
+    (tmp_path / "heavy.psf").write_text(text, encoding="ascii")
+    plain, heavy = read_topology(Path(PSF)), read_topology(tmp_path / "heavy.psf")
+    np.testing.assert_array_equal(heavy.numbers, plain.numbers)
+    assert "of 1685 atoms with other masses from their names" in heavy.notes[0]
+
+
+# npz of any layout
+
+
+def arrays(**changes):
+    rng = np.random.default_rng(4)
+    made = {
+        "conf": rng.normal(size=(6, 4, 3)),
+        "species": np.array(["C", "H", "H", "O"]),
+        "t": np.arange(6) * 0.5,
+        "vel": rng.normal(size=(6, 4, 3)),
+        "box": np.array([3.0, 4.0, 5.0]),
+    }
+    return made | changes
+
+
+def test_mapping(tmp_path):
+    made = arrays()
+    np.savez(tmp_path / "run.npz", **made)
+    text = "positions=conf:nm, numbers=species,times=t:ps,velocities=vel:nm/ps,cell=box:nm"
+    got = load(tmp_path / "run.npz", mapping=text, whole=False)
+    np.testing.assert_allclose(got.positions, made["conf"] * 10, rtol=1e-6)
+    np.testing.assert_allclose(got.velocities, made["vel"] * 0.01, rtol=1e-6)
+    assert got.times.tolist() == [0, 500, 1000, 1500, 2000, 2500]
+    assert got.numbers.tolist() == [6, 1, 1, 8]
+    np.testing.assert_array_equal(got.cell, np.tile(np.diag([30.0, 40, 50]), (6, 1, 1)))
+    items = dict(item.strip().split("=") for item in text.split(","))
+    same(got, load(tmp_path / "run.npz", mapping=items, whole=False))
+    plain = load(tmp_path / "run.npz", mapping="positions=conf,numbers=species", step="2fs")
+    np.testing.assert_array_equal(plain.positions, made["conf"].astype(np.float32))
+    assert plain.spacing == 2
+
+
+def test_mapping_with_a_topology_and_numbers_of_every_frame(tmp_path):
+    made = arrays(species=np.tile([6, 1, 1, 8], (6, 1)))
+    np.savez(tmp_path / "run.npz", **made)
+    got = load(tmp_path / "run.npz", mapping="positions=conf,numbers=species,times=t:ps")
+    assert got.formula == "CH2O"
+    save(got[0], tmp_path / "top.pdb")
+    named = load(tmp_path / "run.npz", mapping="positions=conf,times=t", top=tmp_path / "top.pdb")
+    assert named.topology is not None
+    np.testing.assert_array_equal(named.positions, got.positions)
+
+
+@pytest.mark.parametrize("kind", ["conf", "fortran"])
+def test_arrays_in_the_other_order(tmp_path, kind):
+    made = arrays()
+    np.savez(tmp_path / "run.npz", **made | {"conf": np.asfortranarray(made["conf"])})
+    got = load(tmp_path / "run.npz", mapping="positions=conf,numbers=species,times=t")
+    np.testing.assert_array_equal(got.positions, made["conf"].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("positions", "expected what=array:unit"),
+        ("position=conf,numbers=species", "did you mean positions?"),
+        ("numbers=species", "names no positions"),
+        ("positions=conf,positions=vel", "names positions twice"),
+        ("positions=confs,numbers=species", "perhaps --map positions=conf,numbers=species,times=t"),
+        ("positions=conf:inch,numbers=species", "'inch', expected one of angstrom"),
+        ("positions=conf,numbers=species:nm", "numbers take no unit"),
+        ("positions=conf", "add numbers="),
+        ("positions=box,numbers=species,times=t", "positions has shape (3,)"),
+        ("positions=conf,numbers=conf", "numbers have shape (6, 4, 3)"),
+        ("positions=conf,numbers=species,times=t,cell=t", "cell has shape (6,)"),
+        ("positions=conf,numbers=t,times=t", "atomic number 0.0"),
+        ("positions=conf,numbers=species,velocities=box,times=t", "velocities has shape (3,)"),
+    ],
+)
+def test_bad_mappings(tmp_path, text, message):
+    np.savez(tmp_path / "run.npz", **arrays())
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "run.npz", mapping=text)
+    assert message in str(caught.value)
+
+
+def test_an_unknown_layout_proposes_a_mapping_that_works(tmp_path):
+    np.savez(tmp_path / "run.npz", **arrays(box=np.eye(3)))
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "run.npz")
+    line = "positions=conf,numbers=species,times=t,velocities=vel,cell=box"
+    assert f"perhaps --map {line}" in str(caught.value)
+    assert "conf 6×4×3" in str(caught.value)
+    assert len(load(tmp_path / "run.npz", mapping=line)) == 6
+    np.savez(tmp_path / "run.npz", **arrays(species=np.array(["C", "Qq", "H", "O"])))
+    with pytest.raises(InputError, match="atom 1 is 'Qq', expected an element"):
+        load(tmp_path / "run.npz", mapping="positions=conf,numbers=species")
+
+
+def test_only_npz_takes_a_mapping(folder):
+    with pytest.raises(InputError, match=r"run.xyz: only .npz files take a mapping"):
+        load(folder / "run.xyz", mapping="positions=x,numbers=z")
+
+
+# MD22
+
+SIZES = {
+    "Ac-Ala3-NHMe": 42,
+    "DHA": 56,
+    "stachyose": 87,
+    "AT-AT": 60,
+    "AT-AT-CG-CG": 118,
+    "buckyball-catcher": 148,
+    "double-walled-nanotube": 370,
+}
+
+
+@pytest.mark.parametrize("molecule", sorted(SIZES))
+def test_md22(tmp_path, molecule):
+    from ase import Atoms
+
+    numbers = Atoms(MD22[molecule]).numbers
+    assert len(numbers) == SIZES[molecule]
+    assert MD22[molecule] not in MOLECULES.values()
+    positions = np.random.default_rng(0).normal(size=(3, len(numbers), 3))
+    np.savez(tmp_path / "run.npz", R=positions, z=numbers)
+    got = load(tmp_path / "run.npz")
+    assert (got.step, got.name) == (1.0, molecule)
+    np.savez(tmp_path / "run.npz", R=positions, z=numbers, name=molecule.lower())
+    assert load(tmp_path / "run.npz").step == 1.0
+    lines = ""
+    for frame in positions:
+        lines += f"{len(numbers)}\nProperties=species:S:1:pos:R:3 energy=-1.0\n"
+        rows = zip(Atoms(numbers).symbols, frame, strict=True)
+        lines += "".join(f"{s} {x:.8f} {y:.8f} {z:.8f}\n" for s, (x, y, z) in rows)
+    (tmp_path / "run.xyz").write_text(lines)
+    text = load(tmp_path / "run.xyz")
+    assert (text.step, text.name) == (1.0, molecule)
+    assert f"was taken for {molecule} of MD22" in text.notes[0]
+    np.testing.assert_allclose(text.positions, got.positions, atol=1e-6)
+    assert load(tmp_path / "run.xyz", step=2).step == 2
+
+
+# what a run remembers
+
+
+def test_reader_remembers_and_is_written_as_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reader = Reader("a.pdb", "2fs", "name CA", 3, False, None, True)
+    options = reader.options()
+    assert options == {
+        "top": str(tmp_path / "a.pdb"),
+        "step": "2fs",
+        "select": "name CA",
+        "stride": 3,
+        "whole": False,
+        "each_molecule": True,
+    }
+    assert Reader.of(options).options() == options
+    said = "--top a.pdb --step 2fs --select 'name CA' --stride 3 --as-stored --each-molecule"
+    assert reader.command() == said
+    assert Reader(select=[np.int64(3), 0]).options() == {"select": [3, 0]}
+    assert Reader(select=[3, 0]).command() == "--select 3,0"
+    assert Reader(step="1fs").over(reader).options() == options | {"step": "1fs"}
+    with pytest.raises(InputError, match="unknown options of a reader: code"):
+        Reader.of({"code": 1})

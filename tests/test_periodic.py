@@ -1,0 +1,245 @@
+"""Molecules in a periodic box, against the motion that they were cut from and against mdtraj."""
+
+import mdtraj
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gfnode import load, save
+from gfnode.errors import InputError
+from gfnode.molecules import each_molecule
+from gfnode.periodic import Unwrapper, heights, label, lattices, near_bonds
+from gfnode.readers.topology import to_mdtraj
+from gfnode.splits import blocked
+from gfnode.trajectory import Topology, Trajectory
+
+CUBE = np.diag([20.0, 21.0, 22.0])
+TRICLINIC = np.array([[20.0, 0, 0], [6.0, 19.0, 0], [-7.0, 8.0, 18.0]])
+SLAB = np.diag([20.0, 21.0, 0.0])
+
+
+def chains(molecules=5, atoms=12, frames=40, seed=0):
+    """Chains of carbon that drift freely (the exact answer) and their bonds."""
+    rng = np.random.default_rng(seed)
+    steps = rng.normal(size=(molecules, atoms, 3))
+    steps *= 1.4 / np.linalg.norm(steps, axis=-1, keepdims=True)
+    base = np.cumsum(steps, axis=1) + rng.uniform(0, 20, (molecules, 1, 3))
+    drift = np.cumsum(rng.normal(size=(frames, molecules, 1, 3)) * 1.5, axis=0)
+    jiggle = 0.05 * rng.normal(size=(frames, molecules, atoms, 3))
+    x = (base + drift - drift[:1] + jiggle).reshape(frames, -1, 3)
+    first = np.arange(molecules * atoms).reshape(molecules, atoms)
+    return x, np.stack([first[:, :-1].ravel(), first[:, 1:].ravel()], 1), first
+
+
+def wrapped(x, cell):
+    """Every atom for itself into the cell; directions that are not periodic stay."""
+    fractions = x @ np.linalg.pinv(cell)
+    return x - np.floor(fractions) @ cell
+
+
+def up_to_lattice(x, exact, cell, first):
+    """Positions of whole molecules, moved by one lattice vector for all frames of each."""
+    root = first[:, 0]
+    images = np.rint((x[0, root] - exact[0, root]) @ np.linalg.pinv(cell))
+    return x - (images @ cell)[None].repeat(first.shape[1], 1)
+
+
+@pytest.mark.parametrize("cell", [CUBE, TRICLINIC, SLAB], ids=["cube", "triclinic", "slab"])
+@pytest.mark.parametrize("pieces", [1, 3, 40])
+def test_the_motion_comes_back(cell, pieces):
+    exact, bonds, first = chains()
+    cut = wrapped(exact, cell)
+    assert np.linalg.norm(np.diff(cut[:, bonds], axis=2), axis=-1).max() > 10
+    unwrap = Unwrapper(bonds, cut.shape[1])
+    cells = np.broadcast_to(cell, (len(cut), 3, 3))
+    parts = [unwrap(cut[rows], cells[rows]) for rows in np.array_split(np.arange(len(cut)), pieces)]
+    got = up_to_lattice(np.concatenate(parts), exact, cell, first)
+    np.testing.assert_allclose(got, exact, atol=1e-9)
+    assert unwrap.frames == len(cut)
+    assert unwrap.broken > 0
+    assert unwrap.jumps > 0
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**20), skew=st.floats(-9, 9), low=st.floats(8, 30))
+def test_any_box(seed, skew, low):
+    cell = np.array([[25.0, 0, 0], [skew, 24.0, 0], [-skew, 0.5 * skew, low]])
+    if heights(cell).min() < 8:  # drifts of half the height would be ambiguous
+        return
+    exact, bonds, first = chains(3, 7, 12, seed)
+    exact = exact[:1] + 0.3 * (exact - exact[:1])
+    unwrap = Unwrapper(bonds, exact.shape[1])
+    got = unwrap(wrapped(exact, cell), np.broadcast_to(cell, (12, 3, 3)))
+    np.testing.assert_allclose(up_to_lattice(got, exact, cell, first), exact, atol=1e-9)
+
+
+def test_what_is_whole_is_left_bit_by_bit():
+    exact, bonds, _ = chains(frames=10)
+    still = (exact[:1] + 0.01 * (exact - exact[:1])).astype(np.float32)
+    unwrap = Unwrapper(bonds, still.shape[1])
+    got = unwrap(still, np.broadcast_to(CUBE, (10, 3, 3)))
+    np.testing.assert_array_equal(got.astype(np.float32), still)
+    assert (unwrap.broken, unwrap.jumps) == (0, 0)
+
+
+def test_cells_that_are_no_box_do_nothing():
+    exact, bonds, _ = chains(frames=4)
+    for cell in (np.zeros((3, 3)), np.eye(3), np.ones((3, 3)) * 9):  # a PDB's dummy, a flat one
+        got = Unwrapper(bonds, exact.shape[1])(exact, np.broadcast_to(cell, (4, 3, 3)))
+        np.testing.assert_array_equal(got, exact)
+    assert lattices(CUBE[None]).any()
+    np.testing.assert_allclose(heights(SLAB), [20, 21, np.inf])
+
+
+def test_a_breathing_box_moves_only_what_jumped():
+    """With a barostat a jump is undone by the cell of its own frame (von Bülow et al., eq. 2)."""
+    scale = 1 + 0.02 * np.sin(np.arange(30))[:, None, None]
+    cells = CUBE * scale
+    x = np.array([1.0, 10, 11]) + np.arange(30)[:, None, None] * np.array([-0.4, 0, 0])
+    cut = np.stack([wrapped(frame, cell) for frame, cell in zip(x, cells, strict=True)])
+    got = Unwrapper(np.empty((0, 2), dtype=int), 1)(cut, cells)
+    moves = np.diff(got[:, 0, 0])
+    # free of jumps; after the crossing, wrapped coordinates breathe with the box
+    crossing = int(np.argmax(np.abs(np.diff(cut[:, 0, 0])) > 10))
+    np.testing.assert_allclose(moves[: crossing + 1], -0.4, atol=1e-9)
+    assert np.abs(moves).max() < 1.5
+    plain = (
+        cut[:, 0]
+        - np.cumsum(
+            np.vstack([np.zeros(3), np.rint(np.diff(cut[:, 0], axis=0) @ np.linalg.inv(CUBE))]), 0
+        )
+        @ CUBE
+    )
+    assert np.abs(plain[:, 0] - got[:, 0, 0]).max() < 0.5
+
+
+def test_mdtraj_makes_the_same_molecules_whole():
+    exact, bonds, first = chains()
+    n_atoms = exact.shape[1]
+    topology = Topology(("C",) * n_atoms, ("LIG",) * n_atoms, (1,) * n_atoms, bonds)
+    cut = Trajectory(
+        wrapped(exact, TRICLINIC),
+        np.arange(40),
+        [6] * n_atoms,
+        cell=np.broadcast_to(TRICLINIC, (40, 3, 3)),
+        topology=topology,
+    )
+    theirs = mdtraj.Trajectory(cut.positions / 10, to_mdtraj(cut))
+    theirs.unitcell_vectors = cut.cell / 10
+    theirs = theirs.make_molecules_whole(sorted_bonds=bonds.astype(np.int32))
+    ours = Unwrapper(bonds, n_atoms)(cut.positions, cut.cell)
+    inside = [x[:, bonds[:, 1]] - x[:, bonds[:, 0]] for x in (theirs.xyz * 10, ours)]
+    np.testing.assert_allclose(*inside, atol=2e-5)
+    assert label(bonds, n_atoms).tolist() == [i for i in range(5) for _ in range(12)]
+    assert first.shape == (5, 12)
+
+
+def test_bonds_through_the_box():
+    exact, bonds, _ = chains(molecules=1, atoms=6)
+    cut = wrapped(exact, TRICLINIC)
+    found = near_bonds(np.full(6, 6), [(cut[i], TRICLINIC) for i in (0, 10, 39)])
+    assert {tuple(pair) for pair in bonds} <= {tuple(pair) for pair in found}
+    assert (np.linalg.norm(exact[0, found[:, 0]] - exact[0, found[:, 1]], axis=-1) < 2.2).all()
+
+
+# through files
+
+
+def box(frames=30, waters=20, seed=1):
+    """A chain of five carbons and waters that drift, whole and as a program would store them."""
+    rng = np.random.default_rng(seed)
+    chain = np.arange(5)[:, None] * np.array([1.2, 0.8, 0]) + np.array([15, 4, 4])
+    water = np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    base = [chain] + [water + rng.uniform(0, 18, 3) for _ in range(waters)]
+    x = np.concatenate(base)
+    molecule = np.repeat(np.arange(waters + 1), [5] + [3] * waters)
+    drift = np.cumsum(rng.normal(size=(frames, waters + 1, 3)), 0)
+    drift[:, 0] = np.arange(frames)[:, None] * np.array([1.1, 0.3, 0])  # once through the box
+    exact = x + drift[:, molecule]
+    bonds = [[i, i + 1] for i in range(4)]
+    for first in range(5, len(x), 3):
+        bonds += [[first, first + 1], [first, first + 2]]
+    names = ("C1", "C2", "C3", "C4", "C5", *["O", "H1", "H2"] * waters)
+    residues = ("LIG",) * 5 + ("HOH",) * 3 * waters
+    topology = Topology(names, residues, tuple((molecule + 1).tolist()), np.array(bonds))
+    numbers = [6] * 5 + [8, 1, 1] * waters
+    cell = np.broadcast_to(TRICLINIC, (frames, 3, 3))
+    times = np.arange(frames) * 1000.0
+    return exact, Trajectory(
+        wrapped(exact, TRICLINIC), times, numbers, cell=cell, topology=topology, name="box"
+    )
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".xtc", ".trr", ".dcd", ".h5"])
+def test_a_solute_comes_out_continuous(tmp_path, suffix):
+    exact, stored = box()
+    path = save(stored, tmp_path / f"run{suffix}")
+    given = {"top": tmp_path / "run.pdb"} if suffix in (".xtc", ".trr", ".dcd") else {}
+    given |= {"step": "1ps"} if suffix == ".dcd" else {}
+    atol = 0.011 if suffix == ".xtc" else 1e-4
+    alone = load(path, **given)
+    assert alone.formula == "C5"
+    left_out, repaired = alone.notes
+    assert "5 of 65 atoms are read: 60 of water and ions are left out" in left_out
+    assert "--as-stored leaves them" in repaired
+    np.testing.assert_allclose(
+        np.diff(alone.positions, axis=0), np.diff(exact[:, :5], axis=0), atol=2 * atol
+    )
+    bonds = np.diff(alone.positions[:, alone.topology.bonds], axis=2)
+    np.testing.assert_allclose(np.linalg.norm(bonds, axis=-1), 2.08**0.5, atol=2 * atol)
+    whole = load(path, select="all", **given)
+    np.testing.assert_array_equal(whole.positions[:, :5], alone.positions)
+    raw = load(path, select="all", whole=False, **given)
+    np.testing.assert_allclose(raw.positions, stored.positions, atol=atol)
+    assert not raw.notes
+    part = load(path, select="name C2", stride=7, **given)
+    assert part.positions.shape == (5, 1, 3)
+    moved = part.positions - part.positions[:1] - (exact[::7, 1:2] - exact[:1, 1:2])
+    assert np.abs(moved).max() < 2 * atol
+
+
+def test_without_a_topology_bonds_are_found_through_the_box(tmp_path):
+    exact, stored = box()
+    bare = Trajectory(stored.positions, stored.times, stored.numbers, cell=stored.cell)
+    got = load(save(bare, tmp_path / "run.extxyz"))
+    np.testing.assert_allclose(np.diff(got.positions, axis=0), np.diff(exact, axis=0), atol=1e-4)
+    (note,) = got.notes
+    assert "the periodic box cut molecules" in note
+
+
+def test_whole_without_a_box_is_refused(tmp_path):
+    path = save(Trajectory(np.zeros((2, 1, 3)), [0, 1], [1]), tmp_path / "run.npz")
+    with pytest.raises(InputError, match=r"run.npz: holds no periodic cell.*leave out --whole"):
+        load(path, whole=True)
+
+
+# several molecules of one kind
+
+
+def test_each_molecule_is_a_replica(tmp_path):
+    exact, stored = box()
+    path = save(stored, tmp_path / "run.npz")
+    waters = each_molecule(load(path, select="water"))
+    assert [t.formula for t in waters] == ["H2O"] * 20
+    for k, water in enumerate(waters):
+        mine = slice(5 + 3 * k, 8 + 3 * k)
+        steps = np.diff(exact[:, mine], axis=0)
+        np.testing.assert_allclose(np.diff(water.positions, axis=0), steps, atol=1e-4)
+        assert water.topology.bonds.tolist() == [[0, 1], [0, 2]]
+    assert "20 molecules of 3 atoms" in waters[0].notes[-1]
+    with pytest.raises(InputError, match=r"several kinds \(20 × H2O, 1 × C5\)"):
+        each_molecule(load(path, select="all"))
+    with pytest.raises(InputError, match="single molecule"):
+        each_molecule(load(path))
+
+
+def test_molecules_of_one_file_are_split_at_the_same_times():
+    frames, molecules = 400, 4
+    times = np.tile(np.arange(frames) * 2.0, molecules)
+    segments = np.repeat(np.arange(molecules), frames)
+    parts = blocked(times, segments, np.arange(len(times)), 30.0, (0.6, 0.1, 0.3))
+    for starts in parts.values():
+        own = [set((starts[segments[starts] == k] - k * frames).tolist()) for k in range(molecules)]
+        assert own[0]
+        assert own == [own[0]] * molecules
