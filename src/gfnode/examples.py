@@ -8,7 +8,6 @@ the horizon, and the errors of all of them are parted by atom. What comes out is
 import hashlib
 import json
 import shlex
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import read_json, write_arrays
+from gfnode.files import read_arrays, read_json, write_arrays
 from gfnode.trajectory import Doubles, Floats, Trajectory
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 FILE = "examples.npz"
 KINDS = ("typical", "best", "worst")
 MOST_FRAMES = 100
-MOST_VALUES = 375_000  # coordinates of one example, true and predicted: large molecules get fewer
+MOST_VALUES = 250_000  # coordinates of one example, true and predicted: large molecules get fewer
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +120,8 @@ class Examples:
         InputError
             When it is missing or damaged.
         """
-        path = folder / FILE
+        arrays = read_arrays(folder / FILE)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
             examples = tuple(
                 Example(**{f.name: _plain(arrays[f"{kind}.{f.name}"]) for f in fields(Example)})
                 for kind in KINDS
@@ -141,10 +138,8 @@ class Examples:
                 str(arrays["command"]),
                 str(arrays["digest"]),
             )
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: does not exist; make it with `gfnode report`") from error
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is damaged ({error}); delete it and try again") from error
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{folder / FILE} is damaged ({error}); delete it") from error
 
 
 def _plain(array: Any) -> Any:
@@ -217,8 +212,8 @@ def make_examples(run: "Run", trajectories: Sequence[Trajectory]) -> Examples:
     ordered = check_own(run, trajectories)
     windows = prepare(ordered, run.experiment).parts["test"]
     evaluation = read_json(run.folder / "evaluation.json")
-    with np.load(run.folder / "errors.npz", allow_pickle=False) as file:
-        errors, lags = file[f"errors_{evaluation['model']}"], file["lags_fs"]
+    scored = read_arrays(run.folder / "errors.npz")
+    errors, lags = scored[f"errors_{evaluation['model']}"], scored["lags_fs"]
     if len(errors) != len(windows):
         raise InputError(
             f"{run.folder / 'errors.npz'} holds {len(errors)} windows, the test part has "
@@ -305,6 +300,12 @@ def choose(relative: Doubles) -> tuple[int, int, int]:
     return int(order[(len(order) - 1) // 2]), int(order[0]), int(order[-1])
 
 
+def stride_of(inside: int, n_atoms: int) -> int:
+    """Every which frame is followed, of those inside the horizon: fewer for large molecules."""
+    most = max(1, min(MOST_FRAMES, MOST_VALUES // (6 * n_atoms)))
+    return -(-inside // most)
+
+
 def _follow(
     model: "Model",
     windows: "Windows",
@@ -324,8 +325,7 @@ def _follow(
     times, segments = windows.frames.times.numpy(), windows.frames.segments
     first, last = draw.reach(times, segments, start.numpy(), model.system.horizon)
     inside = int(last[0] - first[0])
-    most = max(1, min(MOST_FRAMES, MOST_VALUES // (6 * model.system.n_atoms)))
-    stride = -(-inside // most)
+    stride = stride_of(inside, model.system.n_atoms)
     frames = torch.arange(int(start) + stride, int(last[0]), stride)
     successors = None if windows.successors is None else windows.successors[[window]]
     single = replace(windows, starts=start, targets=frames[None], successors=successors)

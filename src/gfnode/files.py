@@ -3,6 +3,8 @@
 import json
 import os
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 @contextmanager
@@ -87,6 +91,23 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write named arrays as npz."""
     with whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays that :func:`write_arrays` wrote.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, EOFError, AttributeError, *_DAMAGED) as error:
+        raise InputError(f"{path}: not a valid npz file ({error}); the file is damaged") from error
 
 
 def _finite(data: Any) -> Any:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from gfnode.report.plots import COLOURS, STYLES, draw_errors
+from gfnode.report.plots import COLOURS, STYLES, draw_errors, short
 
 MOST_NAMED = 24  # atoms with their names at the axis
 _TEXT = 9.0
@@ -123,7 +123,7 @@ def atom_curves(
     figure = _figure(narrow, 2.9 if narrow else 2.6)
     axes = figure.add_subplot()
     places = np.arange(len(labels))
-    few = len(labels) <= MOST_NAMED
+    few, labels = len(labels) <= MOST_NAMED, [short(each, 12) for each in labels]
     for number, (name, errors) in enumerate(atom_errors.items()):
         marker, line = STYLES[number]
         axes.plot(
@@ -134,7 +134,7 @@ def atom_curves(
             ls="none" if few else line,
             ms=7,
             lw=1.2,
-            label=name,
+            label=short(name),
         )
     axes.set_ylim(bottom=0)
     axes.set_ylabel("rms distance (Å)", fontsize=_TEXT)

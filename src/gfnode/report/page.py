@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 from gfnode import __version__
 from gfnode.errors import InputError
 from gfnode.examples import Examples
-from gfnode.files import make_folder, read_json, whole
+from gfnode.files import make_folder, read_arrays, read_json, whole
 from gfnode.report import curves, downloads, structures, summary
 from gfnode.report.svg import inline_svg
 from gfnode.report.tables import COLUMNS, hundredths
@@ -194,18 +193,14 @@ def _figure(name: str, draw: Callable[[bool], Figure], words: str) -> list[Marku
 
 
 def _windows(path: Path) -> summary.Windows:
+    arrays, prefix = read_arrays(path), "errors_"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        prefix = "errors_"
         return summary.Windows(
             {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)},
             *(arrays[key] for key in ("lags_fs", "starts_fs", "segments")),
         )
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: does not exist; evaluate the run first") from error
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path} is damaged ({error}); evaluate the run again") from error
+    except KeyError as error:
+        raise InputError(f"{path} is damaged: no {error}; evaluate the run again") from error
 
 
 def read_history(path: Path) -> list[dict[str, float | None]]:

@@ -74,7 +74,7 @@ def draw_errors(axes: Axes, evaluation: Mapping[str, Any], fontsize: float = 12)
     for number, (name, (lag, value, low, high)) in enumerate(curves.items()):
         colour, (marker, line) = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
         judged = name == model
-        label = name
+        label = short(name)
         if (value > top).any():
             worst = int(value.argmax())
             label += f"\n(off the scale: {value[worst]:.0f} at {lag[worst]:.2f} ps)"
@@ -103,6 +103,11 @@ def draw_errors(axes: Axes, evaluation: Mapping[str, Any], fontsize: float = 12)
     axes.grid(color="0.9", lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def short(name: str, most: int = 32) -> str:
+    """A name that leaves room for what it names."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _title(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
