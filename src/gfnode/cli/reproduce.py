@@ -78,6 +78,9 @@ def reproduce(
         str,
         typer.Option(metavar="KIND", help="figure3: one model for all horizons, or each its own."),
     ] = "one",
+    of: Annotated[
+        str, typer.Option(metavar="KIND", help="figure4: coordinates or features in the modes.")
+    ] = "coordinates",
     launcher: Annotated[str, typer.Option(metavar="NAME", help="local, ray or slurm.")] = "local",
     jobs: Annotated[
         int | None,
@@ -121,6 +124,7 @@ def reproduce(
         spec = specs.load(what)
         _one_of("--metric", metric, METRICS)
         _one_of("--split", split, ("published", "blocked"))
+        _one_of("--of", of, ("coordinates", "features"))
         _one_of("--horizons", horizons, ("one", "each"))
         folder = data or Path(os.environ.get("GFNODE_DATA", "data"))
         choice = Choice(
@@ -152,7 +156,7 @@ def reproduce(
             epochs=epochs or spec.epochs,
             failed=failed,
         )
-        _draw(spec, choice, planned, tasks, metric, made, out)
+        _draw(spec, choice, planned, tasks, metric=metric, of=of, made=made, out=out)
         if failed:
             typer.echo(f"{len(failed)} runs failed; the same command tries them again", err=True)
             raise typer.Exit(1)
@@ -175,7 +179,9 @@ def _draw(
     choice: "Choice",
     planned: "list[Planned]",
     tasks: "list[Task]",
+    *,
     metric: str,
+    of: str,
     made: "Made",
     out: Path,
 ) -> None:
@@ -197,7 +203,7 @@ def _draw(
         raise InputError(f"no run is finished, so there is nothing to draw (in {out / 'runs'})")
     rows = chosen_rows(spec, choice.models)
     terminal = console()
-    for line in draw(spec, rows, found, metric=metric, made=made, out=out):
+    for line in draw(spec, rows, found, metric=metric, of=of, made=made, out=out):
         terminal.print(line, soft_wrap=isinstance(line, str), markup=False)
 
 

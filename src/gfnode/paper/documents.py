@@ -15,6 +15,7 @@ from gfnode import __version__
 from gfnode.files import whole
 from gfnode.metrics import Verdict
 from gfnode.paper.results import METRICS, Result
+from gfnode.paper.specs import Spec
 from gfnode.paper.tables import FULL, Cell, Column, Line, Table
 from gfnode.sweep.display import duration
 
@@ -91,7 +92,31 @@ def write_table(table: Table, made: Made, out: Path) -> list[Path]:
 def describe(table: Table, made: Made) -> list[Grid]:
     """Everything that a document of a table says, in order."""
     grids = [_main(table, made), _against(table, "trivial"), _against(table, "full")]
-    return [each for each in [*grids, _cost(table), _origin(table, made)] if each is not None]
+    rows = {line.id: line.title for line in table.models}
+    grids += [_cost(rows, table.results), _origin(table.results, made)]
+    return [each for each in grids if each is not None]
+
+
+def describe_figure(
+    spec: Spec, results: Sequence[Result], said: Sequence[str], made: Made
+) -> list[Grid]:
+    """What goes with a figure: setup, what its numbers say, cost and origin."""
+    before = (_setup(results, made), f"![{spec.title}]({spec.name}.png)")
+    titles = {row.id: row.title for row in spec.rows}
+    return [
+        Grid(spec.title, before, (), (), (*said, *spec.notes)),
+        _cost(titles, results),
+        _origin(results, made),
+    ]
+
+
+def _setup(results: Sequence[Result], made: Made) -> str:
+    aligned = any(result.facts["experiment"]["windows"]["align"] for result in results)
+    return (
+        f"Split: {', '.join(sorted(set(made.splits)))}. Preset: {made.preset}. "
+        f"At most {made.epochs} epochs, {made.seeds} {'seeds' if made.seeds > 1 else 'seed'}. "
+        f"Targets {'superposed on their starts' if aligned else 'as they are'}."
+    )
 
 
 def findings(table: Table) -> list[str]:
@@ -138,13 +163,7 @@ def _main(table: Table, made: Made) -> Grid:
             f"{next(iter(unit))}, {METRICS[table.metric].split(', ', 1)[1]}. "
             f"Metric: {table.metric}."
         )
-    aligned = [result.facts["experiment"]["windows"]["align"] for result in table.results]
-    before.append(
-        f"Split: {', '.join(sorted(set(made.splits)))}. Preset: {made.preset}. "
-        f"At most {made.epochs} epochs, {made.seeds} "
-        f"{'seeds' if made.seeds > 1 else 'seed'}. "
-        f"Targets {'superposed on their starts' if any(aligned) else 'as they are'}."
-    )
+    before.append(_setup(table.results, made))
     after = [
         "± is the standard deviation over seeds (n − 1). Best of each column in bold, second "
         "underlined, trivial baselines included and ablations left out; better and worse mark "
@@ -219,10 +238,10 @@ def _verdict(verdict: Verdict | None) -> Text:
     return Text((f"{number(ratio.value, 3)}{interval} {SIGNS[verdict.verdict]}",), look)
 
 
-def _cost(table: Table) -> Grid:
+def _cost(titles: Mapping[str, str], results: Sequence[Result]) -> Grid:
     rows = []
-    for line in table.models:
-        mine = [each for each in table.results if each.place.row == line.id]
+    for row, title in titles.items():
+        mine = [each for each in results if each.place.row == row]
         if not mine:
             continue
         weights = sorted({int(each.finished["weights"]) for each in mine})
@@ -239,15 +258,15 @@ def _cost(table: Table) -> Grid:
             ", ".join(devices),
             str(len(mine)),
         ]
-        rows.append((Text((line.title,)), *(Text((cell,)) for cell in cells)))
+        rows.append((Text((title,)), *(Text((cell,)) for cell in cells)))
     head = ("", "weights", "training time, mean", "epochs", "best epoch", "device", "runs")
     return Grid("Cost", (), head, tuple(rows))
 
 
-def _origin(table: Table, made: Made) -> Grid:
+def _origin(results: Sequence[Result], made: Made) -> Grid:
     rows = []
-    for molecule in dict.fromkeys(column.molecule for column in table.columns):
-        result = next(each for each in table.results if each.place.molecule == molecule)
+    for molecule in dict.fromkeys(each.place.molecule for each in results):
+        result = next(each for each in results if each.place.molecule == molecule)
         facts = result.facts
         for data in facts["data"]:
             rows.append(
@@ -266,7 +285,7 @@ def _origin(table: Table, made: Made) -> Grid:
             )
     head = ("", "file", "frames", "time step", "horizon", "windows", "fingerprint")
     failed = [f"Without a result: {name}: {why}" for name, why in made.failed.items()]
-    after = [*failed, f"Command: `{made.command}`", f"Versions: {_versions(table.results)}."]
+    after = [*failed, f"Command: `{made.command}`", f"Versions: {_versions(results)}."]
     after.append(f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by gfnode {__version__}.")
     return Grid("How it was made", (), head, tuple(rows), tuple(after))
 

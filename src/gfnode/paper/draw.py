@@ -1,5 +1,6 @@
 """From finished runs to the files of a table or figure. Needs no torch."""
 
+import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as Shown
 from rich.text import Text as Words
 
-from gfnode.paper.documents import Grid, Made, describe, write_table
+from gfnode.files import whole
+from gfnode.paper import figures
+from gfnode.paper.documents import Grid, Made, describe, describe_figure, markdown, write_table
 from gfnode.paper.results import Result
 from gfnode.paper.specs import Spec
 from gfnode.paper.tables import make_table
@@ -22,6 +25,7 @@ def draw(
     results: Sequence[Result],
     *,
     metric: str,
+    of: str,
     made: Made,
     out: Path,
 ) -> Iterator[Any]:
@@ -32,12 +36,47 @@ def draw(
     InputError
         When results do not fit together, or a file cannot be written.
     """
+    if spec.kind != "table":
+        if spec.kind == "ramachandran":
+            drawn = figures.ramachandran(spec, results)
+        elif spec.kind == "horizons":
+            drawn = figures.horizons(spec, results, metric)
+        else:
+            drawn = figures.spectra(spec, results, of)
+        yield from drawn.said
+        yield f"written: {', '.join(map(str, _write(spec, results, drawn, made, out)))}"
+        return
     table = make_table(spec, rows, results, metric)
     paths = write_table(table, made, out)
     for grid in describe(table, made)[:3]:
         yield _shown(grid)
         yield from grid.after
     yield f"written: {', '.join(map(str, paths))}"
+
+
+def _write(
+    spec: Spec, results: Sequence[Result], drawn: figures.Drawn, made: Made, out: Path
+) -> list[Path]:
+    """Write a figure as PNG and SVG, its numbers as CSV, and what they say as Markdown."""
+    paths = []
+    for suffix in ("png", "svg"):
+        paths.append(out / f"{spec.name}.{suffix}")
+        with whole(paths[-1]) as partial:
+            drawn.figure.savefig(partial, dpi=160)
+    for ending, records in drawn.records.items():
+        paths.append(out / f"{spec.name}{ending}.csv")
+        with whole(paths[-1]) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
+            writer.writeheader()
+            for each in records:
+                writer.writerow(
+                    {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in each.items()}
+                )
+    paths.append(out / f"{spec.name}.md")
+    with whole(paths[-1]) as partial:
+        text = markdown(describe_figure(spec, results, drawn.said, made))
+        partial.write_text(text, encoding="utf-8")
+    return paths
 
 
 def _shown(grid: Grid) -> Shown:

@@ -8,9 +8,9 @@ from typing import Any
 
 from gfnode.errors import InputError
 from gfnode.experiment import configure
-from gfnode.fitting import Reader
 from gfnode.paper.data import Found, find
 from gfnode.paper.specs import Row, Spec, Variant
+from gfnode.readers import Reader
 from gfnode.sweep import Job, Measure
 
 FRAMES = 3000
@@ -80,7 +80,7 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
         For names that the table does not have, and settings that are wrong or do not fit the data;
         :class:`gfnode.paper.data.MissingData` where there is none.
     """
-    molecules = _chosen("molecule", choice.molecules, spec.molecules, spec.title)
+    molecules = _chosen("molecule", choice.molecules or spec.shown, spec.molecules, spec.title)
     rows = [spec.row(each) for each in chosen_rows(spec, choice.models)]
     found = find(spec.data, molecules, choice.data)
     variants = _variants(spec, choice)

@@ -9,7 +9,7 @@ from pydantic import Field
 from gfnode.errors import InputError
 from gfnode.settings import Settings
 
-NAMES = ("table1", "table2", "table4")
+NAMES = ("table1", "table2", "table3", "table4", "figure2", "figure3", "figure4")
 """The tables and figures of the paper that can be reproduced."""
 
 
@@ -76,8 +76,9 @@ class Spec(Settings):
         How its results are drawn.
     data
         A data set of :mod:`gfnode.paper.data`.
-    molecules
-        Of that data set; the columns of Tables 1 and 4.
+    molecules, shown
+        Of that data set, the columns of Tables 1 and 4; those that are taken unless others are
+        asked for (all).
     preset, epochs, seeds
         The paper's budget: preset, epochs at most, runs with different seeds.
     first_seed
@@ -101,6 +102,7 @@ class Spec(Settings):
     kind: Literal["table", "ramachandran", "horizons", "spectra"]
     data: str
     molecules: list[str]
+    shown: list[str] | None = None
     preset: str = "paper"
     epochs: int = Field(ge=1)
     seeds: int = Field(ge=1)

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from gfnode.errors import InputError
 from gfnode.experiment import Experiment, configure
-from gfnode.fitting import Reader
+from gfnode.readers import Reader
 
 IN_NAMES = ("transform", "dynamics", "times")
 """Options of models that are worth reading in the name of a folder."""
@@ -114,7 +114,7 @@ class Job:
         InputError
             When the files hold something else than they did.
         """
-        job = cls(tuple(data["files"]), stored_experiment(data), Reader(**data["reader"]))
+        job = cls(tuple(data["files"]), stored_experiment(data), Reader.of(data["reader"]))
         if job.content != data["content"]:
             raise InputError(
                 f"{', '.join(job.files)} changed since this job was planned; start the sweep "

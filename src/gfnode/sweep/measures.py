@@ -1,6 +1,227 @@
-"""What can be measured of a trained run, besides its evaluation: each writes one file."""
+"""What can be measured of a trained run, besides its evaluation: each writes one file.
 
-from collections.abc import Callable
+All look at the test windows of the run. Arrays are ``(window, time)`` unless said otherwise.
+"""
 
-MEASURES: dict[str, Callable[..., None]] = {}
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gfnode.errors import InputError
+from gfnode.evaluation import evaluate
+from gfnode.experiment import prepare
+from gfnode.files import write_arrays
+from gfnode.fourier import eigenbasis
+from gfnode.geometry import bond_angles, bond_lengths, center, dihedrals
+from gfnode.graph import laplacian
+from gfnode.models import Model
+from gfnode.run import Run
+from gfnode.trajectory import Integers, Topology
+from gfnode.windows import Batch, Windows
+
+
+def structure(run: Run, path: Path) -> None:
+    """Bond lengths and angles of the heavy atoms, of the model and of every baseline.
+
+    Arrays ``QUANTITY:METHOD``: the mean absolute error over all bonds (``bond``, Å) or angles
+    (``angle``, radians), and the mean of that error over the true value (``bond_relative``,
+    ``angle_relative``). The method ``constant`` has every bond and angle at its mean over the
+    training starts.
+    """
+    parts = prepare(run.trajectories(), run.experiment).parts
+    system = run.model.system
+    heavy = system.numbers > 1
+    bonds = system.bonds[heavy[system.bonds].all(1)]
+    triples = _triples(bonds)
+    if not len(triples):
+        raise InputError("the molecule has no angle between heavy atoms to be measured")
+    pairs, corners = system.atoms[bonds], system.atoms[triples]  # among all atoms
+    starts = parts["train"].conformations()
+    constant = [each.mean(0) for each in _internal(starts, pairs, corners)]
+    found: dict[str, list[NDArray[Any]]] = {}
+
+    def compare(method: str, predicted: Sequence[Tensor], true: Sequence[Tensor]) -> None:
+        for name, mine, wanted in zip(("bond", "angle"), predicted, true, strict=True):
+            error = (mine - wanted).abs()
+            for key, values in ((name, error), (f"{name}_relative", error / wanted)):
+                found.setdefault(f"{key}:{method}", []).append(values.mean(-1).cpu().numpy())
+
+    models = {run.experiment.model["name"]: run.model} | run.baselines()
+    for method, model in models.items():
+        place = np.full(len(system.source_numbers), -1)
+        place[model.system.atoms] = np.arange(model.system.n_atoms)
+        for batch, predicted in predictions(model, parts["test"]):
+            mine = _internal(predicted, place[pairs], place[corners])
+            true = _internal(batch.targets, place[pairs], place[corners])
+            compare(method, mine, true)
+            if model is run.model:
+                compare("constant", [each.to(predicted.device) for each in constant], true)
+    write_arrays(path, {key: np.concatenate(pieces) for key, pieces in found.items()})
+
+
+def torsions(run: Run, path: Path) -> None:
+    """Backbone torsions φ and ψ of the first residue that has both, predicted and true.
+
+    Arrays ``phi``, ``psi``, ``phi_true``, ``psi_true`` in radians and ``lags_fs``.
+    """
+    trajectories = run.trajectories()
+    windows = prepare(trajectories, run.experiment).parts["test"]
+    quadruples = backbone(trajectories[0].topology)
+    place = np.full(len(run.model.system.source_numbers), -1)
+    place[run.model.system.atoms] = np.arange(run.model.system.n_atoms)
+    if (place[quadruples] < 0).any():
+        raise InputError("the backbone is not among the state atoms of the model")
+    index = torch.as_tensor(place[quadruples])
+    pieces = []
+    for batch, predicted in predictions(run.model, windows):
+        angles = [dihedrals(x, index.to(x.device)) for x in (predicted, batch.targets)]
+        pieces.append(torch.cat([*angles, batch.lags[..., None]], -1).cpu().numpy())
+    names = ("phi", "psi", "phi_true", "psi_true", "lags_fs")
+    values = np.moveaxis(np.concatenate(pieces), -1, 0)
+    write_arrays(path, dict(zip(names, values, strict=True)))
+
+
+def at_lags(run: Run, path: Path, lags_fs: Sequence[float]) -> None:
+    """Errors at given lags of the test starts, of the model and of every baseline.
+
+    Arrays as in ``errors.npz``.
+    """
+    windows = _asked(run, lags_fs)
+    name = run.experiment.model["name"]
+    models = {name: run.model} | {k: m for k, m in run.baselines().items() if k != name}
+    found = evaluate(name, models, windows, run.model.system.horizon)
+    write_arrays(
+        path,
+        {f"errors_{key}": value for key, value in found.errors.items()}
+        | {"lags_fs": found.lags_fs, "starts_fs": found.starts_fs, "segments": found.segments},
+    )
+
+
+def modes(run: Run, path: Path, starts: int = 64, times: int = 256) -> None:
+    """Coefficients of the modes of the molecular graph over time, predicted and true.
+
+    The positions of the state atoms, from which the centre of the start is taken, and the features
+    that the model evolves (where it has modes) at ``times`` even lags up to the horizon.
+
+    Arrays: ``coordinates`` and ``coordinates_true`` ``(window, time, mode, 3)`` in Å, ``features``
+    ``(window, time, mode, feature)``; ``eigenvalues`` and ``spaces`` ``(mode,)`` of the graph, and
+    ``feature_spaces`` of the model's modes; ``lags_fs`` ``(time,)``.
+    """
+    system = run.model.system
+    spacing = run.trajectories()[0].spacing
+    if spacing is None:
+        raise InputError("spectra need consecutive frames; this trajectory leaves some out")
+    step = spacing * max(1, round(system.horizon / spacing / times))
+    lags = step * np.arange(1, int(system.horizon / step + 1e-6) + 1)
+    windows = _asked(run, lags.tolist())
+    chosen = windows.evenly(starts)
+    successors = None if windows.successors is None else windows.successors[chosen]
+    windows = replace(
+        windows,
+        starts=windows.starts[chosen],
+        targets=windows.targets[chosen],
+        successors=successors,
+    )
+    basis = eigenbasis(laplacian(system.edges.index, system.n_atoms))
+    found: dict[str, list[NDArray[Any]]] = {}
+    features: list[Tensor] = []
+    block = getattr(run.model, "features", None)
+    dynamics = getattr(block, "dynamics", None)
+    hook = None
+    if dynamics is not None:
+        hook = dynamics.register_forward_hook(lambda _, __, out: features.append(out))
+    for batch, predicted in predictions(run.model, windows):
+        U = torch.as_tensor(basis.vectors, dtype=predicted.dtype, device=predicted.device)
+        middle = center(batch.positions)[:, None]
+        for key, x in (("coordinates", predicted), ("coordinates_true", batch.targets)):
+            found.setdefault(key, []).append((U.mT @ (x - middle)).cpu().numpy())
+        if features:
+            found.setdefault("features", []).append(features.pop().squeeze(-2).cpu().numpy())
+    if hook is not None:
+        hook.remove()
+    arrays = {key: np.concatenate(pieces) for key, pieces in found.items()}
+    arrays |= {"eigenvalues": basis.values, "spaces": basis.spaces, "lags_fs": lags}
+    if block is not None and "features" in arrays:
+        arrays["feature_spaces"] = block.transform.spaces.cpu().numpy()
+    write_arrays(path, arrays)
+
+
+MEASURES: dict[str, Callable[..., None]] = {
+    "structure": structure,
+    "torsions": torsions,
+    "at-lags": at_lags,
+    "modes": modes,
+}
 """``measure(run, path, **options)`` by name."""
+
+
+@torch.no_grad()
+def predictions(model: Model, windows: Windows) -> Iterator[tuple[Batch, Tensor]]:
+    """Batches of windows over all atoms, cut to those of a model, with what it predicts."""
+    device = next(iter(model.buffers()), torch.empty(0)).device
+    mine = windows.to(device).select(model.system.atoms)
+    model.eval()
+    for index in torch.arange(len(mine), device=device).split(model.at_once(mine.targets.shape[1])):
+        batch = mine.batch(index)
+        yield batch, model(batch.positions, batch.velocities, batch.lags)
+
+
+def backbone(topology: Topology | None) -> Integers:
+    """Atoms of φ (C, N, CA, C) and ψ (N, CA, C, N) of the first residue with both, ``(2, 4)``.
+
+    Raises
+    ------
+    InputError
+        When there is no such residue.
+    """
+    if topology is not None:
+        names = zip(topology.residue_ids, topology.names, strict=True)
+        place = {key: atom for atom, key in reversed(list(enumerate(names)))}
+        for residue in dict.fromkeys(topology.residue_ids):
+            phi = [(residue - 1, "C"), (residue, "N"), (residue, "CA"), (residue, "C")]
+            wanted = [phi, [*phi[1:], (residue + 1, "N")]]
+            if all(key in place for row in wanted for key in row):
+                return np.array([[place[key] for key in row] for row in wanted])
+    raise InputError(
+        "no residue has the torsions φ and ψ: they need atoms named N, CA and C, and C and N of "
+        "the residues beside it"
+    )
+
+
+def _asked(run: Run, lags_fs: Sequence[float]) -> Windows:
+    """The test starts of a run, with other lags."""
+    settings = run.experiment.windows.model_copy(
+        update={"lags": "given", "given_lags": list(lags_fs), "times": len(lags_fs)}
+    )
+    experiment = run.experiment.model_copy(update={"windows": settings})
+    return prepare(run.trajectories(), experiment).parts["test"]
+
+
+def _internal(positions: Tensor, pairs: Integers, corners: Integers) -> tuple[Tensor, Tensor]:
+    """Bond lengths and angles."""
+    device = positions.device
+    return (
+        bond_lengths(positions, torch.as_tensor(pairs, device=device)),
+        bond_angles(positions, torch.as_tensor(corners, device=device)),
+    )
+
+
+def _triples(bonds: Integers) -> Integers:
+    """Every pair of bonds that share an atom, as ``(angle, 3)`` with that atom in the middle."""
+    neighbours: dict[int, list[int]] = {}
+    for i, j in bonds.tolist():
+        neighbours.setdefault(i, []).append(j)
+        neighbours.setdefault(j, []).append(i)
+    found = [
+        (a, middle, b)
+        for middle, ends in sorted(neighbours.items())
+        for n, a in enumerate(sorted(ends))
+        for b in sorted(ends)[n + 1 :]
+    ]
+    return np.array(found, dtype=np.int64).reshape(-1, 3)

@@ -6,7 +6,6 @@ from time import perf_counter
 
 import torch
 
-from gfnode import readers
 from gfnode.errors import InputError
 from gfnode.experiment import build_model, prepare
 from gfnode.models import Model
@@ -53,7 +52,7 @@ def estimate(job: Job) -> Cost:
         When data and configuration do not fit together.
     """
     experiment = job.experiment
-    trajectories = [readers.load(file, **job.reader.options()) for file in job.files]
+    trajectories = [each for file in job.files for each in job.reader.load(file)]
     dataset = prepare(trajectories, experiment)
     model = build_model(experiment, dataset.system)
     parts = dataset.of(model)

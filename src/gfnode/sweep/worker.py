@@ -90,8 +90,11 @@ def _find_data(folder: Path, job: Job) -> None:
     """Tell a run where its data lies now; the key of the job says that it is the same."""
     facts = read_json(folder / "run.json")
     options = job.reader.options()
-    for entry, file in zip(facts["data"], job.files, strict=True):
-        entry |= {"file": str(Path(file).expanduser().resolve()), "reader": options}
+    before = dict.fromkeys(entry["file"] for entry in facts["data"])
+    now = [str(Path(file).expanduser().resolve()) for file in job.files]
+    moved = dict(zip(before, now, strict=True))
+    for entry in facts["data"]:
+        entry |= {"file": moved[entry["file"]], "reader": options}
     write_json(folder / "run.json", facts)
 
 

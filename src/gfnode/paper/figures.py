@@ -1,0 +1,311 @@
+"""Figures 2, 3 and 4: the numbers behind them, and how they are drawn. Needs no torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import signal
+
+from gfnode.paper.results import Result
+from gfnode.paper.specs import Spec
+from gfnode.report.plots import COLOURS, STYLES
+from gfnode.trajectory import Doubles
+
+BINS = 60
+"""Bins of a Ramachandran density along each angle."""
+
+PER_CM = 33.35640951981521
+"""Wavenumber in 1/cm of a frequency of 1/ps: 1/(c · 1 ps)."""
+
+Records = list[dict[str, object]]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, the numbers in it, and what they say.
+
+    Parameters
+    ----------
+    figure
+        To be saved.
+    records
+        Numbers by the ending of the CSV file that holds them.
+    said
+        Sentences.
+    """
+
+    figure: Figure
+    records: Mapping[str, Records]
+    said: Sequence[str]
+
+
+# --------------------------------------------------------------------------- Ramachandran
+
+
+def density(phi: Doubles, psi: Doubles) -> Doubles:
+    """Probability of each bin of (φ, ψ), ``(phi, psi)``; angles in radians, sum one."""
+    edges = np.linspace(-np.pi, np.pi, BINS + 1)
+    counts, _, _ = np.histogram2d(phi.ravel(), psi.ravel(), bins=(edges, edges))
+    return np.asarray(counts / max(counts.sum(), 1))
+
+
+def divergence(p: Doubles, q: Doubles) -> float:
+    """Jensen–Shannon divergence of two distributions in bits: 0 for equal, 1 for disjoint ones."""
+    middle = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.where(a > 0, a * np.log2(a / middle), 0.0).sum() for a in (p, q)]
+    return float(np.mean(parts))
+
+
+def ramachandran(spec: Spec, results: Sequence[Result]) -> Drawn:
+    """Figure 2: densities of φ and ψ over all test windows and lags, true and predicted."""
+    rows = {row.id: row.title for row in spec.rows}
+    variants = {variant.id: variant.title for variant in spec.variants}
+    panels: dict[str, Doubles] = {}
+    said: list[str] = []
+    for place in dict.fromkeys((each.place.row, each.place.variant) for each in results):
+        mine = [r for r in results if (r.place.row, r.place.variant) == place]
+        measured = [each.measure("torsions") for each in mine]
+        true = np.mean([density(m["phi_true"], m["psi_true"]) for m in measured], 0)
+        predicted = np.mean([density(m["phi"], m["psi"]) for m in measured], 0)
+        panels.setdefault("true", true)
+        title = f"{rows[place[0]]}, {variants[place[1]]}"
+        panels[title] = predicted
+        said.append(
+            f"{title}: Jensen–Shannon divergence from the truth on its own test lags "
+            f"{divergence(true, predicted):.3f} bits (0 equal, 1 disjoint)."
+        )
+    figure = Figure(figsize=(4.2 * len(panels) + 0.8, 4.3), layout="constrained")
+    shared = LogNorm(1e-5, max(float(p.max()) for p in panels.values()))
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    image = None
+    for panel, (title, values) in zip(axes, panels.items(), strict=True):
+        masked = np.ma.masked_less_equal(values.T, 0)
+        image = panel.imshow(
+            masked, origin="lower", extent=(-180, 180, -180, 180), norm=shared, cmap="viridis"
+        )
+        panel.set_title(title, fontsize=11)
+        panel.set_xlabel("φ (°)")
+        panel.set_ylabel("ψ (°)")
+        panel.set_xticks(range(-180, 181, 90))
+        panel.set_yticks(range(-180, 181, 90))
+    assert image is not None
+    width = f"{360 / BINS:g}°"
+    figure.colorbar(image, ax=axes, label=f"probability of a bin of {width} × {width}")
+    centres = (np.arange(BINS) + 0.5) * 360 / BINS - 180
+    records: Records = [
+        {"phi_deg": phi, "psi_deg": psi} | {name: p[i, j] for name, p in panels.items()}
+        for i, phi in enumerate(centres)
+        for j, psi in enumerate(centres)
+    ]
+    return Drawn(figure, {"": records}, said)
+
+
+# --------------------------------------------------------------------------- horizons
+
+
+def horizons(spec: Spec, results: Sequence[Result], metric: str) -> Drawn:
+    """Figure 3: error at the horizon against the horizon, a panel for each molecule."""
+    titles = {row.id: row.title for row in spec.rows}
+    scale = spec.quantities[0].scale
+    records: Records = []
+    for result in results:
+        measured = result.measure("at-lags")
+        step = float(result.facts["system"]["time_step_fs"])
+        own = [k for k in measured if k.startswith("errors_")]
+        each = len({r.place.variant for r in results}) > 1
+        lags = measured["lags_fs"][0]
+        frames = np.round(lags / step).astype(int)
+        # one model is looked at twice in each thousand frames, for a mean over lags
+        chosen = [len(lags) - 1] if each else range(1, len(lags), 2)
+        for key in own:
+            method = key.removeprefix("errors_")
+            model = method == result.model
+            factor = 3 * scale if metric == "eq14" else scale
+            for k in chosen:
+                upto = slice(0, k + 1) if metric != "last-lag" else slice(k, k + 1)
+                records.append(
+                    {
+                        "molecule": result.place.molecule,
+                        "row": result.place.row if model else method,
+                        "title": titles[result.place.row] if model else method,
+                        "kind": "model" if model else "trivial",
+                        "frames": int(frames[k]),
+                        "horizon_ps": float(lags[k]) / 1000,
+                        "seed": result.place.seed if model else 0,
+                        "error": factor * float(measured[key][:, upto].mean()),
+                    }
+                )
+    summed = _over_seeds(records)
+    return Drawn(_draw_horizons(spec, summed, metric), {"": summed}, _say_horizons(summed))
+
+
+def _over_seeds(records: Records) -> Records:
+    keys = ("molecule", "row", "title", "kind", "frames", "horizon_ps")
+    found: dict[tuple[object, ...], dict[object, float]] = {}
+    for each in records:
+        place = tuple(each[key] for key in keys)
+        found.setdefault(place, {})[each["seed"]] = float(each["error"])  # type: ignore[arg-type]
+    return [
+        dict(zip(keys, place, strict=True))
+        | {
+            "mean": float(np.mean(list(values.values()))),
+            "spread": float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
+            "seeds": len(values),
+        }
+        for place, values in found.items()
+    ]
+
+
+def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
+    molecules = list(dict.fromkeys(str(each["molecule"]) for each in records))
+    names = list(dict.fromkeys((str(each["row"]), str(each["kind"])) for each in records))
+    names.sort(key=lambda each: each[1] != "model")
+    figure = Figure(figsize=(5.4 * len(molecules) + 0.4, 5.2), layout="constrained")
+    panels = figure.subplots(1, len(molecules), squeeze=False)[0]
+    for panel, molecule in zip(panels, molecules, strict=True):
+        for number, (row, kind) in enumerate(names):
+            mine = [e for e in records if (e["molecule"], e["row"]) == (molecule, row)]
+            mine.sort(key=lambda each: int(each["frames"]))  # type: ignore[call-overload]
+            colour = COLOURS[number % len(COLOURS)] if kind == "model" else "0.5"
+            marker, line = STYLES[number % len(STYLES)]
+            panel.errorbar(
+                [each["frames"] for each in mine],
+                [each["mean"] for each in mine],
+                [each["spread"] or 0.0 for each in mine],
+                color=colour,
+                marker=marker,
+                ls=line if kind == "model" else ":",
+                capsize=3,
+                label=str(mine[0]["title"]) if mine else row,
+            )
+        panel.set_title(molecule)
+        panel.set_yscale("log")
+        panel.set_xlabel("horizon (frames)")
+        what = "" if metric == "last-lag" else f" ({metric})"
+        panel.set_ylabel(f"{spec.quantities[0].title}{what}, {spec.quantities[0].unit}")
+        _plain(panel)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _say_horizons(records: Records) -> list[str]:
+    """Who is best at the longest horizon."""
+    said = []
+    for molecule in dict.fromkeys(each["molecule"] for each in records):
+        mine = [each for each in records if each["molecule"] == molecule]
+        longest = max(int(each["frames"]) for each in mine)  # type: ignore[call-overload]
+        last = [each for each in mine if each["frames"] == longest]
+        last.sort(key=lambda each: float(each["mean"]))  # type: ignore[arg-type]
+        order = ", ".join(f"{each['title']} {each['mean']:.3g}" for each in last)
+        said.append(f"{molecule}, {longest} frames, best first: {order}.")
+    return said
+
+
+# --------------------------------------------------------------------------- spectra
+
+
+def spectrum(values: NDArray[np.floating], spacing_ps: float) -> tuple[Doubles, Doubles]:
+    """Power spectral density of series, averaged over windows and components.
+
+    A Hann window on each series, its mean taken off.
+
+    Parameters
+    ----------
+    values
+        ``(window, time, component)``.
+    spacing_ps
+        Between the times.
+
+    Returns
+    -------
+    tuple
+        Frequencies in 1/ps and density in the squared unit of the values times ps, both
+        ``(frequency,)``; the density integrates to the mean square of a component.
+    """
+    frequency, power = signal.periodogram(
+        values.astype(np.float64), 1 / spacing_ps, window="hann", detrend="constant", axis=1
+    )
+    return frequency, power.mean((0, 2))
+
+
+def spectra(spec: Spec, results: Sequence[Result], of: str) -> Drawn:
+    """Figure 4: coefficients of each eigenspace over time, and their power spectra."""
+    first = results[0]
+    measured = [each.measure("modes") for each in results]
+    coordinates = of == "coordinates"
+    spaces = measured[0]["spaces" if coordinates else "feature_spaces"]
+    kinds = ("coordinates_true", "coordinates") if coordinates else ("features",)
+    lags = measured[0]["lags_fs"] / 1000
+    step = float(lags[1] - lags[0])
+    unit = "Å" if coordinates else "1"
+    eigenvalues = measured[0]["eigenvalues"]
+    shown = np.unique(spaces)[:4]
+    figure = Figure(figsize=(10.5, 2.3 * len(shown) + 0.8), layout="constrained")
+    panels = figure.subplots(len(shown), 2, squeeze=False)
+    powers: Records = []
+    series: Records = []
+    said = []
+    for space, (left, right) in zip(shown, panels, strict=True):
+        modes = np.flatnonzero(spaces == space)
+        value = float(eigenvalues[modes[0]]) if coordinates or len(eigenvalues) > modes[0] else 0.0
+        title = f"eigenvalue {value:.3g}, {len(modes)} mode{'s' if len(modes) > 1 else ''}"
+        middles = []
+        for kind, colour, name in zip(kinds, COLOURS, ("true", "predicted"), strict=False):
+            label = name if coordinates else "model"
+            along = _along(measured[0][kind][0][:, modes])
+            left.plot(lags, along, color=colour, lw=1.3, label=label)
+            spectrum_ = [spectrum(_flat(m[kind][:, :, modes]), step) for m in measured]
+            frequency = spectrum_[0][0]
+            power = np.mean([each[1] for each in spectrum_], 0)
+            right.semilogy(frequency[1:], power[1:], color=colour, lw=1.3, label=label)
+            place = {"eigenvalue": value, "modes": len(modes), "of": of, "series": label}
+            powers += [
+                place | {"frequency_per_ps": f, "wavenumber_per_cm": f * PER_CM, "power": p}
+                for f, p in zip(frequency, power, strict=True)
+            ]
+            series += [
+                place | {"time_ps": t, "coefficient": c} for t, c in zip(lags, along, strict=True)
+            ]
+            total = float(power[1:].sum())
+            centre = float((frequency * power)[1:].sum() / total) if total > 0 else 0.0
+            middles.append(f"{label} {centre:.2f}/ps ({centre * PER_CM:.0f} cm⁻¹)")
+        said.append(f"{title}: mean frequency of the spectrum {', '.join(middles)}.")
+        left.set_title(title, fontsize=10, loc="left")
+        left.set_ylabel(f"coefficient ({unit})")
+        right.set_ylabel(f"power ({unit}² ps)")
+        _plain(left)
+        _plain(right)
+    panels[-1, 0].set_xlabel("time (ps)")
+    panels[-1, 1].set_xlabel("frequency (1/ps)")
+    second = panels[0, 1].secondary_xaxis(
+        "top", functions=(lambda f: f * PER_CM, lambda k: k / PER_CM)
+    )
+    second.set_xlabel("wavenumber (cm⁻¹)")
+    panels[0, 0].legend(frameon=False)
+    figure.suptitle(f"{first.place.molecule}: {of} in the modes of the molecular graph")
+    return Drawn(figure, {"": powers, "-time": series}, said)
+
+
+def _along(values: NDArray[np.floating]) -> Doubles:
+    """Coefficients ``(time, mode, component)`` along their direction at the first time.
+
+    That neither depends on how the modes of one eigenspace are chosen, nor on the orientation.
+    """
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    return np.asarray(flat @ flat[0] / max(float(np.linalg.norm(flat[0])), 1e-300))
+
+
+def _flat(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    return values.reshape(*values.shape[:2], -1)
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color="0.9", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
