@@ -1,4 +1,4 @@
-# make demo   train, evaluate and predict on the trajectory that comes with gfnode
+# make demo   train, evaluate, predict and report on the trajectory of gfnode
 # make test   all tests but the slow ones
 # Both make the virtual environment .venv first, where there is none yet.
 
@@ -30,7 +30,9 @@ demo: venv
 	$(BIN)/gfnode evaluate demo/run --json demo/errors.json
 	$(BIN)/gfnode predict demo/run --start sample:toluene --frame 5000 --times 100fs:1.5ps:100fs \
 	  --out demo/predicted.xtc
+	$(BIN)/gfnode report demo/run --out demo/report.html
 	@echo
+	@echo "report, open in a browser: demo/report.html"
 	@echo "plot of error against lag: demo/run/error_against_lag.png"
 	@echo "predicted trajectory:      demo/predicted.xtc (topology demo/predicted.pdb)"
 

@@ -6,7 +6,7 @@ Heavy libraries are imported inside the commands, so that ``gfnode --help`` answ
 # in the order of gfnode --help
 # isort: off
 from gfnode.cli.app import app, main
-from gfnode.cli import data, train, evaluate, predict, reproduce, models, settings
+from gfnode.cli import data, train, evaluate, report, predict, reproduce, models, settings
 # isort: on
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "main",
     "models",
     "predict",
+    "report",
     "reproduce",
     "settings",
     "train",
