@@ -347,6 +347,20 @@ def water_box(wrapped: bool) -> Trajectory:
     return Trajectory(x, np.arange(200) * 0.5, [8, 1, 1] * 27, cell=cell, topology=topology)
 
 
+def test_a_chain_of_single_atoms_is_in_no_unit():
+    """Cα atoms, 3.8 Å apart: neither bohr nor broken bonds."""
+    turn = np.arange(30) * 1.7
+    chain = np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(30)], -1)
+    noise = np.random.default_rng(0).normal(0, 0.1, (60, 30, 3))
+    bonds = np.stack([np.arange(29), np.arange(1, 30)], 1)
+    topology = Topology(("CA",) * 30, ("ALA",) * 30, tuple(range(30)), bonds)
+    found = inspect(Trajectory(chain + noise, np.arange(60) * 1e3, [6] * 30, topology=topology))
+    assert found.facts.lengths.unit is None
+    assert found.scaled_by == 1
+    assert "no-bond-lengths" in codes(found)
+    assert not {"length-unit", "far-bonds"} & set(codes(found))
+
+
 class TestPeriodic:
     def test_whole_molecules(self):
         found = inspect(water_box(wrapped=False)).facts
@@ -520,11 +534,11 @@ def test_words_need_no_torch():
 
 def test_the_command_that_trains_quotes_and_names(tmp_path: Path):
     found = json.loads(to_json(inspect(slower(ethane(), 4)).to_dict()))
-    command = report.train_command(found, ["my run.xtc"], {"top": "m.pdb", "step": "2fs"})
+    command = report.train_command(found, ["my run.xtc"], ["--top", "m.pdb", "--step", "2fs"])
     assert command is not None
     assert command.startswith("gfnode train --data 'my run.xtc' --top m.pdb --step 0.5fs --out ")
     nothing = json.loads(to_json(inspect(toluene()[:1]).to_dict()))
-    assert report.train_command(nothing, ["one.pdb"], {}) is None
+    assert report.train_command(nothing, ["one.pdb"], []) is None
 
 
 class TestCommand:
@@ -553,7 +567,7 @@ class TestCommand:
         for number in (1, 2):
             toluene()[400 * (number - 1) : 400 * number].save(tmp_path / f"run{number}.npz")
         said = works("data", tmp_path / "run1.npz", tmp_path / "run2.npz")
-        assert "800 frames in 2 files every 5 fs" in said
+        assert "800 frames in 2 trajectories every 5 fs" in said
         assert re.search(r"file 2 +toluene: 400 frames", said)
 
     def test_json(self, tmp_path):

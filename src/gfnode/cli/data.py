@@ -1,13 +1,24 @@
 """``gfnode data``."""
 
 import json
+import shlex
 from typing import Annotated
 
 import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import Step, Top, json_target, load
+from gfnode.cli.options import (
+    EachMolecule,
+    Map,
+    Select,
+    Step,
+    Stride,
+    Top,
+    Whole,
+    json_target,
+    load,
+)
 
 
 @app.command(
@@ -16,6 +27,7 @@ Examples:
   gfnode data sample:toluene
   gfnode data run1.xtc run2.xtc --top molecule.pdb
   gfnode data md17_ethanol.npz --step 0.5fs --json ethanol.json
+  gfnode data md.xtc --top md.pdb --select "protein and not element H" --stride 10
   gfnode data sample:toluene --json - | jq .findings"""
 )
 def data(
@@ -29,6 +41,11 @@ def data(
     ],
     top: Top = None,
     step: Step = None,
+    select: Select = None,
+    stride: Stride = None,
+    whole: Whole = None,
+    mapping: Map = None,
+    each_molecule: EachMolecule = None,
     json_file: Annotated[
         str | None,
         typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
@@ -42,15 +59,14 @@ def data(
         from gfnode.readers import Reader
 
         target = json_target(json_file)
-        given = load(files, Reader(top, step))
-        result = json.loads(to_json(inspect(given).to_dict()))  # null: not finite
+        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        result = json.loads(to_json(inspect(load(files, reader)).to_dict()))  # null: not finite
         terminal = console(stderr=json_file == "-")
         terminal.print(report.headline(result), soft_wrap=True, style="bold")
         terminal.print()
         terminal.print(report.inspection_verdict(result))
         terminal.print(report.findings_table(result))
-        options = {k: v for k, v in (("top", top), ("step", step)) if v is not None}
-        if command := report.train_command(result, files, options):
+        if command := report.train_command(result, files, shlex.split(reader.command())):
             terminal.print()
             terminal.print("Train with")
             terminal.print(f"  {command}", soft_wrap=True)

@@ -180,7 +180,7 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
     """Everything that a user should know, most serious first."""
     files, frames, choices = facts.files, facts.frames, facts.choices
     found = [
-        *_scales(facts.lengths, facts.clock),
+        *_scales(facts.lengths, facts.clock, facts.structure),
         *_refused(files, choices),
         *_frames(files, frames),
         *_molecules(facts),
@@ -192,14 +192,15 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda each: order.index(each.level)))
 
 
-def _scales(lengths: Lengths, clock: Clock) -> list[Finding]:
-    found = []
+def _scales(lengths: Lengths, clock: Clock, structure: Structure) -> list[Finding]:
+    found: list[Finding] = []
     if lengths.unit not in (None, "angstrom"):
         values = {"unit": lengths.unit, "nearest": lengths.nearest, "expected": lengths.expected}
         found.append(Finding("error", "length-unit", values))
     if lengths.unit is None and lengths.ratio is not None:
         values = {"nearest": lengths.nearest, "expected": lengths.expected}
-        found.append(Finding("warning", "no-bond-lengths", values))
+        chain = structure.bonds_from == "topology" or structure.atoms == 1
+        found.append(Finding("note" if chain else "warning", "no-bond-lengths", values))
     if clock.fits is False:
         step = clock.step_fs or clock.step_stored_fs
         code = "time-step" if step is not None else "too-hot"

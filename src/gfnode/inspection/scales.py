@@ -17,10 +17,11 @@ from gfnode.units import BOLTZMANN
 LENGTHS = {"angstrom": 1.0, "nm": 0.1, "bohr": 1 / 0.529177210903, "pm": 100.0}
 """What nearest atoms measure, in sums of covalent radii, if positions are in this unit."""
 
-FITS = 1.4
-"""A unit fits when nearest atoms are within this factor of the sum of their covalent radii."""
+FITS = 1.2
+"""A unit fits when nearest atoms are within this factor of the sum of their covalent radii (Å: of
+its square; Cα atoms, 2.5 sums apart, must not look like bohr)."""
 
-STRETCHING = {6: 3030.0, 7: 3440.0, 8: 3560.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
+STRETCHING = {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
 """Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …)."""
 
 RADIANS = 2 * np.pi * 2.99792458e-5
@@ -119,12 +120,13 @@ def look_at_lengths(series: Series) -> Lengths:
         off = {name: abs(np.log(ratio / value)) for name, value in LENGTHS.items()}
         best = min(off, key=lambda name: off[name])
         noble = np.isin(numbers, (2, 10, 18, 36, 54)).mean() > 0.5  # they touch, they do not bond
-        unit = best if off[best] < np.log(FITS) and not noble else None
+        limit = np.log(FITS) * (2 if best == "angstrom" else 1)
+        unit = best if off[best] < limit and not noble else None
     return Lengths(float(np.median(near)), float(np.median(expected)), ratio, unit)
 
 
 def displacement_temperature(series: Series, *, heavy: bool = False) -> float | None:
-    """Temperature in K over 3N that the shortest displacements stand for, at most the true one."""
+    """Temperature in K over 3N that the shortest displacements show, at most the true one."""
     gaps = np.diff(series.times)[series.successive()]
     if not len(gaps):
         return None
@@ -134,11 +136,12 @@ def displacement_temperature(series: Series, *, heavy: bool = False) -> float | 
     starts = series.successive(1.02 * float(gaps.min()), _most(series))
     x = series.positions(np.stack([starts, starts + 1], 1).ravel(), atoms).astype(np.float64)
     x = x.reshape(len(starts), 2, -1, 3)
-    speed = np.square(
-        (x[:, 1] - x[:, 0]) / (series.times[starts + 1] - series.times[starts])[:, None, None]
-    )
     masses = series.first.masses if atoms is None else series.first.masses[atoms]
-    return float((masses * speed.sum(-1).mean(0)).sum() / (3 * len(masses) * BOLTZMANN))
+    v = (x[:, 1] - x[:, 0]) / (series.times[starts + 1] - series.times[starts])[:, None, None]
+    if len(masses) > 2:  # a drift of the whole is no heat
+        v -= (masses[:, None] * v).sum(1, keepdims=True) / masses.sum()
+    heat = (masses * np.square(v).sum(-1)).sum(1)
+    return float(np.median(heat) / (3 * len(masses) * BOLTZMANN))  # passes over jumps
 
 
 def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> Clock:
@@ -282,10 +285,10 @@ def _settle(step: float, usual: float, stated: float, series: Series) -> float:
     if heavy is None:
         return step
     hot = {each: heavy * (stated / each) ** 2 for each in candidates}
-    likely = [each for each, T in hot.items() if PLAUSIBLE[0] / 2 < T < PLAUSIBLE[1]]
-    for each in likely:
-        if abs(np.log(each / stated)) < np.log(1 + TOLERANCE):
+    for each, kelvin in hot.items():
+        if kelvin < PLAUSIBLE[1] and abs(np.log(each / stated)) < np.log(1 + TOLERANCE):
             return each
+    likely = [each for each, T in hot.items() if PLAUSIBLE[0] / 2 < T < PLAUSIBLE[1]]
     return likely[0] if likely else step
 
 

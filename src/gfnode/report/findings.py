@@ -41,26 +41,26 @@ def inspection_findings(found: Found) -> Iterator[tuple[str, str]]:
         yield each["level"], f"{sentence}. Try: {options}" if options else f"{sentence}."
 
 
-def train_command(found: Found, files: Sequence[str], options: Mapping[str, str]) -> str | None:
+def train_command(found: Found, files: Sequence[str], reading: Sequence[str]) -> str | None:
     """The command that trains on the data, ready to paste; None where no option puts it right.
 
     Parameters
     ----------
     files
         As they were given.
-    options
-        How they were read: ``{"top": "molecule.pdb"}``.
+    reading
+        Options that they were read with: ``["--top", "molecule.pdb"]``.
     """
     if any(each["level"] == "error" and not each["options"] for each in found["findings"]):
         return None
     advised = [word for each in found["findings"] for word in each["options"]]
-    given = dict(options)
-    if "--step" in advised:
-        given.pop("step", None)
+    given = list(reading)
+    if "--step" in advised and "--step" in given:
+        place = given.index("--step")
+        del given[place : place + 2]
     words = [word for file in files for word in ("--data", file)]
-    words += [word for key, value in given.items() for word in (f"--{key}", value)]
     name = found["files"][0]["name"]
-    return shlex.join(["gfnode", "train", *words, *advised, "--out", f"runs/{name}"])
+    return shlex.join(["gfnode", "train", *words, *given, *advised, "--out", f"runs/{name}"])
 
 
 def findings_table(found: Found) -> Table:
@@ -126,7 +126,8 @@ def about(fs: float) -> str:
 def _unit(v: Found, _: Found) -> str:
     return (
         f"positions look like {UNITS[v['unit']]}, not Å: nearest atoms are {v['nearest']:.3g} "
-        f"apart where covalent radii say {v['expected']:.3g} Å; convert the file to Å"
+        f"apart where covalent radii say {v['expected']:.3g} Å; convert the file, or name the "
+        "unit of an npz array with --map"
     )
 
 
@@ -139,6 +140,15 @@ def _step(v: Found, found: Found) -> str:
     return (
         f"the time step is about {format_time(v['step_fs'])}, not {format_time(v['stated_fs'])}: "
         f"{why}"
+    )
+
+
+def _several(v: Found, found: Found) -> str:
+    alike = found["structure"]["kinds_of_molecules"] == 1
+    return (
+        f"the atoms form {v['pieces']} molecules: no edge of the graph joins them, so the model "
+        "hardly sees what they do to one another; keep one (--select)"
+        f"{' or take them apart (--each-molecule)' if alike else ''}"
     )
 
 
@@ -226,17 +236,14 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
         "molecules whole first"
     ),
     "far-bonds": lambda v, f: (
-        f"{count(v['count'], 'bond')} of the topology join atoms that are not near: is it the "
-        "right topology, atoms in the right order?"
+        f"{count(v['count'], 'bond')} of the topology join atoms that are not near; check "
+        "that it is the right topology, with atoms in this order"
     ),
     "unnamed-bonds": lambda v, f: (
         f"{count(v['count'], 'pair')} of atoms are as near as bonds, but the topology names no "
         "bond there"
     ),
-    "several-molecules": lambda v, f: (
-        f"the atoms form {v['pieces']} molecules: no edge of the graph joins them, so the model "
-        "hardly sees what they do to one another; select one of them"
-    ),
+    "several-molecules": _several,
     "few-windows": _few,
     "slow-motion": _slowest,
     "no-velocities": lambda v, f: (

@@ -18,6 +18,9 @@ from gfnode.units import format_time
 Found = Mapping[str, Any]
 Row = tuple[str, str]
 
+MOST_FILES = 6
+"""Rows for at most so many files."""
+
 
 def inspection_sections(found: Found) -> Iterator[tuple[str, list[Row]]]:
     """Title and rows (label, text) of every section of details."""
@@ -46,7 +49,7 @@ def headline(found: Found) -> str:
     """What the data is, in one line."""
     files, atoms = found["files"], found["structure"] or {}
     frames = sum(each["frames"] for each in files)
-    several = f" in {len(files)} files" if len(files) > 1 else ""
+    several = f" in {len(files)} trajectories" if len(files) > 1 else ""
     what = f"{files[0]['name']} ({atoms['formula']}): {count(atoms['atoms'], 'atom')}"
     spacing = {each["spacing_fs"] for each in files}
     even = ""
@@ -94,13 +97,18 @@ def _velocity_words(choices: Found) -> str:
 
 def _frames(found: Found) -> Iterator[Row]:
     several = len(found["files"]) > 1
-    for number, each in enumerate(found["files"]):
+    files, said = found["files"], set[str]()
+    for number, each in enumerate(files[:MOST_FILES]):
         label = f"file {number + 1}" if several else "times"
         yield label, (f"{each['name']}: " if several else "") + _times(each)
         for note in each["notes"]:
-            yield "", note
+            if note not in said:
+                yield "", note
+            said.add(note)
         for gap in each["first_gaps"]:
             yield "", f"gap of {format_time(gap['length_fs'])} after frame {gap['frame']}"
+    if len(files) > MOST_FILES:
+        yield "", f"and {len(files) - MOST_FILES} more"
     f = found["frames"]
     rounded = f["rounded_to"]
     yield "precision", f"positions rounded to {rounded:g} Å" if rounded else "no rounding seen"
@@ -182,7 +190,7 @@ def _clock(clock: Found) -> Iterator[Row]:
         why = {
             "no hydrogen": "there are no bonds to hydrogen, whose swing is the clock",
             "rigid": "bonds to hydrogen, whose swing is the clock, have a fixed length",
-            "too far apart": "frames are too far apart to see a bond swing",
+            "too far apart": "bonds to hydrogen show no clear swing from frame to frame",
             None: "too few frames",
         }[clock["why_not"]]
         yield "time step", f"{stated}, which cannot be checked by vibrations: {why}"
@@ -191,7 +199,7 @@ def _clock(clock: Found) -> Iterator[Row]:
             "",
             (
                 f"stored velocities carry the atoms as a step of "
-                f"{format_time(clock['step_stored_fs'])} would"
+                f"{about(clock['step_stored_fs'])} would"
             ),
         )
 
