@@ -339,7 +339,8 @@ def _follow(
             torch.cat([now.positions, each]).float() for each in (now.targets[0], predicted)
         )
         score = torch.as_tensor(model.system.score)
-        rotations = kabsch_rotation(predicted[:, score], true[:, score])
+        finite = torch.nan_to_num(predicted[:, score]).clamp(-1e6, 1e6)  # it may have diverged
+        rotations = kabsch_rotation(finite, true[:, score])
     number = int(segments[int(start)])
     return Example(
         kind,

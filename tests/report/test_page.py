@@ -419,6 +419,18 @@ def hostile(copied: Path, tmp_path: Path) -> Path:
     return write_page(copied, tmp_path / "hostile.html")
 
 
+def test_predictions_that_diverged_are_told(copied, tmp_path):
+    found = Examples.read(copied)
+    for each in found.examples:
+        each.predicted[3:] = np.nan
+    found.save(copied)
+    data = Page(write_page(copied, tmp_path / "page.html").read_text()).scripts[0]
+    (typical, *_) = json.loads(data)["examples"]
+    assert None not in typical["rmsd"][:3]
+    assert set(typical["rmsd"][3:]) == set(typical["superposed"][3:]) == {None}
+    assert None not in typical["start"]
+
+
 class TestStrangers:
     def test_names_stay_text(self, hostile, parsed):
         found = Page(hostile.read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ def files(
     followed = {each.kind: distances(each, score) for each in examples.examples}
     everything = {
         "summary": words,
-        "run": facts,
+        "run": {key: value for key, value in facts.items() if key != "system"},  # in run.json
         "evaluation": evaluation,
         "atom_errors": {name: values.tolist() for name, values in examples.atom_errors.items()},
         "atoms": labels,
@@ -77,7 +78,9 @@ def files(
         ("evaluation", "evaluation.json", evaluation),
         ("run", "run.json", facts),
     ):
-        found[f"{key}_json"] = File(f"{key}.json", what, _link("application/json", to_json(data)))
+        # null for what is not finite; no spaces, since the graph of a protein is long
+        text = json.dumps(json.loads(to_json(data)), ensure_ascii=False, separators=(",", ":"))
+        found[f"{key}_json"] = File(f"{key}.json", what, _link("application/json", text))
     return found
 
 

@@ -53,7 +53,10 @@ def distances(example: Example, score: NDArray[np.int64]) -> dict[str, NDArray[n
 
 def _example(example: Example, score: NDArray[np.int64]) -> dict[str, Any]:
     origin = example.true[0].mean(0).round(3)
-    found = {key: np.round(value, 6).tolist() for key, value in distances(example, score).items()}
+    found = {
+        key: [round(each, 6) if np.isfinite(each) else None for each in value.tolist()]
+        for key, value in distances(example, score).items()
+    }
     return {
         "kind": example.kind,
         "window": example.window,

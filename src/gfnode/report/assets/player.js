@@ -73,7 +73,7 @@
     return `${Number((fs / size).toPrecision(4))} ${unit}`;
   }
 
-  const angstrom = (value) => `${value.toFixed(value < 1 ? 3 : 2)} Å`;
+  const angstrom = (value) => value === null ? "without bound" : `${value.toFixed(value < 1 ? 3 : 2)} Å`;
 
   // ---- structures
 
@@ -233,7 +233,9 @@
     }
     let x = 2;
     for (const [key, colour, name] of curves) {
-      const points = example[key].map((value, i) => `${chart.x(lags[i]).toFixed(1)},${chart.y(value).toFixed(1)}`);
+      const points = example[key].flatMap((value, i) =>
+        value === null ? [] : [`${chart.x(lags[i]).toFixed(1)},${chart.y(value).toFixed(1)}`]
+      );
       const line = { points: points.join(" "), fill: "none", stroke: `var(${colour})`, "stroke-width": 1.8 };
       element("polyline", line, svg);
       element("line", { x1: x, x2: x + 16, y1: 9, y2: 9, stroke: `var(${colour})`, "stroke-width": 2.2 }, svg);
