@@ -19,7 +19,10 @@ from gfnode import cli
 from gfnode.cli import console
 from gfnode.presets import PRESETS, SUMMARIES
 
-COMMANDS = ("data", "train", "evaluate", "report", "predict", "reproduce", "models", "settings")
+COMMANDS = (
+    *("data", "train", "evaluate", "report", "predict", "sample"),
+    *("reproduce", "models", "settings"),
+)
 BASELINES = ("persistence", "constant-velocity", "mean-conformer", "rigid-rotor")
 SMALL = (
     *("--set", "windows.most=[64,32,32]", "--set", "windows.horizon=200fs"),

@@ -6,7 +6,7 @@ Heavy libraries are imported inside the commands, so that ``gfnode --help`` answ
 # in the order of gfnode --help
 # isort: off
 from gfnode.cli.app import app, main
-from gfnode.cli import data, train, evaluate, report, predict, reproduce, models, settings
+from gfnode.cli import data, train, evaluate, report, predict, sample, reproduce, models, settings
 # isort: on
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "predict",
     "report",
     "reproduce",
+    "sample",
     "settings",
     "train",
 ]
