@@ -405,6 +405,11 @@ def test_fewer_frames_inside_the_horizon_than_lags_are_refused():
         cut(ramp(400), horizon=6.0, times=8)
 
 
+def test_two_frames_are_too_few():
+    with pytest.raises(InputError, match=r"horizon 2 fs does not fit.*give a longer trajectory"):
+        cut(ramp(2))
+
+
 def test_a_short_horizon_gets_as_many_lags_as_it_has_frames():
     parts, _ = make_windows([ramp(400)], WindowSettings(horizon=6.0, lags="fresh"))
     assert {part.targets.shape[1] for part in parts.values()} == {3}

@@ -99,10 +99,10 @@ def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings)
         horizon = min(1500.0 if step <= 5.0 else 300 * step, longest / 15)
         horizon = max(1, round(horizon / step)) * step
     if not 0 < horizon < longest:
+        fits = f"choose windows.horizon between {format_time(step)} and {format_time(longest / 15)}"
         raise InputError(
             f"horizon {format_time(horizon)} does not fit: the longest trajectory spans "
-            f"{format_time(longest)}; choose windows.horizon between {format_time(step)} and "
-            f"{format_time(longest / 15)}"
+            f"{format_time(longest)}; {fits if longest > 15 * step else 'give a longer trajectory'}"
         )
     return horizon
 
