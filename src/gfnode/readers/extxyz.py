@@ -7,7 +7,8 @@ periodic are zero in a Trajectory. Names and bonds have no place in this format.
 """
 
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,9 @@ from gfnode.readers.md17 import recognise_md22
 from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.trajectory import Doubles, Integers, Trajectory
 from gfnode.units import format_time
+
+ENTRY = re.compile(r"""([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"']+)""")
+"""A key of the comment line and its value, which may be quoted."""
 
 TIME_KEYS = {"time_fs": 1.0, "time_ps": 1000.0, "time": 1.0}
 """Keys of the comment line that hold the time, and fs in their unit."""
@@ -39,7 +43,7 @@ class _Frames:
 def open_extxyz(path: Path, given: Given) -> Source:
     """Open an XYZ file, extended or plain."""
     found = _check_frames(path)
-    first: Any = _read(path, found, 0)
+    (first,) = _read(path, found, [0])
     numbers = first.numbers
     # ASE leaves momenta out where they are zero
     momenta = any(":momenta:" in f":{comment}" for comment in found.comments)
@@ -48,7 +52,7 @@ def open_extxyz(path: Path, given: Given) -> Source:
 
     def blocks(rows: Integers) -> Iterator[Block]:
         for part in batches(rows, found.atoms):
-            frames: Any = [_read(path, found, int(row)) for row in part]
+            frames = _read(path, found, part)
             for row, frame in zip(part, frames, strict=True):
                 if not np.array_equal(frame.numbers, numbers):
                     raise InputError(
@@ -88,15 +92,18 @@ def _velocities(frame: Any, momenta: bool) -> NDArray[Any]:
     return np.asarray(stored) * units.fs
 
 
-def _read(path: Path, found: _Frames, row: int) -> Any:
-    """Read one frame."""
-    from ase.io import read
+def _read(path: Path, found: _Frames, rows: Sequence[int] | Integers) -> list[Any]:
+    """Read some frames."""
+    from ase.io.extxyz import read_xyz
 
+    frames = []
     with path.open("rb") as file:
-        file.seek(found.places[row])
-        text = file.read(found.places[row + 1] - found.places[row]).decode("utf-8")
-    with foreign(path, f"frame {row} is no valid XYZ"):
-        return read(io.StringIO(text), index=0, format="extxyz")
+        for row in rows:
+            file.seek(found.places[row])
+            text = file.read(found.places[row + 1] - found.places[row]).decode("utf-8")
+            with foreign(path, f"frame {row} is no valid XYZ"):
+                frames += read_xyz(io.StringIO(text), index=0)
+    return frames
 
 
 def _check_frames(path: Path) -> _Frames:
@@ -137,20 +144,14 @@ def _check_frames(path: Path) -> _Frames:
 
 
 def _stored_times(path: Path, comments: list[str]) -> Doubles | None:
-    from ase.io.extxyz import key_val_str_to_dict
-
-    with foreign(path, "not a valid XYZ file"):
-        infos = [
-            {key.lower(): value for key, value in key_val_str_to_dict(comment).items()}
-            for comment in comments
-        ]
+    infos = [{key.lower(): value for key, value in ENTRY.findall(each)} for each in comments]
     key = next((key for key in TIME_KEYS if key in infos[0]), None)
     if key is None:
         return None
     if missing := [i for i, info in enumerate(infos) if key not in info]:
         raise InputError(f"{path}: frame {missing[0]} has no {key}, the first one has")
     with foreign(path, f"{key} is not a number"):
-        return np.array([float(info[key]) for info in infos]) * TIME_KEYS[key]
+        return np.array([float(info[key].strip("\"'")) for info in infos]) * TIME_KEYS[key]
 
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:

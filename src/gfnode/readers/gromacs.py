@@ -27,6 +27,9 @@ from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, read_topology, same_
 from gfnode.trajectory import Integers
 
 XTC_MAGIC, TRR_MAGIC = 1995, 1993
+XTC_PLAIN, XTC_PACKED = struct.Struct(">3i10fi"), struct.Struct(">3i10fif8i")
+"""Heads of a frame: magic, atoms, step, time, box, atoms; precision, bounds, small, size."""
+
 XTC_DAMAGED = "not an XTC file, or damaged or cut off"
 
 
@@ -37,8 +40,8 @@ class XtcHeads:
     atoms: int
     times: NDArray[np.float32]  # (frame,) ps
     box: NDArray[np.float32]  # (frame, 3, 3) nm
-    precision: NDArray[np.float32]  # (frame,) what 1 nm counts; 0: not compressed
-    bounds: NDArray[np.int32]  # (frame, 2, 3) least and largest coordinate, as they count
+    precision: NDArray[np.float64]  # (frame,) what 1 nm counts; 0: not compressed
+    bounds: NDArray[np.float64]  # (frame, 2, 3) least and largest coordinate, as they count
 
 
 def open_xtc(path: Path, given: Given) -> Source:
@@ -80,42 +83,33 @@ def read_xtc_heads(path: Path) -> XtcHeads:
     """Walk through the frame heads; each frame must be whole and its head make sense."""
     found: list[tuple[Any, ...]] = []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        place = atoms = 0
+        _, atoms = struct.unpack_from(">2i", data)
+        packed = atoms > 9  # so few are not compressed
+        head = XTC_PACKED if packed else XTC_PLAIN
+        place = 0
         while place < len(data):
             where = f"{path}: frame {len(found)}"
-            if place + 56 > len(data):
+            if place + head.size > len(data):
                 raise InputError(f"{where} is cut off")
-            magic, count, _, *rest = struct.unpack_from(">iii10fi", data, place)
-            atoms = atoms or count
-            if magic != XTC_MAGIC or not 0 < count == atoms == rest[-1]:
+            values = head.unpack_from(data, place)
+            size = values[-1] if packed else 12 * atoms
+            if not (values[0] == XTC_MAGIC and 0 < values[1] == values[13] == atoms):
                 raise InputError(f"{where} is damaged, or this is no XTC file")
-            place += 56
-            precision, bounds = 0.0, [0] * 6
-            if atoms <= 9:  # so few are not compressed
-                place += 12 * atoms
-            else:
-                if place + 36 > len(data):
-                    raise InputError(f"{where} is cut off")
-                precision, *bounds, small, size = struct.unpack_from(">f8i", data, place)
-                if (
-                    not 0 < precision < np.inf
-                    or any(a > b for a, b in zip(bounds[:3], bounds[3:], strict=True))
-                    or not 9 <= small <= 72
-                    or not 0 < size <= 12 * atoms
-                ):
-                    raise InputError(f"{where} is damaged")
-                place += 36 + (size + 3) // 4 * 4
+            if not 0 < size <= 12 * atoms:
+                raise InputError(f"{where} is damaged")
+            place += head.size + (size + 3) // 4 * 4
             if place > len(data):
                 raise InputError(f"{where} is cut off")
-            found.append((*rest[:-1], precision, *bounds))
+            found.append(values)
     numbers = np.array(found, dtype=np.float64)
-    return XtcHeads(
-        atoms,
-        numbers[:, 0].astype(np.float32),
-        numbers[:, 1:10].astype(np.float32).reshape(-1, 3, 3),
-        numbers[:, 10].astype(np.float32),
-        numbers[:, 11:].astype(np.int32).reshape(-1, 2, 3),
-    )
+    if not packed:
+        numbers = np.pad(numbers, ((0, 0), (0, 9)))
+    precision, bounds, small = numbers[:, 14], numbers[:, 15:21].reshape(-1, 2, 3), numbers[:, 21]
+    bad = ~((precision > 0) & (precision < np.inf)) | (bounds[:, 0] > bounds[:, 1]).any(1)
+    if (bad := packed & (bad | (small < 9) | (small > 72))).any():
+        raise InputError(f"{path}: frame {int(np.argmax(bad))} is damaged")
+    box = numbers[:, 4:13].astype(np.float32).reshape(-1, 3, 3)
+    return XtcHeads(atoms, numbers[:, 3].astype(np.float32), box, precision, bounds)
 
 
 def _decode(path: Path, rows: Integers, n_atoms: int) -> Iterator[Arrays]:
@@ -136,7 +130,7 @@ def _decode(path: Path, rows: Integers, n_atoms: int) -> Iterator[Arrays]:
 
 def _check_bounds(path: Path, nm: NDArray[Any], rows: Integers, heads: XtcHeads) -> None:
     """The numbers of a frame span what its head says, unless they are damaged."""
-    scale = heads.precision[rows].astype(np.float64)[:, None]
+    scale = heads.precision[rows][:, None]
     bounds = heads.bounds[rows]
     got = np.stack([nm.min(1), nm.max(1)], 1) * scale[..., None]
     wrong = np.abs(got - bounds) > 0.5 + 2e-7 * np.abs(bounds)

@@ -23,12 +23,12 @@ from gfnode.readers.boundary import describe
 
 Arrays = dict[str, NDArray[Any]]
 
-PATIENCE = 120.0
+PATIENCE = 30.0
 """Seconds without an answer after which a decoder counts as hanging."""
 
 
 def isolated(
-    path: Path, doing: str, work: Callable[[], Iterator[Arrays]], patience: float = PATIENCE
+    path: Path, doing: str, work: Callable[[], Iterator[Arrays]], patience: float | None = None
 ) -> Iterator[Arrays]:
     """Give what ``work`` gives, computed by a child process.
 
@@ -41,7 +41,7 @@ def isolated(
     work
         Gives named arrays, none of Python objects.
     patience
-        Seconds to wait for the next arrays.
+        Seconds to wait for the next arrays; default :data:`PATIENCE`.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def isolated(
     sender.close()
     try:
         while True:
-            if not receiver.poll(patience):
+            if not receiver.poll(PATIENCE if patience is None else patience):
                 raise InputError(f"{path}: {doing}: decoding it does not come to an end")
             head = json.loads(receiver.recv_bytes())
             if "end" in head:
@@ -74,7 +74,7 @@ def isolated(
                 for key, (dtype, shape) in head.items()
             }
     except EOFError as error:
-        raise InputError(f"{path}: {doing}: decoding it crashed the decoder") from error
+        raise InputError(f"{path}: {doing}: it crashed the decoder") from error
     finally:
         receiver.close()
         with suppress(OSError):

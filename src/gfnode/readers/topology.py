@@ -1,6 +1,7 @@
 """Topologies and cells in mdtraj's terms: nm, ps, lengths and angles."""
 
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,7 @@ def box_vectors(lengths: NDArray[Any], angles: NDArray[Any]) -> NDArray[Any]:
 
 
 def need_tables(path: Path) -> None:
-    """Refuse HDF5 where PyTables is not installed."""
+    """Load PyTables, before a child is forked that would load it each time; or refuse HDF5."""
     if find_spec("tables") is None:
         raise InputError(f"{path}: HDF5 files need PyTables: pip install tables")
+    import_module("tables")
