@@ -11,6 +11,7 @@ file                       holds
 ``last.safetensors``       weights, optimizer and progress of the last epoch, for ``--resume``
 ``history.csv``            a line an epoch; ``tensorboard/`` holds the same
 ``evaluation.json``        errors beside the trivial baselines; ``errors.npz`` those of every window
+``examples.npz``           test windows that a report shows; see :mod:`gfnode.examples`
 ``log.txt``                what was said while training
 =========================  =========================================================================
 
