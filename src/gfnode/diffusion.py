@@ -25,7 +25,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""From noisy data and the time, a tensor without axes, to the noise in it."""
+"""From noisy data and the times to the noise in it; samplers ask for one time, without axes."""
 
 Noise = Callable[[], Tensor]
 """Gives standard normal numbers in the shape of the data, others with every call."""
@@ -115,6 +115,44 @@ class CosineSchedule(Schedule):
 
 SCHEDULES: dict[str, type[Schedule]] = {"linear": LinearSchedule, "cosine": CosineSchedule}
 """Noise schedules by name."""
+
+
+def even_times(schedule: Schedule, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Random times in 0 … `last`, evenly apart: a loss over them varies less than over others.
+
+    Kingma et al., Variational diffusion models, NeurIPS 2021 (appendix I.1).
+    """
+    count, device = math.prod(shape), generator.device
+    even = torch.arange(count, device=device) / count
+    shift = torch.rand((), generator=generator, device=device)
+    return schedule.last * (1 - (even + shift) % 1).view(shape)  # never zero
+
+
+def noise_loss(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    data: Tensor,
+    times: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean squared error of the noise found, |ε − ε̂(α z₀ + σ ε, t)|² (Ho et al. 2020, eq. 14).
+
+    Parameters
+    ----------
+    denoiser
+        In training.
+    schedule
+        Of the noise.
+    data
+        z₀, of any shape.
+    times
+        Their shape goes before the last axis of the data.
+    generator
+        Of the noise, on the device of the data.
+    """
+    noise = torch.randn(data.shape, generator=generator, device=data.device)
+    alpha, sigma = schedule.alpha(times)[..., None], schedule.sigma(times)[..., None]
+    return (noise - denoiser(alpha * data + sigma * noise, times)).square().mean()
 
 
 def ancestral(denoiser: Denoiser, schedule: Schedule, noise: Noise, steps: int) -> Tensor:

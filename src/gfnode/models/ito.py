@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gfnode.diffusion import SAMPLERS, SCHEDULES, Noise
+from gfnode.diffusion import SAMPLERS, SCHEDULES, Noise, even_times, noise_loss
 from gfnode.errors import InputError
 from gfnode.geometry import center, kabsch_rotation, mean_conformer
 from gfnode.models.base import ALONE, EUCLIDEAN, Generative, Symmetry
@@ -245,15 +245,10 @@ class ITO(Generative):
             targets = targets[torch.arange(len(lags), device=device)[:, None], chosen]
         displaced = (targets - batch.positions[:, None]).permute(2, 0, 1, 3)
         z = displaced / self.scale(lags).clamp(min=1e-6)
-        # times evenly apart: less noise in the loss than independent ones
-        even = torch.arange(lags.numel(), device=device) / lags.numel()
-        shift = torch.rand((), generator=generator, device=device)
-        times = self.schedule.last * (1 - (even + shift) % 1).view(lags.shape)
-        noise = torch.randn(z.shape, generator=generator, device=device)
-        alpha, sigma = (f(times)[..., None] for f in (self.schedule.alpha, self.schedule.sigma))
         known = self.encode(batch.positions, batch.velocities)
-        found = self.noise_in(alpha * z + sigma * noise, times, known, lags)
-        return (noise - found).square().mean()
+        denoiser = partial(self.noise_in, known=known, lags=lags)
+        times = even_times(self.schedule, tuple(lags.shape), generator)
+        return noise_loss(denoiser, self.schedule, z, times, generator)
 
     # --- samples --------------------------------------------------------------------------------
 
