@@ -148,7 +148,8 @@ def box_vectors(lengths: NDArray[Any], angles: NDArray[Any]) -> NDArray[Any]:
 
 
 def need_tables(path: Path) -> None:
-    """Load PyTables, before a child is forked that would load it each time; or refuse HDF5."""
+    """Load PyTables, lest every child that is forked loads it; refuse HDF5 where there is none."""
     if find_spec("tables") is None:
         raise InputError(f"{path}: HDF5 files need PyTables: pip install tables")
-    import_module("tables")
+    for library in ("tables", "mdtraj.formats"):
+        import_module(library)
