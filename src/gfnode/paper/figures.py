@@ -21,6 +21,9 @@ BINS = 60
 PER_CM = 33.35640951981521
 """Wavenumber in 1/cm of a frequency of 1/ps: 1/(c · 1 ps)."""
 
+FASTEST = 120.0
+"""Frequencies of Figure 4 are drawn up to so many 1/ps: nothing in a molecule swings faster."""
+
 Records = list[dict[str, object]]
 
 
@@ -243,7 +246,7 @@ def spectra(spec: Spec, results: Sequence[Result], of: str) -> Drawn:
     kinds = ("coordinates_true", "coordinates") if coordinates else ("features",)
     lags = measured[0]["lags_fs"] / 1000
     step = float(lags[1] - lags[0])
-    unit = "Å" if coordinates else "1"
+    unit, squared = (" (Å)", " (Å² ps)") if coordinates else ("", "")
     eigenvalues = measured[0]["eigenvalues"]
     shown = np.unique(spaces)[:4]
     figure = Figure(figsize=(10.5, 2.3 * len(shown) + 0.8), layout="constrained")
@@ -254,6 +257,7 @@ def spectra(spec: Spec, results: Sequence[Result], of: str) -> Drawn:
     for space, (left, right) in zip(shown, panels, strict=True):
         modes = np.flatnonzero(spaces == space)
         value = float(eigenvalues[modes[0]]) if coordinates or len(eigenvalues) > modes[0] else 0.0
+        value = round(value, 9) + 0.0  # what is zero but for rounding
         title = f"eigenvalue {value:.3g}, {len(modes)} mode{'s' if len(modes) > 1 else ''}"
         middles = []
         for kind, colour, name in zip(kinds, COLOURS, ("true", "predicted"), strict=False):
@@ -276,9 +280,10 @@ def spectra(spec: Spec, results: Sequence[Result], of: str) -> Drawn:
             centre = float((frequency * power)[1:].sum() / total) if total > 0 else 0.0
             middles.append(f"{label} {centre:.2f}/ps ({centre * PER_CM:.0f} cm⁻¹)")
         said.append(f"{title}: mean frequency of the spectrum {', '.join(middles)}.")
+        right.set_xlim(0, min(FASTEST, float(frequency[-1])))
         left.set_title(title, fontsize=10, loc="left")
-        left.set_ylabel(f"coefficient ({unit})")
-        right.set_ylabel(f"power ({unit}² ps)")
+        left.set_ylabel(f"coefficient{unit}")
+        right.set_ylabel(f"power{squared}")
         _plain(left)
         _plain(right)
     panels[-1, 0].set_xlabel("time (ps)")

@@ -52,7 +52,6 @@ def _do(task: Task) -> None:
 
     folder, began = task.folder, time.perf_counter()
     job = Job.from_dict(read_json(folder / "job.json"))
-    warnings.simplefilter("default")
     if not (folder / "finished.json").exists():
         if (folder / "run.json").exists():
             _find_data(folder, job)
@@ -112,6 +111,7 @@ def main() -> None:
     """Do the job that the command line names."""
     folder, measures = sys.argv[1:]
     _die_with_parent()
+    warnings.simplefilter("default")  # into the log
     do(folder, json.loads(measures))
 
 
