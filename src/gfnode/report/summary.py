@@ -131,9 +131,9 @@ def how_good(evaluation: Mapping[str, Any]) -> list[str]:
     ]
     if shape is not None and ours["value"]:
         words.append(
-            f"Placed on the true molecule by the best rotation and translation, predictions are "
-            f"{angstrom(shape)} off: {100 * shape / ours['value']:.0f} % of the squared error is a wrong "
-            "shape, the rest a wrong place or orientation."
+            "Placed on the true molecule by the best rotation and translation, predictions are "
+            f"{angstrom(shape)} off: {100 * shape / ours['value']:.0f} % of the squared error is a "
+            "wrong shape, the rest a wrong place or orientation."
         )
     if evaluation["blocks"] < FEW_BLOCKS:
         words.append(
