@@ -18,13 +18,14 @@ from gfnode.errors import InputError
 from gfnode.files import read_json, write_json
 from gfnode.run import Run
 from gfnode.sweep import Job, Measure, State, Store, sweep
-from gfnode.sweep.display import ProgressDisplay, duration
+from gfnode.sweep.display import ProgressDisplay
 from gfnode.sweep.launchers import Local, Resources, Slurm
 from gfnode.sweep.measures import backbone
 from gfnode.sweep.schedule import Summary
 from gfnode.sweep.timing import estimate, estimates
 from gfnode.sweep.worker import do
 from gfnode.trajectory import Topology
+from gfnode.units import format_duration
 from sweeps import TINY, Here, job_of, write_md17
 
 SCRIPT = """
@@ -434,7 +435,7 @@ class TestDisplay:
         [(40, "40 s"), (720, "12 min"), (3600, "1 h"), (12000, "3 h 20 min"), (187200, "2 d 4 h")],
     )
     def test_durations(self, seconds: float, said: str) -> None:
-        assert duration(seconds) == said
+        assert format_duration(seconds) == said
 
     def test_lines_without_a_terminal(self, ethanol: Path, tmp_path: Path) -> None:
         import io

@@ -75,3 +75,17 @@ def format_time(fs: float) -> str:
         if abs(fs) >= FS_PER[unit]:
             return f"{fs / FS_PER[unit]:.4g} {unit}"
     return f"{fs:.4g} fs"
+
+
+def format_duration(seconds: float) -> str:
+    """Write a time that people wait, rounded: ``40 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"

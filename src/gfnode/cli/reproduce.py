@@ -255,9 +255,9 @@ def _dry(
 ) -> None:
     from gfnode.memory import limit
     from gfnode.sweep import State, Task
-    from gfnode.sweep.display import duration
     from gfnode.sweep.launchers import Local, Resources
     from gfnode.sweep.timing import estimates
+    from gfnode.units import format_duration
 
     terminal = console()
     costs = estimates(each.job for each in planned)
@@ -273,13 +273,13 @@ def _dry(
         task = Task(store.folder(each.job), each.measures)
         if task.state is not State.FINISHED:
             left += cost.seconds
-        time = duration(cost.seconds)
+        time = format_duration(cost.seconds)
         table.add_row(task.name, task.state, str(cost.weights), str(cost.epochs), time)
     terminal.print(table)
     slots = Local(Resources(cpus, memory=limit(memory)), jobs).slots or 1
     terminal.print(
-        f"{len(seen)} runs; left to do: {duration(left)} of one processor, about "
-        f"{duration(left / slots)} with {slots} at once here, from a few steps of each"
+        f"{len(seen)} runs; left to do: {format_duration(left)} of one processor, about "
+        f"{format_duration(left / slots)} with {slots} at once here, from a few steps of each"
     )
 
 

@@ -17,7 +17,7 @@ from gfnode.metrics import Verdict
 from gfnode.paper.results import METRICS, Result
 from gfnode.paper.specs import Spec
 from gfnode.paper.tables import FULL, Cell, Column, Line, Table
-from gfnode.sweep.display import duration
+from gfnode.units import format_duration
 
 SIGNS = {"better": "better", "worse": "worse", "indistinguishable": "≈"}
 
@@ -252,7 +252,7 @@ def _cost(titles: Mapping[str, str], results: Sequence[Result]) -> Grid:
         done = [each.get("epochs", 0) for each in training]
         cells = [
             _range([float(w) for w in weights], "{:.0f}"),
-            duration(float(np.mean(seconds))),
+            format_duration(float(np.mean(seconds))),
             _range(done, "{:.0f}"),
             _range(best, "{:.0f}"),
             ", ".join(devices),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gfnode.sweep.schedule import Summary
 from gfnode.sweep.store import Task
+from gfnode.units import format_duration
 
 EVERY = 2.0
 """Seconds between counts of the epochs done."""
@@ -62,7 +63,7 @@ class ProgressDisplay:
         if summary.failed:
             said += f", {len(summary.failed)} failed"
         if done > 0 and left > 0:
-            said += f", {duration((monotonic() - self.began) * left / done)} left"
+            said += f", {format_duration((monotonic() - self.began) * left / done)} left"
         ended = finished + len(summary.failed)
         self.progress.update(self.bar, completed=ended, said=said)
 
@@ -72,17 +73,3 @@ class ProgressDisplay:
         word = "done  " if failure is None else "failed"
         text = Text(f"{word} {task.name}" + (f": {failure}" if failure else ""))
         self.console.print(text, soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """A time that people wait: ``40 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
