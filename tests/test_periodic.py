@@ -230,8 +230,11 @@ def test_each_molecule_is_a_replica(tmp_path):
     assert "20 molecules of 3 atoms" in waters[0].notes[-1]
     with pytest.raises(InputError, match=r"several kinds \(20 × H2O, 1 × C5\)"):
         each_molecule(load(path, select="all"))
-    with pytest.raises(InputError, match="single molecule"):
-        each_molecule(load(path))
+    alone = load(path)
+    assert each_molecule(alone) == [alone]
+    mixed = load(path, select=[5, 6, 7, 9, 8, 10])
+    with pytest.raises(InputError, match=r"molecule 1 \(atoms 3 to 5\) has its atoms in another"):
+        each_molecule(mixed)
 
 
 def test_molecules_of_one_file_are_split_at_the_same_times():

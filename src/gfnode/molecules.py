@@ -19,8 +19,7 @@ def each_molecule(trajectory: Trajectory) -> list[Trajectory]:
     Raises
     ------
     InputError
-        When there is one molecule only, molecules of several kinds, or of one kind with their atoms
-        in different orders.
+        For molecules of several kinds, or of one kind with their atoms in different orders.
     """
     where = f"{trajectory.source or trajectory.label}: "
     named = trajectory.topology is not None and len(trajectory.topology.bonds) > 0
@@ -39,7 +38,7 @@ def each_molecule(trajectory: Trajectory) -> list[Trajectory]:
             "--select"
         )
     if len(atoms) == 1:
-        raise InputError(f"{where}is a single molecule: leave out --each-molecule")
+        return [trajectory]
     first = trajectory.numbers[atoms[0]]
     for number, mine in enumerate(atoms):
         if not np.array_equal(trajectory.numbers[mine], first):
