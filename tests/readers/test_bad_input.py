@@ -184,7 +184,7 @@ def test_bit_flips_in_npz(folder, tmp_path, data):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "trials"), [(".xtc", 150), (".trr", 300), (".dcd", 400), (".h5", 60)]
+    ("suffix", "trials"), [(".xtc", 80), (".trr", 200), (".dcd", 200), (".h5", 40)]
 )
 def test_bit_flips_in_other_binaries(folder, tmp_path, suffix, trials):
     """These have no checksum, or not of everything: a flip may pass as another number.
