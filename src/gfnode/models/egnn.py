@@ -27,7 +27,7 @@ class EGNNSettings(Settings):
     layers: int = Field(5, ge=1)
     lag_width: int = Field(32, ge=4, multiple_of=2)
     residual: bool = False
-    still: bool = False
+    still: bool = True
 
 
 class EGNN(Model):
