@@ -469,3 +469,26 @@ class TestCommand:
         again = call("reproduce", *given, "--models", rows)
         assert "2 runs: 0 done, 2 had been done, 0 failed" in again.stderr
         assert len(Store(tmp_path)._known) == 3
+
+
+def test_columns_are_documented() -> None:
+    from gfnode.paper.documents import CSV_COLUMNS
+
+    text = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text()
+    table = text.split("| column | holds |")[1].split("\n\n")[0]
+    named = [
+        name
+        for line in table.splitlines()[2:]
+        for name in re.findall(r"`(\w+)`", line.split(" | ")[0])
+    ]
+    assert sorted(named) == sorted(CSV_COLUMNS)
+
+
+def test_options_are_documented() -> None:
+    import typer
+
+    command = typer.main.get_command(app).commands["reproduce"]  # type: ignore[attr-defined]
+    text = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text()
+    options = {each for option in command.params for each in option.opts if each[:2] == "--"}
+    assert len(options) > 15
+    assert {each for each in options if each not in text} == set()

@@ -153,7 +153,7 @@ def reproduce(
             preset=preset or spec.preset,
             splits=sorted({each.job.experiment.windows.split for each in planned}),
             seeds=seeds or spec.seeds,
-            epochs=epochs or spec.epochs,
+            epochs=max(each.job.experiment.training.epochs for each in planned),
             failed=failed,
         )
         _draw(spec, choice, planned, tasks, metric=metric, of=of, made=made, out=out)
@@ -213,8 +213,12 @@ def _sweep(tasks: "list[Task]", launcher: "Launcher") -> dict[str, str]:
 
     terminal = console(stderr=True)
     total = len({task.folder for task in tasks})
-    with ProgressDisplay(terminal, total) as display:
-        summary = sweep(tasks, launcher, display)
+    try:
+        with ProgressDisplay(terminal, total) as display:
+            summary = sweep(tasks, launcher, display)
+    except KeyboardInterrupt:
+        terminal.print("stopped; the same command goes on")
+        raise
     terminal.print(
         f"{total} runs: {len(summary.done)} done, {len(summary.reused)} had been done, "
         f"{len(summary.failed)} failed"
