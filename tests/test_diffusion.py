@@ -174,6 +174,17 @@ def test_dpm_solver_needs_few_steps(schedule):
         assert (root.T @ root - COVARIANCE).norm() < most * COVARIANCE.norm()
 
 
+def whitened(noise):
+    """The same noise with mean zero and covariance one: less chance in what is tested."""
+
+    def white():
+        z = noise()
+        z = z - z.mean(0)
+        return z @ torch.linalg.inv(torch.linalg.cholesky(z.T.cov().reshape(2 * z.shape[1:]))).T
+
+    return white
+
+
 class Learned(torch.nn.Module):
     """A small denoiser of data that goes with a condition."""
 
@@ -192,7 +203,7 @@ class Learned(torch.nn.Module):
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         return sigma * z + alpha * self.net(torch.cat([z, known, t, *waves], 1))
 
-    def fit(self, data, known, steps=1500, batch=1024, rate=5e-3):
+    def fit(self, data, known, *, steps, velocity=False, batch=1024, rate=5e-3):
         optimizer = torch.optim.Adam(self.parameters(), rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         generator = torch.Generator().manual_seed(0)
@@ -201,24 +212,58 @@ class Learned(torch.nn.Module):
             denoiser = partial(self, known=known[index])
             times = even_times(self.schedule, (batch,), generator)
             optimizer.zero_grad()
-            noise_loss(denoiser, self.schedule, data[index], times, generator).backward()
+            loss = noise_loss(
+                denoiser, self.schedule, data[index], times, generator, velocity=velocity
+            )
+            loss.backward()
             optimizer.step()
             schedule.step()
 
     @torch.no_grad()
-    def draw(self, name, known, size):
-        noise = draws((len(known), size))
+    def draw(self, name, known, noise, steps=None):
+        """Samples; ``noise`` is what to begin with, or how many numbers to draw each time."""
+        drawn = isinstance(noise, int)
+        random = whitened(draws((len(known), noise))) if drawn else lambda: noise
         denoiser = partial(self, known=known)
-        return SAMPLERS[name](denoiser, self.schedule, lambda: noise().float(), STEPS[name])
+        return SAMPLERS[name](
+            denoiser, self.schedule, lambda: random().float(), steps or STEPS[name]
+        )
+
+
+def test_random_times_are_spread_evenly(schedule):
+    """Density ∝ t: the squares fall evenly into bins, and follow the seed."""
+    generator = torch.Generator().manual_seed(3)
+    times = even_times(schedule, (40, 25), generator)
+    bins = torch.histc((times / schedule.last) ** 2, 20, 0, 1)
+    assert ((bins - 50).abs() <= 1).all()
+    assert times.min() > 0
+    assert times.max() <= schedule.last
+    assert not torch.equal(times, even_times(schedule, (40, 25), generator))
+    assert torch.equal(times, even_times(schedule, (40, 25), generator.manual_seed(3)))
+
+
+def test_noise_loss_of_the_exact_denoiser(schedule):
+    """It is the smallest: E |ε − ε̂|² = tr(1 − σ² (α²Σ + σ²)⁻¹)/3 at each time."""
+    data = MEAN + draws((200_000, 3), 8)() @ torch.linalg.cholesky(COVARIANCE).T
+    for fraction in (0.2, 0.6):
+        t = torch.tensor(fraction, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(0)
+        exact = 1 - schedule.sigma(t) ** 2 * torch.linalg.inv(spread_at(schedule, t)).trace() / 3
+
+        def denoiser(z, times, t=t):
+            return of_a_gaussian(schedule, z, t)
+
+        found = noise_loss(denoiser, schedule, data, t.expand(len(data)), generator)
+        assert found == pytest.approx(float(exact), rel=0.01)
 
 
 def test_a_learned_gaussian():
     """A correlated normal distribution, learned from samples: mean and covariance within 5 %."""
     data = (MEAN + draws((40_000, 3), 7)() @ torch.linalg.cholesky(COVARIANCE).T).float()
     model = Learned(3, 0)
-    model.fit(data, data[:, :0])
-    for name in SAMPLERS:
-        found = model.draw(name, data[:20_000, :0], 3).double()
+    model.fit(data, data[:, :0], steps=1800)
+    for name, steps in (("dpm", 40), ("ancestral", 300)):
+        found = model.draw(name, data[:16_000, :0], 3, steps).double()
         assert (found.mean(0) - MEAN).norm() < 0.05 * MEAN.norm(), name
         assert (found.T.cov() - COVARIANCE).norm() < 0.05 * COVARIANCE.norm(), name
 
@@ -236,14 +281,16 @@ def test_a_learned_jump_process():
     known = torch.stack([start.float(), lags[lag] / 90, (lags[lag] / 90).log()], 1)
     places = 2 * ends[:, None] - 1 + 0.15 * torch.randn(count, 1, generator=generator)
     model = Learned(1, 3)
-    model.fit(places, known)
+    model.fit(places, known, steps=1200, velocity=True)
     asked = torch.tensor(
         [[s, t / 90, np.log(t / 90)] for s in (0, 1) for t in lags.tolist()], dtype=torch.float32
     )
-    for name in SAMPLERS:
-        found = model.draw(name, asked.repeat_interleave(3000, 0), 1).view(2, 3, 3000)
-        assert ((found > 0).float().mean(-1) - jumps[:, :, 1].T).abs().max() < 0.03, name
-        assert (found.abs().mean(-1) - 1).abs().max() < 0.05, name
+    quantiles = torch.erfinv(torch.linspace(-1, 1, 1003)[1:-1]) * 2**0.5
+    even = model.draw("dpm", asked.repeat_interleave(1001, 0), quantiles.repeat(6)[:, None])
+    drawn = model.draw("ancestral", asked.repeat_interleave(6000, 0), 1, steps=150)
+    for found in (even.view(2, 3, -1), drawn.view(2, 3, -1)):  # chance: 0.006 in the second
+        assert ((found > 0).float().mean(-1) - jumps[:, :, 1].T).abs().max() < 0.03
+        assert (found.abs().mean(-1) - 1).abs().max() < 0.05
 
 
 def test_too_few_steps_are_refused():

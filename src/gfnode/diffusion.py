@@ -118,14 +118,16 @@ SCHEDULES: dict[str, type[Schedule]] = {"linear": LinearSchedule, "cosine": Cosi
 
 
 def even_times(schedule: Schedule, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Random times in 0 … `last`, evenly apart: a loss over them varies less than over others.
+    """Random times for a loss, of density ∝ t up to `last`, spread evenly over their quantiles.
 
-    Kingma et al., Variational diffusion models, NeurIPS 2021 (appendix I.1).
+    Even spacing makes a loss vary less (Kingma et al., Variational diffusion models, NeurIPS 2021,
+    appendix I.1). More noise is asked about than little, because that is where it is decided which
+    of several states a sample falls into, and where the loss of the noise hardly sees it.
     """
     count, device = math.prod(shape), generator.device
     even = torch.arange(count, device=device) / count
     shift = torch.rand((), generator=generator, device=device)
-    return schedule.last * (1 - (even + shift) % 1).view(shape)  # never zero
+    return schedule.last * (1 - (even + shift) % 1).sqrt().view(shape)  # never zero
 
 
 def noise_loss(
@@ -134,6 +136,8 @@ def noise_loss(
     data: Tensor,
     times: Tensor,
     generator: torch.Generator,
+    *,
+    velocity: bool = False,
 ) -> Tensor:
     """Mean squared error of the noise found, |ε − ε̂(α z₀ + σ ε, t)|² (Ho et al. 2020, eq. 14).
 
@@ -149,10 +153,14 @@ def noise_loss(
         Their shape goes before the last axis of the data.
     generator
         Of the noise, on the device of the data.
+    velocity
+        Divide by α² (down to 0.05²): the error in the velocity α ε − σ z₀ of Salimans & Ho,
+        Progressive distillation, ICLR 2022. It counts the error at much noise for more.
     """
     noise = torch.randn(data.shape, generator=generator, device=data.device)
     alpha, sigma = schedule.alpha(times)[..., None], schedule.sigma(times)[..., None]
-    return (noise - denoiser(alpha * data + sigma * noise, times)).square().mean()
+    error = noise - denoiser(alpha * data + sigma * noise, times)
+    return (error / alpha.clamp(min=0.05) if velocity else error).square().mean()
 
 
 def ancestral(denoiser: Denoiser, schedule: Schedule, noise: Noise, steps: int) -> Tensor:

@@ -38,6 +38,9 @@ class ITOSettings(Settings):
         embeddings of lag and of diffusion time.
     schedule
         Noise schedule, ``cosine`` or ``linear``.
+    weighting
+        What the loss is the error of: the ``noise``, or the ``velocity`` of the diffusion, which
+        counts errors at much noise for more; see :func:`gfnode.diffusion.noise_loss`.
     lags_per_step
         How many lags of each window a training step looks at, drawn anew each time; None: all.
     samples, solver, steps
@@ -54,6 +57,7 @@ class ITOSettings(Settings):
     score_layers: int = Field(2, ge=1)
     embedding: int = Field(16, ge=4, multiple_of=2)
     schedule: Literal["cosine", "linear"] = "cosine"
+    weighting: Literal["noise", "velocity"] = "noise"
     lags_per_step: int | None = Field(4, ge=1)
     samples: int = Field(8, ge=2, multiple_of=2)
     solver: Literal["dpm", "ancestral"] = "dpm"
@@ -248,7 +252,8 @@ class ITO(Generative):
         known = self.encode(batch.positions, batch.velocities)
         denoiser = partial(self.noise_in, known=known, lags=lags)
         times = even_times(self.schedule, tuple(lags.shape), generator)
-        return noise_loss(denoiser, self.schedule, z, times, generator)
+        velocity = self.settings.weighting == "velocity"
+        return noise_loss(denoiser, self.schedule, z, times, generator, velocity=velocity)
 
     # --- samples --------------------------------------------------------------------------------
 
