@@ -18,7 +18,7 @@ class Monitor(Protocol):
     """Is told of every step of training."""
 
     def batch(self, epoch: int, done: int, error: float) -> None:
-        """Some batches of an epoch are done; ``error`` is the mean training error so far, Å²."""
+        """Some batches of an epoch are done; ``error`` is the mean training loss so far."""
 
     def epoch(self, state: TrainingState, record: EpochRecord, best: bool) -> None:
         """An epoch is done."""
@@ -66,7 +66,7 @@ class FolderMonitor:
         for key, value in asdict(record).items():
             if key != "epoch" and value is not None:
                 self._board.add_scalar(key, value, record.epoch)
-        self._log.info("%s%s", describe(record), "  best so far" if best else "")
+        self._log.info("%s%s", describe(state, record), "  best so far" if best else "")
         if state.progress.stopped:
             self._log.info("end: %s", state.progress.stopped)
 
@@ -144,7 +144,7 @@ class LiveMonitor:
         stopped = state.progress.stopped
         if not self._console.is_terminal and (stopped or time.monotonic() - self._said > 5):
             self._said = time.monotonic()
-            self._console.print(describe(record), highlight=False, soft_wrap=True)
+            self._console.print(describe(state, record), highlight=False, soft_wrap=True)
         if stopped and record.epoch < self._epochs:
             self._console.print(f"stopped early: {stopped}", highlight=False)
 
@@ -153,8 +153,9 @@ class LiveMonitor:
         self._bar.stop()
 
 
-def describe(record: EpochRecord) -> str:
+def describe(state: TrainingState, record: EpochRecord) -> str:
     """One line on an epoch."""
+    unit = f" {state.model.loss_unit}".rstrip()
     validation = ""
     if record.validation_error is not None:
         validation = (
@@ -162,6 +163,6 @@ def describe(record: EpochRecord) -> str:
             f"(last lag {record.validation_error_last_lag:.5g} Å²)  "
         )
     return (
-        f"epoch {record.epoch}: train {record.train_error:.5g} Å²  {validation}"
+        f"epoch {record.epoch}: train {record.train_error:.5g}{unit}  {validation}"
         f"rate {record.learning_rate:.3g}  {record.windows_per_s:.0f} windows/s"
     )

@@ -40,9 +40,12 @@ class Model(nn.Module):
     ----------
     promises
         The symmetries this model keeps.
+    loss_unit
+        Of the training loss.
     """
 
     promises: ClassVar[frozenset[Symmetry]]
+    loss_unit: ClassVar[str] = "Å²"
 
     scored: Tensor
 
@@ -106,7 +109,7 @@ class Model(nn.Module):
         Returns
         -------
         Tensor
-            Without axes; here in Å² per coordinate.
+            Without axes, in `loss_unit`; here Å² per coordinate.
         """
         predicted = self(batch.positions, batch.velocities, batch.lags)
         return (predicted - batch.targets)[..., self.scored, :].square().mean()

@@ -102,6 +102,7 @@ class ITO(Generative):
     """
 
     settings_type = ITOSettings
+    loss_unit = ""
     promises = (EUCLIDEAN | ALONE) - {Symmetry.REFLECTION}
 
     knots: Tensor
