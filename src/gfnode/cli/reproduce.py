@@ -90,7 +90,10 @@ def reproduce(
     gpus: Annotated[
         float, typer.Option(min=0, help="GPUs of each run (ray: may be a share; slurm).")
     ] = 0.0,
-    memory: Annotated[str, typer.Option(help="Memory of each run.")] = "1.5GB",
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory of each run, e.g. 2GB; default: by the table."),
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Ray cluster, e.g. auto; default: this machine."),
@@ -138,6 +141,7 @@ def reproduce(
             read_settings(settings or []),
             horizons,
         )
+        memory = memory or spec.memory
         planned = _plan(spec, choice)
         store = Store(out)
         if dry_run:

@@ -87,6 +87,8 @@ class Spec(Settings):
         Settings of all rows, on top of the preset.
     split
         Of the paper.
+    memory
+        That a run takes on a processor, unless the user knows better.
     rows, quantities, variants
         See there.
     measures
@@ -109,6 +111,7 @@ class Spec(Settings):
     first_seed: int = 53
     changes: dict[str, Any]
     split: str
+    memory: str = "1.5GB"
     rows: list[Row]
     quantities: list[Quantity] = []  # noqa: RUF012
     variants: list[Variant] = []  # noqa: RUF012

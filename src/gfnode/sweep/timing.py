@@ -13,7 +13,7 @@ from gfnode.sweep.jobs import Job
 from gfnode.training import EpochRecord, Trainer, TrainingState, choose_batch
 from gfnode.windows import Windows
 
-STEPS = 4
+STEPS = 2
 """Training steps that are timed, after as many to warm up."""
 
 
