@@ -76,6 +76,7 @@ VARIANTS = {name: (name, {}) for name in MODELS} | {
     "published, cut, without the activation": (PUBLISHED, {"coordinate_activation": False}),
     "egnn, residual": ("egnn", {"residual": True, "layers": 2}),
     "egno, as if regular": ("egno", {"times": "as-if-regular"}),
+    "ito, ancestral": ("ito", {"solver": "ancestral", "samples": 2, "steps": 20}),
     "egno, all frequencies": ("egno", {"time_modes": 5, "grid": 8, "layers": 2}),
     "ndcn, positions": ("ndcn", {"predicts": "position"}),
 }
@@ -100,6 +101,7 @@ BROKEN = {  # what must come out broken, or these tests could not fail
     ("egnn", "toluene"): {Symmetry.START},
     ("egno, as if regular", "ethanol"): {Symmetry.LAGS, Symmetry.START},
     ("ndcn", "toluene"): {Symmetry.ROTATION, Symmetry.REFLECTION, Symmetry.START},
+    ("ito", "toluene"): {Symmetry.REFLECTION},
 }
 
 
@@ -191,7 +193,7 @@ class Case:
         return self.run(self.x, self.v, self.times[:, order]), self.found[:, order]
 
     def start(self):
-        lags = torch.full((6, 2), 1e-3)
+        lags = torch.full((6, 2), 1e-4)
         lags[:, 1] = 0
         ours = self.run(self.x, self.v, lags)
         return ours, self.x[:, None].expand_as(ours)
@@ -229,6 +231,7 @@ DOCUMENTED = {  # rows of the table in docs/method.md
     "`egno`": "egno",
     "`egno`, `times=as-if-regular`": "egno, as if regular",
     "`ndcn`": "ndcn",
+    "`ito`": "ito",
 }
 
 

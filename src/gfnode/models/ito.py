@@ -103,7 +103,7 @@ class ITO(Generative):
 
     settings_type = ITOSettings
     loss_unit = ""
-    promises = (EUCLIDEAN | ALONE) - {Symmetry.REFLECTION}
+    promises = (EUCLIDEAN | ALONE | {Symmetry.START}) - {Symmetry.REFLECTION}
 
     knots: Tensor
     spread: Tensor
