@@ -431,7 +431,9 @@ def test_failure_is_named():
 
 
 def oscillators(spaces, count=3, *, seed=0):
-    dynamics = OscillatorDynamics(torch.tensor(spaces), 1000.0, count, 60.0, 900.0).double()
+    dynamics = OscillatorDynamics(
+        torch.tensor(spaces), 1000.0, torch.logspace(np.log10(60), np.log10(900), count)
+    ).double()
     torch.manual_seed(seed)
     with torch.no_grad():
         for weight in dynamics.parameters():
@@ -501,7 +503,7 @@ def test_a_stationary_mixture_is_the_best_linear_prediction():
     rng = np.random.default_rng(0)
     periods, shares = np.array([70.0, 300.0, 800.0]), np.array([0.2, 0.5, 0.3])
     omega = 2 * np.pi / periods
-    dynamics = OscillatorDynamics(torch.tensor([0]), 1000.0, 3).double()
+    dynamics = OscillatorDynamics(torch.tensor([0]), 1000.0, [1.0, 1.0, 1.0]).double()
     with torch.no_grad():
         dynamics.log_frequency.copy_(torch.from_numpy(np.log(omega))[None])
         dynamics.log_damping.fill_(-40.0)
@@ -519,3 +521,23 @@ def test_a_stationary_mixture_is_the_best_linear_prediction():
         fitted = np.linalg.lstsq(start, signal(tau), rcond=None)[0]
         scale = np.array([1.0, start[:, 0].std() / start[:, 1].std()])
         np.testing.assert_allclose(found.detach().numpy() / scale, fitted / scale, atol=0.01)
+
+
+def test_shares_are_fitted_to_motion_that_is_known():
+    """Of motion made by known shares, those are found; what never changes belongs to the slowest."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(40, 3, 3, generator=generator)
+    times = torch.rand(40, 5, generator=generator)
+    dynamics = OscillatorDynamics(torch.tensor([0, 1, 1]), 1000.0, [60.0, 500.0, 1e6])
+    shares = torch.tensor([[0.2, 0.7, 0.1], [0.6, 0.1, 0.3]])
+    dynamics.logits.data.copy_(shares.log())
+    still = torch.stack([start, torch.zeros_like(start)], -1)
+    later = dynamics(still, times)[..., 0].detach()
+    dynamics.logits.data.zero_()
+    dynamics.fit(start, later, times)
+    torch.testing.assert_close(dynamics.logits.softmax(-1), shares, atol=0.02, rtol=0)
+
+    dynamics.fit(start, start[:, None].expand_as(later), times)
+    assert (dynamics.logits.softmax(-1)[:, 2] > 0.98).all()
+    dynamics.fit(start, torch.zeros_like(later), times)  # forgotten at once
+    assert (dynamics.logits.softmax(-1)[:, 2] < 0.05).all()

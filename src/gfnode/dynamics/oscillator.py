@@ -1,6 +1,7 @@
 """Damped oscillators: the closed-form dynamics of position and velocity in one mode."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ class OscillatorDynamics(nn.Module):
     this is then the best linear prediction from u and w. Each term is exp(τ W) of a 2×2
     W = [[0, 1], [−(ω²+γ²), −2γ]], in closed form. At τ = 0 it returns u, its first derivative
     there is w, and at long lags it decays to zero, the mean. A graph mode holds several normal
-    modes, hence several oscillators. Modes of one eigenspace share a, ω and γ.
+    modes, hence several oscillators; the slowest, which outlasts the horizon, stands for what does
+    not come back to the mean in that time. Modes of one eigenspace share a, ω and γ.
 
     Parameters
     ----------
@@ -26,29 +28,63 @@ class OscillatorDynamics(nn.Module):
         Eigenspace of each mode, ``(mode,)``.
     horizon
         The lag at t = 1, in fs.
-    count
-        Oscillators a mode; their periods start between ``fastest`` and ``slowest``, in fs.
+    periods
+        What the periods of the oscillators start from, in fs; default: six from 25 fs to 2.5 ps or
+        more, and one of a hundred horizons.
     """
 
     physical = ("log_frequency", "log_damping", "logits")
     spaces: Tensor
 
     def __init__(
-        self,
-        spaces: Tensor,
-        horizon: float,
-        count: int = 6,
-        fastest: float = 25.0,
-        slowest: float = 2500.0,
+        self, spaces: Tensor, horizon: float, periods: Sequence[float] | Tensor | None = None
     ) -> None:
         super().__init__()
+        if periods is None:
+            slowest = max(2500.0, 5 / 3 * horizon)
+            periods = [*torch.logspace(math.log10(25), math.log10(slowest), 6), 100 * horizon]
         self.horizon = horizon
         self.register_buffer("spaces", spaces.clone())
-        shape = (int(spaces.max()) + 1, count)
-        log_period = torch.linspace(math.log(fastest), math.log(slowest), count)
+        log_period = torch.as_tensor(periods, dtype=torch.float32).log()
+        shape = (int(spaces.max()) + 1, len(log_period))
         self.log_frequency = nn.Parameter((math.log(2 * math.pi) - log_period).repeat(shape[0], 1))
         self.log_damping = nn.Parameter((-log_period - 0.5).repeat(shape[0], 1))
         self.logits = nn.Parameter(torch.zeros(shape))
+
+    @torch.no_grad()
+    def fit(self, start: Tensor, later: Tensor, times: Tensor, *, steps: int = 1000) -> None:
+        """Fit the shares to motion that is known, by least squares over positions alone.
+
+        With k_c the kernel of oscillator c, Σ ‖u(τ) − Σ_c a_c k_c(τ) u‖² is made small over a ≥ 0,
+        Σ a = 1, in every eigenspace, by exponentiated gradient. No share becomes quite zero, so
+        that training can go on from there.
+
+        Parameters
+        ----------
+        start, later
+            Positions at the start and at the times, ``(batch, mode, row)`` and
+            ``(batch, time, mode, row)`` in Å.
+        times
+            t = lag/horizon, ``(batch, time)``.
+        """
+        tau = (times * self.horizon)[..., None]  # (batch, time, 1)
+        # frequencies start alike in all eigenspaces
+        omega, gamma = self.log_frequency[0].exp(), self.log_damping[0].exp()
+        kernel = torch.exp(-gamma * tau) * (
+            torch.cos(omega * tau) + gamma * torch.sin(omega * tau) / omega
+        )  # (batch, time, oscillator)
+        size = start.new_zeros(len(self.logits), len(start))
+        size.index_add_(0, self.spaces, start.square().sum(-1).T)
+        along = start.new_zeros(len(self.logits), *times.shape)
+        along.index_add_(0, self.spaces, (start[:, None] * later).sum(-1).movedim(2, 0))
+        gram = torch.einsum("btc,btd,sb->scd", kernel, kernel, size)
+        wanted = torch.einsum("btc,sbt->sc", kernel, along)
+        rate = 4.0 / gram.diagonal(dim1=1, dim2=2).amax(1, keepdim=True).clamp(min=1e-12)
+        share = torch.full_like(self.logits, 1 / self.logits.shape[1])
+        for _ in range(steps):
+            slope = torch.einsum("scd,sd->sc", gram, share) - wanted
+            share = (share.log() - rate * slope).softmax(-1).clamp(min=1e-12)
+        self.logits.copy_((0.98 * share + 0.02 / share.shape[1]).log())
 
     def forward(self, amplitudes: Tensor, times: Tensor) -> Tensor:
         """Carry ``(batch, mode, row, 2)`` (position in Å, velocity in Å/fs) to times t.

@@ -20,7 +20,7 @@ from gfnode.geometry import (
 from gfnode.graph import rotors
 from gfnode.models.layers import lag_embedding, perceptron, zero_last
 from gfnode.system import System
-from gfnode.windows import Windows
+from gfnode.windows import Batch, Windows
 
 
 class Frame(nn.Module):
@@ -251,6 +251,17 @@ class Anchored(Frame):
         share = share * self._begun(lags)[..., 0]
         x, rotation = self._carry(placement, lags, placement.body[:, None] + u, share)
         return x, w @ rotation.mT * self.time_step
+
+    def displacements(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What is to be carried, ``(batch, atom, 3)``, and what it becomes, at the targets.
+
+        The latter is ``(batch, time, atom, 3)``: the targets less the body carried to their lags,
+        turned back.
+        """
+        placement = self.place(batch.positions, batch.velocities)
+        share = self.share.expand(*batch.lags.shape, -1)
+        x, rotation = self._carry(placement, batch.lags, placement.body[:, None], share)
+        return placement.displacement, (batch.targets - x) @ rotation
 
     def correct(self, x: Tensor, decoded: Tensor, lags: Tensor) -> Tensor:
         """What the decoder changes sets in with the lag, so that the start comes back at zero."""

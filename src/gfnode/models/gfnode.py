@@ -117,7 +117,9 @@ class SpectralPropagator(nn.Module):
     What the kept modes do not hold moves by dynamics of its own, so that y(0) = x.
     """
 
-    def __init__(self, transform: Transform, dynamics: nn.Module, rest: nn.Module) -> None:
+    def __init__(
+        self, transform: Transform, dynamics: OscillatorDynamics, rest: OscillatorDynamics
+    ) -> None:
         super().__init__()
         self.transform, self.dynamics, self.rest = transform, dynamics, rest
 
@@ -129,6 +131,13 @@ class SpectralPropagator(nn.Module):
         moved = self.dynamics(modes.unflatten(-1, nodes.shape[-2:]), times)
         back = self.transform.inverse(moved.flatten(-2)).unflatten(-1, nodes.shape[-2:])
         return back + self.rest(rest, times)
+
+    def prepare(self, start: Tensor, later: Tensor, times: Tensor) -> None:
+        """Fit oscillators to positions ``(batch, atom, 3)`` and ``(batch, time, atom, 3)``."""
+        modes, later_modes = self.transform(start), self.transform(later)
+        self.dynamics.fit(modes, later_modes, times)
+        back, later_back = self.transform.inverse(modes), self.transform.inverse(later_modes)
+        self.rest.fit(start - back, later - later_back, times)
 
 
 class GFNODE(Model):
@@ -195,6 +204,11 @@ class GFNODE(Model):
     def prepare(self, windows: Windows) -> None:
         """Let the frame take what it needs from the training windows."""
         self.frame.prepare(windows)
+        if isinstance(self.coordinates, SpectralPropagator):
+            assert isinstance(self.frame, Anchored)
+            batch = windows.batch(windows.evenly(500))
+            now, later = self.frame.displacements(batch)
+            self.coordinates.prepare(now, later, batch.lags / self.system.horizon)
 
     @property
     def kept(self) -> frozenset[Symmetry]:
