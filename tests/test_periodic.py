@@ -208,6 +208,20 @@ def test_without_a_topology_bonds_are_found_through_the_box(tmp_path):
     assert "the periodic box cut molecules" in note
 
 
+def test_notes_tell_only_what_was_done(tmp_path):
+    """A molecule that is stored whole and leaves the box was not cut."""
+    x = np.zeros((3, 2, 3))
+    x[:, 1, 0] = 1.1
+    x[2, :, 0] += 9.0  # of 10 Å: it went to −1 Å and came in at the other side
+    cell = np.tile(10.0 * np.eye(3), (3, 1, 1))
+    saved = save(Trajectory(x, [0, 1, 2], [7, 7], cell=cell), tmp_path / "run.extxyz")
+    got = load(saved)
+    (note,) = got.notes
+    assert "box made them jump 1 times from side to side, which is undone; --as" in note
+    assert "cut" not in note
+    np.testing.assert_allclose(got.positions[2, :, 0], [-1.0, 0.1], atol=1e-6)
+
+
 def test_whole_without_a_box_is_refused(tmp_path):
     path = save(Trajectory(np.zeros((2, 1, 3)), [0, 1], [1]), tmp_path / "run.npz")
     with pytest.raises(InputError, match=r"run.npz: holds no periodic cell.*leave out --whole"):

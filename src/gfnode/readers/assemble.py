@@ -180,14 +180,13 @@ class _Filling:
 
     def notes(self) -> list[str]:
         """What was repaired."""
-        u = self._unwrapper
-        if u is None or not (u.broken or u.jumps):
-            return []
-        return [
-            f"{self.path.name}: the periodic box cut molecules in {u.broken} of {u.frames} frames, "
-            f"which are whole now, and {u.jumps} jumps from side to side were undone; --as-stored "
-            "leaves them"
-        ]
+        did, u = [], self._unwrapper
+        if u is not None and u.broken:
+            did.append(f"cut molecules in {u.broken} of {u.frames} frames, which are whole now")
+        if u is not None and u.jumps:
+            did.append(f"made them jump {u.jumps} times from side to side, which is undone")
+        told = f"{self.path.name}: the periodic box {', and '.join(did)}; --as-stored leaves them"
+        return [told] if did else []
 
 
 def _bonds(source: Source, rows: Integers) -> Integers:
