@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from dataclasses import replace
 
 import ase.io
 import mdtraj
@@ -231,6 +232,17 @@ def test_partly_periodic_cell(tmp_path, methane):
     with pytest.raises(InputError, match=r"slab.xtc: .*periodic in part"):
         save(slab, tmp_path / "slab.xtc")
     assert [path.name for path in tmp_path.iterdir()] == ["slab.extxyz"]
+
+
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".h5", ".pdb"])
+def test_cells_that_lie_otherwise(tmp_path, methane, suffix):
+    """Lengths and angles would bring it back along the axes, and the molecules not with it."""
+    turned = np.tile([[0, 20.0, 0], [25, 0, 0], [0, 0, -30]], (4, 1, 1))
+    molecule = replace(methane, cell=turned)
+    with pytest.raises(InputError, match=rf"run{suffix}: .*frame 0 is not a along x"):
+        save(molecule, tmp_path / f"run{suffix}")
+    got = load(save(molecule, tmp_path / "run.npz"), whole=False)
+    np.testing.assert_array_equal(got.cell, turned)
 
 
 def test_times_too_fine_for_float32(tmp_path):

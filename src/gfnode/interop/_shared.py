@@ -1,4 +1,4 @@
-"""What the exchange with every library needs: times and cells."""
+"""What the exchange with every library needs: times."""
 
 import math
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import femtoseconds
-from gfnode.trajectory import Doubles, Trajectory
+from gfnode.trajectory import Doubles
 from gfnode.units import parse_time
 
 
@@ -50,25 +50,3 @@ def named_times(ps: NDArray[np.floating]) -> Doubles:
     """
     single = ps.astype(np.float32)
     return femtoseconds(single if (single == ps).all() else ps)
-
-
-def check_cell(trajectory: Trajectory, library: str) -> None:
-    """Refuse a cell that lengths and angles cannot hold.
-
-    Raises
-    ------
-    InputError
-        For a cell that is periodic in part, left-handed, or turned against the axes.
-    """
-    if trajectory.cell is None:
-        return
-    above = np.abs(trajectory.cell[:, [0, 0, 1], [1, 2, 2]]).max(1)
-    along = np.einsum("fii->fi", trajectory.cell).min(1)
-    wrong = np.flatnonzero((along <= 0) | (above > 1e-5 * np.abs(trajectory.cell).max((1, 2))))
-    if wrong.size:
-        raise InputError(
-            f"{trajectory.label}: {library} holds a cell by lengths and angles, which say nothing "
-            f"of how it lies; that of frame {wrong[0]} is not a along x, b in the xy plane, c "
-            "above it: turn cell, positions and velocities, or drop the cell with "
-            "dataclasses.replace(trajectory, cell=None)"
-        )

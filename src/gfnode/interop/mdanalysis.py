@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.interop._shared import check_cell, counted, named_times, parse_step
-from gfnode.readers.topology import from_mdtraj, to_mdtraj
+from gfnode.interop._shared import counted, named_times, parse_step
+from gfnode.readers.topology import check_cell, from_mdtraj, to_mdtraj
 from gfnode.trajectory import Integers, Topology, Trajectory
 from gfnode.units import FS_PER
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.interop._shared import check_cell, counted, named_times, parse_step
-from gfnode.readers.topology import ANGSTROM_PER_NM
+from gfnode.interop._shared import counted, named_times, parse_step
+from gfnode.readers.topology import ANGSTROM_PER_NM, check_cell
 from gfnode.readers.topology import from_mdtraj as from_topology
 from gfnode.readers.topology import to_mdtraj as to_topology
 from gfnode.trajectory import Trajectory

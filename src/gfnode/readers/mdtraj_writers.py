@@ -12,7 +12,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.readers import dcd, gromacs
 from gfnode.readers.hdf5 import count_hdf5
-from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, need_tables, to_mdtraj
+from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, check_cell, need_tables, to_mdtraj
 from gfnode.trajectory import Trajectory
 from gfnode.units import FS_PER
 
@@ -66,11 +66,10 @@ def _to_mdtraj(trajectory: Trajectory, path: Path) -> Any:
             f"{path.suffix} holds times as float32 ps, too coarse to tell these frames apart; save "
             "as .npz"
         )
+    check_cell(trajectory, path.suffix)
     frames = mdtraj.Trajectory(
         trajectory.positions / ANGSTROM_PER_NM, to_mdtraj(trajectory), time=times
     )
     if trajectory.cell is not None:
-        if not np.linalg.det(trajectory.cell).all():
-            raise InputError(f"{path.suffix} cannot hold a cell that is periodic in part; use .npz")
         frames.unitcell_vectors = trajectory.cell / ANGSTROM_PER_NM
     return frames

@@ -147,6 +147,28 @@ def box_vectors(lengths: NDArray[Any], angles: NDArray[Any]) -> NDArray[Any]:
     return np.stack(rows, axis=1, dtype=np.float32)
 
 
+def check_cell(trajectory: Trajectory, holder: str) -> None:
+    """Refuse a cell that lengths and angles cannot hold: they say nothing of how it lies.
+
+    Raises
+    ------
+    InputError
+        For a cell that is periodic in part, left-handed, or turned against the axes.
+    """
+    if trajectory.cell is None:
+        return
+    above = np.abs(trajectory.cell[:, [0, 0, 1], [1, 2, 2]]).max(1)
+    along = np.einsum("fii->fi", trajectory.cell).min(1)
+    wrong = np.flatnonzero((along <= 0) | (above > 1e-5 * np.abs(trajectory.cell).max((1, 2))))
+    if wrong.size:
+        raise InputError(
+            f"{trajectory.label}: {holder} cannot hold a cell that is periodic in part or turned; "
+            f"that of frame {wrong[0]} is not a along x, b in the xy plane, c above it: save as "
+            ".npz or .extxyz, turn cell, positions and velocities, or drop the cell with "
+            "dataclasses.replace(trajectory, cell=None)"
+        )
+
+
 def need_tables(path: Path) -> None:
     """Load PyTables, lest every child that is forked loads it; refuse HDF5 where there is none."""
     if find_spec("tables") is None:
