@@ -524,7 +524,7 @@ def test_a_stationary_mixture_is_the_best_linear_prediction():
 
 
 def test_shares_are_fitted_to_motion_that_is_known():
-    """Of motion made by known shares, those are found; what never changes belongs to the slowest."""
+    """The shares that made a motion are found; what never changes belongs to the slowest."""
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(40, 3, 3, generator=generator)
     times = torch.rand(40, 5, generator=generator)
