@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_EPOCHS ?= 8
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-slow lint types bench clean

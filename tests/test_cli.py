@@ -420,7 +420,7 @@ class TestBadInput:
                 '{"format": "gfnode-run", "version": 99}',
                 "run format 99, this gfnode",
             ),
-            ('{"format": "gfnode-run", "version": 1}', "is damaged"),
+            ('{"format": "gfnode-run", "version": 2}', "is damaged"),
             ('{"format": "other"}', "not the run.json of a gfnode run"),
             ('{"format": "gf', "not valid JSON"),
         ],

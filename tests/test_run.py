@@ -202,6 +202,8 @@ def test_a_newer_run_is_refused(run):
         InputError, match=rf"format {VERSION + 1}, .* reads format {VERSION}; upgrade"
     ):
         Run.open(changed_facts(run, version=VERSION + 1))
+    with pytest.raises(InputError, match=r"fit no model of today: train again"):
+        Run.open(changed_facts(run, version=VERSION - 1))
 
 
 @pytest.mark.parametrize(

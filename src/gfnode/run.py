@@ -50,7 +50,7 @@ from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
 
-VERSION = 1
+VERSION = 2
 
 
 class Run:
@@ -167,10 +167,16 @@ class Run:
         facts = read_json(folder / "run.json")
         if facts.get("format") != "gfnode-run":
             raise InputError(f"{folder / 'run.json'} is not the run.json of a gfnode run")
-        if facts.get("version") != VERSION:
+        if (version := facts.get("version")) != VERSION:
+            older = isinstance(version, int) and version < VERSION
+            remedy = (
+                "its weights fit no model of today: train again, its settings are in run.json"
+                if older
+                else "upgrade gfnode (pip install --upgrade gfnode)"
+            )
             raise InputError(
-                f"{folder} was written in run format {facts.get('version')}, this gfnode reads "
-                f"format {VERSION}; upgrade gfnode (pip install --upgrade gfnode)"
+                f"{folder} was written in run format {version}, this gfnode reads format "
+                f"{VERSION}; {remedy}"
             )
         try:
             system = System.from_dict(facts["system"])
