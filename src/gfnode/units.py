@@ -4,6 +4,7 @@ Inside the package lengths are Å and times fs; this module is where text with a
 number and where a number gets its unit back.
 """
 
+import math
 import re
 
 from gfnode.errors import InputError
@@ -39,6 +40,22 @@ def parse_time(text: str | float) -> float:
             f"2ns (units: {', '.join(FS_PER)})"
         )
     return float(match[1]) * FS_PER[match[2]]
+
+
+def parse_step(step: float | str | None) -> float | None:
+    """Read a time step in fs; None stays None.
+
+    Raises
+    ------
+    InputError
+        Unless it is finite and above zero.
+    """
+    if step is None:
+        return None
+    fs = parse_time(step)
+    if not (math.isfinite(fs) and fs > 0):
+        raise InputError(f"the time step is {step}, expected a time above zero, e.g. 2fs")
+    return fs
 
 
 def parse_times(text: str) -> list[float]:

@@ -1,30 +1,11 @@
 """What the exchange with every library needs: times."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import femtoseconds
 from gfnode.trajectory import Doubles
-from gfnode.units import parse_time
-
-
-def parse_step(step: float | str | None) -> float | None:
-    """Read a time step in fs; None stays None.
-
-    Raises
-    ------
-    InputError
-        Unless it is finite and above zero.
-    """
-    if step is None:
-        return None
-    fs = parse_time(step)
-    if not (math.isfinite(fs) and fs > 0):
-        raise InputError(f"the time step is {step}, expected a time above zero, e.g. 2fs")
-    return fs
 
 
 def counted(frames: int, step: float | None, library: str) -> Doubles:

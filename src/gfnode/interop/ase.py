@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.interop._shared import counted, parse_step
-from gfnode.readers.extxyz import TIME_KEYS
+from gfnode.interop._shared import counted
+from gfnode.readers.extxyz import TIME_KEYS, ase_frames
 from gfnode.trajectory import Doubles, Topology, Trajectory
+from gfnode.units import parse_step
 
 BONDS = "bonds"
 """Key of ``Atoms.info`` that holds index pairs ``(bond, 2)``; ASE has no place of its own."""
@@ -32,22 +33,8 @@ def to_ase(trajectory: Trajectory) -> list[Any]:
 
     **Lost**: ``time_step`` and ``source``.
     """
-    from ase import Atoms, units
-
     found = []
-    for i, positions in enumerate(trajectory.positions):
-        cell = None if trajectory.cell is None else trajectory.cell[i].astype(np.float64)
-        atoms = Atoms(
-            trajectory.numbers,
-            positions.astype(np.float64),
-            cell=cell,
-            pbc=False if cell is None else cell.any(1),
-            info={"time_fs": float(trajectory.times[i])},
-        )
-        if trajectory.name:
-            atoms.info["name"] = trajectory.name
-        if trajectory.velocities is not None:
-            atoms.set_velocities(trajectory.velocities[i].astype(np.float64) / units.fs)
+    for atoms in ase_frames(trajectory):
         if (topology := trajectory.topology) is not None:
             atoms.set_array("atomtypes", np.array(topology.names))
             atoms.set_array("residuenames", np.array(topology.residue_names))

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.interop._shared import counted, named_times, parse_step
+from gfnode.interop._shared import counted, named_times
 from gfnode.readers.topology import check_cell, from_mdtraj, to_mdtraj
 from gfnode.trajectory import Integers, Topology, Trajectory
-from gfnode.units import FS_PER
+from gfnode.units import FS_PER, parse_step
 
 SAME_MASS = 0.02
 """Two masses in u closer than this are of one element: force fields round to 0.01 u."""

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.interop._shared import counted, named_times, parse_step
+from gfnode.interop._shared import counted, named_times
 from gfnode.readers.topology import ANGSTROM_PER_NM, check_cell
 from gfnode.readers.topology import from_mdtraj as from_topology
 from gfnode.readers.topology import to_mdtraj as to_topology
 from gfnode.trajectory import Trajectory
-from gfnode.units import FS_PER
+from gfnode.units import FS_PER, parse_step
 
 
 def to_mdtraj(trajectory: Trajectory) -> Any:

@@ -5,7 +5,6 @@ chooses the format. To add one, write a module with ``open(path, given)``, which
 :class:`Source`, and ``write(trajectory, path, precision)``, and add a line to :data:`FORMATS`.
 """
 
-import math
 import os
 import uuid
 from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ from gfnode.readers.source import Block, Given, Source, batches, in_memory
 from gfnode.readers.topology import read_topology, same_atoms
 from gfnode.selection import Selection
 from gfnode.trajectory import Trajectory
-from gfnode.units import parse_time
+from gfnode.units import parse_step
 
 __all__ = [
     "FORMATS",
@@ -178,7 +177,7 @@ def _open(
     if isinstance(mapping, Mapping):
         mapping = ",".join(f"{key}={value}" for key, value in mapping.items())
     topology = None if top is None else existing_file(Path(top).expanduser())
-    return form.open(path, Given(_step(step), topology, mapping))
+    return form.open(path, Given(parse_step(step), topology, mapping))
 
 
 def save(trajectory: Trajectory, path: str | Path, *, precision: float | None = None) -> Path:
@@ -250,12 +249,3 @@ def _format(path: Path) -> Format:
             f"{path}: unknown format {path.suffix or '(no suffix)'}: expected {', '.join(FORMATS)}"
         )
     return form
-
-
-def _step(step: float | str | None) -> float | None:
-    if step is None:
-        return None
-    fs = parse_time(step)
-    if not (math.isfinite(fs) and fs > 0):
-        raise InputError(f"the time step is {step}, expected a time above zero, e.g. 2fs")
-    return fs

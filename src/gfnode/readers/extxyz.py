@@ -156,23 +156,26 @@ def _stored_times(path: Path, comments: list[str]) -> Doubles | None:
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
     """Write extended XYZ with ``time_fs``, momenta and the cell where known."""
-    from ase import Atoms, units
     from ase.io import write as ase_write
 
-    def frames() -> Any:
-        for i, positions in enumerate(trajectory.positions):
-            cell = None if trajectory.cell is None else trajectory.cell[i].astype(np.float64)
-            atoms: Any = Atoms(
-                trajectory.numbers,
-                positions.astype(np.float64),
-                cell=cell,
-                pbc=False if cell is None else cell.any(1),
-                info={"time_fs": float(trajectory.times[i])},
-            )
-            if trajectory.name:
-                atoms.info["name"] = trajectory.name
-            if trajectory.velocities is not None:
-                atoms.set_velocities(trajectory.velocities[i].astype(np.float64) / units.fs)
-            yield atoms
+    ase_write(path, ase_frames(trajectory), format="extxyz")
 
-    ase_write(path, frames(), format="extxyz")
+
+def ase_frames(trajectory: Trajectory) -> Any:
+    """Give an ``ase.Atoms`` for every frame, one by one: all that extended XYZ has a place for."""
+    from ase import Atoms, units
+
+    for i, positions in enumerate(trajectory.positions):
+        cell = None if trajectory.cell is None else trajectory.cell[i].astype(np.float64)
+        atoms: Any = Atoms(
+            trajectory.numbers,
+            positions.astype(np.float64),
+            cell=cell,
+            pbc=False if cell is None else cell.any(1),
+            info={"time_fs": float(trajectory.times[i])},
+        )
+        if trajectory.name:
+            atoms.info["name"] = trajectory.name
+        if trajectory.velocities is not None:
+            atoms.set_velocities(trajectory.velocities[i].astype(np.float64) / units.fs)
+        yield atoms
