@@ -42,9 +42,8 @@ class TrainingSettings(Settings):
     clip
         Largest norm of the gradient; None leaves it.
     ema
-        Decay of the moving average of the weights that is validated and kept, at step n (from 0)
-        at most (1 + n) / (10 + n), so that a short training is not an average of its beginning;
-        None keeps the weights themselves.
+        Decay of the moving average of the weights that is validated and kept; None keeps the
+        weights themselves.
     validate_every
         Epochs between validations.
     select
@@ -272,13 +271,10 @@ class Trainer:
         total, rate = 0.0, s.rate
         self.module.train()
         for number in range(self.batches):
-            step = epoch * self.batches + number
-            rate = self.rate(epoch, step)
+            rate = self.rate(epoch, epoch * self.batches + number)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
             losses.append(self._step(windows, order[number * self.batch :][: self.batch]))
-            if self.state.averaged is not None:
-                self._average(self.state.averaged, step)
             if len(losses) == 25 or number + 1 == self.batches:  # the only waits for the device
                 total += self._collect(losses, epoch, number)
                 losses.clear()
@@ -304,11 +300,13 @@ class Trainer:
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.state.model.parameters(), self.settings.clip)
         self.optimizer.step()
+        if self.state.averaged is not None:
+            self._average(self.state.averaged)
         return loss.detach()
 
     @torch.no_grad()
-    def _average(self, averaged: Model, step: int) -> None:
-        weight = 1 - min(self.settings.ema or 0.0, (1 + step) / (10 + step))
+    def _average(self, averaged: Model) -> None:
+        weight = 1 - (self.settings.ema or 0.0)
         for kept, current in zip(averaged.parameters(), self.state.model.parameters(), strict=True):
             kept.lerp_(current, weight)
 
