@@ -162,6 +162,16 @@ class TestTrain:
         said = works("train", *("--data", toluene) * 2, *SMALL, "--out", tmp_path / "run")
         assert said.count("data      toluene") == 2
 
+    def test_replicas_in_another_order_are_the_same_data(self, toluene, tmp_path):
+        other = gfnode.load("sample:toluene")[600:1200].save(tmp_path / "other.npz")
+        out = tmp_path / "run"
+        works("train", "--data", toluene, "--data", other, *SMALL, "--out", out)
+        for files in ((toluene, other), (other, toluene)):
+            words = (word for file in files for word in ("--data", file))
+            said = works("evaluate", out, *words)
+            assert "test part of the training data: " in said
+            assert "plot: " in said
+
     def test_a_model_without_weights(self, toluene, tmp_path):
         out = tmp_path / "run"
         words = ("--set", "model.name=persistence", "--set", "windows.horizon=200fs")

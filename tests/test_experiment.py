@@ -7,13 +7,12 @@ import pytest
 import torch
 from ase.build import molecule
 
-from gfnode import graph, readers
+from gfnode import graph
 from gfnode.errors import InputError
 from gfnode.experiment import (
     GraphSettings,
     build_model,
     configure,
-    describe_data,
     molecular_graph,
     prepare,
     whole_system,
@@ -159,13 +158,3 @@ def test_parts_of_a_model_hold_its_atoms():
     assert parts["train"].frames is parts["test"].frames
     whole, cut = dataset.parts["test"].batch(slice(0, 3)), parts["test"].batch(slice(0, 3))
     assert torch.equal(cut.targets, whole.targets[:, :, [2, 0]])
-
-
-def test_data_is_described(tmp_path):
-    path = wiggle(50).save(tmp_path / "w.npz")
-    facts = describe_data([wiggle(50), wiggle(60)], [str(path), ""])
-    assert facts[0]["file"] == str(path.resolve())
-    assert facts[1]["file"] == ""
-    assert facts[0]["fingerprint"] == readers.load(path).fingerprint
-    assert (facts[1]["frames"], facts[1]["atoms"], facts[1]["formula"]) == (60, 3, "H2O")
-    assert facts[0]["span_fs"] == 49 * 5.0

@@ -75,6 +75,14 @@ class Evaluation:
         """Is the model better than another method: paired, over blocks of time, mean over lags."""
         return paired_verdict(self.errors[self.model], self.errors[other], self.blocks)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Errors of every window by method, for ``errors.npz``."""
+        return (
+            {f"errors_{key}": value for key, value in self.errors.items()}
+            | {f"superposed_{key}": value for key, value in self.superposed.items()}
+            | {"lags_fs": self.lags_fs, "starts_fs": self.starts_fs, "segments": self.segments}
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Every number, under the keys that docs/evaluation.md explains."""
         best = self.best_trivial

@@ -180,16 +180,14 @@ def check_own(run: "Run", trajectories: Sequence[Trajectory]) -> list[Trajectory
     InputError
         When these are others, or not all.
     """
-    own = [entry["fingerprint"] for entry in run.facts["data"]]
-    found = {each.fingerprint: each for each in trajectories}
-    if found.keys() != set(own):
-        names = ", ".join(dict.fromkeys(entry["name"] for entry in run.facts["data"]))
+    arranged = run.provenance.arrange(trajectories)
+    if arranged is None:
         raise InputError(
-            f"a report is on the test part of the data of training ({names}; trajectories: "
-            f"{len(own)}), got {', '.join(map(str, trajectories))}; for other data there is "
-            "gfnode evaluate --data"
+            f"a report is on the test part of the data of training ({run.provenance.names}; "
+            f"trajectories: {len(run.provenance.entries)}), got "
+            f"{', '.join(map(str, trajectories))}; for other data there is gfnode evaluate --data"
         )
-    return [found[fingerprint] for fingerprint in own]
+    return arranged
 
 
 def make_examples(run: "Run", trajectories: Sequence[Trajectory]) -> Examples:
@@ -247,7 +245,6 @@ def command(run: "Run") -> str:
     """The ``gfnode train`` that makes such a run: its preset, and what differs from it."""
     from gfnode.experiment import configure
     from gfnode.presets import PRESETS
-    from gfnode.readers import Reader
 
     settings = _flat(run.experiment.model_dump(mode="json"))
     name = settings["model.name"]
@@ -256,11 +253,10 @@ def command(run: "Run") -> str:
         known = _flat(configure(preset, {"model.name": name}).model_dump(mode="json"))
         changes[preset] = {k: v for k, v in settings.items() if k not in known or known[k] != v}
     preset = min(changes, key=lambda each: len(changes[each]))
-    words = ["gfnode", "train"]
-    data = run.facts["data"]  # one file may hold several trajectories
-    for file in dict.fromkeys(entry["file"] or f"{entry['name']}.npz" for entry in data):
+    words, data = ["gfnode", "train"], run.provenance
+    for file in dict.fromkeys(each["file"] or f"{each['name']}.npz" for each in data.entries):
         words += ["--data", file]
-    words += shlex.split(Reader.of(data[0].get("reader", {})).command())
+    words += shlex.split(data.as_trained.command())
     words += ["--preset", preset] * (preset != "default")
     words += ["--set", f"model.name={name}"] * (name != "gfnode")
     for key, value in changes[preset].items():

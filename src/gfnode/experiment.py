@@ -4,7 +4,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -200,22 +199,6 @@ def build_model(experiment: Experiment, system: System) -> Model:
     torch.manual_seed(experiment.seed)
     options = dict(experiment.model)
     return build(options.pop("name"), system, options)
-
-
-def describe_data(trajectories: Sequence[Trajectory], files: Sequence[str]) -> list[dict[str, Any]]:
-    """What a run folder keeps of its data."""
-    return [
-        {
-            "file": str(Path(file).resolve()) if file and Path(file).exists() else file,
-            "name": t.label,
-            "formula": t.formula,
-            "frames": len(t),
-            "atoms": t.n_atoms,
-            "span_fs": float(t.times[-1] - t.times[0]),
-            "fingerprint": t.fingerprint,
-        }
-        for t, file in zip(trajectories, files, strict=True)
-    ]
 
 
 def versions() -> dict[str, str]:

@@ -45,7 +45,7 @@ def run_html(run: "Run") -> str:
 
     system, training = run.model.system, run.facts.get("training", {})
     formula = Formula.from_list([chemical_symbols[z] for z in system.source_numbers])
-    names = ", ".join(dict.fromkeys(str(entry.get("name", "")) for entry in run.facts["data"]))
+    names = run.provenance.names
     error = training.get("best_validation_error")
     rows = {
         "molecule": f"{names} {formula.format('hill')}".strip(),

@@ -18,9 +18,8 @@ file                       holds
 Opening one reads text and safetensors only.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import cycle
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,7 +35,6 @@ from gfnode.experiment import (
     Dataset,
     Experiment,
     build_model,
-    describe_data,
     prepare,
     versions,
     whole_system,
@@ -44,6 +42,7 @@ from gfnode.experiment import (
 from gfnode.files import make_folder, read_json, write_arrays, write_json
 from gfnode.models import TRIVIAL, Model, build
 from gfnode.prediction import BeyondHorizonWarning as BeyondHorizonWarning  # noqa: PLC0414
+from gfnode.provenance import Provenance
 from gfnode.readers import Reader
 from gfnode.system import System
 from gfnode.training import choose_batch
@@ -121,10 +120,7 @@ class Run:
             "seed": experiment.seed,
             "experiment": experiment.model_dump(mode="json"),
             "system": dataset.system.to_dict(),
-            "data": [
-                entry | {"reader": (reader or Reader()).options()}
-                for entry in describe_data(trajectories, files)
-            ],
+            "data": Provenance.describe(trajectories, files, reader or Reader()),
             "batch": batch,
             "windows": {name: len(part) for name, part in dataset.parts.items()},
             "notes": list(dataset.notes),
@@ -212,6 +208,11 @@ class Run:
         self.facts |= facts
         write_json(self.folder / "run.json", self.facts)
 
+    @property
+    def provenance(self) -> Provenance:
+        """The data of training."""
+        return Provenance(self.facts["data"])
+
     def trajectories(self) -> list[Trajectory]:
         """Give the training data: from memory right after training, else read and checked again.
 
@@ -220,36 +221,9 @@ class Run:
         InputError
             When a file has moved or holds other data.
         """
-        if self._trajectories is not None:
-            return self._trajectories
-        found = []
-        opened: dict[str, Iterator[Trajectory]] = {}  # a file may hold several, in order
-        for entry in self.facts["data"]:
-            if not entry["file"]:
-                raise InputError(
-                    f"{self.folder} was trained on data in memory; give the trajectory (--data)"
-                )
-            file = entry["file"]
-            if file not in opened:
-                opened[file] = cycle(Reader.of(entry.get("reader", {})).load(file))
-            trajectory = next(opened[file])
-            if trajectory.fingerprint != entry["fingerprint"]:
-                raise InputError(
-                    f"{entry['file']} no longer holds the data this run was trained on; give the "
-                    "trajectory to evaluate on with --data"
-                )
-            found.append(trajectory)
-        return found
-
-    def reader(self, file: str | Path, given: Reader | None = None) -> Reader:
-        """How a file of the molecule is to be read: as said, else as the training data was.
-
-        Files of another format than the training data are read as said alone.
-        """
-        given, entry = given or Reader(), self.facts["data"][0]
-        if Path(file).suffix.lower() != Path(entry["file"]).suffix.lower():
-            return given
-        return given.over(Reader.of(entry.get("reader", {})))
+        if self._trajectories is None:
+            return self.provenance.find(str(self.folder))
+        return self._trajectories
 
     def evaluate(
         self, data: Trajectory | Sequence[Trajectory] | None = None, *, save: bool = True
@@ -272,17 +246,15 @@ class Run:
         """
         given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
         system = self.model.system
-        own = [entry["fingerprint"] for entry in self.facts["data"]]
-        found = {t.fingerprint: t for t in given}
-        held_out = len(given) == len(own) and found.keys() == set(own)
-        if held_out:
-            given = [found[fingerprint] for fingerprint in own]  # the split goes by their order
-            windows = prepare(given, self.experiment).parts["test"]
+        arranged = self.provenance.arrange(given)
+        if arranged is not None:
+            windows = prepare(arranged, self.experiment).parts["test"]
         else:
             for trajectory in given:
-                if trajectory.fingerprint in own:
+                if self.provenance.holds(trajectory):
                     raise InputError(
-                        f"this run was trained on {trajectory.label}: give all {len(own)} "
+                        f"this run was trained on {trajectory.label}: give all "
+                        f"{len(self.provenance.entries)} "
                         "trajectories of training to evaluate on their test part, or only others"
                     )
                 if not np.array_equal(trajectory.numbers, system.source_numbers):
@@ -298,15 +270,9 @@ class Run:
         name = self.experiment.model["name"]
         models = {name: self.model} | {k: m for k, m in self.baselines().items() if k != name}
         result = evaluate(name, models, windows, system.horizon)
-        if save and held_out:
+        if save and arranged is not None:
             write_json(self.folder / "evaluation.json", result.to_dict())
-            write_arrays(
-                self.folder / "errors.npz",
-                {f"errors_{key}": value for key, value in result.errors.items()}
-                | {f"superposed_{key}": value for key, value in result.superposed.items()}
-                | {"lags_fs": result.lags_fs, "starts_fs": result.starts_fs}
-                | {"segments": result.segments},
-            )
+            write_arrays(self.folder / "errors.npz", result.arrays())
         return result
 
     def baselines(self) -> dict[str, Model]:
@@ -404,7 +370,9 @@ class Run:
     def _begin(
         self, start: Trajectory | str | Path, times: Sequence[float | str], frame: int
     ) -> prediction.Start:
-        trajectory = start if isinstance(start, Trajectory) else self.reader(start).load(start)[0]
+        trajectory = (
+            start if isinstance(start, Trajectory) else self.provenance.reader(start).load(start)[0]
+        )
         windows = self.experiment.windows
         return prediction.begin(
             self.model,

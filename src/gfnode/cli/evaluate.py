@@ -65,8 +65,7 @@ def evaluate(
         found = Run.open(run)
         reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
         given = load_for(found, data, reader) if data else found.trajectories()
-        trained_on = [data["fingerprint"] for data in found.facts["data"]]
-        own = [each.fingerprint for each in given] == trained_on
+        own = found.provenance.arrange(given) is not None
         result = json.loads(to_json(found.evaluate(given).to_dict()))  # null: not finite
         terminal = console(stderr=json_file == "-")
         terminal.print(report.describe_evaluation(found, given, result, own), soft_wrap=True)

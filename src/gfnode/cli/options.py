@@ -91,7 +91,7 @@ def load_for(run: "Run", files: Sequence[str], given: "Reader") -> "list[Traject
     """Read files as said, else as the run's own; what a user should know goes to stderr."""
     found: list[Trajectory] = []
     for file in files:
-        reader = run.reader(file, given)
+        reader = run.provenance.reader(file, given)
         if reader.options() != given.options():
             typer.echo(f"note: {file} is read as in training: {reader.command()}", err=True)
         found += reader.load(file)

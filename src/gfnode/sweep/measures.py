@@ -95,12 +95,7 @@ def at_lags(run: Run, path: Path, lags_fs: Sequence[float]) -> None:
     windows = _asked(run, lags_fs)
     name = run.experiment.model["name"]
     models = {name: run.model} | {k: m for k, m in run.baselines().items() if k != name}
-    found = evaluate(name, models, windows, run.model.system.horizon)
-    write_arrays(
-        path,
-        {f"errors_{key}": value for key, value in found.errors.items()}
-        | {"lags_fs": found.lags_fs, "starts_fs": found.starts_fs, "segments": found.segments},
-    )
+    write_arrays(path, evaluate(name, models, windows, run.model.system.horizon).arrays())
 
 
 def modes(run: Run, path: Path, starts: int = 64, times: int = 256) -> None:

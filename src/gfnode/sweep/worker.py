@@ -87,9 +87,11 @@ def _do(task: Task) -> None:
 
 def _find_data(folder: Path, job: Job) -> None:
     """Tell a run where its data lies now; the key of the job says that it is the same."""
+    from gfnode.provenance import Provenance
+
     facts = read_json(folder / "run.json")
     options = job.reader.options()
-    before = dict.fromkeys(entry["file"] for entry in facts["data"])
+    before = Provenance(facts["data"]).files
     now = [str(Path(file).expanduser().resolve()) for file in job.files]
     moved = dict(zip(before, now, strict=True))
     for entry in facts["data"]:

@@ -1,0 +1,112 @@
+"""The trajectories that a run was trained on: remembered, found again, and recognised."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from gfnode.errors import InputError
+from gfnode.readers import Reader
+from gfnode.trajectory import Trajectory
+
+
+class Provenance:
+    """The training data of a run as its ``run.json`` remembers it.
+
+    Parameters
+    ----------
+    entries
+        One for each trajectory, in the order of training, which the split goes by; see
+        :meth:`describe`.
+    """
+
+    def __init__(self, entries: Sequence[dict[str, Any]]) -> None:
+        self.entries = entries
+
+    @staticmethod
+    def describe(
+        trajectories: Sequence[Trajectory], files: Sequence[str], reader: Reader
+    ) -> list[dict[str, Any]]:
+        """What is remembered of trajectories, their files (empty: in memory) and their reader."""
+        return [
+            {
+                "file": str(Path(file).resolve()) if file and Path(file).exists() else file,
+                "name": t.label,
+                "formula": t.formula,
+                "frames": len(t),
+                "atoms": t.n_atoms,
+                "span_fs": float(t.times[-1] - t.times[0]),
+                "fingerprint": t.fingerprint,
+                "reader": reader.options(),
+            }
+            for t, file in zip(trajectories, files, strict=True)
+        ]
+
+    @property
+    def files(self) -> list[str]:
+        """The files, each once, in order; one may hold several trajectories."""
+        return list(dict.fromkeys(entry["file"] for entry in self.entries))
+
+    @property
+    def names(self) -> str:
+        """What the trajectories are called."""
+        return ", ".join(dict.fromkeys(str(entry["name"]) for entry in self.entries))
+
+    @property
+    def as_trained(self) -> Reader:
+        """How the files were read."""
+        return Reader.of(self.entries[0].get("reader", {}))
+
+    def reader(self, file: str | Path, given: Reader | None = None) -> Reader:
+        """How a file of the molecule is to be read: as said, else as the training data was.
+
+        Files of another format than the training data are read as said alone.
+        """
+        given = given or Reader()
+        if Path(file).suffix.lower() != Path(self.files[0]).suffix.lower():
+            return given
+        return given.over(self.as_trained)
+
+    def find(self, where: str) -> list[Trajectory]:
+        """Read the trajectories again, and check that they are the same.
+
+        Parameters
+        ----------
+        where
+            The run, for messages.
+
+        Raises
+        ------
+        InputError
+            When a file has moved or holds other data.
+        """
+        found = []
+        opened: dict[str, Iterator[Trajectory]] = {}
+        for entry in self.entries:
+            if not (file := entry["file"]):
+                raise InputError(
+                    f"{where} was trained on data in memory; give the trajectory (--data)"
+                )
+            if file not in opened:
+                opened[file] = cycle(Reader.of(entry.get("reader", {})).load(file))
+            trajectory = next(opened[file])
+            if trajectory.fingerprint != entry["fingerprint"]:
+                raise InputError(
+                    f"{file} no longer holds the data this run was trained on; give the "
+                    "trajectory to evaluate on with --data"
+                )
+            found.append(trajectory)
+        return found
+
+    def arrange(self, trajectories: Iterable[Trajectory]) -> list[Trajectory] | None:
+        """Put the trajectories of training into their order; None when these are others."""
+        given = list(trajectories)
+        by_fingerprint = {each.fingerprint: each for each in given}
+        wanted = [entry["fingerprint"] for entry in self.entries]
+        if len(given) != len(wanted) or by_fingerprint.keys() != set(wanted):
+            return None
+        return [by_fingerprint[each] for each in wanted]
+
+    def holds(self, trajectory: Trajectory) -> bool:
+        """Whether a trajectory is among those of training."""
+        return any(entry["fingerprint"] == trajectory.fingerprint for entry in self.entries)
