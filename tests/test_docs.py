@@ -30,7 +30,7 @@ SMALL = {"training": {"epochs": 1}, "windows": {"most": [64, 32, 32]}}
 def blocks(page: Path) -> list[tuple[str, str]]:
     """Language and text of every block that is to be run."""
     found = [match.groupdict() for match in BLOCK.finditer(page.read_text(encoding="utf-8"))]
-    assert {each["language"] for each in found} <= {"sh", "python"}
+    assert {each["language"] for each in found} <= {"sh", "python", "toml"}
     return [(each["language"], each["text"]) for each in found if not each["why"]]
 
 

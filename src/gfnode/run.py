@@ -26,30 +26,21 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from gfnode import prediction
+from gfnode import opening, prediction
 from gfnode.checkpoint import load_tensors, load_weights, save_tensors
 from gfnode.cutting import make_windows
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
-from gfnode.experiment import (
-    Dataset,
-    Experiment,
-    build_model,
-    prepare,
-    versions,
-    whole_system,
-)
-from gfnode.files import make_folder, read_json, write_arrays, write_json
+from gfnode.experiment import Dataset, Experiment, build_model, prepare, versions, whole_system
+from gfnode.files import make_folder, write_arrays, write_json
 from gfnode.models import TRIVIAL, Model, build
+from gfnode.opening import VERSION as VERSION  # noqa: PLC0414
 from gfnode.prediction import BeyondHorizonWarning as BeyondHorizonWarning  # noqa: PLC0414
 from gfnode.provenance import Provenance
 from gfnode.readers import Reader
-from gfnode.system import System
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
-
-VERSION = 2
 
 
 class Run:
@@ -112,6 +103,7 @@ class Run:
         model = build_model(experiment, dataset.system)
         trained = any(True for _ in model.parameters())
         batch = trained and choose_batch(dataset.parts["train"], model, experiment.training)
+        plugins, others = opening.plugins_of(experiment.model["name"], files)
         make_folder(folder)  # nothing is left behind by what is refused above
         facts = {
             "format": "gfnode-run",
@@ -124,7 +116,8 @@ class Run:
             "batch": batch,
             "windows": {name: len(part) for name, part in dataset.parts.items()},
             "notes": list(dataset.notes),
-            "versions": versions(),
+            "plugins": plugins,
+            "versions": versions() | others,
         }
         arrays = {}
         for name, part in dataset.parts.items():
@@ -157,31 +150,8 @@ class Run:
             When the folder holds no run, one of a newer version, or a damaged one.
         """
         folder = Path(folder)
-        if not (folder / "run.json").is_file():
-            what = "is no run folder: it holds no run.json" if folder.is_dir() else "does not exist"
-            raise InputError(f"{folder} {what}; give the folder that `gfnode train --out` wrote")
-        facts = read_json(folder / "run.json")
-        if facts.get("format") != "gfnode-run":
-            raise InputError(f"{folder / 'run.json'} is not the run.json of a gfnode run")
-        if (version := facts.get("version")) != VERSION:
-            older = isinstance(version, int) and version < VERSION
-            remedy = (
-                "its weights fit no model of today: train again, its settings are in run.json"
-                if older
-                else "upgrade gfnode (pip install --upgrade gfnode)"
-            )
-            raise InputError(
-                f"{folder} was written in run format {version}, this gfnode reads format "
-                f"{VERSION}; {remedy}"
-            )
-        try:
-            system = System.from_dict(facts["system"])
-            experiment = Experiment.read(facts["experiment"], str(folder / "run.json"))
-            model = build_model(experiment, system)
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{folder / 'run.json'} is damaged: {error!r}") from error
+        facts = opening.read_run(folder)
+        experiment, model = opening.assemble(facts, folder / opening.RUN)
         run = cls(folder, experiment, model, facts)
         if weights:
             run.load_best()
@@ -222,6 +192,7 @@ class Run:
             When a file has moved or holds other data.
         """
         if self._trajectories is None:
+            opening.check_readers(self.facts, self.folder)
             return self.provenance.find(str(self.folder))
         return self._trajectories
 

@@ -1,6 +1,7 @@
 """``gfnode models``."""
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from gfnode.cli.app import app
@@ -25,7 +26,9 @@ def models() -> None:
             table.add_column(title)
         for name, entry in MODELS.items():
             broken = ", ".join(each for each in Symmetry if each not in entry.model.promises)
-            table.add_row(name, entry.summary, f"all but {broken}" if broken else "all")
+            origin = MODELS.origin(name)
+            summary = f"{entry.summary} (from {origin})" if origin else entry.summary
+            table.add_row(escape(name), escape(summary), f"all but {broken}" if broken else "all")
         terminal.print(table)
         terminal.print(
             f"All symmetries: {', '.join(Symmetry)}. The prediction moves, turns, is mirrored "
@@ -35,6 +38,7 @@ def models() -> None:
         for name, entry in MODELS.items():
             if entry.settings is not None:
                 options = ", ".join(f"{k}={v}" for k, v in entry.settings().model_dump().items())
-                terminal.print(f"Options of {name} (--set model.OPTION=VALUE): {options}\n")
+                told = f"Options of {name} (--set model.OPTION=VALUE): {options}\n"
+                terminal.print(told, markup=False)
         for name, summary in SUMMARIES.items():
             terminal.print(f"--preset {name}: {summary}")

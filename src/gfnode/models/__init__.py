@@ -1,7 +1,8 @@
 """Every model by its name.
 
 A model is registered with the settings that compose it; the registry is all that the rest of the
-package knows of models.
+package knows of models. Other packages register theirs by entry points of the group
+``gfnode.models``, each an :class:`Entry`; see :mod:`gfnode.plugins`.
 """
 
 from collections.abc import Mapping
@@ -16,22 +17,43 @@ from gfnode.models.gfnode import GFNODE, GFNODESettings
 from gfnode.models.ito import ITO, ITOSettings
 from gfnode.models.ndcn import NDCN, NDCNSettings
 from gfnode.models.trivial import ConstantVelocity, MeanConformer, Persistence, RigidRotor
+from gfnode.plugins import Registry
 from gfnode.settings import Settings
 from gfnode.system import System
 
-__all__ = ["MODELS", "TRIVIAL", "Generative", "Model", "Symmetry", "build", "read_options"]
+__all__ = [
+    "MODELS",
+    "TRIVIAL",
+    "Entry",
+    "Generative",
+    "Model",
+    "Symmetry",
+    "build",
+    "read_options",
+]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered model."""
+    """A registered model: its class, the settings it is built with (None: none), and a line."""
 
     model: type[Model]
     settings: type[Settings] | None
     summary: str
 
 
-MODELS = {
+def _check(name: str, loaded: object) -> Entry:
+    if not isinstance(loaded, Entry):
+        raise TypeError(f"expected a gfnode.models.Entry, got {type(loaded).__name__}")
+    model, settings = loaded.model, loaded.settings
+    if not (isinstance(model, type) and issubclass(model, Model) and hasattr(model, "promises")):
+        raise TypeError("its model must be a gfnode.models.Model that names its promises")
+    if settings is not None and not (isinstance(settings, type) and issubclass(settings, Settings)):
+        raise TypeError("its settings must be a gfnode.settings.Settings, or None")
+    return loaded
+
+
+_OWN = {
     "gfnode": Entry(GFNODE, GFNODESettings, "graph Fourier neural ODE"),
     "egnn": Entry(EGNN, EGNNSettings, "equivariant network on the start and the lag"),
     "egno": Entry(EGNO, EGNOSettings, "equivariant network with convolutions over time"),
@@ -44,14 +66,16 @@ MODELS = {
         RigidRotor, None, "the training mean as a free rigid body with the start's momenta"
     ),
 }
-"""Registered models by name."""
+
+MODELS: Registry[Entry] = Registry("gfnode.models", "model", _OWN, _check)
+"""Registered models by name, those of installed plug-ins among them."""
 
 TRIVIAL = ("persistence", "constant-velocity", "mean-conformer", "rigid-rotor")
 """The models without training that every result is shown beside."""
 
 
 def _entry(name: str) -> Entry:
-    if name not in tuple(MODELS):  # whatever it is, a list say
+    if name not in MODELS:  # whatever it is, a list say
         import difflib
 
         near = difflib.get_close_matches(str(name), MODELS, 1)

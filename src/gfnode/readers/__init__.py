@@ -3,6 +3,7 @@
 Units are converted here and nowhere else: inside the package lengths are Å and times fs. The suffix
 chooses the format. To add one, write a module with ``open(path, given)``, which gives a
 :class:`Source`, and ``write(trajectory, path, precision)``, and add a line to :data:`FORMATS`.
+Other packages do so by entry points of the group ``gfnode.readers``; see :mod:`gfnode.plugins`.
 """
 
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from gfnode.errors import InputError
+from gfnode.plugins import Registry
 from gfnode.readers import dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.boundary import existing_file, foreign, frame_times
@@ -67,7 +69,19 @@ class Format:
     needs_top: bool = False
 
 
-FORMATS: dict[str, Format] = {
+def _check(suffix: str, loaded: object) -> Format:
+    if not isinstance(loaded, Format):
+        raise TypeError(f"expected a gfnode.readers.Format, got {type(loaded).__name__}")
+    if suffix.count(".") != 1 or len(suffix) < 2 or {"/", "\\"} & set(suffix):
+        raise ValueError(f"{suffix!r} is no suffix of a file: expected one such as '.csv'")
+    return loaded
+
+
+def _suffix(name: str) -> str:
+    return f".{name.removeprefix('.')}".lower()
+
+
+_OWN: dict[str, Format] = {
     ".npz": Format(npz.open_npz, npz.write),
     ".extxyz": Format(extxyz.open_extxyz, extxyz.write),
     ".xyz": Format(extxyz.open_extxyz, extxyz.write),
@@ -77,7 +91,9 @@ FORMATS: dict[str, Format] = {
     ".h5": Format(hdf5.open_hdf5, mdtraj_writers.write_hdf5),
     ".pdb": Format(pdb.open_pdb, mdtraj_writers.write),
 }
-"""The known formats by suffix."""
+
+FORMATS: Registry[Format] = Registry("gfnode.readers", "file format", _OWN, _check, _suffix)
+"""The known formats by suffix, those of installed plug-ins among them."""
 
 SAMPLES = ("toluene",)
 """Trajectories that come with the package, opened as ``sample:toluene``."""

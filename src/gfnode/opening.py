@@ -1,0 +1,129 @@
+"""From a folder to a model without weights: what its JSON says, read, checked and built."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gfnode import plugins
+from gfnode.errors import InputError
+from gfnode.experiment import Experiment, build_model
+from gfnode.files import read_json
+from gfnode.models import MODELS, Model
+from gfnode.readers import FORMATS
+from gfnode.system import System
+
+RUN = "run.json"
+VERSION = 2
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Read ``run.json``.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no run, one of another version, or a damaged one.
+    """
+    if not (folder / RUN).is_file():
+        what = "is no run folder: it holds no run.json" if folder.is_dir() else "does not exist"
+        raise InputError(f"{folder} {what}; give the folder that `gfnode train --out` wrote")
+    facts = read_json(folder / RUN)
+    if facts.get("format") != "gfnode-run":
+        raise InputError(f"{folder / RUN} is not the run.json of a gfnode run")
+    if (version := facts.get("version")) != VERSION:
+        older = isinstance(version, int) and version < VERSION
+        remedy = (
+            "its weights fit no model of today: train again, its settings are in run.json"
+            if older
+            else "upgrade gfnode (pip install --upgrade gfnode)"
+        )
+        raise InputError(
+            f"{folder} was written in run format {version}, this gfnode reads format "
+            f"{VERSION}; {remedy}"
+        )
+    return facts
+
+
+def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
+    """Build the model that ``run.json`` (or another ``where``) describes, without its weights.
+
+    Raises
+    ------
+    InputError
+        When something is missing, fits nothing else, or needs a plug-in that is not installed.
+
+    Warns
+    -----
+    PluginWarning
+        When the model comes from another package than the one it was trained with.
+    """
+    try:
+        system = System.from_dict(facts["system"])
+        experiment = Experiment.read(facts["experiment"], str(where))
+        _check_model(facts, experiment.model.get("name"), where)
+        return experiment, build_model(experiment, system)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where} is damaged: {error!r}") from error
+
+
+def plugins_of(model: str, files: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Which packages a run needs beside gfnode, for ``run.json``, and their versions.
+
+    Returns
+    -------
+    dict, dict
+        ``{"models": {name: package}, "readers": {suffix: package}}`` and ``{package: version}``.
+    """
+    suffixes = dict.fromkeys(Path(file).suffix.lower() for file in files if file)
+    origins = {
+        "models": {model: MODELS.origin(model)},
+        "readers": {suffix: FORMATS.origin(suffix) for suffix in suffixes},
+    }
+    named = {
+        kind: {name: origin.package for name, origin in found.items() if origin}
+        for kind, found in origins.items()
+    }
+    found = [origin for each in origins.values() for origin in each.values() if origin]
+    return named, {origin.package: origin.version for origin in found}
+
+
+def check_readers(facts: Mapping[str, Any], where: Path) -> None:
+    """Raise InputError when the data of a run needs a reader that is not installed."""
+    for suffix, package in _named(facts, "readers").items():
+        if suffix not in FORMATS:
+            raise InputError(
+                f"{where} was trained on {suffix} files, read by {package}, which is not "
+                f"installed here; {plugins.remedy(package, _version(facts, package))}"
+            )
+
+
+def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:
+    package = _named(facts, "models").get(name)
+    if package is None:
+        return
+    version = _version(facts, package)
+    if name not in MODELS:
+        raise InputError(
+            f"{where}: its model {name!r} comes from the package {package} {version}, which is "
+            f"not installed here; {plugins.remedy(package, version)}"
+        )
+    assert isinstance(name, str)
+    origin = MODELS.origin(name)
+    if origin is None or origin.package != package:
+        plugins.warn(
+            f"{where}: its model {name!r} came from the package {package} {version}; here one of "
+            f"that name comes from {origin or 'another place'}, which may be another model"
+        )
+
+
+def _named(facts: Mapping[str, Any], kind: str) -> dict[Any, Any]:
+    found = facts.get("plugins", {})
+    found = found.get(kind, {}) if isinstance(found, Mapping) else {}
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def _version(facts: Mapping[str, Any], package: object) -> str:
+    versions = facts.get("versions", {})
+    return str(versions.get(package, "")) if isinstance(versions, Mapping) else ""

@@ -1,0 +1,185 @@
+"""Models and readers of other packages, found by their entry points and loaded when asked for.
+
+A package offers them in its ``pyproject.toml``::
+
+    [project.entry-points."gfnode.models"]
+    damped = "my_package:ENTRY"
+
+    [project.entry-points."gfnode.readers"]
+    csv = "my_package:FORMAT"
+
+Installing it is the user's choice; nothing is imported until a name of it is asked for. What is
+broken is named together with its package, and leaves the rest as it is.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from gfnode.errors import InputError
+
+T = TypeVar("T")
+
+
+class PluginWarning(UserWarning):
+    """A plug-in cannot be used, or is not the one that a run was made with."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The installed package that something came from."""
+
+    package: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version}".strip()
+
+
+class Registry(MutableMapping[str, T], Generic[T]):
+    """Things by name: those of gfnode, and those that installed packages offer.
+
+    Looking a name up loads that one plug-in; going through all names loads all plug-ins, warns once
+    of each that is broken, and leaves it out. Names can be added and removed as in a dictionary.
+
+    Parameters
+    ----------
+    group
+        Of the entry points, ``gfnode.models`` say.
+    what
+        What is registered, in words.
+    own
+        Those of gfnode, which no plug-in replaces.
+    check
+        ``check(name, loaded)`` returns what a plug-in offers, or raises ``TypeError`` or
+        ``ValueError`` that says what is wrong with it.
+    normal
+        Turns the name of an entry point into a name of the registry.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        what: str,
+        own: Mapping[str, T],
+        check: Callable[[str, object], T],
+        normal: Callable[[str], str] = str,
+    ) -> None:
+        self.group, self.what, self._check, self._normal = group, what, check, normal
+        self._own = dict(own)
+        self._offers: dict[str, list[EntryPoint]] | None = None
+        self._loaded: dict[str, T] = {}
+        self._warned: set[str] = set()
+
+    def refresh(self) -> None:
+        """Look at the installed packages again at the next question."""
+        self._offers = None
+        self._loaded.clear()
+        self._warned.clear()
+
+    def origin(self, name: str) -> Origin | None:
+        """The package that offers a name; None for gfnode itself and for names added by hand."""
+        if name in self._own or not (offers := self._found().get(name)):
+            return None
+        return _origin(offers[0])
+
+    def __getitem__(self, name: str) -> T:
+        if name in self._own:
+            return self._own[name]
+        if name not in self._loaded:
+            if not (offers := self._found().get(name)):
+                raise KeyError(name)
+            self._loaded[name] = self._load(name, offers)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, value: T) -> None:
+        self._own[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._own[name]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name in self._own or name in self._found())
+
+    def __iter__(self) -> Iterator[str]:
+        yield from tuple(self._own)
+        for name in tuple(self._found()):
+            try:
+                self[name]
+            except InputError as error:
+                self._warn(f"{error}; it is left out")
+            else:
+                yield name
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _found(self) -> dict[str, list[EntryPoint]]:
+        """What installed packages offer, by name; names of gfnode's own are refused."""
+        if self._offers is None:
+            self._offers = {}
+            try:
+                points = sorted(entry_points(group=self.group), key=lambda point: point.name)
+            except Exception as error:
+                self._warn(
+                    f"the entry points of installed packages cannot be read ({_said(error)}), so "
+                    f"there are no {self.what}s but those of gfnode; a package is damaged"
+                )
+                return self._offers
+            for point in points:
+                name = self._normal(point.name)
+                self._offers.setdefault(name, []).append(point)
+        for name in self._own.keys() & self._offers.keys():
+            self._warn(
+                f"the package {_origin(self._offers[name][0])} offers a {self.what} {name!r}, but "
+                f"gfnode has one of that name already; that of the package is left out: it must be "
+                "renamed"
+            )
+        return {name: points for name, points in self._offers.items() if name not in self._own}
+
+    def _load(self, name: str, offers: list[EntryPoint]) -> T:
+        if len(offers) > 1:
+            packages = " and ".join(str(_origin(point)) for point in offers)
+            raise InputError(f"{packages} both offer a {self.what} {name!r}; uninstall one of them")
+        point = offers[0]
+        try:
+            return self._check(name, point.load())
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"the {self.what} {name!r} of the package {_origin(point)} cannot be used "
+                f"({point.value}: {_said(error)}); upgrade or uninstall that package"
+            ) from error
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            warn(text)
+
+
+def _origin(point: EntryPoint) -> Origin:
+    if point.dist is None:
+        return Origin(point.module.split(".")[0], "")
+    return Origin(point.dist.name, point.dist.version)
+
+
+def _said(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    kind = type(error).__name__
+    return text if isinstance(error, InputError) else f"{kind}: {text}" if text else kind
+
+
+def warn(text: str) -> None:
+    """Warn of a plug-in."""
+    warnings.warn(text, PluginWarning, stacklevel=4)
+
+
+def remedy(package: object, version: object) -> str:
+    """What to install, from the words of a ``run.json``; nothing that is no name of a package."""
+    name = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
+    if not (isinstance(package, str) and re.fullmatch(name, package)):
+        return "install the package that it came from, if you trust it"
+    exact = f"=={version}" if re.fullmatch(r"[A-Za-z0-9.!+_-]{1,60}", str(version)) else ""
+    return f"install the package it came from, if you trust it (pip install {package}{exact})"
