@@ -7,6 +7,7 @@ written, water too; gfnode keeps the molecule and leaves the water out.
 """
 
 import argparse
+from importlib.resources import files
 from pathlib import Path
 
 from openmm import LangevinMiddleIntegrator, Platform, Vec3
@@ -15,7 +16,7 @@ from openmm.unit import femtosecond, kelvin, nanometer, picosecond
 
 from gfnode.units import parse_time
 
-MOLECULE = Path(__file__).with_name("alanine-dipeptide.pdb")
+MOLECULE = files("gfnode") / "data" / "alanine-dipeptide.pdb"
 BOX_NM = 2.0
 STEP_FS = 2.0
 STEPS_A_FRAME = 5

@@ -15,7 +15,15 @@ FS_PER = {"as": 1e-3, "fs": 1.0, "ps": 1e3, "ns": 1e6, "us": 1e9, "µs": 1e9, "m
 BOLTZMANN = 8.31446261815324e-7
 """k_B in u Å² fs⁻² K⁻¹ (CODATA 2018: 8.31446261815324 J mol⁻¹ K⁻¹; 1 u Å² fs⁻² = 10⁷ J mol⁻¹)."""
 
-_TIME = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([a-zµ]+)\s*")
+ELECTRONVOLT = 9.648533212331e-3
+"""One eV (a particle) in u Å² fs⁻² (CODATA 2018: e N_A = 96485.33212331 C mol⁻¹)."""
+
+KCAL_MOL = 4.184e-4
+"""One kcal/mol in u Å² fs⁻²; one kJ/mol is 10⁻⁴ of them."""
+
+_NUMBER = r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
+_TEMPERATURE = re.compile(rf"{_NUMBER}(K?)\s*")
+_TIME = re.compile(rf"{_NUMBER}([a-zµ]+)\s*")
 
 
 def parse_time(text: str | float) -> float:
@@ -56,6 +64,20 @@ def parse_step(step: float | str | None) -> float | None:
     if not (math.isfinite(fs) and fs > 0):
         raise InputError(f"the time step is {step}, expected a time above zero, e.g. 2fs")
     return fs
+
+
+def parse_temperature(text: str | float) -> float:
+    """Read a temperature in K: ``"500K"``, ``"300 K"`` or a plain number.
+
+    Raises
+    ------
+    InputError
+        Unless it is a finite number from zero, in K.
+    """
+    match = _TEMPERATURE.fullmatch(str(text))
+    if not match or not 0 <= (kelvin := float(match[1])) < math.inf:
+        raise InputError(f"the temperature is {text!r}, expected kelvins from zero, e.g. 300K")
+    return kelvin
 
 
 def parse_times(text: str) -> list[float]:

@@ -1,5 +1,6 @@
 """Make trajectories: systems whose motion is known exactly, and real engines."""
 
+from gfnode.simulate.engines import Engine, energies
 from gfnode.simulate.synthetic import (
     AsymmetricTop,
     CounterRotors,
@@ -13,9 +14,11 @@ from gfnode.simulate.synthetic import (
 __all__ = [
     "AsymmetricTop",
     "CounterRotors",
+    "Engine",
     "HarmonicNetwork",
     "Motion",
     "asymmetric_top",
     "counter_rotors",
+    "energies",
     "harmonic_network",
 ]
