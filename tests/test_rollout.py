@@ -1,0 +1,213 @@
+"""Repeated application of models: against exact motions, symmetries, and what it must refuse."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gfnode import rollout
+from gfnode.errors import InputError
+from gfnode.geometry import angular_momentum, momentum
+from gfnode.graph import hop_edges
+from gfnode.models import Model, build
+from gfnode.models.base import ALONE, EUCLIDEAN
+from gfnode.rollout import Difference, Rollout, State, Thermal, steps
+from gfnode.simulate.synthetic import HarmonicNetwork, harmonic_network
+from gfnode.system import System
+from making import build_variant, rotation, roughen, samples_of, system_of
+
+
+class Harmonic(Model):
+    """The exact flow of a harmonic network, about the centre of the start."""
+
+    promises = EUCLIDEAN | ALONE
+
+    def __init__(self, network: HarmonicNetwork) -> None:
+        atoms = np.arange(len(network.numbers))
+        bonds = np.stack([atoms, np.roll(atoms, -1)], 1)
+        edges = hop_edges(bonds, len(atoms))
+        super().__init__(System(network.numbers, atoms, atoms, bonds, edges, 0.5, 200.0))
+        self.omega, self.modes, self.reference = (
+            torch.from_numpy(a) for a in (network.frequencies, network.modes, network.reference)
+        )
+
+    def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        rest = self.reference - self.reference.mean(0) + positions.mean(1, keepdim=True)
+        q, p = (self.modes.T @ y.double() for y in (positions - rest, velocities))
+        phase = (self.omega * lags.double()[..., None])[..., None]  # (batch, time, mode, 1)
+        lag = lags.double()[..., None, None]
+        still = self.omega[:, None] < 1e-6
+        sine = torch.where(still, lag, torch.sin(phase) / self.omega.clamp(min=1e-6)[:, None])
+        moved = self.modes @ (torch.cos(phase) * q[:, None] + sine * p[:, None])
+        return (rest[:, None] + moved).to(positions.dtype)
+
+
+@pytest.fixture(scope="module")
+def network() -> HarmonicNetwork:
+    return harmonic_network(temperature=400.0)
+
+
+def start(network: HarmonicNetwork) -> tuple[Tensor, Tensor]:
+    """Positions and velocities at three times, double precision."""
+    x, v = network.state([0.0, 17.0, 391.0])
+    return torch.from_numpy(x), torch.from_numpy(v)
+
+
+@pytest.fixture(scope="module")
+def ito() -> Model:
+    options = {"width": 8, "encoder_layers": 1, "score_layers": 1}
+    model = build_variant("ito", options, system_of("ethanol"))
+    roughen(model, scale=0.3)
+    return model.eval()
+
+
+def gentle() -> tuple[Model, Tensor, Tensor]:
+    """A network that moves atoms without flinging them away, and starts."""
+    model = build_variant("gfnode", {"width": 8}, system_of("ethanol"))
+    roughen(model, scale=0.25)
+    frames = samples_of("ethanol", model.system, 3)
+    return model, frames.positions, frames.velocities
+
+
+class TestSteps:
+    def test_repeated_application_of_an_exact_flow_is_the_flow(self, network):
+        x, v = start(network)
+        for time, found, speed in islice(steps(Harmonic(network), x, v, 37.0), 50):
+            true = network.state(np.array([0.0, 17.0, 391.0]) + time)
+            # δ⁴ω⁵/30 of the amplitude a step: 1e-6 at ω = 0.13/fs
+            np.testing.assert_allclose(found, true[0], atol=2e-4)
+            np.testing.assert_allclose(speed, true[1], atol=2e-5)
+        assert time == 50 * 37.0
+
+    def test_derivatives_are_of_fourth_order(self, network, monkeypatch):
+        x, v = start(network)
+        errors = []
+        true = network.state(np.array([0.0, 17.0, 391.0]) + 40.0)[1]
+        for delta in (4.0, 2.0, 1.0):
+            monkeypatch.setattr(rollout, "DELTA", delta)
+            _, _, speed = next(steps(Harmonic(network), x, v, 40.0))
+            errors.append(float(np.abs(speed.numpy() - true).max()))
+        orders = np.log2(np.divide(errors[:-1], errors[1:]))
+        np.testing.assert_allclose(orders, 4, atol=0.2)
+
+    def test_velocities_of_a_gap_are_those_of_training(self, network):
+        x, v = start(network)
+        times = np.array([0.0, 17.0, 391.0])
+        draw = Difference(3.0, 40.0)
+        _, _, speed = next(steps(Harmonic(network), x, v, 40.0, draw=draw))
+        now, later = (network.state(times + t)[0] for t in (40.0, 43.0))
+        np.testing.assert_allclose(speed, (later - now) / 3.0, atol=1e-12)
+
+    def test_a_molecule_that_drifts_far_away_keeps_its_shape_in_float32(self):
+        model = build("constant-velocity", system_of("ethanol"))
+        x = samples_of("ethanol", model.system, 4).positions
+        v = torch.tensor([1e-2, 0.0, -2e-2]).expand_as(x)
+        time, found, speed = next(islice(steps(model, x, v, 1500.0), 199, None))
+        assert time == 300_000.0
+        torch.testing.assert_close(found, x + time * v, rtol=1e-3, atol=0)  # 6700 Å away
+        assert (speed - v).abs().max() < 1e-3 * v.abs().max()
+        assert (speed - speed[:, :1]).abs().max() < 1e-3 * v.abs().max()
+
+    def test_a_batch_is_each_of_its_starts(self):
+        model, x, v = gentle()
+        together = next(islice(steps(model, x, v, 300.0), 3, None))
+        alone = next(islice(steps(model, x[1:2], v[1:2], 300.0), 3, None))
+        moved = (together[1] - x).abs().max()
+        assert moved > 0.3
+        assert (alone[1][0] - together[1][1]).abs().max() < 1e-4 * moved
+
+    def test_a_turned_start_gives_the_turned_rollout(self):
+        model, x, v = gentle()
+        turn, shift = rotation().float(), torch.tensor([3.0, -2.0, 1.0])
+        plain = next(islice(steps(model, x, v, 300.0), 3, None))
+        turned = next(islice(steps(model, x @ turn.T + shift, v @ turn.T, 300.0), 3, None))
+        moved = (plain[1] - x).abs().max()
+        assert moved > 0.3
+        assert (turned[1] - plain[1] @ turn.T - shift).abs().max() < 1e-3 * moved
+        assert (turned[2] - plain[2] @ turn.T).abs().max() < 1e-2 * plain[2].abs().max()
+
+    @pytest.mark.parametrize("stride", [0.0, -1.0, np.nan, np.inf])
+    def test_refuses_a_stride_that_is_no_time(self, stride):
+        model = build("persistence", system_of("ethanol"))
+        x = torch.zeros(1, 9, 3)
+        with pytest.raises(InputError, match=r"the stride of a rollout is .* above zero"):
+            next(steps(model, x, x, stride))
+
+    def test_refuses_shapes_that_do_not_fit(self):
+        model = build("persistence", system_of("ethanol"))
+        with pytest.raises(InputError, match=r"\(batch, atom, 3\), got \(9, 3\)"):
+            next(steps(model, torch.zeros(9, 3), torch.zeros(9, 3), 10.0))
+
+
+class TestFrames:
+    @pytest.mark.parametrize(("stride", "every"), [(40.0, 10.0), (40.0, 15.0), (15.0, 40.0)])
+    def test_lie_where_they_were_asked_for(self, network, stride, every):
+        x, v = start(network)
+        plan = Rollout(Harmonic(network), stride, every=every)
+        state, numbers = State.of(x, v), []
+        while state.count * stride < 200:
+            numbers += plan.numbers(state.count)
+            places = np.array(plan.numbers(state.count)) * every
+            state, frames = plan.apply(state)
+            assert frames.shape == (3, len(places), 6, 3)
+            for place, frame in zip(places, frames.unbind(1), strict=True):
+                true = network.state(np.array([0.0, 17.0, 391.0]) + place)[0]
+                np.testing.assert_allclose(frame, true, atol=2e-5)
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) == int(state.count * stride / every)
+
+    def test_tenths_of_a_femtosecond_lose_no_frame(self):
+        plan = Rollout(build("persistence", system_of("ethanol")), 0.3, every=0.1)
+        numbers = [k for count in range(100_000) for k in plan.numbers(count)]
+        assert numbers == list(range(1, 300_001))
+
+
+class TestSamples:
+    def test_are_drawn_anew_and_repeat_with_their_seed(self, ito):
+        frames = samples_of("ethanol", ito.system, 2)
+        start = frames.positions, frames.velocities
+
+        def drawn(seed: int) -> list[Tensor]:
+            return [x for _, x, _ in islice(steps(ito, *start, 1000.0, seed=seed), 3)]
+
+        runs = [drawn(seed) for seed in (0, 0, 1)]
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], runs[1], strict=True))
+        assert all((a - b).abs().max() > 0.01 for a, b in zip(runs[0], runs[2], strict=True))
+        assert (runs[0][0] - runs[0][1]).abs().max() > 0.01
+
+    def test_refuse_frames_within_a_stride(self, ito):
+        Rollout(ito, 100.0, every=300.0)
+        with pytest.raises(InputError, match="samples at lags within one stride make no traj"):
+            Rollout(ito, 100.0, every=50.0)
+
+    def test_thermal_velocities_are_as_large_as_those_of_training(self):
+        system = system_of("ethanol")
+        frames = samples_of("ethanol", system, 40)
+        masses = torch.as_tensor(system.masses)
+        sizes = torch.linspace(1e-3, 9e-3, 9)
+        generator = torch.Generator().manual_seed(0)
+        many = frames.positions.repeat(200, 1, 1)
+        draw = Thermal(sizes, masses, still=False)
+        found = draw(many, many[:, None, :0], generator)
+        torch.testing.assert_close(found.square().mean((0, 2)).sqrt(), sizes, rtol=0.03, atol=0)
+        like = Thermal.like(many, found, masses)
+        assert not like.still
+        torch.testing.assert_close(like.sizes, sizes, rtol=0.03, atol=0)
+
+    def test_still_velocities_have_no_momenta(self):
+        system = system_of("ethanol")
+        x = samples_of("ethanol", system, 40).positions
+        masses = torch.as_tensor(system.masses)
+        x = x.repeat(50, 1, 1)
+        sizes = 2e-3 * (12 / masses).sqrt().float()
+        draw = Thermal(sizes, masses, still=True)
+        v = draw(x, x[:, None, :0], torch.Generator().manual_seed(0))
+        assert momentum(v, masses).abs().max() < 1e-6
+        assert angular_momentum(x, v, masses).abs().max() < 1e-6
+        assert Thermal.like(x, v, masses).still
+        kinetic = (masses[:, None] * v.square()).sum((1, 2)).mean()
+        torch.testing.assert_close(
+            kinetic, 27 * 12 * 4e-6 * kinetic.new_ones(()), rtol=0.03, atol=0
+        )
