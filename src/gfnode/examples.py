@@ -323,8 +323,7 @@ def _follow(
     inside = int(last[0] - first[0])
     stride = stride_of(inside, model.system.n_atoms)
     frames = torch.arange(int(start) + stride, int(last[0]), stride)
-    successors = None if windows.successors is None else windows.successors[[window]]
-    single = replace(windows, starts=start, targets=frames[None], successors=successors)
+    single = replace(windows.take(torch.tensor([window])), targets=frames[None])
     now = single.select(model.system.atoms).batch(slice(None))
     apart = model.at_once(1) if Symmetry.LAGS in model.kept else len(frames)
     model.eval()

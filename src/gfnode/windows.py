@@ -124,6 +124,13 @@ class Windows:
         lags = (times[targets] - times[starts][:, None]).float()
         return Batch(x, v.float(), lags, y)
 
+    def take(self, index: Tensor) -> "Windows":
+        """Some of the windows, by their numbers."""
+        successors = None if self.successors is None else self.successors[index]
+        return replace(
+            self, starts=self.starts[index], targets=self.targets[index], successors=successors
+        )
+
     def select(self, atoms: Integers | Tensor) -> "Windows":
         """Keep some atoms (the state of a model); the scored ones must be among them."""
         return select_atoms({"": self}, atoms)[""]

@@ -4,7 +4,6 @@ All look at the test windows of the run. Arrays are ``(window, time)`` unless sa
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +114,7 @@ def modes(run: Run, path: Path, starts: int = 64, times: int = 256) -> None:
     step = spacing * max(1, round(system.horizon / spacing / times))
     lags = step * np.arange(1, int(system.horizon / step + 1e-6) + 1)
     windows = _asked(run, lags.tolist())
-    chosen = windows.evenly(starts)
-    successors = None if windows.successors is None else windows.successors[chosen]
-    windows = replace(
-        windows,
-        starts=windows.starts[chosen],
-        targets=windows.targets[chosen],
-        successors=successors,
-    )
+    windows = windows.take(windows.evenly(starts))
     basis = eigenbasis(laplacian(system.edges.index, system.n_atoms))
     found: dict[str, list[NDArray[Any]]] = {}
     features: list[Tensor] = []

@@ -1,0 +1,151 @@
+"""What the physics of a run is measured on: true and predicted conformations, side by side."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gfnode.experiment import prepare
+from gfnode.metrics import Blocks
+from gfnode.models import Model
+from gfnode.system import System
+from gfnode.trajectory import Doubles, Floats, Integers, Topology, Trajectory
+from gfnode.windows import Windows
+
+if TYPE_CHECKING:
+    from gfnode.run import Run
+
+MOST_VALUES = 20_000_000
+"""Coordinates of one method that are held in memory: of large systems fewer windows are looked at.
+
+2000 windows of 8 lags and 22 atoms are a million."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Test windows of a run, true and predicted.
+
+    Parameters
+    ----------
+    run
+        The run.
+    trajectories
+        Its training data, in order.
+    windows
+        The test windows looked at, over all atoms; evenly chosen where there are many.
+    training
+        Conformations of training starts, all of the state atoms, ``(sample, atom, 3)`` in Å.
+    starts
+        Positions at the starts, ``(window, atom, 3)`` in Å.
+    true
+        ``(window, time, atom, 3)`` in Å.
+    predicted
+        By method, the model first, then the trivial baselines: ``(window, time, atom, 3)`` in Å.
+        All hold the state atoms of the run.
+    lags_fs
+        ``(window, time)``.
+    """
+
+    run: "Run"
+    trajectories: Sequence[Trajectory]
+    windows: Windows
+    training: Floats
+    starts: Floats
+    true: Floats
+    predicted: dict[str, Floats]
+    lags_fs: Doubles
+
+    @property
+    def system(self) -> System:
+        """Of the model: its atoms are those of every array here."""
+        return self.run.model.system
+
+    @property
+    def model(self) -> str:
+        """Name of the model that is judged."""
+        return next(iter(self.predicted))
+
+    @cached_property
+    def topology(self) -> Topology | None:
+        """Names of the state atoms, where the data has them."""
+        whole = self.trajectories[0].topology
+        return None if whole is None else whole.select(self.system.atoms)
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Blocks of start time that intervals are taken over."""
+        starts = self.windows.starts.numpy()
+        frames = self.windows.frames
+        return Blocks.of(frames.times.numpy()[starts], self.system.horizon, frames.segments[starts])
+
+    @cached_property
+    def partners(self) -> Integers:
+        """For each window one of another stretch of the data, ``(window,)``: unrelated real MD.
+
+        What a quantity of a window differs by from that of its partner is what two independent
+        stretches differ by: the floor of distances between distributions, and the error of
+        predicting a frame drawn at random.
+        """
+        count = len(self.windows)
+        return (np.arange(count) + max(1, count // 2)) % count
+
+
+def predict_test_part(
+    run: "Run",
+    trajectories: Sequence[Trajectory],
+    *,
+    most_values: int = MOST_VALUES,
+    advance: Callable[[str], None] = lambda method: None,
+) -> Predictions:
+    """Predict the test windows of a run by its model and every trivial baseline.
+
+    Parameters
+    ----------
+    trajectories
+        Those of training, in order (:meth:`gfnode.provenance.Provenance.arrange`).
+    most_values
+        Coordinates of one method that may be held.
+    advance
+        Told which method is done.
+    """
+    parts = prepare(trajectories, run.experiment).parts
+    windows, atoms = parts["test"], run.model.system.atoms
+    each = windows.targets.shape[1] * len(atoms) * 3
+    windows = windows.take(windows.evenly(max(1, most_values // each)))
+    mine = windows.select(atoms)
+    whole = mine.batch(slice(None))
+    name = run.experiment.model["name"]
+    models = {name: run.model} | {k: m for k, m in run.baselines().items() if k != name}
+    predicted = {}
+    for key, model in models.items():
+        found = _predict(model, windows)
+        place = np.full(len(model.system.source_numbers), -1)
+        place[model.system.atoms] = np.arange(model.system.n_atoms)
+        predicted[key] = found.numpy()[:, :, place[atoms]]
+        advance(key)
+    return Predictions(
+        run,
+        trajectories,
+        windows,
+        parts["train"].conformations()[:, torch.as_tensor(atoms)].numpy(),
+        whole.positions.numpy(),
+        whole.targets.numpy(),
+        predicted,
+        windows.lags.numpy(),
+    )
+
+
+@torch.no_grad()
+def _predict(model: Model, windows: Windows) -> Tensor:
+    """Predictions of all windows, ``(window, time, atom, 3)``, of the atoms of the model."""
+    mine = windows.select(model.system.atoms)
+    model.eval()
+    pieces = []
+    for index in torch.arange(len(mine)).split(model.at_once(windows.targets.shape[1])):
+        now = mine.batch(index)
+        pieces.append(model(now.positions, now.velocities, now.lags))
+    return torch.cat(pieces)
