@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -42,7 +43,7 @@ class OscillatorDynamics(nn.Module):
         super().__init__()
         if periods is None:
             slowest = max(2500.0, 5 / 3 * horizon)
-            periods = [*torch.logspace(math.log10(25), math.log10(slowest), 6), 100 * horizon]
+            periods = [*np.geomspace(25, slowest, 6), 100 * horizon]
         self.horizon = horizon
         self.register_buffer("spaces", spaces.clone())
         log_period = torch.as_tensor(periods, dtype=torch.float32).log()
