@@ -88,7 +88,7 @@ _OWN: dict[str, Format] = {
     ".xtc": Format(gromacs.open_xtc, mdtraj_writers.write, needs_top=True),
     ".trr": Format(gromacs.open_trr, mdtraj_writers.write, needs_top=True),
     ".dcd": Format(dcd.open_dcd, mdtraj_writers.write, needs_top=True),
-    ".h5": Format(hdf5.open_hdf5, mdtraj_writers.write_hdf5),
+    ".h5": Format(hdf5.open_hdf5, mdtraj_writers.write),
     ".pdb": Format(pdb.open_pdb, mdtraj_writers.write),
 }
 

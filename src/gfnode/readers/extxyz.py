@@ -8,9 +8,9 @@ periodic are zero in a Trajectory. Names and bonds have no place in this format.
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +156,15 @@ def _stored_times(path: Path, comments: list[str]) -> Doubles | None:
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
     """Write extended XYZ with ``time_fs``, momenta and the cell where known."""
-    from ase.io import write as ase_write
+    write_pieces([trajectory], path)
 
-    ase_write(path, ase_frames(trajectory), format="extxyz")
+
+def write_pieces(pieces: Iterable[Trajectory], path: Path) -> None:
+    """Write trajectories one after the other into one file."""
+    from ase.io.extxyz import write_extxyz
+
+    with path.open("w", encoding="utf-8") as file:
+        write_extxyz(file, chain.from_iterable(map(ase_frames, pieces)))
 
 
 def ase_frames(trajectory: Trajectory) -> Any:

@@ -3,7 +3,7 @@
 mdtraj works in nm and ps. DCD and PDB hold no times; only HDF5 is written with velocities.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +18,95 @@ from gfnode.units import FS_PER
 
 TIMELESS = (".dcd", ".pdb")
 
-COUNTERS = {".xtc": gromacs.count_xtc, ".trr": gromacs.count_trr, ".dcd": dcd.count}
+COUNTERS = {
+    ".xtc": gromacs.count_xtc,
+    ".trr": gromacs.count_trr,
+    ".dcd": dcd.count,
+    ".h5": count_hdf5,
+}
 """How many whole frames a file holds."""
 
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
-    """Write XTC, TRR, DCD or PDB as the suffix says."""
-    _to_mdtraj(trajectory, path).save(str(path))
+    """Write XTC, TRR, DCD, PDB or HDF5 as the suffix says."""
+    write_pieces([trajectory], len(trajectory), path)
+
+
+def write_pieces(pieces: Iterable[Trajectory], frames: int, path: Path) -> None:
+    """Write trajectories of ``frames`` frames together, one after the other, into one file."""
+    write_frames = WRITERS[path.suffix]
+    written, last = 0, -np.inf
+    with _opened(path) as file:
+        for piece in pieces:
+            converted = _to_mdtraj(piece, path, last)
+            first = None if frames == 1 else written
+            write_frames(file, converted, piece, first)
+            written, last = written + len(piece), converted.time[-1]
     if path.suffix in COUNTERS:
-        _check_written(path, COUNTERS[path.suffix], len(trajectory))
+        _check_written(path, COUNTERS[path.suffix], frames)
 
 
-def write_hdf5(trajectory: Trajectory, path: Path, precision: float | None) -> None:
-    """Write mdtraj's HDF5, with velocities where known."""
-    need_tables(path)
-    from mdtraj.formats import HDF5TrajectoryFile
+def _opened(path: Path) -> Any:
+    if path.suffix == ".h5":
+        need_tables(path)
+    from mdtraj import formats
 
-    frames = _to_mdtraj(trajectory, path)
-    with HDF5TrajectoryFile(str(path), "w") as file:
-        file.write(
-            coordinates=frames.xyz,
-            time=frames.time,
-            cell_lengths=frames.unitcell_lengths,
-            cell_angles=frames.unitcell_angles,
-            velocities=None if trajectory.velocities is None else trajectory.velocities / SPEED,
-        )
+    kinds = {
+        ".xtc": formats.XTCTrajectoryFile,
+        ".trr": formats.TRRTrajectoryFile,
+        ".dcd": formats.DCDTrajectoryFile,
+        ".h5": formats.HDF5TrajectoryFile,
+        ".pdb": formats.PDBTrajectoryFile,
+    }
+    return kinds[path.suffix](str(path), "w")
+
+
+def _write_gromacs(file: Any, frames: Any, piece: Trajectory, first: int | None) -> None:
+    steps = np.arange(len(piece), dtype=np.int32) + (first or 0)
+    file.write(frames.xyz, time=frames.time, step=steps, box=frames.unitcell_vectors)
+
+
+def _write_dcd(file: Any, frames: Any, piece: Trajectory, first: int | None) -> None:
+    lengths = frames.unitcell_lengths
+    file.write(
+        piece.positions,
+        cell_lengths=None if lengths is None else lengths * ANGSTROM_PER_NM,
+        cell_angles=frames.unitcell_angles,
+    )
+
+
+def _write_hdf5(file: Any, frames: Any, piece: Trajectory, first: int | None) -> None:
+    file.write(
+        coordinates=frames.xyz,
+        time=frames.time,
+        cell_lengths=frames.unitcell_lengths,
+        cell_angles=frames.unitcell_angles,
+        velocities=None if piece.velocities is None else piece.velocities / SPEED,
+    )
+    if not first:
         file.topology = frames.topology
-    _check_written(path, count_hdf5, len(trajectory))
+
+
+def _write_pdb(file: Any, frames: Any, piece: Trajectory, first: int | None) -> None:
+    lengths = frames.unitcell_lengths
+    for i, positions in enumerate(piece.positions):
+        file.write(
+            positions,
+            frames.topology,
+            modelIndex=None if first is None else first + i,
+            unitcell_lengths=None if lengths is None else lengths[i] * ANGSTROM_PER_NM,
+            unitcell_angles=None if lengths is None else frames.unitcell_angles[i],
+        )
+
+
+WRITERS = {
+    ".xtc": _write_gromacs,
+    ".trr": _write_gromacs,
+    ".dcd": _write_dcd,
+    ".h5": _write_hdf5,
+    ".pdb": _write_pdb,
+}
+"""``write(file, frames, piece, first)``; ``first``: number of its first frame, None if alone."""
 
 
 def _check_written(path: Path, count: Callable[[Path], int], frames: int) -> None:
@@ -57,11 +119,12 @@ def _check_written(path: Path, count: Callable[[Path], int], frames: int) -> Non
         raise InputError("cannot be written: it came out incomplete; is the disk full?")
 
 
-def _to_mdtraj(trajectory: Trajectory, path: Path) -> Any:
+def _to_mdtraj(trajectory: Trajectory, path: Path, last: float = -np.inf) -> Any:
+    """Frames as mdtraj has them; ``last``: time in ps of the frame before them."""
     import mdtraj
 
     times = (trajectory.times / FS_PER["ps"]).astype(np.float32)
-    if path.suffix not in TIMELESS and (np.diff(times) <= 0).any():
+    if path.suffix not in TIMELESS and (np.diff(times, prepend=np.float32(last)) <= 0).any():
         raise InputError(
             f"{path.suffix} holds times as float32 ps, too coarse to tell these frames apart; save "
             "as .npz"

@@ -15,7 +15,8 @@ It is written in angstrom and fs, and read in any unit of :data:`LENGTHS` and of
 :data:`gfnode.units.FS_PER`.
 """
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,43 @@ def _topology(arrays: Archive) -> Topology | None:
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
     """Write the own layout, rounded to ``precision`` Å where one is given."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays_of(trajectory, precision))
+
+
+def arrays_of(trajectory: Trajectory, precision: float | None = None) -> dict[str, Any]:
+    """The arrays of the own layout."""
+    arrays = _described(trajectory)
+    finest = {"positions": precision, "velocities": precision and precision / STILL_FS}
+    for key, unit in UNITS.items():
+        if (values := getattr(trajectory, key)) is not None:
+            arrays |= {key: values, f"{key}_unit": unit, **_rounded(key, values, finest.get(key))}
+    return arrays
+
+
+def write_pieces(pieces: Callable[[], Iterator[Trajectory]], frames: int, path: Path) -> None:
+    """Write trajectories one after the other as one; they are gone through once for every array."""
+    first = next(pieces())
+    arrays = _described(first)
+    arrays["times"] = np.concatenate([piece.times for piece in pieces()])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
+        for key, value in arrays.items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(value), allow_pickle=False)
+        for key, unit in UNITS.items():
+            if (one := getattr(first, key)) is None:
+                continue
+            head = {"descr": "<f4", "fortran_order": False, "shape": (frames, *one.shape[1:])}
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array_header_1_0(member, head)
+                for piece in pieces():
+                    member.write(np.ascontiguousarray(getattr(piece, key), dtype="<f4").data)
+            with archive.open(f"{key}_unit.npy", "w") as member:
+                np.lib.format.write_array(member, np.asanyarray(unit), allow_pickle=False)
+
+
+def _described(trajectory: Trajectory) -> dict[str, Any]:
+    """All arrays but positions, velocities and cell."""
     arrays: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -206,12 +244,7 @@ def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
             "residue_ids": np.array(topology.residue_ids, dtype=np.int64),
             "bonds": topology.bonds,
         }
-    finest = {"positions": precision, "velocities": precision and precision / STILL_FS}
-    for key, unit in UNITS.items():
-        if (values := getattr(trajectory, key)) is not None:
-            arrays |= {key: values, f"{key}_unit": unit, **_rounded(key, values, finest.get(key))}
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    return arrays
 
 
 def _rounded(key: str, values: NDArray[Any], precision: float | None) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""Trajectories written in pieces: the same file as of the whole, whatever the pieces are."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import gfnode
+from gfnode.errors import InputError
+from gfnode.readers.pieces import SUFFIXES, Pieces, save_pieces
+from gfnode.trajectory import Trajectory
+
+
+@pytest.fixture(scope="module")
+def whole() -> Trajectory:
+    """Twenty frames of the sample, with velocities and a box."""
+    sample = gfnode.load("sample:toluene")[:20]
+    rng = np.random.default_rng(0)
+    return Trajectory(
+        sample.positions,
+        sample.times,
+        sample.numbers,
+        velocities=1e-2 * rng.normal(size=sample.positions.shape),
+        cell=np.tile(np.diag([20.0, 21.0, 22.0]), (20, 1, 1)),
+        name="toluene",
+    )
+
+
+def cut(whole: Trajectory, *ends: int) -> Pieces:
+    def pieces() -> Iterator[Trajectory]:
+        return (whole[a:b] for a, b in zip((0, *ends), (*ends, len(whole)), strict=True))
+
+    return pieces
+
+
+def opened(path, like: Trajectory) -> Trajectory:
+    options = {"top": path.with_suffix(".pdb")} if path.suffix in (".xtc", ".trr", ".dcd") else {}
+    timeless = {"step": like.step} if path.suffix in (".dcd", ".pdb") else {}
+    return gfnode.load(path, whole=False, **options, **timeless)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_pieces_make_the_file_of_the_whole(whole, suffix, tmp_path):
+    one = whole.save(tmp_path / f"one{suffix}")
+    for name, ends in (("a", (7, 8, 15)), ("b", ())):
+        path = save_pieces(cut(whole, *ends), 20, tmp_path / f"{name}{suffix}")
+        expected, found = opened(one, whole), opened(path, whole)
+        for key in ("positions", "times", "numbers", "velocities", "cell"):
+            a, b = getattr(expected, key), getattr(found, key)
+            assert (a is None) == (b is None), key
+            if a is not None:
+                np.testing.assert_array_equal(a, b, err_msg=key)
+        assert path.with_suffix(".pdb").exists() == one.with_suffix(".pdb").exists()
+    if suffix not in (".h5", ".dcd"):  # which hold the time of their making
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    assert {each.stem for each in tmp_path.iterdir()} == {"one", "a", "b"}  # nothing is left over
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".xtc", ".extxyz"])
+def test_takes_the_first_frames(whole, suffix, tmp_path):
+    path = save_pieces(cut(whole, 7, 8, 15), 10, tmp_path / f"a{suffix}")
+    np.testing.assert_allclose(opened(path, whole).times, whole.times[:10])
+
+
+def test_refuses_what_is_out_of_order_or_too_little(whole, tmp_path):
+    path = tmp_path / "a.npz"
+    with pytest.raises(InputError, match=r"a\.npz: a piece begins at 25 fs, after 45 fs"):
+        save_pieces(lambda: iter([whole[:10], whole[5:]]), 20, path)
+    with pytest.raises(InputError, match=r"a\.npz: 20 frames came of 21"):
+        save_pieces(cut(whole, 10), 21, path)
+    with pytest.raises(InputError, match=r"unknown format \.gro: expected \.npz"):
+        save_pieces(cut(whole), 20, tmp_path / "a.gro")
+    with pytest.raises(InputError, match=r"the folder .* does not exist"):
+        save_pieces(cut(whole), 20, tmp_path / "no" / "a.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_times_that_the_format_cannot_tell_apart_at_the_seam(whole, tmp_path):
+    far = Trajectory(whole.positions[:2], [1e9, 1e9 + 1e-3], whole.numbers)
+    with pytest.raises(InputError, match="too coarse to tell these frames apart"):
+        save_pieces(cut(far, 1), 2, tmp_path / "a.xtc")
