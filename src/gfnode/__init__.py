@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gfnode.datasets import WindowDataset
     from gfnode.errors import InputError
     from gfnode.fitting import fit, resume
     from gfnode.readers import load, save
@@ -17,6 +18,7 @@ _HOMES = {
     "Run": "run",
     "Topology": "trajectory",
     "Trajectory": "trajectory",
+    "WindowDataset": "datasets",
     "fit": "fitting",
     "load": "readers",
     "resume": "fitting",
@@ -28,6 +30,7 @@ __all__ = [
     "Run",
     "Topology",
     "Trajectory",
+    "WindowDataset",
     "__version__",
     "fit",
     "load",

@@ -1,6 +1,6 @@
 """Train a model on trajectories: the main job, from data to a run folder."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,14 +11,13 @@ from gfnode.checkpoint import load_training, save_training
 from gfnode.experiment import Dataset, configure, prepare
 from gfnode.monitors import FolderMonitor, LiveMonitor, Monitor
 from gfnode.readers import Reader
+from gfnode.readers.reader import Data
 from gfnode.run import Run
 from gfnode.training import EpochRecord, Trainer, TrainingState
-from gfnode.trajectory import Trajectory
 
 __all__ = ["Data", "Reader", "Said", "fit", "resume"]
 
 Said = Callable[[Run, Dataset], None]
-Data = Trajectory | str | Path | Sequence[Trajectory | str | Path]
 
 
 def fit(
@@ -63,16 +62,7 @@ def fit(
     """
     experiment = configure(preset, changes)
     reader = reader or Reader()
-    sources = [data] if isinstance(data, Trajectory | str | Path) else list(data)
-    trajectories, files = [], []
-    for source in sources:
-        if isinstance(source, Trajectory):
-            trajectories.append(source)
-            files.append("")
-        else:
-            found = reader.load(source)
-            trajectories += found
-            files += [str(source)] * len(found)
+    trajectories, files = reader.gather(data)
     folder = Path(out) if out is not None else Path("runs") / trajectories[0].label
     dataset = prepare(trajectories, experiment)
     run = Run.create(folder, experiment, dataset, trajectories, files, reader=reader)

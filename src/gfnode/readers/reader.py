@@ -10,6 +10,9 @@ from typing import Any, Self
 from gfnode.errors import InputError
 from gfnode.trajectory import Trajectory
 
+Data = Trajectory | str | Path | Sequence[Trajectory | str | Path]
+"""A trajectory, a file, or several of one molecule."""
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -46,6 +49,26 @@ class Reader:
             mapping=self.mapping,
         )
         return each_molecule(trajectory) if self.each_molecule else [trajectory]
+
+    def gather(self, data: Data) -> tuple[list[Trajectory], list[str]]:
+        """Read what is not read yet.
+
+        Returns
+        -------
+        list, list
+            Trajectories, and the file of each (empty: it was in memory).
+        """
+        sources = [data] if isinstance(data, Trajectory | str | Path) else list(data)
+        trajectories: list[Trajectory] = []
+        files: list[str] = []
+        for source in sources:
+            known = isinstance(source, Trajectory)
+            found = [source] if isinstance(source, Trajectory) else self.load(source)
+            trajectories += found
+            files += ["" if known else str(source)] * len(found)
+        if not trajectories:
+            raise InputError("no data: give a trajectory or a file")
+        return trajectories, files
 
     def options(self) -> dict[str, Any]:
         """The options that were given, for a run to remember; the topology from any folder."""

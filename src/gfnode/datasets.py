@@ -1,0 +1,223 @@
+"""Windows as a PyTorch dataset, for people who bring their own model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from gfnode.cutting import PARTS
+from gfnode.errors import InputError
+from gfnode.evaluation import Evaluation, evaluate
+from gfnode.experiment import Experiment, configure, prepare
+from gfnode.models import TRIVIAL, Model, build
+from gfnode.readers.reader import Data, Reader
+from gfnode.system import System
+from gfnode.windows import Batch, Windows, select_atoms
+
+Part = Literal["train", "validation", "test"]
+Item = dict[str, Tensor]
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class WindowDataset(Dataset[Item]):
+    """Windows of trajectories: a start, its velocities, lags, and the positions at these lags.
+
+    Cutting, splits, lags and velocities are those of gfnode, with the same settings and the same
+    defaults, so that a model of one's own sees what gfnode would see. An item is a dictionary:
+
+    ==============  =====================  ==========
+    key             shape                  unit
+    ==============  =====================  ==========
+    ``positions``   ``(atom, 3)``          Å
+    ``velocities``  ``(atom, 3)``          Å/fs
+    ``lags``        ``(time,)``            fs
+    ``targets``     ``(time, atom, 3)``    Å
+    ==============  =====================  ==========
+
+    Atoms are the state atoms (``windows.state``, default all). An index, a slice or a list of
+    indices gives one window, or windows with a first axis ``batch``; the latter gathers all at
+    once. It works with ``torch.utils.data.DataLoader``, also with several workers: with the
+    default collation, with :meth:`collate`, or with a batch sampler and ``batch_size=None``.
+
+    Parameters
+    ----------
+    data
+        A trajectory, a file, or several of one molecule (replicas).
+    split
+        ``train``, ``validation`` or ``test``; :meth:`part` gives the others of the same data.
+    preset, changes
+        Settings as of :func:`gfnode.fit`; ``windows.*`` and ``graph.*`` count here, and ``seed``.
+    reader
+        How to read files.
+
+    Raises
+    ------
+    InputError
+        For anything wrong with data or settings, and for an unknown split.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        split: Part = "train",
+        *,
+        preset: str = "default",
+        changes: Mapping[str, Any] | None = None,
+        reader: Reader | None = None,
+    ) -> None:
+        _check(split)
+        self.experiment: Experiment = configure(preset, changes)
+        trajectories, _ = (reader or Reader()).gather(data)
+        self.prepared = prepare(trajectories, self.experiment)
+        self._parts = select_atoms(self.prepared.parts, self.system.atoms)
+        for windows in self._parts.values():
+            windows.targets.share_memory_()  # so that workers see the lags of a new epoch
+        self.split: Part = split
+
+    @property
+    def system(self) -> System:
+        """Elements, bonds, edges, scored atoms, time step and horizon."""
+        return self.prepared.system
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the data and the graph."""
+        return self.prepared.notes
+
+    @property
+    def windows(self) -> Windows:
+        """The windows of this split, over the state atoms."""
+        return self._parts[self.split]
+
+    @property
+    def lags(self) -> Tensor:
+        """Lags of all windows, ``(window, time)`` in fs, float64."""
+        return self.windows.lags
+
+    def part(self, split: Part) -> "WindowDataset":
+        """Another split of the same data; the frames are shared."""
+        _check(split)
+        other = copy(self)
+        other.split = split
+        return other
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the lags of training anew, as gfnode does before each epoch.
+
+        The same seed and epoch give the same lags. Validation and test keep theirs, and so does
+        training unless ``windows.lags`` is ``fresh``, the default. Call it between two passes
+        through a loader.
+        """
+        if self.split == "train" and self.experiment.windows.lags == "fresh":
+            seed = [self.experiment.seed, epoch]
+            drawn = self.windows.redraw(self.system.horizon, seed)
+            self.windows.targets.copy_(drawn.targets)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> Item: ...
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Item:
+        if isinstance(index, slice):
+            return vars(self.batch(range(*index.indices(len(self)))))
+        single = not isinstance(index, Sequence) and torch.as_tensor(index).ndim == 0
+        found = vars(self.batch([int(index)] if single else index))  # type: ignore[arg-type]
+        return {key: value[0] for key, value in found.items()} if single else found
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Item]:
+        """Many items, gathered at once: what a ``DataLoader`` asks for."""
+        found = vars(self.batch(indices))
+        keys = tuple(found)
+        return [dict(zip(keys, row, strict=True)) for row in zip(*found.values(), strict=True)]
+
+    def batch(self, indices: Sequence[int] | Tensor) -> Batch:
+        """Windows by number as a :class:`gfnode.windows.Batch`, with a first axis ``batch``.
+
+        Raises
+        ------
+        IndexError
+            For a number that is not there.
+        """
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        count = len(self)
+        if index.numel() and not -count <= int(index.min()) <= int(index.max()) < count:
+            raise IndexError(f"windows are numbered 0 to {count - 1}, got {index.tolist()[:8]}")
+        return self.windows.batch(index % count)
+
+    @staticmethod
+    def collate(items: Sequence[Item]) -> Batch:
+        """For ``DataLoader(collate_fn=WindowDataset.collate)``: items as one ``Batch``."""
+        keys = ("positions", "velocities", "lags", "targets")
+        return Batch(*(torch.stack([item[key] for item in items]) for key in keys))
+
+    def compare(self, predict: Predict | nn.Module, name: str = "own model") -> Evaluation:
+        """Compare a model of one's own with the trivial baselines on the windows of this split.
+
+        Parameters
+        ----------
+        predict
+            ``predict(positions, velocities, lags)``, shapes ``(batch, atom, 3)`` twice and
+            ``(batch, time)``, gives ``(batch, time, atom, 3)`` in Å. A module is asked in its
+            evaluation mode, on the device of its parameters.
+        name
+            What to call it.
+
+        Returns
+        -------
+        Evaluation
+            The same as :meth:`gfnode.Run.evaluate` gives: errors of the scored atoms, intervals
+            over blocks of time, paired verdicts. The baselines were fitted on the training split.
+
+        Raises
+        ------
+        InputError
+            For predictions of another shape, or the name of a baseline.
+        """
+        if name in TRIVIAL:
+            raise InputError(f"{name!r} is the name of a baseline; call the model something else")
+        models: dict[str, Model] = {name: _Foreign(self.system, predict)}
+        for trivial in TRIVIAL:
+            models[trivial] = build(trivial, self.prepared.whole_system)
+            models[trivial].prepare(self.prepared.parts["train"])
+        parameter = next(models[name].parameters(), None)
+        for model in models.values():
+            model.to("cpu" if parameter is None else parameter.device)
+        training = isinstance(predict, nn.Module) and predict.training
+        try:
+            windows = self.prepared.parts[self.split]
+            return evaluate(name, models, windows, self.system.horizon)
+        finally:
+            if isinstance(predict, nn.Module):
+                predict.train(training)
+
+
+class _Foreign(Model):
+    """Somebody's function or module as a model."""
+
+    promises = frozenset()
+
+    def __init__(self, system: System, predict: Predict | nn.Module) -> None:
+        super().__init__(system)
+        self.predict = predict
+
+    def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        found = self.predict(positions, velocities, lags)
+        expected = (*lags.shape, *positions.shape[1:])
+        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        if got != expected:
+            raise InputError(
+                f"the model predicted {got} for positions {tuple(positions.shape)} and lags "
+                f"{tuple(lags.shape)}: expected a tensor (batch, time, atom, 3) of {expected}"
+            )
+        return found
+
+
+def _check(split: str) -> None:
+    if split not in PARTS:
+        raise InputError(f"unknown split {split!r}: expected {', '.join(PARTS)}")
