@@ -144,6 +144,7 @@ def test_lags_that_are_drawn_once_stay(trajectory):
     assert torch.equal(data.lags, kept)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_workers_see_the_lags_of_the_epoch(data):
     """A process that lives on from epoch to epoch."""
     loader = DataLoader(
@@ -151,7 +152,7 @@ def test_workers_see_the_lags_of_the_epoch(data):
         batch_size=16,
         num_workers=1,
         persistent_workers=True,
-        multiprocessing_context="spawn",
+        multiprocessing_context="fork",
     )
     for epoch in (0, 1):
         data.set_epoch(epoch)

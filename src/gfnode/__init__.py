@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gfnode.datasets import WindowDataset
     from gfnode.errors import InputError
+    from gfnode.estimator import GFNODE
     from gfnode.fitting import fit, resume
     from gfnode.readers import load, save
     from gfnode.run import Run
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "GFNODE": "estimator",
     "InputError": "errors",
     "Run": "run",
     "Topology": "trajectory",
@@ -26,6 +28,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "GFNODE",
     "InputError",
     "Run",
     "Topology",

@@ -11,7 +11,7 @@ from torch import Tensor
 from gfnode.diffusion import SAMPLERS
 from gfnode.errors import InputError
 from gfnode.models import MODELS, Generative, Model, Symmetry
-from gfnode.trajectory import Doubles, Floats, Trajectory
+from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.units import format_time, parse_time
 
 STEPS = {"dpm": 40, "ancestral": 500}
@@ -86,29 +86,54 @@ def begin(
     state = system.state_of(trajectory)
     now = state[frame]
     limit = successor_steps * system.time_step
-    velocities = _velocities(state, frame % len(state), kind, limit)
+    velocities = velocities_at(state, np.array([frame % len(state)]), kind, limit)[0]
     return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}")
 
 
-def _velocities(state: Trajectory, frame: int, kind: str, limit: float) -> Floats:
-    alone = frame + 1 >= len(state)
-    if state.velocities is not None and (alone or kind in ("auto", "stored")):
-        return state.velocities[frame]
-    if kind == "stored" or alone:
+def velocities_at(state: Trajectory, frames: Integers, kind: str, limit: float) -> Floats:
+    """Velocities at some frames, ``(frame, atom, 3)`` in Å/fs, as training took them.
+
+    Parameters
+    ----------
+    state
+        A trajectory of the state atoms.
+    frames
+        Numbers of frames, from 0.
+    kind
+        ``stored``, ``forward``, ``successor`` or ``auto``; see
+        :class:`gfnode.cutting.WindowSettings`.
+    limit
+        Where the next frame is later than this, in fs, a warning says so.
+
+    Raises
+    ------
+    InputError
+        For a frame whose velocities are neither stored nor found from a next frame.
+    """
+    stored = state.velocities
+    if stored is not None and kind in ("auto", "stored"):
+        return stored[frames]
+    alone = frames + 1 >= len(state)
+    if kind == "stored" or (alone.any() and stored is None):
+        frame = int(frames[0] if kind == "stored" else frames[alone][0])
         raise InputError(
             f"the velocities at frame {frame} of {state.label} are not known: it stores none"
-            + (" and has no next frame" if alone else "")
+            + (" and has no next frame" if frame + 1 >= len(state) else "")
             + "; start from a trajectory with velocities, or from a frame before the last"
         )
-    gap = float(state.times[frame + 1] - state.times[frame])
-    if gap > limit * (1 + 1e-3):
+    after = np.minimum(frames + 1, len(state) - 1)
+    gaps = np.where(alone, 1.0, state.times[after] - state.times[frames])
+    if (longest := float(gaps.max(initial=0.0, where=~alone))) > limit * (1 + 1e-3):
         warnings.warn(
-            f"the next frame is {format_time(gap)} after the start, the model was trained with "
+            f"the next frame is {format_time(longest)} after the start, the model was trained with "
             f"velocities of frames at most {format_time(limit)} apart",
             stacklevel=4,
         )
-    change = state.positions[frame + 1] - state.positions[frame]
-    return (change / gap).astype(np.float32)
+    change = state.positions[after] - state.positions[frames]
+    found = (change / gaps[:, None, None]).astype(np.float32)
+    if stored is not None:
+        found[alone] = stored[frames[alone]]
+    return found
 
 
 @torch.no_grad()

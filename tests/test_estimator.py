@@ -1,0 +1,166 @@
+"""The interface of scikit-learn, with and without scikit-learn."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gfnode
+from gfnode.errors import InputError
+from gfnode.estimator import GFNODE
+from gfnode.run import BeyondHorizonWarning
+from making import wiggle
+
+CHANGES = {
+    "windows": {"horizon": 60.0, "times": 3, "most": [70, 20, 40], "score": "all"},
+    "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
+    "training": {"epochs": 2, "batch": 16},
+    "accelerator": "cpu",
+}
+PLAIN = {"windows": CHANGES["windows"]}
+
+
+@pytest.fixture(scope="module")
+def trajectory():
+    return wiggle()
+
+
+@pytest.fixture(scope="module")
+def fitted(trajectory):
+    return GFNODE(changes=CHANGES).fit(trajectory)
+
+
+def test_it_predicts_what_its_run_predicts(fitted, trajectory):
+    found = fitted.predict(trajectory, ["30fs", 10.0], frames=[3, 7])
+    assert found.shape == (2, 2, 3, 3)
+    assert found.dtype == np.float32
+    for number, frame in enumerate((3, 7)):
+        expected = fitted.run_.predict(trajectory, [10.0, 30.0], frame=frame).positions[::-1]
+        np.testing.assert_allclose(found[number], expected, atol=1e-5)
+
+
+def test_every_frame_is_a_start(fitted, trajectory):
+    found = fitted.predict(trajectory[:5])
+    assert found.shape == (5, 8, 3, 3)
+    assert fitted.default_times() == pytest.approx([7.5 * k for k in range(1, 9)])
+    one = fitted.predict([trajectory[2], trajectory[4]], [60.0])
+    np.testing.assert_allclose(one[:, 0], found[[2, 4], 7], atol=1e-5)
+
+
+def test_files_and_slices(fitted, trajectory, tmp_path):
+    path = trajectory.save(tmp_path / "w.npz")
+    found = fitted.predict(path, [20.0], frames=slice(10, 20, 5))
+    np.testing.assert_allclose(found, fitted.predict(trajectory, [20.0], frames=[10, 15]))
+
+
+def test_velocities_are_those_of_training(trajectory, tmp_path):
+    bare = wiggle(velocities=False)
+    estimator = GFNODE("constant-velocity", changes=PLAIN).fit(bare)
+    found = estimator.predict(bare, [10.0], frames=slice(0, -1))
+    x = bare.positions
+    np.testing.assert_allclose(found[:, 0], x[:-1] + 2 * (x[1:] - x[:-1]), atol=1e-5)
+    with pytest.raises(
+        InputError, match=r"frame 399 of wiggle are not known: .* has no next frame"
+    ):
+        estimator.predict(bare, [10.0])
+    with pytest.warns(UserWarning, match="next frame is 40 fs after the start"):
+        estimator.predict(bare[::8], [10.0], frames=[0, 1])
+
+
+def test_the_score_is_the_skill_beside_the_best_baseline(fitted, trajectory):
+    result = fitted.run_.evaluate()
+    own, best = (result.errors[name].mean() for name in ("gfnode", result.best_trivial))
+    assert fitted.score() == pytest.approx(1 - own / best)
+    assert fitted.score(trajectory) == fitted.score()
+    other = wiggle(seed=5)
+    assert fitted.score(other) != fitted.score()
+    still = GFNODE("persistence", changes=PLAIN).fit(trajectory)
+    assert still.score() <= 0  # it is a baseline itself
+
+
+def test_a_run_folder_can_be_kept(fitted, trajectory, tmp_path):
+    folder = fitted.save(tmp_path / "run")
+    again = gfnode.Run.open(folder)
+    found = again.predict(trajectory, [20.0], frame=3).positions
+    np.testing.assert_allclose(found[0], fitted.predict(trajectory, [20.0], frames=[3])[0, 0])
+    with pytest.raises(InputError, match="exists already"):
+        fitted.save(folder)
+    own = GFNODE("persistence", changes=PLAIN, out=tmp_path / "own").fit(trajectory)
+    assert own.run_.folder == tmp_path / "own"
+
+
+def test_a_temporary_run_is_gone_with_its_estimator(trajectory):
+    estimator = GFNODE("persistence", changes=PLAIN).fit(trajectory)
+    first = estimator.run_.folder
+    assert first.is_dir()
+    estimator.fit(trajectory)
+    second: Path = estimator.run_.folder
+    assert not first.exists()
+    assert second.is_dir()
+    del estimator
+    assert not second.exists()
+
+
+def test_what_makes_no_sense_is_refused(fitted, trajectory):
+    new = GFNODE()
+    for call in (lambda: new.predict(trajectory), new.score, new.default_times):
+        with pytest.raises(InputError, match="not trained yet: call fit first"):
+            call()
+    for times in ([], [0.0], [-1.0, 5.0], [float("nan")]):
+        with pytest.raises(InputError, match="later than the start"):
+            fitted.predict(trajectory, times)
+    with pytest.raises(InputError, match="frames 0 to 399, asked for"):
+        fitted.predict(trajectory, [5.0], frames=[400])
+    with pytest.raises(InputError, match="frames choose among those of one"):
+        fitted.predict([trajectory], [5.0], frames=[1])
+    with pytest.raises(InputError, match="no start"):
+        fitted.predict([], [5.0])
+    with pytest.raises(InputError, match="this model was trained on 3 atoms"):
+        fitted.predict(trajectory.select([0, 1]), [5.0])
+    with pytest.raises(InputError, match="unknown parameter 'epochs': expected model, preset"):
+        new.set_params(epochs=3)
+    with pytest.raises(InputError, match=r"did you mean 'training\.epochs'"):
+        new.set_params(**{"training.epoch": 3}).fit(trajectory)
+    with pytest.warns(BeyondHorizonWarning, match="61 fs is beyond the 60 fs horizon"):
+        fitted.predict(trajectory, [61.0], frames=[0])
+
+
+def test_parameters_come_back_as_they_were_given():
+    estimator = GFNODE("egnn", seed=3, changes=CHANGES)
+    params = estimator.get_params()
+    assert list(params) == ["model", "preset", "changes", "seed", "out", "reader", "progress"]
+    assert params["changes"] is CHANGES
+    estimator.set_params(seed=4, **{"training.epochs": 9})
+    assert estimator.seed == 4
+    assert estimator.changes["training.epochs"] == 9
+    assert "training.epochs" not in CHANGES
+    assert repr(GFNODE("egnn", seed=3)) == "GFNODE(model='egnn', seed=3)"
+
+
+def test_scikit_learn_is_not_needed():
+    code = "import sys; import gfnode; gfnode.GFNODE(); assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_scikit_learn_clones_and_searches():
+    base = pytest.importorskip("sklearn.base")
+    selection = pytest.importorskip("sklearn.model_selection")
+    estimator = GFNODE("mean-conformer", changes=PLAIN, seed=2)
+    copied = base.clone(estimator)
+    assert copied.get_params() == estimator.get_params()
+    assert base.is_regressor(copied)
+    replicas = [wiggle(300, seed=k) for k in range(3)]
+    folds = selection.KFold(3)
+    scores = selection.cross_val_score(estimator, replicas, cv=folds, error_score="raise")
+    expected = GFNODE("mean-conformer", changes=PLAIN).fit(replicas[1:]).score(replicas[0])
+    assert scores[0] == pytest.approx(expected)
+    search = selection.GridSearchCV(
+        estimator,
+        {"model": ["mean-conformer", "persistence"], "windows.times": [2]},
+        cv=folds,
+        error_score="raise",
+    ).fit(replicas)
+    assert search.best_params_["windows.times"] == 2
+    assert search.best_estimator_.predict(replicas[0][:2], [20.0]).shape == (2, 1, 3, 3)
