@@ -6,13 +6,25 @@ Heavy libraries are imported inside the commands, so that ``gfnode --help`` answ
 # in the order of gfnode --help
 # isort: off
 from gfnode.cli.app import app, main
-from gfnode.cli import data, train, evaluate, report, predict, sample, reproduce, models, settings
+from gfnode.cli import (
+    fetch,
+    data,
+    train,
+    evaluate,
+    report,
+    predict,
+    sample,
+    reproduce,
+    models,
+    settings,
+)
 # isort: on
 
 __all__ = [
     "app",
     "data",
     "evaluate",
+    "fetch",
     "main",
     "models",
     "predict",

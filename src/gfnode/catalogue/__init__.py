@@ -1,0 +1,32 @@
+"""Public trajectories by name: what there is, where it lies, and how it is read.
+
+Nothing here downloads: :mod:`gfnode.fetching` does.
+"""
+
+from gfnode.catalogue.entries import (
+    Entry,
+    Member,
+    Part,
+    Remote,
+    catalogue,
+    expand,
+    find,
+    is_name,
+    sets,
+)
+from gfnode.catalogue.located import Located, locate, locate_all
+
+__all__ = [
+    "Entry",
+    "Located",
+    "Member",
+    "Part",
+    "Remote",
+    "catalogue",
+    "expand",
+    "find",
+    "is_name",
+    "locate",
+    "locate_all",
+    "sets",
+]

@@ -1,0 +1,217 @@
+"""The entries of ``catalogue.toml``: public trajectories by names such as ``md17:aspirin``."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from gfnode.errors import InputError
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file that can be downloaded.
+
+    Parameters
+    ----------
+    place
+        Its place below the cache folder, with ``/``: ``md17/md17_aspirin.npz``.
+    urls
+        Where it is, in the order in which they are tried.
+    mb
+        Size in 10⁶ bytes; an estimate unless ``size`` is given.
+    size, md5
+        In bytes and as hexadecimal digits, where the authors of the data publish them.
+    """
+
+    place: str
+    urls: tuple[str, ...]
+    mb: float
+    size: int | None = None
+    md5: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.place.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file inside an archive that can be downloaded."""
+
+    archive: Remote
+    path: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of an entry, and the archive that holds it too, where there is one."""
+
+    remote: Remote
+    member: Member | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A molecule of a data set: its files, what is in them, and under which terms.
+
+    Parameters
+    ----------
+    name, aliases
+        ``md17:aspirin``; other names for the same.
+    title
+        Of the data set.
+    runs, top
+        Trajectories, and the topology that they need.
+    short
+        A name without that of the data set.
+    formula, atoms, frames
+        Of the molecule (in Hill order), and of each run.
+    step_fs
+        Time between frames of the series.
+    times_stored
+        The files hold times themselves.
+    units, licence, citation
+        In words.
+    page
+        Where a browser finds the files.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    title: str
+    runs: tuple[Part, ...]
+    top: Part | None
+    short: str | None
+    formula: str
+    atoms: int
+    frames: int
+    step_fs: float
+    times_stored: bool
+    units: str
+    licence: str
+    citation: str
+    page: str
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All files."""
+        return self.runs if self.top is None else (*self.runs, self.top)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names by which it is found."""
+        return (self.name, *self.aliases, *([self.short] if self.short else []))
+
+    @property
+    def mb(self) -> float:
+        """Size of all files in 10⁶ bytes."""
+        return sum(part.remote.mb for part in self.parts)
+
+
+@cache
+def catalogue() -> dict[str, Entry]:
+    """All entries by name, in the order of the file."""
+    text = (files("gfnode") / "catalogue" / "catalogue.toml").read_text(encoding="utf-8")
+    return {entry.name: entry for entry in read(tomllib.loads(text))}
+
+
+def read(data: dict[str, Any]) -> Iterator[Entry]:
+    """Entries of a parsed catalogue file."""
+    for set_name, facts in data.items():
+        for key, own in facts["entries"].items():
+            runs = own.get("runs", [own])
+            yield Entry(
+                name=f"{set_name}:{key}",
+                aliases=tuple(f"{set_name}:{alias}" for alias in own.get("aliases", ())),
+                title=facts["title"],
+                runs=tuple(_part(set_name, facts, run) for run in runs),
+                top=_part(set_name, facts, own["top"]) if "top" in own else None,
+                short=own.get("short"),
+                formula=own["formula"],
+                atoms=own["atoms"],
+                frames=own["frames"],
+                step_fs=own.get("step_fs", facts["step_fs"]),
+                times_stored=facts.get("times_stored", False),
+                **{each: facts[each] for each in ("units", "licence", "citation", "page")},
+            )
+
+
+def _part(set_name: str, facts: dict[str, Any], own: dict[str, Any]) -> Part:
+    member = None
+    if (archive := facts.get("archive")) is not None:
+        whole = Remote(
+            f"{set_name}/{archive['file']}", tuple(archive["mirrors"]), float(archive["mb"])
+        )
+        member = Member(whole, archive["member"].format(**own))
+    size = own.get("size")
+    remote = Remote(
+        f"{set_name}/{own['file']}",
+        tuple(mirror.format(**own) for mirror in facts["mirrors"]),
+        float(own["mb"]) if size is None else size / 1e6,
+        size,
+        own.get("md5"),
+    )
+    return Part(remote, member)
+
+
+def sets() -> list[str]:
+    """Names of the data sets: ``md17``, …."""
+    return list(dict.fromkeys(name.partition(":")[0] for name in catalogue()))
+
+
+def is_name(text: str) -> bool:
+    """Whether text is written like the name of an entry (or is the short name of one)."""
+    if ":" in text:  # no drive letter, no path, no address
+        return re.fullmatch(r"[a-z][a-z0-9]+:[^/\\]+(/\d+)?", text.lower()) is not None
+    return any(text.partition("/")[0] == entry.short for entry in catalogue().values())
+
+
+def find(name: str) -> Entry:
+    """Return the entry of a name; case and ``_`` for ``-`` do not matter.
+
+    Raises
+    ------
+    InputError
+        For a name that is not there, with the nearest that are.
+    """
+    known = {_plain(each): entry for entry in catalogue().values() for each in entry.names}
+    if (found := known.get(_plain(name))) is not None:
+        return found
+    near = difflib.get_close_matches(_plain(name), list(known), n=3, cutoff=0.6)
+    hint = " or ".join(dict.fromkeys(known[each].name for each in near))
+    raise InputError(
+        f"{name}: no such data set in the catalogue: "
+        + (f"did you mean {hint}? " if hint else f"expected names such as {_examples()}. ")
+        + "gfnode fetch --list shows all"
+    )
+
+
+def expand(names: Sequence[str]) -> list[Entry]:
+    """Return the entries of names, where the name of a data set (``md17``) stands for all in it.
+
+    Raises
+    ------
+    InputError
+        For names that are not there.
+    """
+    found: list[Entry] = []
+    for name in names:
+        if name.lower() in sets():
+            found += [e for e in catalogue().values() if e.name.startswith(f"{name.lower()}:")]
+        else:
+            found.append(find(name))
+    return list(dict.fromkeys(found))
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _examples() -> str:
+    return ", ".join(next(n for n in catalogue() if n.startswith(f"{each}:")) for each in sets())
