@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data folder at {folder} (set GFNODE_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the user has fetched has no say in the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GFNODE_CACHE", str(tmp_path_factory.getbasetemp() / "no-cache"))
+        patch.delenv("GFNODE_CATALOGUE", raising=False)
+        yield

@@ -226,6 +226,35 @@ class TestPlan:
         (tmp_path / "c" / "alanine.pdb").touch()
         assert find("ala2", ["ala2"], tmp_path)["ala2"].kind == "replicas"
 
+    def test_finds_what_was_fetched(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Series before scattered frames, the user's own files before the cache."""
+        cache, own = tmp_path / "cache", tmp_path / "own"
+        monkeypatch.setenv("GFNODE_CACHE", str(cache))
+
+        def put(place: str) -> str:
+            (path := cache / place).parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("x")
+            return str(path)
+
+        scattered = put("rmd17/rmd17_ethanol.npz")
+        found = find("md17", ["ethanol"], own)["ethanol"]
+        assert (found.files, found.kind) == ((scattered,), "scattered")
+        series = put("md17/md17_ethanol.npz")
+        found = find("md17", ["ethanol"], own)["ethanol"]
+        assert (found.files, found.kind) == ((series,), "series")
+        own.mkdir()
+        (own / "md17_ethanol.npz").touch()
+        assert find("md17", ["ethanol"], own)["ethanol"].files == (str(own / "md17_ethanol.npz"),)
+        runs = [put(f"mdshare/alanine-dipeptide-{i}-250ns-nowater.xtc") for i in range(3)]
+        with pytest.raises(MissingData):
+            find("ala2", ["ala2"], own)
+        top = put("mdshare/alanine-dipeptide-nowater.pdb")
+        assert vars(find("ala2", ["ala2"], own)["ala2"]) == {
+            "files": tuple(runs),
+            "top": top,
+            "kind": "replicas",
+        }
+
 
 class TestTables:
     @pytest.mark.parametrize(
@@ -414,13 +443,13 @@ class TestCommand:
     def test_missing_data_says_what_to_fetch(self, tmp_path: Path) -> None:
         result = call("reproduce", "table1", "--data", tmp_path, "--molecules", "uracil,aspirin")
         assert result.exit_code == 2
-        assert "quantum-machine.org" in result.stderr
-        assert re.search(r"uracil: md17_uracil\.npz, up to 80 MB, into ", result.stderr)
+        assert "to fetch: gfnode fetch md17:aspirin md17:uracil" in result.stderr
+        assert re.search(r"md17:uracil: md17_uracil\.npz, 78 MB; by hand: ", result.stderr)
         assert result.stderr.splitlines()[-1].startswith("error: ")
         assert str(tmp_path) in result.stderr
         result = call("reproduce", "table2", "--data", tmp_path)
         assert result.exit_code == 2
-        assert "mdshare" in result.stderr
+        assert "gfnode fetch mdshare:alanine-dipeptide" in result.stderr
 
     @pytest.mark.parametrize(
         ("words", "said"),

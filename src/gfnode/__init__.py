@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from gfnode.datasets import WindowDataset
     from gfnode.errors import InputError
     from gfnode.estimator import GFNODE
+    from gfnode.fetching import fetch
     from gfnode.fitting import fit, resume
     from gfnode.readers import load, save
     from gfnode.run import Run
@@ -21,6 +22,7 @@ _HOMES = {
     "Topology": "trajectory",
     "Trajectory": "trajectory",
     "WindowDataset": "datasets",
+    "fetch": "fetching",
     "fit": "fitting",
     "load": "readers",
     "resume": "fitting",
@@ -35,6 +37,7 @@ __all__ = [
     "Trajectory",
     "WindowDataset",
     "__version__",
+    "fetch",
     "fit",
     "load",
     "resume",

@@ -287,6 +287,8 @@ class Download:
     def _finish(self, kept: _Kept) -> None:
         """Look at the whole file, and give it its name."""
         try:
+            if self.size is not None and kept.size != self.size:
+                raise InputError(f"{kept.path}: has {kept.size} bytes, expected {self.size}")
             self.check(kept.path)
         except InputError as error:
             kept.drop()

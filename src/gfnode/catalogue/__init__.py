@@ -14,7 +14,7 @@ from gfnode.catalogue.entries import (
     is_name,
     sets,
 )
-from gfnode.catalogue.located import Located, locate, locate_all
+from gfnode.catalogue.located import Located, in_cache, locate, locate_all
 
 __all__ = [
     "Entry",
@@ -25,6 +25,7 @@ __all__ = [
     "catalogue",
     "expand",
     "find",
+    "in_cache",
     "is_name",
     "locate",
     "locate_all",

@@ -1,12 +1,14 @@
 """The entries of ``catalogue.toml``: public trajectories by names such as ``md17:aspirin``."""
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from gfnode.errors import InputError
@@ -114,15 +116,53 @@ class Entry:
         return sum(part.remote.mb for part in self.parts)
 
 
-@cache
 def catalogue() -> dict[str, Entry]:
-    """All entries by name, in the order of the file."""
+    """All entries by name, in the order of the file.
+
+    A TOML file of the same form that ``GFNODE_CATALOGUE`` names is laid over it: mirrors of one's
+    own institute, more data sets.
+
+    Raises
+    ------
+    InputError
+        When that file cannot be read.
+    """
+    own = os.environ.get("GFNODE_CATALOGUE", "")
+    return _catalogue(own, Path(own).expanduser().stat().st_mtime_ns if _is_file(own) else 0)
+
+
+def _is_file(own: str) -> bool:
+    if own and not Path(own).expanduser().is_file():
+        raise InputError(f"GFNODE_CATALOGUE={own}: no such file")
+    return bool(own)
+
+
+@cache
+def _catalogue(own: str, _changed: int) -> dict[str, Entry]:
     text = (files("gfnode") / "catalogue" / "catalogue.toml").read_text(encoding="utf-8")
-    return {entry.name: entry for entry in read(tomllib.loads(text))}
+    data = tomllib.loads(text)
+    if own:
+        try:
+            over = tomllib.loads(Path(own).expanduser().read_text(encoding="utf-8"))
+            return {entry.name: entry for entry in _read(_laid_over(data, over))}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise InputError(
+                f"GFNODE_CATALOGUE={own}: is no catalogue in the form of gfnode's own: {what}"
+            ) from error
+    return {entry.name: entry for entry in _read(data)}
 
 
-def read(data: dict[str, Any]) -> Iterator[Entry]:
-    """Entries of a parsed catalogue file."""
+def _laid_over(below: dict[str, Any], above: dict[str, Any], depth: int = 3) -> dict[str, Any]:
+    """Data sets, their entries and what an entry says are merged; what stands there is replaced."""
+    found = dict(below)
+    for key, value in above.items():
+        inner = depth and isinstance(value, dict) and isinstance(below.get(key), dict)
+        found[key] = _laid_over(below[key], value, depth - 1) if inner else value
+    return found
+
+
+def _read(data: dict[str, Any]) -> Iterator[Entry]:
     for set_name, facts in data.items():
         for key, own in facts["entries"].items():
             runs = own.get("runs", [own])

@@ -22,7 +22,9 @@ class Located:
     formula
         What it must hold.
     name
-        By which it was asked for.
+        By which it, and no other run, is asked for.
+    molecule
+        What it is called.
     """
 
     path: Path
@@ -30,6 +32,7 @@ class Located:
     step_fs: float | None
     formula: str
     name: str
+    molecule: str
 
 
 def locate(name: str) -> Located:
@@ -70,6 +73,7 @@ def locate_all(name: str) -> list[Located]:
             None if entry.times_stored else entry.step_fs,
             entry.formula,
             f"{shown}/{number}" if len(entry.runs) > 1 else name,
+            entry.name.partition(":")[2],
         )
         for number in numbers
     ]

@@ -105,10 +105,14 @@ def _size(entry: "Entry") -> str:
 def _ask(mb: float, folder: str, yes: bool) -> None:
     """Ask a person before much is downloaded; nobody is asked where nobody can answer."""
     typer.echo(f"to download: {mb:.0f} MB into {folder}")
-    if yes or mb < LARGE_MB or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if yes or mb < LARGE_MB or not _someone_is_there():
         return
     if not typer.confirm("go on?", default=True):
         raise typer.Exit(1)
+
+
+def _someone_is_there() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _tell(entry: "Entry", paths: "Sequence[str]") -> None:
@@ -127,7 +131,7 @@ def _table(entries: "Sequence[Entry]") -> Table:
     table = Table(title="gfnode fetch NAME", title_justify="left", box=SIMPLE_HEAD)
     for title in ("name", "formula", "atoms", "frames", "step", "MB", "licence", "here"):
         left = title in ("name", "formula", "licence", "here")
-        table.add_column(title, justify="left" if left else "right")
+        table.add_column(title, justify="left" if left else "right", no_wrap=title == "name")
     for entry in entries:
         runs = f"{len(entry.runs)} × " if len(entry.runs) > 1 else ""
         table.add_row(

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from gfnode import catalogue
 from gfnode.errors import InputError
 
 
@@ -45,9 +46,9 @@ def datasets() -> dict[str, dict[str, Any]]:
 
 
 def find(dataset: str, molecules: Sequence[str], folder: Path) -> dict[str, Found]:
-    """Find the files of molecules in a folder or in the folders right below it.
+    """Find the files of molecules in a folder, the folders right below it, or the cache.
 
-    Consecutive series are taken before scattered frames.
+    Consecutive series are taken before scattered frames, and the user's own before the cache.
 
     Raises
     ------
@@ -59,9 +60,9 @@ def find(dataset: str, molecules: Sequence[str], folder: Path) -> dict[str, Foun
     missing = [molecule for molecule, each in found.items() if each is None]
     if missing:
         raise MissingData(
-            f"{folder} holds no data of {', '.join(missing)}: put it there, or give its folder "
-            "with --data",
-            _to_fetch(dataset, missing, folder),
+            f"{folder} holds no data of {', '.join(missing)}, and gfnode fetch has not been asked "
+            "for it: fetch it, put it there, or give its folder with --data",
+            _to_fetch(facts, missing, folder),
         )
     return {molecule: each for molecule, each in found.items() if each is not None}
 
@@ -70,12 +71,28 @@ def _find(facts: dict[str, Any], molecule: str, folder: Path) -> Found | None:
     if "tops" in facts:
         runs, tops = _matches(folder, facts["names"]), _matches(folder, facts["tops"])
         runs = [run for run in runs if run.suffix == runs[0].suffix]  # not the same run twice
-        return Found(tuple(map(str, runs)), str(tops[0]), "replicas") if runs and tops else None
-    for kind, patterns in (("series", facts["names"]), ("scattered", facts["scattered"])):
+        if runs and tops:
+            return Found(tuple(map(str, runs)), str(tops[0]), "replicas")
+        return _fetched(facts["series"], "replicas")
+    for kind, patterns, entry in (
+        ("series", facts["names"], facts["series"]),
+        ("scattered", facts["names_scattered"], facts["scattered"]),
+    ):
         names = [pattern.format(molecule=molecule) for pattern in patterns]
         if paths := _matches(folder, names):
             return Found((str(paths[0]),), None, kind)  # type: ignore[arg-type]
+        if (found := _fetched(entry.format(molecule=molecule), kind)) is not None:
+            return found
     return None
+
+
+def _fetched(name: str, kind: str) -> Found | None:
+    """Files in the cache."""
+    if not catalogue.in_cache(catalogue.find(name)):
+        return None
+    runs = catalogue.locate_all(name)
+    top = None if runs[0].top is None else str(runs[0].top)
+    return Found(tuple(str(run.path) for run in runs), top, kind)  # type: ignore[arg-type]
 
 
 def _matches(folder: Path, patterns: Sequence[str]) -> list[Path]:
@@ -90,15 +107,17 @@ def _matches(folder: Path, patterns: Sequence[str]) -> list[Path]:
     return []
 
 
-def _to_fetch(dataset: str, missing: Sequence[str], folder: Path) -> list[str]:
-    facts = datasets()[dataset]
-    lines = [f"to fetch: {facts['fetch']}"]
-    for molecule in missing:
-        if "tops" in facts:
-            what = "three trajectories (.xtc) and one topology (.pdb)"
-        else:
-            what = facts["names"][0].format(molecule=molecule)
+def _to_fetch(facts: dict[str, Any], missing: Sequence[str], folder: Path) -> list[str]:
+    """What to type, and where to look by hand."""
+    names = [facts["series"].format(molecule=molecule) for molecule in missing]
+    lines = [f"to fetch: gfnode fetch {' '.join(names)}"]
+    for name in names:
+        entry = catalogue.find(name)
+        files = ", ".join(part.remote.name for part in entry.parts)
         lines.append(
-            f"  {molecule}: {what}, up to {facts['megabytes'][molecule]} MB, into {folder}"
+            f"  {name}: {files}, {entry.mb:.0f} MB; by hand: from {entry.page} into {folder}"
         )
+    if "scattered" in facts:
+        others = " ".join(facts["scattered"].format(molecule=molecule) for molecule in missing)
+        lines.append(f"  for irregular lags and blocked splits alone: gfnode fetch {others}")
     return lines

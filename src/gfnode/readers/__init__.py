@@ -9,9 +9,8 @@ Other packages do so by entry points of the group ``gfnode.readers``; see :mod:`
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from gfnode.readers import dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.boundary import existing_file, foreign, frame_times
 from gfnode.readers.isolation import isolated
+from gfnode.readers.places import SAMPLES, place_of
 from gfnode.readers.reader import Reader
 from gfnode.readers.source import Block, Given, Source, batches, in_memory
 from gfnode.readers.topology import read_topology, same_atoms
@@ -95,9 +95,6 @@ _OWN: dict[str, Format] = {
 FORMATS: Registry[Format] = Registry("gfnode.readers", "file format", _OWN, _check, _suffix)
 """The known formats by suffix, those of installed plug-ins among them."""
 
-SAMPLES = ("toluene",)
-"""Trajectories that come with the package, opened as ``sample:toluene``."""
-
 
 def load(
     source: str | Path,
@@ -119,7 +116,9 @@ def load(
     Parameters
     ----------
     source
-        A file, or ``sample:toluene`` for the one that comes with the package.
+        A file; ``sample:toluene`` for the one that comes with the package; or a public one that
+        ``gfnode fetch`` has downloaded, such as ``md17:aspirin``, with its topology and time step
+        (of several runs one is named: ``ala2/0``).
     top
         Topology for XTC, TRR and DCD, which hold no elements: a PDB, GRO, PSF, … file.
     step
@@ -158,19 +157,17 @@ def load(
     if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
         raise InputError(f"the stride is {stride}, expected a whole number from 1")
     choice = Choice(select, stride, whole, memory)
-    with _located(source) as path, np.errstate(all="ignore"):  # inf and nan are refused
-        return assemble(path, _open(path, top, step, mapping), choice, name)
-
-
-def _located(source: str | Path) -> AbstractContextManager[Path]:
-    """The file of a sample, or a file as the user names it."""
-    if not str(source).startswith("sample:"):
-        return nullcontext(Path(source).expanduser())
-    sample = str(source).removeprefix("sample:")
-    if sample not in SAMPLES:
-        known = ", ".join(f"sample:{each}" for each in SAMPLES)
-        raise InputError(f"unknown sample {source}: expected {known}")
-    return as_file(files("gfnode") / "data" / f"{sample}.npz")
+    with place_of(source) as place, np.errstate(all="ignore"):  # inf and nan are refused
+        opened = _open(
+            place.path,
+            place.top if top is None else top,
+            place.step if step is None else step,
+            mapping,
+        )
+        place.check(opened)
+        return assemble(
+            place.path, opened, choice, (opened.name or place.name) if name is None else name
+        )
 
 
 def _open(

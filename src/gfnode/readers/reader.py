@@ -35,20 +35,24 @@ class Reader:
     each_molecule: bool | None = None
 
     def load(self, source: str | Path) -> list[Trajectory]:
-        """Read a file: one trajectory, or one of each molecule."""
+        """Read a file: one trajectory, or one of each molecule, or of each run of a data set."""
         from gfnode.molecules import each_molecule
         from gfnode.readers import load
+        from gfnode.readers.places import sources_of
 
-        trajectory = load(
-            source,
-            top=self.top,
-            step=self.step,
-            select=self.select,
-            stride=1 if self.stride is None else self.stride,
-            whole=self.whole,
-            mapping=self.mapping,
-        )
-        return each_molecule(trajectory) if self.each_molecule else [trajectory]
+        found = []
+        for each in sources_of(source):
+            trajectory = load(
+                each,
+                top=self.top,
+                step=self.step,
+                select=self.select,
+                stride=1 if self.stride is None else self.stride,
+                whole=self.whole,
+                mapping=self.mapping,
+            )
+            found += each_molecule(trajectory) if self.each_molecule else [trajectory]
+        return found
 
     def gather(self, data: Data) -> tuple[list[Trajectory], list[str]]:
         """Read what is not read yet.
