@@ -109,7 +109,9 @@ class TestCatalogue:
         assert find("ala2") is find("mdshare:alanine-dipeptide")
         assert len(expand(["md17", "md17:uracil", "ala2"])) == 11
         assert is_name("ala2/1")
-        assert not any(map(is_name, ("run.npz", "C:\\run.npz", "c:/a.npz", "http://x/y", "ala3")))
+        assert not any(
+            map(is_name, ("run.npz", "C:\\run.npz", "c:/a.npz", "http://x/y", "ala3", "run:1.npz"))
+        )
         with pytest.raises(InputError, match=r"asprin: no such data set .* mean md17:aspirin"):
             find("md17:asprin")
         with pytest.raises(InputError, match="expected names such as md17:aspirin, rmd17:"):

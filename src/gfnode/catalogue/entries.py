@@ -208,7 +208,7 @@ def sets() -> list[str]:
 def is_name(text: str) -> bool:
     """Whether text is written like the name of an entry (or is the short name of one)."""
     if ":" in text:  # no drive letter, no path, no address
-        return re.fullmatch(r"[a-z][a-z0-9]+:[^/\\]+(/\d+)?", text.lower()) is not None
+        return re.fullmatch(r"[a-z][a-z0-9]+:[\w-]+(/\d+)?", text.lower()) is not None
     return any(text.partition("/")[0] == entry.short for entry in catalogue().values())
 
 

@@ -84,4 +84,6 @@ def sources_of(source: str | Path) -> list[str | Path]:
 
 
 def _in_catalogue(source: str) -> bool:
+    if source.startswith("sample:"):
+        return False
     return catalogue.is_name(source) and not Path(source).exists()
