@@ -8,6 +8,7 @@ Heavy libraries are imported inside the commands, so that ``gfnode --help`` answ
 from gfnode.cli.app import app, main
 from gfnode.cli import (
     fetch,
+    simulate,
     data,
     train,
     evaluate,
@@ -32,5 +33,6 @@ __all__ = [
     "reproduce",
     "sample",
     "settings",
+    "simulate",
     "train",
 ]

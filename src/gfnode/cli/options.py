@@ -68,13 +68,15 @@ EachMolecule = Annotated[
 ]
 
 
-def read_settings(items: Sequence[str]) -> dict[str, Any]:
+def read_settings(
+    items: Sequence[str], option: str = "--set", example: str = "training.epochs=5"
+) -> dict[str, Any]:
     """Read ``key=value``: JSON where it is JSON, else text."""
     changes = {}
     for item in items:
         key, equals, text = item.partition("=")
         if not (equals and key.strip()):
-            raise InputError(f"--set {item}: expected key=value, e.g. --set training.epochs=5")
+            raise InputError(f"{option} {item}: expected key=value, e.g. {option} {example}")
         try:
             changes[key.strip()] = json.loads(text)
         except ValueError:

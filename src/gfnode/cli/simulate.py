@@ -1,0 +1,280 @@
+"""``gfnode simulate``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gfnode.cli.app import app
+from gfnode.cli.console import console, plain_errors
+from gfnode.cli.options import read_settings
+from gfnode.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from gfnode.simulate.run import Progress as Told
+    from gfnode.simulate.run import Simulation
+
+OPENMM = "OpenMM"
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode simulate ethanol --engine xtb --temperature 500K --steps 100000
+  gfnode simulate "CC(C)O" --length 20ps --every 2fs --out isopropanol.npz
+  gfnode simulate cluster.xyz --engine emt --temperature 300K --length 50ps
+  gfnode simulate water.xyz --engine my_module:Calculator --option cutoff=6.0 --length 5ps
+  gfnode simulate ala2 --engine openmm --force-field amber99sbildn --solvent obc --length 50ns
+  gfnode simulate ala2 --engine openmm --solvent tip3p --length 1ns --every 1ps --out ala2.xtc
+  gfnode simulate toluene --temperature 500K --length 50ps --replicas 4 --resume"""
+)
+def simulate(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="A built-in molecule (aspirin, azobenzene, benzene, ethanol, malonaldehyde, "
+            "naphthalene, paracetamol, salicylic, toluene, uracil, ala2), a structure file, or "
+            "SMILES.",
+        ),
+    ],
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="xtb (GFN2-xTB), openmm (force fields), an ASE calculator by name (emt), or "
+            "module:Class of any.",
+        ),
+    ] = "xtb",
+    temperature: Annotated[
+        str, typer.Option(metavar="KELVIN", help="Temperature, e.g. 500K.")
+    ] = "300K",
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="Time steps that frames are stored from; or --length."),
+    ] = None,
+    length: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The same as a time, e.g. 50ps.")
+    ] = None,
+    time_step: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Default: 0.5fs; openmm 2fs.", show_default=False),
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Time from frame to frame. Default: 5fs; openmm 1ps.",
+            show_default=False,
+        ),
+    ] = None,
+    equilibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Time before the first frame. Default: 2ps; openmm 100ps.",
+            show_default=False,
+        ),
+    ] = None,
+    thermostat: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="bussi (keeps momenta at zero; not for openmm), langevin, or none (constant "
+            "energy after equilibration). Default: bussi; openmm langevin.",
+            show_default=False,
+        ),
+    ] = None,
+    coupling: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Time constant of the thermostat. Default: 100fs; openmm 1ps.",
+            show_default=False,
+        ),
+    ] = None,
+    degrees: Annotated[
+        str,
+        typer.Option(
+            metavar="free|3N",
+            help="What the temperature counts: the degrees of freedom that move, or all 3N, as "
+            "MD17 does.",
+        ),
+    ] = "free",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Keyword of an ASE calculator. Repeatable."),
+    ] = None,
+    force_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Force field of OpenMM, or an XML file. Default: amber99sbildn.",
+            rich_help_panel=OPENMM,
+            show_default=False,
+        ),
+    ] = None,
+    solvent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="obc (implicit water), vacuum, or a box of tip3p, spce or tip3pfb. Default: obc.",
+            rich_help_panel=OPENMM,
+            show_default=False,
+        ),
+    ] = None,
+    padding: Annotated[
+        float | None,
+        typer.Option(
+            metavar="ANGSTROM",
+            help="Least distance from the molecule to the sides of a box. Default: 10.",
+            rich_help_panel=OPENMM,
+            show_default=False,
+        ),
+    ] = None,
+    constraints: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="hbonds (bonds of hydrogen are rigid) or none (take a step of 0.5fs). Default: "
+            "hbonds.",
+            rich_help_panel=OPENMM,
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="solute|all",
+            help="Atoms that are stored. Default: solute.",
+            rich_help_panel=OPENMM,
+            show_default=False,
+        ),
+    ] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Reference, CPU, CUDA, … Default: the fastest in a short trial.",
+            rich_help_panel=OPENMM,
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same makes the same.")] = 0,
+    replica: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Number of the (first) replica of the seed.")
+    ] = 0,
+    replicas: Annotated[
+        int,
+        typer.Option(
+            metavar="NUMBER", help="Independent runs, one after the other, e.npz becoming e-0.npz."
+        ),
+    ] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File to write: .npz, .extxyz, .xtc, … Default: the molecule's name, .npz.",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            metavar="ANGSTROM",
+            help="Round positions in an npz file, which makes it three times smaller, e.g. 1e-4.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where it stopped; begin where there is nothing."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, and replace the file in the end.")
+    ] = False,
+) -> None:
+    """Simulate a molecule: molecular dynamics with GFN2-xTB, a force field, or any ASE calculator.
+
+    Frames hold velocities, and say how they were made. A simulation that was killed lies in
+    FILE.unfinished; the same command with --resume goes on.
+    """
+    with plain_errors():
+        from gfnode.simulate.run import prepare
+
+        if resume and overwrite:
+            raise InputError("--resume goes on, --overwrite begins anew: give one of them")
+        if replicas < 1:
+            raise InputError(f"--replicas is {replicas}, expected a whole number from 1")
+        box: dict[str, Any] = {
+            "force_field": force_field,
+            "solvent": solvent,
+            "padding": padding,
+            "constraints": constraints,
+            "keep": keep,
+            "platform": platform,
+        }
+        for number in range(replicas):
+            simulation = prepare(
+                what,
+                engine=engine,
+                options=read_settings(option or [], "--option", "accuracy=0.1"),
+                openmm={key: value for key, value in box.items() if value is not None},
+                temperature=temperature,
+                steps=steps,
+                length=length,
+                time_step=time_step,
+                every=every,
+                equilibrate=equilibrate,
+                thermostat=thermostat,
+                coupling=coupling,
+                degrees=degrees,
+                seed=seed,
+                replica=replica + number,
+            )
+            path = out or Path(f"{simulation.molecule.name}.npz")
+            if replicas > 1:
+                path = path.with_stem(f"{path.stem}-{replica + number}")
+            _run(simulation, path, resume, overwrite, precision)
+
+
+def _run(
+    simulation: "Simulation", path: Path, resume: bool, overwrite: bool, precision: float | None
+) -> None:
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from gfnode.simulate.report import describe_outcome, describe_plan
+
+    terminal = console(stderr=True)
+    typer.echo(describe_plan(simulation, path))
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
+    with Progress(*columns, console=terminal, disable=not terminal.is_terminal) as bar:
+        try:
+            outcome = simulation.run(
+                path,
+                resume=resume,
+                overwrite=overwrite,
+                precision=precision,
+                progress=_told(bar, simulation),
+            )
+        except KeyboardInterrupt:
+            typer.echo("\nstopped; the same command with --resume goes on", err=True)
+            raise
+    for line in describe_outcome(simulation, outcome, path):
+        typer.echo(line)
+
+
+def _told(bar: "Progress", simulation: "Simulation") -> "Told":
+    """What shows the progress: where it stands, how fast it goes, and the time that is left."""
+    from gfnode.simulate.report import Pace
+
+    task = bar.add_task("simulating", total=simulation.protocol.last_step or 1, said="")
+    pace = Pace(simulation.protocol)
+
+    def told(step: int, _last: int) -> None:
+        phase = "equilibrating" if step < simulation.protocol.equilibrate else "simulating"
+        bar.update(task, completed=step, description=phase, said=pace.describe(step))
+
+    return told

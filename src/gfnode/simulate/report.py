@@ -1,0 +1,91 @@
+"""A simulation in words: what is planned, how fast it goes, what came out."""
+
+import math
+import shlex
+import time
+from pathlib import Path
+
+from gfnode.readers import FORMATS
+from gfnode.simulate.protocol import Protocol
+from gfnode.simulate.run import Outcome, Simulation
+from gfnode.simulate.store import record_of
+from gfnode.simulate.summary import Summary
+from gfnode.units import FS_PER, format_duration, format_time
+
+DAY_S = 86400.0
+
+CONSERVED = 0.1
+"""Above such a share of its thermal size a momentum is not kept at zero, and not spoken of."""
+
+
+class Pace:
+    """Speed since this process began, and the time that is left."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.began: tuple[float, int] | None = None
+
+    def describe(self, step: int) -> str:
+        """``1.2 of 50 ps, 320 steps/s, 14 ns/day, 3 min left``."""
+        plan, now = self.protocol, time.monotonic()
+        done = max(0, step - plan.equilibrate) * plan.time_step
+        said = f"{format_time(done)} of {format_time(plan.steps * plan.time_step)}"
+        if self.began is None:
+            self.began = now, step
+            return said
+        seconds, steps = now - self.began[0], step - self.began[1]
+        if not (seconds > 0 and steps > 0):
+            return said
+        speed = steps / seconds
+        ns_a_day = speed * plan.time_step * DAY_S / FS_PER["ns"]
+        left = format_duration((plan.last_step - step) / speed)
+        return f"{said}, {speed:.3g} steps/s, {ns_a_day:.3g} ns/day, {left} left"
+
+
+def describe_plan(simulation: Simulation, path: Path) -> str:
+    """One line before it begins."""
+    plan = simulation.protocol
+    return (
+        f"{path}: {simulation.molecule.origin}, {simulation.dynamics.describe()}, "
+        f"{plan.frames} frames over {format_time(plan.steps * plan.time_step)}: {plan.describe()}"
+    )
+
+
+def describe_outcome(simulation: Simulation, outcome: Outcome, path: Path) -> list[str]:
+    """What was made, and what to do next."""
+    found = outcome.trajectory
+    lines = [f"{path}: {found!r}, {path.stat().st_size / 1e6:.2f} MB"]
+    if outcome.summary is None:
+        lines[0] += ", finished before"
+    else:
+        lines.append(f"engine: {simulation.dynamics.describe()}")
+        lines += _describe_summary(simulation, outcome.summary)
+        lines.append(f"record: {record_of(path)}")
+    top = ""
+    if FORMATS[path.suffix.lower()].needs_top:
+        beside = path.with_suffix(".pdb")
+        lines.append(f"topology: {beside}")
+        top = f" --top {shlex.quote(str(beside))}"
+    step = "" if path.suffix.lower() not in (".dcd", ".pdb") else f" --step {found.spacing:g}fs"
+    return [*lines, "Look at it with", f"  gfnode data {shlex.quote(str(path))}{top}{step}"]
+
+
+def _describe_summary(simulation: Simulation, summary: Summary) -> list[str]:
+    plan, heat = simulation.protocol, summary.temperature
+    interval = "" if math.isnan(heat.low) else f" [{heat.low:.1f}, {heat.high:.1f}]"
+    counted = " (3N)" if plan.degrees == "3N" else ""
+    lines = [
+        f"temperature: {heat.value:.1f} K{interval} over {summary.degrees} degrees of freedom"
+        f"{counted}, set to {plan.temperature:g} K"
+    ]
+    if not math.isnan(summary.drift):
+        lines.append(
+            f"conserved energy: drift {summary.drift:.2g} kcal/mol an atom and ns, spread "
+            f"{summary.spread:.2g} kcal/mol an atom"
+        )
+    if summary.momentum < CONSERVED:
+        lines.append(
+            f"momentum, angular momentum: at most {summary.momentum:.1g}, "
+            f"{summary.angular_momentum:.1g} of their thermal sizes"
+        )
+    return lines

@@ -1,0 +1,224 @@
+"""Frames and state of a simulation on disk, such that killing it at any moment loses little.
+
+Beside ``FILE`` lies the folder ``FILE.unfinished`` while a simulation runs::
+
+    settings.json    what is simulated, and the layout of a frame
+    frames.bin       frames, appended
+    state.npz        number of frames that count, and everything that is needed to go on
+    lock             held by the process that writes
+
+Frames reach the disk before the state that counts them is renamed into place, so ``state.npz``
+always names frames that are there; what follows them in ``frames.bin`` is cut off on going on.
+The finished file is written in the folder and then moved.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from gfnode.errors import InputError
+from gfnode.files import make_folder, read_arrays, read_json, to_json, whole
+from gfnode.readers import save
+from gfnode.trajectory import Trajectory
+
+FORMAT = "gfnode simulation"
+SUFFIX = ".unfinished"
+RECORD = ".simulation.json"
+
+LAYOUT = {"positions": "<f4", "velocities": "<f4", "cell": "<f4", "energies": "<f8"}
+"""What a frame may hold, and how numbers are stored."""
+
+
+def folder_of(path: Path) -> Path:
+    """Where an unfinished simulation lies."""
+    return path.with_name(path.name + SUFFIX)
+
+
+def record_of(path: Path) -> Path:
+    """Where the record of a finished one lies."""
+    return path.with_name(path.stem + RECORD)
+
+
+def write_json_durably(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON object that is on the disk when it has its name."""
+    with whole(path) as partial, partial.open("wb") as file:
+        file.write(to_json(data).encode() + b"\n")
+        _to_disk(file)
+
+
+def _to_disk(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@dataclass
+class Store:
+    """An unfinished simulation on disk. Use :meth:`begin` or :meth:`resume`.
+
+    Parameters
+    ----------
+    path
+        The trajectory file that it will become.
+    frame
+        Layout of a frame.
+    frames
+        Number of frames that count.
+    """
+
+    path: Path
+    frame: np.dtype[Any]
+    lock: FileLock
+    frames: int = 0
+
+    @classmethod
+    def begin(cls, path: Path, settings: Mapping[str, Any], shapes: Mapping[str, Any]) -> "Store":
+        """Make the folder; what lies in one that is there is lost.
+
+        Parameters
+        ----------
+        settings
+            What is simulated: what a run that goes on must agree with.
+        shapes
+            Shape of every array of a frame.
+
+        Raises
+        ------
+        InputError
+            When the folder cannot be written, or another process writes there.
+        """
+        folder = make_folder(folder_of(path))
+        lock = _locked(folder)
+        for name in ("settings.json", "state.npz", "frames.bin"):  # settings first: none, no run
+            (folder / name).unlink(missing_ok=True)
+        shapes = {key: list(shape) for key, shape in shapes.items()}
+        head = {"format": FORMAT, "version": 1, "settings": dict(settings), "frame": shapes}
+        (folder / "frames.bin").touch()
+        write_json_durably(folder / "settings.json", head)
+        return cls(path, _layout(shapes), lock)
+
+    @classmethod
+    def resume(
+        cls, path: Path, settings: Mapping[str, Any]
+    ) -> "tuple[Store, dict[str, NDArray[Any]]] | None":
+        """Open what :meth:`begin` left; None where there is nothing to go on with.
+
+        Returns
+        -------
+        Store, dict
+            The store, and the arrays of the last :meth:`append`; empty before the first.
+
+        Raises
+        ------
+        InputError
+            For another simulation, a damaged folder, or another process that writes there.
+        """
+        folder = folder_of(path)
+        if not (folder / "settings.json").exists():
+            return None
+        lock = _locked(folder)
+        try:
+            head = read_json(folder / "settings.json")
+            if head.get("format") != FORMAT or head.get("version") != 1:
+                raise InputError(f"{folder}: is no unfinished simulation of this gfnode")
+            same_settings(folder, head["settings"], settings)
+            store = cls(path, _layout(head["frame"]), lock)
+            state = store._read_state(folder)
+        except BaseException:
+            lock.release()
+            raise
+        return store, state
+
+    def _read_state(self, folder: Path) -> dict[str, NDArray[Any]]:
+        state = {}
+        if (folder / "state.npz").exists():
+            state = read_arrays(folder / "state.npz")
+            self.frames = int(state.pop("frames"))
+        size = self.frames * self.frame.itemsize
+        file = folder / "frames.bin"
+        if file.stat().st_size < size:
+            raise InputError(
+                f"{file}: holds fewer than the {self.frames} frames that state.npz counts; it was "
+                "changed from outside. Begin anew with --overwrite"
+            )
+        os.truncate(file, size)
+        return state
+
+    def append(self, frames: NDArray[Any], state: Mapping[str, NDArray[Any]]) -> None:
+        """Add frames and the state after them; both count, or neither.
+
+        Parameters
+        ----------
+        frames
+            Structured array ``(frame,)`` of the layout :attr:`frame`.
+        """
+        folder = folder_of(self.path)
+        try:
+            with (folder / "frames.bin").open("ab") as file:
+                file.write(frames.tobytes())
+                _to_disk(file)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
+        self.frames += len(frames)
+        with whole(folder / "state.npz") as partial, partial.open("wb") as file:
+            np.savez(file, frames=np.array(self.frames), **state)  # type: ignore[arg-type]
+            _to_disk(file)
+
+    def read(self) -> NDArray[Any]:
+        """All frames that count, a structured array ``(frame,)``."""
+        file = folder_of(self.path) / "frames.bin"
+        return np.fromfile(file, dtype=self.frame, count=self.frames)
+
+    def finish(
+        self, trajectory: Trajectory, record: Mapping[str, Any], precision: float | None
+    ) -> Path:
+        """Write the trajectory and its record under their names, and remove the folder."""
+        folder = folder_of(self.path)
+        made = save(trajectory, folder / self.path.name, precision=precision)
+        beside = made.with_suffix(".pdb")
+        write_json_durably(record_of(self.path), record)
+        if beside != made and beside.exists():  # the topology of formats that hold none
+            os.replace(beside, self.path.with_suffix(".pdb"))
+        os.replace(made, self.path)
+        self.lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+        return self.path
+
+    def close(self) -> None:
+        """Let another process go on."""
+        self.lock.release()
+
+
+def same_settings(where: Path, found: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse to go on with another simulation.
+
+    Raises
+    ------
+    InputError
+        That names the first difference.
+    """
+    for key in [*given, *found]:
+        if (there := found.get(key)) != (here := given.get(key)):
+            raise InputError(
+                f"{where}: holds another simulation: its {key.replace('_', ' ')} is {there}, now "
+                f"it is {here}. Give the same command, or begin anew with --overwrite"
+            )
+
+
+def _layout(shapes: Mapping[str, Any]) -> np.dtype[Any]:
+    return np.dtype([(key, LAYOUT[key], tuple(shape)) for key, shape in shapes.items()])
+
+
+def _locked(folder: Path) -> FileLock:
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{folder}: another process is simulating there") from error
+    return lock
