@@ -246,7 +246,9 @@ def _run(
     from rich.progress import BarColumn, Progress, TextColumn
 
     from gfnode.simulate.report import describe_outcome, describe_plan
+    from gfnode.simulate.run import check_target
 
+    check_target(path)
     terminal = console(stderr=True)
     typer.echo(describe_plan(simulation, path))
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))

@@ -1,6 +1,5 @@
 """From what a user names to a molecule with a geometry: built in, a structure file, or SMILES."""
 
-import difflib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -150,9 +149,8 @@ def _of_trajectory(source: Path | str, name: str, origin: str) -> Molecule:
 
 def _of_smiles(text: str) -> Molecule:
     """Embed SMILES with RDKit (ETKDG, then MMFF94 where it has parameters)."""
-    near = difflib.get_close_matches(text, built_in(), n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; built in are {', '.join(built_in())}"
-    need("rdkit", f"{text!r} is no built-in molecule and no file, and SMILES{hint}; it")
+    hint = f"; built in are {', '.join(built_in())}"
+    need("rdkit", f"{text!r} is no built-in molecule and no file{hint}; SMILES")
     from rdkit import Chem, RDLogger
     from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
     from rdkit.Chem.Descriptors import NumRadicalElectrons
@@ -170,7 +168,7 @@ def _of_smiles(text: str) -> Molecule:
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
         rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=2000)
     return Molecule(
-        CalcMolFormula(drawn).replace("+", "p").replace("-", "m"),
+        CalcMolFormula(drawn),
         f"SMILES {text}",
         np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()], dtype=np.int64),
         np.asarray(molecule.GetConformer().GetPositions(), dtype=np.float64),
