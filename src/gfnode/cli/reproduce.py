@@ -3,6 +3,9 @@
 import os
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +20,9 @@ from gfnode.errors import InputError
 
 if TYPE_CHECKING:
     from gfnode.paper.documents import Made
+    from gfnode.paper.grids import Grid
     from gfnode.paper.plan import Choice, Planned
+    from gfnode.paper.search import Trial
     from gfnode.paper.specs import Spec
     from gfnode.sweep.launchers import Launcher
     from gfnode.sweep.store import Store, Task
@@ -31,6 +36,8 @@ Examples:
   gfnode reproduce table1 --data md17 --out results --molecules ethanol,uracil --seeds 1 \\
       --epochs 100
   gfnode reproduce table4 --data md17 --out results --models egnn,gfnode --split blocked
+  gfnode reproduce table1 --data md17 --out results --epochs 100 \\
+      --search training.rate=0.0003,0.001,0.003 --search-on ethanol
   gfnode reproduce table1 --data md17 --out results --launcher ray --ray auto
 
 \b
@@ -73,6 +80,18 @@ def reproduce(
         typer.Option(
             "--set", metavar="KEY=VALUE", help="Change a setting of all runs. Repeatable."
         ),
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=A,B,…",
+            help="Try these values of a setting with every row and one seed first, and keep those "
+            "of least validation error. Repeatable.",
+        ),
+    ] = None,
+    search_on: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Molecules that --search tries on; default: all."),
     ] = None,
     horizons: Annotated[
         str,
@@ -142,16 +161,27 @@ def reproduce(
             horizons,
         )
         memory = memory or spec.memory
-        planned = _plan(spec, choice)
         store = Store(out)
+
+        def start() -> "Launcher":
+            return _launcher(launcher, out, jobs, cpus, gpus, memory, ray, slurm, hours)
+
+        failed: dict[str, str] = {}
+        found: Grid | None = None
+        if search:
+            trials = _trials(spec, choice, search, _names(search_on))
+            if dry_run:
+                _dry([each.planned for each in trials], store, jobs, cpus, memory)
+                typer.echo("these are the runs of the search; what follows it depends on them")
+                return
+            choice, found, failed = _search(spec, choice, trials, store, None if collect else start)
+        planned = _plan(spec, choice)
         if dry_run:
             _dry(planned, store, jobs, cpus, memory)
             return
         tasks = [store.task(each.job, each.measures) for each in planned]
-        failed: dict[str, str] = {}
         if not collect:
-            started = _launcher(launcher, out, jobs, cpus, gpus, memory, ray, slurm, hours)
-            failed = _sweep(tasks, started)
+            failed |= _sweep(tasks, start())
         made = Made(
             command=shlex.join(["gfnode", *sys.argv[1:]]),
             preset=preset or spec.preset,
@@ -159,6 +189,7 @@ def reproduce(
             seeds=seeds or spec.seeds,
             epochs=max(each.job.experiment.training.epochs for each in planned),
             failed=failed,
+            search=found,
         )
         _draw(spec, choice, planned, tasks, metric=metric, of=of, made=made, out=out)
         if failed:
@@ -167,15 +198,59 @@ def reproduce(
 
 
 def _plan(spec: "Spec", choice: "Choice") -> "list[Planned]":
-    from gfnode.paper.data import MissingData
     from gfnode.paper.plan import make_plan
 
-    try:
+    with _naming_data():
         return make_plan(spec, choice)
+
+
+@contextmanager
+def _naming_data() -> Iterator[None]:
+    """Say what to fetch where data is missing."""
+    from gfnode.paper.data import MissingData
+
+    try:
+        yield
     except MissingData as error:
         for line in error.lines:
             typer.echo(line, err=True)
         raise
+
+
+def _trials(
+    spec: "Spec", choice: "Choice", items: list[str], molecules: list[str] | None
+) -> "list[Trial]":
+    from gfnode.paper.search import Search, plan_search
+
+    with _naming_data():
+        return plan_search(spec, choice, Search.read(items, molecules))
+
+
+def _search(
+    spec: "Spec",
+    choice: "Choice",
+    trials: "list[Trial]",
+    store: "Store",
+    start: "Callable[[], Launcher] | None",
+) -> "tuple[Choice, Grid, dict[str, str]]":
+    """Train what a search needs (nothing without a launcher), and choose each row's settings."""
+    from gfnode.files import read_json
+    from gfnode.paper.search import conclude
+    from gfnode.sweep import State
+
+    tasks = [store.task(each.planned.job) for each in trials]
+    failed = {} if start is None else _sweep(tasks, start())
+    errors = [
+        read_json(task.folder / "run.json")["training"]["best_validation_error"]
+        if task.state is State.FINISHED
+        else None
+        for task in tasks
+    ]
+    found = conclude(trials, errors)
+    for row, values in found.values.items():
+        kept = ", ".join(f"{key}={value}" for key, value in values.items())
+        typer.echo(f"search: {row} keeps {kept}")
+    return replace(choice, of_rows=found.values), found.grid(spec), failed
 
 
 def _draw(

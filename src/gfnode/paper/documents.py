@@ -5,7 +5,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,13 @@ import numpy as np
 from gfnode import __version__
 from gfnode.files import whole
 from gfnode.metrics import Verdict
+from gfnode.paper.grids import Grid, Text, html, markdown
 from gfnode.paper.results import METRICS, Result
 from gfnode.paper.specs import Spec
 from gfnode.paper.tables import FULL, Cell, Column, Line, Table
 from gfnode.units import format_duration
 
 SIGNS = {"better": "better", "worse": "worse", "indistinguishable": "≈"}
-
-
-@dataclass(frozen=True)
-class Text:
-    """Text of a cell: lines, and what it looks like (``best``, ``second``, ``better``, …)."""
-
-    lines: tuple[str, ...]
-    look: str = ""
-
-    @property
-    def markdown(self) -> str:
-        """For a cell of a Markdown table."""
-        first, *rest = self.lines or ("",)
-        mark = {"best": "**{}**", "second": "<u>{}</u>"}.get(self.look, "{}")
-        return "<br>".join([mark.format(first), *rest]).replace("|", "\\|")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of texts under a heading, with sentences before and after."""
-
-    title: str
-    before: tuple[str, ...]
-    head: tuple[str, ...]
-    rows: tuple[tuple[Text, ...], ...]
-    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +34,8 @@ class Made:
         Of the runs.
     failed
         Runs without a result, with the reason.
+    search
+        How settings were chosen, where they were searched for.
     """
 
     command: str
@@ -68,6 +44,7 @@ class Made:
     seeds: int
     epochs: int
     failed: Mapping[str, str]
+    search: Grid | None = None
 
 
 def write_table(table: Table, made: Made, out: Path) -> list[Path]:
@@ -93,7 +70,7 @@ def describe(table: Table, made: Made) -> list[Grid]:
     """Everything that a document of a table says, in order."""
     grids = [_main(table, made), _against(table, "trivial"), _against(table, "full")]
     rows = {line.id: line.title for line in table.models}
-    grids += [_cost(rows, table.results), _origin(table.results, made)]
+    grids += [made.search, _cost(rows, table.results), _origin(table.results, made)]
     return [each for each in grids if each is not None]
 
 
@@ -103,11 +80,13 @@ def describe_figure(
     """What goes with a figure: setup, what its numbers say, cost and origin."""
     before = (_setup(results, made), f"![{spec.title}]({spec.name}.png)")
     titles = {row.id: row.title for row in spec.rows}
-    return [
+    grids = [
         Grid(spec.title, before, (), (), (*said, *spec.notes)),
+        made.search,
         _cost(titles, results),
         _origin(results, made),
     ]
+    return [each for each in grids if each is not None]
 
 
 def _setup(results: Sequence[Result], made: Made) -> str:
@@ -318,30 +297,6 @@ def _title(table: Table, row: str) -> str:
 def _range(values: Sequence[float], form: str) -> str:
     ends = dict.fromkeys(form.format(each) for each in (min(values), max(values)))
     return "–".join(ends)
-
-
-def markdown(grids: Sequence[Grid]) -> str:
-    """All grids as Markdown."""
-    parts = []
-    for number_, grid in enumerate(grids):
-        lines = [f"{'#' if number_ == 0 else '##'} {grid.title}", ""]
-        lines += [line for text in grid.before for line in (text, "")]
-        if grid.rows:
-            lines.append("| " + " | ".join(grid.head) + " |")
-            lines.append("| --- " + "| --: " * (len(grid.head) - 1) + "|")
-            lines += ["| " + " | ".join(cell.markdown for cell in row) + " |" for row in grid.rows]
-            lines.append("")
-        lines += [f"- {text}" for text in grid.after]
-        parts.append("\n".join(lines).rstrip())
-    return "\n\n".join(parts) + "\n"
-
-
-def html(title: str, grids: Sequence[Grid]) -> str:
-    """All grids as one self-contained page."""
-    from jinja2 import Environment
-
-    text = (files("gfnode") / "paper" / "page.html.j2").read_text(encoding="utf-8")
-    return Environment(autoescape=True).from_string(text).render(title=title, grids=grids)
 
 
 CSV_COLUMNS = (

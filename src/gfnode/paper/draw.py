@@ -11,7 +11,8 @@ from rich.text import Text as Words
 
 from gfnode.files import whole
 from gfnode.paper import figures
-from gfnode.paper.documents import Grid, Made, describe, describe_figure, markdown, write_table
+from gfnode.paper.documents import Made, describe, describe_figure, write_table
+from gfnode.paper.grids import Grid, markdown
 from gfnode.paper.results import Result
 from gfnode.paper.specs import Spec
 from gfnode.paper.tables import make_table

@@ -42,6 +42,8 @@ class Choice:
         ``blocked`` or ``published``.
     changes
         Settings on top of everything.
+    of_rows
+        Settings of single rows, on top of these.
     horizons
         Of Figure 3: ``one`` model for all horizons, or one for ``each``.
     """
@@ -55,6 +57,7 @@ class Choice:
     split: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     horizons: str = "one"
+    of_rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def _planned(
     if frames != FRAMES or changes["windows.split"] == "blocked":
         changes["windows.horizon"] = frames * _spacing(found)
     changes |= {"training.epochs": choice.epochs or spec.epochs, "seed": seed}
-    changes |= dict(choice.changes)
+    changes |= {**choice.changes, **choice.of_rows.get(row.id, {})}
     experiment = configure(choice.preset or spec.preset, changes)
     job = Job(found.files, experiment, Reader(top=found.top))
     horizon = experiment.windows.horizon or frames * _spacing(found)
