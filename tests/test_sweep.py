@@ -20,10 +20,10 @@ from gfnode.run import Run
 from gfnode.sweep import Job, Measure, State, Store, sweep
 from gfnode.sweep.display import ProgressDisplay
 from gfnode.sweep.launchers import Local, Resources, Slurm
-from gfnode.sweep.measures import backbone
 from gfnode.sweep.schedule import Summary
 from gfnode.sweep.timing import estimate, estimates
 from gfnode.sweep.worker import do
+from gfnode.torsions import backbone
 from gfnode.trajectory import Topology
 from gfnode.units import format_duration
 from sweeps import TINY, Here, job_of, write_md17

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gfnode import internal
 from gfnode.errors import InputError
 from gfnode.evaluation import evaluate
 from gfnode.experiment import prepare
@@ -21,7 +22,8 @@ from gfnode.geometry import bond_angles, bond_lengths, center, dihedrals
 from gfnode.graph import laplacian
 from gfnode.models import Model
 from gfnode.run import Run
-from gfnode.trajectory import Integers, Topology
+from gfnode.torsions import backbone
+from gfnode.trajectory import Integers
 from gfnode.windows import Batch, Windows
 
 
@@ -37,7 +39,7 @@ def structure(run: Run, path: Path) -> None:
     system = run.model.system
     heavy = system.numbers > 1
     bonds = system.bonds[heavy[system.bonds].all(1)]
-    triples = _triples(bonds)
+    triples = internal.angles(bonds, len(heavy))
     if not len(triples):
         raise InputError("the molecule has no angle between heavy atoms to be measured")
     pairs, corners = system.atoms[bonds], system.atoms[triples]  # among all atoms
@@ -159,28 +161,6 @@ def predictions(model: Model, windows: Windows) -> Iterator[tuple[Batch, Tensor]
         yield batch, model(batch.positions, batch.velocities, batch.lags)
 
 
-def backbone(topology: Topology | None) -> Integers:
-    """Atoms of φ (C, N, CA, C) and ψ (N, CA, C, N) of the first residue with both, ``(2, 4)``.
-
-    Raises
-    ------
-    InputError
-        When there is no such residue.
-    """
-    if topology is not None:
-        names = zip(topology.residue_ids, topology.names, strict=True)
-        place = {key: atom for atom, key in reversed(list(enumerate(names)))}
-        for residue in dict.fromkeys(topology.residue_ids):
-            phi = [(residue - 1, "C"), (residue, "N"), (residue, "CA"), (residue, "C")]
-            wanted = [phi, [*phi[1:], (residue + 1, "N")]]
-            if all(key in place for row in wanted for key in row):
-                return np.array([[place[key] for key in row] for row in wanted])
-    raise InputError(
-        "no residue has the torsions φ and ψ: they need atoms named N, CA and C, and C and N of "
-        "the residues beside it"
-    )
-
-
 def _asked(run: Run, lags_fs: Sequence[float]) -> Windows:
     """The test starts of a run, with other lags."""
     settings = run.experiment.windows.model_copy(
@@ -197,18 +177,3 @@ def _internal(positions: Tensor, pairs: Integers, corners: Integers) -> tuple[Te
         bond_lengths(positions, torch.as_tensor(pairs, device=device)),
         bond_angles(positions, torch.as_tensor(corners, device=device)),
     )
-
-
-def _triples(bonds: Integers) -> Integers:
-    """Every pair of bonds that share an atom, as ``(angle, 3)`` with that atom in the middle."""
-    neighbours: dict[int, list[int]] = {}
-    for i, j in bonds.tolist():
-        neighbours.setdefault(i, []).append(j)
-        neighbours.setdefault(j, []).append(i)
-    found = [
-        (a, middle, b)
-        for middle, ends in sorted(neighbours.items())
-        for n, a in enumerate(sorted(ends))
-        for b in sorted(ends)[n + 1 :]
-    ]
-    return np.array(found, dtype=np.int64).reshape(-1, 3)

@@ -1,0 +1,222 @@
+"""Internal coordinates of a molecule, enumerated from its bonds.
+
+Which atoms make a bond, an angle, a dihedral, an improper, a tetrahedron; which of those are
+stereocentres; which pairs are not bonded and must not touch. Their values are functions of
+positions in :mod:`gfnode.geometry`; torsions with names are in :mod:`gfnode.torsions`. Indices are
+those of the atoms that the bonds speak of. Everything is array operations on the bond graph: a
+protein takes milliseconds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gfnode.graph import hop_edges
+from gfnode.trajectory import Integers
+
+APART = 4
+"""Bonds between two atoms from which on they count as not bonded: 1-5 pairs and beyond."""
+
+
+@dataclass(frozen=True, eq=False)
+class Internal:
+    """Internal coordinates among some atoms of a molecule.
+
+    Parameters
+    ----------
+    atoms
+        The atoms looked at, ``(atom,)`` ascending.
+    bonds
+        ``(bond, 2)``, i < j.
+    angles
+        ``(angle, 3)``, the atom at the vertex in the middle.
+    dihedrals
+        Proper dihedrals i-j-k-l along bonds, j < k, ``(dihedral, 4)``.
+    impropers
+        At atoms with three neighbours, the centre first, ``(improper, 4)``: its dihedral is 0
+        where the four lie in a plane, and changes sign when the centre is pushed through it.
+    tetrahedra
+        At atoms with four neighbours, ``(tetrahedron, 4)``: points whose signed volume tells one
+        hand from the other. These are the neighbours; where one of them is not looked at, the
+        centre stands for it; where two are not, there is no tetrahedron.
+    centres
+        The atom in the middle of each, ``(tetrahedron,)``.
+    stereo
+        Whether it is a stereocentre: its four neighbours differ, ``(tetrahedron,)``.
+    """
+
+    atoms: Integers
+    bonds: Integers
+    angles: Integers
+    dihedrals: Integers
+    impropers: Integers
+    tetrahedra: Integers
+    centres: Integers
+    stereo: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+    @classmethod
+    def of(cls, bonds: Integers, numbers: Integers, atoms: Integers | None = None) -> "Internal":
+        """Enumerate.
+
+        Parameters
+        ----------
+        bonds
+            Of the whole molecule, ``(bond, 2)``: stereocentres are found with all its atoms.
+        numbers
+            Atomic numbers, ``(atom,)``.
+        atoms
+            Look at these only (heavy atoms, say); indices still count all atoms.
+        """
+        bonds, n_atoms = _ascending(bonds), len(numbers)
+        atoms = np.arange(n_atoms) if atoms is None else np.unique(atoms)
+        looked = np.zeros(n_atoms, dtype=bool)
+        looked[atoms] = True
+        mine = bonds[looked[bonds].all(1)]
+        corners, centres = tetrahedra(bonds, n_atoms)
+        stereo = _all_differ(colours(bonds, numbers)[corners])
+        seen = looked[corners]
+        corners = np.where(seen, corners, centres[:, None])
+        kept = looked[centres] & (seen.sum(1) >= 3)
+        return cls(
+            atoms,
+            mine,
+            angles(mine, n_atoms),
+            dihedrals(mine, n_atoms),
+            impropers(mine, n_atoms),
+            corners[kept],
+            centres[kept],
+            stereo[kept],
+        )
+
+
+def angles(bonds: Integers, n_atoms: int) -> Integers:
+    """Every pair of bonds that share an atom, ``(angle, 3)`` with that atom in the middle.
+
+    Ordered by the middle atom, then by the ends, which ascend.
+    """
+    middle, ends = both_ways(bonds)
+    first, second = _pairs_within(middle)
+    return np.stack([ends[first], middle[first], ends[second]], 1)
+
+
+def dihedrals(bonds: Integers, n_atoms: int) -> Integers:
+    """Every path over three bonds i-j-k-l with j < k, ``(dihedral, 4)``.
+
+    The four atoms differ, so a ring of three has none of its own.
+    """
+    bonds = _ascending(bonds)
+    middle, ends = both_ways(bonds)
+    begin = np.searchsorted(middle, np.arange(n_atoms + 1))
+    degree = np.diff(begin)
+    j, k = bonds.T
+    of, turn = _counted(degree[j] * degree[k])
+    j, k = j[of], k[of]
+    i = ends[begin[j] + turn // degree[k]]
+    m = ends[begin[k] + turn % degree[k]]
+    kept = (i != k) & (m != j) & (i != m)
+    return np.stack([i, j, k, m], 1)[kept]
+
+
+def impropers(bonds: Integers, n_atoms: int) -> Integers:
+    """Atoms with exactly three neighbours, and those: ``(improper, 4)``, the centre first."""
+    centres, around = _with_neighbours(bonds, n_atoms, 3)
+    return np.concatenate([centres[:, None], around], 1)
+
+
+def tetrahedra(bonds: Integers, n_atoms: int) -> tuple[Integers, Integers]:
+    """Neighbours ``(centre, 4)`` of atoms that have exactly four, and those atoms ``(centre,)``."""
+    centres, around = _with_neighbours(bonds, n_atoms, 4)
+    return around, centres
+
+
+def stereocentres(bonds: Integers, numbers: Integers) -> Integers:
+    """Atoms with four neighbours that all differ, ``(centre,)``.
+
+    Neighbours differ where :func:`colours` tells them apart: by the elements and the connections
+    all around them. Centres that only the hands of others set apart (in rings, say) are not found.
+    """
+    around, centres = tetrahedra(_ascending(bonds), len(numbers))
+    return centres[_all_differ(colours(bonds, numbers)[around])]
+
+
+def colours(bonds: Integers, numbers: Integers) -> Integers:
+    """Classes of atoms that look alike: colour refinement of the molecular graph, ``(atom,)``.
+
+    Atoms begin with the colour of their element; each round a colour becomes that of the atom and
+    the multiset of its neighbours', until no class is split any more.
+
+    References
+    ----------
+    H. L. Morgan, J. Chem. Doc. 5, 107 (1965), without its ties: exact classes are kept.
+    """
+    n_atoms = len(numbers)
+    middle, ends = both_ways(bonds)
+    begin = np.searchsorted(middle, np.arange(n_atoms + 1))
+    place = np.arange(len(middle)) - begin[middle]
+    table = np.full((n_atoms, int(np.diff(begin).max(initial=0))), -1)
+    kinds, colour = np.unique(numbers, return_inverse=True)
+    found = len(kinds)
+    while True:
+        table[middle, place] = colour[ends]
+        rows = np.concatenate([colour[:, None], np.sort(table, 1)], 1)
+        kinds, refined = np.unique(rows, axis=0, return_inverse=True)
+        if len(kinds) == found:
+            return np.asarray(colour, dtype=np.int64)
+        found, colour = len(kinds), refined.reshape(-1)
+
+
+def near_in_graph(bonds: Integers, n_atoms: int, apart: int = APART) -> Integers:
+    """Pairs i < j that are fewer than ``apart`` bonds apart, ``(pair, 2)`` in ascending order."""
+    index = hop_edges(bonds, n_atoms, apart - 1).index
+    return np.asarray(index[:, index[0] < index[1]].T)
+
+
+def nonbonded_pairs(
+    bonds: Integers, n_atoms: int, atoms: Integers | None = None, apart: int = APART
+) -> Integers:
+    """All pairs i < j at least ``apart`` bonds apart, or in different molecules, ``(pair, 2)``.
+
+    There are about half the square of the number of atoms: for large systems take only those that
+    are close, by :mod:`gfnode.integrity`.
+    """
+    atoms = np.arange(n_atoms) if atoms is None else np.unique(atoms)
+    pairs = atoms[np.stack(np.triu_indices(len(atoms), 1), 1)]
+    near = near_in_graph(bonds, n_atoms, apart)
+    return pairs[~np.isin(pairs @ [n_atoms, 1], near @ [n_atoms, 1])]
+
+
+def _ascending(bonds: Integers) -> Integers:
+    pairs = np.sort(np.asarray(bonds, dtype=np.int64).reshape(-1, 2), 1)
+    return np.unique(pairs, axis=0) if len(pairs) else pairs
+
+
+def both_ways(bonds: Integers) -> tuple[Integers, Integers]:
+    """Each bond in both directions, ordered by its first atom, then its second."""
+    pairs = _ascending(bonds)
+    rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
+    order = np.lexsort((columns, rows))
+    return rows[order], columns[order]
+
+
+def _pairs_within(groups: Integers) -> tuple[Integers, Integers]:
+    """Places of all pairs first < second of one group; equal groups stand together."""
+    place = np.arange(len(groups))
+    first, further = _counted(np.searchsorted(groups, groups, side="right") - place - 1)
+    return first, first + 1 + further
+
+
+def _counted(counts: Integers) -> tuple[Integers, Integers]:
+    """For each n of ``counts`` n rows: which of them, and 0 … n − 1."""
+    of = np.repeat(np.arange(len(counts)), counts)
+    return of, np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def _with_neighbours(bonds: Integers, n_atoms: int, degree: int) -> tuple[Integers, Integers]:
+    middle, ends = both_ways(bonds)
+    begin = np.searchsorted(middle, np.arange(n_atoms + 1))
+    centres = np.flatnonzero(np.diff(begin) == degree)
+    return centres, ends[begin[centres][:, None] + np.arange(degree)]
+
+
+def _all_differ(values: Integers) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.asarray((np.diff(np.sort(values, 1), axis=1) != 0).all(1))
