@@ -1,0 +1,302 @@
+"""Kinetics: VAMP-2 scores, TICA, implied timescales, with intervals over blocks of time.
+
+A transition is a pair of feature vectors, of a start and of a frame one lag later. Pairs may come
+from a trajectory (:func:`lagged`) or from windows, in which the later frame is true or predicted.
+
+deeptime computes scores and components. Intervals recompute them once for each block that is left
+out, from sums that are kept by block, all at once; the tests hold both forms together.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from gfnode.errors import InputError
+from gfnode.metrics.errors import CONFIDENCE, Blocks, Estimate
+from gfnode.trajectory import Doubles
+
+EPSILON = 1e-6
+"""Directions of less than this share of the variance of standardised features are left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Second moments of pairs (start, later), summed by block.
+
+    Features are standardised by mean and spread of all starts, so that every result is free of
+    their units.
+
+    Parameters
+    ----------
+    counts
+        Pairs in each block, ``(block,)``.
+    first
+        Sums of the features, ``(block, 2, feature)``: of starts and of later frames.
+    second
+        Sums of their products, ``(block, 3, feature, feature)``: start × start, start × later,
+        later × later.
+    """
+
+    counts: Doubles
+    first: Doubles
+    second: Doubles
+
+    @classmethod
+    def of(
+        cls,
+        starts: NDArray[np.floating],
+        later: NDArray[np.floating],
+        blocks: Blocks,
+        scale: tuple[Doubles, Doubles] | None = None,
+    ) -> "Moments":
+        """Sum over pairs.
+
+        Parameters
+        ----------
+        starts, later
+            ``(pair, feature)``.
+        blocks
+            One label for each pair.
+        scale
+            Mean and spread to standardise by, ``(feature,)`` each; None: those of these starts.
+        """
+        if starts.ndim != 2 or starts.shape != later.shape or len(starts) != len(blocks.labels):
+            raise InputError(
+                f"pairs have shapes {starts.shape} and {later.shape} for {len(blocks.labels)} "
+                "labels: expected (pair, feature) of both, a label for each pair"
+            )
+        mean, spread = scale or standardise(starts)
+        x = (starts.astype(np.float64) - mean) / spread
+        y = (later.astype(np.float64) - mean) / spread
+        order = np.argsort(blocks.labels, kind="stable")
+        ends = np.searchsorted(blocks.labels[order], np.arange(blocks.count + 1))
+        features = x.shape[1]
+        first = np.zeros((blocks.count, 2, features))
+        second = np.zeros((blocks.count, 3, features, features))
+        for block, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+            a, b = x[order[begin:end]], y[order[begin:end]]
+            first[block] = a.sum(0), b.sum(0)
+            second[block] = a.T @ a, a.T @ b, b.T @ b
+        return cls(np.diff(ends).astype(np.float64), first, second)
+
+    def covariances(self) -> Doubles:
+        """Of all pairs, ``(3, feature, feature)``: C₀₀, C₀ₜ, Cₜₜ, each mean taken off."""
+        return _covariances(self.counts.sum(), self.first.sum(0), self.second.sum(0))
+
+    def without_each(self) -> Doubles:
+        """The same with one block left out at a time, ``(block, 3, feature, feature)``."""
+        return _covariances(
+            self.counts.sum() - self.counts,
+            self.first.sum(0) - self.first,
+            self.second.sum(0) - self.second,
+        )
+
+
+def standardise(starts: NDArray[np.floating]) -> tuple[Doubles, Doubles]:
+    """Mean and spread of features ``(pair, feature)``; spread one where a feature is constant."""
+    x = starts.astype(np.float64)
+    spread = x.std(0)
+    return x.mean(0), np.where(spread > 1e-9 * (1 + np.abs(x).max(0)), spread, 1.0)
+
+
+def vamp2(moments: Moments, inflation: float = 1.0) -> Estimate:
+    """VAMP-2 score of pairs, 1 + ‖C₀₀^−½ C₀ₜ Cₜₜ^−½‖²_F.
+
+    The sum of squared singular values of the Koopman operator in the features, the constant's one
+    among them: 1 where later frames know nothing of the start, 1 + features where they are a
+    function of it. A deterministic prediction is such a function, so its score says how much of
+    the start it *keeps*, and is not better for being higher than the truth's.
+
+    It is scored on the pairs that it is fitted on, which adds about features²/pairs.
+
+    Parameters
+    ----------
+    moments
+        Of the pairs.
+    inflation
+        On the variance, for what neighbouring blocks share.
+
+    Returns
+    -------
+    Estimate
+        With a 95 % jackknife interval over blocks (t quantile, B − 1 degrees of freedom).
+
+    References
+    ----------
+    H. Wu, F. Noé, J. Nonlinear Sci. 30, 23 (2020); deeptime: M. Hoffmann et al., Mach. Learn.: Sci.
+    Technol. 3, 015009 (2022).
+    """
+    from deeptime.covariance import CovarianceModel
+    from deeptime.decomposition import VAMP
+
+    covariances = moments.covariances()
+    c00, c0t, ctt = covariances
+    zero = np.zeros(len(c00))
+    model = CovarianceModel(c00, c0t, ctt, zero, zero, data_mean_removed=True, lagtime=1)
+    with np.errstate(all="ignore"):
+        score = float(VAMP(epsilon=EPSILON).fit(model).fetch_model().score(2))
+    low, high = jackknife(scores(moments.without_each()), inflation)
+    return Estimate(
+        score, score + float(low), score + float(high), len(moments.counts), _count(moments)
+    )
+
+
+def scores(covariances: Doubles) -> Doubles:
+    """VAMP-2 scores ``(...)`` of covariances ``(..., 3, feature, feature)``, in closed form."""
+    c00, c0t, ctt = (covariances[..., k, :, :] for k in range(3))
+    koopman = _inverse_root(c00) @ c0t @ _inverse_root(ctt)
+    return np.asarray(1 + np.square(koopman).sum((-2, -1)))
+
+
+def implied_timescales(
+    moments: Moments, lag: float, most: int = 3, inflation: float = 1.0
+) -> tuple[Estimate, ...]:
+    """Slowest implied timescales −lag / ln λ of the transition start → later.
+
+    λ are the eigenvalues of the conditional mean, the regression of later features on those of the
+    start, K = C₀₀⁻¹ C₀ₜ. For a reversible process they are those of TICA. The regression does not
+    look at how much later frames vary: a model that predicts the mean, not a sample, has the
+    timescales of the truth if its mean is right.
+
+    Parameters
+    ----------
+    moments
+        Of the pairs.
+    lag
+        Between start and later frame, in any unit.
+    most
+        How many.
+    inflation
+        On the variance, for what neighbouring blocks share.
+
+    Returns
+    -------
+    tuple of Estimate
+        In the unit of the lag, slowest first. The interval is a jackknife of λ over blocks; its
+        upper end is infinite where λ = 1 cannot be ruled out, and a mode without memory (λ ≤ 0)
+        has timescale zero.
+    """
+    found = _eigenvalues(moments.covariances()[None])[0, :most]
+    low, high = jackknife(_eigenvalues(moments.without_each())[:, :most], inflation)
+    return tuple(
+        Estimate(*(_timescale(v, lag) for v in (x, x + a, x + b)), len(moments.counts), n)
+        for n in [_count(moments)]
+        for x, a, b in zip(found, low, high, strict=True)
+    )
+
+
+def jackknife(replicates: Doubles, inflation: float = 1.0) -> tuple[Doubles, Doubles]:
+    """Half widths of a 95 % interval, below and above, from values with one block left out.
+
+    Parameters
+    ----------
+    replicates
+        ``(block, ...)``.
+
+    Returns
+    -------
+    tuple
+        ``(...)`` each, negative and positive; nan with fewer than three blocks.
+    """
+    count = len(replicates)
+    if count < 3:
+        none = np.full(replicates.shape[1:], np.nan)
+        return none, none
+    away = replicates - replicates.mean(0)
+    error = np.sqrt(inflation * (count - 1) / count * np.square(away).sum(0))
+    width = np.asarray(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * error)
+    return -width, width
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """Slow components of a trajectory by TICA.
+
+    Parameters
+    ----------
+    timescales
+        ``(component,)`` in the unit of the lag, slowest first.
+    projection
+        The trajectory in them, ``(frame, component)``.
+    """
+
+    timescales: Doubles
+    projection: Doubles
+
+
+def tica(features: NDArray[np.floating], steps: int, spacing: float, most: int = 3) -> Components:
+    """Time-lagged independent components of one trajectory (reversible, by deeptime).
+
+    Parameters
+    ----------
+    features
+        ``(frame, feature)``, evenly spaced.
+    steps
+        The lag, in frames.
+    spacing
+        Between frames, in any unit of time.
+    most
+        How many components.
+
+    References
+    ----------
+    G. Pérez-Hernández et al., J. Chem. Phys. 139, 015102 (2013).
+    """
+    from deeptime.decomposition import TICA
+
+    starts, later = lagged(features, steps)
+    mean, spread = standardise(features)
+    pairs = ((starts - mean) / spread, (later - mean) / spread)
+    model = TICA(lagtime=1, epsilon=EPSILON, dim=most).fit(pairs).fetch_model()
+    values = np.asarray(model.singular_values, dtype=np.float64)[:most]
+    times = np.array([_timescale(v, steps * spacing) for v in values])
+    return Components(times, np.asarray(model.transform((features - mean) / spread)))
+
+
+def lagged(
+    features: NDArray[np.floating], steps: int
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Pairs of frames ``steps`` apart, ``(pair, feature)`` each."""
+    if not 1 <= steps < len(features):
+        raise InputError(
+            f"the lag is {steps} frames, expected 1 to {len(features) - 1} in a series of "
+            f"{len(features)}"
+        )
+    return features[:-steps], features[steps:]
+
+
+def _count(moments: Moments) -> int:
+    return int(moments.counts.sum())
+
+
+def _covariances(count: Doubles, first: Doubles, second: Doubles) -> Doubles:
+    n = np.asarray(count)[..., None, None]
+    x, y = first[..., 0, :] / n[..., 0], first[..., 1, :] / n[..., 0]
+    means = [a[..., :, None] * b[..., None, :] for a, b in ((x, x), (x, y), (y, y))]
+    return np.asarray(second / n[..., None] - np.stack(means, -3))
+
+
+def _inverse_root(matrix: Doubles) -> Doubles:
+    """Inverse root of symmetric matrices, over the directions that vary."""
+    values, vectors = np.linalg.eigh(matrix)
+    kept = values > EPSILON
+    root = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
+    return np.asarray((vectors * root[..., None, :]) @ np.swapaxes(vectors, -1, -2))
+
+
+def _eigenvalues(covariances: Doubles) -> Doubles:
+    """Eigenvalues of C₀₀⁻¹ C₀ₜ by size, ``(..., feature)``; of complex ones the modulus."""
+    half = _inverse_root(covariances[..., 0, :, :])
+    values = np.linalg.eigvals(half @ covariances[..., 1, :, :] @ half)
+    size = np.where(np.abs(values.imag) > 1e-9 * np.abs(values), np.abs(values), values.real)
+    return np.asarray(-np.sort(-size, axis=-1))
+
+
+def _timescale(eigenvalue: float, lag: float) -> float:
+    if np.isnan(eigenvalue):
+        return float("nan")
+    if eigenvalue >= 1:
+        return float("inf")
+    return float(-lag / np.log(eigenvalue)) if eigenvalue > 0 else 0.0

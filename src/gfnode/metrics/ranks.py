@@ -1,0 +1,162 @@
+"""Are low modes slow? Mean frequencies of eigenspaces, and their rank correlation."""
+
+from dataclasses import dataclass
+from itertools import permutations
+from math import factorial
+
+import numpy as np
+from scipy import stats
+
+from gfnode.errors import InputError
+from gfnode.metrics.errors import CONFIDENCE, Blocks
+from gfnode.trajectory import Doubles
+
+DRAWS = 4000
+"""Draws behind the interval of a rank correlation."""
+
+SHUFFLES = 10_000
+"""Orders that chance is counted over, where there are more than that."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frequencies:
+    """Mean frequencies with their intervals over blocks of time.
+
+    Parameters
+    ----------
+    value
+        Σ f P / Σ P over all windows, ``(space,)`` in 1/ps; nan where nothing moves.
+    low, high
+        95 % Student t interval over the blocks, ``(space,)``; nan with a single block.
+    deviations
+        Contribution of each block to the deviation from the truth, ``(block, space)``: their
+        squares, summed, times B/(B − 1) and `inflation`, are the variance.
+    inflation
+        For what neighbouring blocks share; see :class:`~gfnode.metrics.Blocks`.
+    """
+
+    value: Doubles
+    low: Doubles
+    high: Doubles
+    deviations: Doubles
+    inflation: float
+
+
+def mean_frequencies(frequency: Doubles, power: Doubles, blocks: Blocks) -> Frequencies:
+    """Mean frequency of each eigenspace, f̄ = Σ f P / Σ P over f > 0, windows pooled.
+
+    Parameters
+    ----------
+    frequency
+        ``(frequency,)`` in 1/ps.
+    power
+        ``(window, space, frequency)``.
+    blocks
+        Of the windows.
+    """
+    f, P = frequency[1:], power[..., 1:]
+    total, first = blocks.sums(P.sum(-1)), blocks.sums(P @ f)
+    count = blocks.count
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = first.sum(0) / total.sum(0)
+        deviations = (first - value * total) / total.sum(0)
+        scale = blocks.inflation * count / (count - 1) if count > 1 else np.nan
+        width = stats.t.ppf(0.5 + CONFIDENCE / 2, max(count - 1, 1)) * np.sqrt(
+            scale * np.square(deviations).sum(0)
+        )
+    return Frequencies(value, value - width, value + width, deviations, blocks.inflation)
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's rank correlation of frequency with eigenvalue.
+
+    Parameters
+    ----------
+    value
+        1: the order of frequencies is that of eigenvalues.
+    low, high
+        95 % interval for the uncertainty of the frequencies; nan with a single block.
+    chance
+        Share of all orders of the eigenspaces with at least this correlation: how easily so few
+        eigenspaces give it by accident.
+    spaces
+        Eigenspaces compared.
+    """
+
+    value: float
+    low: float
+    high: float
+    chance: float
+    spaces: int
+
+
+def rank_correlation(eigenvalues: Doubles, frequencies: Frequencies) -> RankCorrelation:
+    """Rank correlation of mean frequencies with eigenvalues, over eigenspaces.
+
+    The interval: frequencies are drawn 4000 times (seeded) from the multivariate t distribution of
+    their block deviations, with B − 1 degrees of freedom, so that few blocks make it wide, and the
+    correlation of each draw is taken; its ends are the 2.5 and 97.5 % quantiles. It allows for a
+    finite series, not for how many eigenspaces a molecule has: `chance` does.
+
+    Parameters
+    ----------
+    eigenvalues
+        ``(space,)``, all different.
+    frequencies
+        Of the same eigenspaces; those that do not move are left out.
+    """
+    if eigenvalues.shape != frequencies.value.shape:
+        raise InputError(
+            f"{eigenvalues.shape} eigenvalues and {frequencies.value.shape} frequencies disagree: "
+            "expected one frequency for each eigenspace"
+        )
+    known = np.isfinite(frequencies.value)
+    values, spaces = frequencies.value[known], int(known.sum())
+    if spaces < 3:
+        return RankCorrelation(*[float("nan")] * 4, spaces)
+    order = _ranks(eigenvalues[known][None])
+    found = float(_spearman(order, _ranks(values[None]))[0])
+    return RankCorrelation(
+        found, *_interval(order, values, frequencies, known), _chance(order, found), spaces
+    )
+
+
+def _interval(
+    order: Doubles, values: Doubles, frequencies: Frequencies, known: np.ndarray
+) -> tuple[float, float]:
+    deviations = frequencies.deviations[:, known]
+    count = len(deviations)
+    if count < 2:
+        return float("nan"), float("nan")
+    generator = np.random.default_rng(0)
+    normal = generator.standard_normal((DRAWS, count))
+    spread = np.sqrt((count - 1) / generator.chisquare(count - 1, (DRAWS, 1)))
+    scale = np.sqrt(frequencies.inflation * count / (count - 1))
+    drawn = values + scale * spread * (normal @ deviations)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(_spearman(order, _ranks(drawn)), (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def _chance(order: Doubles, found: float) -> float:
+    spaces = order.shape[1]
+    if factorial(spaces) <= SHUFFLES:
+        shuffled = np.array(list(permutations(range(1, spaces + 1))), dtype=np.float64)
+        return float((_spearman(order, shuffled) >= found - 1e-12).mean())
+    ranks = np.tile(np.arange(1.0, spaces + 1), (SHUFFLES, 1))
+    shuffled = np.random.default_rng(0).permuted(ranks, axis=1)
+    reached = (_spearman(order, shuffled) >= found - 1e-12).sum()
+    return float((reached + 1) / (SHUFFLES + 1))  # the order found is one of them
+
+
+def _ranks(values: Doubles) -> Doubles:
+    """Ranks from 1 along the last axis; ties share their mean rank."""
+    return np.asarray(stats.rankdata(values, axis=-1))
+
+
+def _spearman(a: Doubles, b: Doubles) -> Doubles:
+    """Correlation of rows of ranks, rows broadcast; 0 where one does not vary."""
+    a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
+    size = np.sqrt(np.square(a).sum(-1) * np.square(b).sum(-1))
+    return np.asarray((a * b).sum(-1) / np.where(size > 0, size, 1.0))
