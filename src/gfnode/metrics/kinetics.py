@@ -8,6 +8,7 @@ out, from sums that are kept by block, all at once; the tests hold both forms to
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class Moments:
         features = x.shape[1]
         first = np.zeros((blocks.count, 2, features))
         second = np.zeros((blocks.count, 3, features, features))
-        for block, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        for block, (begin, end) in enumerate(pairwise(ends)):
             a, b = x[order[begin:end]], y[order[begin:end]]
             first[block] = a.sum(0), b.sum(0)
             second[block] = a.T @ a, a.T @ b, b.T @ b
@@ -180,10 +181,11 @@ def implied_timescales(
     """
     found = _eigenvalues(moments.covariances()[None])[0, :most]
     low, high = jackknife(_eigenvalues(moments.without_each())[:, :most], inflation)
+    ends = np.stack([found, found + low, found + high], -1)
+    blocks, count = len(moments.counts), _count(moments)
     return tuple(
-        Estimate(*(_timescale(v, lag) for v in (x, x + a, x + b)), len(moments.counts), n)
-        for n in [_count(moments)]
-        for x, a, b in zip(found, low, high, strict=True)
+        Estimate(_timescale(x, lag), _timescale(a, lag), _timescale(b, lag), blocks, count)
+        for x, a, b in ends.tolist()
     )
 
 

@@ -114,12 +114,11 @@ def rank_correlation(eigenvalues: Doubles, frequencies: Frequencies) -> RankCorr
     known = np.isfinite(frequencies.value)
     values, spaces = frequencies.value[known], int(known.sum())
     if spaces < 3:
-        return RankCorrelation(*[float("nan")] * 4, spaces)
+        return RankCorrelation(np.nan, np.nan, np.nan, np.nan, spaces)
     order = _ranks(eigenvalues[known][None])
     found = float(_spearman(order, _ranks(values[None]))[0])
-    return RankCorrelation(
-        found, *_interval(order, values, frequencies, known), _chance(order, found), spaces
-    )
+    low, high = _interval(order, values, frequencies, known)
+    return RankCorrelation(found, low, high, _chance(order, found), spaces)
 
 
 def _interval(

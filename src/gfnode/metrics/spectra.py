@@ -7,6 +7,7 @@ is not. Frequencies are 1/ps; times :data:`PER_CM` they are wavenumbers in 1/cm.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -100,7 +101,7 @@ def welch(
     edges = np.linspace(0, times, blocks + 1).astype(np.int64)
     each = max(1, CHUNK * blocks // times)
     found = np.zeros((blocks, segment // 2 + 1))
-    for block, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for block, (begin, end) in enumerate(pairwise(edges)):
         for first in range(0, components, each):
             frequency, power = signal.welch(
                 values[begin:end, first : first + each].astype(np.float64),
@@ -128,9 +129,9 @@ def spacing_of(times_fs: ArrayLike) -> float:
     if np.ptp(steps) > 1e-3 * steps.mean():
         raise InputError(
             f"spectra need frames that are evenly spaced in time: here they lie "
-            f"{format_time(float(steps.min()))} to {format_time(float(steps.max()))} apart. A file "
-            "that leaves frames out (rMD17) has no spectrum; take the original series, or a stretch "
-            "without gaps"
+            f"{format_time(float(steps.min()))} to {format_time(float(steps.max()))} apart. A "
+            "file that leaves frames out (rMD17) has no spectrum; take the original series, or a "
+            "stretch without gaps"
         )
     return float(steps.mean())
 

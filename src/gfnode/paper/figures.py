@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import signal
 
+from gfnode.metrics.spectra import PER_CM, mean_frequency, power_spectrum
 from gfnode.paper.results import Result
 from gfnode.paper.specs import Spec
 from gfnode.report.plots import COLOURS, STYLES
@@ -17,9 +17,6 @@ from gfnode.trajectory import Doubles
 
 BINS = 60
 """Bins of a Ramachandran density along each angle."""
-
-PER_CM = 33.35640951981521
-"""Wavenumber in 1/cm of a frequency of 1/ps: 1/(c · 1 ps)."""
 
 FASTEST = 120.0
 """Frequencies of Figure 4 are drawn up to so many 1/ps: nothing in a molecule swings faster."""
@@ -216,8 +213,6 @@ def _say_horizons(records: Records) -> list[str]:
 def spectrum(values: NDArray[np.floating], spacing_ps: float) -> tuple[Doubles, Doubles]:
     """Power spectral density of series, averaged over windows and components.
 
-    A Hann window on each series, its mean taken off.
-
     Parameters
     ----------
     values
@@ -229,12 +224,11 @@ def spectrum(values: NDArray[np.floating], spacing_ps: float) -> tuple[Doubles, 
     -------
     tuple
         Frequencies in 1/ps and density in the squared unit of the values times ps, both
-        ``(frequency,)``; the density integrates to the mean square of a component.
+        ``(frequency,)``; the density integrates to the mean square of a component. See
+        :func:`gfnode.metrics.spectra.power_spectrum`.
     """
-    frequency, power = signal.periodogram(
-        values.astype(np.float64), 1 / spacing_ps, window="hann", detrend="constant", axis=1
-    )
-    return frequency, power.mean((0, 2))
+    frequency, power = power_spectrum(values, spacing_ps)
+    return frequency, power.mean(0) / values.shape[-1]
 
 
 def spectra(spec: Spec, results: Sequence[Result], of: str) -> Drawn:
@@ -276,8 +270,7 @@ def spectra(spec: Spec, results: Sequence[Result], of: str) -> Drawn:
             series += [
                 place | {"time_ps": t, "coefficient": c} for t, c in zip(lags, along, strict=True)
             ]
-            total = float(power[1:].sum())
-            centre = float((frequency * power)[1:].sum() / total) if total > 0 else 0.0
+            centre = float(np.nan_to_num(mean_frequency(frequency, power)))
             middles.append(f"{label} {centre:.2f}/ps ({centre * PER_CM:.0f} cm⁻¹)")
         said.append(f"{title}: mean frequency of the spectrum {', '.join(middles)}.")
         right.set_xlim(0, min(FASTEST, float(frequency[-1])))
