@@ -1,7 +1,10 @@
 """Writing files whole: under a temporary name first, then renamed."""
 
+import hashlib
 import json
 import os
+import re
+import socket
 import uuid
 import zipfile
 import zlib
@@ -29,7 +32,7 @@ def whole(path: Path) -> Iterator[Path]:
     InputError
         When the file cannot be written: full disk, read-only folder.
     """
-    partial = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    partial = partial_name(path)
     try:
         yield partial
         os.replace(partial, path)
@@ -39,6 +42,37 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def partial_name(path: Path) -> Path:
+    """A name beside ``path`` for what will be ``path``: it tells which process writes it."""
+    return path.with_name(f"{_marked(path)}{os.getpid()}-{uuid.uuid4().hex[:8]}{path.suffix}")
+
+
+def sweep_partials(path: Path) -> None:
+    """Remove what processes of this machine that were killed have left of ``path``."""
+    if os.name != "posix" or not path.parent.is_dir():
+        return
+    theirs = re.compile(rf"{re.escape(_marked(path))}(\d+)-[0-9a-f]{{8}}\.\w+")
+    for each in path.parent.iterdir():
+        if (found := theirs.fullmatch(each.name)) and not _alive(int(found[1])):
+            each.unlink(missing_ok=True)
+
+
+def _marked(path: Path) -> str:
+    """What the partial files of ``path`` that this machine writes begin with; never too long."""
+    name = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:12]
+    return f".gfnode-{name}-{socket.gethostname()[:64]}-"
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def make_folder(path: Path) -> Path:

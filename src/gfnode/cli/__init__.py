@@ -10,6 +10,7 @@ from gfnode.cli import (
     fetch,
     simulate,
     data,
+    convert,
     train,
     evaluate,
     report,
@@ -23,6 +24,7 @@ from gfnode.cli import (
 
 __all__ = [
     "app",
+    "convert",
     "data",
     "evaluate",
     "fetch",

@@ -7,15 +7,15 @@ Other packages do so by entry points of the group ``gfnode.readers``; see :mod:`
 """
 
 import os
-import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from gfnode.errors import InputError
+from gfnode.files import partial_name
 from gfnode.plugins import Registry
 from gfnode.readers import dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
 from gfnode.readers.assemble import Choice, assemble
@@ -43,6 +43,7 @@ __all__ = [
     "in_memory",
     "isolated",
     "load",
+    "opened",
     "read_topology",
     "same_atoms",
     "save",
@@ -157,17 +158,28 @@ def load(
     if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
         raise InputError(f"the stride is {stride}, expected a whole number from 1")
     choice = Choice(select, stride, whole, memory)
+    with opened(source, top=top, step=step, mapping=mapping) as (path, found):
+        return assemble(path, found, choice, name)
+
+
+@contextmanager
+def opened(
+    source: str | Path,
+    *,
+    top: str | Path | None = None,
+    step: float | str | None = None,
+    mapping: str | Mapping[str, str] | None = None,
+) -> Iterator[tuple[Path, Source]]:
+    """Open a trajectory without its frames; see :func:`load`."""
     with place_of(source) as place, np.errstate(all="ignore"):  # inf and nan are refused
-        opened = _open(
+        found = _open(
             place.path,
             place.top if top is None else top,
             place.step if step is None else step,
             mapping,
         )
-        place.check(opened)
-        return assemble(
-            place.path, opened, choice, (opened.name or place.name) if name is None else name
-        )
+        place.check(found)
+        yield place.path, found if found.name else replace(found, name=place.name)
 
 
 def _open(
@@ -243,7 +255,7 @@ def save(trajectory: Trajectory, path: str | Path, *, precision: float | None = 
 
 def _write_whole(form: Format, trajectory: Trajectory, path: Path, precision: float | None) -> None:
     """Write under a temporary name, then rename: no half-written file ever has the real name."""
-    partial = path.with_name(f".{uuid.uuid4().hex}{path.suffix.lower()}")
+    partial = partial_name(path.with_suffix(path.suffix.lower()))
     try:
         with foreign(path, "cannot be written"):
             form.write(trajectory, partial, precision)

@@ -1,0 +1,138 @@
+"""``gfnode convert``."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gfnode.cli.app import app
+from gfnode.cli.console import console, plain_errors
+from gfnode.cli.options import Map, Select, Step, Stride, Top, Whole
+from gfnode.units import format_time
+
+if TYPE_CHECKING:
+    from gfnode.trajectory import Trajectory
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode convert run.xtc run.npz --top molecule.pdb
+  gfnode convert run.dcd run.extxyz --top molecule.pdb --step 5fs --stride 10
+  gfnode convert md.xtc protein.xtc --top md.pdb --select "protein and not element H" --align heavy
+  gfnode convert part1.xtc part2.xtc all.xtc --top molecule.pdb
+  gfnode convert part1.dcd part2.dcd all.npz --top molecule.pdb --step 2fs --in-sequence
+  gfnode convert md17:ethanol ethanol.xtc
+  gfnode convert sample:toluene toluene.npz --precision 0.001
+
+\b
+The suffix of OUT chooses its format: .npz, .extxyz, .xyz, .h5, .xtc, .trr, .dcd or .pdb. What that
+has no place for is named on stderr. A topology is written beside .xtc, .trr and .dcd, as .pdb."""
+)
+def convert(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN...", help="Trajectory; several are joined if they are parts of one series."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
+    top: Top = None,
+    step: Step = None,
+    select: Select = None,
+    stride: Stride = None,
+    whole: Whole = None,
+    mapping: Map = None,
+    in_sequence: Annotated[
+        bool,
+        typer.Option(
+            "--in-sequence",
+            help="Files follow one another as given: times go on from one to the next.",
+        ),
+    ] = False,
+    align: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ATOMS",
+            help="Superpose all frames over these atoms, of those that are kept (see --select).",
+        ),
+    ] = None,
+    reference: Annotated[
+        str, typer.Option(metavar="WHAT", help="Superpose on the first frame, or on the mean.")
+    ] = "first",
+    no_cell: Annotated[
+        bool, typer.Option("--no-cell", help="Leave out the periodic cell.")
+    ] = False,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            metavar="ANGSTROM", help="npz: round positions to so many Å, in a third of the space."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace OUT, and its topology, if they are there.")
+    ] = False,
+) -> None:
+    """Convert trajectories: format, atoms, stride, box, alignment."""
+    with plain_errors():
+        from dataclasses import replace
+
+        from gfnode import convert as work
+        from gfnode.readers.joined import load_joined
+        from gfnode.selection import choose
+
+        work.check_target(out.expanduser(), files, force=force)
+        with _progress("reading") as read:
+            trajectory = load_joined(
+                files,
+                in_sequence=in_sequence,
+                top=top,
+                step=step,
+                select=select,
+                stride=stride,
+                whole=whole,
+                mapping=mapping,
+                progress=read,
+            )
+        if no_cell:
+            trajectory = replace(trajectory, cell=None)
+        aligner = None
+        if align is not None:
+            atoms = choose(align, trajectory.numbers, trajectory.topology, "--align")
+            aligner = work.Aligner(trajectory, atoms, reference)
+        for note in trajectory.notes:
+            typer.echo(f"note: {note}", err=True)
+        for lost in work.losses(trajectory, out.suffix, turned=aligner is not None):
+            typer.echo(f"{'warning' if lost.grave else 'note'}: {lost.text}", err=True)
+        there = work.beside(out.expanduser(), trajectory, force=force)
+        with _progress("writing") as written:
+            path = work.write(
+                trajectory, out.expanduser(), aligner=aligner, precision=precision, progress=written
+            )
+        typer.echo(f"{path}: {_what(trajectory)}, {path.stat().st_size / 1e6:.3g} MB")
+        if path.suffix.lower() in (".xtc", ".trr", ".dcd"):
+            was = " (was there)" if there is not None else ""
+            typer.echo(f"{path.with_suffix('.pdb')}: its topology{was}")
+
+
+def _what(trajectory: "Trajectory") -> str:
+    frames = f"{len(trajectory)} frames" if len(trajectory) > 1 else "1 frame"
+    said = f"{frames} of {trajectory.n_atoms} atoms ({trajectory.formula})"
+    if len(trajectory) == 1:
+        return said
+    even = trajectory.spacing
+    said += f", every {format_time(even)}" if even else ", unevenly spaced in time"
+    return f"{said}, {format_time(float(trajectory.times[-1] - trajectory.times[0]))}"
+
+
+@contextmanager
+def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of frames on a terminal."""
+    from rich.progress import Progress
+
+    terminal = console(stderr=True)
+    with Progress(console=terminal, disable=not terminal.is_terminal, transient=True) as progress:
+        bar = progress.add_task(doing, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)

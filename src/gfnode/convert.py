@@ -1,0 +1,287 @@
+"""From one trajectory format to another: what is kept, what is lost, and said so."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from gfnode.errors import InputError
+from gfnode.files import sweep_partials
+from gfnode.readers import FORMATS, save
+from gfnode.readers.joined import Progress
+from gfnode.readers.pieces import SUFFIXES, save_pieces
+from gfnode.readers.source import BLOCK
+from gfnode.trajectory import Floats, Integers, Trajectory
+from gfnode.units import FS_PER, format_time
+
+REFERENCES = ("first", "mean")
+
+MEAN_OF = 500
+"""Frames, evenly spread, that a mean conformer is taken over."""
+
+
+@dataclass(frozen=True)
+class Holds:
+    """What a format has a place for.
+
+    Parameters
+    ----------
+    times
+        ``exact``, as float32 in ``ps``, or ``none``.
+    velocities, names, turned
+        Velocities; names, residues and bonds (in the file or beside it); a cell that lies in any
+        way.
+    rounding
+        Of positions in Å, where it is coarser than float32.
+    """
+
+    times: Literal["exact", "ps", "none"]
+    velocities: bool = False
+    names: bool = True
+    turned: bool = False
+    rounding: float | None = None
+
+
+HOLDS = {
+    ".npz": Holds("exact", velocities=True, turned=True),
+    ".extxyz": Holds("exact", velocities=True, names=False, turned=True),
+    ".xyz": Holds("exact", velocities=True, names=False, turned=True),
+    ".h5": Holds("ps", velocities=True),
+    ".xtc": Holds("ps", rounding=0.01),
+    ".trr": Holds("ps"),
+    ".dcd": Holds("none"),
+    ".pdb": Holds("none", rounding=0.001),
+}
+"""What the formats of gfnode hold; nothing is known of those of other packages."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Something that the new file does not hold; ``grave`` where it cannot be made up for."""
+
+    text: str
+    grave: bool = False
+
+
+class Aligner:
+    """Turns and moves frames so that some of their atoms lie on those of a reference.
+
+    Each frame is superposed by the rotation R and translation of least squares (Kabsch) over the
+    chosen atoms, without weights; velocities become R v, cell vectors R a.
+
+    Parameters
+    ----------
+    trajectory
+        Whose first frame is the reference, or whose mean conformer, placed on the first frame.
+    atoms
+        Chosen atoms, ``(chosen,)``; at least three.
+    reference
+        ``first`` or ``mean`` (over at most 500 frames, evenly spread).
+
+    Raises
+    ------
+    InputError
+        For fewer than three atoms, or another reference.
+    """
+
+    def __init__(self, trajectory: Trajectory, atoms: Integers, reference: str = "first") -> None:
+        from torch import from_numpy
+
+        from gfnode.geometry import mean_conformer, superpose
+
+        if reference not in REFERENCES:
+            raise InputError(f"--reference {reference}: expected {' or '.join(REFERENCES)}")
+        if len(atoms) < 3:
+            raise InputError(f"aligning takes three atoms or more, {len(atoms)} are chosen")
+        self.atoms = atoms
+        first = from_numpy(trajectory.positions[0, atoms])
+        if reference == "mean":
+            frames = np.unique(np.linspace(0, len(trajectory) - 1, MEAN_OF).astype(int))
+            mean = mean_conformer(from_numpy(trajectory.positions[frames][:, atoms]))
+            first = superpose(mean.to(first), first)
+        self.reference = first
+
+    def __call__(self, trajectory: Trajectory) -> Trajectory:
+        """Superpose all frames; everything that has a direction is turned along."""
+        from torch import from_numpy
+
+        from gfnode.geometry import center, kabsch_rotation
+
+        x = from_numpy(trajectory.positions)
+        chosen = x[:, self.atoms]
+        rotation = kabsch_rotation(chosen, self.reference)
+        moved = (x.double() - center(chosen.double())) @ rotation.mT
+        moved = moved + center(self.reference.double())
+
+        def turned(vectors: Floats | None) -> Floats | None:
+            if vectors is None:
+                return None
+            found: Floats = (from_numpy(vectors).double() @ rotation.mT).float().numpy()
+            return found
+
+        return replace(
+            trajectory,
+            positions=moved.float().numpy(),
+            velocities=turned(trajectory.velocities),
+            cell=turned(trajectory.cell),
+        )
+
+
+def losses(trajectory: Trajectory, suffix: str, *, turned: bool = False) -> list[Lost]:
+    """What a file of this format will not hold of a trajectory.
+
+    Parameters
+    ----------
+    trajectory
+        What is to be written.
+    suffix
+        Of the format.
+    turned
+        Frames are turned one by one, and the cell with them.
+    """
+    holds = HOLDS.get(suffix.lower())
+    if holds is None:
+        return []
+    said = _times_lost(trajectory, suffix, holds)
+    if trajectory.velocities is not None and not holds.velocities:
+        said.append(Lost(f"{suffix} holds no velocities: they are left out"))
+    if trajectory.cell is not None and turned and not holds.turned:
+        said.append(
+            Lost(f"{suffix} holds no cell that is turned with the molecule: it is left out", True)
+        )
+    if trajectory.topology is not None and not holds.names:
+        said.append(Lost(f"{suffix} holds no names, residues and bonds: they are left out"))
+    if holds.rounding is not None:
+        said.append(Lost(f"{suffix} rounds positions to {holds.rounding:g} Å"))
+    return said
+
+
+def _times_lost(trajectory: Trajectory, suffix: str, holds: Holds) -> list[Lost]:
+    times, even = trajectory.times, trajectory.spacing
+    if len(times) == 1:
+        return []
+    if holds.times == "none":
+        steps = np.diff(times)
+        if even is None:
+            return [
+                Lost(
+                    f"{suffix} holds no times, and frames are unevenly spaced "
+                    f"({format_time(float(steps.min()))} to {format_time(float(steps.max()))}): "
+                    "when they were is lost; .npz, .extxyz, .xtc, .trr and .h5 keep it",
+                    True,
+                )
+            ]
+        step = format_time(even).replace(" ", "")
+        return [Lost(f"{suffix} holds no times: read it with --step {step}")]
+    said = []
+    if holds.times == "ps":
+        stored = (times / FS_PER["ps"]).astype(np.float32).astype(np.float64) * FS_PER["ps"]
+        worst, least = float(np.abs(stored - times).max()), float(np.diff(times).min())
+        if worst > 1e-3 * least:
+            said.append(Lost(f"{suffix} rounds times, here by up to {format_time(worst)}"))
+    series = trajectory.time_step
+    if suffix != ".npz" and series is not None and even is None and series < np.diff(times).min():
+        said.append(Lost(f"{suffix} does not hold the step of the series, {format_time(series)}"))
+    return said
+
+
+def write(
+    trajectory: Trajectory,
+    path: Path,
+    *,
+    aligner: Aligner | None = None,
+    precision: float | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write a trajectory piece by piece, so that memory does not grow with it.
+
+    What the format has no place for is left out; :func:`losses` names it.
+
+    Parameters
+    ----------
+    trajectory, path
+        What goes where; the suffix chooses the format.
+    aligner
+        Superposes the frames.
+    precision
+        Of npz in Å; see :func:`gfnode.readers.save`. Takes memory for the whole trajectory.
+    progress
+        Told of frames as they are written; a format may go through them several times.
+
+    Raises
+    ------
+    InputError
+        When it cannot be written.
+    """
+    holds = HOLDS.get(path.suffix.lower())
+    if aligner is not None and holds is not None and not holds.turned:
+        trajectory = replace(trajectory, cell=None)
+    step = max(1, BLOCK // (3 * trajectory.n_atoms))
+
+    def pieces() -> Iterator[Trajectory]:
+        for begin in range(0, len(trajectory), step):
+            piece = trajectory[begin : begin + step]
+            yield piece if aligner is None else aligner(piece)
+            if progress is not None:
+                progress(min(begin + step, len(trajectory)), len(trajectory))
+
+    sweep_partials(path)
+    if path.suffix.lower() in SUFFIXES and precision is None:
+        return save_pieces(pieces, len(trajectory), path)
+    whole = trajectory if aligner is None else aligner(trajectory)
+    return save(whole, path, precision=precision)
+
+
+def check_target(path: Path, sources: Sequence[str], *, force: bool = False) -> None:
+    """Refuse to write over what is there, unless that is wanted.
+
+    Raises
+    ------
+    InputError
+        For an existing file, one of the sources, and a format that cannot be written.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(
+            f"{path}: unknown format {path.suffix or '(no suffix)'} to convert to: expected "
+            f"{', '.join(FORMATS)}"
+        )
+    if any(path.resolve() == Path(source).expanduser().resolve() for source in sources):
+        raise InputError(f"{path}: is converted from, and cannot be converted to as well")
+    if path.exists() and not force:
+        raise InputError(
+            f"{path}: is there already (the last file named is the one written): name another, or "
+            "replace it with --force"
+        )
+
+
+def beside(path: Path, trajectory: Trajectory, *, force: bool = False) -> Path | None:
+    """The topology that goes with a file of no elements, if there is one already.
+
+    One of other atoms is refused, or removed with ``force``, so that the new one is written.
+
+    Raises
+    ------
+    InputError
+        See above.
+    """
+    form = FORMATS[path.suffix.lower()]
+    topology = path.with_suffix(".pdb")
+    if not form.needs_top or not topology.exists():
+        return None
+    from gfnode.readers import read_topology
+
+    try:
+        same = np.array_equal(read_topology(topology).numbers, trajectory.numbers)
+    except InputError:
+        same = False
+    if same:
+        return topology
+    if not force:
+        raise InputError(
+            f"{topology}: is there already and holds other atoms than {path} will: name another "
+            "file, or replace both with --force"
+        )
+    topology.unlink()
+    return None

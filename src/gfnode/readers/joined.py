@@ -1,0 +1,236 @@
+"""Several files that are parts of one series, read as one trajectory.
+
+Molecules in a periodic box stay continuous from one file to the next, a stride counts on, and
+memory does not grow with the files (see :func:`gfnode.readers.load`).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from gfnode.errors import InputError
+from gfnode.readers import opened
+from gfnode.readers.assemble import Choice, assemble
+from gfnode.readers.places import sources_of
+from gfnode.readers.source import Block, Source
+from gfnode.selection import Selection
+from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.units import format_time
+
+SAME = 0.02
+"""Å by which a frame that two files share may differ between them: twice the rounding of XTC."""
+
+Progress = Callable[[int, int], None]
+"""Told of frames read, and of how many there are."""
+
+
+def load_joined(
+    sources: Sequence[str | Path],
+    *,
+    in_sequence: bool = False,
+    top: str | Path | None = None,
+    step: float | str | None = None,
+    select: Selection | None = None,
+    stride: int | None = None,
+    whole: bool | None = None,
+    mapping: str | Mapping[str, str] | None = None,
+    memory: float | str | None = None,
+    progress: Progress | None = None,
+) -> Trajectory:
+    """Read one file, or several that are parts of one series.
+
+    Parameters
+    ----------
+    sources
+        Files, or names of the catalogue. They are put in order of time. A frame that ends one and
+        begins the next is taken once.
+    in_sequence
+        The files follow one another as they are given: the times of each go on one step after the
+        one before. For formats that hold no times.
+    top, step, select, stride, whole, mapping, memory
+        As of :func:`gfnode.readers.load`.
+    progress
+        Told of frames as they are read.
+
+    Raises
+    ------
+    InputError
+        As of :func:`gfnode.readers.load`, and for files of other atoms or whose times overlap.
+    """
+    if not sources:
+        raise InputError("no file to read")
+    stride = 1 if stride is None else stride
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+        raise InputError(f"the stride is {stride}, expected a whole number from 1")
+    choice = Choice(select, stride, whole, memory)
+    names = [each for source in sources for each in sources_of(source)]
+    with ExitStack() as stack:
+        found = [
+            _Part(*stack.enter_context(opened(name, top=top, step=step, mapping=mapping)))
+            for name in names
+        ]
+        path, source = found[0].path, found[0].source
+        if len(found) > 1:
+            parts = _in_sequence(found) if in_sequence else _by_time(found)
+            path, source = Path(" + ".join(part.path.name for part in parts)), join(parts)
+        if progress is not None:
+            source = _watched(source, progress, -(-len(source.times) // stride))
+        return assemble(path, source, choice, None)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file, its first frames that are not taken, and its times in the series."""
+
+    path: Path
+    source: Source
+    skipped: int = 0
+    moved: float = 0.0
+
+    @property
+    def times(self) -> Doubles:
+        return self.source.times[self.skipped :] + self.moved
+
+    def frame(self, number: int) -> Block:
+        """One frame."""
+        return next(iter(self.source.blocks(np.array([number]))))
+
+
+def join(parts: Sequence[_Part]) -> Source:
+    """Make one source of several whose times follow one another."""
+    first = parts[0].source
+    for part in parts:
+        if part.source.order is not None:
+            raise InputError(
+                f"{part.path}: its frames are in no order of time, so it cannot be joined with "
+                "other files"
+            )
+        if not np.array_equal(part.source.numbers, first.numbers):
+            raise InputError(
+                f"{part.path}: holds other atoms than {parts[0].path} ({len(part.source.numbers)} "
+                f"and {len(first.numbers)}): files of one series have the same atoms in one order"
+            )
+    begins = np.cumsum([0, *(len(part.times) for part in parts)])
+    heads = [part.frame(part.skipped) for part in parts]
+    kept = {
+        key: all(getattr(head, key) is not None for head in heads) for key in ("velocities", "cell")
+    }
+
+    def blocks(rows: Integers) -> Iterator[Block]:
+        for part, (begin, end) in zip(parts, pairwise(begins), strict=True):
+            mine = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, end)]
+            if not len(mine):
+                continue
+            for block in part.source.blocks(mine - begin + part.skipped):
+                yield Block(
+                    block.positions,
+                    block.velocities if kept["velocities"] else None,
+                    block.cell if kept["cell"] else None,
+                )
+
+    steps = {part.source.time_step for part in parts}
+    notes = [note for part in parts for note in part.source.notes]
+    notes += [
+        f"{name} left out: only some of the files hold {them}"
+        for key, name, them in (
+            ("velocities", "velocities are", "them"),
+            ("cell", "the periodic cell is", "one"),
+        )
+        if not kept[key] and any(getattr(head, key) is not None for head in heads)
+    ]
+    return replace(
+        first,
+        times=np.concatenate([part.times for part in parts]),
+        blocks=blocks,
+        time_step=steps.pop() if len(steps) == 1 else None,
+        origin=first.origin,
+        notes=tuple(dict.fromkeys([*notes, *_gaps(parts)])),
+    )
+
+
+def _by_time(parts: Sequence[_Part]) -> list[_Part]:
+    """Files by the times that they hold."""
+    ordered = sorted(parts, key=lambda part: part.source.times[0])
+    found = ordered[:1]
+    for part in ordered[1:]:
+        before = found[-1]
+        gap = float(part.source.times[0] - before.times[-1])
+        if abs(gap) <= 1e-3 * _spacing(part, before) and _same_frame(before, part):
+            part = replace(part, skipped=1)  # noqa: PLW2901
+            if not len(part.times):
+                continue
+        elif gap <= 0:
+            begin, end = float(part.source.times[0]), float(before.times[-1])
+            raise InputError(
+                f"{part.path} begins at {format_time(begin)}, before {before.path} ends at "
+                f"{format_time(end)}: these are no parts of one series. Convert separate runs one "
+                "by one; if the files follow one another as they are given, add --in-sequence"
+            )
+        found.append(part)
+    return found
+
+
+def _in_sequence(parts: Sequence[_Part]) -> list[_Part]:
+    """Files one after the other: each begins one step after the one before."""
+    found = [parts[0]]
+    for part in parts[1:]:
+        before = found[-1]
+        step = before.source.time_step or _last_step(before) or _last_step(part)
+        if step is None:
+            raise InputError(
+                f"{before.path} and {part.path} hold a frame each, and nothing says how far they "
+                "are apart: give --step"
+            )
+        moved = float(before.times[-1]) + step - float(part.source.times[0])
+        found.append(replace(part, moved=moved))
+    return found
+
+
+def _last_step(part: _Part) -> float | None:
+    times = part.source.times
+    return float(times[-1] - times[-2]) if len(times) > 1 else None
+
+
+def _spacing(*parts: _Part) -> float:
+    """Least time between frames of some files; endless where each holds one."""
+    return min(
+        (float(np.diff(part.source.times).min()) for part in parts if len(part.source.times) > 1),
+        default=0.0,
+    )
+
+
+def _same_frame(before: _Part, part: _Part) -> bool:
+    """Whether the last frame of a file is the first of the next."""
+    if len(before.source.numbers) != len(part.source.numbers):
+        return False
+    last = before.frame(len(before.source.times) - 1).positions
+    return bool(np.abs(last - part.frame(0).positions).max() <= SAME)
+
+
+def _gaps(parts: Sequence[_Part]) -> list[str]:
+    """Where time is missing between files, or a shared frame was left out."""
+    said = [f"{part.path.name}: its first frame ends the file before, and is taken once"
+            for part in parts if part.skipped]  # fmt: skip
+    for before, part in pairwise(parts):
+        gap, usual = float(part.times[0] - before.times[-1]), _last_step(before)
+        if usual and gap > 1.001 * usual:
+            said.append(
+                f"{format_time(gap)} lie between the last frame of {before.path.name} and the "
+                f"first of {part.path.name}, {format_time(usual)} between other frames"
+            )
+    return said
+
+
+def _watched(source: Source, progress: Progress, total: int) -> Source:
+    def blocks(rows: Integers) -> Iterator[Block]:
+        done = 0
+        for block in source.blocks(rows):
+            yield block
+            done += len(block.positions)
+            progress(done, total)
+
+    return replace(source, blocks=blocks)

@@ -1,0 +1,363 @@
+"""Converting: against mdtraj, between all formats, and what is said of what gets lost."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from typer.testing import CliRunner
+
+import gfnode
+from gfnode.cli import app
+from gfnode.convert import HOLDS, Aligner, Lost, losses
+from gfnode.errors import InputError
+from gfnode.files import partial_name, sweep_partials
+from gfnode.readers import FORMATS
+from gfnode.readers.joined import load_joined
+from gfnode.trajectory import Topology, Trajectory
+
+FRAMES, ATOMS = 24, 11
+TOPOLOGY = Topology(
+    tuple(f"C{i}" for i in range(ATOMS)),
+    ("MOL",) * ATOMS,
+    (1,) * ATOMS,
+    np.array([[i, i + 1] for i in range(ATOMS - 1)]),
+)
+
+
+def made(*, times=None, cell=True, velocities=True, frames=FRAMES, seed=0):
+    rng = np.random.default_rng(seed)
+    chain = np.stack([1.5 * np.arange(ATOMS), np.tile([0, 0.4], 6)[:ATOMS], np.zeros(ATOMS)], 1)
+    times = 100.0 * np.arange(frames) if times is None else times
+    x = 8 + 0.3 * chain + 0.2 * rng.normal(size=(len(times), ATOMS, 3))
+    return Trajectory(
+        x,
+        times,
+        [6] * ATOMS,
+        velocities=0.01 * rng.normal(size=x.shape) if velocities else None,
+        cell=np.tile(np.diag([20.0, 21, 22]), (len(times), 1, 1)) if cell else None,
+        topology=TOPOLOGY,
+        name="chain",
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("convert")
+    made().save(path / "a.npz")
+    made().save(path / "a.xtc")
+    made(times=np.cumsum(np.arange(1, FRAMES + 1)) * 10.0).save(path / "uneven.npz")
+    return path
+
+
+def call(*words, code=0):
+    result = CliRunner().invoke(app, ["convert", *map(str, words)])
+    assert result.exit_code == code, (result.output, result.exception)
+    assert code == 0 or result.stderr.count("error") == 1
+    return result
+
+
+@pytest.mark.parametrize("suffix", list(HOLDS))
+def test_every_format(folder, tmp_path, suffix):
+    """What the format has a place for comes back; the rest is named."""
+    out, original, holds = tmp_path / f"b{suffix}", made(), HOLDS[suffix]
+    said = call(folder / "a.npz", out).stderr
+    assert ("no velocities" in said) == (not holds.velocities)
+    assert ("no times: read it with --step 100fs" in said) == (holds.times == "none")
+    assert ("no names" in said) == (not holds.names)
+    assert ("rounds positions" in said) == (holds.rounding is not None)
+    given = {"top": tmp_path / "b.pdb"} if FORMATS[suffix].needs_top else {}
+    given |= {"step": "100fs"} if holds.times == "none" else {}
+    again = gfnode.load(out, **given)
+    close = {"rtol": 0, "atol": 1e-5 if holds.rounding is None else 0.51 * holds.rounding}
+    np.testing.assert_allclose(again.positions, original.positions, **close)
+    np.testing.assert_allclose(again.times, original.times, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(again.cell, original.cell, rtol=0, atol=1e-3)
+    if holds.velocities:
+        np.testing.assert_allclose(again.velocities, original.velocities, rtol=0, atol=1e-6)
+    assert {path.name for path in tmp_path.iterdir()} <= {out.name, "b.pdb"}
+
+
+def test_all_formats_of_gfnode_are_known():
+    assert set(HOLDS) == {suffix for suffix in FORMATS if suffix in HOLDS}
+    assert {".npz", ".xtc", ".dcd", ".pdb", ".h5", ".trr", ".xyz", ".extxyz"} == set(HOLDS)
+
+
+def test_as_mdtraj_reads_it(folder, tmp_path):
+    import mdtraj
+
+    call(folder / "a.xtc", tmp_path / "b.dcd", "--top", folder / "a.pdb", "--stride", 3,
+         "--select", "0-6", "--as-stored")  # fmt: skip
+    ours = mdtraj.load(str(tmp_path / "b.dcd"), top=str(tmp_path / "b.pdb"))
+    theirs = mdtraj.load(str(folder / "a.xtc"), top=str(folder / "a.pdb"), stride=3)
+    np.testing.assert_allclose(ours.xyz, theirs.atom_slice(range(7)).xyz, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("atoms", ["0-10", "1,3,5,8"])
+def test_alignment_against_scipy(folder, tmp_path, atoms):
+    call(folder / "a.npz", tmp_path / "b.npz", "--align", atoms)
+    ours = gfnode.load(tmp_path / "b.npz", whole=False)
+    chosen = list(range(11)) if atoms == "0-10" else [1, 3, 5, 8]
+    x = made().positions.astype(float)
+    target = x[0, chosen].mean(0)
+    for frame, positions in zip(x, ours.positions, strict=True):
+        shifted = frame - frame[chosen].mean(0)
+        turn, _ = Rotation.align_vectors(x[0, chosen] - target, shifted[chosen])
+        np.testing.assert_allclose(positions, turn.apply(shifted) + target, rtol=0, atol=1e-5)
+
+
+def test_alignment_against_mdtraj(folder, tmp_path):
+    """Its rotations are those of single precision."""
+    call(folder / "a.npz", tmp_path / "b.npz", "--align", "all")
+    frames = made().to_mdtraj()
+    frames.superpose(frames, 0)
+    ours = gfnode.load(tmp_path / "b.npz", whole=False).positions
+    np.testing.assert_allclose(ours, 10 * frames.xyz, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("reference", ["first", "mean"])
+def test_velocities_and_cell_are_turned_along(reference):
+    """A rigid molecule that was turned and moved comes back exactly."""
+    one = made(frames=1)
+    turns = Rotation.random(9, rng=0).as_matrix()
+    turns[0] = np.eye(3)
+    shifts = np.random.default_rng(0).normal(size=(9, 1, 3))
+    shifts[0] = 0
+
+    def turned(vectors):
+        return np.einsum("fij,aj->fai", turns, vectors[0])
+
+    moved = replace(
+        one,
+        positions=turned(one.positions) + shifts,
+        velocities=turned(one.velocities),
+        cell=turned(one.cell),
+        times=np.arange(9.0),
+    )
+    back = Aligner(moved, np.arange(ATOMS), reference)(moved)
+    for key, atol in (("positions", 1e-5), ("velocities", 1e-7), ("cell", 2e-5)):
+        expected = np.repeat(getattr(one, key), 9, axis=0)
+        np.testing.assert_allclose(getattr(back, key), expected, rtol=0, atol=atol)
+
+
+def test_mean_reference(folder, tmp_path):
+    """Aligned on the mean, frames are closer to their mean than aligned on the first."""
+    spread = {}
+    for reference in ("first", "mean"):
+        out = tmp_path / f"{reference}.npz"
+        call(folder / "a.npz", out, "--align", "all", "--reference", reference)
+        x = gfnode.load(out, whole=False).positions
+        spread[reference] = np.square(x - x.mean(0)).sum()
+    assert spread["mean"] < spread["first"]
+
+
+def test_alignment_leaves_a_turned_cell_out_where_it_must(folder, tmp_path):
+    said = call(folder / "a.npz", tmp_path / "b.xtc", "--align", "all").stderr
+    assert "warning: .xtc holds no cell that is turned with the molecule" in said
+    assert gfnode.load(tmp_path / "b.xtc", top=tmp_path / "b.pdb").cell is None
+    assert "warning" not in call(folder / "a.npz", tmp_path / "c.npz", "--align", "all").stderr
+    call(folder / "a.npz", tmp_path / "d.npz", "--no-cell")
+    assert gfnode.load(tmp_path / "d.npz").cell is None
+
+
+def test_bad_alignment(folder, tmp_path):
+    out = tmp_path / "b.npz"
+    assert "three atoms or more" in call(folder / "a.npz", out, "--align", "0,1", code=2).stderr
+    bad = call(folder / "a.npz", out, "--align", "all", "--reference", "last", code=2).stderr
+    assert "--reference last: expected first or mean" in bad
+    assert "--align" in call(folder / "a.npz", out, "--align", "nonsense", code=2).stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".extxyz", ".xtc", ".trr", ".h5"])
+def test_uneven_times_are_kept(folder, tmp_path, suffix):
+    out = tmp_path / f"b{suffix}"
+    said = call(folder / "uneven.npz", out)
+    assert "warning" not in said.stderr
+    assert "unevenly spaced in time" in said.stdout
+    given = {"top": tmp_path / "b.pdb"} if FORMATS[suffix].needs_top else {}
+    expected = np.cumsum(np.arange(1, FRAMES + 1)) * 10.0
+    np.testing.assert_allclose(gfnode.load(out, **given).times, expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".dcd", ".pdb"])
+def test_uneven_times_that_get_lost_are_warned_of(folder, tmp_path, suffix):
+    said = call(folder / "uneven.npz", tmp_path / f"b{suffix}").stderr
+    assert f"warning: {suffix} holds no times, and frames are unevenly spaced (20 fs to" in said
+
+
+def test_losses_of_times():
+    coarse = made(times=1e8 + np.array([0.0, 10, 20, 30]))
+    said = [lost.text for lost in losses(coarse, ".xtc")]
+    assert ".xtc rounds times, here by up to 3.438 fs" in said
+    scattered = replace(made(times=np.array([0.0, 4, 10]), frames=3), time_step=0.5)
+    step = Lost(".extxyz does not hold the step of the series, 0.5 fs")
+    assert step in losses(scattered, ".extxyz")
+    assert step not in losses(scattered, ".npz")
+    assert not any("times" in lost.text for lost in losses(made()[0], ".dcd"))
+    assert losses(made(), ".csv") == []
+
+
+def test_existing_files_are_not_replaced_unasked(folder, tmp_path):
+    out = tmp_path / "b.npz"
+    out.write_text("old")
+    said = call(folder / "a.npz", out, code=2).stderr
+    assert "is there already" in said
+    assert "--force" in said
+    assert out.read_text() == "old"
+    call(folder / "a.npz", out, "--force")
+    assert len(gfnode.load(out)) == FRAMES
+    same = call(out, out, "--force", code=2).stderr
+    assert "is converted from" in same
+    assert "unknown format .abc to convert to" in call(out, tmp_path / "c.abc", code=2).stderr
+    nowhere = call(out, tmp_path / "no" / "c.npz", code=2).stderr
+    assert "does not exist" in nowhere
+
+
+def test_the_topology_beside(folder, tmp_path):
+    said = call(folder / "a.npz", tmp_path / "b.xtc", "--select", "0-4").stdout
+    assert f"{tmp_path / 'b.pdb'}: its topology\n" in said
+    assert (
+        "its topology (was there)"
+        in call(
+            folder / "a.npz", tmp_path / "b.xtc", "--select", "0-4", "--stride", 2, "--force"
+        ).stdout
+    )
+    (tmp_path / "b.xtc").unlink()
+    wrong = call(folder / "a.npz", tmp_path / "b.xtc", code=2).stderr
+    assert "b.pdb: is there already and holds other atoms" in wrong
+    call(folder / "a.npz", tmp_path / "b.xtc", "--force")
+    assert gfnode.load(tmp_path / "b.xtc", top=tmp_path / "b.pdb").n_atoms == ATOMS
+
+
+class TestJoined:
+    @pytest.fixture
+    def parts(self, tmp_path):
+        whole = made()
+        whole[:8].save(tmp_path / "p1.npz")
+        whole[8:17].save(tmp_path / "p2.npz")
+        whole[17:].save(tmp_path / "p3.npz")
+        return tmp_path
+
+    @pytest.mark.parametrize("order", ["123", "312"])
+    @pytest.mark.parametrize("stride", [1, 5])
+    def test_in_order_of_time(self, parts, order, stride):
+        """As if they were one file, whatever the order in which they are given."""
+        names = [parts / f"p{number}.npz" for number in order]
+        call(*names, parts / "b.npz", "--stride", stride)
+        assert gfnode.load(parts / "b.npz").fingerprint == made()[::stride].fingerprint
+
+    def test_a_shared_frame_is_taken_once(self, parts):
+        made()[7:17].save(parts / "p2.npz")
+        said = call(*(parts / f"p{i}.npz" for i in "123"), parts / "b.npz").stderr
+        assert "p2.npz: its first frame ends the file before, and is taken once" in said
+        assert gfnode.load(parts / "b.npz").fingerprint == made().fingerprint
+
+    def test_overlaps_are_refused(self, parts):
+        made()[5:17].save(parts / "p2.npz")
+        said = call(parts / "p1.npz", parts / "p2.npz", parts / "b.npz", code=2).stderr
+        assert "p2.npz begins at 500 fs, before" in said
+        assert "ends at 700 fs" in said
+        assert "--in-sequence" in said
+        other = made(seed=1)[7:17]  # another frame at the same time
+        other.save(parts / "p2.npz")
+        call(parts / "p1.npz", parts / "p2.npz", parts / "b.npz", code=2)
+        assert not (parts / "b.npz").exists()
+
+    def test_gaps_are_noted(self, parts):
+        said = call(parts / "p1.npz", parts / "p3.npz", parts / "b.npz").stderr
+        assert "1 ps lie between the last frame of p1.npz and the first of p3.npz, 100 fs" in said
+        assert len(gfnode.load(parts / "b.npz")) == 15
+
+    def test_other_atoms(self, parts):
+        made()[8:17].select(range(10)).save(parts / "p2.npz")
+        said = call(parts / "p1.npz", parts / "p2.npz", parts / "b.npz", code=2).stderr
+        assert "holds other atoms than" in said
+        assert "(10 and 11)" in said
+
+    def test_in_sequence(self, parts):
+        """Formats without times: each begins a step after the one before."""
+        for i, piece in enumerate((made()[:8], made()[8:17], made()[17:])):
+            piece.save(parts / f"s{i}.dcd")
+        names = [parts / f"s{i}.dcd" for i in range(3)]
+        given = ("--top", parts / "s0.pdb", "--step", "100fs")
+        call(*names, parts / "b.npz", *given, code=2)
+        call(*names, parts / "b.npz", *given, "--in-sequence")
+        joined = gfnode.load(parts / "b.npz")
+        np.testing.assert_array_equal(joined.times, made().times)
+        np.testing.assert_allclose(joined.positions, made().positions, rtol=0, atol=1e-6)
+
+    def test_what_only_some_hold_is_left_out(self, parts):
+        replace(made()[8:17], velocities=None, cell=None).save(parts / "p2.npz")
+        said = call(*(parts / f"p{i}.npz" for i in "123"), parts / "b.npz").stderr
+        assert "velocities are left out: only some of the files hold them" in said
+        assert "the periodic cell is left out: only some of the files hold one" in said
+        assert gfnode.load(parts / "b.npz").velocities is None
+
+    def test_a_molecule_stays_continuous_between_files(self, tmp_path):
+        """It leaves the box in the first file and is on the other side in the second."""
+        times = 100.0 * np.arange(40)
+        moving = made(times=times, frames=40, velocities=False)
+        drift = np.array([0.9, 0.0, 0.0]) * np.arange(40)[:, None, None]
+        exact = replace(moving, positions=moving.positions + drift)
+        stored = replace(exact, positions=exact.positions % np.array([20.0, 21, 22]))
+        for i, part in enumerate((stored[:20], stored[20:])):
+            part.save(tmp_path / f"{i}.npz")
+        joined = load_joined([tmp_path / "1.npz", tmp_path / "0.npz"])
+        x = joined.positions - joined.positions[0] + exact.positions[0]
+        np.testing.assert_allclose(x, exact.positions, rtol=0, atol=1e-4)
+        assert "which is undone" in " ".join(joined.notes)
+
+    def test_frames_in_random_order_are_not_joined(self, tmp_path):
+        from fetched import rmd17_bytes
+
+        for name in ("a", "b"):
+            (tmp_path / f"{name}.npz").write_bytes(rmd17_bytes("C2H6O"))
+        with pytest.raises(InputError, match=r"in no order of time|begins at"):
+            load_joined([tmp_path / "a.npz", tmp_path / "b.npz"])
+        assert len(load_joined([tmp_path / "a.npz"])) == 12
+
+
+def test_larger_than_memory(folder, tmp_path, monkeypatch):
+    """Arrays lie on disk, and pieces are written one by one."""
+    monkeypatch.setenv("GFNODE_MEMORY", "1kB")
+    monkeypatch.setattr("gfnode.convert.BLOCK", 5 * 3 * ATOMS)
+    monkeypatch.setattr("gfnode.readers.source.BLOCK", 5 * 3 * ATOMS)
+    call(folder / "a.npz", tmp_path / "b.npz", "--align", "all")
+    monkeypatch.undo()
+    aligned = Aligner(made(), np.arange(ATOMS))(made())
+    again = gfnode.load(tmp_path / "b.npz", whole=False)
+    np.testing.assert_allclose(again.positions, aligned.positions, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(again.times, made().times)
+
+
+def test_precision(folder, tmp_path):
+    call(folder / "a.npz", tmp_path / "b.npz", "--precision", 0.01)
+    again = gfnode.load(tmp_path / "b.npz", whole=False)
+    np.testing.assert_allclose(again.positions, made().positions, rtol=0, atol=0.0051)
+    assert (
+        "only .npz files"
+        in call(folder / "a.npz", tmp_path / "b.xtc", "--precision", 0.01, code=2).stderr
+    )
+
+
+def test_what_killed_processes_leave_is_removed(tmp_path):
+    import os
+    import subprocess
+    import sys
+
+    out = tmp_path / "b.npz"
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()  # its number is free now
+    mine = partial_name(out)
+    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{process.pid}-"))
+    other = partial_name(tmp_path / "c.npz")
+    for path in (mine, dead, other):
+        path.touch()
+    sweep_partials(out)
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, other.name}
+
+
+def test_help_shows_examples():
+    said = CliRunner().invoke(app, ["convert", "--help"]).output
+    assert "gfnode convert part1.xtc part2.xtc all.xtc" in said
