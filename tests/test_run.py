@@ -253,7 +253,7 @@ def test_a_tampered_run_json_is_refused(run, changes):
 
 def test_weights_of_another_model_are_refused(run):
     with pytest.raises(
-        InputError, match=r"not of the model that run.json describes: .*size mismatch"
+        InputError, match=r"not of the model that is described beside them: .*size mismatch"
     ):
         Run.open(changed_facts(run, experiment__model__width=8))
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gfnode.fitting import fit, resume
     from gfnode.readers import load, save
     from gfnode.run import Run
+    from gfnode.share import export
     from gfnode.trajectory import Topology, Trajectory
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ _HOMES = {
     "Trajectory": "trajectory",
     "WindowDataset": "datasets",
     "fetch": "fetching",
+    "export": "share",
     "fit": "fitting",
     "load": "readers",
     "resume": "fitting",
@@ -37,6 +39,7 @@ __all__ = [
     "Trajectory",
     "WindowDataset",
     "__version__",
+    "export",
     "fetch",
     "fit",
     "load",

@@ -15,14 +15,17 @@ from gfnode.files import whole
 from gfnode.training import Progress, TrainingState
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors and a few facts."""
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None
+) -> None:
+    """Write tensors and a few facts; None: what model hubs expect there."""
+    metadata = {"format": "pt"} if facts is None else {"facts": json.dumps(facts)}
     # a copy each: modules may share a buffer, which the format does not allow
     plain = {
         k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()
     }
     with whole(path) as partial:
-        partial.write_bytes(save(plain, {"facts": json.dumps(facts)}))
+        partial.write_bytes(save(plain, metadata))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -54,7 +57,7 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
     except RuntimeError as error:
         text = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise InputError(
-            f"{path}: these weights are not of the model that run.json describes: {text}"
+            f"{path}: these weights are not of the model that is described beside them: {text}"
         ) from error
 
 

@@ -172,6 +172,15 @@ def evaluated(folder: Path) -> bool:
     )
 
 
+def check_run(run: "Run") -> None:
+    """Raise InputError for an exported model, which holds no splits and takes no files."""
+    if run.exported:
+        raise InputError(
+            f"{run.folder} is an exported model, and a report is on a run folder; its errors are "
+            "in its README.md, and gfnode evaluate --data measures them anew"
+        )
+
+
 def check_own(run: "Run", trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """Give the trajectories of training in their order.
 

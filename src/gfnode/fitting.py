@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from gfnode.checkpoint import load_training, save_training
+from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
 from gfnode.monitors import FolderMonitor, LiveMonitor, Monitor
 from gfnode.readers import Reader
@@ -81,6 +82,8 @@ def resume(folder: str | Path, *, progress: bool = True, said: Said | None = Non
         When the folder holds no run, or its data has moved or changed.
     """
     run = Run.open(folder, weights=False)
+    if run.exported:
+        raise InputError(f"{folder} is an exported model: training goes on in its run folder only")
     return _train(run, prepare(run.trajectories(), run.experiment), progress, said)
 
 

@@ -1,10 +1,11 @@
 """From a folder to a model without weights: what its JSON says, read, checked and built."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gfnode import plugins
+from gfnode import exported, plugins
 from gfnode.errors import InputError
 from gfnode.experiment import Experiment, build_model
 from gfnode.files import read_json
@@ -14,6 +15,24 @@ from gfnode.system import System
 
 RUN = "run.json"
 VERSION = 2
+
+
+def read_facts(folder: Path) -> tuple[dict[str, Any], Path]:
+    """Read what a folder says of its model: a run's ``run.json``, an export's ``config.json``.
+
+    Returns
+    -------
+    dict, Path
+        The facts, and the file that they are from.
+
+    Raises
+    ------
+    InputError
+        When it is neither, one of another version, damaged, or an exported model that was changed.
+    """
+    if exported.is_exported(folder):
+        return exported.read_config(folder), folder / exported.CONFIG
+    return read_run(folder), folder / RUN
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -26,6 +45,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     """
     if not (folder / RUN).is_file():
         what = "is no run folder: it holds no run.json" if folder.is_dir() else "does not exist"
+        what = "is a file, expected a folder" if folder.is_file() else what
         raise InputError(f"{folder} {what}; give the folder that `gfnode train --out` wrote")
     facts = read_json(folder / RUN)
     if facts.get("format") != "gfnode-run":
@@ -89,8 +109,16 @@ def plugins_of(model: str, files: Sequence[str]) -> tuple[dict[str, Any], dict[s
     return named, {origin.package: origin.version for origin in found}
 
 
-def check_readers(facts: Mapping[str, Any], where: Path) -> None:
-    """Raise InputError when the data of a run needs a reader that is not installed."""
+def check_data(facts: Mapping[str, Any], where: Path) -> None:
+    """Raise InputError when the data of training stayed elsewhere, or cannot be read here."""
+    if facts.get("format") == exported.FORMAT:
+        files = [str(entry.get("file", "")) for entry in facts["data"]]
+        if away := [file for file in files if not re.fullmatch(r"[a-z][a-z0-9]+:.+", file)]:
+            names = ", ".join(dict.fromkeys(away)).strip(", ") or "from memory"
+            raise InputError(
+                f"{where} is an exported model, its training data ({names}) stayed where it was: "
+                "give the data to evaluate on with --data"
+            )
     for suffix, package in _named(facts, "readers").items():
         if suffix not in FORMATS:
             raise InputError(

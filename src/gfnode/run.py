@@ -26,7 +26,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from gfnode import opening, prediction
+from gfnode import exported, opening, prediction
 from gfnode.checkpoint import load_tensors, load_weights, save_tensors
 from gfnode.cutting import make_windows
 from gfnode.errors import InputError
@@ -137,7 +137,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path, *, weights: bool = True) -> Self:
-        """Open a run.
+        """Open a run, or a model that ``gfnode export`` wrote.
 
         Parameters
         ----------
@@ -147,11 +147,12 @@ class Run:
         Raises
         ------
         InputError
-            When the folder holds no run, one of a newer version, or a damaged one.
+            When the folder holds no run, one of a newer version, or a damaged one; an exported
+            model that was changed.
         """
         folder = Path(folder)
-        facts = opening.read_run(folder)
-        experiment, model = opening.assemble(facts, folder / opening.RUN)
+        facts, where = opening.read_facts(folder)
+        experiment, model = opening.assemble(facts, where)
         run = cls(folder, experiment, model, facts)
         if weights:
             run.load_best()
@@ -159,7 +160,7 @@ class Run:
 
     def load_best(self) -> None:
         """Put the best weights into the model."""
-        path = self.folder / "weights.safetensors"
+        path = self.folder / (exported.WEIGHTS if self.exported else "weights.safetensors")
         if not path.exists():
             raise InputError(
                 f"{self.folder} holds no validated weights yet; go on training with "
@@ -168,6 +169,11 @@ class Run:
         tensors, _ = load_tensors(path)
         load_weights(self.model, tensors, path)
         self.model.eval()
+
+    @property
+    def exported(self) -> bool:
+        """Whether this is an exported model: it can be used, and nothing is written to it."""
+        return self.facts.get("format") == exported.FORMAT
 
     def save_best(self, model: Model) -> None:
         """Keep the weights of a model as the best."""
@@ -192,7 +198,7 @@ class Run:
             When a file has moved or holds other data.
         """
         if self._trajectories is None:
-            opening.check_readers(self.facts, self.folder)
+            opening.check_data(self.facts, self.folder)
             return self.provenance.find(str(self.folder))
         return self._trajectories
 
@@ -207,7 +213,8 @@ class Run:
             None, or the trajectories of training: the test part of their split. Other
             trajectories of the same system: windows all over them.
         save
-            Write ``evaluation.json`` and ``errors.npz`` into the folder (for the test part only).
+            Write ``evaluation.json`` and ``errors.npz`` into the folder (for the test part only,
+            and not into an exported model).
 
         Raises
         ------
@@ -241,7 +248,7 @@ class Run:
         name = self.experiment.model["name"]
         models = {name: self.model} | {k: m for k, m in self.baselines().items() if k != name}
         result = evaluate(name, models, windows, system.horizon)
-        if save and arranged is not None:
+        if save and arranged is not None and not self.exported:
             write_json(self.folder / "evaluation.json", result.to_dict())
             write_arrays(self.folder / "errors.npz", result.arrays())
         return result

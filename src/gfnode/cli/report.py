@@ -43,6 +43,7 @@ def report(
 
         out = report.check_target(out or run / "report.html")
         found = Run.open(run)
+        examples.check_run(found)
         if data or not examples.up_to_date(run):
             given = load_for(found, data, Reader(top, step)) if data else found.trajectories()
             examples.check_own(found, given)

@@ -1,0 +1,80 @@
+"""``gfnode export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gfnode.cli.app import app
+from gfnode.cli.console import plain_errors
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode export runs/toluene --out model
+  gfnode export runs/toluene --out model --licence CC-BY-4.0 --author "A. Chemist"
+  gfnode predict model --start sample:toluene --times 100fs,1ps --out later.extxyz
+  gfnode evaluate model --data another_trajectory.npz"""
+)
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write, new or empty.")],
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--licence",
+            "--license",
+            metavar="NAME",
+            help="Licence of the weights, e.g. MIT, CC-BY-4.0. Without it the card says that none "
+            "is stated, and others may not use them.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the model is called.")
+    ] = None,
+    author: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Who made it. Repeatable.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write over an exported model, its card included.")
+    ] = False,
+) -> None:
+    """Write a model for others: weights, configuration and a model card, as model hubs expect it.
+
+    The folder works in place of RUN in gfnode predict, sample and evaluate --data. It holds names
+    of the training files, but neither their folders nor their content.
+    """
+    with plain_errors():
+        import shlex
+
+        from gfnode import exported
+        from gfnode.share import export as write
+        from gfnode.units import format_time
+
+        made = write(
+            run, out, licence=licence, name=name, authors=author or (), overwrite=overwrite
+        )
+        config = exported.read_config(made)
+        files = [*config["files"], exported.CONFIG, exported.CARD]
+        for each in files:
+            typer.echo(f"{made / each} ({(made / each).stat().st_size / 1000:.1f} kB)")
+        first, last = map(format_time, config["lags_fs"])
+        typer.echo(f"{config['name']}: {config['weights']} weights, lags {first} to {last}")
+        typer.echo(
+            f"SHA-256 of {exported.CONFIG}, which holds those of the other files: ", nl=False
+        )
+        typer.echo(exported.describe_file(made / exported.CONFIG)["sha256"])
+        if exported.EVALUATION not in config["files"]:
+            typer.echo(
+                "note: the card holds no errors, for the run is not evaluated: gfnode evaluate "
+                f"{shlex.quote(str(run))}, then export it again with --overwrite",
+                err=True,
+            )
+        if licence is None:
+            typer.echo(
+                "note: no licence is stated, so that others may not use the weights: choose one "
+                "with --licence, e.g. --licence CC-BY-4.0",
+                err=True,
+            )
+        typer.echo(f"read the card before you share it: {made / exported.CARD}")

@@ -1,0 +1,207 @@
+"""Sharing a model: a run becomes a folder for others, without the paths of this machine."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from gfnode import examples, exported
+from gfnode.card import model_card, plain
+from gfnode.checkpoint import save_tensors
+from gfnode.errors import InputError
+from gfnode.files import make_folder, read_json, to_json, whole, write_json
+from gfnode.run import Run
+
+_DATA = ("name", "formula", "frames", "atoms", "span_fs", "fingerprint", "temperature_K")
+_PATH = re.compile(
+    r"(?:~|(?<![\w.:/~])/|(?<!\w)[A-Za-z]:[\\/]|\\\\)(?:[^\s/\\'\"<>|:;,()\[\]]+[\\/])+"
+    r"(?P<name>[^\s/\\'\"<>|:;,()\[\]]*)"
+)
+
+
+def export(
+    run: Run | str | Path,
+    out: str | Path,
+    *,
+    licence: str | None = None,
+    name: str | None = None,
+    authors: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Path:
+    """Write a trained model for others: weights, configuration and a model card.
+
+    The layout is that of model hubs; see :mod:`gfnode.exported`. Names of files stay, their folders
+    do not.
+
+    Parameters
+    ----------
+    run
+        A run, or its folder.
+    out
+        Folder to write; new, or empty.
+    licence
+        Of the weights, as an SPDX name (``CC-BY-4.0``); None: the card says that none is stated.
+    name
+        What the model is called; default: model and molecule.
+    authors
+        Who made it.
+    overwrite
+        Write over an exported model; files that are not of it stay.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        When the run has no validated weights, is an exported model itself, or the folder cannot be
+        written or holds something else.
+    """
+    if not isinstance(run, Run):
+        run = Run.open(run)
+    if run.exported:
+        raise InputError(f"{run.folder} is an exported model already: copy the folder")
+    target = Path(out)
+    _check_target(target, overwrite)
+    known = examples.evaluated(run.folder)
+    evaluation = read_json(run.folder / exported.EVALUATION) if known else None
+    make_folder(target.parent)
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=".gfnode-", dir=target.parent))
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written: {error.strerror}") from error
+    try:
+        run.baselines()  # whole, and of this model
+        save_tensors(scratch / exported.WEIGHTS, run.model.state_dict(), None)
+        shutil.copyfile(run.folder / exported.BASELINES, scratch / exported.BASELINES)
+        if evaluation is not None:
+            write_json(scratch / exported.EVALUATION, evaluation)
+        told = describe(run, licence=licence, name=name, authors=authors)
+        config = json.loads(to_json(told))  # as it will be read
+        config["files"] = {
+            path.name: exported.describe_file(path) for path in sorted(scratch.iterdir())
+        }
+        config["checksum"] = exported.checksum(config)
+        write_json(scratch / exported.CONFIG, config)
+        with whole(scratch / exported.CARD) as partial:
+            card = model_card(config, evaluation, target.name)
+            partial.write_text(card, encoding="utf-8", newline="\n")
+        Run.open(scratch)  # it can be used as it is
+        _place(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def describe(
+    run: Run, *, licence: str | None, name: str | None, authors: Sequence[str]
+) -> dict[str, Any]:
+    """The content of ``config.json``, but for the sums of the files."""
+    facts, system = run.facts, run.model.system
+    private = _Private([str(entry["file"]) for entry in facts["data"]])
+    data = [
+        {key: private.clean(entry[key]) for key in _DATA if key in entry}
+        | {"file": private.clean(entry["file"]), "reader": _reader(entry, private)}
+        for entry in facts["data"]
+    ]
+    shown = Run(Path(run.folder.name), run.experiment, run.model, facts | {"data": data})
+    command = examples.command(shown)
+    for entry in data:  # a topology has to be given again, wherever it lies
+        entry["reader"].pop("top", None)
+    model, molecule = run.experiment.model["name"], data[0]["name"]
+    config = {
+        "format": exported.FORMAT,
+        "version": exported.VERSION,
+        "library_name": "gfnode",
+        "model_type": model,
+        "name": plain(name) if name else f"{model} for {plain(molecule, 80)}",
+        "licence": plain(licence, 100) if licence else None,
+        "authors": [plain(author) for author in authors],
+        "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": facts.get("created"),
+        "units": {"positions": "angstrom", "velocities": "angstrom/fs", "times": "fs"},
+        "lags_fs": [system.time_step, system.horizon],
+        "symmetries": sorted(each.value for each in run.model.kept),
+        "weights": sum(each.numel() for each in run.model.parameters()),
+        "command": command,
+        "data": data,
+        "notes": [private.clean(note) for note in facts.get("notes", [])],
+        "training": private.clean(facts.get("training")),
+    }
+    kept = ("seed", "experiment", "system", "batch", "windows", "plugins", "versions")
+    return config | {key: facts[key] for key in kept if key in facts}
+
+
+class _Private:
+    """Takes the folders of this machine out of texts.
+
+    Parameters
+    ----------
+    files
+        Paths that are known; they may hold spaces.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        folders = {str(Path(file).parent) for file in files if os.path.isabs(file)}
+        folders |= {str(Path.home()), str(Path.cwd())}
+        self.folders = sorted(folders - {os.sep}, key=len, reverse=True)
+
+    def clean(self, value: Any) -> Any:
+        """Text, or anything with text in it, with names of files in place of their paths."""
+        if isinstance(value, Mapping):
+            return {key: self.clean(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.clean(each) for each in value]
+        if not isinstance(value, str):
+            return value
+        for folder in self.folders:
+            value = value.replace(folder + os.sep, "/…/").replace(folder, "…")
+        return _PATH.sub(lambda found: found["name"], value)
+
+
+def _reader(entry: Mapping[str, Any], private: _Private) -> dict[str, Any]:
+    options = dict(entry.get("reader", {}))
+    if "top" in options:
+        options["top"] = PureWindowsPath(options["top"]).name  # of either kind of path
+    return {key: private.clean(value) for key, value in options.items()}
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise InputError(f"{target} is a file; give the name of a folder")
+    if not any(target.iterdir()):
+        return
+    if not exported.is_exported(target):
+        raise InputError(f"{target} holds something else; choose another folder, or empty it")
+    if not overwrite:
+        raise InputError(f"{target} holds an exported model; write over it with --overwrite")
+
+
+def _place(scratch: Path, target: Path) -> None:
+    """Give the files their place: all at once, or one by one where a folder is there already."""
+    try:
+        if not target.exists():
+            scratch.chmod(0o777 & ~_umask())
+            scratch.rename(target)
+            return
+        if exported.EVALUATION not in {path.name for path in scratch.iterdir()}:
+            (target / exported.EVALUATION).unlink(missing_ok=True)
+        for path in scratch.iterdir():
+            os.replace(path, target / path.name)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
