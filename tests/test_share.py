@@ -241,7 +241,7 @@ def test_hostile_words_break_neither_markdown_nor_yaml(tmp_path):
     shown = MarkdownIt().enable("table").render(body)
     assert "<script>" not in shown
     assert set(re.findall(r'href="([^"]*)"', shown)) == {"#citation"}
-    assert shown.count("<h2>") == 9
+    assert shown.count("<h2>") == 10
     assert shown.count("<h1>") == 1
     assert not re.search(r"(?<!\\)://", re.sub(r"```.*?```", "", body, flags=re.S))
     for table in re.findall(r"<table>.*?</table>", shown, re.S):
