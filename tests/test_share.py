@@ -472,7 +472,7 @@ def test_the_commands(made, tmp_path):
     done = call("predict", model, "--start", path, "--times", "20fs", "--out", out)
     assert done.exit_code == 0, done.output
     assert gfnode.load(out).n_atoms == 3
-    done = call("evaluate", model, "--data", path, "--no-plot")
+    done = call("evaluate", model, "--data", path)
     assert "test part of the training data" in done.stdout
     (model / "model.safetensors").write_bytes(b"")
     for words in (

@@ -74,7 +74,7 @@ def evaluate(
         terminal.print(report.lag_table(result))
         for line in report.verdicts(result):
             terminal.print(line, soft_wrap=True)
-        if plot and own:
+        if plot and own and not found.exported:
             terminal.print(f"plot: {report.plot_error_against_lag(run)}", soft_wrap=True)
         if target is not None:
             write_json(target, result)
