@@ -20,7 +20,7 @@ from gfnode.cli import console
 from gfnode.presets import PRESETS, SUMMARIES
 
 COMMANDS = (
-    *("data", "train", "evaluate", "report", "predict", "sample"),
+    *("data", "spectrum", "train", "evaluate", "report", "predict", "sample"),
     *("reproduce", "models", "settings", "simulate"),
 )
 BASELINES = ("persistence", "constant-velocity", "mean-conformer", "rigid-rotor")

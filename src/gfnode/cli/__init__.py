@@ -11,6 +11,7 @@ from gfnode.cli import (
     simulate,
     data,
     convert,
+    spectrum,
     train,
     evaluate,
     report,
@@ -38,5 +39,6 @@ __all__ = [
     "sample",
     "settings",
     "simulate",
+    "spectrum",
     "train",
 ]

@@ -1,0 +1,121 @@
+"""``gfnode spectrum``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gfnode.cli.app import app
+from gfnode.cli.console import console, plain_errors
+from gfnode.cli.options import (
+    EachMolecule,
+    Map,
+    Select,
+    Step,
+    Stride,
+    Top,
+    Whole,
+    json_target,
+    load,
+)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode spectrum sample:toluene
+  gfnode spectrum sample:toluene --out spectrum.png --json spectrum.json
+  gfnode spectrum md17_benzene.npz --select heavy --csv curves.csv
+  gfnode spectrum md.xtc --top md.pdb --resolution 5 --as-is
+  gfnode spectrum sample:toluene --json - | jq .rank_correlation"""
+)
+def spectrum(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Trajectory file, or sample:toluene; several files of the same atoms are "
+            "replicas.",
+        ),
+    ],
+    top: Top = None,
+    step: Step = None,
+    select: Select = None,
+    stride: Stride = None,
+    whole: Whole = None,
+    mapping: Map = None,
+    each_molecule: EachMolecule = None,
+    resolution: Annotated[
+        float,
+        typer.Option(
+            metavar="CM",
+            help="Wavenumbers between two points of a spectrum, in 1/cm; coarser where the series "
+            "is too short.",
+        ),
+    ] = 10.0,
+    superpose: Annotated[
+        bool,
+        typer.Option(
+            "--superpose/--as-is",
+            help="Turn every frame onto the mean shape before it is split into modes, or take "
+            "frames as they are, tumbling included.",
+        ),
+    ] = True,
+    hops: Annotated[
+        int,
+        typer.Option(
+            metavar="BONDS", min=1, help="Atoms up to so many bonds apart are joined in the graph."
+        ),
+    ] = 2,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the spectra: .png, .svg or .pdf."),
+    ] = None,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write every curve against frequency."),
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
+    ] = None,
+) -> None:
+    """Tell how fast a molecule moves: density of states, modes of its graph, are low modes slow."""
+    with plain_errors():
+        from gfnode.errors import InputError
+        from gfnode.files import to_json, write_json
+        from gfnode.files import whole as written
+        from gfnode.physics.spectrum import spectrum as take
+        from gfnode.readers import Reader
+        from gfnode.report import spectra as words
+
+        target = json_target(json_file)
+        if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
+            raise InputError(f"--out {out}: expected a name that ends with .png, .svg or .pdf")
+        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        found = take(load(files, reader), resolution_cm=resolution, superposed=superpose, hops=hops)
+        result = json.loads(to_json(found.to_dict()))  # null: not finite
+        terminal = console(stderr=json_file == "-")
+        terminal.print(words.spectrum_headline(result), soft_wrap=True, style="bold")
+        terminal.print()
+        terminal.print(words.spectrum_table(result))
+        for line in words.spectrum_words(result):
+            terminal.print(line, soft_wrap=True)
+        if out is not None:
+            figure = words.draw_spectrum(result, *found.table())
+            with written(out) as partial:
+                figure.savefig(partial, dpi=110)
+            terminal.print(f"plot: {out}", soft_wrap=True)
+        if csv_file is not None:
+            names, columns = found.table()
+            lines = [",".join(names)]
+            lines += [",".join(f"{value:.8g}" for value in row) for row in columns]
+            with written(csv_file) as partial:
+                partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            terminal.print(f"curves: {csv_file}", soft_wrap=True)
+        if target is not None:
+            write_json(target, result)
+            terminal.print(f"numbers: {target}", soft_wrap=True)
+        elif json_file == "-":
+            typer.echo(to_json(result))

@@ -1,0 +1,142 @@
+"""Positions in the modes of the molecular graph, along time: what Figure 4 and its numbers need."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gfnode.errors import InputError
+from gfnode.experiment import prepare
+from gfnode.fourier import Basis
+from gfnode.geometry import center, kabsch_rotation
+from gfnode.metrics.spectra import power_spectrum, spacing_of
+from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
+from gfnode.windows import Windows
+
+if TYPE_CHECKING:
+    from gfnode.run import Run
+
+STEP = 4.0
+"""Frames at least this close, in fs, see every vibration: 1/(2 · 4 fs) is 4170 1/cm."""
+
+CHUNK = 20_000
+"""Frames that are superposed at once."""
+
+
+def coefficients(positions: Tensor, middle: Tensor, vectors: Doubles) -> Tensor:
+    """Amplitudes of the modes, X̃ = Uᵀ (X − middle), ``(..., mode, 3)`` in Å.
+
+    Parameters
+    ----------
+    positions
+        ``(..., atom, 3)`` in Å.
+    middle
+        What is taken off first, ``(..., 1, 3)``: the centre of the start, or of each frame.
+    vectors
+        U, ``(atom, mode)``.
+    """
+    U = torch.as_tensor(vectors, dtype=positions.dtype, device=positions.device)
+    return U.mT @ (positions - middle)
+
+
+def on_reference(
+    positions: NDArray[np.floating], reference: NDArray[np.floating], masses: Doubles
+) -> Floats:
+    """Frames turned onto a reference by the best rotation (weighted by mass), centred on the mean.
+
+    What is left is the internal motion: for small vibrations no angular momentum, as in the frame
+    of Eckart.
+
+    Parameters
+    ----------
+    positions
+        ``(frame, atom, 3)`` in Å.
+    reference
+        ``(atom, 3)``, or one for each frame.
+    masses
+        ``(atom,)`` in u.
+    """
+    weights = torch.from_numpy(masses)
+    found = np.empty(positions.shape, dtype=np.float32)
+    target = torch.from_numpy(np.array(reference, dtype=np.float64))
+    for begin in range(0, len(positions), CHUNK):
+        x = torch.from_numpy(np.array(positions[begin : begin + CHUNK], dtype=np.float64))
+        onto = target[begin : begin + CHUNK] if target.ndim == 3 else target
+        turned = (x - center(x)) @ kabsch_rotation(x, onto, weights).mT
+        found[begin : begin + CHUNK] = turned.numpy()
+    return found
+
+
+def space_power(
+    values: NDArray[np.floating], spaces: Integers, spacing_ps: float
+) -> tuple[Doubles, Doubles]:
+    """Temporal power spectrum of each eigenspace.
+
+    Parameters
+    ----------
+    values
+        Amplitudes ``(window, time, mode, 3)`` in Å.
+    spaces
+        Eigenspace of each mode, ``(mode,)``, ascending from 0.
+    spacing_ps
+        Between the times.
+
+    Returns
+    -------
+    tuple
+        Frequencies ``(frequency,)`` in 1/ps, and density ``(window, space, frequency)`` in Å² ps,
+        summed over the modes of the eigenspace and the directions.
+    """
+    powers = []
+    for space in range(int(spaces.max()) + 1):
+        part = values[:, :, spaces == space]
+        frequency, power = power_spectrum(part.reshape(*part.shape[:2], -1), spacing_ps)
+        powers.append(power)
+    return frequency, np.stack(powers, 1)
+
+
+def eigenvalues_of(basis: Basis) -> Doubles:
+    """Eigenvalue of each eigenspace, ``(space,)``; zero where it is zero but for rounding."""
+    _, first = np.unique(basis.spaces, return_index=True)
+    return np.asarray(np.round(basis.values[first], 9) + 0.0)
+
+
+def even_lags(trajectories: Sequence[Trajectory], horizon: float, times: int = 256) -> Doubles:
+    """Even lags up to the horizon, ``(time,)`` in fs.
+
+    About so many `times`, but not further apart than 4 fs where frames are closer than that: a
+    coarser series would show fast vibrations at false frequencies. At most twice as many lags, so
+    that they may end before the horizon.
+
+    Raises
+    ------
+    InputError
+        When the frames are not evenly spaced.
+    """
+    spacings = [spacing_of(each.times) for each in trajectories]
+    spacing = spacings[0]
+    if np.ptp(spacings) > 1e-3 * spacing:
+        raise InputError(
+            "spectra need frames of one spacing; these trajectories have "
+            f"{', '.join(f'{each:g} fs' for each in dict.fromkeys(spacings))}"
+        )
+    steps = max(1, round(horizon / spacing / times))
+    if spacing <= STEP:
+        steps = min(steps, int(STEP / spacing * (1 + 1e-6)))
+    count = min(int(horizon / (steps * spacing) + 1e-6), 2 * times)
+    return np.asarray(spacing * steps * np.arange(1, count + 1), dtype=np.float64)
+
+
+def windows_at(
+    run: "Run", trajectories: Sequence[Trajectory], lags_fs: Sequence[float], starts: int | None
+) -> Windows:
+    """The test starts of a run (at most so many, evenly chosen) with other lags, over all atoms."""
+    settings = run.experiment.windows.model_copy(
+        update={"lags": "given", "given_lags": list(lags_fs), "times": len(lags_fs)}
+    )
+    experiment = run.experiment.model_copy(update={"windows": settings})
+    windows = prepare(trajectories, experiment).parts["test"]
+    return windows if starts is None else windows.take(windows.evenly(starts))

@@ -1,0 +1,376 @@
+"""Spectra of a trajectory, without any model: density of states, and the modes of the graph."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gfnode.errors import InputError
+from gfnode.experiment import GraphSettings, molecular_graph
+from gfnode.fourier import Basis, eigenbasis
+from gfnode.geometry import mean_conformer
+from gfnode.graph import laplacian
+from gfnode.metrics import Blocks
+from gfnode.metrics.correlation import autocorrelation, integrated_time
+from gfnode.metrics.ranks import Frequencies, RankCorrelation, mean_frequencies, rank_correlation
+from gfnode.metrics.spectra import (
+    PER_CM,
+    Peak,
+    difference_gain,
+    differences,
+    peaks,
+    spacing_of,
+    state_weights,
+    welch,
+)
+from gfnode.physics.modes import coefficients, eigenvalues_of, on_reference
+from gfnode.trajectory import Doubles, Integers, Trajectory
+
+RESOLUTION_CM = 10.0
+"""Wavenumbers between two bins of a spectrum, in 1/cm, unless the series is too short."""
+
+FEWEST = 8
+"""A series is cut into at least so many segments, at the cost of resolution."""
+
+MOST_BLOCKS = 30
+"""Blocks of time that intervals are taken over."""
+
+MOST_MODES = 300
+"""Of larger molecules the lowest modes are looked at."""
+
+STILL = 1e-4
+"""Amplitudes below so many Å are rounding."""
+
+ATOMS_AT_ONCE = 200
+"""Velocities of so many atoms are held in double precision at once."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The motion in one eigenspace of the molecular graph.
+
+    Parameters
+    ----------
+    eigenvalue
+        Of the Laplacian.
+    modes
+        Dimension of the eigenspace.
+    frequency_per_ps, low_per_ps, high_per_ps
+        Mean frequency of the power spectrum of its amplitudes, with 95 % interval over blocks.
+    wavenumber_per_cm
+        The same in 1/cm.
+    amplitude
+        Root of the mean square amplitude about the mean, summed over modes and directions, Å.
+    memory_ps
+        How long the amplitudes remember: 2 ∫ C² of their autocorrelation C, ps.
+    memory_reached
+        False: the series is too short for it, which is then a lower bound.
+    """
+
+    eigenvalue: float
+    modes: int
+    frequency_per_ps: float
+    low_per_ps: float
+    high_per_ps: float
+    wavenumber_per_cm: float
+    amplitude: float
+    memory_ps: float
+    memory_reached: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Spectra of a trajectory.
+
+    Parameters
+    ----------
+    name, formula
+        Of the molecule.
+    atoms, frames
+        How many.
+    spacing_fs
+        Between frames; nothing faster than half its inverse can be seen.
+    resolution_per_ps
+        Of all spectra: the inverse of a segment's length.
+    blocks
+        Blocks of time behind the intervals.
+    superposed
+        Whether the frames were turned onto the mean shape before they were split into modes.
+    temperature
+        Kinetic, in K over 3N degrees of freedom.
+    velocities
+        ``stored``, or ``differences`` of frames.
+    peaks
+        Of the vibrational density of states.
+    spaces
+        By ascending eigenvalue.
+    ranks
+        Rank correlation of mean frequency with eigenvalue, the constant mode left out.
+    frequency
+        ``(frequency,)`` in 1/ps.
+    density
+        Vibrational density of states, ``(frequency,)`` in ps: its integral is one.
+    powers
+        Of each eigenspace, ``(space, frequency)`` in Å² ps.
+    correlation
+        Normalised velocity autocorrelation, ``(time,)``, every ``spacing_fs``.
+    """
+
+    name: str
+    formula: str
+    atoms: int
+    frames: int
+    spacing_fs: float
+    resolution_per_ps: float
+    blocks: int
+    superposed: bool
+    temperature: float
+    velocities: str
+    peaks: tuple[Peak, ...]
+    spaces: tuple[Space, ...]
+    ranks: RankCorrelation
+    frequency: Doubles
+    density: Doubles
+    powers: Doubles
+    correlation: Doubles
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers, for JSON; see docs/spectra.md."""
+        return {
+            "molecule": self.name,
+            "formula": self.formula,
+            "atoms": self.atoms,
+            "frames": self.frames,
+            "spacing_fs": self.spacing_fs,
+            "resolution_per_ps": self.resolution_per_ps,
+            "resolution_per_cm": self.resolution_per_ps * PER_CM,
+            "blocks": self.blocks,
+            "superposed": self.superposed,
+            "velocities": self.velocities,
+            "temperature_K": self.temperature,
+            "peaks": [asdict(each) for each in self.peaks],
+            "eigenspaces": [asdict(each) for each in self.spaces],
+            "rank_correlation": asdict(self.ranks),
+        }
+
+    def table(self) -> tuple[list[str], Doubles]:
+        """Names of columns, and all curves along frequency, ``(frequency, column)``."""
+        names = ["frequency_per_ps", "wavenumber_per_cm", "density_of_states_ps"]
+        names += [f"eigenvalue_{each.eigenvalue:.6g}_A2_ps" for each in self.spaces]
+        return names, np.stack(
+            [self.frequency, self.frequency * PER_CM, self.density, *self.powers], 1
+        )
+
+
+def spectrum(
+    trajectories: Trajectory | Sequence[Trajectory],
+    *,
+    resolution_cm: float = RESOLUTION_CM,
+    superposed: bool = True,
+    hops: int = 2,
+) -> Spectrum:
+    """Density of states, spectra of the graph's eigenspaces, and whether low modes are slow.
+
+    Spectra are by Welch's method (Hann windows that overlap by half). The density of states is
+    the power spectrum of the mass-weighted velocities, as they are: whole-body translation and
+    rotation are the weight at its lowest frequencies.
+
+    Parameters
+    ----------
+    trajectories
+        One, or replicas of the same atoms; evenly spaced.
+    resolution_cm
+        Wavenumbers between two bins, in 1/cm; coarser where that leaves less than 8 segments.
+    superposed
+        Turn every frame onto the mean shape before it is split into modes. As frames are, tumbling
+        of the whole molecule shows up in every mode, at low frequency.
+    hops
+        Atoms up to so many bonds apart are joined in the graph.
+
+    Raises
+    ------
+    InputError
+        For frames that are unevenly spaced or too few, and replicas that do not fit together.
+    """
+    given = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
+    first, spacing = given[0], _common_spacing(given)
+    if not resolution_cm > 0:
+        raise InputError(f"the resolution is {resolution_cm} 1/cm, expected above zero")
+    frames = sum(map(len, given))
+    wanted = round(PER_CM / resolution_cm / (1e-3 * spacing))
+    segment = min(wanted, max(frames // FEWEST, 4), *(len(each) - 1 for each in given))
+    if segment < 4:
+        raise InputError(f"{first.label} has {frames} frames: too few for a spectrum")
+    plan = [max(1, MOST_BLOCKS * len(each) // frames) for each in given]
+    stored = all(each.velocities is not None for each in given)
+    frequency, density = _density(given, spacing, segment, plan, stored)
+    basis = _basis(first, hops)
+    reference = _mean_shape(given) if superposed else None
+    parts, series = [], []
+    for each, count in zip(given, plan, strict=True):
+        amplitudes = _amplitudes(each, basis, reference)
+        parts.append(_powers(amplitudes, basis.spaces, spacing, segment, count))
+        series.append(amplitudes)
+    power = np.concatenate(parts)
+    blocks = Blocks(np.arange(len(power)), len(power), 0, 1.0)
+    found = mean_frequencies(frequency, power, blocks)
+    values = eigenvalues_of(basis)
+    still = values == 0
+    moving = Frequencies(
+        np.where(still, np.nan, found.value),
+        found.low,
+        found.high,
+        found.deviations,
+        found.inflation,
+    )
+    mean = density.mean(0)
+    step = float(frequency[1])
+    return Spectrum(
+        name=first.label,
+        formula=first.formula,
+        atoms=first.n_atoms,
+        frames=frames,
+        spacing_fs=spacing,
+        resolution_per_ps=step,
+        blocks=len(power),
+        superposed=superposed,
+        temperature=float(mean.sum() * step),
+        velocities="stored" if stored else "differences",
+        peaks=peaks(frequency, mean),
+        spaces=tuple(_spaces(basis, values, found, series, spacing)),
+        ranks=rank_correlation(values, moving),
+        frequency=frequency,
+        density=mean / max(float(mean.sum() * step), 1e-300),
+        powers=power.mean(0),
+        correlation=_velocity_correlation(given, spacing, stored, segment),
+    )
+
+
+def _common_spacing(given: Sequence[Trajectory]) -> float:
+    spacings = [spacing_of(each.times) for each in given]
+    for each, spacing in zip(given, spacings, strict=True):
+        if not np.array_equal(each.numbers, given[0].numbers):
+            raise InputError(
+                f"{each.label} ({each.formula}) and {given[0].label} ({given[0].formula}) hold "
+                "different atoms; give replicas of one system together, others one by one"
+            )
+        if abs(spacing - spacings[0]) > 1e-3 * spacings[0]:
+            raise InputError(
+                f"{each.label} has frames every {spacing:g} fs, {given[0].label} every "
+                f"{spacings[0]:g} fs: expected one spacing"
+            )
+    return spacings[0]
+
+
+def _velocities(
+    given: Sequence[Trajectory], spacing: float, stored: bool
+) -> Iterator[tuple[int, Trajectory, slice, Doubles]]:
+    """Velocities of some atoms at a time, weighted to kelvins, ``(time, 3 atom)``."""
+    root = np.sqrt(state_weights(given[0].masses))
+    for number, each in enumerate(given):
+        for begin in range(0, each.n_atoms, ATOMS_AT_ONCE):
+            atoms = slice(begin, begin + ATOMS_AT_ONCE)
+            if stored:
+                assert each.velocities is not None
+                v = each.velocities[:, atoms].astype(np.float64)
+            else:
+                v = differences(each.positions[:, atoms], spacing)
+            weight = root[3 * begin : 3 * (begin + ATOMS_AT_ONCE)]
+            yield number, each, atoms, v.reshape(len(v), -1) * weight
+
+
+def _density(
+    given: Sequence[Trajectory], spacing: float, segment: int, plan: Sequence[int], stored: bool
+) -> tuple[Doubles, Doubles]:
+    """Density of the kinetic temperature, ``(block, frequency)`` in K ps."""
+    found: dict[int, Doubles] = {}
+    for number, _, _, v in _velocities(given, spacing, stored):
+        frequency, power = welch(v, 1e-3 * spacing, segment, plan[number])
+        found[number] = found.get(number, 0.0) + power
+    gain = np.ones_like(frequency) if stored else difference_gain(frequency, 1e-3 * spacing)
+    return frequency, np.concatenate([found[n] for n in range(len(given))]) * gain
+
+
+def _velocity_correlation(
+    given: Sequence[Trajectory], spacing: float, stored: bool, most: int
+) -> Doubles:
+    total, heat = np.zeros(most + 1), 0.0
+    for _, _, _, v in _velocities(given, spacing, stored):
+        share = float(np.square(v).sum())
+        if share > 0:
+            total += share * autocorrelation(v, most, centre=False)
+            heat += share
+    return np.asarray(total / max(heat, 1e-300))
+
+
+def _basis(trajectory: Trajectory, hops: int) -> Basis:
+    _, edges = molecular_graph(trajectory, GraphSettings(hops=hops))
+    atoms = trajectory.n_atoms
+    modes = None if atoms <= MOST_MODES else MOST_MODES
+    return eigenbasis(laplacian(edges.index, atoms), modes)
+
+
+def _mean_shape(given: Sequence[Trajectory]) -> Doubles:
+    sample = np.concatenate([t.positions[:: max(1, len(t) * len(given) // 500)] for t in given])
+    weights = torch.from_numpy(given[0].masses)
+    shape = mean_conformer(torch.from_numpy(sample).double(), weights, tolerance=1e-4)
+    return np.asarray(shape.numpy())
+
+
+def _amplitudes(trajectory: Trajectory, basis: Basis, reference: Doubles | None) -> Doubles:
+    """``(frame, mode, 3)`` in Å; as frames are, with the first frame's centre taken off."""
+    x = trajectory.positions
+    if reference is not None:
+        placed = torch.from_numpy(on_reference(x, reference, trajectory.masses)).double()
+        middle = placed.mean(-2, keepdim=True)
+    else:
+        placed = torch.from_numpy(np.array(x))
+        middle = placed[:1].mean(-2, keepdim=True)
+    found = coefficients(placed, middle, basis.vectors).numpy()
+    still = found.std(0).max(-1) < STILL  # the constant mode of what was superposed
+    return np.asarray(np.where(still[:, None], 0.0, found))
+
+
+def _powers(
+    values: Doubles, spaces: Integers, spacing: float, segment: int, blocks: int
+) -> Doubles:
+    """``(block, space, frequency)``."""
+    return np.stack(
+        [
+            welch(
+                values[:, spaces == space].reshape(len(values), -1), 1e-3 * spacing, segment, blocks
+            )[1]
+            for space in range(int(spaces.max()) + 1)
+        ],
+        1,
+    )
+
+
+def _spaces(
+    basis: Basis,
+    eigenvalues: Doubles,
+    found: Frequencies,
+    series: Sequence[Doubles],
+    spacing: float,
+) -> Iterator[Space]:
+    counts = np.bincount(basis.spaces)
+    for space, count in enumerate(counts):
+        parts = [v[:, basis.spaces == space].reshape(len(v), -1) for v in series]
+        longest = max(parts, key=len)
+        # squared, so that an oscillation does not cancel itself; e^(−t/τ) still gives τ
+        squared = np.square(autocorrelation(longest))
+        time, reached = integrated_time(squared, 2e-3 * spacing)
+        square = np.concatenate(parts).var(0, dtype=np.float64).sum()
+        yield Space(
+            eigenvalue=float(eigenvalues[space]),
+            modes=int(count),
+            frequency_per_ps=float(found.value[space]),
+            low_per_ps=float(found.low[space]),
+            high_per_ps=float(found.high[space]),
+            wavenumber_per_cm=float(found.value[space] * PER_CM),
+            amplitude=float(np.sqrt(square)),
+            memory_ps=time,
+            memory_reached=reached,
+        )
