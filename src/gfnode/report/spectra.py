@@ -99,7 +99,7 @@ def draw_spectrum(
     states.set_ylim(0, 1.18 * float(inner.max() if len(inner) else density.max()))
     for each in result["peaks"]:
         place = each["wavenumber_per_cm"]
-        height = float(np.interp(place, wavenumber, density))
+        height = float(density[np.abs(wavenumber - place) <= wavenumber[1]].max(initial=0.0))
         states.annotate(
             f"{place:.0f}", (place, height), (0, 3), textcoords="offset points", ha="center",
             fontsize=8, color="0.3", annotation_clip=True,
@@ -121,7 +121,6 @@ def _ridges(
     moving = [k for k, each in enumerate(result["eigenspaces"]) if _moves(each)]
     chosen = _thinned(moving)
     for row, k in enumerate(chosen):
-        # f P: equal areas on a logarithmic axis are equal power
         height = powers[k] / max(float(powers[k].max()), 1e-300)
         axes.fill_between(wavenumber, row, row + 0.9 * height, color=COLOURS[0], alpha=0.35, lw=0)
         axes.plot(wavenumber, row + 0.9 * height, color=COLOURS[0], lw=0.8)
