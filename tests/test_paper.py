@@ -406,15 +406,6 @@ class TestFigures:
         np.testing.assert_allclose(*powers, rtol=1e-10)
         np.testing.assert_allclose(*(figures._along(v[0]) for v in (values, turned)), rtol=1e-9)
 
-    def test_densities(self) -> None:
-        same = figures.density(np.array([[0.1, -3.0]]), np.array([[0.2, 3.0]]))
-        other = figures.density(np.array([[2.0]]), np.array([[-2.0]]))
-        assert same.sum() == pytest.approx(1)
-        # φ = 0.1 rad = 5.7°, ψ = 0.2 rad = 11.5°: bins of 6° from -180°
-        assert same[30, 31] == pytest.approx(0.5)
-        assert figures.divergence(same, same) == pytest.approx(0, abs=1e-12)
-        assert figures.divergence(same, other) == pytest.approx(1)
-
     def test_horizons(self, tmp_path: Path) -> None:
         result = finished(tmp_path / "a", "gfnode", np.full((4, 4), 0.01), molecule="benzene")
         lags = np.tile(50.0 * np.arange(1, 11), (4, 1))

@@ -9,14 +9,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from gfnode.metrics.distributions import jensen_shannon
+from gfnode.metrics.ramachandran import BINS, density
 from gfnode.metrics.spectra import PER_CM, mean_frequency, power_spectrum
 from gfnode.paper.results import Result
 from gfnode.paper.specs import Spec
 from gfnode.report.plots import COLOURS, STYLES
 from gfnode.trajectory import Doubles
-
-BINS = 60
-"""Bins of a Ramachandran density along each angle."""
 
 FASTEST = 120.0
 """Frequencies of Figure 4 are drawn up to so many 1/ps: nothing in a molecule swings faster."""
@@ -46,21 +45,6 @@ class Drawn:
 # --------------------------------------------------------------------------- Ramachandran
 
 
-def density(phi: Doubles, psi: Doubles) -> Doubles:
-    """Probability of each bin of (φ, ψ), ``(phi, psi)``; angles in radians, sum one."""
-    edges = np.linspace(-np.pi, np.pi, BINS + 1)
-    counts, _, _ = np.histogram2d(phi.ravel(), psi.ravel(), bins=(edges, edges))
-    return np.asarray(counts / max(counts.sum(), 1))
-
-
-def divergence(p: Doubles, q: Doubles) -> float:
-    """Jensen–Shannon divergence of two distributions in bits: 0 for equal, 1 for disjoint ones."""
-    middle = (p + q) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = [np.where(a > 0, a * np.log2(a / middle), 0.0).sum() for a in (p, q)]
-    return float(np.mean(parts))
-
-
 def ramachandran(spec: Spec, results: Sequence[Result]) -> Drawn:
     """Figure 2: densities of φ and ψ over all test windows and lags, true and predicted."""
     rows = {row.id: row.title for row in spec.rows}
@@ -75,9 +59,10 @@ def ramachandran(spec: Spec, results: Sequence[Result]) -> Drawn:
         panels.setdefault("true", true)
         title = f"{rows[place[0]]}, {variants[place[1]]}"
         panels[title] = predicted
+        apart = float(jensen_shannon(true.ravel(), predicted.ravel()))
         said.append(
             f"{title}: Jensen–Shannon divergence from the truth on its own test lags "
-            f"{divergence(true, predicted):.3f} bits (0 equal, 1 disjoint)."
+            f"{apart:.3f} bits (0 equal, 1 disjoint)."
         )
     figure = Figure(figsize=(4.2 * len(panels) + 0.8, 4.3), layout="constrained")
     shared = LogNorm(1e-5, max(float(p.max()) for p in panels.values()))

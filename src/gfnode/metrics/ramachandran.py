@@ -1,0 +1,178 @@
+"""Densities of two angles on a torus, basins in them, and passages between basins.
+
+For φ and ψ of a residue, and for any other two dihedrals. Angles are radians, the edges of basins
+degrees, as they are written down.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gfnode.errors import InputError
+from gfnode.metrics.distributions import bin_of, normalised, wrap
+from gfnode.metrics.errors import Blocks, Estimate, mean_estimate
+from gfnode.trajectory import Doubles, Integers
+
+BINS = 60
+"""Bins of a density along each angle, 6° wide."""
+
+COARSE = 36
+"""Bins along each angle where divergences are taken, 10° wide."""
+
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Basin:
+    """A rectangle on the torus of two angles.
+
+    Parameters
+    ----------
+    name
+        Of the conformation.
+    phi_deg, psi_deg
+        From and to, in degrees, the upper end left out; from above to: through 180°.
+    """
+
+    name: str
+    phi_deg: tuple[float, float]
+    psi_deg: tuple[float, float]
+
+    def holds(
+        self, phi: ArrayLike, psi: ArrayLike
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """Whether angles (radians) lie inside."""
+        return _between(phi, self.phi_deg) & _between(psi, self.psi_deg)
+
+
+BASINS = (
+    Basin("alpha_R", (120, 0), (-120, 60)),
+    Basin("beta", (120, 0), (60, -120)),
+    Basin("alpha_L", (0, 120), (-120, 120)),
+)
+"""Where a residue with a side chain stands: right-handed helix; extended, with C5, C7eq and
+polyproline II; left-handed helix, with C7ax. What is left, φ from 0 to 120° with ψ near 180°, is
+``other``."""
+
+
+def read_basins(items: Sequence[str]) -> tuple[Basin, ...]:
+    """Read basins that a user gives, ``NAME=PHI:PHI,PSI:PSI`` in degrees.
+
+    Raises
+    ------
+    InputError
+        For another form, or a name that is given twice.
+    """
+    found: dict[str, Basin] = {}
+    for item in items:
+        name, _, text = item.partition("=")
+        try:
+            phi, psi = (tuple(map(float, part.split(":"))) for part in text.split(","))
+            (phi0, phi1), (psi0, psi1) = phi, psi
+        except ValueError:
+            phi0 = np.nan
+        if not name or name in (*found, OTHER) or not np.isfinite(phi0):
+            raise InputError(
+                f"--basin {item}: expected a new name and two ranges in degrees, "
+                "NAME=PHI:PHI,PSI:PSI, e.g. alpha_R=-180:0,-120:60 or beta=120:0,60:-120"
+            )
+        found[name] = Basin(name, (phi0, phi1), (psi0, psi1))
+    return tuple(found.values())
+
+
+def density(phi: ArrayLike, psi: ArrayLike, bins: int = BINS) -> Doubles:
+    """Probability of each bin of two angles, ``(phi, psi)``; radians, sum one.
+
+    Bins are equal, from −π; angles are taken into −π … π first.
+    """
+    return normalised(counts(torus_bins(phi, psi, bins), bins).reshape(-1)).reshape(bins, bins)
+
+
+def torus_bins(phi: ArrayLike, psi: ArrayLike, bins: int) -> Integers:
+    """Bin of each pair of angles, φ's number times ``bins`` plus ψ's."""
+    i, j = (bin_of(wrap(angle), -np.pi, np.pi, bins) for angle in (phi, psi))
+    return i * bins + j
+
+
+def counts(index: Integers, bins: int) -> Doubles:
+    """How often each bin of :func:`torus_bins` occurs, ``(phi, psi)``."""
+    found = np.bincount(np.asarray(index).ravel(), minlength=bins * bins)
+    return found.reshape(bins, bins).astype(np.float64)
+
+
+def marginals(p: Doubles) -> tuple[Doubles, Doubles]:
+    """Probabilities of φ alone and of ψ alone."""
+    return p.sum(1), p.sum(0)
+
+
+def assign(phi: ArrayLike, psi: ArrayLike, basins: Sequence[Basin] = BASINS) -> Integers:
+    """Basin of each pair of angles by number; the first that holds it, else ``len(basins)``."""
+    label = np.full(np.broadcast(phi, psi).shape, len(basins))
+    for number, basin in reversed(list(enumerate(basins))):
+        label[basin.holds(phi, psi)] = number
+    return label
+
+
+def populations(labels: Integers, blocks: Blocks, number: int) -> tuple[Estimate, ...]:
+    """Share of each state with its interval over blocks of time.
+
+    Intervals are those of :func:`~gfnode.metrics.mean_estimate`, cut at 1. A state that was never
+    seen gets the largest share p for which B blocks without it are no surprise, (1 − p)^B = 0.05.
+
+    Parameters
+    ----------
+    labels
+        ``(window,)`` or ``(window, time)``, 0 to ``number`` − 1.
+    """
+    found = []
+    for state in range(number):
+        each = mean_estimate((labels == state).astype(np.float64), blocks)
+        high = min(each.high, 1.0)
+        if each.value == 0 and blocks.count > 1:
+            high = 1 - 0.05 ** (1 / blocks.count)
+        found.append(Estimate(each.value, each.low, high, each.blocks, each.count))
+    return tuple(found)
+
+
+def transitions(before: Integers, after: Integers, number: int) -> Integers:
+    """How often one state was followed by another, ``(from, to)``.
+
+    Parameters
+    ----------
+    before, after
+        States 0 to ``number`` − 1, of one shape.
+    """
+    key = np.broadcast_to(before, np.shape(after)).ravel() * number + np.ravel(after)
+    return np.bincount(key, minlength=number * number).reshape(number, number)
+
+
+def passage_error(true: ArrayLike, predicted: ArrayLike) -> Doubles:
+    """How far predicted passages are from true ones: total variation, weighted by the start.
+
+    Σ_i w_i ½ Σ_j |P̂_ij − P_ij|, with P the rows of counts made to sum to one and w the share of
+    starts in basin i: the share of predictions that would have to end in another basin.
+
+    Parameters
+    ----------
+    true, predicted
+        Counts ``(..., from, to)`` of the same starts.
+    """
+    wanted, mine = (np.asarray(each, dtype=np.float64) for each in (true, predicted))
+    total = wanted.sum((-2, -1))
+    shares = normalised(wanted.sum(-1))
+    apart = np.abs(normalised(mine) - normalised(wanted)).sum(-1) / 2
+    return np.where(total > 0, (shares * apart).sum(-1), np.nan)
+
+
+def _between(
+    angle: ArrayLike, ends_deg: tuple[float, float]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Whether angles lie from the first end up to the second, going upwards around the circle."""
+    low, high = ends_deg
+    degrees = np.round(np.degrees(np.asarray(angle, dtype=np.float64)), 9)  # one side of an edge
+    with np.errstate(invalid="ignore"):
+        above = np.mod(degrees - low, 360.0)
+    width = (high - low) % 360.0
+    return np.asarray(above < (width if width else 360.0))
