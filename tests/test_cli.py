@@ -21,7 +21,7 @@ from gfnode.presets import PRESETS, SUMMARIES
 
 COMMANDS = (
     *("data", "spectrum", "train", "evaluate", "report", "predict", "sample"),
-    *("reproduce", "models", "settings", "simulate"),
+    *("rollout", "reproduce", "models", "settings", "simulate"),
 )
 BASELINES = ("persistence", "constant-velocity", "mean-conformer", "rigid-rotor")
 SMALL = (

@@ -30,6 +30,7 @@ class Start:
     velocities: Floats  # (atom, 3) Å/fs
     lags: tuple[float, ...]  # fs, ascending
     where: str  # in words
+    gap: float | None = None  # fs to the frame that the velocities come from; None: stored
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,8 +87,12 @@ def begin(
     state = system.state_of(trajectory)
     now = state[frame]
     limit = successor_steps * system.time_step
-    velocities = velocities_at(state, np.array([frame % len(state)]), kind, limit)[0]
-    return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}")
+    number = frame % len(state)
+    velocities = velocities_at(state, np.array([number]), kind, limit)[0]
+    alone = number + 1 >= len(state)
+    stored = state.velocities is not None and (alone or kind in ("auto", "stored"))
+    gap = None if stored else float(state.times[number + 1] - state.times[number])
+    return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}", gap)
 
 
 def velocities_at(state: Trajectory, frames: Integers, kind: str, limit: float) -> Floats:

@@ -21,18 +21,17 @@ Opening one reads text and safetensors only.
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import torch
 
 from gfnode import exported, opening, prediction
 from gfnode.checkpoint import load_tensors, load_weights, save_tensors
-from gfnode.cutting import make_windows
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
-from gfnode.experiment import Dataset, Experiment, build_model, prepare, versions, whole_system
+from gfnode.experiment import Dataset, Experiment, build_model, versions, whole_system
 from gfnode.files import make_folder, write_arrays, write_json
+from gfnode.held_out import held_out
 from gfnode.models import TRIVIAL, Model, build
 from gfnode.opening import VERSION as VERSION  # noqa: PLC0414
 from gfnode.prediction import BeyondHorizonWarning as BeyondHorizonWarning  # noqa: PLC0414
@@ -41,6 +40,10 @@ from gfnode.readers import Reader
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
+from gfnode.windows import Windows
+
+if TYPE_CHECKING:
+    from gfnode.rollout.runs import Rolled
 
 
 class Run:
@@ -222,36 +225,21 @@ class Run:
             For another system, or for some of the trajectories of training among others: their
             windows would not all be unseen.
         """
-        given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
-        system = self.model.system
-        arranged = self.provenance.arrange(given)
-        if arranged is not None:
-            windows = prepare(arranged, self.experiment).parts["test"]
-        else:
-            for trajectory in given:
-                if self.provenance.holds(trajectory):
-                    raise InputError(
-                        f"this run was trained on {trajectory.label}: give all "
-                        f"{len(self.provenance.entries)} "
-                        "trajectories of training to evaluate on their test part, or only others"
-                    )
-                if not np.array_equal(trajectory.numbers, system.source_numbers):
-                    system.state_of(trajectory)  # says what is wrong, if something is
-                    raise InputError(
-                        f"{trajectory.label} holds only the state atoms; evaluation compares with "
-                        "baselines that need all atoms"
-                    )
-            settings = self.experiment.windows.model_copy(
-                update={"horizon": system.horizon, "split": "all"}
-            )
-            windows = make_windows(given, settings)[0]["test"]
+        windows, own = self.held_out(data)
         name = self.experiment.model["name"]
         models = {name: self.model} | {k: m for k, m in self.baselines().items() if k != name}
-        result = evaluate(name, models, windows, system.horizon)
-        if save and arranged is not None and not self.exported:
+        result = evaluate(name, models, windows, self.model.system.horizon)
+        if save and own and not self.exported:
             write_json(self.folder / "evaluation.json", result.to_dict())
             write_arrays(self.folder / "errors.npz", result.arrays())
         return result
+
+    def held_out(
+        self, data: Trajectory | Sequence[Trajectory] | None = None
+    ) -> tuple[Windows, bool]:
+        """Windows of ``data``, as of :meth:`evaluate`; see :func:`gfnode.held_out.held_out`."""
+        given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
+        return held_out(given, self.provenance, self.experiment, self.model.system)
 
     def baselines(self) -> dict[str, Model]:
         """The trivial baselines as they were fitted on the training windows."""
@@ -344,6 +332,29 @@ class Run:
             advance=advance,
             by=str(self.folder),
         )
+
+    def rollout(
+        self,
+        start: Trajectory | str | Path,
+        length: float | str,
+        path: str | Path,
+        *,
+        frame: int = 0,
+        **options: Any,
+    ) -> "Rolled":
+        """Apply the model again and again, write the frames as they come, and look at them.
+
+        Parameters
+        ----------
+        start, frame
+            As of :meth:`predict`.
+        length, path, options
+            See :func:`gfnode.rollout.runs.roll`.
+        """
+        from gfnode.rollout.runs import roll
+
+        begun = self._begin(start, [self.model.system.time_step], frame)
+        return roll(self, begun, length, path, **options)
 
     def _begin(
         self, start: Trajectory | str | Path, times: Sequence[float | str], frame: int

@@ -20,7 +20,7 @@ _WORDS = {"better": "better than", "worse": "worse than"}
 
 def error_table(evaluation: Mapping[str, Any]) -> Table:
     """Mean errors of every method, with their intervals; ``evaluation.json`` read as JSON."""
-    table = _table("Mean squared error in 10⁻² Å², with 95 % intervals over blocks of time")
+    table = plain_table("Mean squared error in 10⁻² Å², with 95 % intervals over blocks of time")
     for title in COLUMNS:
         table.add_column(title, justify="right")
     for name, method in evaluation["methods"].items():
@@ -31,7 +31,7 @@ def error_table(evaluation: Mapping[str, Any]) -> Table:
 
 def lag_table(evaluation: Mapping[str, Any]) -> Table:
     """Errors by lag bin."""
-    table = _table("Mean squared error per coordinate in 10⁻² Å², by lag")
+    table = plain_table("Mean squared error per coordinate in 10⁻² Å², by lag")
     for edge in evaluation["methods"][evaluation["model"]]["lag_edges_fs"][1:]:
         table.add_column(f"lags to\n{format_time(edge)}", justify="right")
     for name, method in evaluation["methods"].items():
@@ -76,7 +76,8 @@ def _with_interval(estimate: Mapping[str, Any]) -> str:
     return f"{value} [{low},\N{NO-BREAK SPACE}{high}]"  # a narrow table breaks before the interval
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str) -> Table:
+    """A table with rows by name."""
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, title_style="italic")
     table.add_column("", no_wrap=True)
     return table

@@ -1,4 +1,4 @@
-"""Repeated application of a model: from one start to times far beyond its training.
+"""One application after another: from one start to times far beyond its training.
 
 One application asks the model for lags up to the ``stride``, and the next one starts from the
 conformation at the stride with velocities that the model itself gives,

@@ -1,0 +1,218 @@
+"""``gfnode rollout``."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gfnode.cli.app import app
+from gfnode.cli.console import console, plain_errors
+from gfnode.cli.options import (
+    EachMolecule,
+    Map,
+    Select,
+    Step,
+    Top,
+    Whole,
+    json_target,
+    load_for,
+)
+from gfnode.units import format_time
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gfnode.run import Run
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode rollout runs/toluene --start sample:toluene --frame 4600 --length 10ps --out long.xtc
+  gfnode rollout runs/toluene --start sample:toluene --length 10ps --out long.npz --truth \\
+      --json long.json
+  gfnode rollout runs/toluene --start sample:toluene --length 1ns --every 100fs --out ns.xtc
+  gfnode rollout runs/toluene --start sample:toluene --length 2ns --every 100fs --out ns.xtc \\
+      --resume
+
+\b
+A rollout that was interrupted goes on with the same command and --resume. Direct prediction
+far beyond training is gfnode predict; --truth compares both."""
+)
+def rollout(
+    run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
+    start: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="Trajectory of the same molecule that holds the start."),
+    ],
+    length: Annotated[
+        str, typer.Option(metavar="TIME", help="How long to go on, with its unit: 10ps, 5ns.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="File to write: .xtc, .npz, .extxyz, .trr, .dcd, .h5 or .pdb."
+        ),
+    ],
+    frame: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Frame of --start to begin from, counted from 0.")
+    ] = 0,
+    stride: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Time of one application of the model; default: its horizon."
+        ),
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Time between frames; default: the first multiple of the time step from 10 fs "
+            "(a model that samples: the time of an application).",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of a model that samples (ito).")] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the interrupted rollout in --out, or begin if none is."
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Lose the interrupted rollout in --out.")
+    ] = False,
+    truth: Annotated[
+        bool,
+        typer.Option(
+            "--truth",
+            help="Compare with what came after starts in --start (its test part, if the model was "
+            "trained on it): rollout, direct prediction, persistence, mean conformer.",
+        ),
+    ] = False,
+    starts: Annotated[
+        int, typer.Option(metavar="NUMBER", min=2, help="Starts of --truth, at most.")
+    ] = 64,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
+    ] = None,
+    top: Top = None,
+    step: Step = None,
+    select: Select = None,
+    whole: Whole = None,
+    mapping: Map = None,
+    each_molecule: EachMolecule = None,
+) -> None:
+    """Apply a model again and again, to times far beyond its training.
+
+    The frames are kept as they come. At the end it says what broke first, how far distributions
+    have drifted from the training data, and with --truth how fast errors grow.
+    """
+    with plain_errors():
+        from gfnode import report
+        from gfnode.files import to_json, write_json
+        from gfnode.readers import Reader
+        from gfnode.run import Run
+
+        target = json_target(json_file)
+        found = Run.open(run)
+        reader = Reader(top, step, select, None, whole, mapping, each_molecule)
+        given = load_for(found, [start], reader)
+        truths = None
+        if truth:
+            seen = any(found.provenance.holds(each) for each in given)
+            truths = found.trajectories() if seen else given
+        _warn(found)
+        progress = console(stderr=True)
+        try:
+            with _progress(progress, length) as advance:
+                rolled = found.rollout(
+                    given[0],
+                    length,
+                    out,
+                    frame=frame,
+                    stride=stride,
+                    every=every,
+                    seed=seed,
+                    resume=resume,
+                    overwrite=overwrite,
+                    truth=truths,
+                    starts=starts,
+                    advance=advance,
+                )
+        except KeyboardInterrupt as error:
+            typer.echo("\ninterrupted; the same command goes on with --resume", err=True)
+            raise typer.Exit(130) from error
+        result = json.loads(to_json(rolled.to_dict()))  # null: not finite
+        terminal = console(stderr=json_file == "-")
+        terminal.print(
+            f"{out}: {result['frames']} frames of {given[0].label}, every "
+            f"{format_time(result['every_fs'])}",
+            soft_wrap=True,
+        )
+        if out.suffix.lower() in (".xtc", ".trr", ".dcd"):
+            terminal.print(f"{out.with_suffix('.pdb')}: its topology", soft_wrap=True)
+        for line in report.describe_rollout(result):
+            terminal.print(line, soft_wrap=True)
+        if result["training"] is not None:
+            terminal.print()
+            terminal.print(report.drift_table(result))
+        if result["errors"] is not None:
+            terminal.print(report.growth_table(result))
+            for line in report.growth_sentences(result):
+                terminal.print(line, soft_wrap=True)
+        if target is not None:
+            write_json(target, result)
+            terminal.print(f"numbers: {target}", soft_wrap=True)
+        elif json_file == "-":
+            typer.echo(to_json(result))
+
+
+def _warn(run: "Run") -> None:
+    """Say which atoms training did not look at."""
+    system = run.model.system
+    if (unseen := system.n_atoms - len(system.score)) and any(True for _ in run.model.parameters()):
+        typer.echo(
+            f"note: {unseen} of {system.n_atoms} atoms were not in the loss of training "
+            "(windows.score): where they go was not learnt, but the next application starts from "
+            "there. For rollouts, train with --set windows.score=all",
+            err=True,
+        )
+
+
+@contextmanager
+def _progress(terminal: "Console", length: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time reached, the speed in ps/s, and the time left."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from gfnode.units import parse_time
+
+    span = parse_time(length) / 1000
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.3g} of {task.total:.3g} {task.fields[unit]}"),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=terminal, disable=not terminal.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task("rollout", total=span, unit="ps", speed="")
+        done = 0
+
+        def advance(now: int, of: int) -> None:
+            nonlocal done
+            if now < done:  # frames are done; now the starts beside the truth
+                bar.reset(task, total=of, description="beside the truth")
+            done = now
+            frames = bar.tasks[0].description == "rollout"
+            place = now / of * span if frames else now
+            bar.update(task, completed=place, unit="ps" if frames else "applications")
+            speed = bar.tasks[0].speed
+            bar.update(task, speed=f"{speed:.3g} ps/s" if speed and frames else "")
+
+        yield advance

@@ -1,0 +1,51 @@
+"""Windows that a run has not seen in training."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gfnode.cutting import make_windows
+from gfnode.errors import InputError
+from gfnode.experiment import Experiment, prepare
+from gfnode.provenance import Provenance
+from gfnode.system import System
+from gfnode.trajectory import Trajectory
+from gfnode.windows import Windows
+
+
+def held_out(
+    given: Sequence[Trajectory], provenance: Provenance, experiment: Experiment, system: System
+) -> tuple[Windows, bool]:
+    """Windows that training has not seen, over all atoms, and whether they are of its data.
+
+    Parameters
+    ----------
+    given
+        The trajectories of training, all of them, in any order: the test part of their split.
+        Others of the same system: windows all over them.
+    provenance, experiment, system
+        Of the run.
+
+    Raises
+    ------
+    InputError
+        For another system, or for some of the trajectories of training among others: their windows
+        would not all be unseen.
+    """
+    arranged = provenance.arrange(given)
+    if arranged is not None:
+        return prepare(arranged, experiment).parts["test"], True
+    for trajectory in given:
+        if provenance.holds(trajectory):
+            raise InputError(
+                f"this run was trained on {trajectory.label}: give all {len(provenance.entries)} "
+                "trajectories of training to evaluate on their test part, or only others"
+            )
+        if not np.array_equal(trajectory.numbers, system.source_numbers):
+            system.state_of(trajectory)  # says what is wrong, if something is
+            raise InputError(
+                f"{trajectory.label} holds only the state atoms; evaluation compares with "
+                "baselines that need all atoms"
+            )
+    settings = experiment.windows.model_copy(update={"horizon": system.horizon, "split": "all"})
+    return make_windows(given, settings)[0]["test"], False

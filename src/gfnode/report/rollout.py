@@ -1,0 +1,119 @@
+"""A rollout as tables and sentences for the console; from its JSON, null being not finite."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from gfnode.report.tables import plain_table
+from gfnode.units import format_time
+
+DRIFTS = {
+    "bonds (Å)": "bond_drift_angstrom",
+    "angles (°)": "angle_drift_degree",
+    "radius of\ngyration (Å)": "radius_of_gyration_drift_angstrom",
+}
+MOST_LAGS = 12
+"""Rows of the table of errors."""
+
+
+def describe_rollout(result: Mapping[str, Any]) -> Iterator[str]:
+    """What broke, and when."""
+    reached = (result["frames"] - 1) * result["every_fs"]
+    yield (
+        f"{result['model']} from {result['start']}: {format_time(reached)} in applications of "
+        f"{format_time(result['stride_fs'])}, velocities {_VELOCITIES[result['velocities']]}"
+    )
+    if (ended := result["ended"]) is not None:
+        yield f"it ended at {format_time(ended['time_fs'])}: {ended['why']}"
+    if result["training"] is None:
+        return
+    for key, what, side in (
+        ("first_broken_bond", "broken bond", "above"),
+        ("first_clash", "clash", "below"),
+    ):
+        if (event := result[key]) is None:
+            yield f"first {what}: none"
+            continue
+        i, j = event["atoms"]
+        yield (
+            f"first {what}: at {format_time(event['time_fs'])}, atoms {i} and {j} "
+            f"{event['distance_angstrom']:.3g} Å apart ({side} {event['bound_angstrom']:.3g} Å); "
+            f"frames with one: {100 * event['share_of_frames']:.3g} %"
+        )
+
+
+_VELOCITIES = {
+    "derivative": "by its derivative",
+    "next-frame": "by the next frame it predicts",
+    "drawn": "drawn at random",
+}
+
+
+def drift_table(result: Mapping[str, Any]) -> Table:
+    """How far distributions drift from those of training, by stretch."""
+    table = plain_table("Drift: Wasserstein distance from the training data")
+    for title in DRIFTS:
+        table.add_column(title, justify="right")
+    table.add_column("kinetic\ntemperature (K)", justify="right")
+    training = result["training"]
+    rows = [
+        (f"{format_time(each['begin_fs'])} to {format_time(each['end_fs'])}", each)
+        for each in result["stretches"]
+    ]
+    for name, values in (*rows, ("stretches of training", training)):
+        cells = [_number(values[key]) for key in (*DRIFTS.values(), "temperature_k")]
+        table.add_row(name, *cells, style="bold" if values is training else "")
+    return table
+
+
+def growth_table(result: Mapping[str, Any]) -> Table:
+    """Errors of all methods by lag."""
+    errors = result["errors"]
+    table = plain_table(
+        f"Root mean squared error per coordinate in Å, {errors['starts']} starts, with 95 % "
+        "intervals over blocks of time"
+    )
+    methods = errors["methods"]
+    for name in methods:
+        table.add_column(name.replace("-", "\n"), justify="right")
+    lags = errors["lags_fs"]
+    every = -(-len(lags) // MOST_LAGS)
+    for k in range((len(lags) - 1) % every, len(lags), every):
+        cells = [_interval(each["rmse_angstrom"][k]) for each in methods.values()]
+        table.add_row(format_time(lags[k]), *cells)
+    return table
+
+
+def growth_sentences(result: Mapping[str, Any]) -> Iterator[str]:
+    """How fast errors grow, and how long they stay below others."""
+    for name in ("rollout", "direct"):
+        method = result["errors"]["methods"][name]
+        if (rate := method["growth_per_ps"]) is None:
+            yield f"{name}: too few lags at which errors grow freely for a rate"
+        else:
+            interval = "" if rate["low"] is None else f" [{rate['low']:.3g}, {rate['high']:.3g}]"
+            yield (
+                f"{name}: its error grows at {rate['value']:.3g}{interval} per ps at first, over "
+                f"{rate['count']} lags"
+            )
+        for other, kind in _OTHERS.items():
+            when = method[f"reaches_{other}_fs"]
+            said = "stays below" if when is None else f"is not below, from {format_time(when)} on,"
+            if when == 0.0:
+                said = "is at no lag below"
+            yield f"{name}: its error {said} that of {kind}"
+
+
+_OTHERS = {"persistence": "persistence", "unrelated": "unrelated conformations"}
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _interval(estimate: Mapping[str, Any]) -> str:
+    value = "∞" if estimate["value"] is None else f"{estimate['value']:.3f}"
+    if estimate["low"] is None or estimate["high"] is None:
+        return value
+    return f"{value} [{estimate['low']:.3f},\N{NO-BREAK SPACE}{estimate['high']:.3f}]"

@@ -1,0 +1,269 @@
+"""How errors grow with time, where the truth is known: by rollout, and by direct prediction.
+
+All methods are asked for the same lags of the same starts:
+
+=================  ==============================================================================
+method             is
+=================  ==============================================================================
+``rollout``        the model, applied again and again
+``direct``         the model, asked once for lags up to the last, beyond its horizon
+``persistence``    the start
+``mean-conformer`` the training mean, placed on the start
+``unrelated``      true conformations that know nothing of the start: drawn from all of the data
+=================  ==============================================================================
+
+Errors are those of :mod:`gfnode.metrics`, squared and per coordinate; what is told is their root,
+with intervals over blocks of time as long as the lag.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from gfnode.errors import InputError
+from gfnode.geometry import superpose
+from gfnode.metrics import CONFIDENCE, Blocks, Estimate, mean_estimate, squared_errors
+from gfnode.models import Generative, Model
+from gfnode.rollout.apply import Rollout, State, predict
+from gfnode.trajectory import Doubles, Integers
+from gfnode.units import format_time
+
+if TYPE_CHECKING:
+    from gfnode.windows import Windows
+
+POINTS = 24
+"""Lags that errors are told at, at most."""
+
+STARTS = 64
+"""Starts, at most."""
+
+SATURATED = 0.5
+"""Errors grow freely below this share of what unrelated conformations are apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """Squared errors of every method at the same lags of the same starts.
+
+    Parameters
+    ----------
+    lags_fs
+        ``(lag,)``, evenly spaced.
+    errors
+        Per coordinate by method, ``(start, lag)`` in Å².
+    starts_fs, segments
+        Time and trajectory of each start, ``(start,)``.
+    """
+
+    lags_fs: Doubles
+    errors: dict[str, Doubles]
+    starts_fs: Doubles
+    segments: Integers
+
+    def rmse(self, method: str) -> list[Estimate]:
+        """Root mean squared error per coordinate at every lag, Å."""
+        found = []
+        for lag, values in zip(self.lags_fs, self.errors[method].T, strict=True):
+            e = mean_estimate(values, Blocks.of(self.starts_fs, lag, self.segments))
+            value, low, high = (float(np.sqrt(each)) for each in (e.value, e.low, e.high))
+            found.append(Estimate(value, low, high, e.blocks, e.count))
+        return found
+
+    def rate(self, method: str = "rollout") -> Estimate | None:
+        """Rate at which the error grows: the slope of ln RMSE against the lag, in 1/ps.
+
+        A straight line by least squares through ln RMSE of each block of starts, over the lags up
+        to the first at which the RMSE of all is above half of that of unrelated conformations (an
+        error that is all there can be grows no more). The mean of the blocks' slopes, and a t
+        interval. None with fewer than three such lags.
+        """
+        curve, bound = (self._curve(name) for name in (method, "unrelated"))
+        over = ~(curve < SATURATED * bound)
+        count = int(over.argmax()) if over.any() else len(curve)
+        if count < 3:
+            return None
+        lags = self.lags_fs[:count]
+        blocks = Blocks.of(self.starts_fs, lags[-1], self.segments)
+        sizes = np.bincount(blocks.labels, minlength=blocks.count)[:, None]
+        with np.errstate(divide="ignore"):
+            log = 0.5 * np.log(blocks.sums(self.errors[method][:, :count]) / sizes)
+        centred = (lags - lags.mean()) / 1000
+        slopes = np.asarray(log @ centred / np.square(centred).sum())
+        if not np.isfinite(slopes).all():
+            return None
+        value, width = float(slopes.mean()), np.nan
+        if blocks.count > 1:
+            free = blocks.count - 1
+            spread = slopes.var(ddof=1) / blocks.count * blocks.inflation
+            width = float(stats.t.ppf(0.5 + CONFIDENCE / 2, free) * np.sqrt(spread))
+        return Estimate(value, value - width, value + width, blocks.count, count)
+
+    def reaches(self, method: str, other: str) -> float | None:
+        """Lag from which the RMSE of a method is no longer below that of another, in fs.
+
+        Linear between lags; None where it is below at the last, zero where it never is. (Errors of
+        what swings come and go: the first lag at which they meet would say little.)
+        """
+        if method == other:
+            return None
+        excess = self._curve(method) - self._curve(other)
+        below = np.flatnonzero(excess < 0)
+        if not len(below):
+            return 0.0
+        last = int(below[-1])
+        if last == len(excess) - 1:
+            return None
+        before, after = excess[last], excess[last + 1]
+        share = -before / (after - before) if np.isfinite(after) else 1.0
+        return float(self.lags_fs[last] + share * (self.lags_fs[last + 1] - self.lags_fs[last]))
+
+    def _curve(self, method: str) -> Doubles:
+        with np.errstate(over="ignore"):
+            return np.asarray(np.sqrt(self.errors[method].mean(0)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, under the keys that docs/rollout.md explains."""
+
+        def estimate(e: Estimate | None) -> dict[str, Any] | None:
+            if e is None:
+                return None
+            return {"value": e.value, "low": e.low, "high": e.high, "count": e.count}
+
+        return {
+            "starts": len(self.starts_fs),
+            "lags_fs": self.lags_fs.tolist(),
+            "methods": {
+                name: {
+                    "rmse_angstrom": [estimate(each) for each in self.rmse(name)],
+                    "growth_per_ps": estimate(self.rate(name)),
+                    "reaches_persistence_fs": self.reaches(name, "persistence"),
+                    "reaches_unrelated_fs": self.reaches(name, "unrelated"),
+                }
+                for name in self.errors
+            },
+        }
+
+
+@torch.no_grad()
+def compare(
+    plan: Rollout,
+    baselines: dict[str, Model],
+    windows: "Windows",
+    length: float,
+    *,
+    starts: int = STARTS,
+    points: int = POINTS,
+    advance: Callable[[int, int], None] = lambda done, of: None,
+) -> Growth:
+    """Let a model and the baselines run beside the truth.
+
+    Parameters
+    ----------
+    plan
+        The model and how it is applied; which frames it keeps does not matter. Those of a
+        generative model are compared at strides only, and are single samples.
+    baselines
+        By name; they are given all atoms.
+    windows
+        Whose starts are used, over all atoms; what they ask for does not matter.
+    length
+        Largest lag, fs; shorter where the data ends before: at most two thirds of the time from
+        the first start to the end of its trajectory, so that starts are left.
+    starts, points
+        How many starts and lags, at most.
+    advance
+        Told how many applications are done, of how many.
+
+    Raises
+    ------
+    InputError
+        For frames that are not evenly spaced, or too few of them.
+    """
+    model = plan.model.eval()
+    chosen, targets, lags = _truth(plan, windows, length, starts, points)
+    frames = windows.frames
+    now = windows.batch(chosen)
+    score = torch.as_tensor(model.system.atoms[model.system.score])
+    weights = None
+    if windows.align is not None:
+        weights = torch.zeros(frames.positions.shape[1])
+        weights[windows.align] = 1.0
+
+    def placed(y: Tensor) -> Tensor:
+        if weights is not None:
+            y = superpose(y, now.positions[:, None], weights)
+        return y[..., score, :]
+
+    truth = placed(frames.positions[targets])
+    drawn = torch.Generator().manual_seed(0)
+    other = torch.randint(len(frames.positions), targets.shape, generator=drawn)
+    predicted = {"unrelated": placed(frames.positions[other])}
+
+    mine = torch.as_tensor(model.system.atoms)
+    x, v = now.positions[:, mine], now.velocities[:, mine]
+    scored = torch.as_tensor(model.system.score)
+    plan, state = replace(plan, every=float(lags[0])), State.of(x, v)
+    pieces: list[Tensor] = []
+    total = int(np.ceil(lags[-1] / plan.stride * (1 - 1e-9)))
+    for done in range(total):
+        state, found = plan.apply(state)
+        pieces.append(found[:, :, scored])
+        advance(done + 1, total)
+    predicted["rollout"] = torch.cat(pieces, 1)[:, : len(lags)]
+    predicted["direct"] = predict(model, x, v, lags.tolist())[..., scored, :]
+    for name, baseline in baselines.items():
+        baseline.eval()
+        found = predict(baseline, now.positions, now.velocities, lags.tolist())
+        predicted[name] = found[..., score, :]
+    order = ("rollout", "direct", *baselines, "unrelated")
+    segments = frames.segments[windows.starts[chosen].numpy()]
+    times = frames.times[windows.starts[chosen]].numpy()
+    errors = {name: squared_errors(predicted[name], truth).double().numpy() for name in order}
+    return Growth(lags, errors, times, segments)
+
+
+def _truth(
+    plan: Rollout, windows: "Windows", length: float, starts: int, points: int
+) -> tuple[Tensor, Tensor, Doubles]:
+    """Windows, frames of their targets ``(window, lag)``, and lags in fs."""
+    frames = windows.frames
+    times, segments = frames.times.numpy(), frames.segments
+    steps = np.diff(times)[np.diff(segments) == 0]
+    if not len(steps) or np.ptp(steps) > 1e-3 * steps.mean():
+        raise InputError(
+            "comparing a rollout with the truth needs frames at even times; these leave some out"
+        )
+    step = float(steps.mean())
+    first = windows.starts.numpy()
+    last = np.searchsorted(segments, segments[first], side="right") - 1  # of its trajectory
+    room = int((last - first).max() * 2 / 3)
+    unit = 1
+    if isinstance(plan.model, Generative):
+        unit = round(plan.stride / step)
+        if abs(unit * step - plan.stride) > 1e-3 * step:
+            raise InputError(
+                f"a stride of {format_time(plan.stride)} is no multiple of the {format_time(step)} "
+                "between frames, at which the truth is known"
+            )
+    reach = min(int(length / step * (1 + 1e-9)), room) // unit
+    if reach < 1:
+        raise InputError(
+            f"the truth reaches {format_time(room * step)} beyond the first start, which is too "
+            "short; give a longer trajectory"
+        )
+    every = unit * max(1, reach // points)
+    offsets = every * np.arange(1, unit * reach // every + 1)
+    fits = np.flatnonzero(last - first >= offsets[-1])
+    if len(fits) < 2 or starts < 2:
+        raise InputError(
+            f"only {min(len(fits), starts)} start has {format_time(step * offsets[-1])} of truth "
+            "after it, expected at least two; give a shorter length or a longer trajectory"
+        )
+    chosen = fits[np.linspace(0, len(fits) - 1, min(starts, len(fits))).round().astype(int)]
+    targets = first[chosen][:, None] + offsets
+    return torch.from_numpy(chosen), torch.from_numpy(targets), step * offsets.astype(np.float64)

@@ -1,0 +1,255 @@
+"""A rollout written to a trajectory file as it goes.
+
+The frames, and the state after them, are kept by :class:`gfnode.simulate.store.Store`: killed at
+any moment, the rollout goes on from what is there, and on a CPU to the same frames bit for bit. The
+file itself is written from them at the end, in pieces. Memory does not grow with the length.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gfnode.dynamics.solver import SolverError
+from gfnode.errors import InputError
+from gfnode.readers.pieces import check_target, save_pieces
+from gfnode.rollout.apply import Rollout, State
+from gfnode.rollout.stability import kinetic_temperature
+from gfnode.simulate.store import Store, folder_of
+from gfnode.trajectory import Doubles, Trajectory
+
+SECONDS = 5.0
+"""Between writing frames to the disk."""
+
+PIECE = 2**22
+"""Coordinates in a piece of the finished file."""
+
+Frames = NDArray[Any]  # structured, (frame,)
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A rollout on its way to a trajectory file.
+
+    Parameters
+    ----------
+    rollout
+        The model and how it is applied.
+    start
+        One frame of the state atoms.
+    velocities
+        ``(atom, 3)`` in Å/fs.
+    length
+        Of the rollout, fs.
+    path
+        The trajectory file; its suffix chooses the format.
+    facts
+        What else decides the frames (which weights, which start), for going on.
+    seconds
+        Between writing frames to the disk, which is what is lost at most when it is killed; None:
+        `SECONDS`.
+    """
+
+    rollout: Rollout
+    start: Trajectory
+    velocities: NDArray[np.float32]
+    length: float
+    path: Path
+    facts: dict[str, Any]
+    seconds: float | None = None
+
+    @property
+    def frames(self) -> int:
+        """Frames of the whole rollout, the start among them."""
+        return 1 + int(self.length / self.rollout.spacing * (1 + 1e-9))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the frames. The length is not among it: a rollout can be made longer."""
+        return {
+            "kind": "rollout",
+            "stride_fs": self.rollout.stride,
+            "every_fs": self.rollout.spacing,
+            "seed": self.rollout.seed,
+            **self.facts,
+        }
+
+    def run(
+        self,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        advance: Callable[[int, int], None] = lambda done, of: None,
+    ) -> "Recorded":
+        """Compute the frames that are missing.
+
+        Parameters
+        ----------
+        resume
+            Go on with what an interrupted rollout left, if it left anything.
+        overwrite
+            Lose what an interrupted rollout left.
+        advance
+            Told how many frames there are, and of how many.
+
+        Raises
+        ------
+        InputError
+            For a file that cannot be written, and for frames of another rollout that are there.
+        """
+        store, kept = self._open(resume, overwrite)
+        try:
+            return self._run(store, kept, advance)
+        finally:
+            store.close()
+
+    def _run(
+        self, store: Store, kept: dict[str, NDArray[Any]], advance: Callable[[int, int], None]
+    ) -> "Recorded":
+        total = self.frames
+        x, v = (torch.from_numpy(a)[None] for a in (self.start.positions[0], self.velocities))
+        state, temperatures = State.of(x, v), list(kept.get("temperatures", []))
+        waiting: list[Frames] = []
+        if kept:
+            tensors = [torch.from_numpy(kept[key]) for key in ("positions", "velocities", "origin")]
+            state = State(int(kept["count"]), *tensors)
+        else:
+            waiting.append(_frames(self.start.positions, store))
+        masses = self.start.masses
+        ended: Ended | None = None
+        seconds = SECONDS if self.seconds is None else self.seconds
+        last = monotonic()
+        done = store.frames + len(waiting)
+        advance(min(done, total), total)
+
+        def flush() -> None:
+            arrays = {
+                "count": np.array(state.count),
+                "positions": state.positions.numpy(),
+                "velocities": state.velocities.numpy(),
+                "origin": state.origin.numpy(),
+                "temperatures": np.array(temperatures, dtype=np.float32),
+            }
+            store.append(np.concatenate(waiting), arrays)
+            waiting.clear()
+
+        while done < total:
+            try:
+                after, frames = self.rollout.apply(state)
+            except SolverError:
+                ended = Ended(state.count * self.rollout.stride, "the model's solver gave up")
+                break
+            found = frames[0].numpy()
+            finite = np.append(np.isfinite(found).all((1, 2)), after.finite)
+            if not finite.all():
+                numbers = self.rollout.numbers(state.count)
+                times = [*(k * self.rollout.spacing for k in numbers)]
+                times.append((state.count + 1) * self.rollout.stride)
+                ended = Ended(times[int(finite.argmin())], "what it predicts is no longer finite")
+                break
+            temperatures.append(kinetic_temperature(state.velocities.numpy(), masses))
+            state = after
+            waiting.append(_frames(found, store))
+            done += len(found)
+            advance(min(done, total), total)
+            if monotonic() > last + seconds or sum(map(len, waiting)) * found[:1].size > PIECE:
+                flush()
+                last = monotonic()
+        if any(map(len, waiting)):
+            flush()
+        return Recorded(self, min(done, total), ended, np.array(temperatures, dtype=np.float64))
+
+    def _open(self, resume: bool, overwrite: bool) -> tuple[Store, dict[str, NDArray[Any]]]:
+        check_target(self.path)
+        there = folder_of(self.path)
+        if resume:
+            found = Store.resume(self.path, self.settings)
+            if found is not None:
+                return found
+        elif (there / "settings.json").exists() and not overwrite:
+            raise InputError(
+                f"{there} holds frames of an unfinished rollout: go on with it (--resume), or "
+                "begin anew with --overwrite"
+            )
+        shape = {"positions": self.start.positions[0].shape}
+        return Store.begin(self.path, self.settings, shape), {}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Why a rollout could not go on."""
+
+    time: float  # fs since the start
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """The frames of a rollout on disk.
+
+    Parameters
+    ----------
+    recording
+        What they are of.
+    frames
+        How many there are.
+    ended
+        Why there are fewer than asked for, all of the last application being left out; None where
+        there are not.
+    kelvin
+        Kinetic temperature of the velocities of each application.
+    """
+
+    recording: Recording
+    frames: int
+    ended: Ended | None
+    kelvin: Doubles
+
+    @property
+    def temperatures(self) -> tuple[Doubles, Doubles]:
+        """Times of the applications, fs since the start, and kinetic temperatures then, K."""
+        count = np.arange(len(self.kelvin), dtype=np.float64)
+        return count * self.recording.rollout.stride, self.kelvin
+
+    def pieces(self) -> Iterator[Trajectory]:
+        """The frames, some at a time."""
+        r = self.recording
+        shape = r.start.positions[0].shape
+        layout = np.dtype([("positions", "<f4", shape)])
+        file = folder_of(r.path) / "frames.bin"
+        size = max(1, PIECE // (3 * r.start.n_atoms))
+        for first in range(0, self.frames, size):
+            count = min(size, self.frames - first)
+            offset = first * layout.itemsize
+            found = np.fromfile(file, layout, count, offset=offset)["positions"]
+            times = r.start.times[0] + np.arange(first, first + count) * r.rollout.spacing
+            cell = r.start.cell
+            yield replace(
+                r.start,
+                positions=np.ascontiguousarray(found),
+                times=times,
+                velocities=None,
+                cell=None if cell is None else np.repeat(cell, count, 0),
+                time_step=r.rollout.spacing,
+                source=f"rollout of {r.facts.get('model', 'a model')}",
+                notes=(),
+            )
+
+    def finish(self) -> Path:
+        """Write the trajectory file, and remove what it was made of."""
+        r = self.recording
+        save_pieces(self.pieces, self.frames, r.path)
+        shutil.rmtree(folder_of(r.path), ignore_errors=True)
+        return r.path
+
+
+def _frames(positions: NDArray[np.float32], store: Store) -> Frames:
+    found: Frames = np.empty(len(positions), dtype=store.frame)
+    found["positions"] = positions
+    return found

@@ -1,0 +1,262 @@
+"""Rollouts of a trained run: what it takes from the run and its data, and what it comes to."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gfnode.errors import InputError
+from gfnode.experiment import prepare
+from gfnode.models import Generative
+from gfnode.prediction import Start
+from gfnode.rollout.apply import Difference, Rollout, Thermal, Velocities
+from gfnode.rollout.growth import STARTS, Growth, compare
+from gfnode.rollout.record import Recorded, Recording
+from gfnode.rollout.stability import QUANTITIES, STRETCHES, Event, Reference, Stability, measure
+from gfnode.trajectory import Trajectory
+from gfnode.units import format_time, parse_time
+
+if TYPE_CHECKING:
+    from gfnode.run import Run
+    from gfnode.windows import Windows
+
+FINEST = 10.0
+"""Frames of a rollout are by default the first multiple of the time step from here, fs apart."""
+
+Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Rolled:
+    """A finished rollout.
+
+    Parameters
+    ----------
+    path
+        The trajectory file.
+    recorded
+        Its frames, by number, and how it ended.
+    stability, floor
+        What became of the molecule, and the drift that stretches of training show; None where the
+        training data is not there.
+    temperature
+        Kinetic temperature of training, K.
+    growth
+        Errors beside the truth, where asked for.
+    """
+
+    path: Path
+    recorded: Recorded
+    stability: Stability | None
+    floor: dict[str, float] | None
+    temperature: float | None
+    growth: Growth | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, under the keys that docs/rollout.md explains."""
+        recording, ended, s = self.recorded.recording, self.recorded.ended, self.stability
+        return {
+            "format": "gfnode-rollout",
+            "version": 1,
+            "trajectory": str(self.path),
+            "model": recording.facts["model"],
+            "start": recording.facts["start"],
+            "velocities": recording.facts["velocities"],
+            "length_fs": recording.length,
+            "stride_fs": recording.rollout.stride,
+            "every_fs": recording.rollout.spacing,
+            "seed": recording.rollout.seed,
+            "frames": self.recorded.frames,
+            "ended": None if ended is None else {"time_fs": ended.time, "why": ended.why},
+            "first_broken_bond": None if s is None else _event(s.broken),
+            "first_clash": None if s is None else _event(s.clash),
+            "stretches": [
+                {
+                    "begin_fs": each.begin,
+                    "end_fs": each.end,
+                    **_drift(each.drift),
+                    "temperature_k": each.temperature,
+                }
+                for each in (() if s is None else s.stretches)
+            ],
+            "training": None
+            if self.floor is None
+            else {**_drift(self.floor), "temperature_k": self.temperature},
+            "errors": None if self.growth is None else self.growth.to_dict(),
+        }
+
+
+def _event(event: Event | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
+    return {
+        "time_fs": event.time,
+        "atoms": list(event.atoms),
+        "distance_angstrom": event.distance,
+        "bound_angstrom": event.bound,
+        "share_of_frames": event.frames,
+    }
+
+
+def _drift(values: dict[str, float]) -> dict[str, float]:
+    return {f"{key}_drift_{unit}": values[key] for key, unit in QUANTITIES.items()}
+
+
+class Roller:
+    """A run, made ready to be rolled out."""
+
+    def __init__(
+        self,
+        run: "Run",
+        length: float,
+        stride: float | None = None,
+        every: float | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        self.run, self.length, self.seed = run, length, seed
+        system = run.model.system
+        self.generative = isinstance(run.model, Generative)
+        self.stride = system.horizon if stride is None else stride
+        step = system.time_step
+        usual = self.stride if self.generative else step * max(1, np.ceil(FINEST / step - 1e-9))
+        self.every = float(usual) if every is None else every
+        self._windows: Windows | None = None
+
+    def plan(self, gap: float | None) -> Rollout:
+        """How the model is applied to a start whose velocities come from a ``gap`` (or stored)."""
+        velocities: Velocities = Difference(gap, self.stride)
+        model = self.run.model.eval()
+        if self.generative:
+            x, v = self.training()
+            velocities = Thermal.like(x, v, torch.as_tensor(model.system.masses))
+        return Rollout(model, self.stride, velocities, self.every, self.seed)
+
+    def training(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions and velocities at training starts, state atoms, ``(window, atom, 3)``."""
+        if self._windows is None:
+            parts = prepare(self.run.trajectories(), self.run.experiment).parts
+            self._windows = parts["train"].select(self.run.model.system.atoms)
+        batch = self._windows.batch(self._windows.evenly(2000))
+        return batch.positions, batch.velocities
+
+    def record(
+        self, start: Start, path: Path, *, resume: bool, overwrite: bool, advance: Advance
+    ) -> Recorded:
+        """Compute the frames."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.run.model.state_dict().items()):
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        begun = hashlib.sha256(start.now.positions.tobytes() + start.velocities.tobytes())
+        gap = start.gap
+        kinds = "drawn" if self.generative else "derivative" if gap is None else "next-frame"
+        facts = {
+            "model": self.run.experiment.model["name"],
+            "weights": digest.hexdigest(),
+            "start": start.where,
+            "state": begun.hexdigest(),
+            "velocities": kinds,
+            "gap_fs": gap,
+        }
+        plan = self.plan(gap)
+        recording = Recording(plan, start.now, start.velocities, self.length, path, facts)
+        return recording.run(resume=resume, overwrite=overwrite, advance=advance)
+
+    def reference(self) -> Reference:
+        """What of the training data the frames are compared with."""
+        _, velocities = self.training()
+        system = self.run.model.system
+        return Reference.of(system, self.run.trajectories(), velocities.numpy())
+
+    def growth(
+        self, data: Sequence[Trajectory], starts: int, gap: float | None, advance: Advance
+    ) -> Growth:
+        """Errors beside the truth, on windows that training has not seen.
+
+        Parameters
+        ----------
+        data, gap
+            As of :meth:`gfnode.run.Run.evaluate`; where its velocities come from.
+        """
+        windows, _ = self.run.held_out(data)
+        baselines = self.run.baselines()
+        shown = {name: baselines[name] for name in ("persistence", "mean-conformer")}
+        return compare(self.plan(gap), shown, windows, self.length, starts=starts, advance=advance)
+
+
+def roll(
+    run: "Run",
+    start: Start,
+    length: float | str,
+    path: str | Path,
+    *,
+    stride: float | str | None = None,
+    every: float | str | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    truth: Sequence[Trajectory] | None = None,
+    starts: int = STARTS,
+    advance: Advance = lambda done, of: None,
+) -> Rolled:
+    """Roll a run out from one start, write the frames, and look at them.
+
+    Parameters
+    ----------
+    run, start
+        What is rolled out, and from where.
+    length
+        Of the rollout: fs, or text with a unit, as all times here.
+    path
+        The trajectory file: the start and what follows, the state atoms.
+    stride
+        Of one application; None: the horizon of training. Shorter strides lose motion more often,
+        see docs/rollout.md.
+    every
+        Between frames; None: the first multiple of the time step from 10 fs, for a generative
+        model the stride.
+    seed
+        Of a generative model.
+    resume, overwrite
+        Go on with what an interrupted rollout into the same file left; or lose it.
+    truth
+        Trajectories that errors are measured beside, as of :meth:`gfnode.run.Run.evaluate`: those
+        of training, of whose test part they are then, or others.
+    starts
+        How many starts errors are measured of, at most.
+    advance
+        Told how much is done, of how much: frames, then applications beside the truth.
+
+    Raises
+    ------
+    InputError
+        For times that do not fit, a file that cannot be written, frames of another rollout.
+    """
+    span = parse_time(length)
+    if not 0 < span < np.inf:
+        raise InputError(
+            f"the length of a rollout is {format_time(span)}, expected a time above zero"
+        )
+    path = Path(path).expanduser()
+    taken = [None if each is None else parse_time(each) for each in (stride, every)]
+    roller = Roller(run, span, *taken, seed=seed)
+    recorded = roller.record(start, path, resume=resume, overwrite=overwrite, advance=advance)
+    stability = floor = temperature = None
+    try:
+        reference = roller.reference()
+    except InputError as error:
+        warnings.warn(f"stability is not measured: {error}", stacklevel=3)
+    else:
+        stability = measure(
+            recorded.pieces(), recorded.frames, reference, temperatures=recorded.temperatures
+        )
+        floor = reference.floor(span / STRETCHES)
+        temperature = reference.temperature
+    growth = None if truth is None else roller.growth(truth, starts, start.gap, advance)
+    recorded.finish()
+    return Rolled(path, recorded, stability, floor, temperature, growth)

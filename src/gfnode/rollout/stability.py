@@ -1,0 +1,346 @@
+"""Whether a long trajectory still is the molecule: what breaks first, and what drifts away.
+
+Bonds, angles and the radius of gyration are compared with the training data, of which
+:class:`Reference` takes what is needed. Distributions are compared by the Wasserstein distance
+
+    W = ∫ |F⁻¹(p) − G⁻¹(p)| dp,
+
+the mean distance by which values have to be moved, over p = (k + ½)/512; a bond has a distribution
+of its own, and the mean of W over the bonds is told.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gfnode.geometry import bond_angles, bond_lengths, center
+from gfnode.internal import angles, nonbonded_pairs
+from gfnode.system import System
+from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
+from gfnode.units import BOLTZMANN
+
+LONGEST, SHORTEST = 1.3, 0.7
+"""A bond is broken, or atoms clash, outside of these multiples of its mean length in training."""
+
+OVERLAP = 0.6
+"""Atoms more than two bonds apart clash within this share of the sum of van der Waals radii."""
+
+SEEN = 0.8
+"""But not at a distance above this share of the least that training saw of them."""
+
+SAMPLE = 500
+"""Frames that a distribution is taken from."""
+
+MOST_PAIRS = 100_000
+"""Clashes are looked for among so many pairs of atoms at most: bonds and the first pairs."""
+
+STRETCHES = 5
+"""Parts of a rollout that distributions are told of."""
+
+QUANTITIES = {"bond": "angstrom", "angle": "degree", "radius_of_gyration": "angstrom"}
+"""What distributions are of, and their units."""
+
+_LEVELS = (np.arange(512) + 0.5) / 512
+_BLOCK = 2**22  # distances held at once
+
+Internal = dict[str, Doubles]
+"""Values by quantity, ``(frame, coordinate)``."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that is wrong with a pair of atoms: how often, and when first.
+
+    Parameters
+    ----------
+    time
+        Of the first frame, fs since the start.
+    atoms
+        State atoms, counted in the source.
+    distance, bound
+        How far apart they are and what would be allowed, Å.
+    frames
+        Share of all frames in which some pair is wrong.
+    """
+
+    time: float
+    atoms: tuple[int, int]
+    distance: float
+    bound: float
+    frames: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What of the training data a rollout is compared with.
+
+    Parameters
+    ----------
+    system
+        Of the model.
+    pairs, least, most
+        Pairs of state atoms ``(pair, 2)`` and the distances allowed, ``(pair,)`` in Å.
+    n_bonds
+        How many of the pairs, from the first, are bonds.
+    triples
+        Angles, ``(angle, 3)``.
+    sample
+        Values of evenly chosen frames of training.
+    temperature
+        Kinetic temperature of training in K, as velocities of windows have it.
+    series
+        The training data, state atoms, to cut stretches of.
+    """
+
+    system: System
+    pairs: Integers
+    least: Doubles
+    most: Doubles
+    n_bonds: int
+    triples: Integers
+    sample: Internal
+    temperature: float
+    series: Sequence[Trajectory]
+
+    @classmethod
+    def of(
+        cls, system: System, trajectories: Sequence[Trajectory], velocities: Floats
+    ) -> "Reference":
+        """Take what is needed of the training data.
+
+        Parameters
+        ----------
+        trajectories
+            All atoms of the source.
+        velocities
+            Of training windows, state atoms, ``(window, atom, 3)`` in Å/fs.
+        """
+        from ase.data.vdw_alvarez import vdw_radii
+
+        state = [system.state_of(each) for each in trajectories]
+        frames = np.concatenate([each.positions[_evenly(len(each), SAMPLE)] for each in state])
+        bonds = system.bonds
+        others = nonbonded_pairs(bonds, system.n_atoms, apart=3)[: max(0, MOST_PAIRS - len(bonds))]
+        pairs = np.concatenate([bonds, others])
+        seen = _distances(frames, pairs)
+        mean = seen[:, : len(bonds)].mean(0)
+        radii = np.nan_to_num(np.asarray(vdw_radii)[system.numbers], nan=2.0)
+        overlap = OVERLAP * radii[others].sum(1)
+        if len(others):
+            overlap = np.minimum(overlap, SEEN * seen[:, len(bonds) :].min(0))
+        triples = angles(bonds, system.n_atoms)
+        return cls(
+            system,
+            pairs,
+            np.concatenate([SHORTEST * mean, overlap]),
+            np.concatenate([LONGEST * mean, np.full(len(others), np.inf)]),
+            len(bonds),
+            triples,
+            internal(frames, bonds, triples, system.masses),
+            kinetic_temperature(velocities, system.masses),
+            state,
+        )
+
+    def floor(self, span: float) -> dict[str, float]:
+        """W between a stretch of training that lasts ``span`` fs and all the rest of training.
+
+        The median over at most ten stretches; where the training data is short, of stretches of
+        half its length. It is what the drift of a perfect rollout would look like.
+        """
+        found: list[dict[str, float]] = []
+        for number, series in enumerate(self.series):
+            times = series.times - series.times[0]
+            length = min(span, float(times[-1]) / 2)
+            begins = np.linspace(0.0, times[-1] - length, min(10, int(times[-1] / length)))
+            for begin in begins:
+                inside = (times >= begin) & (times <= begin + length)
+                rest = [s.positions for i, s in enumerate(self.series) if i != number]
+                outside = np.concatenate([*rest, series.positions[~inside]])
+                parts = [
+                    internal(
+                        x[_evenly(len(x), SAMPLE)], self.bonds, self.triples, self.system.masses
+                    )
+                    for x in (series.positions[inside], outside)
+                ]
+                found.append(drift(*parts))
+        return {key: float(np.median([each[key] for each in found])) for key in QUANTITIES}
+
+    @property
+    def bonds(self) -> Integers:
+        """Bonds among the state atoms, ``(bond, 2)``."""
+        return self.pairs[: self.n_bonds]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a rollout: how far its distributions are from those of training.
+
+    Parameters
+    ----------
+    begin, end
+        fs since the start.
+    drift
+        Wasserstein distance by quantity, in the units of :data:`QUANTITIES`.
+    temperature
+        Mean kinetic temperature of the velocities that applications began with, K; nan without any.
+    """
+
+    begin: float
+    end: float
+    drift: dict[str, float]
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Stability:
+    """What became of the molecule."""
+
+    broken: Event | None  # first broken bond
+    clash: Event | None  # first clash
+    stretches: tuple[Stretch, ...]
+
+
+def measure(
+    pieces: Iterable[Trajectory],
+    frames: int,
+    reference: Reference,
+    *,
+    stretches: int = STRETCHES,
+    temperatures: tuple[Doubles, Doubles] | None = None,
+) -> Stability:
+    """Look through a trajectory, piece by piece.
+
+    Parameters
+    ----------
+    pieces
+        State atoms; the first frame of the first is the start.
+    frames
+        Of all pieces together.
+    reference
+        Of the same system.
+    stretches
+        Parts of equal numbers of frames that distributions are told of.
+    temperatures
+        Times (fs since the start) and kinetic temperatures (K) of applications.
+    """
+    bounds = np.linspace(0, frames, min(stretches, frames) + 1).round().astype(int)
+    wanted = [a + _evenly(b - a, SAMPLE) for a, b in pairwise(bounds)]
+    sampled: list[list[Internal]] = [[] for _ in wanted]
+    ends = np.stack([bounds[:-1], bounds[1:] - 1])  # first and last frame of each
+    times = np.zeros(ends.shape)
+    watch = [_Watch(reference, kind) for kind in ("broken", "clash")]
+    done, origin = 0, None
+    for piece in pieces:
+        origin = float(piece.times[0]) if origin is None else origin
+        here = (ends >= done) & (ends < done + len(piece))
+        times[here] = piece.times[ends[here] - done] - origin
+        size = max(1, _BLOCK // max(1, len(reference.pairs)))
+        for first in range(0, len(piece), size):
+            part = slice(first, first + size)
+            apart = _distances(piece.positions[part], reference.pairs)
+            for each in watch:
+                each.look(piece.times[part] - origin, apart)
+        for kept, chosen in zip(sampled, wanted, strict=True):
+            mine = chosen[(chosen >= done) & (chosen < done + len(piece))] - done
+            if len(mine):
+                x = piece.positions[mine]
+                kept.append(
+                    internal(x, reference.bonds, reference.triples, reference.system.masses)
+                )
+        done += len(piece)
+    found = []
+    for kept, begin, end in zip(sampled, times[0], times[1], strict=True):
+        values = {key: np.concatenate([each[key] for each in kept]) for key in QUANTITIES}
+        warm = np.nan
+        if temperatures is not None:
+            at, kelvin = temperatures
+            inside = (at >= begin) & (at <= end)
+            warm = float(kelvin[inside].mean()) if inside.any() else np.nan
+        found.append(Stretch(float(begin), float(end), drift(values, reference.sample), warm))
+    broken, clash = (each.event(frames) for each in watch)
+    return Stability(broken, clash, tuple(found))
+
+
+class _Watch:
+    """Waits for the first frame in which a bond is too long, or atoms are too close."""
+
+    def __init__(self, reference: Reference, kind: str) -> None:
+        self.reference, self.broken = reference, kind == "broken"
+        self.first: tuple[float, int, float] | None = None
+        self.frames = 0
+
+    def look(self, times: Doubles, apart: Doubles) -> None:
+        """Look at distances ``(frame, pair)``."""
+        r = self.reference
+        if self.broken:
+            excess = apart[:, : r.n_bonds] / r.most[: r.n_bonds]
+        else:
+            excess = r.least / np.maximum(apart, 1e-9)
+        wrong = (excess > 1).any(1)
+        self.frames += int(wrong.sum())
+        if self.first is None and wrong.any():
+            frame = int(wrong.argmax())
+            pair = int(excess[frame].argmax())
+            self.first = (float(times[frame]), pair, float(apart[frame, pair]))
+
+    def event(self, frames: int) -> Event | None:
+        """What was found."""
+        if self.first is None:
+            return None
+        time, pair, distance = self.first
+        r = self.reference
+        i, j = r.system.atoms[r.pairs[pair]]
+        bound = float((r.most if self.broken else r.least)[pair])
+        return Event(time, (int(i), int(j)), distance, bound, self.frames / frames)
+
+
+def internal(positions: Floats, bonds: Integers, triples: Integers, masses: Doubles) -> Internal:
+    """Bond lengths (Å), angles (degrees) and radius of gyration (Å) of frames.
+
+    The radius is √(Σ m |r − r_c|² / Σ m).
+    """
+    x = torch.from_numpy(np.ascontiguousarray(positions)).double()
+    m = torch.from_numpy(masses)
+    arms = (x - center(x, m)).square().sum(-1)
+    return {
+        "bond": bond_lengths(x, torch.from_numpy(bonds)).numpy(),
+        "angle": np.degrees(bond_angles(x, torch.from_numpy(triples)).numpy()),
+        "radius_of_gyration": (arms @ m / m.sum()).sqrt()[:, None].numpy(),
+    }
+
+
+def drift(values: Internal, others: Internal) -> dict[str, float]:
+    """Wasserstein distance of every quantity, the mean over its coordinates."""
+    return {key: wasserstein(values[key], others[key]) for key in QUANTITIES}
+
+
+def wasserstein(values: Doubles, others: Doubles) -> float:
+    """Mean over coordinates of the Wasserstein distance of ``(frame, coordinate)`` to others.
+
+    Nan where there is no coordinate.
+    """
+    if not values.shape[1]:
+        return np.nan
+    quantiles = [np.quantile(each, _LEVELS, axis=0) for each in (values, others)]
+    return float(np.abs(quantiles[0] - quantiles[1]).mean())
+
+
+def kinetic_temperature(velocities: NDArray[np.floating[Any]], masses: Doubles) -> float:
+    """T = Σ m v² / (3 N k_B) in K of ``(…, atom, 3)`` in Å/fs, the mean over all but the atoms."""
+    square = np.square(velocities, dtype=np.float64).sum(-1)
+    return float((square @ masses).mean() / (3 * len(masses) * BOLTZMANN))
+
+
+def _distances(positions: Floats, pairs: Integers) -> Doubles:
+    """Distances ``(frame, pair)`` in Å."""
+    between = positions[:, pairs[:, 1]].astype(np.float64) - positions[:, pairs[:, 0]]
+    return np.asarray(np.linalg.norm(between, axis=-1))
+
+
+def _evenly(count: int, most: int) -> Integers:
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
