@@ -50,6 +50,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import public names on first use, so that ``import gfnode`` does not load torch."""
+    if name == "ase":
+        return import_module("gfnode.ase")
     if name not in _HOMES:
         raise AttributeError(f"module 'gfnode' has no attribute {name!r}")
     return getattr(import_module(f"gfnode.{_HOMES[name]}"), name)

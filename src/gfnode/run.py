@@ -117,6 +117,7 @@ class Run:
             "system": dataset.system.to_dict(),
             "data": Provenance.describe(trajectories, files, reader or Reader()),
             "batch": batch,
+            "velocity_gap_fs": dataset.parts["train"].gap,
             "windows": {name: len(part) for name, part in dataset.parts.items()},
             "notes": list(dataset.notes),
             "plugins": plugins,

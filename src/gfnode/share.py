@@ -135,7 +135,8 @@ def describe(
         "notes": [private.clean(note) for note in facts.get("notes", [])],
         "training": private.clean(facts.get("training")),
     }
-    kept = ("seed", "experiment", "system", "batch", "windows", "plugins", "versions")
+    kept = ["seed", "experiment", "system", "batch", "velocity_gap_fs", "windows"]
+    kept += ["plugins", "versions"]
     return config | {key: facts[key] for key in kept if key in facts}
 
 

@@ -101,6 +101,14 @@ class Windows:
         return times[self.targets] - times[self.starts][:, None]
 
     @property
+    def gap(self) -> float | None:
+        """Median time in fs from a start to the frame that gives its velocity; None: stored."""
+        if self.successors is None:
+            return None
+        times = self.frames.times
+        return float((times[self.successors] - times[self.starts]).median())
+
+    @property
     def device(self) -> torch.device:
         """Where the frames lie."""
         return self.frames.positions.device

@@ -1,0 +1,282 @@
+"""A trained model as an ASE driver: frames instead of forces.
+
+``for frame in gfnode.ase.Propagator(atoms, run, stride="100fs")`` goes through later conformations
+as ``for _ in dynamics.irun()`` does, a hundred femtoseconds at a time.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms, units
+from torch import Tensor
+
+from gfnode.errors import InputError
+from gfnode.interop.ase import from_ase
+from gfnode.models import Generative
+from gfnode.prediction import begin
+from gfnode.rollout import Difference, Thermal, predict, steps
+from gfnode.run import Run
+from gfnode.trajectory import Doubles
+from gfnode.units import BOLTZMANN, format_time, parse_time
+
+SHORT = 2.0
+"""Velocities that are differences over at most so many fs are taken for instantaneous ones."""
+
+_STALE = ("forces", "energies", "stresses", "magmoms")  # of the start, not of a prediction
+_Moment = tuple[float, Tensor, Tensor | None]  # fs since the start, positions, velocities
+
+
+class Propagator:
+    """Carries ``ase.Atoms`` through time with a trained model.
+
+    Each step asks the model for the conformation one ``stride`` later and starts again from it,
+    with velocities that the model itself gives (see :mod:`gfnode.rollout`). With ``direct``, or
+    for ``times``, every frame is asked for from the one start instead: no error adds up, but the
+    horizon of training is the end.
+
+    Going through a propagator yields new ``Atoms`` of the state atoms: positions in Å, momenta
+    where velocities are known, ``info["time_fs"]``. Cell, tags and other arrays are those of the
+    start; calculators, constraints and forces are left out. Each pass begins at the start.
+    :meth:`run` and :meth:`attach` work as those of ASE's molecular dynamics do.
+
+    Parameters
+    ----------
+    atoms
+        The start: ``Atoms`` with momenta, the atoms of the training data (or the state atoms) in
+        their order. Or a list of the start and the next frame, with ``info["time_fs"]``, for
+        models that were trained with differences of frames.
+    run
+        A run, or the folder of a run or of an exported model.
+    stride
+        Time between frames: fs, or text with a unit.
+    steps
+        Number of frames; None: without end, or as many as fit into the horizon with ``direct``.
+    times
+        Lags after the start in place of ``stride``, in any order; all asked for from the start.
+    direct
+        Ask every frame from the one start.
+    seed
+        Of a generative model's samples.
+
+    Attributes
+    ----------
+    atoms
+        Where :meth:`run` stands.
+
+    Raises
+    ------
+    InputError
+        For atoms that are not those of the model, a start without velocities, times that are not
+        positive.
+
+    Warns
+    -----
+    BeyondHorizonWarning
+        For a stride or a time beyond the horizon of training.
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms | Sequence[Atoms],
+        run: Run | str | Path,
+        stride: float | str = "100fs",
+        *,
+        steps: int | None = None,
+        times: Iterable[float | str] | None = None,
+        direct: bool = False,
+        seed: int = 0,
+    ) -> None:
+        images = [atoms] if isinstance(atoms, Atoms) else list(atoms)
+        if steps is not None and (isinstance(steps, bool) or steps < 1):
+            raise InputError(f"the number of steps is {steps}, expected a whole number from 1")
+        self.model_run = run if isinstance(run, Run) else Run.open(run)
+        self.stride, self.seed = parse_time(stride), seed
+        self._direct = direct or times is not None
+        self._lags = self._choose(steps, None if times is None else list(times))
+        self._steps = steps if self._lags is None else len(self._lags)
+        self._begin(images)
+        self.atoms = self._frame(0.0, self._positions, self._velocities)
+        self._observers: list[tuple[Callable[..., object], int, tuple[Any, ...], dict[str, Any]]]
+        self._observers = []
+        self._done = 0
+        self._going: Iterator[_Moment] | None = None
+
+    def __len__(self) -> int:
+        if self._steps is None:
+            raise TypeError("a propagator without steps has no end")
+        return self._steps
+
+    def __iter__(self) -> Iterator[Atoms]:
+        return (self._frame(*moment) for moment in self._moments())
+
+    def attach(
+        self, function: Callable[..., object], interval: int = 1, *args: Any, **kwargs: Any
+    ) -> None:
+        """Call a function after every ``interval``-th step of :meth:`run`.
+
+        ``self.atoms`` is changed in place, so that ``ase.io.Trajectory("t.traj", "w",
+        propagator.atoms).write`` writes every frame.
+        """
+        if interval < 1:
+            raise InputError(f"the interval of an observer is {interval}, expected at least 1")
+        self._observers.append((function, interval, args, kwargs))
+
+    def run(self, steps: int | None = None) -> bool:
+        """Go on by some steps (all that are left), from where ``atoms`` stands.
+
+        Returns
+        -------
+        bool
+            False when there was no step left, or the prediction was no longer finite.
+        """
+        if steps is None and self._steps is None:
+            raise InputError("a propagator without steps has no end: say how many to run")
+        if self._going is None:
+            self._going = self._moments()
+        wanted = len(self) - self._done if steps is None else steps
+        moved = 0
+        for time, positions, velocities in islice(self._going, wanted):
+            _put(self.atoms, self._start_time + time, positions, velocities)
+            self._done, moved = self._done + 1, moved + 1
+            for function, interval, args, kwargs in self._observers:
+                if self._done % interval == 0:
+                    function(*args, **kwargs)
+        return moved == wanted and moved > 0
+
+    @property
+    def nsteps(self) -> int:
+        """Steps that :meth:`run` has gone."""
+        return self._done
+
+    def get_time(self) -> float:
+        """Time of ``atoms`` in ASE's unit, as ASE's dynamics give it; see ``info["time_fs"]``."""
+        return float(self.atoms.info["time_fs"]) * float(units.fs)
+
+    def _choose(self, steps: int | None, times: list[float | str] | None) -> Doubles | None:
+        """Lags of direct predictions, ascending in fs; None: one stride after the other."""
+        horizon = self.model_run.model.system.horizon
+        if not 0 < self.stride < np.inf:
+            raise InputError(
+                f"the stride is {format_time(self.stride)}, expected a time above zero"
+            )
+        if times is not None:
+            if steps is not None:
+                raise InputError("times name every frame: leave out steps")
+            return np.unique([parse_time(time) for time in times])
+        if not self._direct:
+            return None
+        fit = max(1, int(horizon / self.stride * (1 + 1e-9)))
+        return self.stride * np.arange(1.0, (fit if steps is None else steps) + 1.0)
+
+    def _begin(self, images: list[Any]) -> None:
+        run = self.model_run
+        start = from_ase(images, name=images[0].get_chemical_formula() if images else "")
+        if start.velocities is None and len(start) == 1:
+            raise InputError(
+                f"the start {start.label} has no momenta, and the model needs velocities: set them "
+                "(atoms.set_velocities, or ase.md.velocitydistribution), or give the start and the "
+                'next frame, with info["time_fs"]'
+            )
+        windows = run.experiment.windows
+        asked = [self.stride] if self._lags is None else self._lags.tolist()
+        begun = begin(
+            run.model,
+            start,
+            asked,
+            0,
+            kind=windows.velocities,
+            successor_steps=windows.successor_steps,
+        )
+        gap = run.facts.get("velocity_gap_fs")
+        self._gap = float(gap) if gap else None
+        if self._gap and self._gap > SHORT and start.velocities is not None and len(start) == 1:
+            warnings.warn(
+                f"the model was trained with differences of frames {format_time(self._gap)} apart "
+                "for velocities, and momenta are of an instant: better give the start and the "
+                'frame that follows it, with info["time_fs"]',
+                stacklevel=3,
+            )
+        self._positions, self._velocities, _ = begun.tensors
+        self._positions = self._positions.reshape(1, -1, 3)
+        self._start_time = float(begun.now.times[0])
+        whole = len(images[0]) == len(run.model.system.source_numbers)
+        self._template = images[0][run.model.system.atoms] if whole else images[0].copy()
+        self._template.calc = None
+        self._template.set_constraint()
+        for key in _STALE:
+            self._template.arrays.pop(key, None)
+            self._template.info.pop(key, None)
+        for key in ("energy", "free_energy", "stress", "dipole"):
+            self._template.info.pop(key, None)
+
+    def _moments(self) -> Iterator[_Moment]:
+        found = self._repeated() if self._lags is None else self._at_once(self._lags)
+        for time, positions, velocities in found:
+            if not bool(positions.isfinite().all()):
+                warnings.warn(
+                    f"the prediction is not finite {format_time(time)} after the start; the "
+                    "propagation ends there",
+                    stacklevel=3,
+                )
+                return
+            yield time, positions, velocities
+
+    def _repeated(self) -> Iterator[_Moment]:
+        model = self.model_run.model
+        draw = self._thermal() if isinstance(model, Generative) else None
+        moments = steps(
+            model,
+            self._positions,
+            self._velocities,
+            self.stride,
+            draw=draw or (Difference(self._gap, self.stride) if self._gap else None),
+            seed=self.seed,
+        )
+        return islice(moments, self._steps)
+
+    def _thermal(self) -> Thermal | None:
+        """Velocities at random for samples: thermal, where the temperature of training is known."""
+        heat = [entry.get("temperature_K") for entry in self.model_run.facts["data"]]
+        masses = torch.as_tensor(self.model_run.model.system.masses)
+        if not all(heat) or (self._gap or 0.0) > SHORT:
+            return None
+        sizes = (BOLTZMANN * float(np.mean(heat)) / masses).sqrt().float()
+        own = Thermal.like(self._positions, self._velocities, masses)
+        return Thermal(sizes, masses, own.still)
+
+    @torch.no_grad()
+    def _at_once(self, lags: Doubles) -> Iterator[_Moment]:
+        """All lags from the one start; velocities by differences, where they mean motion."""
+        model = self.model_run.model.eval()
+        around = Difference(self._gap, float(lags[0]))
+        offsets = () if isinstance(model, Generative) else around.offsets
+        asked = lags[:, None] + np.array([0.0, *offsets])
+        found = predict(model, self._positions, self._velocities, asked.ravel().tolist())[0]
+        found = found.reshape(*asked.shape, *found.shape[1:])
+        draw = torch.Generator()
+        velocities = around(found[:, 0], found[:, 1:], draw) if offsets else None
+        for number, lag in enumerate(lags.tolist()):
+            moved = None if velocities is None else velocities[number : number + 1]
+            yield lag, found[number, :1], moved
+
+    def _frame(self, time: float, positions: Tensor, velocities: Tensor | None) -> Atoms:
+        frame = self._template.copy()
+        _put(frame, self._start_time + time, positions, velocities)
+        return frame
+
+
+def _put(atoms: Atoms, time: float, positions: Tensor, velocities: Tensor | None) -> None:
+    """Set positions, momenta and time; ``(1, atom, 3)`` in Å and Å/fs."""
+    atoms.positions = positions[0].double().numpy()
+    if velocities is None:
+        atoms.arrays.pop("momenta", None)
+    else:
+        atoms.set_velocities(velocities[0].double().numpy() / units.fs)
+    for key in ("time", "time_ps"):
+        atoms.info.pop(key, None)
+    atoms.info["time_fs"] = time
