@@ -175,6 +175,22 @@ class TestPlan:
         lags = [each.measures[-1].options["lags_fs"] for each in curve]
         assert [each[-1] for each in lags] == [500.0, 1000.0, 1500.0, 2000.0, 2500.0]
 
+    def test_figure_3_by_rollout_trains_the_shortest_horizon(self, data: Path) -> None:
+        write_md17(data / "md17_malonaldehyde.npz", "ethanol", 30000)
+        plans = [
+            make_plan(
+                specs.load("figure3"),
+                Choice(data, ["malonaldehyde"], ["egnn"], seeds=1, horizons=kind),
+            )
+            for kind in ("each", "rollout", "one")
+        ]
+        (rolled,), (one,) = plans[1:]
+        assert rolled.job.key == plans[0][0].job.key
+        options = rolled.measures[-1].options
+        assert options == {"lags_fs": [250.0 * k for k in range(1, 11)], "repeated": True}
+        assert one.measures[-1].options == {"lags_fs": options["lags_fs"]}
+        assert rolled.measures[-1].file != plans[0][0].measures[-1].file
+
     def test_preset_and_settings(self, data: Path) -> None:
         choice = Choice(
             data, ["ethanol"], ["gfnode"], 2, 9, "published", changes={"training.rate": 0.01}

@@ -12,7 +12,7 @@ from gfnode.geometry import angular_momentum, momentum
 from gfnode.graph import hop_edges
 from gfnode.models import Model, build
 from gfnode.models.base import ALONE, EUCLIDEAN
-from gfnode.rollout import Difference, Rollout, State, Thermal, steps
+from gfnode.rollout import Difference, Repeated, Rollout, State, Thermal, steps
 from gfnode.rollout import apply as rollout
 from gfnode.simulate.synthetic import HarmonicNetwork, harmonic_network
 from gfnode.system import System
@@ -162,6 +162,25 @@ class TestFrames:
         plan = Rollout(build("persistence", system_of("ethanol")), 0.3, every=0.1)
         numbers = [k for count in range(100_000) for k in plan.numbers(count)]
         assert numbers == list(range(1, 300_001))
+
+
+class TestRepeated:
+    def test_of_an_exact_flow_is_the_flow_at_any_lags(self, network):
+        x, v = start(network)
+        model = Harmonic(network)
+        lags = torch.tensor([[0.0, 12.0, 37.0, 500.0], [74.0, 73.9, 74.1, 1.0], [400.0] * 4])
+        found = Repeated(model, 37.0)(x, v, lags.double())
+        torch.testing.assert_close(found, model(x, v, lags.double()), rtol=0, atol=2e-4)
+
+    def test_is_the_rollout_and_up_to_the_stride_the_model(self):
+        model, x, v = gentle()
+        for gap in (None, 5.0):
+            lags = torch.tensor([[100.0, 300.0, 600.0, 900.0]]).expand(3, -1)
+            found = Repeated(model, 300.0, gap)(x, v, lags)
+            torch.testing.assert_close(found[:, :2], model(x, v, lags[:, :2]), rtol=0, atol=1e-5)
+            rolled = islice(steps(model, x, v, 300.0, draw=Difference(gap, 300.0)), 3)
+            expected = torch.stack([at for _, at, _ in rolled], 1)
+            torch.testing.assert_close(found[:, 1:], expected, rtol=0, atol=1e-4)
 
 
 class TestSamples:

@@ -10,16 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from safetensors.numpy import load_file
 
 import gfnode.sweep.schedule
 from gfnode.errors import InputError
 from gfnode.files import read_json, write_json
+from gfnode.metrics import squared_errors
+from gfnode.rollout import Difference, steps
 from gfnode.run import Run
 from gfnode.sweep import Job, Measure, State, Store, sweep
 from gfnode.sweep.display import ProgressDisplay
 from gfnode.sweep.launchers import Local, Resources, Slurm
+from gfnode.sweep.measures import _asked
 from gfnode.sweep.schedule import Summary
 from gfnode.sweep.timing import estimate, estimates
 from gfnode.sweep.worker import do
@@ -261,6 +265,7 @@ class TestRuns:
         before = (store.folder(job_of(ethanol)) / "weights.safetensors").stat().st_mtime_ns
         lags = {"lags_fs": [10.0, 20.0, 40.0]}
         measures = [Measure("structure"), Measure("at-lags", lags), Measure("modes")]
+        measures.append(Measure("at-lags", {"lags_fs": [40.0, 48.0], "repeated": True}))
         task = store.task(job_of(ethanol), measures)
         assert task.state is State.STARTED
         assert sweep([task], Here()).failed == {}
@@ -268,6 +273,22 @@ class TestRuns:
         with np.load(task.folder / measures[1].file) as found:
             assert np.unique(found["lags_fs"]).tolist() == [10.0, 20.0, 40.0]
             assert found["errors_egnn"].shape == found["errors_persistence"].shape == (24, 3)
+        with np.load(task.folder / measures[3].file) as found:
+            assert np.unique(found["lags_fs"]).tolist() == [40.0, 48.0]
+            repeated = found["errors_egnn"]
+        # the same by hand: an application of the horizon of 40 fs, and one of what is left
+        run = Run.open(task.folder)
+        windows = _asked(run, [40.0, 48.0]).select(run.model.system.atoms)
+        batch = windows.batch(torch.arange(len(windows)))
+        gap = run.trajectories()[0].spacing
+        draw = Difference(gap, run.model.system.horizon)
+        _, x, v = next(steps(run.model, batch.positions, batch.velocities, 40.0, draw=draw))
+        with torch.no_grad():
+            last = run.model(x, v, torch.full((len(x), 1), 8.0))
+        found = torch.cat([x[:, None], last], 1)
+        both = (each[..., run.model.scored, :] for each in (found, batch.targets))
+        errors = squared_errors(*both)
+        np.testing.assert_allclose(repeated, errors, rtol=1e-3)
 
     def test_data_may_move(self, tmp_path: Path) -> None:
         file = write_md17(tmp_path / "md17_ethanol.npz", "ethanol")

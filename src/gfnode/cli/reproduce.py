@@ -95,7 +95,11 @@ def reproduce(
     ] = None,
     horizons: Annotated[
         str,
-        typer.Option(metavar="KIND", help="figure3: one model for all horizons, or each its own."),
+        typer.Option(
+            metavar="KIND",
+            help="figure3: one model for all horizons, each its own, or rollout: that of the "
+            "shortest, applied again and again.",
+        ),
     ] = "one",
     of: Annotated[
         str, typer.Option(metavar="KIND", help="figure4: coordinates or features in the modes.")
@@ -147,7 +151,7 @@ def reproduce(
         _one_of("--metric", metric, METRICS)
         _one_of("--split", split, ("published", "blocked"))
         _one_of("--of", of, ("coordinates", "features"))
-        _one_of("--horizons", horizons, ("one", "each"))
+        _one_of("--horizons", horizons, ("one", "each", "rollout"))
         folder = data or Path(os.environ.get("GFNODE_DATA", "data"))
         choice = Choice(
             folder,

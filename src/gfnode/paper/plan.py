@@ -45,7 +45,8 @@ class Choice:
     of_rows
         Settings of single rows, on top of these.
     horizons
-        Of Figure 3: ``one`` model for all horizons, or one for ``each``.
+        Of Figure 3: ``one`` model for all horizons, one for ``each``, or the model of the shortest
+        applied again and again (``rollout``).
     """
 
     data: Path
@@ -173,7 +174,8 @@ def _of_data(spec: Spec, choice: Choice, found: Found) -> dict[str, Any]:
 
 def _variants(spec: Spec, choice: Choice) -> list[Variant]:
     if spec.kind == "horizons":
-        frames = HORIZONS if choice.horizons == "each" else HORIZONS[-1:]
+        trained = {"one": HORIZONS[-1:], "each": HORIZONS, "rollout": HORIZONS[:1]}
+        frames = trained[choice.horizons]
         return [
             Variant(id=str(each), title=f"{each} frames", changes={"horizon_frames": each})
             for each in frames
@@ -184,9 +186,14 @@ def _variants(spec: Spec, choice: Choice) -> list[Variant]:
 def _measures(spec: Spec, choice: Choice, horizon: float, frames: int) -> tuple[Measure, ...]:
     found = [Measure(name) for name in spec.measures]
     if spec.kind == "horizons":
-        parts = 8 if choice.horizons == "each" else frames // EACH
-        lags = [round(horizon * k / parts, 6) for k in range(1, parts + 1)]
-        found.append(Measure("at-lags", {"lags_fs": lags}))
+        repeated = choice.horizons == "rollout"
+        longest = HORIZONS[-1] if repeated else frames
+        last = horizon * longest / frames
+        parts = 8 if choice.horizons == "each" else longest // EACH
+        lags = [round(last * k / parts, 6) for k in range(1, parts + 1)]
+        found.append(
+            Measure("at-lags", {"lags_fs": lags} | ({"repeated": True} if repeated else {}))
+        )
     return tuple(found)
 
 

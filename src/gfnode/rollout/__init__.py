@@ -6,5 +6,6 @@
 """
 
 from gfnode.rollout.apply import Difference, Rollout, State, Thermal, predict, steps
+from gfnode.rollout.repeated import Repeated
 
-__all__ = ["Difference", "Rollout", "State", "Thermal", "predict", "steps"]
+__all__ = ["Difference", "Repeated", "Rollout", "State", "Thermal", "predict", "steps"]

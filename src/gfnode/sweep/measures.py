@@ -21,6 +21,7 @@ from gfnode.fourier import eigenbasis
 from gfnode.geometry import bond_angles, bond_lengths, center, dihedrals
 from gfnode.graph import laplacian
 from gfnode.models import Model
+from gfnode.rollout import Repeated
 from gfnode.run import Run
 from gfnode.torsions import backbone
 from gfnode.trajectory import Integers
@@ -88,15 +89,20 @@ def torsions(run: Run, path: Path) -> None:
     write_arrays(path, dict(zip(names, values, strict=True)))
 
 
-def at_lags(run: Run, path: Path, lags_fs: Sequence[float]) -> None:
+def at_lags(run: Run, path: Path, lags_fs: Sequence[float], repeated: bool = False) -> None:
     """Errors at given lags of the test starts, of the model and of every baseline.
 
-    Arrays as in ``errors.npz``.
+    With ``repeated``, lags beyond the horizon are reached by applying the model again and again,
+    one horizon at a time. Arrays as in ``errors.npz``.
     """
     windows = _asked(run, lags_fs)
     name = run.experiment.model["name"]
-    models = {name: run.model} | {k: m for k, m in run.baselines().items() if k != name}
-    write_arrays(path, evaluate(name, models, windows, run.model.system.horizon).arrays())
+    model, horizon = run.model, run.model.system.horizon
+    if repeated:
+        gap = None if windows.successors is None else run.trajectories()[0].spacing
+        model, horizon = Repeated(model, horizon, gap), max(lags_fs)
+    models = {name: model} | {k: m for k, m in run.baselines().items() if k != name}
+    write_arrays(path, evaluate(name, models, windows, horizon).arrays())
 
 
 def modes(run: Run, path: Path, starts: int = 64, times: int = 256) -> None:
