@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -101,6 +102,19 @@ class TestCatalogue:
         assert estimate.mb == pytest.approx(
             estimate.frames * (estimate.atoms * 48 + 8) / 1e6, abs=1
         )
+
+    def test_the_simulations_that_it_proposes(self):
+        """Their options are those of the command, and the molecules are known."""
+        from typer.main import get_command
+
+        from gfnode.simulate.molecules import built_in
+
+        command = get_command(app).commands["simulate"]
+        for name, entry in catalogue().items():
+            words = shlex.split(entry.simulate)
+            assert words[:2] == ["gfnode", "simulate"]
+            command.make_context("simulate", words[2:])
+            assert words[2] in built_in() or name.startswith("md22:")
 
     def test_names(self):
         assert find("MD17:Aspirin") is find("md17:aspirin")
@@ -213,7 +227,7 @@ class TestFetch:
         assert "md17_aspirin.npz cannot be had from any of its 2 addresses" in error
         assert "by hand from http://www.sgdml.org/#datasets" in error
         assert f"put it into {folder}/md17" in error
-        assert "gfnode simulate" in error
+        assert "your own: gfnode simulate aspirin --temperature 500K" in error
         assert "HTTP 503 Service Unavailable" in result.stderr
         (folder / "md17" / "md17_aspirin.npz").write_bytes(ASPIRIN)  # as it says
         call("fetch", "md17:aspirin", "--offline")

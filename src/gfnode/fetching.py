@@ -317,8 +317,8 @@ def _same_as_before(place: str, path: Path) -> None:
 def _nowhere(entry: Entry, path: Path, lines: list[str]) -> NotFetchedError:
     return NotFetchedError(
         f"{entry.name}: {path.name} cannot be had from any of its {len(lines)} addresses: get it "
-        f"by hand from {entry.page} and put it into {path.parent}, or make a trajectory of your "
-        "own with gfnode simulate (gfnode simulate --help)",
+        f"by hand from {entry.page} and put it into {path.parent}, or make a trajectory of "
+        f"your own: {entry.simulate}",
         lines,
     )
 

@@ -82,6 +82,8 @@ class Entry:
         In words.
     page
         Where a browser finds the files.
+    simulate
+        The command that makes a similar trajectory.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Entry:
     licence: str
     citation: str
     page: str
+    simulate: str
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -177,6 +180,7 @@ def _read(data: dict[str, Any]) -> Iterator[Entry]:
                 atoms=own["atoms"],
                 frames=own["frames"],
                 step_fs=own.get("step_fs", facts["step_fs"]),
+                simulate=facts["simulate"].format(molecule=key),
                 times_stored=facts.get("times_stored", False),
                 **{each: facts[each] for each in ("units", "licence", "citation", "page")},
             )
