@@ -95,7 +95,7 @@ def test_fetch(tmp_path: Path, kills: int, kind: str) -> None:
             filling = np.random.default_rng(0).bytes(200_000)
             members = {"rmd17/other": filling, "rmd17/npz_data/rmd17_ethanol.npz": content}
             server.files[served] = archive_bytes(members)
-        server.always[served] = "slow"
+        server.always[served], size = "slow", len(server.files[served])
         body = f"""
         cache, right = Path(os.environ["GFNODE_CACHE"]), Path({str(tmp_path / "right")!r})
         right = right.read_bytes()
@@ -105,7 +105,7 @@ def test_fetch(tmp_path: Path, kills: int, kind: str) -> None:
         longest = whole(words)
         assert target.read_bytes() == right
         kills = came = gone_on = 0
-        while kills < {kills} or not gone_on:
+        while kills < {kills} or ({kind!r} == "file" and not gone_on):
             if target.exists():
                 came += 1
                 for each in target.parent.iterdir():
@@ -116,7 +116,7 @@ def test_fetch(tmp_path: Path, kills: int, kind: str) -> None:
             pins = cache / "checksums.json"
             assert not pins.exists() or json.loads(pins.read_text())
             after = part.stat().st_size if part.exists() else 0
-            gone_on += bool(before and (download.exists() or after > before))
+            gone_on += 0 < before < {size} and (download.exists() or after > before)
             if not (after or download.exists()):
                 longest *= 1.05  # this machine has become slower
         whole(words)
@@ -131,13 +131,11 @@ def test_fetch(tmp_path: Path, kills: int, kind: str) -> None:
             GFNODE_CATALOGUE=str(tmp_path / "own.toml"),
         )
         ranges = [int(asked[6:-1]) for path, asked in server.asked if path == served and asked]
-    print(kind, told)
-    assert told["kills"] == kills
-    assert told["left"] == sorted(
-        {Path(place).name, *({"rmd17.tar.bz2"} if kind != "file" else ())}
-    )
-    assert ranges, "some began in the middle"
-    assert all(0 < begin <= len(server.files[served]) for begin in ranges)
+    assert told["kills"] >= kills
+    archive = {"rmd17.tar.bz2"} if kind == "archive" else set()
+    assert set(told["left"]) == {Path(place).name} | archive
+    assert all(0 < begin <= size for begin in ranges)
+    assert ranges or kind == "archive", "some went on in the middle"
 
 
 @HOW_OFTEN
@@ -167,7 +165,6 @@ def test_convert(tmp_path: Path, kills: int, suffix: str) -> None:
     print(json.dumps({{"kills": kills, "came": came, "left": left}}))
     """
     told = drive("import gfnode.convert, gfnode.readers.joined, mdtraj", body)
-    print(suffix, told)
     assert told["kills"] == kills
     assert set(told["left"]) == expected, "nothing is left lying"
     given = {"top": tmp_path / "out.pdb"} if suffix == ".xtc" else {}

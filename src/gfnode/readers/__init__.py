@@ -172,14 +172,27 @@ def opened(
 ) -> Iterator[tuple[Path, Source]]:
     """Open a trajectory without its frames; see :func:`load`."""
     with place_of(source) as place, np.errstate(all="ignore"):  # inf and nan are refused
-        found = _open(
-            place.path,
-            place.top if top is None else top,
-            place.step if step is None else step,
-            mapping,
-        )
+        with _enough_memory(place.path):
+            found = _open(
+                place.path,
+                place.top if top is None else top,
+                place.step if step is None else step,
+                mapping,
+            )
         place.check(found)
-        yield place.path, found if found.name else replace(found, name=place.name)
+        with _enough_memory(place.path):
+            yield place.path, found if found.name else replace(found, name=place.name)
+
+
+@contextmanager
+def _enough_memory(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise InputError(
+            f"{path}: asks for more memory than there is ({error}): it is damaged, or too large; "
+            "keep fewer atoms or frames (--select, --stride)"
+        ) from error
 
 
 def _open(

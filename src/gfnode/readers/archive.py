@@ -1,6 +1,7 @@
 """The arrays of an npz file, large ones row by row."""
 
 import io
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -14,6 +15,9 @@ from gfnode.errors import InputError
 from gfnode.readers.boundary import foreign
 from gfnode.readers.source import BLOCK, Block
 from gfnode.trajectory import Integers
+
+DENSEST = 1100
+"""Deflate cannot make data smaller than by a factor of 1032."""
 
 Fields = Mapping[str, tuple[str, float]]
 """What an array is (``"positions"``): its name in the file, and its unit in Å and fs."""
@@ -152,7 +156,15 @@ class Archive(Mapping[str, NDArray[Any]]):
             zipfile.ZipFile(self.path) as archive,
             archive.open(f"{key}.npy") as file,
         ):
-            return self._read_head(file, key)
+            shape, fortran, dtype = self._read_head(file, key)
+            stored = archive.getinfo(f"{key}.npy")
+            size = file.tell() + dtype.itemsize * math.prod(shape)
+            if size != stored.file_size or size > DENSEST * stored.compress_size + 1024:
+                raise InputError(
+                    f"{self.path}: {key} is damaged: its head promises "
+                    f"{'×'.join(map(str, shape))} values, and there are not so many"
+                )
+            return shape, fortran, dtype
 
     def _read_head(self, file: IO[bytes], key: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         start = io.BytesIO(file.read(8))

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gfnode.periodic import Unwrapper
 
 
+LARGEST = {"positions": (1e6, "Å"), "velocities": (2998.0, "Å/fs"), "cell": (1e6, "Å")}
+"""Values that are taken: up to 0.1 mm, and up to the speed of light."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """Which atoms and frames are kept, and how; see :func:`gfnode.readers.load`."""
@@ -92,6 +96,18 @@ def _even(times: NDArray[np.float64]) -> bool:
     return bool(steps.size and np.ptp(steps) <= 1e-3 * steps.mean())
 
 
+def _check_size(values: NDArray[np.float32], key: str, where: str, rows: Integers) -> None:
+    """Refuse what no simulation holds; formats without checksums let flipped bits through."""
+    most, unit = LARGEST[key]
+    beyond = np.maximum(-values.min((1, 2)), values.max((1, 2))) > most
+    if beyond.any():
+        frame = int(np.argmax(beyond))
+        raise InputError(
+            f"{where}{key} of frame {rows[frame]} reach {np.abs(values[frame]).max():.3g} {unit}, "
+            f"more than {most:g}: the file is damaged, or its unit is not the one expected"
+        )
+
+
 class _Filling:
     """Arrays that are filled block by block."""
 
@@ -147,6 +163,7 @@ class _Filling:
                 self.arrays[key] = room(shape, self.choice.memory)
             self.arrays[key][places] = values
             check_finite(self.arrays[key][places], key, where, rows, self.atoms)
+            _check_size(self.arrays[key][places], key, where, rows)
 
     def _velocities(self, block: Block) -> NDArray[np.float32] | None:
         everything = len(self.atoms) == len(self.source.numbers)

@@ -123,7 +123,8 @@ def _check_frames(path: Path) -> _Frames:
                 if lines.read().strip():
                     raise InputError(f"{path}: a blank line stands before frame {frame}; remove it")
                 break
-            if not line.strip().isdigit() or (count := int(line)) < 1:
+            digits = line.strip()
+            if not digits.isdigit() or len(digits) > 12 or (count := int(digits)) < 1:
                 raise InputError(
                     f"{path}: frame {frame} begins with {line.decode().strip()[:40]!r}, expected "
                     "the number of atoms"

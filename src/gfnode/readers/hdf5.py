@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gfnode.errors import InputError
+from gfnode.readers.archive import DENSEST
 from gfnode.readers.boundary import femtoseconds, frame_times
 from gfnode.readers.isolation import Arrays, isolated
 from gfnode.readers.source import Block, Given, Source, batches
@@ -30,15 +31,23 @@ def open_hdf5(path: Path, given: Given) -> Source:
     need_tables(path)
     numbers, topology = topology_of(path)
     (head,) = isolated(path, DAMAGED, lambda: _head(path))
-    frames, atoms, fields = head["shape"]
+    if head["shape"].shape != (3,):
+        raise InputError(f"{path}: {DAMAGED}: its coordinates have shape {head['shape'].tolist()}")
+    frames, atoms, fields = head["shape"].tolist()
     if not frames:
         raise InputError(f"{path}: holds no frames")
+    if 4 * frames * atoms * fields > DENSEST * path.stat().st_size:  # before memory is asked for
+        raise InputError(
+            f"{path}: {DAMAGED}: it promises {frames} frames, and is too small for them"
+        )
     if (atoms, fields) != (len(numbers), 3):
         raise InputError(f"{path}: has {atoms} atoms, its topology names {len(numbers)}")
     for key, values in head.items():
         if key != "shape" and len(values) != frames:
             raise InputError(f"{path}: holds {len(values)} {key} for {frames} frames")
     cell = None
+    if ("cell_lengths" in head) != ("cell_angles" in head):
+        raise InputError(f"{path}: {DAMAGED}: it holds cell lengths or angles, but not both")
     if "cell_lengths" in head:
         cell = box_vectors(head["cell_lengths"] * ANGSTROM_PER_NM, head["cell_angles"])
     stored = femtoseconds(head["time"]) if "time" in head else None
