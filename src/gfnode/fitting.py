@@ -137,6 +137,7 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
             "epochs": done.epoch,
             "best_epoch": done.best_epoch,
             "best_validation_error": done.best_error,
+            "loss_unit": run.model.loss_unit,
             "ended": done.stopped,
             "seconds": spent + perf_counter() - began,
             "device": str(trainer.fabric.device),

@@ -3,133 +3,24 @@
 import base64
 import csv
 import hashlib
-import io
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from pages import HOSTILE, Page, Visit, call, files, number, rows
 
 import gfnode
-from gfnode import cli
 from gfnode.errors import InputError
 from gfnode.examples import KINDS, Example, Examples, make_examples, stride_of
 from gfnode.report import write_page
 from gfnode.report.structures import distances, pack
 from gfnode.report.tables import hundredths
-
-SMALL = (
-    *("--set", "windows.most=[64,32,32]", "--set", "windows.horizon=200fs"),
-    *("--set", "training.epochs=2", "--set", "training.batch=32"),
-    *("--set", "model.width=8", "--set", "model.encoder_layers=1"),
-)
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'$x_{</svg>{{7*7}}"
-VOID = {"meta", "link", "input", "br", "img", "hr"}
-
-
-def call(*words: str | Path) -> Any:
-    return CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An evaluated run with its page; tests that change it copy it."""
-    folder = tmp_path_factory.mktemp("report")
-    data = gfnode.load("sample:toluene")[:700].save(folder / "toluene.npz")
-    assert call("train", "--data", data, *SMALL, "--out", folder / "run").exit_code == 0
-    said = call("report", folder / "run", "--out", folder / "report.html")
-    assert said.exit_code == 0, said.output
-    assert "not evaluated yet" in said.stdout
-    return folder / "run"
-
-
-@pytest.fixture(scope="module")
-def page(run: Path) -> Path:
-    return run.parent / "report.html"
-
-
-@pytest.fixture
-def copied(run: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(run, tmp_path / "run"))
-
-
-class Page(HTMLParser):
-    """Tags, attributes, tables by id and scripts of a page; refuses tags that do not balance."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self.text: list[str] = []
-        self.scripts: list[str] = []
-        self._open: list[str] = []
-        self._table: list[list[str]] | None = None
-        self.feed(text)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-        if tag == "table":
-            self._table = self.tables.setdefault(dict(attrs)["id"], [])
-        elif tag == "tr":
-            self._table.append([])
-        elif tag in ("td", "th"):
-            self._table[-1].append("")
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag, (tag, self.getpos())
-
-    def handle_data(self, data):
-        if self._open and self._open[-1] == "script":
-            self.scripts.append(data)
-        elif self._open and self._open[-1] != "style":
-            self.text.append(data)
-        if {"td", "th"} & set(self._open):
-            self._table[-1][-1] += data
-
-
-@pytest.fixture(scope="module")
-def parsed(page: Path) -> Page:
-    return Page(page.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def evaluation(run: Path) -> dict[str, Any]:
-    return json.loads((run / "evaluation.json").read_text())
-
-
-def files(parsed: Page) -> dict[str, str]:
-    """Content of every file that the page holds, by name."""
-    found = {}
-    for tag, attributes in parsed.tags:
-        if tag == "a" and "download" in attributes:
-            head, data = attributes["href"].split(",", 1)
-            assert head.endswith(";base64")
-            found[attributes["download"]] = base64.b64decode(unquote(data)).decode()
-    return found
-
-
-def rows(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def number(cell: str) -> float:
-    return float(cell.strip().split()[0].replace("−", "-").replace("∞", "inf"))
 
 
 class TestFile:
@@ -159,7 +50,7 @@ class TestFile:
         ]
         assert policy.startswith(f"default-src 'none'; script-src {' '.join(allowed)}; ")
         assert "connect-src" not in policy  # none, by default
-        assert len(scripts) == 2
+        assert len(scripts) == 4
 
     def test_ids_are_unique(self, parsed):
         ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
@@ -425,7 +316,7 @@ def test_predictions_that_diverged_are_told(copied, tmp_path):
         each.predicted[3:] = np.nan
     found.save(copied)
     data = Page(write_page(copied, tmp_path / "page.html").read_text()).scripts[0]
-    (typical, *_) = json.loads(data)["examples"]
+    (typical, *_) = json.loads(data)["runs"][0]["examples"]
     assert None not in typical["rmsd"][:3]
     assert set(typical["rmsd"][3:]) == set(typical["superposed"][3:]) == {None}
     assert None not in typical["start"]
@@ -498,71 +389,6 @@ class TestCommand:
         said = call("report", copied, "--out", tmp_path)
         assert said.exit_code == 2
         assert "is not a file" in said.stderr
-
-
-def chromium() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
-
-
-QUIET = (
-    *("--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-)
-SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = chromium()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield lambda *more: playwright.chromium.launch(
-            executable_path=path, args=[*QUIET, *(more or SOFTWARE)]
-        )
-
-
-class Visit:
-    """A page opened from disk, and everything it says or asks for."""
-
-    def __init__(self, opened: Any, path: Path, **options: Any) -> None:
-        self.context = opened.new_context(**options)
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda each: self.said.append(f"{each.type}: {each.text}"))
-        self.page.on("pageerror", lambda each: self.said.append(str(each)))
-        self.page.on("request", lambda each: self.asked.append(each.url))
-        self.page.on("dialog", lambda each: self.said.append(each.message))
-        self.page.goto(path.as_uri())
-
-    def wait(self, frame: int) -> None:
-        """Until the player is past a frame; waiting inside the page would need eval."""
-        for _ in range(1000):
-            if self.state()["frame"] >= frame:
-                return
-            self.page.wait_for_timeout(20)
-        raise AssertionError(f"still before frame {frame}: {self.state()}")
-
-    def state(self) -> dict[str, Any]:
-        return self.page.evaluate("document.getElementById('player').player.state")
-
-    def shown(self) -> list[dict[str, Any]]:
-        """Kind and coordinates of every model that a viewer holds, in Å as they are drawn."""
-        return self.page.evaluate(
-            """document.getElementById('player').player.viewers.map((v) => v.models_.map((m) =>
-               ({kind: m.kind, x: m.atoms.map((a) => [a.x, a.y, a.z])})))"""
-        )
-
-
-@pytest.fixture(scope="module")
-def opened(browser: Any) -> Iterator[Any]:
-    found = browser()
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")
@@ -653,7 +479,7 @@ class TestBrowser:
 
     def test_tables_are_saved_as_they_are(self, visit, parsed, tmp_path):
         with visit.page.expect_download() as caught:
-            visit.page.click("a[download='lags.csv'] >> nth=0")
+            visit.page.click("#errors a[data-file='file-lags']")
         caught.value.save_as(tmp_path / "lags.csv")
         assert (tmp_path / "lags.csv").read_text() == files(parsed)["lags.csv"]
 
@@ -677,6 +503,45 @@ class TestBrowser:
         assert found.page.locator("img").count() == 0
         assert HOSTILE in found.page.inner_text("h1")
         found.context.close()
+
+    def test_keys_turn_the_structures_and_the_view_stays_in_step(self, visit):
+        turned = "document.getElementById('player').player.viewers.map((v) => v.getView())"
+        before = visit.page.evaluate(turned)
+        visit.page.focus("#pane-0")
+        visit.page.keyboard.press("ArrowRight")
+        after = visit.page.evaluate(turned)
+        assert np.abs(np.subtract(after[0], before[0]))[4:].max() > 0.01
+        assert after[1][4:] == pytest.approx(after[0][4:], abs=1e-6)
+        visit.page.keyboard.press("ArrowLeft")
+        back = visit.page.evaluate(turned)[0]
+        assert np.abs(back[4:]) == pytest.approx(np.abs(before[0][4:]), abs=1e-4)
+        visit.page.keyboard.press("+")
+        assert visit.page.evaluate(turned)[0][3] != pytest.approx(back[3])
+        visit.page.keyboard.press("-")
+
+    def test_everything_is_reached_by_the_tabulator(self, visit):
+        visit.page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+        seen = []
+        for _ in range(60):
+            visit.page.keyboard.press("Tab")
+            seen.append(visit.page.evaluate("document.activeElement.id"))
+            if not seen[1:]:
+                here = "document.activeElement.getBoundingClientRect().left"
+                assert visit.page.evaluate("document.activeElement.className") == "skip"
+                assert visit.page.evaluate(here) >= 0  # seen once it is reached
+        assert {"example", "pane-0", "play", "frame", "speed", "save-true"} <= set(seen)
+
+    def test_prints_without_controls_and_with_all_settings(self, visit):
+        visit.page.emulate_media(media="print")
+        for hidden in ("nav", "#play", "#frame", "#numbers", ".skip"):
+            assert visit.page.locator(hidden).is_hidden(), hidden
+        for shown in ("#errors .wide svg", "#pane-0 canvas", "#table-lags"):
+            assert visit.page.locator(shown).first.is_visible(), shown
+        assert visit.page.locator("#errors .narrow svg").is_hidden()
+        visit.page.emulate_media(media="screen")
+        pages = visit.page.pdf(format="A4")
+        assert pages.startswith(b"%PDF")
+        assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pages)) <= 12
 
     def test_without_webgl_it_says_so_and_the_numbers_move(self, browser, page):
         bare = browser("--disable-3d-apis", "--disable-gpu")

@@ -1,7 +1,7 @@
 """``gfnode report``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,20 +9,43 @@ from gfnode.cli.app import app
 from gfnode.cli.console import plain_errors
 from gfnode.cli.options import Step, Top, load_for
 
+if TYPE_CHECKING:
+    from gfnode.readers import Reader
+
 
 @app.command(
     epilog="""\b
 Examples:
   gfnode report runs/toluene
   gfnode report runs/toluene --out toluene.html
+  gfnode report runs/gfnode runs/egnn runs/ito --out comparison.html
+  gfnode report runs/toluene --figures figures --format pdf,png
   gfnode report runs/replicas --data moved1.xtc --data moved2.xtc --top molecule.pdb --out r.html"""
 )
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folder of gfnode train; several: side by side.", metavar="RUN..."),
+    ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="HTML file to write; default report.html in RUN."),
+        typer.Option(
+            metavar="FILE",
+            help="HTML file to write; default report.html in RUN, of several runs comparison.html "
+            "here.",
+        ),
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write every figure also as files for one and for two columns of a journal (85 "
+            "and 170 mm wide), with its numbers as CSV.",
+        ),
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="FORMATS", help="Of the figures: png, pdf, svg.")
+    ] = "png,pdf",
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,26 +55,48 @@ def report(
     top: Top = None,
     step: Step = None,
 ) -> None:
-    """Write one HTML page about a run: errors, structures in 3D, training, settings.
+    """Write one HTML page about a run, or about several side by side.
 
-    The page needs no network and no other file. A run that is not evaluated yet is evaluated first.
+    It shows errors, how physical predictions are, structures in 3D, training, and settings. The
+    page needs no network and no other file. What was not evaluated yet is evaluated first.
     """
     with plain_errors():
-        from gfnode import examples, report
+        from gfnode import report
         from gfnode.readers import Reader
-        from gfnode.run import Run
 
-        out = report.check_target(out or run / "report.html")
-        found = Run.open(run)
-        examples.check_run(found)
-        if data or not examples.up_to_date(run):
-            given = load_for(found, data, Reader(top, step)) if data else found.trajectories()
-            examples.check_own(found, given)
-            if not examples.evaluated(run):
-                typer.echo("not evaluated yet: comparing with the trivial baselines first")
-                found.evaluate(given)
-                typer.echo(f"plot: {report.plot_error_against_lag(run)}")
-            typer.echo("following a typical, the best and the worst test window")
-            examples.make_examples(found, given).save(run)
-        report.write_page(run, out)
+        several = len(runs) > 1
+        out = report.check_target(
+            out or (Path("comparison.html") if several else runs[0] / "report.html")
+        )
+        kinds = [each.strip() for each in formats.split(",")]
+        if figures:
+            report.check_formats(kinds)
+        for run in runs:
+            _complete(run, data, Reader(top, step), f"{run}: " if several else "")
+        if several:
+            report.write_comparison(runs, out)
+        else:
+            report.write_page(runs[0], out)
         typer.echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB; open it in a browser)")
+        if figures:
+            written = report.write_figures(runs, figures, kinds)
+            typer.echo(f"figures: {figures} ({len(written)} files)")
+
+
+def _complete(run: Path, data: list[str] | None, reader: "Reader", name: str) -> None:
+    """Make what the report of a run lacks."""
+    from gfnode import examples, report
+    from gfnode.run import Run
+
+    found = Run.open(run)
+    examples.check_run(found)
+    if not data and examples.up_to_date(run):
+        return
+    given = load_for(found, data, reader) if data else found.trajectories()
+    examples.check_own(found, given)
+    if not examples.evaluated(run):
+        typer.echo(f"{name}not evaluated yet: comparing with the trivial baselines first")
+        found.evaluate(given)
+        typer.echo(f"plot: {report.plot_error_against_lag(run)}")
+    typer.echo(f"{name}following a typical, the best and the worst test window")
+    examples.make_examples(found, given).save(run)

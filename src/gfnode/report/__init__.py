@@ -1,5 +1,7 @@
 """Tables, plots and a page of a run folder; nothing here needs torch."""
 
+from gfnode.report.comparison import write_comparison
+from gfnode.report.export import check_formats, write_figures
 from gfnode.report.findings import (
     findings_table,
     inspection_findings,
@@ -7,7 +9,7 @@ from gfnode.report.findings import (
     train_command,
 )
 from gfnode.report.inspection import headline, inspection_sections, inspection_table
-from gfnode.report.page import check_target, write_page
+from gfnode.report.page import write_page
 from gfnode.report.plots import error_against_lag, plot_error_against_lag
 from gfnode.report.rollout import (
     describe_rollout,
@@ -17,8 +19,10 @@ from gfnode.report.rollout import (
 )
 from gfnode.report.sentences import describe_evaluation, describe_result, describe_training
 from gfnode.report.tables import error_table, lag_table, verdict, verdicts
+from gfnode.report.template import check_target
 
 __all__ = [
+    "check_formats",
     "check_target",
     "describe_evaluation",
     "describe_result",
@@ -40,5 +44,7 @@ __all__ = [
     "train_command",
     "verdict",
     "verdicts",
+    "write_comparison",
+    "write_figures",
     "write_page",
 ]

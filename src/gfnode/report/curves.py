@@ -1,4 +1,4 @@
-"""Figures of the report page."""
+"""Figures of one run: error against lag, training, errors of atoms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,36 +9,39 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from gfnode.report.pictures import Layout
 from gfnode.report.plots import COLOURS, STYLES, draw_errors, short
 
 MOST_NAMED = 24  # atoms with their names at the axis
-_TEXT = 9.0
+_MARKED = 40  # epochs with a marker each
+
+History = Sequence[Mapping[str, float | None]]
 
 
-def error_curves(evaluation: Mapping[str, Any], narrow: bool) -> Figure:
+def error_curves(evaluation: Mapping[str, Any], layout: Layout) -> Figure:
     """Error against lag; see :func:`gfnode.report.plots.error_against_lag`."""
-    figure = _figure(narrow, 4.6 if narrow else 4.0)
+    figure = layout.figure(1.18, 0.51)
     axes = figure.add_subplot()
-    draw_errors(axes, evaluation, _TEXT)
-    axes.set_ylabel("mean squared error (10⁻² Å²)", fontsize=_TEXT)
-    if not narrow:
-        _also_in_angstrom(axes)
-    columns = 1 if narrow else 3
-    figure.legend(loc="outside lower center", ncols=columns, fontsize=_TEXT, frameon=False)
+    draw_errors(axes, evaluation, layout.text)
+    axes.set_ylabel("mean squared error (10⁻² Å²)", fontsize=layout.text)
+    if not layout.narrow:
+        _also_in_angstrom(axes, layout)
+    columns = 1 if layout.narrow else 3
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=layout.text, frameon=False)
     return figure
 
 
-def _also_in_angstrom(axes: Axes) -> None:
+def _also_in_angstrom(axes: Axes, layout: Layout) -> None:
     """A second scale: root mean square distance per atom, √(3 e)."""
     second = axes.secondary_yaxis(
         "right",
         functions=(_distance, lambda d: np.square(d) / 3e-2),
     )
-    second.set_ylabel("root mean square distance (Å)", fontsize=_TEXT)
+    second.set_ylabel("root mean square distance (Å)", fontsize=layout.text)
     second.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=20))
     second.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     second.yaxis.set_minor_locator(NullLocator())
-    second.tick_params(labelsize=_TEXT - 1)
+    second.tick_params(labelsize=layout.text - 1)
     second.spines["right"].set_visible(False)
 
 
@@ -46,10 +49,10 @@ def _distance(error: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.maximum(3e-2 * np.asarray(error), 0)))
 
 
-def training_curves(
-    history: Sequence[Mapping[str, float | None]], best: int | None, narrow: bool
-) -> Figure:
+def training_curves(history: History, best: int | None, loss_unit: str, layout: Layout) -> Figure:
     """Training and validation error and the learning rate, by epoch.
+
+    A loss that is not an error in Å², as that of a diffusion model, has axes of its own.
 
     Parameters
     ----------
@@ -57,59 +60,95 @@ def training_curves(
         Rows of ``history.csv``; None where an epoch was not validated.
     best
         Epoch of the weights that were kept.
+    loss_unit
+        Of the training loss; empty where it has none.
     """
-    figure = _figure(narrow, 4.0 if narrow else 3.6)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    series = (("train_error", "training"), ("validation_error", "validation"))
-    order = (1, 0)  # validation, by which the weights are chosen, in the first colour
-    for number, (key, label) in zip(order, series, strict=True):
-        rows = [(row["epoch"], 100 * row[key]) for row in history if row[key] is not None]  # type: ignore[operator]
-        marker, line = STYLES[number]
-        short = len(rows) <= 40
-        upper.plot(
-            *np.asarray(rows, dtype=float).reshape(-1, 2).T,
-            color=COLOURS[number],
-            marker=marker if short else None,
-            ms=4,
-            lw=1.8,
-            ls=line,
-            label=label,
-        )
-    kept = [row for row in history if row["epoch"] == best and row["validation_error"] is not None]
-    for row in kept:
-        error = 100 * row["validation_error"]  # type: ignore[operator]
-        upper.plot(best, error, "o", ms=10, mfc="none", mec=COLOURS[0], mew=1.6, label="kept")
-        for axes in (upper, lower):
-            axes.axvline(float(best or 0), color="0.55", lw=0.8, ls=(0, (4, 3)), zorder=0)
-    errors = np.concatenate([line.get_ydata() for line in upper.lines])
-    if errors.min() > 0 and errors.max() > 4 * errors.min():
-        upper.set_yscale("log")
-        upper.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=20))
-        upper.yaxis.set_minor_locator(NullLocator())
-    upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    upper.set_ylabel("error (10⁻² Å²)", fontsize=_TEXT)
+    together = loss_unit == "Å²"
+    figure = layout.figure(1.03 if together else 1.3, 0.46 if together else 0.6)
+    shares = (3, 1) if together else (3, 2, 1)
+    every = figure.subplots(len(shares), 1, sharex=True, height_ratios=shares)
+    upper, lower = every[0], every[-1]
+    # validation, by which the weights are chosen, in the first colour
+    draw_epochs(
+        upper, history, "validation_error", layout, number=0, label="validation error", factor=100
+    )
+    where = upper if together else every[1]
+    factor = 100 if together else 1
+    name = "training error" if together else "training loss"
+    draw_epochs(where, history, "train_error", layout, number=1, label=name, factor=factor)
+    for row in history:
+        if row["epoch"] == best and row["validation_error"] is not None:
+            error, epoch = 100 * row["validation_error"], float(best or 0)
+            ring = {"ms": 10 * layout.stroke, "mfc": "none", "mec": COLOURS[0], "mew": 1.6}
+            upper.plot(epoch, error, "o", ls="none", label="kept", **ring)
+            for axes in every:
+                axes.axvline(epoch, color="0.55", lw=0.8, ls=(0, (4, 3)), zorder=0)
+    for axes in every[:-1]:
+        scale_errors(axes)
+    upper.set_ylabel("error (10⁻² Å²)", fontsize=layout.text)
+    if not together:
+        unit = loss_unit or "no unit"
+        where.set_ylabel(f"loss ({unit})", fontsize=layout.text)
     lower.plot(
         [row["epoch"] for row in history],
         [row["learning_rate"] for row in history],
         color="0.35",
         lw=1.4,
-        marker="." if len(history) <= 40 else None,
+        marker="." if len(history) <= _MARKED else None,
     )
-    lower.set_ylabel("rate", fontsize=_TEXT)
+    lower.set_ylabel("rate", fontsize=layout.text)
     lower.yaxis.set_major_locator(MaxNLocator(3))
     lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1g}"))
     lower.set_ylim(bottom=0)
-    lower.set_xlabel("epoch", fontsize=_TEXT)
-    lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if narrow else 12))
-    for axes in (upper, lower):
-        _plain(axes)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=_TEXT, frameon=False)
+    lower.set_xlabel("epoch", fontsize=layout.text)
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if layout.narrow else 12))
+    for axes in every:
+        layout.plain(axes)
+    columns = 2 if layout.narrow else 3
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=layout.text, frameon=False)
     figure.align_ylabels()
     return figure
 
 
+def draw_epochs(
+    axes: Axes,
+    history: History,
+    key: str,
+    layout: Layout,
+    *,
+    number: int,
+    label: str,
+    factor: float = 1.0,
+) -> None:
+    """Draw a column of a history by epoch, in the colour and style of a number."""
+    rows = [(row["epoch"], factor * row[key]) for row in history if row[key] is not None]  # type: ignore[operator]
+    marker, line = STYLES[number % len(STYLES)]
+    axes.plot(
+        *np.asarray(rows, dtype=float).reshape(-1, 2).T,
+        color=COLOURS[number % len(COLOURS)],
+        marker=marker if len(rows) <= _MARKED else None,
+        ms=4 * layout.stroke,
+        lw=1.8 * layout.stroke,
+        ls=line,
+        label=label,
+    )
+
+
+def scale_errors(axes: Axes) -> None:
+    """A logarithmic axis where the errors on it differ by factors."""
+    errors = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+    errors = errors[np.isfinite(errors)]
+    if len(errors) and errors.min() > 0 and errors.max() > 4 * errors.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=20))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        axes.ticklabel_format(axis="y", useOffset=False)
+
+
 def atom_curves(
-    atom_errors: Mapping[str, NDArray[np.float64]], labels: Sequence[str], narrow: bool
+    atom_errors: Mapping[str, NDArray[np.float64]], labels: Sequence[str], layout: Layout
 ) -> Figure:
     """Root mean square distance of each scored atom, for the model and the best baseline.
 
@@ -120,7 +159,7 @@ def atom_curves(
     labels
         Names of the scored atoms.
     """
-    figure = _figure(narrow, 2.9 if narrow else 2.6)
+    figure = layout.figure(0.74, 0.33)
     axes = figure.add_subplot()
     places = np.arange(len(labels))
     few, labels = len(labels) <= MOST_NAMED, [short(each, 12) for each in labels]
@@ -132,34 +171,24 @@ def atom_curves(
             color=COLOURS[number],
             marker=marker if few else None,
             ls="none" if few else line,
-            ms=7,
+            ms=7 * layout.stroke,
             lw=1.2,
             label=short(name),
         )
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("rms distance (Å)", fontsize=_TEXT)
-    axes.set_xlabel("atom", fontsize=_TEXT)
+    axes.set_ylabel("rms distance (Å)", fontsize=layout.text)
+    axes.set_xlabel("atom", fontsize=layout.text)
+    layout.plain(axes)
     if few:
-        size = _TEXT - 1 if not narrow or len(labels) <= 12 else _TEXT - 3
-        axes.set_xticks(places, labels, fontsize=size, rotation=90 if _long(labels, narrow) else 0)
+        size = layout.text - (1 if not layout.narrow or len(labels) <= 12 else 2)
+        upright = 90 if _long(labels, layout.narrow) else 0
+        axes.set_xticks(places, labels, fontsize=size, rotation=upright)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if narrow else 12))
-        axes.set_xlabel("scored atom, counted from 0", fontsize=_TEXT)
-    _plain(axes)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=_TEXT, frameon=False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if layout.narrow else 12))
+        axes.set_xlabel("scored atom, counted from 0", fontsize=layout.text)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=layout.text, frameon=False)
     return figure
 
 
 def _long(labels: Sequence[str], narrow: bool) -> bool:
     return sum(len(each) + 2 for each in labels) > (45 if narrow else 100)
-
-
-def _figure(narrow: bool, height: float) -> Figure:
-    return Figure(figsize=(3.9 if narrow else 7.8, height), layout="constrained")
-
-
-def _plain(axes: Axes) -> None:
-    axes.tick_params(labelsize=_TEXT - 1)
-    axes.grid(color="0.9", lw=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -69,7 +69,8 @@ def error_against_lag(evaluation: Mapping[str, Any], molecule: str) -> Figure:
 def draw_errors(axes: Axes, evaluation: Mapping[str, Any], fontsize: float = 12) -> None:
     """Draw the curves of :func:`error_against_lag` with their axes, without title and legend."""
     methods, model = evaluation["methods"], evaluation["model"]
-    curves = {name: _curve(methods[name]) for name in sorted(methods, key=lambda n: n != model)}
+    curves = {name: curve(methods[name]) for name in sorted(methods, key=lambda n: n != model)}
+    scale = min(fontsize / 9, 1)  # small figures have fine lines
     bottom, top = _limits(curves, evaluation["best_trivial"], model)
     for number, (name, (lag, value, low, high)) in enumerate(curves.items()):
         colour, (marker, line) = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
@@ -86,8 +87,8 @@ def draw_errors(axes: Axes, evaluation: Mapping[str, Any], fontsize: float = 12)
             color=colour,
             marker=marker,
             ls=line,
-            lw=2.6 if judged else 1.6,
-            ms=7 if judged else 5,
+            lw=scale * (2.6 if judged else 1.6),
+            ms=scale * (7 if judged else 5),
             zorder=3 if judged else 2,
             label=label,
         )
@@ -133,7 +134,7 @@ def _title(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
     )
 
 
-def _curve(method: Mapping[str, Any]) -> NDArray[np.float64]:
+def curve(method: Mapping[str, Any]) -> NDArray[np.float64]:
     """Lag in ps, and value, low and high in 10⁻² Å², each ``(bin,)``; bins without data left out.
 
     An interval that is not known has no width.

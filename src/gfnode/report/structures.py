@@ -1,7 +1,8 @@
 """Example structures in a form that a page can hold: whole thousandths of Å as base64."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,13 @@ from numpy.typing import NDArray
 from gfnode.examples import Example, Examples
 
 RESOLUTION = 1e-3  # Å
+MOST_BYTES = 2_500_000
+"""That the structures of several runs take in one page."""
 
 
-def pack(examples: Examples, system: Mapping[str, Any]) -> dict[str, Any]:
+def pack(
+    examples: Examples, system: Mapping[str, Any], *, name: str = "", aligned: bool = False
+) -> dict[str, Any]:
     """What the viewer of the page reads.
 
     Parameters
@@ -21,12 +26,18 @@ def pack(examples: Examples, system: Mapping[str, Any]) -> dict[str, Any]:
         Of the run.
     system
         As in ``run.json``.
+    name
+        Of the run, where several are shown.
+    aligned
+        Targets are superposed on their starts.
     """
     from ase.data import chemical_symbols
 
     numbers = np.asarray(system["source_numbers"])[system["atoms"]]
     score = np.asarray(system["score"])
     return {
+        "name": name,
+        "aligned": aligned,
         "elements": [chemical_symbols[number] for number in numbers],
         "labels": list(examples.labels),
         "bonds": system["bonds"],
@@ -34,6 +45,60 @@ def pack(examples: Examples, system: Mapping[str, Any]) -> dict[str, Any]:
         "resolution": RESOLUTION,
         "examples": [_example(each, score) for each in examples.examples],
     }
+
+
+def pack_several(
+    runs: Sequence[tuple[str, Examples, Mapping[str, Any], bool]], most: int = MOST_BYTES
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the viewer shows of several runs, and what was left out of it, in words.
+
+    Parameters
+    ----------
+    runs
+        Name, examples, system, and whether targets are superposed, of each.
+    most
+        Bytes of coordinates: beyond them the best and the worst windows are left out, then every
+        second frame, until the rest fits.
+    """
+    kinds = [each.kind for each in runs[0][1].examples]
+    size = sum(_bytes(each) for _, examples, *_ in runs for each in examples.examples)
+    notes = []
+    if size > most:
+        kinds = kinds[:1]
+        size = sum(_bytes(examples.examples[0]) for _, examples, *_ in runs)
+        notes.append("The best and the worst window of each run are in its own report.")
+    stride = 1
+    while size > stride * most:
+        stride *= 2
+    if stride > 1:
+        notes.append(f"To keep the page small every {stride}th of the frames is shown.")
+    packed = [
+        pack(_thinned(examples, kinds, stride), system, name=name, aligned=aligned)
+        for name, examples, system, aligned in runs
+    ]
+    return packed, notes
+
+
+def _bytes(example: Example) -> int:
+    """About what an example takes: two bytes a coordinate, in base64."""
+    return example.true.size * 2 * 2 * 4 // 3
+
+
+def _thinned(examples: Examples, kinds: Sequence[str], stride: int) -> Examples:
+    return replace(
+        examples,
+        examples=tuple(
+            replace(
+                each,
+                lags_fs=each.lags_fs[::stride],
+                true=each.true[::stride],
+                predicted=each.predicted[::stride],
+                rotations=each.rotations[::stride],
+            )
+            for each in examples.examples
+            if each.kind in kinds
+        ),
+    )
 
 
 def distances(example: Example, score: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

@@ -117,7 +117,7 @@ def _apart(facts: Mapping[str, Any]) -> str:
     )
 
 
-def how_good(evaluation: Mapping[str, Any]) -> list[str]:
+def how_good(evaluation: Mapping[str, Any], physics: Mapping[str, Any] | None = None) -> list[str]:
     """How good it is beside the best trivial baseline."""
     model, best, methods = evaluation["model"], evaluation["best_trivial"], evaluation["methods"]
     ours, theirs = (methods[name]["mean_over_lags"] for name in (model, best))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from gfnode.report.plots import COLOURS
 
-_SETTINGS: dict[Any, Any] = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text that can be read, searched and selected
     "text.parse_math": False,  # a name with a dollar sign is a name
     "axes.edgecolor": "0.55",
@@ -44,7 +44,7 @@ def inline_svg(draw: Callable[[], Figure], name: str, words: str) -> Markup:
     """
     file = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with matplotlib.rc_context(_SETTINGS | {"svg.hashsalt": name}):
+    with matplotlib.rc_context(SETTINGS | {"svg.hashsalt": name}):
         draw().savefig(file, format="svg", transparent=True, metadata=nothing)
     text = file.getvalue()
     text = text[text.index("<svg") :]

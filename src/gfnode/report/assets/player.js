@@ -10,76 +10,22 @@
   const SPEEDS = [60, 20, 8, 3]; // seconds that the horizon takes
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
-  const atoms = data.elements.length;
+  const LABELS = { typical: "typical: median error", best: "best: least error", worst: "worst: largest error" };
 
-  // ---- numbers
+  const { angstrom, inUnits, placed, unpack } = gfnode;
+  unpack(data.runs);
 
-  function bytes(text) {
-    return Uint8Array.from(atob(text), (each) => each.charCodeAt(0)).buffer;
-  }
+  // ---- state
 
-  function positions(packed) {
-    const Kind = packed.type === "int16" ? Int16Array : Int32Array;
-    return Float64Array.from(new Kind(bytes(packed.data)), (each) => each * data.resolution);
-  }
-
-  for (const each of data.examples) {
-    each.x = { true: positions(each.true), predicted: positions(each.predicted) };
-    each.turn = new Float32Array(bytes(each.rotations));
-  }
-
-  function centre(x, frame) {
-    const sum = [0, 0, 0];
-    for (const atom of data.score) {
-      for (let k = 0; k < 3; k++) sum[k] += x[3 * (frame * atoms + atom) + k];
-    }
-    return sum.map((each) => each / data.score.length);
-  }
-
-  function product(a, b) {
-    return Array.from({ length: 9 }, (_, n) => {
-      const [i, j] = [3 * Math.floor(n / 3), n % 3];
-      return a[i] * b[j] + a[i + 1] * b[3 + j] + a[i + 2] * b[6 + j];
-    });
-  }
-
-  // Both structures of a frame about the centre of the true one, seen from the example's side; the
-  // prediction turned onto the true structure where asked for.
-  function placed(example, frame, superposed) {
-    const found = {};
-    const middle = centre(example.x.true, frame);
-    for (const kind of ["true", "predicted"]) {
-      const x = example.x[kind];
-      const fit = superposed && kind === "predicted";
-      const from = fit ? centre(x, frame) : middle;
-      const own = example.turn.subarray(9 * frame, 9 * frame + 9);
-      const turn = fit ? product(example.side, own) : example.side;
-      const out = new Float64Array(3 * atoms);
-      for (let atom = 0; atom < atoms; atom++) {
-        for (let i = 0; i < 3; i++) {
-          for (let k = 0; k < 3; k++) {
-            out[3 * atom + i] += turn[3 * i + k] * (x[3 * (frame * atoms + atom) + k] - from[k]);
-          }
-        }
-      }
-      found[kind] = out;
-    }
-    return found;
-  }
-
-  function inUnits(fs) {
-    const units = [["ms", 1e12], ["µs", 1e9], ["ns", 1e6], ["ps", 1e3], ["fs", 1]];
-    const [unit, size] = units.find((each) => Math.abs(fs) >= each[1]) || units[4];
-    return `${Number((fs / size).toPrecision(4))} ${unit}`;
-  }
-
-  const angstrom = (value) => value === null ? "without bound" : `${value.toFixed(value < 1 ? 3 : 2)} Å`;
+  const state = { run: 0, example: 0, frame: 0, view: "overlay", superposed: false, playing: false, time: 0 };
+  const current = () => data.runs[state.run];
+  const chosen = () => current().examples[state.example];
 
   // ---- structures
 
   function neighbours() {
-    const found = data.elements.map(() => []);
-    for (const [i, j] of data.bonds) {
+    const found = current().elements.map(() => []);
+    for (const [i, j] of current().bonds) {
       found[i].push(j);
       found[j].push(i);
     }
@@ -89,9 +35,9 @@
   // Overlaid, the true structure is a shell around the prediction: where both agree, one sees both.
   function style(kind, overlaid) {
     const shell = overlaid && kind === "true";
-    const many = atoms > 400;
+    const many = current().elements.length > 400;
     const opacity = shell ? 0.6 : 1;
-    if (!data.bonds.length) return { sphere: { radius: shell ? 0.6 : 0.45, opacity } };
+    if (!current().bonds.length) return { sphere: { radius: shell ? 0.6 : 0.45, opacity } };
     const found = { stick: { radius: (shell ? 0.16 : 0.1) * (many ? 1.3 : 1), opacity } };
     if (!many) found.sphere = { radius: shell ? 0.3 : 0.2, opacity };
     return found;
@@ -101,7 +47,7 @@
     const bonded = neighbours();
     const model = viewer.addModel();
     model.addAtoms(
-      data.elements.map((elem, i) => ({
+      current().elements.map((elem, i) => ({
         elem,
         x: 0,
         y: 0,
@@ -130,14 +76,11 @@
       return;
     }
     viewers = panes.map((pane) =>
-      $3Dmol.createViewer(pane, { antialias: true, disableFog: atoms < 100 })
+      $3Dmol.createViewer(pane, { antialias: true, disableFog: current().elements.length < 100 })
     );
-    viewers[0].models_ = [addModel(viewers[0], "true"), addModel(viewers[0], "predicted")];
-    viewers[1].models_ = [addModel(viewers[1], "predicted")];
-    const dark = window.matchMedia("(prefers-color-scheme: dark)");
-    colour(dark.matches);
-    dark.addEventListener("change", (event) => {
-      colour(event.matches);
+    addModels();
+    dark.addEventListener("change", () => {
+      colour();
       drawStructures(false);
     });
     viewers[0].linkViewer(viewers[1]);
@@ -146,11 +89,35 @@
       // the wheel scrolls the page, as everywhere else; with Ctrl it zooms
       const scroll = (event) => event.ctrlKey || event.metaKey || event.stopImmediatePropagation();
       pane.addEventListener("wheel", scroll, { capture: true });
+      pane.addEventListener("keydown", turn);
     }
   }
 
-  function colour(dark) {
-    const known = COLOURS[dark ? "dark" : "light"];
+  function addModels() {
+    viewers.forEach((viewer, number) => {
+      viewer.removeAllModels();
+      viewer.models_ = (number ? ["predicted"] : ["true", "predicted"]).map((kind) => addModel(viewer, kind));
+    });
+    colour();
+  }
+
+  // Arrow keys turn, + and - zoom, of the view that has the focus; the other follows.
+  function turn(event) {
+    const turns = { ArrowLeft: [-10, "y"], ArrowRight: [10, "y"], ArrowUp: [-10, "x"], ArrowDown: [10, "x"] };
+    const zooms = { "+": 1.15, "=": 1.15, "-": 1 / 1.15 };
+    const viewer = viewers[event.currentTarget.id === "pane-0" ? 0 : 1];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (turns[event.key]) viewer.rotate(...turns[event.key]);
+    else if (zooms[event.key]) viewer.zoom(zooms[event.key]);
+    else return;
+    viewer.render();
+    event.preventDefault();
+  }
+
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+
+  function colour() {
+    const known = COLOURS[dark.matches ? "dark" : "light"];
     const others = $3Dmol.elementColors.Jmol;
     for (const each of viewers.flatMap((viewer) => viewer.models_)) {
       for (const atom of each.atoms) {
@@ -165,7 +132,7 @@
 
   function drawStructures(zoom) {
     if (!viewers) return;
-    const now = placed(data.examples[state.example], state.frame, state.superposed);
+    const now = placed(current(), chosen(), state.frame, state.superposed);
     viewers.forEach((viewer, number) => {
       if (number === 1 && state.view === "overlay") return;
       for (const each of viewer.models_) {
@@ -202,7 +169,7 @@
 
   function drawChart() {
     const svg = byId("distances");
-    const example = data.examples[state.example];
+    const example = chosen();
     const width = svg.clientWidth;
     const height = svg.clientHeight;
     const lags = example.lags_fs;
@@ -242,29 +209,30 @@
       const label = element("text", { x: x + 21, y: 13, "font-size": 11.5 }, svg, name);
       x += 34 + label.getComputedTextLength();
     }
+    const ends = curves.map(([key, , name]) => `${name} ${angstrom(example[key][lags.length - 1])}`);
+    svg.setAttribute(
+      "aria-label",
+      `Root mean square distance from the true structure against lag; at ${inUnits(last)}: ${ends.join(", ")}`
+    );
     chart.cursor = element("line", { y1: chart.top - 4, y2: height - chart.bottom, stroke: "var(--ink)" }, svg);
     moveCursor();
   }
 
   function moveCursor() {
-    const x = chart.x(data.examples[state.example].lags_fs[state.frame]);
+    const x = chart.x(chosen().lags_fs[state.frame]);
     chart.cursor.setAttribute("x1", x);
     chart.cursor.setAttribute("x2", x);
   }
 
-  // ---- state
-
-  const state = { example: 0, frame: 0, view: "overlay", superposed: false, playing: false, time: 0 };
-
   function frameAt(lag) {
-    const lags = data.examples[state.example].lags_fs;
+    const lags = chosen().lags_fs;
     let found = 0;
     while (found + 1 < lags.length && lags[found + 1] <= lag + 1e-6) found++;
     return found;
   }
 
   function show(frame, zoom) {
-    const example = data.examples[state.example];
+    const example = chosen();
     state.frame = frame;
     byId("frame").value = frame;
     const lag = inUnits(example.lags_fs[frame]);
@@ -278,13 +246,13 @@
   }
 
   function jump(frame) {
-    state.time = data.examples[state.example].lags_fs[frame];
+    state.time = chosen().lags_fs[frame];
     show(frame, false);
   }
 
   function choose(number) {
     state.example = number;
-    const example = data.examples[number];
+    const example = chosen();
     const shown = example.lags_fs.length - 1;
     byId("frame").max = shown;
     byId("about").textContent =
@@ -293,10 +261,29 @@
       `of all test windows at the same lags. ` +
       (shown < example.inside
         ? `${shown} of the ${example.inside} frames inside the horizon are shown.`
-        : `All ${shown} frames inside the horizon are shown.`);
+        : `All ${shown} frames inside the horizon are shown.`) +
+      ` Distances are over ${current().score.length} scored atoms.`;
     drawChart();
     jump(Math.round(shown / 2));
     drawStructures(true);
+  }
+
+  function chooseRun(number) {
+    play(false);
+    state.run = number;
+    byId("example").replaceChildren(
+      ...current().examples.map((each, i) => new Option(LABELS[each.kind] || each.kind, i))
+    );
+    const horizon = current().examples[0].lags_fs.at(-1);
+    byId("speed").replaceChildren(
+      ...SPEEDS.map((seconds, i) => {
+        const rate = Number((horizon / seconds).toPrecision(1));
+        return new Option(`${inUnits(rate)} per second`, rate, i === 2, i === 2);
+      })
+    );
+    byId("as-scored").textContent = current().aligned ? "As scored" : "Laboratory frame";
+    if (viewers) addModels();
+    choose(0);
   }
 
   function play(playing) {
@@ -324,37 +311,34 @@
   // ---- files
 
   function save(kind) {
-    const example = data.examples[state.example];
+    const example = chosen();
+    const { elements, name } = current();
+    const atoms = elements.length;
     const lines = [];
     example.lags_fs.forEach((lag, frame) => {
       lines.push(atoms, `Properties=species:S:1:pos:R:3 time_fs=${lag}`);
       for (let atom = 0; atom < atoms; atom++) {
         const place = 3 * (frame * atoms + atom);
         const x = [0, 1, 2].map((k) => (example.x[kind][place + k] + example.origin[k]).toFixed(3));
-        lines.push(`${data.elements[atom]} ${x.join(" ")}`);
+        lines.push(`${elements[atom]} ${x.join(" ")}`);
       }
     });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "chemical/x-xyz" }));
-    link.download = `${example.kind}_${kind}.extxyz`;
+    const run = data.runs.length > 1 ? `${name.replace(/[^\w.-]+/g, "_")}_` : "";
+    link.download = `${run}${example.kind}_${kind}.extxyz`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
   // ---- begin
 
-  const horizon = data.examples[0].lags_fs[data.examples[0].lags_fs.length - 1];
-  SPEEDS.forEach((seconds, number) => {
-    const option = document.createElement("option");
-    const rate = Number((horizon / seconds).toPrecision(1));
-    option.value = rate;
-    option.textContent = `${inUnits(rate)} per second`;
-    option.selected = number === 2;
-    byId("speed").appendChild(option);
-  });
-
+  const runs = byId("run-shown");
+  data.runs.forEach((run, i) => runs.appendChild(new Option(run.name, i)));
+  runs.closest("label").hidden = data.runs.length < 2;
   makeViewers();
-  choose(0);
+  chooseRun(0);
+  runs.addEventListener("change", (event) => chooseRun(Number(event.target.value)));
 
   byId("example").addEventListener("change", (event) => choose(Number(event.target.value)));
   byId("frame").addEventListener("input", (event) => {
@@ -394,9 +378,6 @@
   window.addEventListener("pointerup", () => (held = false));
   byId("save-true").addEventListener("click", () => save("true"));
   byId("save-predicted").addEventListener("click", () => save("predicted"));
-  window.addEventListener("beforeprint", () => {
-    for (const each of document.querySelectorAll("#run details")) each.open = true;
-  });
   new ResizeObserver(drawChart).observe(byId("distances"));
 
   byId("player").player = { state, viewers, placed };

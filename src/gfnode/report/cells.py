@@ -1,0 +1,33 @@
+"""Cells of tables: numbers with their intervals, verdicts."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from gfnode.report.tables import hundredths
+
+_INTERVAL = Markup(' <span class="interval">[{}, {}]</span>')
+_VERDICT = Markup('<span class="verdict {}">{}</span>')
+NOTHING = "–"
+
+
+def three(value: float | None) -> str:
+    """Three digits; ∞ where JSON has null."""
+    return "∞" if value is None else f"{value:.3g}"
+
+
+def with_interval(
+    estimate: Mapping[str, Any], digits: Callable[[float | None], str] = hundredths
+) -> str:
+    """A value, and its 95 % interval where there is one."""
+    value = digits(estimate["value"])
+    if estimate["low"] is not None and estimate["high"] is not None:
+        ends = (digits(estimate[key]) for key in ("low", "high"))
+        value = Markup("{}").format(value) + _INTERVAL.format(*ends)
+    return value.replace("-", "−") if not isinstance(value, Markup) else value
+
+
+def verdict_cell(word: str) -> Markup:
+    """A verdict in its colour."""
+    return _VERDICT.format(word, {"indistinguishable": "no difference shown"}.get(word, word))

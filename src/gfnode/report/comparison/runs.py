@@ -1,0 +1,200 @@
+"""Which runs stand side by side, and which of them may be paired."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.errors import InputError
+from gfnode.metrics import Blocks, Verdict, paired_verdict
+from gfnode.report.loading import RunFiles
+
+MOST_RUNS = 12
+_TENTH = 0.1  # fs: windows start, and look at lags, on frames
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two runs on the windows that both were judged on.
+
+    Parameters
+    ----------
+    first, second
+        Their numbers.
+    windows
+        That both were judged on.
+    blocks
+        Of time, that these fall into.
+    verdict
+        The first against the second; None where they cannot be paired.
+    reason
+        Why not.
+    """
+
+    first: int
+    second: int
+    windows: int = 0
+    blocks: int = 0
+    verdict: Verdict | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Runs side by side.
+
+    Parameters
+    ----------
+    runs
+        As their folders have them.
+    names
+        Of each, told apart.
+    pairs
+        Every two of them.
+    """
+
+    runs: Sequence[RunFiles]
+    names: Sequence[str]
+    pairs: Sequence[Pair]
+
+    @classmethod
+    def read(cls, folders: Sequence[str | Path]) -> "Compared":
+        """Read run folders.
+
+        Raises
+        ------
+        InputError
+            When there are fewer than two, more than twelve, one twice, one that cannot be read, or
+            errors in other units.
+        """
+        paths = [Path(each) for each in folders]
+        if not 2 <= len(paths) <= MOST_RUNS:
+            raise InputError(
+                f"a comparison is of 2 to {MOST_RUNS} runs, got {len(paths)}; name other folders"
+            )
+        resolved = [each.resolve() for each in paths]
+        for path, again in zip(paths, resolved, strict=True):
+            if resolved.count(again) > 1:
+                raise InputError(f"{path} is named twice; a run is compared with others")
+        runs = [RunFiles.read(path) for path in paths]
+        units = {str(run.evaluation["unit"]): run for run in runs}
+        if len(units) > 1:
+            given = "; ".join(f"{run.folder}: {unit}" for unit, run in units.items())
+            raise InputError(
+                f"errors in different units cannot stand on one axis ({given}); evaluate the runs "
+                "again with one version of gfnode"
+            )
+        pairs = [_pair(runs, *both) for both in combinations(range(len(runs)), 2)]
+        return cls(runs, apart(paths), pairs)
+
+    @property
+    def one_molecule(self) -> bool:
+        """Whether all are of the same molecules."""
+        return len({molecules(run) for run in self.runs}) == 1
+
+    @property
+    def all_paired(self) -> bool:
+        """Whether every two were judged on common windows."""
+        return all(each.verdict is not None for each in self.pairs)
+
+    @property
+    def same_windows(self) -> bool:
+        """Whether all were judged on exactly the same windows."""
+        counts = {len(run.windows.starts_fs) for run in self.runs}
+        return self.all_paired and {each.windows for each in self.pairs} == counts
+
+    def verdict(self, one: int, other: int) -> tuple[str, Mapping[str, float | None]] | None:
+        """Verdict and ratio of one run's error to another's; None where they are not paired."""
+        for each in self.pairs:
+            found = each.verdict
+            if found is None or {one, other} != {each.first, each.second}:
+                continue
+            ratio, word = found.ratio, str(found.verdict)
+            values: tuple[float, ...] = (ratio.value, ratio.low, ratio.high)
+            if one == each.second:
+                values = tuple(1 / v if v else np.inf for v in (values[0], values[2], values[1]))
+                word = {"better": "worse", "worse": "better"}.get(word, word)
+            finite = (float(v) if np.isfinite(v) else None for v in values)
+            return word, dict(zip(("value", "low", "high"), finite, strict=True))
+        return None
+
+
+def molecules(run: RunFiles) -> str:
+    """Names and formulas of what a run learnt."""
+    data = run.facts["data"]
+    return ", ".join(dict.fromkeys(f"{each['name']} ({each['formula']})" for each in data))
+
+
+def apart(paths: Sequence[Path]) -> list[str]:
+    """Names of folders, with as many parents as tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-depth:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def _pair(runs: Sequence[RunFiles], first: int, second: int) -> Pair:
+    a, b = runs[first], runs[second]
+    if reason := _unlike(a, b):
+        return Pair(first, second, reason=reason)
+    here, there = common_windows(a, b)
+    if not len(here):
+        reason = "no test window of one has the start and the lags of one of the other"
+        return Pair(first, second, reason=reason)
+    horizon = max(a.evaluation["horizon_fs"], b.evaluation["horizon_fs"])
+    blocks = Blocks.of(a.windows.starts_fs[here], horizon, a.windows.segments[here])
+    errors = a.windows.errors[a.model][here], b.windows.errors[b.model][there]
+    return Pair(first, second, len(here), blocks.count, paired_verdict(*errors, blocks))
+
+
+def _unlike(a: RunFiles, b: RunFiles) -> str:
+    """Why the errors of two runs are not errors of one task; empty where they are."""
+    if molecules(a) != molecules(b):
+        return "they are of different molecules"
+    prints = [[each["fingerprint"] for each in run.facts["data"]] for run in (a, b)]
+    if prints[0] != prints[1]:
+        return "they learnt from different data"
+    scored = [
+        [run.facts["system"]["atoms"][i] for i in run.facts["system"]["score"]] for run in (a, b)
+    ]
+    if sorted(scored[0]) != sorted(scored[1]):
+        return "they are scored on different atoms"
+    if len({run.evaluation["targets_superposed_on_start"] for run in (a, b)}) > 1:
+        return "targets are superposed on the start in one of them only"
+    return ""
+
+
+def common_windows(a: RunFiles, b: RunFiles) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the windows, in each of two runs, of the same start and the same lags."""
+    if a.windows.lags_fs.shape[1] != b.windows.lags_fs.shape[1]:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    keys = [_keys(run) for run in (a, b)]
+    rows, inverse = np.unique(np.concatenate(keys), axis=0, return_inverse=True)
+    inverse = inverse.ravel()
+    places = [np.full(len(rows), -1) for _ in keys]
+    places[0][inverse[: len(keys[0])]] = np.arange(len(keys[0]))
+    places[1][inverse[len(keys[0]) :]] = np.arange(len(keys[1]))
+    both = (places[0] >= 0) & (places[1] >= 0)
+    order = np.argsort(places[0][both])
+    return places[0][both][order], places[1][both][order]
+
+
+def _keys(run: RunFiles) -> NDArray[np.int64]:
+    """Trajectory, start and lags of each window in whole tenths of fs, ``(window, 2 + time)``."""
+    windows = run.windows
+    times = np.column_stack([windows.starts_fs, windows.lags_fs])
+    whole = np.rint(np.asarray(times, dtype=np.float64) / _TENTH).astype(np.int64)
+    return np.column_stack([windows.segments.astype(np.int64), whole])
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Settings that are not the same in all runs, with the value of each; – where it has none."""
+    keys = dict.fromkeys(key for each in settings for key in each)
+    rows = {key: [str(each.get(key, "–")) for each in settings] for key in keys}
+    return {key: values for key, values in rows.items() if len(set(values)) > 1}

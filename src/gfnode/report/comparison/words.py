@@ -1,0 +1,106 @@
+"""What a comparison of runs comes to, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gfnode.report.comparison.runs import Compared, Pair, molecules
+from gfnode.report.summary import angstrom, interval
+from gfnode.report.tables import verdict
+from gfnode.units import format_time
+
+_VERDICTS = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "indistinguishable": "is not shown to differ from",
+}
+_MOST_SENTENCES = 6
+
+
+def compared_words(compared: Compared) -> dict[str, list[str]]:
+    """The summary: what is compared, which is better, and what each is against doing nothing."""
+    return {
+        "What is compared": _what(compared),
+        "Which is better": _better(compared),
+        "Against the best trivial baseline": _trivial(compared),
+    }
+
+
+def _what(compared: Compared) -> list[str]:
+    words = []
+    for name, run in zip(compared.names, compared.runs, strict=True):
+        weights = run.examples.weights
+        learnt = f"{weights} weights" if weights else "no weights"
+        words.append(
+            f"{name}: {run.model}, {learnt}, on {molecules(run)}; {run.evaluation['windows']} test "
+            f"windows, horizon {format_time(run.evaluation['horizon_fs'])}."
+        )
+    if compared.same_windows:
+        words.append("All were judged on the same test windows, so errors compare as they stand.")
+    elif compared.all_paired:
+        words.append(
+            "Not all test windows are the same. Two runs are compared on those windows that both "
+            "were judged on."
+        )
+    else:
+        words += _cannot(compared)
+        words.append(
+            "Where runs were judged on different tasks, the sizes of their errors do not say "
+            "which model is better: compare how each stands to its best trivial baseline."
+        )
+    return words
+
+
+def _cannot(compared: Compared) -> list[str]:
+    """Which runs cannot be paired, by the reason."""
+    groups: dict[str, list[Pair]] = {}
+    for each in compared.pairs:
+        if each.reason:
+            groups.setdefault(each.reason, []).append(each)
+    words = []
+    for reason, pairs in groups.items():
+        named = [
+            f"{compared.names[pair.first]} with {compared.names[pair.second]}" for pair in pairs
+        ]
+        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        words.append(f"Not paired, since {reason}: {', '.join(named[:3])}{more}.")
+    return words
+
+
+def _better(compared: Compared) -> list[str]:
+    words = [_verdict(compared, each) for each in compared.pairs if each.verdict is not None]
+    if not words:
+        return ["No two of these runs were judged on the same windows, so none is called better."]
+    left = len(words) - _MOST_SENTENCES
+    more = [f"{left} more comparisons are in the table below."] if left > 0 else []
+    return words[:_MOST_SENTENCES] + more
+
+
+def _verdict(compared: Compared, pair: Pair) -> str:
+    assert pair.verdict is not None
+    first, second = (compared.names[number] for number in (pair.first, pair.second))
+    ratio = pair.verdict.ratio
+    between = (
+        f"95 % interval {ratio.low:.3g} to {ratio.high:.3g}"
+        if ratio.low == ratio.low  # not nan
+        else "a single block of time gives no interval"
+    )
+    return (
+        f"{first} {_VERDICTS[pair.verdict.verdict]} {second}: {ratio.value:.3g} times its mean "
+        f"squared error ({between}), on {pair.windows} windows in {pair.blocks} blocks of time "
+        "that both were judged on."
+    )
+
+
+def _trivial(compared: Compared) -> list[str]:
+    return [
+        _one(name, run.evaluation) for name, run in zip(compared.names, compared.runs, strict=True)
+    ]
+
+
+def _one(name: str, evaluation: Mapping[str, Any]) -> str:
+    ours = evaluation["methods"][evaluation["model"]]["mean_over_lags"]
+    best = evaluation["best_trivial"]
+    return (
+        f"{name}: atoms are {angstrom(ours['value'])} off{interval(ours)}; it is "
+        f"{verdict(evaluation, best)}."
+    )

@@ -1,0 +1,134 @@
+"""What a report reads of a run folder."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gfnode.errors import InputError
+from gfnode.examples import Examples
+from gfnode.files import read_arrays, read_json
+from gfnode.report.summary import Windows
+
+History = Sequence[Mapping[str, float | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class RunFiles:
+    """An evaluated run as its files have it.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    facts, evaluation
+        ``run.json`` and ``evaluation.json``.
+    examples, windows
+        ``examples.npz`` and ``errors.npz``.
+    history
+        Rows of ``history.csv``; none where nothing was trained.
+    physics, arrays
+        ``physics.json`` by section and ``physics.npz``; empty where physics was not measured.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    evaluation: dict[str, Any]
+    examples: Examples
+    windows: Windows
+    history: list[dict[str, float | None]]
+    physics: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunFiles":
+        """Read them.
+
+        Raises
+        ------
+        InputError
+            When one is missing or damaged.
+        """
+        facts, evaluation = (read_json(folder / name) for name in ("run.json", "evaluation.json"))
+        measured = (folder / "physics.json").is_file()
+        return cls(
+            folder,
+            facts,
+            evaluation,
+            Examples.read(folder),
+            read_windows(folder / "errors.npz"),
+            read_history(folder / "history.csv"),
+            read_json(folder / "physics.json") if measured else {},
+            read_arrays(folder / "physics.npz") if measured else {},
+        )
+
+    @property
+    def model(self) -> str:
+        """Name of the model that is judged."""
+        return str(self.evaluation["model"])
+
+    @property
+    def best(self) -> str:
+        """Name of the best trivial baseline."""
+        return str(self.evaluation["best_trivial"])
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the scored atoms."""
+        return [self.examples.labels[i] for i in self.facts["system"]["score"]]
+
+    @property
+    def loss_unit(self) -> str:
+        """Of the training loss, which is not always an error in Å²; empty where it has none."""
+        # runs of before this was written down: of the models there were, ITO alone has no unit
+        before = "" if self.model == "ito" else "Å²"
+        return str(self.facts.get("training", {}).get("loss_unit", before))
+
+    def misfit(self, error: Exception, folders: str = "") -> InputError:
+        """What to say when the files do not fit each other."""
+        again = folders or f"gfnode evaluate {self.folder}"
+        return InputError(
+            f"{folders or self.folder}: run.json, evaluation.json and examples.npz do not fit "
+            f"together ({error!r}); evaluate the run again ({again})"
+        )
+
+
+def read_windows(path: Path) -> Windows:
+    """Read ``errors.npz``.
+
+    Raises
+    ------
+    InputError
+        When it is missing or damaged.
+    """
+    arrays, prefix = read_arrays(path), "errors_"
+    try:
+        return Windows(
+            {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)},
+            *(arrays[key] for key in ("lags_fs", "starts_fs", "segments")),
+        )
+    except KeyError as error:
+        raise InputError(f"{path} is damaged: no {error}; evaluate the run again") from error
+
+
+def read_history(path: Path) -> list[dict[str, float | None]]:
+    """Rows of a run's ``history.csv``, none where nothing was trained.
+
+    Raises
+    ------
+    InputError
+        When it holds something other than numbers.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                {key: float(value) if value else None for key, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error

@@ -1,0 +1,118 @@
+"""HTML of the pages: templates, filters, scripts and what they may do."""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gfnode import __version__
+from gfnode.errors import InputError
+from gfnode.files import make_folder, whole
+from gfnode.report import summary
+from gfnode.report.pictures import NARROW, WIDE, Picture
+from gfnode.report.svg import inline_svg
+from gfnode.report.tables import hundredths
+from gfnode.units import format_time
+
+ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = ("3Dmol-min.js", "numbers.js", "player.js", "page.js")
+
+
+def check_target(out: Path) -> Path:
+    """Refuse what a page cannot be written to.
+
+    Raises
+    ------
+    InputError
+        When it is a folder or a device.
+    """
+    if out.exists() and not out.is_file():  # a rename would replace a device
+        raise InputError(f"{out}: is not a file; give the name of an HTML file")
+    return out
+
+
+def save(text: str, out: Path) -> Path:
+    """Write a page whole.
+
+    Raises
+    ------
+    InputError
+        When it cannot be written.
+    """
+    make_folder(out.parent)
+    with whole(out) as partial_file:
+        partial_file.write_text(text, encoding="utf-8")
+    return out
+
+
+def fill(name: str, context: Mapping[str, Any]) -> str:
+    """A template with its context, scripts and styles as HTML."""
+    scripts = [_script(each) for each in SCRIPTS]
+    environment = Environment(
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,  # every name and path is a stranger's
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "time": format_time,
+        "hundredths": hundredths,
+        "rms": rms,
+        "minus": lambda text: text.replace("-", "−"),
+        "svg": _figure,
+    }
+    return environment.get_template(name).render(
+        context,
+        version=__version__,
+        style=Markup(_read("page.css")),
+        scripts=[text for text, _ in scripts],
+        policy=_policy(digest for _, digest in scripts),
+        licence=_read("3Dmol-LICENSE.txt"),
+    )
+
+
+def rms(error: float | None) -> str:
+    """Root mean square distance of an atom in Å, from an error per coordinate in Å²."""
+    value = summary.rms(error)
+    return "∞" if value is None else f"{value:.3g}"
+
+
+def interval(estimate: Mapping[str, Any]) -> str:
+    """The 95 % interval of :func:`rms` with its unit, or nothing."""
+    low, high = summary.rms(estimate["low"]), summary.rms(estimate["high"])
+    return "" if low is None or high is None else f"{low:.2g} to {high:.2g} Å"
+
+
+def _figure(picture: Picture) -> list[Markup]:
+    """A figure twice: for wide and for narrow screens."""
+    return [
+        inline_svg(partial(picture.draw, layout), f"{picture.name}-{width}", picture.words)
+        for width, layout in (("wide", WIDE), ("narrow", NARROW))
+    ]
+
+
+def _read(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def _script(name: str) -> tuple[Markup, str]:
+    """A script and the hash by which the page allows it, and no other, to run."""
+    text = _read(name)
+    if "</script" in text.lower() or "<!--" in text or "\r" in text:
+        raise ValueError(f"{name} cannot stand inside a page")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return Markup(text), f"'sha256-{digest}'"
+
+
+def _policy(digests: Iterable[str]) -> str:
+    """What the page may do: run its own scripts, show its own pictures, fetch nothing."""
+    return (
+        f"default-src 'none'; script-src {' '.join(digests)}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
