@@ -1,6 +1,7 @@
 """Make trajectories: systems whose motion is known exactly, and real engines."""
 
 from gfnode.simulate.engines import Engine, energies
+from gfnode.simulate.run import simulate
 from gfnode.simulate.synthetic import (
     AsymmetricTop,
     CounterRotors,
@@ -21,4 +22,5 @@ __all__ = [
     "counter_rotors",
     "energies",
     "harmonic_network",
+    "simulate",
 ]

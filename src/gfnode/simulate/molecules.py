@@ -107,7 +107,7 @@ def find(what: str) -> Molecule:
     if what in built_in():
         return built_in()[what]
     path = Path(what).expanduser()
-    if what.startswith("sample:") or path.exists() or path.suffix.lower() in FORMATS:
+    if what.startswith("sample:") or path.is_file() or path.suffix.lower() in FORMATS:
         return _of_file(what, path)
     return _of_smiles(what)
 

@@ -285,8 +285,14 @@ class OpenMMDynamics:
         kinetic = state.getKineticEnergy()._value * KJ_MOL
         conserved = potential + kinetic if self._free else np.nan
         cell = state.getPeriodicBoxVectors(asNumpy=True)._value * NM if self._periodic else None
+        positions = state.getPositions(asNumpy=True)._value
+        if not (np.isfinite(positions).all() and np.isfinite(potential + kinetic)):
+            raise InputError(
+                "the molecule has come apart: positions are not finite; take a shorter --time-step "
+                "or a lower --temperature"
+            )
         return Snapshot(
-            state.getPositions(asNumpy=True)._value[kept] * NM,
+            positions[kept] * NM,
             state.getVelocities(asNumpy=True)._value[kept] * (NM / FS_PER["ps"]),
             np.array([potential, kinetic, conserved]),
             cell,

@@ -129,13 +129,15 @@ class Simulation:
         plan, dynamics = self.protocol, self.dynamics
         waiting: list[NDArray[Any]] = []
         if step == 0 == plan.equilibrate and not store.frames:
-            waiting.append(self._frame(store))
+            self._begin_storing(store, waiting)
         saved = time.monotonic()
         while step < plan.last_step:
             stop = self._next_stop(step)
             dynamics.advance(stop - step, equilibrating=step < plan.equilibrate)
             step = stop
-            if step >= plan.equilibrate and (step - plan.equilibrate) % plan.every == 0:
+            if step == plan.equilibrate:
+                self._begin_storing(store, waiting)
+            elif step > plan.equilibrate and (step - plan.equilibrate) % plan.every == 0:
                 waiting.append(self._frame(store))
             if step % dynamics.block == 0:
                 dynamics.renew()
@@ -147,6 +149,11 @@ class Simulation:
                 progress(step, plan.last_step)
         if waiting:  # a single frame, without a step
             self._save(store, step, waiting)
+
+    def _begin_storing(self, store: Store, waiting: list[NDArray[Any]]) -> None:
+        """Take the first frame; an engine may have another integrator from here on."""
+        self.dynamics.advance(0, equilibrating=False)
+        waiting.append(self._frame(store))
 
     def _next_stop(self, step: int) -> int:
         """Return the next step at which something is to be done."""

@@ -1,0 +1,123 @@
+"""``gfnode simulate``."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from springs import FIVE
+from typer.testing import CliRunner, Result
+
+import gfnode
+from gfnode.cli import app
+from gfnode.simulate.report import Pace
+from gfnode.simulate.run import prepare
+
+SHORT = ("--engine", "springs:Springs", "--steps", "200", "--equilibrate", "20fs")
+
+
+@pytest.fixture(autouse=True)
+def five(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a structure file."""
+    lines = [
+        f"{symbol} {x:.9f} {y:.9f} {z:.9f}" for symbol, (x, y, z) in zip("CNOCN", FIVE, strict=True)
+    ]
+    monkeypatch.chdir(tmp_path)
+    Path("five.xyz").write_text("\n".join(["5", "", *lines, ""]))
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(app, ["simulate", *words], catch_exceptions=False)
+
+
+def works(*words: str) -> str:
+    result = call(*words)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fails(*words: str) -> str:
+    result = call(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_says_what_it_made_and_what_comes_next() -> None:
+    said = works("five.xyz", *SHORT)
+    assert "five.npz: Trajectory(five: 20 frames of 5 atoms C2N2O, every 5 fs, 95 fs)" in said
+    record = json.loads(Path("five.simulation.json").read_text())["result"]
+    heat = record["temperature_K"]
+    assert f"temperature: {heat:.1f} K [" in said
+    assert "over 9 degrees of freedom, set to 300 K" in said
+    assert "conserved energy: drift" in said
+    assert "momentum, angular momentum: at most" in said
+    command = said.splitlines()[-1].strip()
+    assert command == "gfnode data five.npz"
+    result = CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "finished before" in works("five.xyz", *SHORT, "--resume")
+
+
+def test_replicas_are_independent() -> None:
+    works("five.xyz", *SHORT, "--replicas", "2", "--out", "e.npz")
+    first, second = gfnode.load("e-0.npz"), gfnode.load("e-1.npz")
+    assert not np.array_equal(first.positions, second.positions)
+    works("five.xyz", *SHORT, "--replica", "1", "--out", "again.npz")
+    assert np.array_equal(gfnode.load("again.npz").positions, second.positions)
+
+
+def test_formats_without_elements() -> None:
+    said = works("five.xyz", *SHORT, "--out", "a.dcd")
+    assert said.splitlines()[-1].strip() == "gfnode data a.dcd --top a.pdb --step 5fs"
+    assert "topology: a.pdb" in said
+
+
+def test_precision_makes_a_small_file() -> None:
+    works("five.xyz", *SHORT, "--out", "fine.npz")
+    works("five.xyz", *SHORT, "--out", "coarse.npz", "--precision", "1e-3")
+    fine, coarse = gfnode.load("fine.npz"), gfnode.load("coarse.npz")
+    np.testing.assert_allclose(coarse.positions, fine.positions, atol=6e-4)
+    assert Path("coarse.npz").stat().st_size < Path("fine.npz").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("five.xyz", *SHORT, "--resume", "--overwrite"), "give one of them"),
+        (("five.xyz", *SHORT, "--replicas", "0"), "expected a whole number from 1"),
+        (("five.xyz", *SHORT, "--option", "stiffness"), "--option stiffness: expected key=value"),
+        (("five.xyz", *SHORT, "--option", "colour=1"), "cannot be made with colour=1"),
+        (("five.xyz", *SHORT, "--temperature", "-3K"), "expected kelvins from zero"),
+        (("five.xyz", *SHORT, "--length", "1ps"), "give either"),
+        (("five.xyz", *SHORT, "--platform", "CPU"), "--platform is for --engine openmm"),
+        (("five.xyz", *SHORT, "--out", "a.abc"), "unknown format .abc"),
+        (("four.xyz", *SHORT), "no such file; did you mean five.xyz?"),
+    ],
+)
+def test_errors(words: tuple[str, ...], message: str) -> None:
+    assert message in fails(*words)
+    assert [each.name for each in Path().iterdir()] == ["five.xyz"]
+
+
+def test_an_existing_file_stays() -> None:
+    Path("five.npz").write_text("mine")
+    assert "five.npz: exists; give another name" in fails("five.xyz", *SHORT)
+    assert Path("five.npz").read_text() == "mine"
+    works("five.xyz", *SHORT, "--overwrite")
+    assert len(gfnode.load("five.npz")) == 20
+
+
+def test_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 steps of 0.5 fs in 2 s: 50 steps/s, 2.16 ns/day, and 1900 steps are left."""
+    plan = prepare("five.xyz", engine="springs:Springs", steps=2000, equilibrate="5fs").protocol
+    now = [10.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    pace = Pace(plan)
+    pace.describe(0)
+    now[0] = 12.0
+    said = pace.describe(100)
+    assert plan.last_step == 2000
+    assert said == "45 fs of 995 fs, 50 steps/s, 2.16 ns/day, 38 s left"
