@@ -19,8 +19,12 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from gfnode.files import write_arrays, write_json
+from gfnode.physics.energy import measure_energy
+from gfnode.physics.kinetics import measure_kinetics
+from gfnode.physics.motion import measure_motion
 from gfnode.physics.predictions import Predictions, predict_test_part
 from gfnode.physics.section import Section
+from gfnode.physics.spectra import measure_spectra
 from gfnode.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -28,7 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SECTIONS", "Physics", "Predictions", "Section", "assess", "predict_test_part"]
 
-SECTIONS: dict[str, Callable[[Predictions], Section | None]] = {}
+SECTIONS: dict[str, Callable[[Predictions], Section | None]] = {
+    "kinetics": measure_kinetics,
+    "motion": measure_motion,
+    "spectra": measure_spectra,
+}
 """``measure(predictions)`` by the key of its section; None where it does not apply."""
 
 
@@ -68,6 +76,7 @@ def assess(
     run: "Run",
     trajectories: Sequence[Trajectory],
     *,
+    energy: str | None = None,
     advance: Callable[[str], None] = lambda done: None,
 ) -> Physics:
     """Measure how physical the predictions of a run are, on its test windows.
@@ -76,6 +85,8 @@ def assess(
     ----------
     trajectories
         Those of training, in order.
+    energy
+        Engine of potential energies (``xtb``, ``openmm``); None leaves them out.
     advance
         Told what is done: the name of a method that has predicted, or of a section.
     """
@@ -85,4 +96,7 @@ def assess(
         if (found := measure(predictions)) is not None:
             sections[name] = found
         advance(name)
+    if energy is not None:
+        sections["energy"] = measure_energy(predictions, energy)
+        advance("energy")
     return Physics(sections)

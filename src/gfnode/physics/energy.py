@@ -1,0 +1,111 @@
+"""Potential energies of predicted conformations, beside those of the truth."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.physics.predictions import Predictions
+from gfnode.physics.section import Section
+from gfnode.simulate import energies
+from gfnode.trajectory import Doubles, Floats
+
+FRAMES = 100
+"""Conformations of each method, unless asked for otherwise."""
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def measure_energy(
+    predictions: Predictions,
+    engine: str = "xtb",
+    frames: int = FRAMES,
+    *,
+    charge: int = 0,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Section:
+    """Potential energies of a number of conformations of the truth and of every method.
+
+    The same windows and lags for all, evenly chosen; in kcal/mol, less the mean of the true ones. A
+    mean of conformations is no conformation: predictions of the mean have bonds that are too short
+    at long lags, and energies far above (or below) the thermal ones.
+
+    Parameters
+    ----------
+    predictions
+        All atoms of the molecule must be in the state.
+    engine
+        ``xtb`` (GFN2-xTB), ``openmm``, or what :func:`gfnode.simulate.energies` takes.
+    frames
+        Conformations of each method.
+    charge
+        Total charge in e, for xtb.
+    advance
+        Told after every conformation.
+
+    Raises
+    ------
+    InputError
+        For an engine that is not installed or does not know the molecule.
+    """
+    system = predictions.system
+    if system.n_atoms < len(system.source_numbers):
+        return Section(
+            {
+                "reason": f"the state holds {system.n_atoms} of {len(system.source_numbers)} "
+                "atoms: a part of a molecule has no energy"
+            }
+        )
+    windows, times = predictions.lags_fs.shape
+    count = min(frames, windows * times)
+    window, time = np.divmod(
+        np.linspace(0, windows * times - 1, count).round().astype(np.int64), times
+    )
+
+    def of(positions: Floats) -> Doubles:
+        return energies(
+            system.numbers,
+            positions,
+            engine,
+            charge=charge,
+            topology=predictions.topology,
+            advance=advance,
+        )
+
+    true = of(predictions.true[window, time])
+    middle = float(np.nanmean(true))
+    found = {"true": true}
+    for name, positions in predictions.predicted.items():
+        found[name] = of(positions[window, time])
+    numbers = {name: summary(each - middle) for name, each in found.items()}
+    arrays: dict[str, NDArray[Any]] = {
+        f"energy_kcal_mol_{name}": each - middle for name, each in found.items()
+    }
+    arrays["lags_fs"] = predictions.lags_fs[window, time]
+    return Section(
+        {
+            "engine": engine,
+            "frames": count,
+            "true_mean_kcal_mol": middle,
+            "true": numbers.pop("true"),
+            "methods": numbers,
+        },
+        arrays,
+    )
+
+
+def summary(relative: Doubles) -> dict[str, Any]:
+    """Mean, spread and quantiles of energies in kcal/mol; what has no energy is counted."""
+    known = relative[np.isfinite(relative)]
+    without = len(relative) - len(known)
+    if not len(known):
+        return {"without_energy": without}
+    return {
+        "mean_kcal_mol": float(known.mean()),
+        "spread_kcal_mol": float(known.std()),
+        "quantiles_kcal_mol": dict(
+            zip(map(str, QUANTILES), np.quantile(known, QUANTILES).tolist(), strict=True)
+        ),
+        "without_energy": without,
+    }

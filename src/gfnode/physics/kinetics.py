@@ -1,0 +1,182 @@
+"""Kinetics of predictions: what they remember of the start, beside what the truth remembers."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gfnode import geometry
+from gfnode.fourier import eigenbasis
+from gfnode.graph import laplacian
+from gfnode.inspection.motions import torsion_atoms
+from gfnode.metrics import Blocks, Estimate
+from gfnode.metrics.kinetics import Moments, implied_timescales, standardise, vamp2
+from gfnode.physics.modes import on_reference
+from gfnode.physics.predictions import Predictions
+from gfnode.physics.section import Section
+from gfnode.torsions import named_torsions
+from gfnode.trajectory import Doubles, Floats, Integers
+
+BINS = 8
+"""Lag bins up to the horizon, as in the evaluation."""
+
+TORSIONS = 20
+"""At most so many torsions (evenly chosen), a cosine and a sine each."""
+
+AMPLITUDES = 30
+"""About so many amplitudes: the lowest eigenspaces, whole."""
+
+TIMESCALES = 2
+"""The slowest so many implied timescales."""
+
+FEWEST = 5
+"""Pairs for each feature that a bin needs, at least."""
+
+CHUNK = 50_000
+"""Conformations whose torsions are taken at once."""
+
+Numbers = dict[str, Any]
+
+
+class Features:
+    """What kinetics looks at: torsions, or amplitudes of the graph's modes.
+
+    Backbone torsions φ and ψ where the topology names them; else torsions about the bonds that can
+    rotate; else (benzene has none) the amplitudes of the lowest modes of the graph, of frames
+    turned onto the mean conformer.
+
+    Attributes
+    ----------
+    kind
+        ``backbone torsions``, ``torsions`` or ``modes``.
+    names
+        Of torsions or eigenspaces.
+    """
+
+    def __init__(self, predictions: Predictions) -> None:
+        system = predictions.system
+        self.masses = system.masses
+        self.kind = "backbone torsions"
+        named = {
+            key: atoms
+            for key, atoms in named_torsions(predictions.topology, system.bonds).items()
+            if key.startswith(("phi", "psi"))
+        }
+        if named:
+            self.names = list(named)
+            self.quadruples: Integers = np.array(list(named.values()))
+        else:
+            self.kind = "torsions"
+            self.quadruples = torsion_atoms(system.bonds, np.arange(system.n_atoms), self.masses)
+            self.names = ["-".join(map(str, row)) for row in self.quadruples.tolist()]
+        if len(self.quadruples) > TORSIONS:
+            chosen = np.linspace(0, len(self.quadruples) - 1, TORSIONS).round().astype(np.int64)
+            self.quadruples = self.quadruples[chosen]
+            self.names = [self.names[k] for k in chosen]
+        if len(self.quadruples):
+            return
+        self.kind = "modes"
+        modes = min(system.n_atoms, AMPLITUDES // 3 + 1)
+        basis = eigenbasis(laplacian(system.edges.index, system.n_atoms), modes)  # spaces are whole
+        kept = np.flatnonzero(basis.values > 1e-9)
+        self.vectors: Doubles = basis.vectors[:, kept]
+        self.names = [f"eigenvalue {value:.4g}" for value in basis.values[kept]]
+        shapes = torch.from_numpy(predictions.training[:2000]).double()
+        self.reference = geometry.mean_conformer(shapes, torch.from_numpy(self.masses)).numpy()
+
+    def of(self, positions: Floats) -> Doubles:
+        """Features ``(frame, feature)`` of conformations ``(frame, atom, 3)``."""
+        if self.kind == "modes":
+            turned = on_reference(positions, self.reference, self.masses)
+            found = np.einsum("am,fax->fmx", self.vectors, turned - self.reference)
+            return np.asarray(found.reshape(len(found), -1))
+        index = torch.from_numpy(self.quadruples)
+        pieces = []
+        for begin in range(0, len(positions), CHUNK):
+            x = torch.from_numpy(positions[begin : begin + CHUNK])
+            angles = geometry.dihedrals(x, index).double().numpy()
+            pieces.append(np.concatenate([np.cos(angles), np.sin(angles)], 1))
+        return np.concatenate(pieces)
+
+
+def measure_kinetics(predictions: Predictions) -> Section:
+    """VAMP-2 scores and implied timescales of the transition start → later, by lag bin.
+
+    Of the truth, the model and the trivial baselines, with 95 % jackknife intervals over blocks of
+    time. The score of the truth says how much of the start is still known at that lag. That of a
+    deterministic prediction says how much of the start it keeps: persistence has the highest there
+    is. The timescales are those of the conditional mean, and comparable between all of them.
+    """
+    features = Features(predictions)
+    windows, times = predictions.lags_fs.shape
+    edges = np.linspace(0.0, predictions.system.horizon, BINS + 1)
+    bins = np.digitize(predictions.lags_fs, edges * (1 + 1e-6), right=True) - 1
+    starts = features.of(predictions.starts)
+    methods = {"true": predictions.true, **predictions.predicted}
+    later = {
+        name: features.of(x.reshape(-1, *x.shape[2:])).reshape(windows, times, -1)
+        for name, x in methods.items()
+    }
+    scale = standardise(starts)
+    blocks = predictions.blocks
+    lags = [
+        float(predictions.lags_fs[bins == k].mean()) if (bins == k).any() else float("nan")
+        for k in range(BINS)
+    ]
+    numbers: Numbers = {
+        "features": features.kind,
+        "names": features.names,
+        "blocks": blocks.count,
+        "lag_edges_fs": edges.tolist(),
+        "lags_fs": lags,
+    }
+    found: dict[str, Numbers] = {}
+    for name, values in later.items():
+        scores: list[Numbers] = []
+        slow: list[list[Numbers]] = []
+        for k, lag in enumerate(lags):
+            window, time = np.nonzero(bins == k)
+            x, y = starts[window], values[window, time]
+            usable = np.isfinite(y).all(1)
+            if usable.sum() < FEWEST * x.shape[1]:
+                scores.append(_numbers(None))
+                slow.append([_numbers(None)] * TIMESCALES)
+                continue
+            part = _part(blocks, window[usable])
+            moments = Moments.of(x[usable], y[usable], part, scale)
+            scores.append(_numbers(vamp2(moments, part.inflation)))
+            times_ps = implied_timescales(moments, 1e-3 * lag, TIMESCALES, part.inflation)
+            slow.append([_numbers(each) for each in times_ps])
+        found[name] = {"vamp2": scores, "timescales_ps": slow}
+    numbers["highest_vamp2"] = 1 + int((starts.std(0) > 1e-9).sum())
+    numbers["true"] = found.pop("true")
+    numbers["methods"] = found
+    arrays: dict[str, NDArray[Any]] = {"lags_fs": np.array(lags), "lag_edges_fs": edges}
+    for name, each in (("true", numbers["true"]), *found.items()):
+        arrays[f"vamp2_{name}"] = _rows(each["vamp2"])
+        arrays[f"timescales_ps_{name}"] = np.stack([_rows(row) for row in each["timescales_ps"]])
+    return Section(numbers, arrays)
+
+
+def _part(blocks: Blocks, windows: Integers) -> Blocks:
+    """Blocks of some windows, those without any left out."""
+    used, labels = np.unique(blocks.labels[windows], return_inverse=True)
+    neighbours = min(blocks.neighbours, len(used) - 1)
+    return Blocks(labels, len(used), neighbours, blocks.length)
+
+
+def _numbers(estimate: Estimate | None) -> Numbers:
+    if estimate is None:
+        return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "count": 0}
+    return {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "count": estimate.count,
+    }
+
+
+def _rows(estimates: list[Numbers]) -> Doubles:
+    """Value, low, high, ``(row, 3)``."""
+    return np.array([[each[k] for k in ("value", "low", "high")] for each in estimates])

@@ -1,0 +1,268 @@
+"""Momenta and kinetic temperature of predictions: do they move as a free molecule does.
+
+Velocities of a prediction are the derivative of its positions by the lag. Where the data stores
+velocities, the truth has derivatives too, and the prediction is differentiated by five points half
+a femtosecond apart (error δ⁴x⁽⁵⁾/30); where it does not, both are central differences over the
+spacing Δ of the frames, which see a vibration weaker by sin(2πfΔ)/(2πfΔ). Forward-mode
+differentiation is not used: free rotation in closed form has no derivative by the lag, and some
+models are built on it.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gfnode.geometry import angular_momentum, inertia_tensor, momentum
+from gfnode.metrics import Blocks, Estimate, LagErrors, summarise
+from gfnode.metrics.spectra import state_weights
+from gfnode.models import Generative, Model
+from gfnode.physics.predictions import Predictions
+from gfnode.physics.section import Section
+from gfnode.rollout import DELTA, Difference
+from gfnode.trajectory import Doubles
+from gfnode.units import BOLTZMANN, format_time
+from gfnode.windows import Windows
+
+WINDOWS = 256
+"""Test windows looked at: each lag is predicted two or four times more."""
+
+BINS = 8
+"""Lag bins up to the horizon, as in the evaluation."""
+
+COARSE = 2.5
+"""Frames further apart than so many fs give no velocities of atoms that vibrate."""
+
+Numbers = dict[str, Any]
+
+
+def measure_motion(predictions: Predictions) -> Section:
+    """Kinetic temperature, and how far momenta get from those of the start, by lag.
+
+    Of the truth, the model, and the trivial baselines. Temperature is over all 3N degrees of
+    freedom, as MD17 counts it. Changes of momentum and angular momentum (about the centre of mass)
+    are root mean squares, and are given over their thermal size at the start's temperature too:
+    √(3 M k_B T) and √(tr(I) k_B T).
+    """
+    if reason := _meaningless(predictions):
+        return Section({"reason": reason})
+    run, system = predictions.run, predictions.system
+    windows = predictions.windows.take(predictions.windows.evenly(WINDOWS))
+    places, frames = windows.starts.numpy(), windows.frames
+    blocks = Blocks.of(frames.times.numpy()[places], system.horizon, frames.segments[places])
+    stored = windows.successors is None
+    gap = None if stored else _spacing(windows)
+    start = windows.batch(slice(None))
+    masses = torch.from_numpy(system.masses)
+    lags = windows.lags.numpy()
+    edges = np.linspace(0.0, system.horizon, BINS + 1)
+    begun = Momenta.of(start.positions[:, None], start.velocities[:, None], masses)
+    thermal = begun.thermal(start.positions, masses)
+    numbers: Numbers = {
+        "velocities": "stored" if stored else "differences",
+        "interval_fs": gap,
+        "windows": len(windows),
+        "blocks": blocks.count,
+        "degrees_of_freedom": 3 * system.n_atoms,
+        "lag_edges_fs": edges.tolist(),
+        "start": {
+            "temperature_K": float(begun.temperature.mean()),
+            "momentum_u_A_per_fs": _rms(begun.linear),
+            "angular_momentum_u_A2_per_fs": _rms(begun.angular),
+            "thermal_momentum_u_A_per_fs": thermal[0],
+            "thermal_angular_momentum_u_A2_per_fs": thermal[1],
+        },
+    }
+    models = {predictions.model: run.model} | {
+        name: model for name, model in run.baselines().items() if name != predictions.model
+    }
+    arrays: dict[str, NDArray[Any]] = {"lag_edges_fs": edges}
+    x, v, known = true_motion(windows, gap)
+    moved = {"true": (Momenta.of(x, v, masses), known)}
+    for name, model in models.items():
+        at, speed, asked = predicted_motion(model, windows, gap)
+        moved[name] = (Momenta.of(at, speed, masses), asked)
+    found = {}
+    for name, (momenta, asked) in moved.items():
+        each = _by_lag(momenta, begun, asked, lags=lags, blocks=blocks, edges=edges)
+        found[name] = each | {
+            f"{key}_of_thermal": [None if v is None else v / size for v in each[key]]
+            for key, size in zip(
+                ("momentum_change_u_A_per_fs", "angular_momentum_change_u_A2_per_fs"),
+                thermal,
+                strict=True,
+            )
+        }
+        arrays[f"temperature_K_{name}"] = _rows(found[name]["temperature_K"])
+    numbers["true"] = found.pop("true")
+    numbers["methods"] = found
+    return Section(numbers, arrays)
+
+
+class Momenta:
+    """Total momenta and temperature of conformations in motion.
+
+    Attributes
+    ----------
+    linear, angular
+        ``(window, time, 3)`` in u Å/fs and, about the centre of mass, u Å²/fs.
+    temperature
+        ``(window, time)`` in K over 3N degrees of freedom.
+    """
+
+    def __init__(self, linear: Doubles, angular: Doubles, temperature: Doubles) -> None:
+        self.linear, self.angular, self.temperature = linear, angular, temperature
+
+    @classmethod
+    def of(cls, positions: Tensor, velocities: Tensor, masses: Tensor) -> "Momenta":
+        """Sum over atoms of ``(window, time, atom, 3)`` in Å and Å/fs."""
+        x, v = positions.double(), velocities.double()
+        weights = torch.from_numpy(state_weights(masses.numpy()))
+        return cls(
+            momentum(v, masses).numpy(),
+            angular_momentum(x, v, masses).numpy(),
+            (v.flatten(-2).square() @ weights).numpy(),
+        )
+
+    def thermal(self, positions: Tensor, masses: Tensor) -> tuple[float, float]:
+        """Root mean square momentum and angular momentum in a heat bath at this temperature."""
+        heat = BOLTZMANN * float(self.temperature.mean())
+        inertia = inertia_tensor(positions.double(), masses).diagonal(dim1=-2, dim2=-1).sum(-1)
+        linear = np.sqrt(3 * float(masses.sum()) * heat)
+        return float(linear), float(np.sqrt(inertia.mean().item() * heat))
+
+
+@torch.no_grad()
+def predicted_motion(
+    model: Model, windows: Windows, gap: float | None
+) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
+    """Positions and velocities that a model predicts at the lags of windows.
+
+    Parameters
+    ----------
+    model
+        Of all atoms.
+    windows
+        Of the same.
+    gap
+        Δ of central differences, fs; None: five-point derivative.
+
+    Returns
+    -------
+    tuple
+        ``(window, time, atom, 3)`` in Å and Å/fs, and which lags are long enough to have a lag
+        before them, ``(window, time)``.
+    """
+    rule = Difference(None, 4 * DELTA)
+    offsets = rule.offsets if gap is None else (-gap, gap)
+    shift = torch.tensor([0.0, *offsets])
+    lags = windows.lags.float()
+    known = lags > 1.001 * max(offsets)
+    asked = torch.where(known[..., None], lags[..., None] + shift, lags[..., None])
+    model.eval()
+    pieces = []
+    for index in torch.arange(len(windows)).split(model.at_once(asked[0].numel())):
+        now = windows.batch(index)
+        found = model(now.positions, now.velocities, asked[index].flatten(1))
+        pieces.append(found.unflatten(1, asked.shape[1:]))
+    at = torch.cat(pieces).double()
+    middle, around = at[:, :, 0], at[:, :, 1:]
+    if gap is None:
+        flat = rule(middle.flatten(0, 1), around.flatten(0, 1), torch.Generator())
+        return middle, flat.unflatten(0, lags.shape), known.numpy()
+    return middle, (around[:, :, 1] - around[:, :, 0]) / (2 * gap), known.numpy()
+
+
+def true_motion(windows: Windows, gap: float | None) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
+    """The same of the true frames; known where both neighbours of a frame are there."""
+    frames, targets = windows.frames, windows.targets
+    x = frames.positions[targets].double()
+    if gap is None:
+        assert frames.velocities is not None
+        return x, frames.velocities[targets].double(), np.ones(targets.shape, dtype=bool)
+    last = len(frames.times) - 1
+    before, after = (targets - 1).clamp_min(0), (targets + 1).clamp_max(last)
+    span = frames.times[after] - frames.times[before]
+    segments = frames.segments
+    same = segments[before.numpy()] == segments[after.numpy()]
+    known = same & (abs(span.numpy() - 2 * gap) < 1e-3 * gap)
+    v = (frames.positions[after] - frames.positions[before]).double() / (2 * gap)
+    return x, v, known
+
+
+def _meaningless(predictions: Predictions) -> str | None:
+    """Why there is nothing to measure."""
+    system, windows = predictions.system, predictions.windows
+    if system.n_atoms < len(system.source_numbers):
+        return (
+            f"the state holds {system.n_atoms} of {len(system.source_numbers)} atoms: momenta and "
+            "temperature of a part are not conserved by anything"
+        )
+    if isinstance(predictions.run.model, Generative):
+        return (
+            "the model draws samples: those at two lags belong to different trajectories, so that "
+            "they have no velocities"
+        )
+    if windows.align is not None:
+        return "targets are superposed on the start: their rotation and drift are taken off"
+    if windows.successors is not None and (gap := _spacing(windows)) > COARSE:
+        return (
+            f"no velocities are stored, and frames {format_time(gap)} apart give none of atoms "
+            "that vibrate"
+        )
+    return None
+
+
+def _spacing(windows: Windows) -> float:
+    """Smallest time between a start and the frame that its velocity came from, fs."""
+    assert windows.successors is not None
+    times = windows.frames.times
+    return float((times[windows.successors] - times[windows.starts]).min())
+
+
+def _by_lag(
+    momenta: Momenta,
+    begun: Momenta,
+    known: NDArray[np.bool_],
+    *,
+    lags: Doubles,
+    blocks: Blocks,
+    edges: Doubles,
+) -> Numbers:
+    """Temperature with intervals, root mean square changes, by lag bin."""
+
+    def binned(values: Doubles) -> LagErrors:
+        masked = np.where(known, lags, -1.0)  # in no bin
+        return summarise(np.where(known, values, 0.0), masked, blocks, edges.tolist())
+
+    linear = binned(np.square(momenta.linear - begun.linear).sum(-1)).by_lag
+    angular = binned(np.square(momenta.angular - begun.angular).sum(-1)).by_lag
+    return {
+        "temperature_K": [_numbers(each) for each in binned(momenta.temperature).by_lag],
+        "momentum_change_u_A_per_fs": [_root(each.value) for each in linear],
+        "angular_momentum_change_u_A2_per_fs": [_root(each.value) for each in angular],
+    }
+
+
+def _numbers(estimate: Estimate) -> Numbers:
+    return {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "count": estimate.count,
+    }
+
+
+def _root(square: float) -> float | None:
+    return float(np.sqrt(square)) if np.isfinite(square) else None
+
+
+def _rms(vectors: Doubles) -> float:
+    return float(np.sqrt(np.square(vectors).sum(-1).mean()))
+
+
+def _rows(estimates: list[Numbers]) -> Doubles:
+    """Value, low, high, ``(bin, 3)``."""
+    return np.array([[each[k] for k in ("value", "low", "high")] for each in estimates])
