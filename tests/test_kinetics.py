@@ -102,6 +102,13 @@ def test_what_stands_still_never_forgets_and_noise_remembers_nothing():
     assert [each.value for each in implied_timescales(noise, 1.0)] == [0.0] * 3
 
 
+def test_what_is_the_same_after_every_start_knows_nothing_of_it():
+    x, _ = wander(2000)
+    moments = Moments.of(x, np.ones_like(x), blocks_of(2000))
+    assert vamp2(moments).value == 1.0
+    assert [each.value for each in implied_timescales(moments, 1.0)] == [0.0] * 3
+
+
 def test_a_constant_feature_counts_nothing():
     x, y = wander(5000)
     one = np.ones((5000, 1))

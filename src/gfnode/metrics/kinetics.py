@@ -22,6 +22,10 @@ EPSILON = 1e-6
 """Directions of less than this share of the variance of standardised features are left out."""
 
 
+ROUNDING = 1e-12
+"""An eigenvalue below this is zero."""
+
+
 @dataclass(frozen=True, eq=False)
 class Moments:
     """Second moments of pairs (start, later), summed by block.
@@ -122,7 +126,7 @@ def vamp2(moments: Moments, inflation: float = 1.0) -> Estimate:
     Returns
     -------
     Estimate
-        With a 95 % jackknife interval over blocks (t quantile, B − 1 degrees of freedom).
+        With a 95 % jackknife interval over blocks (t quantile, B − 1 degrees of freedom), from 1.
 
     References
     ----------
@@ -134,14 +138,24 @@ def vamp2(moments: Moments, inflation: float = 1.0) -> Estimate:
 
     covariances = moments.covariances()
     c00, c0t, ctt = covariances
-    zero = np.zeros(len(c00))
-    model = CovarianceModel(c00, c0t, ctt, zero, zero, data_mean_removed=True, lagtime=1)
-    with np.errstate(all="ignore"):
+    score = 1.0
+    if min(np.linalg.eigvalsh(each)[-1] for each in (c00, ctt)) > EPSILON:  # else nothing moves
+        zero = np.zeros(len(c00))
+        model = CovarianceModel(c00, c0t, ctt, zero, zero, data_mean_removed=True, lagtime=1)
         score = float(VAMP(epsilon=EPSILON).fit(model).fetch_model().score(2))
     low, high = jackknife(scores(moments.without_each()), inflation)
     return Estimate(
-        score, score + float(low), score + float(high), len(moments.counts), _count(moments)
+        score,
+        max(score + float(low), 1.0),
+        score + float(high),
+        len(moments.counts),
+        _count(moments),
     )
+
+
+def directions(covariance: Doubles) -> int:
+    """How many directions of standardised features vary: the score is at most one more."""
+    return int((np.linalg.eigvalsh(covariance) > EPSILON).sum())
 
 
 def scores(covariances: Doubles) -> Doubles:
@@ -299,6 +313,6 @@ def _eigenvalues(covariances: Doubles) -> Doubles:
 def _timescale(eigenvalue: float, lag: float) -> float:
     if np.isnan(eigenvalue):
         return float("nan")
-    if eigenvalue >= 1:
+    if eigenvalue >= 1 - 1e-9:  # but for rounding
         return float("inf")
-    return float(-lag / np.log(eigenvalue)) if eigenvalue > 0 else 0.0
+    return float(-lag / np.log(eigenvalue)) if eigenvalue > ROUNDING else 0.0

@@ -27,7 +27,8 @@ class Frequencies:
     value
         Σ f P / Σ P over all windows, ``(space,)`` in 1/ps; nan where nothing moves.
     low, high
-        95 % Student t interval over the blocks, ``(space,)``; nan with a single block.
+        95 % Student t interval over the blocks, symmetric in log f̄, ``(space,)``; nan with a single
+        block.
     deviations
         Contribution of each block to the deviation from the truth, ``(block, space)``: their
         squares, summed, times B/(B − 1) and `inflation`, are the variance.
@@ -64,7 +65,8 @@ def mean_frequencies(frequency: Doubles, power: Doubles, blocks: Blocks) -> Freq
         width = stats.t.ppf(0.5 + CONFIDENCE / 2, max(count - 1, 1)) * np.sqrt(
             scale * np.square(deviations).sum(0)
         )
-    return Frequencies(value, value - width, value + width, deviations, blocks.inflation)
+        spread = np.exp(width / value)
+    return Frequencies(value, value / spread, value * spread, deviations, blocks.inflation)
 
 
 @dataclass(frozen=True)

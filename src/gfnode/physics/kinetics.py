@@ -11,7 +11,13 @@ from gfnode.fourier import eigenbasis
 from gfnode.graph import laplacian
 from gfnode.inspection.motions import torsion_atoms
 from gfnode.metrics import Blocks, Estimate
-from gfnode.metrics.kinetics import Moments, implied_timescales, standardise, vamp2
+from gfnode.metrics.kinetics import (
+    Moments,
+    directions,
+    implied_timescales,
+    standardise,
+    vamp2,
+)
 from gfnode.physics.modes import on_reference
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.section import Section
@@ -149,7 +155,9 @@ def measure_kinetics(predictions: Predictions) -> Section:
             times_ps = implied_timescales(moments, 1e-3 * lag, TIMESCALES, part.inflation)
             slow.append([_numbers(each) for each in times_ps])
         found[name] = {"vamp2": scores, "timescales_ps": slow}
-    numbers["highest_vamp2"] = 1 + int((starts.std(0) > 1e-9).sum())
+    numbers["highest_vamp2"] = 1 + directions(
+        np.cov(starts - scale[0], rowvar=False) / np.outer(scale[1], scale[1])
+    )
     numbers["true"] = found.pop("true")
     numbers["methods"] = found
     arrays: dict[str, NDArray[Any]] = {"lags_fs": np.array(lags), "lag_edges_fs": edges}

@@ -1,0 +1,275 @@
+"""Motion, kinetics, spectra and energies of predictions, against motions that are known exactly."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import gfnode
+from gfnode.errors import InputError
+from gfnode.fourier import Basis, eigenbasis
+from gfnode.graph import laplacian
+from gfnode.models import Model
+from gfnode.physics import SECTIONS, predict_test_part
+from gfnode.physics.energy import measure_energy, summary
+from gfnode.physics.kinetics import Features, measure_kinetics
+from gfnode.physics.modes import even_lags, space_power
+from gfnode.physics.motion import Momenta, measure_motion, predicted_motion, true_motion
+from gfnode.physics.spectra import measure_spectra, spectral_distance
+from gfnode.simulate import asymmetric_top
+from gfnode.units import BOLTZMANN
+from gfnode.windows import Frames, Windows
+from making import rotation, system_of, wiggle
+
+CHANGES = {
+    "windows": {"horizon": 600.0, "times": 8, "most": [60, 20, 120], "score": "all"},
+    "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
+    "training": {"epochs": 1, "batch": 16},
+    "accelerator": "cpu",
+}
+
+
+def fit(data, out, **windows):
+    changes = CHANGES | {"windows": CHANGES["windows"] | windows}
+    return gfnode.fit(data, changes=changes, out=out, progress=False)
+
+
+@pytest.fixture(scope="module")
+def predictions(tmp_path_factory):
+    run = fit(wiggle(1600), tmp_path_factory.mktemp("physics") / "run")
+    return predict_test_part(run, run.trajectories())
+
+
+@pytest.fixture(scope="module")
+def top():
+    """A rigid ethanol that tumbles and drifts."""
+    return asymmetric_top(drift=(1e-3, 0.0, -2e-3))
+
+
+def windows_of(motion, step=0.5, frames=400, *, stored=True):
+    trajectory = motion.trajectory(frames, step)
+    found = Frames.of([trajectory if stored else replace(trajectory, velocities=None)])
+    starts = torch.arange(10, frames - 200, 20)
+    targets = starts[:, None] + torch.tensor([1, 40, 150])
+    return Windows(found, starts, targets, None if stored else starts + 1)
+
+
+class Swing(Model):
+    """x₀ + a sin ωt, the same for every atom."""
+
+    rate, size = 0.3, 0.4
+
+    def forward(self, positions, velocities, lags):
+        swing = self.size * torch.sin(self.rate * lags)[..., None, None]
+        return positions[:, None] + swing * torch.ones(3)
+
+
+class TestVelocities:
+    def test_derivatives_of_a_prediction(self, top):
+        """Five points: to rounding. Central differences: less by sin(ωΔ)/ωΔ."""
+        windows = windows_of(top)
+        model = Swing(system_of("ethanol"))
+        lags = windows.lags[..., None, None]
+        exact = model.rate * model.size * torch.cos(model.rate * lags).expand(-1, -1, 9, 3)
+        _, v, known = predicted_motion(model, windows, None)
+        assert known.tolist()[0] == [False, True, True]  # a lag of 0.5 fs has none 1 fs before it
+        assert float((v - exact)[:, 1:].abs().max()) < 1e-5
+        at, v, _ = predicted_motion(model, windows, 0.5)
+        less = np.sin(0.5 * model.rate) / (0.5 * model.rate)
+        assert float((v - less * exact)[:, 1:].abs().max()) < 1e-5
+        wanted = windows.frames.positions[windows.starts][:, None] + model.size * torch.sin(
+            model.rate * lags
+        )
+        assert float((at - wanted).abs().max()) < 1e-5
+
+    @pytest.mark.parametrize("stored", [True, False])
+    def test_a_free_top_keeps_its_momenta(self, top, stored):
+        windows = windows_of(top, stored=stored)
+        masses = torch.from_numpy(top.masses)
+        x, v, known = true_motion(windows, None if stored else 0.5)
+        assert known.all()
+        found = Momenta.of(x, v, masses)
+        exact = Momenta.of(*(torch.from_numpy(a)[None] for a in top.state([0.0])), masses)
+        np.testing.assert_allclose(
+            found.linear, np.broadcast_to(exact.linear, (10, 3, 3)), atol=2e-5
+        )
+        scale = np.linalg.norm(exact.angular)
+        np.testing.assert_allclose(
+            found.angular, np.broadcast_to(exact.angular, (10, 3, 3)), atol=2e-4 * scale
+        )
+
+    def test_where_a_neighbour_is_missing(self, top):
+        trajectory = top.trajectory(300, 0.5)
+        kept = [k for k in range(300) if k != 50]
+        frames = Frames.of([replace(trajectory[kept], velocities=None)])
+        starts = torch.tensor([10])
+        targets = torch.tensor([[20, 49, 50, 51, 298]])
+        _, _, known = true_motion(Windows(frames, starts, targets, starts + 1), 0.5)
+        assert known.tolist() == [[True, False, False, True, False]]
+
+    def test_temperature_of_maxwell_velocities(self):
+        generator = np.random.default_rng(0)
+        masses = np.array([12.0, 1.0, 16.0, 1.0])
+        v = generator.normal(size=(500, 40, 4, 3)) * np.sqrt(BOLTZMANN * 350 / masses)[:, None]
+        x = generator.normal(size=(1, 1, 4, 3)) + np.zeros((500, 40, 1, 1))
+        found = Momenta.of(torch.from_numpy(x), torch.from_numpy(v), torch.from_numpy(masses))
+        assert found.temperature.mean() == pytest.approx(350, rel=0.01)
+        linear, angular = found.thermal(torch.from_numpy(x[:, 0]), torch.from_numpy(masses))
+        assert np.sqrt(np.square(found.linear).sum(-1).mean()) == pytest.approx(linear, rel=0.01)
+        assert np.sqrt(np.square(found.angular).sum(-1).mean()) == pytest.approx(angular, rel=0.01)
+
+
+class TestMotion:
+    def test_of_a_run(self, predictions):
+        found = measure_motion(predictions)
+        numbers = found.numbers
+        assert numbers["velocities"] == "stored"
+        assert numbers["degrees_of_freedom"] == 9
+        start = numbers["start"]
+        flying = numbers["methods"]["constant-velocity"]["temperature_K"]
+        resting = numbers["methods"]["persistence"]["temperature_K"]
+        assert all(each["value"] == 0 for each in resting)
+        assert np.mean([each["value"] for each in flying]) == pytest.approx(
+            start["temperature_K"], rel=0.05
+        )
+        # the data has no momenta, and a rotor without them stands still
+        assert start["momentum_u_A_per_fs"] < 1e-4 * start["thermal_momentum_u_A_per_fs"]
+        rotor = numbers["methods"]["rigid-rotor"]
+        assert max(rotor["angular_momentum_change_u_A2_per_fs_of_thermal"]) < 1e-2
+        assert max(rotor["momentum_change_u_A_per_fs_of_thermal"]) < 1e-2
+        assert found.arrays["temperature_K_true"].shape == (8, 3)
+
+    def test_says_where_it_means_nothing(self, predictions, tmp_path):
+        run = fit(
+            wiggle(400), tmp_path / "heavy", state=[0, 1], score=[0, 1], horizon=60.0, times=3
+        )
+        part = predict_test_part(run, run.trajectories())
+        assert "2 of 3 atoms" in measure_motion(part).numbers["reason"]
+        assert "2 of 3 atoms" in measure_energy(part).numbers["reason"]
+        aligned = replace(predictions, windows=replace(predictions.windows, align=torch.arange(3)))
+        assert "superposed" in measure_motion(aligned).numbers["reason"]
+        coarse = replace(predictions.windows, successors=predictions.windows.starts + 1)
+        said = measure_motion(replace(predictions, windows=coarse)).numbers["reason"]
+        assert "5 fs apart" in said
+
+
+class TestKinetics:
+    def test_of_a_run(self, predictions):
+        found = measure_kinetics(predictions)
+        numbers = found.numbers
+        assert numbers["features"] == "modes"  # water has no torsion
+        persistence = numbers["methods"]["persistence"]
+        for score in persistence["vamp2"]:
+            assert score["value"] == pytest.approx(numbers["highest_vamp2"], abs=0.05)
+        assert all(row[0]["value"] > 1e3 for row in persistence["timescales_ps"])
+        for score in numbers["methods"]["mean-conformer"]["vamp2"]:
+            assert score["value"] <= numbers["highest_vamp2"]
+        # a motion without noise never forgets either, in features that hold all of it
+        assert found.arrays["vamp2_true"].shape == (8, 3)
+        assert found.arrays["timescales_ps_true"].shape == (8, 2, 3)
+
+    def test_features_do_not_turn_with_the_molecule(self, predictions):
+        features = Features(predictions)
+        x = predictions.starts
+        turned = (x @ rotation().numpy().T + 2.0).astype(np.float32)
+        np.testing.assert_allclose(features.of(x), features.of(turned), atol=1e-5)
+
+    def test_torsions_where_there_are_some(self, predictions):
+        class Named:
+            system = system_of("butane")
+            topology = None
+
+        found = Features(Named())
+        assert found.kind == "torsions"
+        assert len(found.names) == 3  # the middle bond, and two methyl groups
+        x = np.random.default_rng(0).normal(size=(5, 14, 3)).astype(np.float32)
+        values = found.of(x)
+        np.testing.assert_allclose(values[:, :3] ** 2 + values[:, 3:] ** 2, 1, rtol=1e-5)
+
+
+class TestSpectra:
+    def test_of_a_run(self, predictions):
+        """Water that swings with periods of 160 and 410 fs; what stands still has no spectrum."""
+        found = measure_spectra(predictions)
+        numbers = found.numbers
+        assert numbers["spacing_fs"] == 5.0
+        assert numbers["resolution_per_ps"] == pytest.approx(1 / 0.6)
+        f, power = found.arrays["frequency_per_ps"], found.arrays["superposed_power_true"].sum(0)
+        assert f[power[1:].argmax() + 1] == pytest.approx(1e3 / 410, abs=1 / 0.6)
+        states = numbers["density_of_states"]
+        assert states["distance_floor_per_ps"] < 0.5
+        heat = predictions.trajectories[0].temperature()
+        assert states["temperature_true_K"] == pytest.approx(heat, rel=0.1)
+        spaces = numbers["superposed"]["eigenspaces"]
+        assert sum(each["modes"] for each in spaces) == 3
+        assert np.isnan(spaces[0]["true"]["frequency_per_ps"])  # the centre is taken off
+
+    def test_uneven_frames_have_none(self, predictions):
+        data = predictions.trajectories[0]
+        uneven = [data[[k for k in range(len(data)) if k % 7]]]
+        found = measure_spectra(replace(predictions, trajectories=uneven))
+        assert "evenly spaced" in found.numbers["reason"]
+
+    def test_lags(self):
+        dense, coarse = wiggle(4000, step=0.5), wiggle(400, step=1000.0)
+        lags = even_lags([dense], 1500.0)
+        assert (lags[0], lags[-1]) == (4.0, 1500.0)
+        lags = even_lags([dense], 10_000.0)  # no further apart than 4 fs, no more than 512
+        assert (lags[0], len(lags)) == (4.0, 512)
+        assert even_lags([coarse], 100_000.0)[[0, -1]].tolist() == [1000.0, 100_000.0]
+        with pytest.raises(InputError, match="one spacing"):
+            even_lags([dense, coarse], 100.0)
+
+    def test_benzene_does_not_depend_on_the_choice_of_eigenvectors(self):
+        """Its eigenspaces are degenerate; any basis of each, and any orientation, is as good."""
+        system = system_of("benzene")
+        basis = eigenbasis(laplacian(system.edges.index, 12))
+        assert np.bincount(basis.spaces).max() == 2
+        rng = np.random.default_rng(0)
+        turned = basis.vectors.copy()
+        for space in range(int(basis.spaces.max()) + 1):
+            mine = basis.spaces == space
+            mix, _ = np.linalg.qr(rng.normal(size=(mine.sum(), mine.sum())))
+            turned[:, mine] = turned[:, mine] @ mix
+        x = rng.normal(size=(3, 64, 12, 3)).cumsum(1)
+        y = x @ rotation().numpy().T
+        powers = [
+            space_power(np.einsum("am,wtax->wtmx", b.vectors, values), b.spaces, 0.01)[1]
+            for b, values in ((basis, x), (Basis(turned, basis.values, basis.spaces), y))
+        ]
+        np.testing.assert_allclose(*powers, rtol=1e-8)
+
+    def test_distance_of_lines_is_how_far_they_are_apart(self):
+        lines = np.eye(50)
+        assert spectral_distance(lines[10], 3 * lines[17], 0.5) == pytest.approx(3.5)
+        assert np.isnan(spectral_distance(lines[10], 0 * lines[17], 0.5))
+
+
+class TestEnergy:
+    def test_of_a_run(self, predictions):
+        """By another calculator of ASE, frame for frame."""
+        from ase import Atoms
+        from ase.calculators.emt import EMT
+
+        found = measure_energy(predictions, "emt", 6)
+        assert found.numbers["frames"] == 6
+        assert found.numbers["true"]["mean_kcal_mol"] == pytest.approx(0, abs=1e-9)
+        atoms = Atoms([8, 1, 1], predictions.true[0, 0], calculator=EMT())
+        exact = atoms.get_potential_energy() * 23.0605478
+        first = found.arrays["energy_kcal_mol_true"][0] + found.numbers["true_mean_kcal_mol"]
+        assert first == pytest.approx(exact, rel=1e-5)
+        assert set(found.numbers["methods"]) == set(predictions.predicted)
+
+    def test_what_has_no_energy_is_counted(self):
+        found = summary(np.array([1.0, np.nan, 3.0]))
+        assert (found["mean_kcal_mol"], found["without_energy"]) == (2.0, 1)
+        assert summary(np.array([np.nan])) == {"without_energy": 1}
+
+    def test_an_unknown_engine(self, predictions):
+        with pytest.raises(InputError, match="unknown engine"):
+            measure_energy(predictions, "abacus")
+
+
+def test_every_section_is_measured(predictions):
+    assert {"kinetics", "motion", "spectra"} <= set(SECTIONS)
