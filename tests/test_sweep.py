@@ -18,12 +18,12 @@ import gfnode.sweep.schedule
 from gfnode.errors import InputError
 from gfnode.files import read_json, write_json
 from gfnode.metrics import squared_errors
+from gfnode.physics.modes import windows_at
 from gfnode.rollout import Difference, steps
 from gfnode.run import Run
 from gfnode.sweep import Job, Measure, State, Store, sweep
 from gfnode.sweep.display import ProgressDisplay
 from gfnode.sweep.launchers import Local, Resources, Slurm
-from gfnode.sweep.measures import _asked
 from gfnode.sweep.schedule import Summary
 from gfnode.sweep.timing import estimate, estimates
 from gfnode.sweep.worker import do
@@ -278,7 +278,7 @@ class TestRuns:
             repeated = found["errors_egnn"]
         # the same by hand: an application of the horizon of 40 fs, and one of what is left
         run = Run.open(task.folder)
-        windows = _asked(run, [40.0, 48.0]).select(run.model.system.atoms)
+        windows = windows_at(run, run.trajectories(), [40.0, 48.0]).select(run.model.system.atoms)
         batch = windows.batch(torch.arange(len(windows)))
         gap = run.trajectories()[0].spacing
         draw = Difference(gap, run.model.system.horizon)

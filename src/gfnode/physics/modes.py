@@ -131,7 +131,10 @@ def even_lags(trajectories: Sequence[Trajectory], horizon: float, times: int = 2
 
 
 def windows_at(
-    run: "Run", trajectories: Sequence[Trajectory], lags_fs: Sequence[float], starts: int | None
+    run: "Run",
+    trajectories: Sequence[Trajectory],
+    lags_fs: Sequence[float],
+    starts: int | None = None,
 ) -> Windows:
     """The test starts of a run (at most so many, evenly chosen) with other lags, over all atoms."""
     settings = run.experiment.windows.model_copy(

@@ -21,7 +21,7 @@ from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.section import Section
-from gfnode.rollout import DELTA, Difference
+from gfnode.rollout import Difference
 from gfnode.trajectory import Doubles
 from gfnode.units import BOLTZMANN, format_time
 from gfnode.windows import Windows
@@ -155,7 +155,7 @@ def predicted_motion(
         ``(window, time, atom, 3)`` in Å and Å/fs, and which lags are long enough to have a lag
         before them, ``(window, time)``.
     """
-    rule = Difference(None, 4 * DELTA)
+    rule = Difference(None, np.inf)
     offsets = rule.offsets if gap is None else (-gap, gap)
     shift = torch.tensor([0.0, *offsets])
     lags = windows.lags.float()

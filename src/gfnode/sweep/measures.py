@@ -21,6 +21,7 @@ from gfnode.fourier import eigenbasis
 from gfnode.geometry import bond_angles, bond_lengths, center, dihedrals
 from gfnode.graph import laplacian
 from gfnode.models import Model
+from gfnode.physics.modes import coefficients, windows_at
 from gfnode.rollout import Repeated
 from gfnode.run import Run
 from gfnode.torsions import backbone
@@ -95,7 +96,7 @@ def at_lags(run: Run, path: Path, lags_fs: Sequence[float], repeated: bool = Fal
     With ``repeated``, lags beyond the horizon are reached by applying the model again and again,
     one horizon at a time. Arrays as in ``errors.npz``.
     """
-    windows = _asked(run, lags_fs)
+    windows = windows_at(run, run.trajectories(), lags_fs)
     name = run.experiment.model["name"]
     model, horizon = run.model, run.model.system.horizon
     if repeated:
@@ -121,8 +122,7 @@ def modes(run: Run, path: Path, starts: int = 64, times: int = 256) -> None:
         raise InputError("spectra need consecutive frames; this trajectory leaves some out")
     step = spacing * max(1, round(system.horizon / spacing / times))
     lags = step * np.arange(1, int(system.horizon / step + 1e-6) + 1)
-    windows = _asked(run, lags.tolist())
-    windows = windows.take(windows.evenly(starts))
+    windows = windows_at(run, run.trajectories(), lags.tolist(), starts)
     basis = eigenbasis(laplacian(system.edges.index, system.n_atoms))
     found: dict[str, list[NDArray[Any]]] = {}
     features: list[Tensor] = []
@@ -132,10 +132,9 @@ def modes(run: Run, path: Path, starts: int = 64, times: int = 256) -> None:
     if dynamics is not None:
         hook = dynamics.register_forward_hook(lambda _, __, out: features.append(out))
     for batch, predicted in predictions(run.model, windows):
-        U = torch.as_tensor(basis.vectors, dtype=predicted.dtype, device=predicted.device)
         middle = center(batch.positions)[:, None]
         for key, x in (("coordinates", predicted), ("coordinates_true", batch.targets)):
-            found.setdefault(key, []).append((U.mT @ (x - middle)).cpu().numpy())
+            found.setdefault(key, []).append(coefficients(x, middle, basis.vectors).cpu().numpy())
         if features:
             found.setdefault("features", []).append(features.pop().squeeze(-2).cpu().numpy())
     if hook is not None:
@@ -165,15 +164,6 @@ def predictions(model: Model, windows: Windows) -> Iterator[tuple[Batch, Tensor]
     for index in torch.arange(len(mine), device=device).split(model.at_once(mine.targets.shape[1])):
         batch = mine.batch(index)
         yield batch, model(batch.positions, batch.velocities, batch.lags)
-
-
-def _asked(run: Run, lags_fs: Sequence[float]) -> Windows:
-    """The test starts of a run, with other lags."""
-    settings = run.experiment.windows.model_copy(
-        update={"lags": "given", "given_lags": list(lags_fs), "times": len(lags_fs)}
-    )
-    experiment = run.experiment.model_copy(update={"windows": settings})
-    return prepare(run.trajectories(), experiment).parts["test"]
 
 
 def _internal(positions: Tensor, pairs: Integers, corners: Integers) -> tuple[Tensor, Tensor]:
