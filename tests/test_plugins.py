@@ -49,6 +49,7 @@ def made(package, tmp_path_factory):
 
 
 def broken(folder, name, code, **points):
+    folder.mkdir(exist_ok=True)
     write_distribution(folder, name, "0.1", code, points or {"gfnode.models": {"bad": "BAD"}})
     return folder
 
@@ -118,6 +119,16 @@ def test_the_command_line_of_an_installed_package(package, made, tmp_path):
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "1 frame of 3 atoms" in done.stdout
     assert (tmp_path / "p.table").read_text().startswith("# 8,1,1\n")
+
+
+def test_a_plugin_model_is_shared(package, made, tmp_path):
+    with installed(package):
+        model = gfnode.export(made[0], tmp_path / "model")
+        assert Run.open(model).predict(wiggle(), [20.0]).n_atoms == 3
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert "It needs the package flying-atoms beside gfnode." in card
+    with pytest.raises(InputError, match=r"pip install flying-atoms==1\.2\.3"):
+        Run.open(model)
 
 
 # Missing
@@ -238,6 +249,12 @@ def test_a_broken_reader_is_named(tmp_path):
 )
 def test_a_name_of_gfnode_cannot_be_taken(group, name, registry, tmp_path):
     code = "raise RuntimeError('it must not be imported')"
+    if registry is MODELS:  # it is told where a model is chosen, too
+        with (
+            installed(broken(tmp_path / "again", "usurper", code, **{group: {name: "BAD"}})),
+            pytest.warns(PluginWarning, match=r"usurper 0\.1 offers a model 'gfnode'"),
+        ):
+            assert read_options("gfnode", {})["width"]
     with installed(broken(tmp_path, "usurper", code, **{group: {name: "BAD"}})):
         with pytest.warns(PluginWarning, match="usurper 0.1 offers .* gfnode has one of that name"):
             names = list(registry)

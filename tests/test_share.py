@@ -1,5 +1,6 @@
 """A run as a model for others: complete, private, and refused when it was changed."""
 
+import contextlib
 import getpass
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import pickle
 import re
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -324,6 +326,7 @@ def test_a_flipped_bit_of_the_configuration_is_found_or_means_nothing(model, mad
         ({"experiment__model__name": "unheard-of"}, "unknown model 'unheard-of'"),
         ({"experiment__model__width": 8}, "model.safetensors: these weights are not of the model"),
         ({"experiment__windows__times": "many"}, "windows.times"),
+        ({"experiment__model__width": 10**9}, "the model that it describes cannot be built"),
         ({"files": 3}, "'files' is missing or no dict"),
         ({"files": {}}, "does not name model.safetensors"),
         ({"files": {"../run.json": {}}}, r"names '../run.json', which is no file of a model"),
@@ -340,6 +343,33 @@ def test_a_configuration_that_makes_no_sense_is_refused(model, changes, said):
         resealed(model, **changes)
     with pytest.raises(InputError, match=said):
         Run.open(model)
+
+
+@given(st.data())
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_a_configuration_of_any_content_is_refused_or_works(model, made, data):
+    """Its sums are right, as of one who changes it on purpose; nothing but InputError comes."""
+    config = read_json(made[2] / "config.json")
+    keys = st.sampled_from(sorted(config.keys() - {"files", "checksum"}))
+    target, key = config, data.draw(keys)
+    while isinstance(target[key], dict | list) and target[key] and data.draw(st.booleans()):
+        target = target[key]
+        key = data.draw(
+            st.sampled_from(sorted(target) if isinstance(target, dict) else range(len(target)))
+        )
+    odd = [None, -1, 0, 1e308, 2**70, "x", "", "\x00", True, 0.5, [], [[]], [1, 2], {}, {"a": 1}]
+    target[key] = data.draw(st.sampled_from(odd))
+    config["checksum"] = exported.checksum(config)
+    (model / "config.json").write_text(json.dumps(config))
+    with warnings.catch_warnings(), contextlib.suppress(InputError):
+        warnings.simplefilter("ignore")
+        found = Run.open(model)
+        assert found.predict(wiggle(20), [20.0]).positions.shape[0] == 1
+        found.trajectories()
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
         When the model comes from another package than the one it was trained with.
     """
     try:
+        _check_entries(facts["data"])
         system = System.from_dict(facts["system"])
         experiment = Experiment.read(facts["experiment"], str(where))
         _check_model(facts, experiment.model.get("name"), where)
@@ -86,6 +87,9 @@ def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{where} is damaged: {error!r}") from error
+    except (RuntimeError, MemoryError) as error:  # torch: sizes that no memory holds
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{where}: the model that it describes cannot be built: {text}") from error
 
 
 def plugins_of(model: str, files: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -125,6 +129,18 @@ def check_data(facts: Mapping[str, Any], where: Path) -> None:
                 f"{where} was trained on {suffix} files, read by {package}, which is not "
                 f"installed here; {plugins.remedy(package, _version(facts, package))}"
             )
+
+
+def _check_entries(entries: Any) -> None:
+    """Raise ValueError unless these are what is remembered of trajectories."""
+    texts = ("file", "name", "fingerprint")
+    if not (isinstance(entries, list) and entries) or not all(
+        isinstance(entry, Mapping)
+        and all(isinstance(entry.get(key), str) for key in texts)
+        and isinstance(entry.get("reader", {}), Mapping)
+        for entry in entries
+    ):
+        raise ValueError("what is said of the training data makes no sense")
 
 
 def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:

@@ -80,6 +80,10 @@ class Registry(MutableMapping[str, T], Generic[T]):
         self._loaded.clear()
         self._warned.clear()
 
+    def check_names(self) -> None:
+        """Warn once of plug-ins that take a name of gfnode; nothing is loaded."""
+        self._found()
+
     def origin(self, name: str) -> Origin | None:
         """The package that offers a name; None for gfnode itself and for names added by hand."""
         if name in self._own or not (offers := self._found().get(name)):

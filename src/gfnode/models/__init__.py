@@ -92,6 +92,7 @@ def read_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     InputError
         For an unknown model or option.
     """
+    MODELS.check_names()
     settings = _entry(name).settings or Settings
     return settings.read(options, f"options of model {name}").model_dump()
 
