@@ -78,6 +78,9 @@ class Propagator:
     -----
     BeyondHorizonWarning
         For a stride or a time beyond the horizon of training.
+    UserWarning
+        For steps of a model that was not trained on all atoms, and for momenta in place of
+        differences of frames far apart.
     """
 
     def __init__(
@@ -201,11 +204,20 @@ class Propagator:
                 'frame that follows it, with info["time_fs"]',
                 stacklevel=3,
             )
+        system = run.model.system
+        unseen = system.n_atoms - len(system.score)
+        if self._lags is None and unseen and any(True for _ in run.model.parameters()):
+            warnings.warn(
+                f"{unseen} of {system.n_atoms} atoms were not in the loss of training "
+                "(windows.score): where they go was not learnt, but every step starts from there. "
+                "Train with windows.score=all, or ask for direct=True",
+                stacklevel=3,
+            )
         self._positions, self._velocities, _ = begun.tensors
         self._positions = self._positions.reshape(1, -1, 3)
         self._start_time = float(begun.now.times[0])
-        whole = len(images[0]) == len(run.model.system.source_numbers)
-        self._template = images[0][run.model.system.atoms] if whole else images[0].copy()
+        whole = len(images[0]) == len(system.source_numbers)
+        self._template = images[0][system.atoms] if whole else images[0].copy()
         self._template.calc = None
         self._template.set_constraint()
         for key in _STALE:
