@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -262,3 +263,28 @@ class TestCommand:
         assert call(*command, "--resume")[0] == 0
         assert call(*command[:-1], tmp_path / "b.npz")[0] == 0
         assert out.read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_every_key_is_documented(run, toluene, tmp_path):
+    page = Path(__file__).resolve().parents[1] / "docs" / "rollout.md"
+    told = page.read_text(encoding="utf-8").split("<!-- keys -->")[1].split("<!-- /keys -->")[0]
+    known = set(re.findall(r"`(\w+)`", told))
+    written = run.rollout(
+        toluene, "400fs", tmp_path / "a.npz", frame=700, truth=run.trajectories(), starts=4
+    ).to_dict()
+
+    def keys(value: object) -> set[str]:
+        if isinstance(value, dict):
+            below = [keys(each) for name, each in value.items()]
+            return {name for name in value if name not in METHODS}.union(*below)
+        return set().union(*map(keys, value)) if isinstance(value, list | tuple) else set()
+
+    assert set(written["errors"]["methods"]) == METHODS
+    assert keys(written) <= known
+    # what is null here: events, an early end
+    rest = {"time_fs", "why", "atoms", "distance_angstrom", "bound_angstrom", "share_of_frames"}
+    names = {"derivative", "drawn", "null", "value", "low", "high", "count"}
+    assert known <= keys(written) | rest | names
+
+
+METHODS = {"rollout", "direct", "persistence", "mean-conformer", "unrelated"}
