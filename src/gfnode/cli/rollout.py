@@ -194,7 +194,7 @@ def _progress(terminal: "Console", length: str) -> Iterator[Callable[[int, int],
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.3g} of {task.total:.3g} {task.fields[unit]}"),
+        TextColumn("{task.completed:.6g} of {task.total:.6g} {task.fields[unit]}"),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
