@@ -122,7 +122,7 @@ def predict_test_part(
     models = {name: run.model} | {k: m for k, m in run.baselines().items() if k != name}
     predicted = {}
     for key, model in models.items():
-        found = predict_windows(model, windows)
+        found = predict_all(model, windows)
         place = np.full(len(model.system.source_numbers), -1)
         place[model.system.atoms] = np.arange(model.system.n_atoms)
         predicted[key] = found.numpy()[:, :, place[atoms]]
@@ -140,7 +140,7 @@ def predict_test_part(
 
 
 @torch.no_grad()
-def predict_windows(model: Model, windows: Windows) -> Tensor:
+def predict_all(model: Model, windows: Windows) -> Tensor:
     """Predictions of all windows, ``(window, time, atom, 3)``, of the atoms of the model."""
     mine = windows.select(model.system.atoms)
     model.eval()

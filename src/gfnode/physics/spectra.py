@@ -37,7 +37,7 @@ from gfnode.physics.modes import (
     space_power,
     windows_at,
 )
-from gfnode.physics.predictions import Predictions, predict_windows
+from gfnode.physics.predictions import Predictions, predict_all
 from gfnode.physics.section import Section
 from gfnode.trajectory import Doubles, Floats
 
@@ -83,7 +83,7 @@ def measure_spectra(predictions: Predictions) -> Section:
     blocks = Blocks.of(times, system.horizon, segments)
     series = {
         "true": whole.targets.numpy(),
-        "predicted": predict_windows(run.model, windows).numpy(),
+        "predicted": predict_all(run.model, windows).numpy(),
     }
     modes = None if system.n_atoms <= MOST_MODES else MOST_MODES
     basis = eigenbasis(laplacian(system.edges.index, system.n_atoms), modes)
