@@ -14,7 +14,7 @@ from gfnode.models import Model
 from gfnode.physics import SECTIONS, predict_test_part
 from gfnode.physics.energy import measure_energy, summary
 from gfnode.physics.kinetics import Features, measure_kinetics
-from gfnode.physics.modes import even_lags, space_power
+from gfnode.physics.modes import dense, even_lags, space_power
 from gfnode.physics.motion import Momenta, measure_motion, predicted_motion, true_motion
 from gfnode.physics.spectra import measure_spectra, spectral_distance
 from gfnode.simulate import asymmetric_top
@@ -210,6 +210,16 @@ class TestSpectra:
         uneven = [data[[k for k in range(len(data)) if k % 7]]]
         found = measure_spectra(replace(predictions, trajectories=uneven))
         assert "evenly spaced" in found.numbers["reason"]
+
+    def test_starts_near_the_end_are_left_out(self):
+        frames = Frames.of([wiggle(50), wiggle(50, seed=1)])
+        starts = torch.tensor([0, 20, 45, 60, 95])
+        windows = Windows(frames, starts, starts[:, None] + 1, None)
+        found = dense(windows, np.array([10.0, 20.0, 30.0]), 10)
+        assert found.starts.tolist() == [0, 20, 60]
+        assert found.lags.tolist() == [[10.0, 20.0, 30.0]] * 3
+        with pytest.raises(InputError, match="no start is followed by 60"):
+            dense(windows, 5.0 * np.arange(1, 61), 10)
 
     def test_lags(self):
         dense, coarse = wiggle(4000, step=0.5), wiggle(400, step=1000.0)

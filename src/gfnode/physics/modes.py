@@ -1,6 +1,7 @@
 """Positions in the modes of the molecular graph, along time: what Figure 4 and its numbers need."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,6 +129,39 @@ def even_lags(trajectories: Sequence[Trajectory], horizon: float, times: int = 2
         steps = min(steps, int(STEP / spacing * (1 + 1e-6)))
     count = min(int(horizon / (steps * spacing) + 1e-6), 2 * times)
     return np.asarray(spacing * steps * np.arange(1, count + 1), dtype=np.float64)
+
+
+def dense(windows: Windows, lags_fs: Doubles, starts: int) -> Windows:
+    """Some of the starts of windows (evenly chosen) with even lags.
+
+    Parameters
+    ----------
+    windows
+        Over evenly spaced frames.
+    lags_fs
+        Multiples of the first of them, ``(time,)`` in fs: of :func:`even_lags`.
+    starts
+        At most so many, of those that have frames at all lags.
+
+    Raises
+    ------
+    InputError
+        When no start has.
+    """
+    frames, begin = windows.frames, windows.starts.numpy()
+    spacing = float(frames.times[1] - frames.times[0])
+    steps = round(float(lags_fs[0]) / spacing) * np.arange(1, len(lags_fs) + 1)
+    targets = begin[:, None] + steps
+    inside = targets[:, -1] < len(frames.times)
+    inside &= frames.segments[begin] == frames.segments[np.where(inside, targets[:, -1], 0)]
+    kept = np.flatnonzero(inside)
+    if not len(kept):
+        raise InputError(
+            f"no start is followed by {len(lags_fs)} even lags up to {lags_fs[-1]:g} fs"
+        )
+    chosen = kept[np.linspace(0, len(kept) - 1, min(starts, len(kept))).round().astype(np.int64)]
+    cut = windows.take(torch.from_numpy(chosen))
+    return replace(cut, targets=torch.from_numpy(targets[chosen]))
 
 
 def windows_at(

@@ -31,11 +31,11 @@ from gfnode.metrics.spectra import (
 )
 from gfnode.models import Generative
 from gfnode.physics.modes import (
+    dense,
     eigenvalues_of,
     even_lags,
     on_reference,
     space_power,
-    windows_at,
 )
 from gfnode.physics.predictions import Predictions, predict_all
 from gfnode.physics.section import Section
@@ -71,12 +71,12 @@ def measure_spectra(predictions: Predictions) -> Section:
         return Section({"reason": SAMPLES})
     try:
         lags = even_lags(predictions.trajectories, system.horizon)
+        if len(lags) < 8:
+            return Section({"reason": f"only {len(lags)} frames lie within the horizon"})
+        starts = max(8, min(STARTS, MOST_VALUES // (len(lags) * system.n_atoms * 3)))
+        windows = dense(predictions.windows, lags, starts)
     except InputError as error:
         return Section({"reason": str(error)})
-    if len(lags) < 8:
-        return Section({"reason": f"only {len(lags)} frames lie within the horizon"})
-    starts = max(8, min(STARTS, MOST_VALUES // (len(lags) * system.n_atoms * 3)))
-    windows = windows_at(run, predictions.trajectories, lags.tolist(), starts)
     whole = windows.select(system.atoms).batch(slice(None))
     places, frames = windows.starts.numpy(), windows.frames
     times, segments = frames.times.numpy()[places], frames.segments[places]
