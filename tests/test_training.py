@@ -428,7 +428,7 @@ def test_a_damaged_state_is_refused(tmp_path):
 def test_the_state_of_another_model_is_refused(tmp_path):
     trainer = trainer_for("published", epochs=1)
     save_training(tmp_path / "last.safetensors", trainer.state)
-    with pytest.raises(InputError, match=r"not of the model that run.json describes"):
+    with pytest.raises(InputError, match=r"not of the model that is described beside them"):
         load_training(tmp_path / "last.safetensors", trainer_for().state)
 
 
