@@ -178,11 +178,17 @@ class Store:
     def finish(
         self, trajectory: Trajectory, record: Mapping[str, Any], precision: float | None
     ) -> Path:
-        """Write the trajectory and its record under their names, and remove the folder."""
+        """Write the trajectory and its record under their names, and remove the folder.
+
+        Both are written inside of the folder and then moved, so that no kill leaves anything else
+        beside the file.
+        """
         folder = folder_of(self.path)
         made = save(trajectory, folder / self.path.name, precision=precision)
         beside = made.with_suffix(".pdb")
-        write_json_durably(record_of(self.path), record)
+        written = folder / record_of(self.path).name
+        write_json_durably(written, record)
+        os.replace(written, record_of(self.path))
         if beside != made and beside.exists():  # the topology of formats that hold none
             os.replace(beside, self.path.with_suffix(".pdb"))
         os.replace(made, self.path)
