@@ -435,7 +435,10 @@ class TestFigures:
         mine = [each for each in drawn.records[""] if each["row"] == "gfnode"]
         assert [each["frames"] for each in mine] == [200, 400, 600, 800, 1000]
         assert [each["mean"] for each in mine] == pytest.approx([2, 4, 6, 8, 10])
-        assert drawn.said == ["benzene, 1000 frames, best first: GF-NODE 10, persistence 20."]
+        assert drawn.said == [
+            "benzene, 1000 frames, best first: GF-NODE 10, persistence 20.",
+            "Rollouts: models of 200 frames, applied again and again beyond them.",
+        ]
         mean = figures.horizons(specs.load("figure3"), [result], "mean").records[""]
         assert [e["mean"] for e in mean if e["row"] == "gfnode"] == pytest.approx(
             [1.5, 2.5, 3.5, 4.5, 5.5]

@@ -126,7 +126,13 @@ def horizons(spec: Spec, results: Sequence[Result], metric: str) -> Drawn:
                     }
                 )
     summed = _over_seeds(records)
-    return Drawn(_draw_horizons(spec, summed, metric), {"": summed}, _say_horizons(summed))
+    said = _say_horizons(summed)
+    system = results[0].facts["system"]
+    trained, reached = system["horizon_fs"], results[0].measure("at-lags")["lags_fs"].max()
+    if trained < reached * (1 - 1e-6):
+        span = round(trained / system["time_step_fs"])
+        said.append(f"Rollouts: models of {span} frames, applied again and again beyond them.")
+    return Drawn(_draw_horizons(spec, summed, metric), {"": summed}, said)
 
 
 def _over_seeds(records: Records) -> Records:
@@ -175,7 +181,9 @@ def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
         panel.set_ylabel(f"{spec.quantities[0].title}{what}, {spec.quantities[0].unit}")
         _plain(panel)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=2 * min(2, len(panels)), frameon=False
+    )
     return figure
 
 

@@ -257,6 +257,6 @@ def roll(
         )
         floor = reference.floor(span / STRETCHES)
         temperature = reference.temperature
+    recorded.finish()  # whatever is wrong with the truth, the frames are there
     growth = None if truth is None else roller.growth(truth, starts, start.gap, advance)
-    recorded.finish()
     return Rolled(path, recorded, stability, floor, temperature, growth)
