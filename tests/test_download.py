@@ -34,8 +34,8 @@ class Notes:
     def __init__(self):
         self.starts, self.said, self.count = [], [], 0
 
-    def start(self, url, done, total):
-        self.starts.append((url, done, total))
+    def start(self, what, done, total):
+        self.starts.append((what, done, total))
 
     def advance(self, count):
         self.count += count
@@ -73,7 +73,9 @@ def failing(server, tmp_path, *paths, **options):
 def test_as_it_should_be(server, tmp_path):
     url, watcher = get(server, tmp_path, size=len(CONTENT))
     assert url == "/a"
-    assert watcher.starts == [(f"{server.url}/a", 0, len(CONTENT))]
+    assert watcher.starts == [
+        (f"file.bin from {server.url.removeprefix('http://')}", 0, len(CONTENT))
+    ]
     assert watcher.count == len(CONTENT)
     assert watcher.said == []
     assert server.asked == [("/a", "")]

@@ -175,7 +175,7 @@ class TestFetch:
             f"file     {folder}/md17/md17_aspirin.npz",
             "licence  not stated",
             "cite     S. Chmiela",
-            "units    Å, kcal/mol",
+            "units    lengths in Å, energies in kcal/mol",
         ):
             assert each in said
         trajectory = gfnode.load("md17:aspirin")
@@ -318,6 +318,13 @@ class TestFetch:
         assert server.asked == []
         assert CliRunner().invoke(app, ["fetch", "md17:aspirin"], input="y\n").exit_code == 0
         assert len(server.asked) == 1
+
+    def test_interrupted(self, server, monkeypatch):
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Fetcher, "fetch", stop)
+        assert "the same command goes on" in call("fetch", "md17:aspirin", code=130).stderr
 
     def test_python(self, server, folder):
         assert gfnode.fetch("md17:aspirin", progress=False) == [

@@ -38,8 +38,8 @@ Check = Callable[[Path], None]
 class Watcher(Protocol):
     """What is told of a download."""
 
-    def start(self, url: str, done: int, total: int | None) -> None:
-        """Bytes come from an address, after ``done`` that were here; of ``total``, if known."""
+    def start(self, what: str, done: int, total: int | None) -> None:
+        """Bytes of a file come, after ``done`` that were here; of ``total``, if known."""
 
     def advance(self, count: int) -> None:
         """Bytes have come."""
@@ -215,7 +215,8 @@ class Download:
                 self._check_kind(answer, total)
                 kept.begin(url, version, total)
             if self.watcher is not None:
-                self.watcher.start(url, kept.size, kept.total)
+                what = f"{self.target.name} from {host(url)}"
+                self.watcher.start(what, kept.size, kept.total)
             self._receive(answer, kept)
 
     def _open(self, url: str, headers: dict[str, str], kept: _Kept) -> Any:

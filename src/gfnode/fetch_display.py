@@ -14,7 +14,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from gfnode.download import Watcher, host
+from gfnode.download import Watcher
 
 
 class Bar:
@@ -24,11 +24,11 @@ class Bar:
         self.console, self.progress = console, progress
         self.task: TaskID | None = None
 
-    def start(self, url: str, done: int, total: int | None) -> None:
+    def start(self, what: str, done: int, total: int | None) -> None:
         """See :class:`gfnode.download.Watcher`."""
         if self.task is not None:
             self.progress.remove_task(self.task)
-        self.task = self.progress.add_task(host(url), total=total, completed=done)
+        self.task = self.progress.add_task(what, total=total, completed=done)
 
     def advance(self, count: int) -> None:
         """See :class:`gfnode.download.Watcher`."""
