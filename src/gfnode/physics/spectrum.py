@@ -137,7 +137,7 @@ class Spectrum:
     correlation: Doubles
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers, for JSON; see docs/spectra.md."""
+        """All numbers, for JSON; see docs/motion.md."""
         return {
             "molecule": self.name,
             "formula": self.formula,
