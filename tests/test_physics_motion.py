@@ -1,5 +1,6 @@
 """Motion, kinetics, spectra and energies of predictions, against motions that are known exactly."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 import gfnode
+from conftest import ROOT
 from gfnode.errors import InputError
 from gfnode.fourier import Basis, eigenbasis
 from gfnode.graph import laplacian
@@ -283,3 +285,49 @@ class TestEnergy:
 
 def test_every_section_is_measured(predictions):
     assert {"kinetics", "motion", "spectra"} <= set(SECTIONS)
+
+
+def keys_of(numbers, prefix=""):
+    """Dotted keys of nested numbers; names of methods, and the two of anything, are a star."""
+    found = set()
+    for key, value in numbers.items():
+        path = f"{prefix}{key}"
+        found.add(path)
+        listed = isinstance(value, list) and value and isinstance(value[0], dict)
+        inner = value[0] if listed else value
+        if isinstance(inner, dict) and not {"value", "count"} <= set(inner):
+            found |= keys_of(inner, f"{path}.")
+    return found
+
+
+def test_keys_are_documented(predictions):
+    """Every key of these sections has its row in docs/motion.md, and every row its key."""
+    text = (ROOT / "docs" / "motion.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `([^`]+)` \|", text.split("<!-- motion -->")[1].split("<!-- /")[0], re.M
+    )
+    assert len(rows) == len(set(rows))
+    measured = {name: SECTIONS[name](predictions).numbers for name in ("kinetics", "motion")}
+    measured["spectra"] = measure_spectra(predictions).numbers
+    measured["energy"] = measure_energy(predictions, "emt", 3).numbers
+    for numbers in measured.values():
+        methods = numbers.get("methods", {})
+        for name in list(methods)[1:]:
+            assert keys_of(methods.pop(name)) == keys_of(numbers["true"])
+        if methods:
+            numbers["methods"] = {}
+            numbers["*"] = numbers.pop("true")
+            numbers["true"] = {}
+    spectra = measured["spectra"]
+    assert keys_of(spectra["as_is"]) == keys_of(spectra["superposed"])
+    spectra["*"] = spectra.pop("superposed")
+    spectra |= {"superposed": {}, "as_is": {}}
+    (space, *_) = spectra["*"]["eigenspaces"]
+    assert set(space["true"]) == set(space["predicted"])
+    spectra["*"]["eigenspaces"] = {"*": space["true"], **{k: {} for k in space}}
+    ranks = spectra["*"].pop("rank_correlation_true")
+    spectra["*"] |= {"rank_correlation_true": {}, "rank_correlation_predicted": {}}
+    expected = {key for key in keys_of(measured) if not key.endswith(".*")} - set(measured)
+    expected |= {f"spectra.*.rank_correlation_*.{key}" for key in ranks} | {"*.reason"}
+    expected = {key for key in expected if "quantiles_kcal_mol." not in key}
+    assert set(rows) == expected
