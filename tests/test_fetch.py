@@ -297,6 +297,17 @@ class TestFetch:
         call("fetch", "md17:aspirin")
         assert server.asked[1][1] == f"bytes={len(ASPIRIN) // 2}-"
 
+    def test_killed_when_all_was_done(self, server, folder):
+        """Neither remembered, nor its note removed."""
+        call("fetch", "md17:aspirin")
+        (folder / "checksums.json").unlink()
+        note = folder / "md17" / "md17_aspirin.npz.part.json"
+        note.write_text("{}")
+        call("fetch", "md17:aspirin")
+        assert not note.exists()
+        assert "md17/md17_aspirin.npz" in json.loads((folder / "checksums.json").read_text())
+        assert len(server.asked) == 1
+
     def test_not_enough_room(self, server, monkeypatch):
         monkeypatch.setattr(
             "gfnode.fetching.shutil.disk_usage", lambda _: type("U", (), {"free": 1e6})

@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,6 +95,8 @@ class Fetcher:
         if cache.pin_of(part.remote.place) is None:
             check_content(entry, part, path)
         cache.verify(part.remote.place)
+        with suppress(OSError):  # left by a process that was killed when all was done
+            path.with_name(f"{path.name}.part.json").unlink(missing_ok=True)
         return path
 
     def _bring(self, entry: Entry, part: Part, path: Path) -> str:
