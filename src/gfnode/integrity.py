@@ -75,7 +75,7 @@ class Integrity:
             Look at these only.
         """
         internal = Internal.of(bonds, numbers, atoms)
-        return cls(internal, bonds, numbers, _lengths(reference, internal.bonds).mean(0))
+        return cls(internal, bonds, numbers, mean_lengths(reference, internal.bonds))
 
     def counts(self, positions: Floats, starts: Floats) -> dict[str, Integers]:
         """Count what is wrong with each conformation.
@@ -177,6 +177,11 @@ class Integrity:
         close = np.linalg.norm(points[found[:, 0]] - points[found[:, 1]], axis=1)
         touching = close < self._limits(pairs)
         return np.bincount(where[found[touching, 0]], minlength=len(frames))
+
+
+def mean_lengths(positions: Floats, bonds: Integers) -> Doubles:
+    """Mean length of each bond over conformations ``(sample, atom, 3)``, ``(bond,)`` in Å."""
+    return np.asarray(_lengths(positions, bonds).mean(0))
 
 
 def _lengths(positions: NDArray[np.floating], pairs: Integers) -> Doubles:

@@ -88,6 +88,19 @@ class Internal:
             stereo[kept],
         )
 
+    def renumbered(self, place: Integers) -> "Internal":
+        """The same with other numbers for its atoms: ``place`` gives the new one of each."""
+        return Internal(
+            place[self.atoms],
+            place[self.bonds],
+            place[self.angles],
+            place[self.dihedrals],
+            place[self.impropers],
+            place[self.tetrahedra],
+            place[self.centres],
+            self.stereo,
+        )
+
 
 def angles(bonds: Integers, n_atoms: int) -> Integers:
     """Every pair of bonds that share an atom, ``(angle, 3)`` with that atom in the middle.

@@ -59,12 +59,13 @@ def leave_one_out(statistic: Statistic, p: Doubles, q: Doubles) -> Doubles:
 
     Parameters
     ----------
+    statistic
+        Works on many arrays of counts at once.
     p, q
         Counts ``(block, ..., bin)``.
     """
-    all_p, all_q = p.sum(0), q.sum(0)
-    without = [statistic(all_p - a, all_q - b) for a, b in zip(p, q, strict=True)]
-    return np.stack([statistic(all_p, all_q), *without])
+    all_p, all_q = p.sum(0, keepdims=True), q.sum(0, keepdims=True)
+    return statistic(np.concatenate([all_p, all_p - p]), np.concatenate([all_q, all_q - q]))
 
 
 def jackknife(

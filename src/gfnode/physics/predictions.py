@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gfnode.experiment import prepare
+from gfnode.experiment import molecular_graph, prepare
+from gfnode.internal import Internal
 from gfnode.metrics import Blocks
 from gfnode.models import Model
 from gfnode.system import System
@@ -48,6 +49,10 @@ class Predictions:
         All hold the state atoms of the run.
     lags_fs
         ``(window, time)``.
+    looked
+        Whether geometry and shape are those of the heavy atoms or of all state atoms.
+    torsions
+        Further dihedrals to be compared, as :func:`gfnode.torsions.read_torsions` takes them.
     """
 
     run: "Run"
@@ -58,6 +63,8 @@ class Predictions:
     true: Floats
     predicted: dict[str, Floats]
     lags_fs: Doubles
+    looked: Literal["heavy", "all"] = "heavy"
+    torsions: tuple[str, ...] = ()
 
     @property
     def system(self) -> System:
@@ -74,6 +81,29 @@ class Predictions:
         """Names of the state atoms, where the data has them."""
         whole = self.trajectories[0].topology
         return None if whole is None else whole.select(self.system.atoms)
+
+    @cached_property
+    def internal(self) -> Internal:
+        """Internal coordinates of the atoms looked at, numbered as state atoms.
+
+        Where heavy atoms are asked for and no two of them are bonded (water), all are looked at.
+        """
+        system = self.system
+        whole, bonds = len(system.source_numbers), system.bonds
+        if len(bonds) and system.n_atoms < whole:  # stereocentres are found with all atoms
+            found, _ = molecular_graph(self.trajectories[0], self.run.experiment.graph)
+            outer = Internal.of(found, system.source_numbers, system.atoms)
+            place = np.full(whole, -1)
+            place[system.atoms] = np.arange(system.n_atoms)
+            everything = outer.renumbered(place)
+        else:
+            everything = Internal.of(bonds, system.numbers)
+        heavy = Internal.of(bonds, system.numbers, np.flatnonzero(system.numbers > 1))
+        if self.looked == "all" or not len(heavy.bonds):
+            return everything
+        if system.n_atoms == len(heavy.atoms):
+            return everything
+        return heavy
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -100,6 +130,8 @@ def predict_test_part(
     *,
     most_values: int = MOST_VALUES,
     advance: Callable[[str], None] = lambda method: None,
+    looked: Literal["heavy", "all"] = "heavy",
+    torsions: Sequence[str] = (),
 ) -> Predictions:
     """Predict the test windows of a run by its model and every trivial baseline.
 
@@ -111,9 +143,48 @@ def predict_test_part(
         Coordinates of one method that may be held.
     advance
         Told which method is done.
+    looked, torsions
+        See :class:`Predictions`.
     """
     parts = prepare(trajectories, run.experiment).parts
-    windows, atoms = parts["test"], run.model.system.atoms
+    training = parts["train"].conformations()
+    return predict_windows(
+        run,
+        trajectories,
+        parts["test"],
+        training,
+        most_values=most_values,
+        advance=advance,
+        looked=looked,
+        torsions=torsions,
+    )
+
+
+def predict_windows(
+    run: "Run",
+    trajectories: Sequence[Trajectory],
+    windows: Windows,
+    training: Tensor,
+    *,
+    most_values: int = MOST_VALUES,
+    advance: Callable[[str], None] = lambda method: None,
+    looked: Literal["heavy", "all"] = "heavy",
+    torsions: Sequence[str] = (),
+) -> Predictions:
+    """Predict given windows by the model of a run and every trivial baseline.
+
+    Parameters
+    ----------
+    trajectories
+        That the windows are of.
+    windows
+        Over all atoms.
+    training
+        Conformations that a constant geometry is taken from, ``(sample, atom, 3)``, all atoms.
+    most_values, advance, looked, torsions
+        As of :func:`predict_test_part`.
+    """
+    atoms = run.model.system.atoms
     each = windows.targets.shape[1] * len(atoms) * 3
     windows = windows.take(windows.evenly(max(1, most_values // each)))
     mine = windows.select(atoms)
@@ -131,11 +202,13 @@ def predict_test_part(
         run,
         trajectories,
         windows,
-        parts["train"].conformations()[:, torch.as_tensor(atoms)].numpy(),
+        training[:, torch.as_tensor(atoms)].numpy(),
         whole.positions.numpy(),
         whole.targets.numpy(),
         predicted,
         windows.lags.numpy(),
+        looked,
+        tuple(torsions),
     )
 
 

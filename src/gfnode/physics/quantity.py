@@ -1,0 +1,117 @@
+"""Kinds of coordinates, lag bins and halves of the truth: what every comparison needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gfnode.evaluation import LAG_BINS
+from gfnode.metrics import Estimate, summarise
+from gfnode.metrics.jackknife import Distance
+from gfnode.physics.predictions import Predictions
+from gfnode.trajectory import Doubles, Floats, Integers
+
+MOST_COORDINATES = 1000
+"""Coordinates of one kind that are compared, evenly chosen where there are more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """One kind of coordinate.
+
+    Parameters
+    ----------
+    name
+        Its key.
+    index
+        Atoms of each coordinate, ``(coordinate, k)``.
+    measure
+        Values ``(..., coordinate)`` in Å or radians from positions ``(..., atom, 3)`` and index.
+    unit
+        ``angstrom``, or ``degree`` where values are radians.
+    circular
+        Whether it wraps around.
+    relative
+        Whether the error relative to the true value is of use.
+    """
+
+    name: str
+    index: Integers
+    measure: Callable[[Tensor, Tensor], Tensor]
+    unit: str = "angstrom"
+    circular: bool = False
+    relative: bool = False
+
+    @property
+    def scale(self) -> float:
+        """From radians to degrees, where it is an angle."""
+        return 180 / np.pi if self.unit == "degree" else 1.0
+
+    def few(self, most: int = MOST_COORDINATES) -> Integers:
+        """The coordinates that are compared, ``(coordinate, k)``."""
+        chosen = np.linspace(0, len(self.index) - 1, min(most, len(self.index)))
+        return self.index[np.unique(chosen.round().astype(np.int64))]
+
+    def of(self, positions: Floats, index: Integers) -> Doubles:
+        """Values ``(coordinate, sample)`` of positions ``(..., atom, 3)``, ``...`` in order."""
+        x = torch.from_numpy(np.ascontiguousarray(positions)).flatten(0, -3)
+        values = self.measure(x, torch.from_numpy(np.ascontiguousarray(index)))
+        return np.ascontiguousarray(values.T.numpy(), dtype=np.float64)
+
+
+def lag_edges(predictions: Predictions) -> list[float]:
+    """Ends of the lag bins in fs, as in an evaluation."""
+    horizon = predictions.system.horizon
+    return [float(edge) for edge in np.linspace(0, horizon * (1 + 1e-6), LAG_BINS + 1)]
+
+
+def lag_bins(predictions: Predictions) -> Integers:
+    """Lag bin of each window and lag, ``(window, time)``; −1 beyond the last."""
+    edges = np.array(lag_edges(predictions))
+    found = np.digitize(predictions.lags_fs, edges * (1 + 1e-6), right=True) - 1
+    return np.where(found < LAG_BINS, found, -1)
+
+
+def halves(predictions: Predictions) -> Integers:
+    """0 or 1: whether a window lies in the first or second half of the blocks, ``(window,)``.
+
+    A single block is parted in its middle.
+    """
+    blocks = predictions.blocks
+    if blocks.count > 1:
+        return np.asarray(2 * blocks.labels >= blocks.count, dtype=np.int64)
+    rank = np.argsort(np.argsort(predictions.windows.starts.numpy(), kind="stable"))
+    return np.asarray(2 * rank >= len(rank), dtype=np.int64)
+
+
+def estimate(found: Estimate, scale: float = 1.0) -> dict[str, Any]:
+    """A mean as JSON."""
+    return {
+        "value": found.value * scale,
+        "low": found.low * scale,
+        "high": found.high * scale,
+        "count": found.count,
+    }
+
+
+def distance(found: Distance, scale: float = 1.0) -> dict[str, Any]:
+    """A distance between distributions as JSON."""
+    return {
+        "value": found.value * scale,
+        "low": found.low * scale,
+        "high": found.high * scale,
+        "plug_in": found.plug_in * scale,
+        "blocks": found.blocks,
+    }
+
+
+def summary(values: Doubles, predictions: Predictions, scale: float = 1.0) -> dict[str, Any]:
+    """Mean of what each window and lag gives, and by lag bin, as JSON."""
+    found = summarise(values, predictions.lags_fs, predictions.blocks, lag_edges(predictions))
+    return {
+        "error": estimate(found.mean, scale),
+        "error_by_lag": [estimate(each, scale) for each in found.by_lag],
+    }

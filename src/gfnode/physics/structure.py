@@ -1,0 +1,146 @@
+"""Geometry and shape: bonds, angles, dihedrals, pair distances, radius of gyration, RMSD."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gfnode.geometry import bond_angles, bond_lengths, dihedrals, mean_conformer, superpose
+from gfnode.physics.comparing import CONSTANT, FLOOR, compare
+from gfnode.physics.predictions import Predictions
+from gfnode.physics.quantity import Quantity, lag_edges, summary
+from gfnode.physics.section import Section
+from gfnode.trajectory import Doubles, Floats, Integers
+
+MOST_PAIRS = 1000
+"""Pairs of atoms whose distances are compared; of more, so many are drawn once, seed 0."""
+
+MOST_CONFORMATIONS = 500
+"""Training conformations that the mean conformer is taken from."""
+
+_VALUES = 4_000_000  # coordinates that are superposed at once
+
+
+def geometry(predictions: Predictions) -> Section | None:
+    """Bond lengths, bond angles, proper and improper dihedrals."""
+    internal = predictions.internal
+    kinds = [
+        Quantity("bond", internal.bonds, bond_lengths, relative=True),
+        Quantity("angle", internal.angles, bond_angles, "degree", relative=True),
+        Quantity("dihedral", internal.dihedrals, dihedrals, "degree", circular=True),
+        Quantity("improper", internal.impropers, dihedrals, "degree", circular=True),
+    ]
+    return _section([kind for kind in kinds if len(kind.index)], predictions)
+
+
+def shape(predictions: Predictions) -> Section | None:
+    """Pair distances, radius of gyration, and root mean square deviation, raw and superposed."""
+    atoms = predictions.internal.atoms
+    if len(atoms) < 2:
+        return None
+    masses = predictions.system.masses[atoms]
+
+    def gyration(x: Tensor, index: Tensor) -> Tensor:
+        return radius_of_gyration(x[..., index[0], :], torch.from_numpy(masses)).unsqueeze(-1)
+
+    kinds = [
+        Quantity("pair_distance", some_pairs(atoms), bond_lengths),
+        Quantity("radius_of_gyration", atoms[None], gyration),
+    ]
+    section = _section(kinds, predictions)
+    assert section is not None
+    mean = mean_of_training(predictions)
+    others = {CONSTANT: mean, FLOOR: predictions.true[predictions.partners]}
+    for superposed, key in ((False, "rmsd"), (True, "rmsd_superposed")):
+        methods = {}
+        for method, mine in (predictions.predicted | others).items():
+            off = rmsd(mine[..., atoms, :], predictions.true[..., atoms, :], superposed)
+            methods[method] = summary(off, predictions)
+        section.numbers["quantities"][key] = {
+            "unit": "angstrom",
+            "coordinates": 1,
+            "compared": 1,
+            "methods": methods,
+        }
+    return section
+
+
+def radius_of_gyration(positions: Tensor, masses: Tensor) -> Tensor:
+    """Root of Σ m_i |x_i − x̄|² / Σ m_i about the centre of mass, ``(...)`` in Å.
+
+    Parameters
+    ----------
+    positions
+        ``(..., atom, 3)`` in Å.
+    masses
+        ``(atom,)``.
+    """
+    weights = (masses / masses.sum()).to(positions)
+    middle = (weights[:, None] * positions).sum(-2, keepdim=True)
+    return ((positions - middle).square().sum(-1) * weights).sum(-1).sqrt()
+
+
+def rmsd(mine: Floats, true: Floats, superposed: bool) -> Doubles:
+    """Root mean square distance of atoms, ``(window, time)`` in Å.
+
+    Parameters
+    ----------
+    mine, true
+        ``(window, time, atom, 3)``; the first broadcasts.
+    superposed
+        Place each frame on the true one first.
+    """
+    step = max(1, _VALUES // max(1, true[0].size))
+    found = []
+    for begin in range(0, len(true), step):
+        part = slice(begin, begin + step)
+        wanted = torch.from_numpy(np.ascontiguousarray(true[part]))
+        x = torch.from_numpy(np.ascontiguousarray(mine[part]))
+        if superposed:
+            x = superpose(x, wanted)
+        found.append((x - wanted).double().square().sum(-1).mean(-1).sqrt().numpy())
+    return np.concatenate(found)
+
+
+def mean_of_training(predictions: Predictions) -> Floats:
+    """The mean conformer of training, placed on the start of each window, ``(window, 1, atom, 3)``.
+
+    It is placed with the atoms looked at.
+    """
+    training = predictions.training
+    chosen = np.linspace(0, len(training) - 1, min(len(training), MOST_CONFORMATIONS))
+    weights = torch.zeros(training.shape[1])
+    weights[torch.from_numpy(predictions.internal.atoms)] = 1.0
+    frames = torch.from_numpy(training[chosen.round().astype(np.int64)])
+    mean = mean_conformer(frames, weights)
+    return superpose(mean[None], torch.from_numpy(predictions.starts), weights)[:, None].numpy()
+
+
+def some_pairs(atoms: Integers, most: int = MOST_PAIRS) -> Integers:
+    """All pairs of some atoms, or ``most`` of them drawn at random, ``(pair, 2)``, i < j."""
+    n = len(atoms)
+    total = n * (n - 1) // 2
+    if total <= most:
+        return atoms[np.stack(np.triu_indices(n, 1), 1)]
+    chosen = np.sort(np.random.default_rng(0).choice(total, most, replace=False))
+    # the k-th pair of the upper triangle, counted row by row
+    starts = np.cumsum(np.r_[0, np.arange(n - 1, 0, -1)])
+    i = np.searchsorted(starts, chosen, side="right") - 1
+    return atoms[np.stack([i, chosen - starts[i] + i + 1], 1)]
+
+
+def _section(kinds: list[Quantity], predictions: Predictions) -> Section | None:
+    if not kinds:
+        return None
+    numbers: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    for kind in kinds:
+        numbers[kind.name], found = compare(kind, predictions)
+        arrays |= {f"{kind.name}.{key}": value for key, value in found.items()}
+    facts = {
+        "atoms": len(predictions.internal.atoms),
+        "looked_at": predictions.looked,
+        "lag_edges_fs": lag_edges(predictions),
+    }
+    return Section(facts | {"quantities": numbers}, arrays)

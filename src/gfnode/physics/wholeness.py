@@ -1,0 +1,71 @@
+"""Is a predicted conformation still the molecule: broken bonds, clashes, changed hands."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gfnode.integrity import (
+    HYDROGEN_BOND,
+    LONGEST,
+    SHORTEST,
+    TOUCH,
+    Integrity,
+    mean_lengths,
+)
+from gfnode.metrics import mean_estimate
+from gfnode.physics.predictions import Predictions
+from gfnode.physics.quantity import estimate, lag_edges, summary
+from gfnode.physics.section import Section
+from gfnode.trajectory import Floats, Integers
+
+TRUE = "true"
+_VALUES = 6_000_000  # coordinates looked at at once
+
+
+def integrity(predictions: Predictions) -> Section | None:
+    """Count what is wrong with each frame, true and predicted; hands are those of the start."""
+    internal, system = predictions.internal, predictions.system
+    if not len(internal.bonds):
+        return None
+    lengths = mean_lengths(predictions.training, internal.bonds)
+    judge = Integrity(internal, system.bonds, system.numbers, lengths)
+    methods: dict[str, Any] = {}
+    for method, positions in ({TRUE: predictions.true} | predictions.predicted).items():
+        pieces = [judge.counts(x, starts) for x, starts in _pieces(positions, predictions.starts)]
+        counts = {key: np.concatenate([each[key] for each in pieces]) for key in pieces[0]}
+        methods[method] = {key: _per_frame(value, predictions) for key, value in counts.items()} | {
+            "frames_with_any": _share(counts, predictions)
+        }
+    return Section(
+        {
+            "atoms": len(internal.atoms),
+            "looked_at": predictions.looked,
+            "bonds": len(internal.bonds),
+            "centres": len(internal.stereo),
+            "stereocentres": int(internal.stereo.sum()),
+            "broken_above": LONGEST,
+            "collapsed_below": SHORTEST,
+            "clash_below": TOUCH,
+            "hydrogen_bond_below": HYDROGEN_BOND,
+            "lag_edges_fs": lag_edges(predictions),
+            "methods": methods,
+        }
+    )
+
+
+def _per_frame(counts: Integers, predictions: Predictions) -> dict[str, Any]:
+    found = summary(counts.astype(np.float64), predictions)
+    return {"per_frame": found["error"], "per_frame_by_lag": found["error_by_lag"]}
+
+
+def _share(counts: dict[str, Integers], predictions: Predictions) -> dict[str, Any]:
+    wrong = np.sum(list(counts.values()), axis=0) > 0
+    return estimate(mean_estimate(wrong.astype(np.float64), predictions.blocks))
+
+
+def _pieces(positions: Floats, starts: Floats) -> Iterator[tuple[Floats, Floats]]:
+    step = max(1, _VALUES // max(1, positions[0].size))
+    for begin in range(0, len(positions), step):
+        part = slice(begin, begin + step)
+        yield positions[part], starts[part, None]
