@@ -152,7 +152,8 @@ def passage_error(true: ArrayLike, predicted: ArrayLike) -> Doubles:
     """How far predicted passages are from true ones: total variation, weighted by the start.
 
     Σ_i w_i ½ Σ_j |P̂_ij − P_ij|, with P the rows of counts made to sum to one and w the share of
-    starts in basin i: the share of predictions that would have to end in another basin.
+    starts in basin i: the share of predictions that would have to end in another basin. Basins
+    from which either has no start are left out.
 
     Parameters
     ----------
@@ -160,8 +161,8 @@ def passage_error(true: ArrayLike, predicted: ArrayLike) -> Doubles:
         Counts ``(..., from, to)`` of the same starts.
     """
     wanted, mine = (np.asarray(each, dtype=np.float64) for each in (true, predicted))
-    total = wanted.sum((-2, -1))
-    shares = normalised(wanted.sum(-1))
+    both = wanted.sum(-1) * (mine.sum(-1) > 0)
+    total, shares = both.sum(-1), normalised(both)
     apart = np.abs(normalised(mine) - normalised(wanted)).sum(-1) / 2
     return np.where(total > 0, (shares * apart).sum(-1), np.nan)
 

@@ -25,6 +25,9 @@ from gfnode.physics.motion import measure_motion
 from gfnode.physics.predictions import Predictions, predict_test_part
 from gfnode.physics.section import Section
 from gfnode.physics.spectra import measure_spectra
+from gfnode.physics.structure import geometry, shape
+from gfnode.physics.torsions import torsions
+from gfnode.physics.wholeness import integrity
 from gfnode.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -36,6 +39,10 @@ SECTIONS: dict[str, Callable[[Predictions], Section | None]] = {
     "kinetics": measure_kinetics,
     "motion": measure_motion,
     "spectra": measure_spectra,
+    "geometry": geometry,
+    "integrity": integrity,
+    "shape": shape,
+    "torsions": torsions,
 }
 """``measure(predictions)`` by the key of its section; None where it does not apply."""
 

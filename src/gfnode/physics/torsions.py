@@ -36,7 +36,7 @@ from gfnode.torsions import named_torsions, ramachandran_pairs, read_torsions
 from gfnode.trajectory import Doubles, Floats, Integers
 
 MOST_TORSIONS = 40
-"""Named torsions that are compared; of more, evenly chosen ones besides those that are asked for."""
+"""Named torsions that are compared, evenly chosen where there are more, besides those asked for."""
 
 MOST_RESIDUES = 8
 """Residues whose Ramachandran densities are compared, evenly chosen where there are more."""
@@ -63,7 +63,7 @@ def torsions(predictions: Predictions) -> Section | None:
         residues[residue], found = _ramachandran(pairs[residue], predictions)
         arrays |= {f"ramachandran.{residue}.{key}": value for key, value in found.items()}
     basins = {b.name: {"phi_deg": b.phi_deg, "psi_deg": b.psi_deg} for b in BASINS}
-    facts = {"lag_edges_fs": lag_edges(predictions), "quantities": numbers}
+    facts: dict[str, Any] = {"lag_edges_fs": lag_edges(predictions), "quantities": numbers}
     if residues:
         facts |= {"basins": basins, "states": [*basins, OTHER], "grid": COARSE}
     return Section(facts | {"ramachandran": residues}, arrays)
@@ -101,23 +101,31 @@ def _angles(positions: Floats, atoms: Integers) -> Doubles:
     return Quantity("", atoms, dihedrals).of(positions, atoms)
 
 
+def _density(angles: Doubles) -> Floats:
+    return density(angles[0], angles[1]).astype(np.float32)
+
+
+def _states(angles: Doubles) -> Integers:
+    return assign(angles[0], angles[1])
+
+
 def _ramachandran(
     atoms: Integers, predictions: Predictions
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Density of φ and ψ, populations of basins and passages between them."""
     samples = Samples.of(predictions)
     shape = predictions.lags_fs.shape
-    begin = np.repeat(assign(*_angles(predictions.starts, atoms)), shape[1])
+    begin = np.repeat(_states(_angles(predictions.starts, atoms)), shape[1])
     constant = circular_mean(_angles(predictions.training, atoms), 1)[:, None]
     true = _angles(predictions.true, atoms)
     angles = {TRUE: true}
     angles |= {k: _angles(x, atoms) for k, x in predictions.predicted.items()}
     angles |= {CONSTANT: np.broadcast_to(constant, true.shape)}
-    passages = {key: _passages(begin, assign(*each), samples) for key, each in angles.items()}
+    passages = {key: _passages(begin, _states(each), samples) for key, each in angles.items()}
     counted = {key: _torus(each, samples.labels, samples.blocks) for key, each in angles.items()}
     methods: dict[str, Any] = {}
     for key, each in angles.items():
-        shares = populations(assign(*each).reshape(shape), predictions.blocks, len(BASINS) + 1)
+        shares = populations(_states(each).reshape(shape), predictions.blocks, len(BASINS) + 1)
         methods[key] = {"populations": _shares(shares)} | {
             "transitions": passages[key].sum(0)[1:].astype(int).tolist()
         }
@@ -126,10 +134,12 @@ def _ramachandran(
             methods[key] |= _passage_errors(passages[TRUE], passages[key], samples, predictions)
     n = samples.blocks
     parted = _torus(true, samples.labels + n * samples.half, 2 * n)
-    halves = _passages(begin, assign(*true), samples, parted=True)
+    halves = _passages(begin, _states(true), samples, parted=True)
     methods[FLOOR] = _divergences(parted[:n], parted[n:], predictions, samples.sides)
     methods[FLOOR] |= _passage_errors(halves[:n], halves[n:], samples, predictions, samples.sides)
-    arrays = {f"density.{key}": density(*each).astype(np.float32) for key, each in angles.items()}
+    arrays: dict[str, NDArray[Any]] = {
+        f"density.{key}": _density(each) for key, each in angles.items()
+    }
     arrays["atoms"] = atoms
     return {"methods": methods}, arrays
 
@@ -141,7 +151,7 @@ def _shares(found: tuple[Estimate, ...]) -> dict[str, Any]:
 
 def _torus(angles: Doubles, labels: Integers, blocks: int) -> Doubles:
     """Counts on the coarse grid by block, ``(block, bin)``."""
-    bins = torus_bins(*angles, COARSE)
+    bins = torus_bins(angles[0], angles[1], COARSE)
     return counts_by_block(bins[:, None], labels, blocks, COARSE**2)[:, 0]
 
 
@@ -162,9 +172,7 @@ def _divergences(
         rows = leave_one_out(statistic, true, mine)
         rows = np.full_like(rows, np.nan) if empty else rows
         inflation = predictions.blocks.inflation
-        found[key] = distance(
-            jackknife(rows, sides, inflation=inflation, unbiased=True, most=most)
-        )
+        found[key] = distance(jackknife(rows, sides, inflation=inflation, unbiased=True, most=most))
     return found
 
 
@@ -208,5 +216,3 @@ def _passage_errors(
         for k in range(LAG_BINS)
     ]
     return {"passage_error_by_lag": by_lag}
-
-
