@@ -11,6 +11,7 @@ file                       holds
 ``last.safetensors``       weights, optimizer and progress of the last epoch, for ``--resume``
 ``history.csv``            a line an epoch; ``tensorboard/`` holds the same
 ``evaluation.json``        errors beside the trivial baselines; ``errors.npz`` those of every window
+``physics.json``           how physical its predictions are; ``physics.npz`` holds the densities
 ``examples.npz``           test windows that a report shows; see :mod:`gfnode.examples`
 ``log.txt``                what was said while training
 =========================  =========================================================================
@@ -21,7 +22,7 @@ Opening one reads text and safetensors only.
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 
@@ -44,6 +45,9 @@ from gfnode.windows import Windows
 
 if TYPE_CHECKING:
     from gfnode.rollout.runs import Rolled
+
+if TYPE_CHECKING:
+    from gfnode.physics import Physics
 
 
 class Run:
@@ -234,6 +238,27 @@ class Run:
             write_json(self.folder / "evaluation.json", result.to_dict())
             write_arrays(self.folder / "errors.npz", result.arrays())
         return result
+
+    def physics(
+        self,
+        data: Trajectory | Sequence[Trajectory] | None = None,
+        *,
+        atoms: Literal["heavy", "all"] = "heavy",
+        torsions: Sequence[str] = (),
+        save: bool = True,
+        advance: Callable[[str], None] = lambda done: None,
+    ) -> "Physics":
+        """Measure how physical the predictions are; see :func:`gfnode.physics.assess`.
+
+        ``save`` writes ``physics.json`` and ``physics.npz`` as :meth:`evaluate` writes its files.
+        """
+        from gfnode.physics import assess
+
+        given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
+        found = assess(self, given, atoms=atoms, torsions=torsions, advance=advance)
+        if save and not self.exported and self.provenance.arrange(given) is not None:
+            found.save(self.folder)
+        return found
 
     def held_out(
         self, data: Trajectory | Sequence[Trajectory] | None = None

@@ -1,8 +1,10 @@
 """``gfnode evaluate``."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +21,12 @@ from gfnode.cli.options import (
     json_target,
     load_for,
 )
+from gfnode.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gfnode.run import Run
 
 
 @app.command(
@@ -27,7 +35,10 @@ Examples:
   gfnode evaluate runs/toluene
   gfnode evaluate runs/toluene --json errors.json
   gfnode evaluate runs/toluene --json - | jq .verdicts
-  gfnode evaluate runs/toluene --data another_trajectory.npz"""
+  gfnode evaluate runs/toluene --data another_trajectory.npz
+  gfnode evaluate runs/toluene --no-physics
+  gfnode evaluate runs/toluene --atoms all --torsion spin=0-1-4-6
+  gfnode evaluate runs/ala2 --torsion "peptide=1:C-2:N-2:CA-2:CB" """
 )
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
@@ -50,11 +61,37 @@ def evaluate(
         str | None,
         typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
     ] = None,
+    physics: Annotated[
+        bool,
+        typer.Option(
+            "--physics/--no-physics",
+            help="Measure how physical the predictions are: bonds, angles, torsions, clashes, "
+            "shape, spectra.",
+        ),
+    ] = True,
+    atoms: Annotated[
+        str,
+        typer.Option(
+            metavar="heavy|all",
+            help="Geometry and shape of the heavy atoms, or of all that the model sees.",
+        ),
+    ] = "heavy",
+    torsion: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=A-B-C-D",
+            help="Compare one more dihedral; atoms by number from 0, name, or RESIDUE:NAME. "
+            "Repeatable.",
+        ),
+    ] = None,
     plot: Annotated[
         bool, typer.Option(help="Draw error against lag into the run folder (test part only).")
     ] = True,
 ) -> None:
-    """Compare a trained model with the trivial baselines on held-out windows."""
+    """Compare a trained model with the trivial baselines on held-out windows.
+
+    Errors, with verdicts; and whether the predictions are physical.
+    """
     with plain_errors():
         from gfnode import report
         from gfnode.files import to_json, write_json
@@ -62,6 +99,7 @@ def evaluate(
         from gfnode.run import Run
 
         target = json_target(json_file)
+        looked = _atoms(atoms)
         found = Run.open(run)
         reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
         given = load_for(found, data, reader) if data else found.trajectories()
@@ -74,6 +112,14 @@ def evaluate(
         terminal.print(report.lag_table(result))
         for line in report.verdicts(result):
             terminal.print(line, soft_wrap=True)
+        if physics:
+            with _progress(console(stderr=True), found) as advance:
+                measured = found.physics(
+                    given, atoms=looked, torsions=torsion or [], advance=advance
+                )
+            result["physics"] = json.loads(to_json(measured.numbers))
+            terminal.print()
+            terminal.print(report.physics_table(result["physics"]))
         if plot and own and not found.exported:
             terminal.print(f"plot: {report.plot_error_against_lag(run)}", soft_wrap=True)
         if target is not None:
@@ -81,3 +127,26 @@ def evaluate(
             terminal.print(f"numbers: {target}", soft_wrap=True)
         elif json_file == "-":
             typer.echo(to_json(result))
+
+
+def _atoms(text: str) -> Literal["heavy", "all"]:
+    if text == "heavy":
+        return "heavy"
+    if text == "all":
+        return "all"
+    raise InputError(f"--atoms {text}: expected heavy or all")
+
+
+@contextmanager
+def _progress(terminal: "Console", run: "Run") -> Iterator[Callable[[str], None]]:
+    """A bar that says what has been measured."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from gfnode.physics import steps
+
+    columns = (TextColumn("physics: {task.description}"), BarColumn())
+    with Progress(
+        *columns, console=terminal, disable=not terminal.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task("predicting", total=steps(run))
+        yield lambda done: bar.update(task, advance=1, description=f"{done} done")

@@ -14,26 +14,41 @@ whose keys docs/physics.md explains.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
+from torch import Tensor
 
+from gfnode.errors import InputError
+from gfnode.experiment import prepare
 from gfnode.files import write_arrays, write_json
+from gfnode.models import TRIVIAL
 from gfnode.physics.energy import measure_energy
 from gfnode.physics.kinetics import measure_kinetics
 from gfnode.physics.motion import measure_motion
-from gfnode.physics.predictions import Predictions, predict_test_part
+from gfnode.physics.predictions import Predictions, predict_test_part, predict_windows
 from gfnode.physics.section import Section
 from gfnode.physics.spectra import measure_spectra
 from gfnode.physics.structure import geometry, shape
 from gfnode.physics.torsions import torsions
 from gfnode.physics.wholeness import integrity
+from gfnode.torsions import read_torsions
 from gfnode.trajectory import Trajectory
+from gfnode.windows import Windows
 
 if TYPE_CHECKING:
     from gfnode.run import Run
 
-__all__ = ["SECTIONS", "Physics", "Predictions", "Section", "assess", "predict_test_part"]
+__all__ = [
+    "SECTIONS",
+    "Physics",
+    "Predictions",
+    "Section",
+    "assess",
+    "predict_test_part",
+    "predict_windows",
+    "steps",
+]
 
 SECTIONS: dict[str, Callable[[Predictions], Section | None]] = {
     "kinetics": measure_kinetics,
@@ -81,23 +96,48 @@ class Physics:
 
 def assess(
     run: "Run",
-    trajectories: Sequence[Trajectory],
+    data: Trajectory | Sequence[Trajectory] | None = None,
     *,
+    atoms: Literal["heavy", "all"] = "heavy",
+    torsions: Sequence[str] = (),
     energy: str | None = None,
     advance: Callable[[str], None] = lambda done: None,
 ) -> Physics:
-    """Measure how physical the predictions of a run are, on its test windows.
+    """Measure how physical the predictions of a run are, on windows it has not seen.
 
     Parameters
     ----------
-    trajectories
-        Those of training, in order.
+    data
+        None, or the trajectories of training: the test part of their split. Other trajectories of
+        the same system: windows all over them; the constant geometry is still that of training
+        where its data is found, else that of these starts.
+    atoms
+        Geometry and shape of the heavy atoms, or of all that the model sees.
+    torsions
+        Further dihedrals, ``NAME=A-B-C-D``; see :func:`gfnode.torsions.read_torsions`.
     energy
         Engine of potential energies (``xtb``, ``openmm``); None leaves them out.
     advance
         Told what is done: the name of a method that has predicted, or of a section.
+
+    Raises
+    ------
+    InputError
+        As of :meth:`gfnode.run.Run.evaluate`, and for a torsion that is none.
     """
-    predictions = predict_test_part(run, trajectories, advance=advance)
+    given = [data] if isinstance(data, Trajectory) else list(data or run.trajectories())
+    windows, _ = run.held_out(given)
+    arranged = run.provenance.arrange(given) or given
+    read_torsions(torsions, given[0].n_atoms, given[0].topology)  # says at once what is wrong
+    predictions = predict_windows(
+        run,
+        arranged,
+        windows,
+        _training(run, windows),
+        advance=advance,
+        looked=atoms,
+        torsions=torsions,
+    )
     sections = {}
     for name, measure in SECTIONS.items():
         if (found := measure(predictions)) is not None:
@@ -107,3 +147,16 @@ def assess(
         sections["energy"] = measure_energy(predictions, energy)
         advance("energy")
     return Physics(sections)
+
+
+def steps(run: "Run") -> int:
+    """How often :func:`assess` says that something is done."""
+    return len({run.experiment.model["name"], *TRIVIAL}) + len(SECTIONS)
+
+
+def _training(run: "Run", windows: Windows) -> Tensor:
+    """Conformations that a constant geometry is taken from, all atoms."""
+    try:
+        return prepare(run.trajectories(), run.experiment).parts["train"].conformations()
+    except InputError:  # an exported model has none of its data
+        return windows.conformations()

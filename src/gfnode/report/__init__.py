@@ -10,6 +10,7 @@ from gfnode.report.findings import (
 )
 from gfnode.report.inspection import headline, inspection_sections, inspection_table
 from gfnode.report.page import write_page
+from gfnode.report.physics_table import physics_table
 from gfnode.report.plots import error_against_lag, plot_error_against_lag
 from gfnode.report.rollout import (
     describe_rollout,
@@ -40,6 +41,7 @@ __all__ = [
     "inspection_table",
     "inspection_verdict",
     "lag_table",
+    "physics_table",
     "plot_error_against_lag",
     "train_command",
     "verdict",

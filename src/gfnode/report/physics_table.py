@@ -1,0 +1,115 @@
+"""How physical predictions are, as one table for the console; ``physics`` of an evaluation."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+UNITS = {"angstrom": "Å", "degree": "°"}
+TITLES = {
+    "bond": "bond length",
+    "angle": "bond angle",
+    "dihedral": "dihedral",
+    "improper": "improper dihedral",
+    "rmsd": "RMSD",
+    "rmsd_superposed": "RMSD, superposed",
+    "radius_of_gyration": "radius of gyration",
+    "pair_distance": "pair distance",
+}
+COUNTS = {
+    "broken_bonds": "broken bonds",
+    "collapsed_bonds": "collapsed bonds",
+    "clashes": "clashes",
+    "inverted_centres": "inverted centres",
+    "chirality_lost": "stereocentres lost",
+}
+BESIDE = ("true", "constant", "floor")
+MOST = 6
+"""Named torsions that have rows of their own."""
+
+Row = tuple[str, Mapping[str, Any]]
+
+
+def physics_table(physics: Mapping[str, Any]) -> Table:
+    """The model beside the best trivial baseline of each row, the constant and the floor."""
+    rows = list(_rows(physics))
+    model = next((name for _, found in rows for name in found if name not in BESIDE), "model")
+    title = (
+        "How physical predictions are (mean over windows and lags, 95 % intervals over blocks of "
+        "time)\nconstant: a fixed mean geometry; floor: what independent stretches of real "
+        "dynamics differ by (per frame: what is found in the truth)"
+    )
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, title_style="italic")
+    for name in ("", model, "best trivial", "constant", "floor"):
+        table.add_column(name, justify="left" if name == "" else "right", no_wrap=name == "")
+    for label, found in rows:
+        others = {
+            name: each["value"]
+            for name, each in found.items()
+            if name not in (model, *BESIDE) and each["value"] is not None
+        }
+        best = min(others, key=others.__getitem__, default=None)
+        table.add_row(
+            label,
+            _with_interval(found.get(model)),
+            "–" if best is None else f"{_short(others[best])} {best}",
+            _value(found.get("constant")),
+            _value(found.get("floor", found.get("true"))),
+        )
+    return table
+
+
+def _rows(physics: Mapping[str, Any]) -> Iterator[Row]:
+    """Titles, and an estimate by method."""
+    kinds = {
+        key: each
+        for section in ("geometry", "shape")
+        for key, each in physics.get(section, {}).get("quantities", {}).items()
+    }
+    for key, title in TITLES.items():
+        if key in kinds:
+            unit = UNITS[kinds[key]["unit"]]
+            what = "" if key.startswith("rmsd") else ", error"
+            yield f"{title}{what} ({unit})", _pick(kinds[key], "error")
+    for key, title in TITLES.items():
+        if key in kinds and not key.startswith("rmsd"):
+            yield (
+                f"{title}, Wasserstein ({UNITS[kinds[key]['unit']]})",
+                _pick(kinds[key], "wasserstein"),
+            )
+    counts = physics.get("integrity", {}).get("methods", {})
+    for key, title in COUNTS.items():
+        found = {name: each[key]["per_frame"] for name, each in counts.items()}
+        if found and (key != "chirality_lost" or physics["integrity"]["stereocentres"]):
+            yield f"{title} per frame", found
+    torsions = physics.get("torsions", {})
+    for name in list(torsions.get("quantities", {}))[:MOST]:
+        yield f"{name}, error (°)", _pick(torsions["quantities"][name], "error")
+    for residue, each in torsions.get("ramachandran", {}).items():
+        yield f"φψ of {residue}, Jensen–Shannon (bits)", _pick(each, "js_bits")
+
+
+def _pick(quantity: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: each[key] for name, each in quantity["methods"].items() if key in each}
+
+
+def _value(estimate: Mapping[str, Any] | None) -> str:
+    return "–" if estimate is None else _short(estimate["value"])
+
+
+def _with_interval(estimate: Mapping[str, Any] | None) -> str:
+    value = _value(estimate)
+    if estimate is None or estimate["low"] is None or estimate["high"] is None:
+        return value
+    low, high = _short(estimate["low"]), _short(estimate["high"])
+    return value if low == high == value else f"{value} [{low},\N{NO-BREAK SPACE}{high}]"
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return "∞"
+    if 0 < abs(value) < 1e-4:
+        return "<0.0001"
+    return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
