@@ -6,7 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfnode.geometry import bond_angles, bond_lengths, dihedrals, mean_conformer, superpose
+from gfnode.geometry import (
+    bond_angles,
+    bond_lengths,
+    center,
+    dihedrals,
+    mean_conformer,
+    superpose,
+)
 from gfnode.physics.comparing import CONSTANT, FLOOR, compare
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import Quantity, lag_edges, summary
@@ -39,10 +46,9 @@ def shape(predictions: Predictions) -> Section | None:
     atoms = predictions.internal.atoms
     if len(atoms) < 2:
         return None
-    masses = predictions.system.masses[atoms]
 
     def gyration(x: Tensor, index: Tensor) -> Tensor:
-        return radius_of_gyration(x[..., index[0], :], torch.from_numpy(masses)).unsqueeze(-1)
+        return radius_of_gyration(x[..., index[0], :]).unsqueeze(-1)
 
     kinds = [
         Quantity("pair_distance", some_pairs(atoms), bond_lengths),
@@ -66,19 +72,18 @@ def shape(predictions: Predictions) -> Section | None:
     return section
 
 
-def radius_of_gyration(positions: Tensor, masses: Tensor) -> Tensor:
-    """Root of Σ m_i |x_i − x̄|² / Σ m_i about the centre of mass, ``(...)`` in Å.
+def radius_of_gyration(positions: Tensor) -> Tensor:
+    """Root of Σ |x_i − x̄|²/n about the mean position, ``(...)`` in Å.
+
+    All atoms weigh the same, as mdtraj has it: with masses the hydrogens, or their absence, decide.
 
     Parameters
     ----------
     positions
         ``(..., atom, 3)`` in Å.
-    masses
-        ``(atom,)``.
     """
-    weights = (masses / masses.sum()).to(positions)
-    middle = (weights[:, None] * positions).sum(-2, keepdim=True)
-    return ((positions - middle).square().sum(-1) * weights).sum(-1).sqrt()
+    centred = positions - center(positions)
+    return centred.square().sum(-1).mean(-1).sqrt()
 
 
 def rmsd(mine: Floats, true: Floats, superposed: bool) -> Doubles:
