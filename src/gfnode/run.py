@@ -245,6 +245,7 @@ class Run:
         *,
         atoms: Literal["heavy", "all"] = "heavy",
         torsions: Sequence[str] = (),
+        energy: str | None = None,
         save: bool = True,
         advance: Callable[[str], None] = lambda done: None,
     ) -> "Physics":
@@ -255,7 +256,7 @@ class Run:
         from gfnode.physics import assess
 
         given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
-        found = assess(self, given, atoms=atoms, torsions=torsions, advance=advance)
+        found = assess(self, given, atoms=atoms, torsions=torsions, energy=energy, advance=advance)
         if save and not self.exported and self.provenance.arrange(given) is not None:
             found.save(self.folder)
         return found

@@ -84,6 +84,13 @@ def evaluate(
             "Repeatable.",
         ),
     ] = None,
+    energy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENGINE",
+            help="Potential energies of the conformations too, by xtb or openmm (takes minutes).",
+        ),
+    ] = None,
     plot: Annotated[
         bool, typer.Option(help="Draw error against lag into the run folder (test part only).")
     ] = True,
@@ -115,7 +122,7 @@ def evaluate(
         if physics:
             with _progress(console(stderr=True), found) as advance:
                 measured = found.physics(
-                    given, atoms=looked, torsions=torsion or [], advance=advance
+                    given, atoms=looked, torsions=torsion or [], energy=energy, advance=advance
                 )
             result["physics"] = json.loads(to_json(measured.numbers))
             terminal.print()

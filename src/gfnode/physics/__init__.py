@@ -51,13 +51,13 @@ __all__ = [
 ]
 
 SECTIONS: dict[str, Callable[[Predictions], Section | None]] = {
-    "kinetics": measure_kinetics,
-    "motion": measure_motion,
-    "spectra": measure_spectra,
     "geometry": geometry,
     "integrity": integrity,
     "shape": shape,
     "torsions": torsions,
+    "kinetics": measure_kinetics,
+    "motion": measure_motion,
+    "spectra": measure_spectra,
 }
 """``measure(predictions)`` by the key of its section; None where it does not apply."""
 

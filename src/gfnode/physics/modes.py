@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnode.errors import InputError
-from gfnode.experiment import prepare
 from gfnode.fourier import Basis
 from gfnode.geometry import center, kabsch_rotation
+from gfnode.held_out import held_out
 from gfnode.metrics.spectra import power_spectrum, spacing_of
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.windows import Windows
@@ -175,5 +175,5 @@ def windows_at(
         update={"lags": "given", "given_lags": list(lags_fs), "times": len(lags_fs)}
     )
     experiment = run.experiment.model_copy(update={"windows": settings})
-    windows = prepare(trajectories, experiment).parts["test"]
+    windows, _ = held_out(trajectories, run.provenance, experiment, run.model.system)
     return windows if starts is None else windows.take(windows.evenly(starts))
