@@ -232,6 +232,7 @@ class TestEvaluate:
             assert method["eq14_last_lag"]["value"] == pytest.approx(
                 3 * method["last_lag"]["value"]
             )
+        assert json.loads((run / "physics.json").read_text()) == result.pop("physics")
         assert json.loads((run / "evaluation.json").read_text()) == result
 
     def test_json_on_the_console_is_alone_on_stdout(self, run):
