@@ -104,7 +104,7 @@ def test_fetch(tmp_path: Path, kills: int, kind: str) -> None:
         part = download.with_name(download.name + ".part")
         longest = whole(words)
         assert target.read_bytes() == right
-        kills = came = gone_on = 0
+        kills = came = gone_on = early = 0
         while kills < {kills} or ({kind!r} == "file" and not gone_on):
             if target.exists():
                 came += 1
@@ -117,8 +117,9 @@ def test_fetch(tmp_path: Path, kills: int, kind: str) -> None:
             assert not pins.exists() or json.loads(pins.read_text())
             after = part.stat().st_size if part.exists() else 0
             gone_on += 0 < before < {size} and (download.exists() or after > before)
-            if not (after or download.exists()):
-                longest *= 1.05  # this machine has become slower
+            early = 0 if after or download.exists() else early + 1
+            if early > 8:  # this machine has become slower
+                longest, early = 1.3 * longest, 0
         whole(words)
         assert target.read_bytes() == right
         left = sorted(each.name for each in target.parent.iterdir() if each.suffix != ".lock")
