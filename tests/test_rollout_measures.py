@@ -15,7 +15,7 @@ import gfnode
 from gfnode.errors import InputError
 from gfnode.models import Model, build
 from gfnode.models.base import ALONE, EUCLIDEAN
-from gfnode.rollout import Difference, Rollout
+from gfnode.rollout import Difference, Rollout, stability
 from gfnode.rollout.growth import Growth, compare
 from gfnode.rollout.stability import Reference, internal, kinetic_temperature, measure, wasserstein
 from gfnode.simulate.synthetic import harmonic_network
@@ -102,6 +102,17 @@ class TestStability:
         assert found is not None
         assert found.time == first > 0
         assert found.distance < found.bound
+
+    def test_of_too_many_pairs_the_closest_are_watched(self, monkeypatch):
+        monkeypatch.setattr(stability, "MOST_PAIRS", 6)
+        found = training()
+        assert found.velocities is not None
+        few = Reference.of(system_of("ethanol"), [found], found.velocities)
+        assert len(few.pairs) == few.n_bonds + 6
+        r, first = reference(), training().positions[0].astype(float)
+        apart = np.linalg.norm(_between(first, r.pairs), axis=1)[r.n_bonds :]
+        mine = np.linalg.norm(_between(first, few.pairs), axis=1)[few.n_bonds :]
+        np.testing.assert_allclose(np.sort(mine), np.sort(apart)[:6])
 
     def test_pieces_do_not_matter(self):
         frames, *_ = pulled()

@@ -37,7 +37,7 @@ SAMPLE = 500
 """Frames that a distribution is taken from."""
 
 MOST_PAIRS = 100_000
-"""Clashes are looked for among so many pairs of atoms at most: bonds and the first pairs."""
+"""Clashes are looked for among so many pairs of atoms: those closest in a frame of training."""
 
 STRETCHES = 5
 """Parts of a rollout that distributions are told of."""
@@ -125,7 +125,10 @@ class Reference:
         state = [system.state_of(each) for each in trajectories]
         frames = np.concatenate([each.positions[_evenly(len(each), SAMPLE)] for each in state])
         bonds = system.bonds
-        others = nonbonded_pairs(bonds, system.n_atoms, apart=3)[: max(0, MOST_PAIRS - len(bonds))]
+        others = nonbonded_pairs(bonds, system.n_atoms, apart=3)
+        if len(others) > MOST_PAIRS:
+            apart = _distances(frames[:1], others)[0]
+            others = others[np.sort(np.argpartition(apart, MOST_PAIRS)[:MOST_PAIRS])]
         pairs = np.concatenate([bonds, others])
         seen = _distances(frames, pairs)
         mean = seen[:, : len(bonds)].mean(0)
