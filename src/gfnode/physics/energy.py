@@ -11,7 +11,7 @@ from gfnode.physics.section import Section
 from gfnode.simulate import energies
 from gfnode.trajectory import Doubles, Floats
 
-FRAMES = 100
+FRAMES = 50
 """Conformations of each method, unless asked for otherwise."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
