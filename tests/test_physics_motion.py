@@ -1,5 +1,6 @@
 """Motion, kinetics, spectra and energies of predictions, against motions that are known exactly."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import torch
 import gfnode
 from conftest import ROOT
 from gfnode.errors import InputError
+from gfnode.files import to_json
 from gfnode.fourier import Basis, eigenbasis
 from gfnode.graph import laplacian
 from gfnode.models import Model
@@ -19,6 +21,7 @@ from gfnode.physics.kinetics import Features, measure_kinetics
 from gfnode.physics.modes import dense, even_lags, space_power
 from gfnode.physics.motion import Momenta, measure_motion, predicted_motion, true_motion
 from gfnode.physics.spectra import measure_spectra, spectral_distance
+from gfnode.report.motion_table import motion_reasons, motion_table
 from gfnode.simulate import asymmetric_top
 from gfnode.units import BOLTZMANN
 from gfnode.windows import Frames, Windows
@@ -331,3 +334,30 @@ def test_keys_are_documented(predictions):
     expected |= {f"spectra.*.rank_correlation_*.{key}" for key in ranks} | {"*.reason"}
     expected = {key for key in expected if "quantiles_kcal_mol." not in key}
     assert set(rows) == expected
+
+
+def printed(table):
+    from rich.console import Console
+
+    console = Console(width=130)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def test_the_table_says_what_was_measured(predictions):
+    physics = {name: SECTIONS[name](predictions).numbers for name in ("kinetics", "motion")}
+    physics["spectra"] = {"reason": "frames are uneven"}
+    physics["energy"] = measure_energy(predictions, "emt", 3).numbers
+    physics = json.loads(to_json(physics))
+    said = printed(motion_table(physics))
+    heat = physics["motion"]["true"]["temperature_K"][0]
+    row = next(line for line in said.splitlines() if "kinetic temperature, 0 fs to 75 fs" in line)
+    assert f"{heat['value']:.0f} [{heat['low']:.0f}" in row
+    assert "VAMP-2 at" in said
+    assert "change of angular momentum (of its thermal size)" in said
+    assert re.search(r"energy by emt, mean ± spread \(kcal/mol\) +0 ± \d", said)
+    assert motion_reasons(physics) == ["spectra not measured: frames are uneven"]
+    assert motion_table({"spectra": {"reason": "frames are uneven"}}) is None
+    physics["spectra"] = json.loads(to_json(measure_spectra(predictions).numbers))
+    assert "rank correlation, frequency–eigenvalue" in printed(motion_table(physics))

@@ -95,6 +95,7 @@ def measure_spectra(predictions: Predictions) -> Section:
         "lags": len(lags),
         "spacing_fs": float(lags[0]),
         "span_fs": float(lags[-1]),
+        "highest_per_cm": PER_CM / (2 * spacing),
         "resolution_per_ps": 1 / (spacing * len(lags)),
         "resolution_per_cm": PER_CM / (spacing * len(lags)),
     }
