@@ -7,15 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import gfnode
 from conftest import ROOT
+from gfnode.cli import app
 from gfnode.errors import InputError
-from gfnode.files import to_json
+from gfnode.files import read_arrays, read_json, to_json
 from gfnode.fourier import Basis, eigenbasis
 from gfnode.graph import laplacian
 from gfnode.models import Model
-from gfnode.physics import SECTIONS, predict_test_part
+from gfnode.physics import SECTIONS, assess, predict_test_part
 from gfnode.physics.energy import measure_energy, summary
 from gfnode.physics.kinetics import Features, measure_kinetics
 from gfnode.physics.modes import dense, even_lags, space_power
@@ -42,7 +44,8 @@ def fit(data, out, **windows):
 
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory):
-    run = fit(wiggle(1600), tmp_path_factory.mktemp("physics") / "run")
+    folder = tmp_path_factory.mktemp("physics")
+    run = fit(wiggle(1600).save(folder / "wiggle.npz"), folder / "run")
     return predict_test_part(run, run.trajectories())
 
 
@@ -281,9 +284,28 @@ class TestEnergy:
         assert (found["mean_kcal_mol"], found["without_energy"]) == (2.0, 1)
         assert summary(np.array([np.nan])) == {"without_energy": 1}
 
-    def test_an_unknown_engine(self, predictions):
+    def test_an_engine_that_cannot_be_used_is_refused_first(self, predictions):
+        done = []
+        with pytest.raises(InputError, match="unknown engine"):
+            assess(predictions.run, energy="abacus", advance=done.append)
         with pytest.raises(InputError, match="unknown engine"):
             measure_energy(predictions, "abacus")
+        assert done == []
+
+    def test_from_the_command_line(self, predictions):
+        """The whole of `gfnode evaluate --energy`: printed, and in the files of the run."""
+        said = CliRunner().invoke(
+            app, ["evaluate", str(predictions.run.folder), "--energy", "emt", "--no-plot"]
+        )
+        assert said.exit_code == 0, said.output
+        assert "How predictions move" in said.stdout
+        assert "energy by emt" in said.stdout
+        written = read_json(predictions.run.folder / "physics.json")
+        assert {"spectra", "kinetics", "motion", "energy"} <= set(written)
+        arrays = read_arrays(predictions.run.folder / "physics.npz")
+        assert arrays["spectra.superposed_power_true"].shape[1] == len(
+            arrays["spectra.frequency_per_ps"]
+        )
 
 
 def test_every_section_is_measured(predictions):

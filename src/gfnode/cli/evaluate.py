@@ -127,6 +127,10 @@ def evaluate(
             result["physics"] = json.loads(to_json(measured.numbers))
             terminal.print()
             terminal.print(report.physics_table(result["physics"]))
+            if (moving := report.motion_table(result["physics"])) is not None:
+                terminal.print(moving)
+            for line in report.motion_reasons(result["physics"]):
+                terminal.print(line, soft_wrap=True)
         if plot and own and not found.exported:
             terminal.print(f"plot: {report.plot_error_against_lag(run)}", soft_wrap=True)
         if target is not None:

@@ -23,7 +23,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import prepare
 from gfnode.files import write_arrays, write_json
 from gfnode.models import TRIVIAL
-from gfnode.physics.energy import measure_energy
+from gfnode.physics.energy import check_engine, measure_energy
 from gfnode.physics.kinetics import measure_kinetics
 from gfnode.physics.motion import measure_motion
 from gfnode.physics.predictions import Predictions, predict_test_part, predict_windows
@@ -129,6 +129,8 @@ def assess(
     windows, _ = run.held_out(given)
     arranged = run.provenance.arrange(given) or given
     read_torsions(torsions, given[0].n_atoms, given[0].topology)  # says at once what is wrong
+    if energy is not None:
+        check_engine(run.model.system, energy, given[0].topology)
     predictions = predict_windows(
         run,
         arranged,

@@ -9,12 +9,25 @@ from numpy.typing import NDArray
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.section import Section
 from gfnode.simulate import energies
-from gfnode.trajectory import Doubles, Floats
+from gfnode.system import System
+from gfnode.trajectory import Doubles, Floats, Topology
 
 FRAMES = 50
 """Conformations of each method, unless asked for otherwise."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def check_engine(system: System, engine: str, topology: Topology | None) -> None:
+    """Refuse at once, before anything is predicted, an engine that cannot be used.
+
+    Raises
+    ------
+    InputError
+        For an engine that is unknown or not installed, and a molecule that it does not know.
+    """
+    if system.n_atoms == len(system.source_numbers):
+        energies(system.numbers, np.empty((0, system.n_atoms, 3)), engine, topology=topology)
 
 
 def measure_energy(

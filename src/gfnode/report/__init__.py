@@ -9,6 +9,7 @@ from gfnode.report.findings import (
     train_command,
 )
 from gfnode.report.inspection import headline, inspection_sections, inspection_table
+from gfnode.report.motion_table import motion_reasons, motion_table
 from gfnode.report.page import write_page
 from gfnode.report.physics_table import physics_table
 from gfnode.report.plots import error_against_lag, plot_error_against_lag
@@ -41,6 +42,8 @@ __all__ = [
     "inspection_table",
     "inspection_verdict",
     "lag_table",
+    "motion_reasons",
+    "motion_table",
     "physics_table",
     "plot_error_against_lag",
     "train_command",
