@@ -4,6 +4,7 @@ import scipy.constants
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gfnode import units
 from gfnode.errors import InputError
 from gfnode.units import BOLTZMANN, FS_PER, format_time, parse_time, parse_times
 
@@ -65,3 +66,23 @@ def test_format_time_chooses_the_unit():
 def test_boltzmann_against_scipy():
     u_angstrom2_per_fs2 = scipy.constants.atomic_mass * (1e-10 / 1e-15) ** 2
     assert pytest.approx(scipy.constants.k / u_angstrom2_per_fs2, rel=1e-8) == BOLTZMANN
+
+
+def test_temperatures() -> None:
+    assert [units.parse_temperature(each) for each in ("500K", "300 K", "77", 4.2)] == [
+        500,
+        300,
+        77,
+        4.2,
+    ]
+    for bad in ("-3K", "20C", "K", "nan", -1.0, "infK"):
+        with pytest.raises(InputError, match="expected kelvins from zero"):
+            units.parse_temperature(bad)
+
+
+def test_energies_are_those_of_ase() -> None:
+    """1 eV is 23.06 kcal/mol; ASE's unit of time makes 1 u Å²/t² one eV."""
+    ase = pytest.importorskip("ase.units")
+    ratio = units.ELECTRONVOLT / units.KCAL_MOL
+    assert ratio == pytest.approx(ase.mol / ase.kcal, rel=1e-6)
+    assert ase.fs**2 == pytest.approx(units.ELECTRONVOLT, rel=1e-6)

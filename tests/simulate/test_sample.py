@@ -127,12 +127,12 @@ def test_the_sample_is_as_documented() -> None:
 
 @pytest.mark.slow
 def test_the_command_makes_such_a_sample(tmp_path: Path) -> None:
-    """10 ps of the 32 ps."""
+    """20 ps of the 32 ps."""
     pytest.importorskip("tblite")
     from gfnode.cli import app
 
     words = documented()
-    words[words.index("--length") + 1] = "10ps"
+    words[words.index("--length") + 1] = "20ps"
     words[words.index("--out") + 1] = str(tmp_path / "toluene.npz")
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -110,6 +110,25 @@ def test_an_existing_file_stays() -> None:
     assert len(gfnode.load("five.npz")) == 20
 
 
+def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = works("five.xyz", *SHORT, "--out", "whole.npz") and gfnode.load("whole.npz")
+    monkeypatch.setattr("gfnode.simulate.run.SAVE_EVERY_S", 0.0)
+
+    def interrupt(self: Pace, step: int) -> str:
+        if step > 120:
+            raise KeyboardInterrupt
+        return ""
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pace, "describe", interrupt)
+        result = call("five.xyz", *SHORT)
+    assert result.exit_code == 130
+    assert "the same command with --resume goes on" in result.stderr
+    assert "holds an unfinished simulation" in fails("five.xyz", *SHORT)
+    works("five.xyz", *SHORT, "--resume")
+    assert np.array_equal(gfnode.load("five.npz").positions, whole.positions)
+
+
 def test_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """100 steps of 0.5 fs in 2 s: 50 steps/s, 2.16 ns/day, and 1900 steps are left."""
     plan = prepare("five.xyz", engine="springs:Springs", steps=2000, equilibrate="5fs").protocol

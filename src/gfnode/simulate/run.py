@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gfnode import __version__
 from gfnode.errors import InputError
 from gfnode.files import read_json
-from gfnode.readers import FORMATS, load
+from gfnode.readers import FORMATS, load, read_topology
 from gfnode.simulate.dynamics import Dynamics
 from gfnode.simulate.engines import OPENMM, XTB, Engine, one_thread
 from gfnode.simulate.molecules import Molecule, find
@@ -80,6 +80,7 @@ class Simulation:
             with tempfile.TemporaryDirectory() as folder:
                 return self.run(Path(folder) / "frames.npz", progress=progress)
         check_target(path)
+        self._check_topology(path)
         with one_thread(len(self.molecule.numbers)):
             opened = self._open(path, resume=resume, overwrite=overwrite)
             if opened is None:
@@ -90,6 +91,17 @@ class Simulation:
                 return self._finish(store, precision)
             finally:
                 store.close()
+
+    def _check_topology(self, path: Path) -> None:
+        """Refuse a PDB file of other atoms beside: it stays, and would be read with the frames."""
+        top = _top(path)
+        if top is None or not top.exists():
+            return
+        if not np.array_equal(read_topology(top).numbers, self.dynamics.numbers):
+            raise InputError(
+                f"{top}: is there, and of other atoms than {self.molecule.name}; it would be taken "
+                f"for the topology of {path.name}: give another name"
+            )
 
     def _open(self, path: Path, *, resume: bool, overwrite: bool) -> tuple[Store, int] | None:
         """Begin or go on: the store and the step it stands at. None: it is finished."""

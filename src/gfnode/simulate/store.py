@@ -189,8 +189,9 @@ class Store:
         written = folder / record_of(self.path).name
         write_json_durably(written, record)
         os.replace(written, record_of(self.path))
-        if beside != made and beside.exists():  # the topology of formats that hold none
-            os.replace(beside, self.path.with_suffix(".pdb"))
+        top = self.path.with_suffix(".pdb")  # of formats that hold no elements
+        if beside != made and beside.exists() and not top.exists():
+            os.replace(beside, top)
         os.replace(made, self.path)
         self.lock.release()
         shutil.rmtree(folder, ignore_errors=True)
