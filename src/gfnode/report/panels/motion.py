@@ -1,0 +1,221 @@
+"""Kinetics, momenta and temperature, and energies of predictions."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gfnode.report.loading import RunFiles
+from gfnode.report.panels.common import (
+    TRUE,
+    by_lag_rows,
+    draw_by_lag,
+    ends,
+    grid,
+    legend,
+    middles,
+    number,
+    style,
+)
+from gfnode.report.pictures import Layout, Panel, Picture, Table
+from gfnode.units import format_time
+
+MOMENTA = {
+    "momentum_change_u_A_per_fs_of_thermal": "momentum",
+    "angular_momentum_change_u_A2_per_fs_of_thermal": "angular momentum",
+}
+
+
+def kinetics_panel(run: RunFiles) -> Panel | None:
+    """Of the section ``kinetics``."""
+    section = run.physics.get("kinetics")
+    if section is None:
+        return None
+    if "reason" in section:
+        return Panel("kinetics", "Kinetics", [f"No kinetics: {section['reason']}."])
+    methods = {TRUE: section[TRUE], **section["methods"]}
+    edges = section["lag_edges_fs"]
+    rows: list[list[Any]] = [["quantity", "method", "from_fs", "to_fs", "value", "low", "high"]]
+    for name, found in methods.items():
+        rows += by_lag_rows(edges, ["vamp2", name], found["vamp2"])
+        for place, series in enumerate(_series(found)):
+            rows += by_lag_rows(edges, [f"timescale_{place + 1}_ps", name], series)
+    told = "; ".join(
+        f"{label}: score {ends(methods[name]['vamp2'])}, slowest timescale "
+        f"{ends(_series(methods[name])[0])} ps"
+        for name, label in ((TRUE, "true"), (run.model, "predicted"))
+    )
+    words = f"VAMP-2 score and slowest implied timescale against lag. {told}."
+    names = ", ".join(section["names"][:8]) + (" …" if len(section["names"]) > 8 else "")
+    caption = (
+        f"Left: VAMP-2 score of the step from the start to the lag, on {section['features']} "
+        f"({names}): how much of the start is still known (1: nothing). Right: the slowest implied "
+        "timescale. Bands: 95 % intervals over blocks of time."
+    )
+    draw = partial(_draw_kinetics, run, methods, edges)
+    sentences = _kinetics_words(run, methods)
+    return Panel(
+        "kinetics", "Kinetics", sentences, [Picture("kinetics", draw, words, rows, caption)]
+    )
+
+
+def _series(found: Mapping[str, Any]) -> list[list[Mapping[str, Any]]]:
+    """Implied timescales by lag bin, the slowest first."""
+    return [list(each) for each in zip(*found["timescales_ps"], strict=True)]
+
+
+def _kinetics_words(run: RunFiles, methods: Mapping[str, Any]) -> list[str]:
+    last = {
+        name: [each["value"] for each in methods[name]["vamp2"] if each["value"] is not None]
+        for name in (TRUE, run.model)
+    }
+    if not all(last.values()):
+        return []
+    true, mine = (last[name][-1] - 1 for name in (TRUE, run.model))
+    kind = "more" if mine > true else "less"
+    return [
+        f"At the longest lags the truth has a VAMP-2 score of {true + 1:.3g}, predictions one of "
+        f"{mine + 1:.3g} (1: nothing is left of the start): they keep {kind} of the start than MD."
+    ]
+
+
+def _draw_kinetics(
+    run: RunFiles, methods: Mapping[str, Any], edges: Sequence[float], layout: Layout
+) -> Figure:
+    figure = layout.figure(0.95, 0.42)
+    axes = figure.subplots(1, 2).tolist()
+    lags = 1e-3 * middles(edges)
+    for name in (TRUE, run.best, run.model):
+        if name in methods:
+            options = style(name, run.model, layout)
+            draw_by_lag(axes[0], lags, methods[name]["vamp2"], **options)
+            draw_by_lag(axes[1], lags, _series(methods[name])[0], **options)
+    titles = ("VAMP-2 score", "slowest timescale (ps)")
+    for pane, title in zip(axes, titles, strict=True):
+        pane.set_title(title, fontsize=layout.text)
+        pane.set_xlabel("lag (ps)", fontsize=layout.text)
+        pane.locator_params(nbins=5)
+        layout.plain(pane)
+    axes[1].set_ylim(bottom=0)
+    legend(figure, axes, layout)
+    return figure
+
+
+# --------------------------------------------------------------------------- momenta, temperature
+
+
+def motion_panel(run: RunFiles) -> Panel | None:
+    """Of the section ``motion``."""
+    section = run.physics.get("motion")
+    if section is None:
+        return None
+    title = "Momentum and temperature"
+    if "reason" in section:
+        return Panel("motion", title, [f"Not measured: {section['reason']}."])
+    methods = {TRUE: section[TRUE], **section["methods"]}
+    edges, start = section["lag_edges_fs"], section["start"]
+    rows: list[list[Any]] = [["quantity", "method", "from_fs", "to_fs", "value", "low", "high"]]
+    for name, found in methods.items():
+        rows += by_lag_rows(edges, ["temperature_K", name], found["temperature_K"])
+        for key in found:
+            if key.startswith(("momentum", "angular")):
+                for low, high, each in zip(edges[:-1], edges[1:], found[key], strict=True):
+                    rows.append([key, name, low, high, each, None, None])
+    told = "; ".join(
+        f"{label}: {ends(methods[name]['temperature_K'])} K"
+        for name, label in ((TRUE, "true"), (run.model, "predicted"))
+    )
+    words = f"Kinetic temperature and change of momenta against lag. {told}."
+    caption = (
+        f"Kinetic temperature over {section['degrees_of_freedom']} degrees of freedom, with 95 % "
+        f"intervals (at the start {start['temperature_K']:.3g} K), and how far total momentum and "
+        "angular momentum get from those of the start, in units of their size in a heat bath. A "
+        "mean prediction slows down, and looks cold."
+    )
+    mine = methods[run.model]
+    hot, cold = (methods[name]["temperature_K"][-1]["value"] for name in (TRUE, run.model))
+    sentences = []
+    if hot is not None and cold is not None:
+        sentences.append(
+            f"At the longest lags, up to {format_time(edges[-1])}, predicted atoms move as at "
+            f"{cold:.3g} K, true ones as at {hot:.3g} K."
+        )
+    worst = {label: _worst(mine.get(key, [])) for key, label in MOMENTA.items()}
+    known = [f"{label} by {value:.2g}" for label, value in worst.items() if value is not None]
+    if known:
+        sentences.append(
+            f"Predicted motion changes the total {' and '.join(known)} of its thermal size at "
+            "most; in an isolated molecule both are conserved."
+        )
+    draw = partial(_draw_motion, run, methods, edges)
+    return Panel("motion", title, sentences, [Picture("motion", draw, words, rows, caption)])
+
+
+def _worst(values: Sequence[float | None]) -> float | None:
+    known = [each for each in values if each is not None]
+    return max(known) if known else None
+
+
+def _draw_motion(
+    run: RunFiles, methods: Mapping[str, Any], edges: Sequence[float], layout: Layout
+) -> Figure:
+    figure, axes = grid(layout, 3, height=1.0)
+    lags = 1e-3 * middles(edges)
+    for name in (TRUE, run.best, run.model):
+        if name not in methods:
+            continue
+        options = style(name, run.model, layout)
+        draw_by_lag(axes[0], lags, methods[name]["temperature_K"], **options)
+        for pane, key in zip(axes[1:], MOMENTA, strict=True):
+            found = [np.nan if each is None else each for each in methods[name][key]]
+            pane.plot(lags, found, **options)
+    axes[0].set_title("temperature (K)", fontsize=layout.text)
+    for pane, label in zip(axes[1:], MOMENTA.values(), strict=True):
+        pane.set_title(f"{label}\nchange / thermal", fontsize=layout.text)
+    for pane in axes:
+        pane.set_xlabel("lag (ps)", fontsize=layout.text)
+        pane.set_ylim(bottom=0)
+        pane.locator_params(nbins=4)
+        layout.plain(pane)
+    legend(figure, axes, layout)
+    return figure
+
+
+# --------------------------------------------------------------------------- energies
+
+
+def energy_panel(run: RunFiles) -> Panel | None:
+    """Of the section ``energy``."""
+    section = run.physics.get("energy")
+    if section is None:
+        return None
+    if "reason" in section:
+        return Panel("energy", "Energy", [f"No energies: {section['reason']}."])
+    methods = {TRUE: section[TRUE], **section["methods"]}
+    quantiles = next(
+        (list(each["quantiles_kcal_mol"]) for each in methods.values() if "mean_kcal_mol" in each),
+        [],
+    )
+    keys = ("mean_kcal_mol", "spread_kcal_mol")
+    head = ["method", "mean", "standard deviation"]
+    head += [f"{100 * float(each):g} % below" for each in quantiles] + ["without energy"]
+    rows: list[list[Any]] = [["method", *keys, *quantiles, "without_energy"]]
+    for name, found in methods.items():
+        shares = found.get("quantiles_kcal_mol", {})
+        values = [*(found.get(key) for key in keys), *(shares.get(each) for each in quantiles)]
+        rows.append([name, *values, found["without_energy"]])
+    body = [[str(row[0]), *map(number, row[1:-1]), str(row[-1])] for row in rows[1:]]
+    caption = (
+        f"Potential energies by {section['engine']} of {section['frames']} conformations of each, "
+        "in kcal/mol above the mean of the true ones"
+    )
+    words = []
+    mine, true = methods[run.model], methods[TRUE]
+    if "mean_kcal_mol" in mine and "spread_kcal_mol" in true:
+        words.append(
+            f"Predicted conformations are {mine['mean_kcal_mol']:.3g} kcal/mol above the true ones "
+            f"in the mean; true ones spread by {true['spread_kcal_mol']:.3g} kcal/mol."
+        )
+    return Panel("energy", "Energy", words, (), [Table("energies", caption, head, body, rows)])
