@@ -36,7 +36,6 @@ def files(run: RunFiles, words: Mapping[str, Sequence[str]]) -> dict[str, File]:
         "summary": words,
         "run": {key: value for key, value in run.facts.items() if key != "system"},  # in run.json
         "evaluation": run.evaluation,
-        "physics": run.physics,
         "atom_errors": {name: values.tolist() for name, values in examples.atom_errors.items()},
         "atoms": run.labels,
         "history": run.history,
@@ -66,7 +65,11 @@ def files(run: RunFiles, words: Mapping[str, Sequence[str]]) -> dict[str, File]:
         tables["history"] = ("training history", history(run.history))
     found = {key: csv_file(key, what, rows) for key, (what, rows) in tables.items()}
     documents = [
-        ("report", "every number of this page but those of its curves", everything),
+        (
+            "report",
+            "every number of this page; of curves and of physics: the other files",
+            everything,
+        ),
         ("evaluation", "evaluation.json", run.evaluation),
         ("run", "run.json", run.facts),
     ]

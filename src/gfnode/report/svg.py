@@ -53,6 +53,7 @@ def inline_svg(draw: Callable[[], Figure], name: str, words: str) -> Markup:
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.S)
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
     text = text.replace("xlink:href", "href")
+    text = re.sub(r'\s(?:d|x|y)="[^"]*"', _hundredths, text)
     text = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", text)
     text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)
     for colour, variable in _VARIABLES.items():
@@ -61,3 +62,8 @@ def inline_svg(draw: Callable[[], Figure], name: str, words: str) -> Markup:
     assert box is not None
     head = f'<svg class="{name}" {box[0]} role="img" aria-label="{escape(words)}">'
     return Markup(head + text[text.index(">") + 1 :])
+
+
+def _hundredths(attribute: re.Match[str]) -> str:
+    """Places to a hundredth of a point: more digits would only make the page larger."""
+    return re.sub(r"(\.\d{2})\d+", r"\1", attribute[0])
