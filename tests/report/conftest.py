@@ -16,7 +16,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     data = gfnode.load("sample:toluene")[:700].save(folder / "toluene.npz")
     assert call("train", "--data", data, *SMALL, "--out", folder / "run").exit_code == 0
-    said = call("report", folder / "run", "--out", folder / "report.html")
+    said = call("report", folder / "run", "--no-physics", "--out", folder / "report.html")
     assert said.exit_code == 0, said.output
     assert "not evaluated yet" in said.stdout
     return folder / "run"
@@ -30,6 +30,16 @@ def other(run: Path) -> Path:
     words = [word for each in changes for word in ("--set", each)]
     assert call("train", "--data", data, *SMALL[:8], *words, "--out", folder).exit_code == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def compared_page(run: Path, other: Path) -> Path:
+    """Both side by side."""
+    out = run.parent / "comparison.html"
+    said = call("report", run, other, "--no-physics", "--out", out)
+    assert said.exit_code == 0, said.output
+    assert f"{other}: not evaluated yet" in said.stdout
+    return out
 
 
 @pytest.fixture(scope="session")

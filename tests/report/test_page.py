@@ -358,15 +358,15 @@ class TestCommand:
         facts = json.loads((copied / "run.json").read_text())
         facts["data"][0]["file"] = str(tmp_path / "gone.npz")
         (copied / "run.json").write_text(json.dumps(facts))
-        said = call("report", copied)
+        said = call("report", copied, "--no-physics")
         assert said.exit_code == 0, said.output
         assert said.stdout.startswith(f"report: {copied / 'report.html'} (")
         (copied / "examples.npz").unlink()
-        said = call("report", copied)
+        said = call("report", copied, "--no-physics")
         assert said.exit_code == 2
         assert said.stderr.count("\n") == 1
         assert "gone.npz" in said.stderr
-        moved = call("report", copied, "--data", run.parent / "toluene.npz")
+        moved = call("report", copied, "--no-physics", "--data", run.parent / "toluene.npz")
         assert moved.exit_code == 0, moved.output
         assert "not evaluated yet" not in moved.stdout
 
@@ -375,13 +375,13 @@ class TestCommand:
         data = bytearray(path.read_bytes())
         data[-1] ^= 1
         path.write_bytes(data)
-        said = call("report", copied)
+        said = call("report", copied, "--no-physics")
         assert said.exit_code == 0, said.output
         assert "not evaluated yet" in said.stdout
 
     def test_other_data_are_refused(self, copied, tmp_path):
         other = gfnode.load("sample:toluene")[800:1400].save(tmp_path / "other.npz")
-        said = call("report", copied, "--data", other)
+        said = call("report", copied, "--no-physics", "--data", other)
         assert said.exit_code == 2
         assert "gfnode evaluate --data" in said.stderr
 

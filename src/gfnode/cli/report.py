@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import Step, Top, load_for
+from gfnode.errors import InputError
 
 if TYPE_CHECKING:
     from gfnode.readers import Reader
+    from gfnode.run import Run
+    from gfnode.trajectory import Trajectory
 
 
 @app.command(
@@ -46,6 +49,9 @@ def report(
     formats: Annotated[
         str, typer.Option("--format", metavar="FORMATS", help="Of the figures: png, pdf, svg.")
     ] = "png,pdf",
+    physics: Annotated[
+        bool, typer.Option(help="Measure how physical predictions are, where that was not done.")
+    ] = True,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,7 +78,7 @@ def report(
         if figures:
             report.check_formats(kinds)
         for run in runs:
-            _complete(run, data, Reader(top, step), f"{run}: " if several else "")
+            _complete(run, data, Reader(top, step), f"{run}: " if several else "", physics=physics)
         if several:
             report.write_comparison(runs, out)
         else:
@@ -83,20 +89,58 @@ def report(
             typer.echo(f"figures: {figures} ({len(written)} files)")
 
 
-def _complete(run: Path, data: list[str] | None, reader: "Reader", name: str) -> None:
+def _complete(
+    run: Path, data: list[str] | None, reader: "Reader", name: str, *, physics: bool
+) -> None:
     """Make what the report of a run lacks."""
     from gfnode import examples, report
     from gfnode.run import Run
 
     found = Run.open(run)
     examples.check_run(found)
-    if not data and examples.up_to_date(run):
+    shown = examples.up_to_date(run) and not data
+    physics = physics and (bool(data) or not _measured(run))
+    if shown and not physics:
         return
-    given = load_for(found, data, reader) if data else found.trajectories()
-    examples.check_own(found, given)
+    try:
+        given = load_for(found, data, reader) if data else found.trajectories()
+        examples.check_own(found, given)
+    except InputError as error:
+        if not shown:
+            raise
+        typer.echo(f"note: {name}the report is without physics: {error}", err=True)
+        return
     if not examples.evaluated(run):
         typer.echo(f"{name}not evaluated yet: comparing with the trivial baselines first")
         found.evaluate(given)
         typer.echo(f"plot: {report.plot_error_against_lag(run)}")
-    typer.echo(f"{name}following a typical, the best and the worst test window")
-    examples.make_examples(found, given).save(run)
+    if physics:
+        typer.echo(f"{name}measuring how physical predictions are")
+        _measure(found, given)
+    if not shown:
+        typer.echo(f"{name}following a typical, the best and the worst test window")
+        examples.make_examples(found, given).save(run)
+
+
+def _measured(run: Path) -> bool:
+    """Whether the folder holds physics that is not older than its best weights."""
+    written, weights = run / "physics.json", run / "weights.safetensors"
+    if not (written.is_file() and (run / "physics.npz").is_file()):
+        return False
+    return not weights.is_file() or written.stat().st_mtime >= weights.stat().st_mtime
+
+
+def _measure(run: "Run", given: "list[Trajectory]") -> None:
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from gfnode.physics import assess
+
+    terminal = console(stderr=True)
+    columns = (TextColumn("physics: {task.description}"), BarColumn())
+    with Progress(
+        *columns, console=terminal, disable=not terminal.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task("predicting", total=None)
+        assess(run, given, advance=lambda done: bar.update(task, description=f"{done} done")).save(
+            run.folder
+        )

@@ -67,7 +67,7 @@ def files(run: RunFiles, words: Mapping[str, Sequence[str]]) -> dict[str, File]:
     documents = [
         (
             "report",
-            "every number of this page; of curves and of physics: the other files",
+            "every number here; of curves and physics: the other files",
             everything,
         ),
         ("evaluation", "evaluation.json", run.evaluation),

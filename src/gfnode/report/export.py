@@ -77,7 +77,7 @@ def _pictures(folders: Sequence[Path]) -> list[Picture]:
     run = RunFiles.read(folders[0])
     try:
         return all_pictures(run)
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise run.misfit(error) from error
 
 

@@ -53,7 +53,7 @@ class RunFiles:
             When one is missing or damaged.
         """
         facts, evaluation = (read_json(folder / name) for name in ("run.json", "evaluation.json"))
-        measured = (folder / "physics.json").is_file()
+        measured = all((folder / f"physics.{ending}").is_file() for ending in ("json", "npz"))
         return cls(
             folder,
             facts,

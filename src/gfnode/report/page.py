@@ -43,7 +43,7 @@ def render(folder: Path) -> str:
     run = RunFiles.read(folder)
     try:
         context = _context(run)
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise run.misfit(error) from error
     return fill("run.html", context)
 

@@ -135,12 +135,29 @@ def how_good(evaluation: Mapping[str, Any], physics: Mapping[str, Any] | None = 
             f"{angstrom(shape)} off: {100 * shape / ours['value']:.0f} % of the squared error is a "
             "wrong shape, the rest a wrong place or orientation."
         )
+    words += _spread(model, physics or {})
     if evaluation["blocks"] < FEW_BLOCKS:
         words.append(
             f"The test part holds only {evaluation['blocks']} blocks of time one horizon long, so "
             "the intervals are wide; a longer test part narrows them."
         )
     return words
+
+
+def _spread(model: str, physics: Mapping[str, Any]) -> list[str]:
+    """The error of the shape beside what dynamics itself spreads by."""
+    found = physics.get("shape", {}).get("quantities", {}).get("rmsd_superposed", {})
+    names = (model, "persistence", "constant", "floor")
+    off = [found.get("methods", {}).get(each, {}).get("error", {}).get("value") for each in names]
+    if None in off:
+        return []
+    ours, start, mean, floor = off
+    verdict = "less than" if ours < floor else "no less than"
+    return [
+        f"MD's own spread: two unrelated frames of it differ by {floor:.2g} Å in shape (RMSD after "
+        f"superposition). Predictions are {ours:.2g} Å off, {verdict} that; the unchanged start is "
+        f"{start:.2g} Å off, and the mean conformation {mean:.2g} Å."
+    ]
 
 
 def where_it_fails(

@@ -14,6 +14,8 @@ from gfnode.report.comparison.runs import Compared, differing, molecules
 from gfnode.report.comparison.words import compared_words
 from gfnode.report.loading import RunFiles
 from gfnode.report.page import flat
+from gfnode.report.panels.common import CONSTANT, FLOOR, estimate_cell, estimate_rows
+from gfnode.report.panels.merits import merits
 from gfnode.report.pictures import Picture, Table
 from gfnode.report.template import check_target, fill, interval, rms, save
 from gfnode.units import format_time
@@ -45,7 +47,7 @@ def render_comparison(compared: Compared) -> str:
     """A comparison as HTML."""
     try:
         context = _context(compared)
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         folders = ", ".join(str(run.folder) for run in compared.runs)
         raise compared.runs[0].misfit(error, folders) from error
     return fill("compare.html", context)
@@ -73,6 +75,7 @@ def _context(compared: Compared) -> dict[str, Any]:
             ("errors", "Error against lag"),
             *([("paired", "Paired")] if any(each.verdict for each in compared.pairs) else []),
             ("structures", "Structures"),
+            *([("physics", "Physics")] if "compared-physics" in tables else []),
             *([("training", "Training")] if "compared-training" in pictures else []),
             ("settings", "Settings"),
             ("numbers", "Numbers"),
@@ -130,6 +133,8 @@ def _tables(compared: Compared) -> dict[str, Table]:
         found.append(_lags(compared))
     if any(each.verdict for each in compared.pairs):
         found.append(_pairs(compared))
+    if any(run.physics for run in compared.runs):
+        found.append(_physics(compared))
     return {each.name: each for each in found}
 
 
@@ -226,6 +231,25 @@ def _pairs(compared: Compared) -> Table:
     caption = "Mean squared error of the run in the row over that of the run in the column"
     head = ["", *(f"against {name}" for name in compared.names)]
     return Table("pairs", caption, head, body, rows)
+
+
+def _physics(compared: Compared) -> Table:
+    """Runs beside each other, and beside constant and floor where these are the same for all."""
+    columns = {name: merits(run) for name, run in zip(compared.names, compared.runs, strict=True)}
+    if compared.same_windows:
+        measured = next(run for run in compared.runs if run.physics)
+        columns |= {name: merits(measured, name) for name in (CONSTANT, FLOOR)}
+    keys = list(dict.fromkeys(key for each in columns.values() for key in each))
+    body = [[key, *(estimate_cell(each.get(key)) for each in columns.values())] for key in keys]
+    rows: list[list[Any]] = [["measure", "method", "value", "low", "high"]]
+    rows += [
+        estimate_rows([key, name], each[key])
+        for key in keys
+        for name, each in columns.items()
+        if key in each
+    ]
+    caption = "How physical predictions are, with 95 % intervals"
+    return Table("compared-physics", caption, ["measure", *columns], body, rows)
 
 
 def _settings(compared: Compared) -> Table:

@@ -28,7 +28,7 @@ def physics_panels(run: RunFiles) -> list[Panel]:
     for key, (title, make) in PANELS.items():
         try:
             panel = make(run)
-        except (KeyError, TypeError, IndexError, ValueError) as error:
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
             words = f"These numbers cannot be read ({error!r}); evaluate the run again."
             panel = Panel(key, title, [words])
         if panel is not None:
