@@ -22,15 +22,15 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 import gfnode
-from gfnode import citation, exported
-from gfnode.card import escaped, fenced, plain
 from gfnode.checkpoint import save_tensors
 from gfnode.cli import app
 from gfnode.errors import InputError
 from gfnode.files import read_json
 from gfnode.fitting import Reader
 from gfnode.run import Run
-from gfnode.share import export
+from gfnode.share import citation, layout
+from gfnode.share.card import escaped, fenced, plain
+from gfnode.share.export import export
 from making import wiggle
 
 CHANGES = {
@@ -74,11 +74,11 @@ def resealed(folder, **changes):
             target = target[name]
         target[last] = value
     config["files"] = (
-        {name: exported.describe_file(folder / name) for name in config["files"]}
+        {name: layout.describe_file(folder / name) for name in config["files"]}
         if isinstance(config["files"], dict)
         else config["files"]
     )
-    config["checksum"] = exported.checksum(config)
+    config["checksum"] = layout.checksum(config)
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -201,7 +201,7 @@ def test_the_card_is_read_by_a_hub_and_by_people(made):
     assert "Weights: CC-BY-4.0." in body
     assert citation.PAPER in body
     assert "gfnode train --data wiggle.npz" in body
-    assert exported.describe_file(made[2] / "model.safetensors")["sha256"] in body
+    assert layout.describe_file(made[2] / "model.safetensors")["sha256"] in body
     assert "- rotation: turning the start turns the prediction" in body
 
 
@@ -305,7 +305,7 @@ def test_a_flipped_bit_of_the_configuration_is_found_or_means_nothing(model, mad
     harmed[place % len(content)] ^= 1 << bit
     (model / "config.json").write_bytes(harmed)
     try:
-        found = exported.read_config(model)
+        found = layout.read_config(model)
     except InputError:
         pass
     else:
@@ -337,7 +337,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(model, changes, said):
     config = read_json(model / "config.json")
     if "files" in changes:
         config |= changes
-        config["checksum"] = exported.checksum(config)
+        config["checksum"] = layout.checksum(config)
         (model / "config.json").write_text(json.dumps(config))
     else:
         resealed(model, **changes)
@@ -363,7 +363,7 @@ def test_a_configuration_of_any_content_is_refused_or_works(model, made, data):
         )
     odd = [None, -1, 0, 1e308, 2**70, "x", "", "\x00", True, 0.5, [], [[]], [1, 2], {}, {"a": 1}]
     target[key] = data.draw(st.sampled_from(odd))
-    config["checksum"] = exported.checksum(config)
+    config["checksum"] = layout.checksum(config)
     (model / "config.json").write_text(json.dumps(config))
     with warnings.catch_warnings(), contextlib.suppress(InputError):
         warnings.simplefilter("ignore")
@@ -497,7 +497,7 @@ def test_the_commands(made, tmp_path):
     done = call("export", folder, "--out", model, "--name", "Water")
     assert done.exit_code == 0, done.output
     assert "Water: " in done.stdout
-    assert exported.describe_file(model / "config.json")["sha256"] in done.stdout
+    assert layout.describe_file(model / "config.json")["sha256"] in done.stdout
     assert "no licence is stated" in done.stderr
     done = call("predict", model, "--start", path, "--times", "20fs", "--out", out)
     assert done.exit_code == 0, done.output

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gfnode.fitting import fit, resume
     from gfnode.readers import load, save
     from gfnode.run import Run
-    from gfnode.share import export
+    from gfnode.share.export import export
     from gfnode.trajectory import Topology, Trajectory
 
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ _HOMES = {
     "Trajectory": "trajectory",
     "WindowDataset": "datasets",
     "fetch": "fetching",
-    "export": "share",
+    "export": "share.export",
     "fit": "fitting",
     "load": "readers",
     "resume": "fitting",

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gfnode import exported, plugins
+from gfnode import plugins
 from gfnode.errors import InputError
 from gfnode.experiment import Experiment, build_model
 from gfnode.files import read_json
 from gfnode.models import MODELS, Model
 from gfnode.readers import FORMATS
+from gfnode.share import layout
 from gfnode.system import System
 
 RUN = "run.json"
@@ -30,8 +31,8 @@ def read_facts(folder: Path) -> tuple[dict[str, Any], Path]:
     InputError
         When it is neither, one of another version, damaged, or an exported model that was changed.
     """
-    if exported.is_exported(folder):
-        return exported.read_config(folder), folder / exported.CONFIG
+    if layout.is_exported(folder):
+        return layout.read_config(folder), folder / layout.CONFIG
     return read_run(folder), folder / RUN
 
 
@@ -115,7 +116,7 @@ def plugins_of(model: str, files: Sequence[str]) -> tuple[dict[str, Any], dict[s
 
 def check_data(facts: Mapping[str, Any], where: Path) -> None:
     """Raise InputError when the data of training stayed elsewhere, or cannot be read here."""
-    if facts.get("format") == exported.FORMAT:
+    if facts.get("format") == layout.FORMAT:
         files = [str(entry.get("file", "")) for entry in facts["data"]]
         if away := [file for file in files if not re.fullmatch(r"[a-z][a-z0-9]+:.+", file)]:
             names = ", ".join(dict.fromkeys(away)).strip(", ") or "from memory"

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 
-from gfnode import exported, opening, prediction
+from gfnode import opening, prediction
 from gfnode.checkpoint import load_tensors, load_weights, save_tensors
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
@@ -38,16 +38,15 @@ from gfnode.opening import VERSION as VERSION  # noqa: PLC0414
 from gfnode.prediction import BeyondHorizonWarning as BeyondHorizonWarning  # noqa: PLC0414
 from gfnode.provenance import Provenance
 from gfnode.readers import Reader
+from gfnode.share import layout
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
 from gfnode.windows import Windows
 
 if TYPE_CHECKING:
-    from gfnode.rollout.runs import Rolled
-
-if TYPE_CHECKING:
     from gfnode.physics import Physics
+    from gfnode.rollout.runs import Rolled
 
 
 class Run:
@@ -168,7 +167,7 @@ class Run:
 
     def load_best(self) -> None:
         """Put the best weights into the model."""
-        path = self.folder / (exported.WEIGHTS if self.exported else "weights.safetensors")
+        path = self.folder / (layout.WEIGHTS if self.exported else "weights.safetensors")
         if not path.exists():
             raise InputError(
                 f"{self.folder} holds no validated weights yet; go on training with "
@@ -181,7 +180,7 @@ class Run:
     @property
     def exported(self) -> bool:
         """Whether this is an exported model: it can be used, and nothing is written to it."""
-        return self.facts.get("format") == exported.FORMAT
+        return self.facts.get("format") == layout.FORMAT
 
     def save_best(self, model: Model) -> None:
         """Keep the weights of a model as the best."""

@@ -48,24 +48,22 @@ def export(
     with plain_errors():
         import shlex
 
-        from gfnode import exported
-        from gfnode.share import export as write
+        from gfnode.share import layout
+        from gfnode.share.export import export as write
         from gfnode.units import format_time
 
         made = write(
             run, out, licence=licence, name=name, authors=author or (), overwrite=overwrite
         )
-        config = exported.read_config(made)
-        files = [*config["files"], exported.CONFIG, exported.CARD]
+        config = layout.read_config(made)
+        files = [*config["files"], layout.CONFIG, layout.CARD]
         for each in files:
             typer.echo(f"{made / each} ({(made / each).stat().st_size / 1000:.1f} kB)")
         first, last = map(format_time, config["lags_fs"])
         typer.echo(f"{config['name']}: {config['weights']} weights, lags {first} to {last}")
-        typer.echo(
-            f"SHA-256 of {exported.CONFIG}, which holds those of the other files: ", nl=False
-        )
-        typer.echo(exported.describe_file(made / exported.CONFIG)["sha256"])
-        if exported.EVALUATION not in config["files"]:
+        typer.echo(f"SHA-256 of {layout.CONFIG}, which holds those of the other files: ", nl=False)
+        typer.echo(layout.describe_file(made / layout.CONFIG)["sha256"])
+        if layout.EVALUATION not in config["files"]:
             typer.echo(
                 "note: the card holds no errors, for the run is not evaluated: gfnode evaluate "
                 f"{shlex.quote(str(run))}, then export it again with --overwrite",
@@ -77,4 +75,4 @@ def export(
                 "with --licence, e.g. --licence CC-BY-4.0",
                 err=True,
             )
-        typer.echo(f"read the card before you share it: {made / exported.CARD}")
+        typer.echo(f"read the card before you share it: {made / layout.CARD}")

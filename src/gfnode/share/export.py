@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from gfnode import examples, exported
-from gfnode.card import model_card, plain
+from gfnode import examples
 from gfnode.checkpoint import save_tensors
 from gfnode.errors import InputError
 from gfnode.files import make_folder, read_json, to_json, whole, write_json
 from gfnode.run import Run
+from gfnode.share import layout
+from gfnode.share.card import model_card, plain
 
 _DATA = ("name", "formula", "frames", "atoms", "span_fs", "fingerprint", "temperature_K")
 _PATH = re.compile(
@@ -35,8 +36,8 @@ def export(
 ) -> Path:
     """Write a trained model for others: weights, configuration and a model card.
 
-    The layout is that of model hubs; see :mod:`gfnode.exported`. Names of files stay, their folders
-    do not.
+    The layout is that of model hubs; see :mod:`gfnode.share.layout`. Names of files stay, their
+    folders do not.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def export(
     target = Path(out)
     _check_target(target, overwrite)
     known = examples.evaluated(run.folder)
-    evaluation = read_json(run.folder / exported.EVALUATION) if known else None
+    evaluation = read_json(run.folder / layout.EVALUATION) if known else None
     make_folder(target.parent)
     try:
         scratch = Path(tempfile.mkdtemp(prefix=".gfnode-", dir=target.parent))
@@ -79,18 +80,18 @@ def export(
         raise InputError(f"{target}: cannot be written: {error.strerror}") from error
     try:
         run.baselines()  # whole, and of this model
-        save_tensors(scratch / exported.WEIGHTS, run.model.state_dict(), None)
-        shutil.copyfile(run.folder / exported.BASELINES, scratch / exported.BASELINES)
+        save_tensors(scratch / layout.WEIGHTS, run.model.state_dict(), None)
+        shutil.copyfile(run.folder / layout.BASELINES, scratch / layout.BASELINES)
         if evaluation is not None:
-            write_json(scratch / exported.EVALUATION, evaluation)
+            write_json(scratch / layout.EVALUATION, evaluation)
         told = describe(run, licence=licence, name=name, authors=authors)
         config = json.loads(to_json(told))  # as it will be read
         config["files"] = {
-            path.name: exported.describe_file(path) for path in sorted(scratch.iterdir())
+            path.name: layout.describe_file(path) for path in sorted(scratch.iterdir())
         }
-        config["checksum"] = exported.checksum(config)
-        write_json(scratch / exported.CONFIG, config)
-        with whole(scratch / exported.CARD) as partial:
+        config["checksum"] = layout.checksum(config)
+        write_json(scratch / layout.CONFIG, config)
+        with whole(scratch / layout.CARD) as partial:
             card = model_card(config, evaluation, target.name)
             partial.write_text(card, encoding="utf-8", newline="\n")
         Run.open(scratch)  # it can be used as it is
@@ -117,8 +118,8 @@ def describe(
         entry["reader"].pop("top", None)
     model, molecule = run.experiment.model["name"], data[0]["name"]
     config = {
-        "format": exported.FORMAT,
-        "version": exported.VERSION,
+        "format": layout.FORMAT,
+        "version": layout.VERSION,
         "library_name": "gfnode",
         "model_type": model,
         "name": plain(name) if name else f"{model} for {plain(molecule, 80)}",
@@ -181,7 +182,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise InputError(f"{target} is a file; give the name of a folder")
     if not any(target.iterdir()):
         return
-    if not exported.is_exported(target):
+    if not layout.is_exported(target):
         raise InputError(f"{target} holds something else; choose another folder, or empty it")
     if not overwrite:
         raise InputError(f"{target} holds an exported model; write over it with --overwrite")
@@ -194,8 +195,8 @@ def _place(scratch: Path, target: Path) -> None:
             scratch.chmod(0o777 & ~_umask())
             scratch.rename(target)
             return
-        if exported.EVALUATION not in {path.name for path in scratch.iterdir()}:
-            (target / exported.EVALUATION).unlink(missing_ok=True)
+        if layout.EVALUATION not in {path.name for path in scratch.iterdir()}:
+            (target / layout.EVALUATION).unlink(missing_ok=True)
         for path in scratch.iterdir():
             os.replace(path, target / path.name)
     except OSError as error:

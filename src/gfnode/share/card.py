@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gfnode import citation
 from gfnode.report.tables import hundredths, verdicts
+from gfnode.share import citation
 from gfnode.units import format_time
 
 HUB_LICENCES = frozenset(
@@ -88,7 +88,7 @@ def model_card(config: Mapping[str, Any], evaluation: Mapping[str, Any] | None, 
     Parameters
     ----------
     config
-        Of the exported model; see :mod:`gfnode.exported`.
+        Of the exported model; see :mod:`gfnode.share.layout`.
     evaluation
         Its ``evaluation.json``, if there is one.
     out
