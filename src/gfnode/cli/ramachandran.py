@@ -1,0 +1,118 @@
+"""``gfnode ramachandran``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gfnode.cli.app import app
+from gfnode.cli.console import console, plain_errors
+from gfnode.cli.options import (
+    EachMolecule,
+    Map,
+    Select,
+    Step,
+    Stride,
+    Top,
+    Whole,
+    json_target,
+    load,
+)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  gfnode ramachandran run1.xtc run2.xtc --top molecule.pdb --out rama.png
+  gfnode ramachandran md.xtc --top md.pdb --residue LYS7 --json populations.json
+  gfnode ramachandran md.xtc --top md.pdb --basin helix=-100:-30,-80:-5
+  gfnode ramachandran sample:toluene --torsion a=0-1-4-6 --torsion b=1-4-6-9 --out ab.png"""
+)
+def ramachandran(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Trajectory file; several files of the same atoms are runs beside each other.",
+        ),
+    ],
+    top: Top = None,
+    step: Step = None,
+    select: Select = None,
+    stride: Stride = None,
+    whole: Whole = None,
+    mapping: Map = None,
+    each_molecule: EachMolecule = None,
+    residue: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Residue such as ALA2; default: the first with φ and ψ."),
+    ] = None,
+    torsion: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=A-B-C-D",
+            help="Two dihedrals in place of φ and ψ; atoms by number from 0, name, or "
+            "RESIDUE:NAME. Give it twice.",
+        ),
+    ] = None,
+    basin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PHI:PHI,PSI:PSI",
+            help="A basin in degrees, from and to, through 180° where from is larger. Repeatable; "
+            "default: alpha_R, beta, alpha_L.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw densities and marginals: .png, .svg or .pdf."),
+    ] = None,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
+    ] = None,
+) -> None:
+    """Tell where two dihedrals stand: densities, populations of basins, passages between them."""
+    with plain_errors():
+        from gfnode.errors import InputError
+        from gfnode.files import to_json, write_json
+        from gfnode.files import whole as written
+        from gfnode.metrics.ramachandran import BASINS, read_basins
+        from gfnode.physics.landscape import landscape
+        from gfnode.readers import Reader
+        from gfnode.report import landscape as words
+        from gfnode.torsions import read_torsions
+
+        target = json_target(json_file)
+        if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
+            raise InputError(f"--out {out}: expected a name that ends with .png, .svg or .pdf")
+        if torsion and len(torsion) != 2:
+            raise InputError(f"--torsion: expected two dihedrals, got {len(torsion)}")
+        basins = read_basins(basin) if basin else BASINS
+        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        trajectories = load(files, reader)
+        first = trajectories[0]
+        named = list(read_torsions(torsion or [], first.n_atoms, first.topology).items())
+        found = landscape(
+            trajectories,
+            residue=residue,
+            pair=(named[0], named[1]) if named else None,
+            basins=basins,
+        )
+        result = json.loads(to_json(found.to_dict()))  # null: not finite
+        terminal = console(stderr=json_file == "-")
+        terminal.print(words.landscape_table(result))
+        for line in words.landscape_words(result):
+            terminal.print(line, soft_wrap=True)
+        if out is not None:
+            densities = [found.density(run) for run in range(len(trajectories))]
+            figure = words.draw_landscape(result, densities)
+            with written(out) as partial:
+                figure.savefig(partial, dpi=100)
+            terminal.print(f"plot: {out}", soft_wrap=True)
+        if target is not None:
+            write_json(target, result)
+            terminal.print(f"numbers: {target}", soft_wrap=True)
+        elif json_file == "-":
+            typer.echo(to_json(result))

@@ -1,0 +1,213 @@
+"""Two dihedrals of trajectories: densities, basins, populations, passages; no model needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gfnode.errors import InputError
+from gfnode.geometry import dihedrals
+from gfnode.graph import bonds_from_distances
+from gfnode.metrics import Blocks, Estimate
+from gfnode.metrics.distributions import jensen_shannon, normalised
+from gfnode.metrics.jackknife import Distance, jackknife, leave_one_out
+from gfnode.metrics.ramachandran import (
+    BASINS,
+    COARSE,
+    OTHER,
+    Basin,
+    assign,
+    density,
+    populations,
+    torus_bins,
+    transitions,
+)
+from gfnode.torsions import named_torsions, ramachandran_pairs
+from gfnode.trajectory import Doubles, Integers, Trajectory
+
+SHARES = (0.0001, 0.001, 0.01, 0.1)
+"""Lags of the passages, as parts of the longest run."""
+
+CHUNK = 50_000
+"""Frames whose angles are taken at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """What is found of two dihedrals.
+
+    Parameters
+    ----------
+    names
+        Of the two.
+    runs
+        Label of each trajectory.
+    angles
+        Of each trajectory, ``(2, frame)`` in radians.
+    times
+        Of each trajectory, ``(frame,)`` in fs.
+    basins
+        Looked for.
+    """
+
+    names: tuple[str, str]
+    runs: tuple[str, ...]
+    angles: tuple[Doubles, ...]
+    times: tuple[Doubles, ...]
+    basins: tuple[Basin, ...]
+
+    @property
+    def states(self) -> list[str]:
+        """Names of the basins, and what is left."""
+        return [*(basin.name for basin in self.basins), OTHER]
+
+    def labels(self, run: int) -> Integers:
+        """Number of the state of each frame."""
+        return assign(self.angles[run][0], self.angles[run][1], self.basins)
+
+    def density(self, run: int) -> Doubles:
+        """Probability of each bin of 6° × 6°, ``(60, 60)``."""
+        return density(self.angles[run][0], self.angles[run][1])
+
+    def populations(self, run: int) -> dict[str, Estimate]:
+        """Shares of the states with intervals over up to 30 blocks of the run."""
+        shares = populations(self.labels(run), self._blocks(run), len(self.states))
+        return dict(zip(self.states, shares, strict=True))
+
+    def passages(self, run: int, lag_frames: int) -> Integers:
+        """How often one state is followed by another so many frames later, ``(from, to)``."""
+        labels = self.labels(run)
+        return transitions(labels[:-lag_frames], labels[lag_frames:], len(self.states))
+
+    def lags(self, run: int) -> list[int]:
+        """Lags of the passages in frames."""
+        count = len(self.times[run])
+        return sorted({max(1, round(share * count)) for share in SHARES if count > 1})
+
+    def apart(self, first: int, second: int) -> Distance:
+        """Jensen–Shannon divergence of two runs in bits, on a grid of 10°."""
+        sides = [self._counts(run) for run in (first, second)]
+        none = [np.zeros_like(each) for each in sides]
+        p = np.concatenate([sides[0], none[1]])
+        q = np.concatenate([none[0], sides[1]])
+        groups = np.repeat([0, 1], [len(each) for each in sides])
+
+        def js(a: Doubles, b: Doubles) -> Doubles:
+            return jensen_shannon(normalised(a), normalised(b))
+
+        return jackknife(leave_one_out(js, p, q), groups, unbiased=True, most=1.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, under the keys that docs/physics.md explains."""
+        return {
+            "angles": list(self.names),
+            "states": self.states,
+            "basins": {
+                b.name: {"phi_deg": list(b.phi_deg), "psi_deg": list(b.psi_deg)}
+                for b in self.basins
+            },
+            "runs": [self._run(run) for run in range(len(self.runs))],
+            "between_runs": [
+                {"runs": [a, b], "js_bits": vars(self.apart(a, b))}
+                for a in range(len(self.runs))
+                for b in range(a + 1, len(self.runs))
+            ],
+        }
+
+    def _run(self, run: int) -> dict[str, Any]:
+        times, labels = self.times[run], self.labels(run)
+        changes = int((np.diff(labels) != 0).sum())
+        return {
+            "name": self.runs[run],
+            "frames": len(times),
+            "length_fs": float(times[-1] - times[0]),
+            "blocks": self._blocks(run).count,
+            "populations": {key: vars(each) for key, each in self.populations(run).items()},
+            "changes": changes,
+            "passages": [
+                {
+                    "lag_fs": float(times[lag] - times[0]),
+                    "counts": self.passages(run, lag).tolist(),
+                }
+                for lag in self.lags(run)
+            ],
+        }
+
+    def _blocks(self, run: int) -> Blocks:
+        times = self.times[run]
+        # frames are no windows: they reach into no other block, and as many blocks as may be
+        return Blocks.of(times, max(float(np.ptp(times)) / 1e4, 1e-3))
+
+    def _counts(self, run: int) -> Doubles:
+        blocks = self._blocks(run)
+        key = blocks.labels * COARSE**2 + torus_bins(*_two(self.angles[run]), COARSE)
+        found = np.bincount(key, minlength=blocks.count * COARSE**2)
+        return found.reshape(blocks.count, -1).astype(np.float64)
+
+
+def landscape(
+    trajectories: Sequence[Trajectory],
+    *,
+    residue: str | None = None,
+    pair: tuple[tuple[str, Integers], tuple[str, Integers]] | None = None,
+    basins: Sequence[Basin] = BASINS,
+) -> Landscape:
+    """Look at φ and ψ of a residue, or at two other dihedrals, along trajectories of one molecule.
+
+    Parameters
+    ----------
+    residue
+        Such as ``ALA2``; None for the first that has both.
+    pair
+        Two dihedrals in place of φ and ψ: name and atoms ``(4,)`` of each.
+    basins
+        States to be told apart.
+
+    Raises
+    ------
+    InputError
+        Where no residue has φ and ψ, or not the one that is asked for.
+    """
+    names, atoms = _chosen(trajectories[0], residue) if pair is None else _given(pair)
+    index = torch.from_numpy(atoms)
+    angles = []
+    for each in trajectories:
+        pieces = [
+            dihedrals(torch.from_numpy(np.array(each.positions[k : k + CHUNK])), index)
+            for k in range(0, len(each), CHUNK)
+        ]
+        angles.append(torch.cat(pieces).numpy().astype(np.float64).T)
+    times = tuple(each.times - each.times[0] for each in trajectories)
+    runs = tuple(each.label for each in trajectories)
+    return Landscape(names, runs, tuple(angles), times, tuple(basins))
+
+
+def _given(
+    pair: tuple[tuple[str, Integers], tuple[str, Integers]],
+) -> tuple[tuple[str, str], Integers]:
+    (a, first), (b, second) = pair
+    return (a, b), np.stack([first, second])
+
+
+def _chosen(first: Trajectory, residue: str | None) -> tuple[tuple[str, str], Integers]:
+    topology = first.topology
+    bonds = None
+    if topology is not None and not len(topology.bonds):
+        bonds = bonds_from_distances(first.numbers, first.positions)
+    pairs = ramachandran_pairs(named_torsions(topology, bonds))
+    name = next(iter(pairs), None) if residue is None else residue
+    if name is None or name not in pairs:
+        known = f"these have: {', '.join(list(pairs)[:12])}" if pairs else "none here has"
+        asked = "no residue has" if residue is None else f"residue {residue} has not"
+        raise InputError(
+            f"{first.label}: {asked} φ and ψ ({known}); name another one, or two dihedrals by "
+            "--torsion NAME=A-B-C-D"
+        )
+    return (f"φ of {name}", f"ψ of {name}"), pairs[name]
+
+
+def _two(angles: NDArray[np.float64]) -> tuple[Doubles, Doubles]:
+    return angles[0], angles[1]
