@@ -110,8 +110,8 @@ def test_the_comparison_can_fail() -> None:
     assert compare(longer, second)["bond lengths, Å"][0] < 1e-3
     slower = replace(first, times=1.02 * first.times)
     assert compare(slower, second)["C-H stretches, 1/cm"][0] < 1e-3
-    much_slower = replace(first, times=1.5 * first.times)
-    assert compare(much_slower, second)["power in bands"][0] < 1e-3
+    faster = replace(first, times=first.times / 1.8)
+    assert compare(faster, second)["power in bands"][0] < 1e-3
 
 
 def test_the_sample_is_as_documented() -> None:
