@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 import gfnode
 from gfnode import cli
 from gfnode.errors import InputError
+from gfnode.files import to_json
 from gfnode.metrics.spectra import PER_CM
 from gfnode.physics.modes import on_reference
 from gfnode.physics.spectrum import spectrum
+from gfnode.report.spectra import spectrum_words
 from gfnode.simulate import harmonic_network
 from making import rotation
 
@@ -66,6 +68,15 @@ class TestNetwork:
         assert found.frames == 16_000
         for a, b in zip(found.spaces[1:], whole.spaces[1:], strict=True):
             assert a.frequency_per_ps == pytest.approx(b.frequency_per_ps, abs=0.05)
+
+
+def test_frames_too_far_apart_name_no_peaks(ring):
+    found = spectrum(replace(ring, velocities=None, times=ring.times * 500, time_step=None), hops=1)
+    assert found.folded
+    assert found.peaks == ()
+    assert np.isnan(found.temperature)
+    said = " ".join(spectrum_words(json.loads(to_json(found.to_dict()))))
+    assert "Frames 1 ps apart do not follow vibrations: what is faster than 16.7 cm⁻¹" in said
 
 
 def test_tumbling_is_gone_after_superposing(ring):

@@ -34,6 +34,12 @@ RESOLUTION_CM = 10.0
 FEWEST = 8
 """A series is cut into at least so many segments, at the cost of resolution."""
 
+POINTS = 256
+"""A segment has at least so many frames, whatever resolution that gives."""
+
+VIBRATIONS = 8.0
+"""Frames further apart, in fs, do not follow vibrations: what they show is folded."""
+
 MOST_BLOCKS = 30
 """Blocks of time that intervals are taken over."""
 
@@ -98,8 +104,11 @@ class Spectrum:
         Blocks of time behind the intervals.
     superposed
         Whether the frames were turned onto the mean shape before they were split into modes.
+    folded
+        Frames are too far apart to follow vibrations, which appear at false frequencies: no peaks
+        are named.
     temperature
-        Kinetic, in K over 3N degrees of freedom.
+        Kinetic, in K over 3N degrees of freedom; nan from differences of frames too far apart.
     velocities
         ``stored``, or ``differences`` of frames.
     peaks
@@ -126,6 +135,7 @@ class Spectrum:
     resolution_per_ps: float
     blocks: int
     superposed: bool
+    folded: bool
     temperature: float
     velocities: str
     peaks: tuple[Peak, ...]
@@ -149,6 +159,8 @@ class Spectrum:
             "blocks": self.blocks,
             "superposed": self.superposed,
             "velocities": self.velocities,
+            "folded": self.folded,
+            "highest_per_cm": PER_CM * 500 / self.spacing_fs,
             "temperature_K": self.temperature,
             "peaks": [asdict(each) for each in self.peaks],
             "eigenspaces": [asdict(each) for each in self.spaces],
@@ -182,7 +194,8 @@ def spectrum(
     trajectories
         One, or replicas of the same atoms; evenly spaced.
     resolution_cm
-        Wavenumbers between two bins, in 1/cm; coarser where that leaves less than 8 segments.
+        Wavenumbers between two bins, in 1/cm; finer where that leaves segments of less than 256
+        frames, coarser where it leaves less than 8 segments.
     superposed
         Turn every frame onto the mean shape before it is split into modes. As frames are, tumbling
         of the whole molecule shows up in every mode, at low frequency.
@@ -199,7 +212,7 @@ def spectrum(
     if not resolution_cm > 0:
         raise InputError(f"the resolution is {resolution_cm} 1/cm, expected above zero")
     frames = sum(map(len, given))
-    wanted = round(PER_CM / resolution_cm / (1e-3 * spacing))
+    wanted = max(POINTS, round(PER_CM / resolution_cm / (1e-3 * spacing)))
     segment = min(wanted, max(frames // FEWEST, 4), *(len(each) - 1 for each in given))
     if segment < 4:
         raise InputError(f"{first.label} has {frames} frames: too few for a spectrum")
@@ -226,7 +239,7 @@ def spectrum(
         found.inflation,
     )
     mean = density.mean(0)
-    step = float(frequency[1])
+    step, folded = float(frequency[1]), spacing > VIBRATIONS
     return Spectrum(
         name=first.label,
         formula=first.formula,
@@ -236,9 +249,10 @@ def spectrum(
         resolution_per_ps=step,
         blocks=len(power),
         superposed=superposed,
-        temperature=float(mean.sum() * step),
+        folded=folded,
+        temperature=np.nan if folded and not stored else float(mean.sum() * step),
         velocities="stored" if stored else "differences",
-        peaks=peaks(frequency, mean),
+        peaks=() if folded else peaks(frequency, mean),
         spaces=tuple(_spaces(basis, values, found, series, spacing)),
         ranks=rank_correlation(values, moving),
         frequency=frequency,

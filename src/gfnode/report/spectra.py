@@ -19,10 +19,11 @@ SHOWN = 16
 
 def spectrum_headline(result: Mapping[str, Any]) -> str:
     """What was looked at, in a line."""
+    heat = result["temperature_K"]
     return (
         f"{result['molecule']}: {result['frames']} frames of {result['atoms']} atoms "
-        f"{result['formula']}, every {format_time(result['spacing_fs'])}, "
-        f"{result['temperature_K']:.0f} K over 3N degrees of freedom"
+        f"{result['formula']}, every {format_time(result['spacing_fs'])}"
+        + ("" if heat is None else f", {heat:.0f} K over 3N degrees of freedom")
     )
 
 
@@ -31,8 +32,14 @@ def spectrum_words(result: Mapping[str, Any]) -> list[str]:
     places = ", ".join(f"{each['wavenumber_per_cm']:.0f}" for each in result["peaks"])
     said = [
         f"Density of states: {f'peaks at {places} cm⁻¹' if places else 'no peaks'} "
-        f"(resolution {result['resolution_per_cm']:.1f} cm⁻¹)."
+        f"(resolution {result['resolution_per_cm']:.3g} cm⁻¹)."
     ]
+    if result["folded"]:
+        said = [
+            f"Frames {format_time(result['spacing_fs'])} apart do not follow vibrations: what is "
+            f"faster than {result['highest_per_cm']:.3g} cm⁻¹ appears at a false frequency, so "
+            "that mean frequencies only order how slow motions are."
+        ]
     ranks = result["rank_correlation"]
     if ranks["value"] is None:
         return [*said, "Rank correlation: fewer than three eigenspaces move."]
@@ -63,8 +70,8 @@ def spectrum_table(result: Mapping[str, Any]) -> Table:
         value, low, high = (each[f"{key}_per_ps"] for key in ("frequency", "low", "high"))
         found = ["–", "–"]
         if value is not None:
-            interval = "" if low is None else f" [{low:.2f}, {high:.2f}]"
-            found = [f"{value:.2f}{interval}", f"{each['wavenumber_per_cm']:.0f}"]
+            interval = "" if low is None else f" [{low:.3g}, {high:.3g}]"
+            found = [f"{value:.3g}{interval}", f"{each['wavenumber_per_cm']:.3g}"]
         memory = "–" if each["memory_ps"] is None else f"{each['memory_ps']:.3g}"
         if not each["memory_reached"] and memory != "–":
             memory = f"> {memory}"
