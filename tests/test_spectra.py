@@ -226,6 +226,19 @@ class TestRanks:
             hits.append(found.low - 1e-9 <= exact <= found.high + 1e-9)
         assert np.mean(hits) >= 0.9
 
+    def test_many_noisy_frequencies_are_not_called_less_ordered_than_they_are(self):
+        """Noise shuffles ranks: what is found, and what is drawn about it, is too weak."""
+        rng, hits = np.random.default_rng(5), []
+        for _ in range(40):
+            true = np.sort(rng.normal(20, 2, 30))  # in the order of the eigenvalues: exactly 1
+            table = true + 4.0 * rng.normal(size=(10, 30))
+            mean = table.mean(0)
+            known = Frequencies(mean, mean, mean, (table - mean) / 10, 1.0)
+            found = rank_correlation(np.arange(30.0), known)
+            assert found.low < found.value < 0.95
+            hits.append(found.high > 0.97)
+        assert np.mean(hits) >= 0.85
+
     def test_one_block_gives_no_interval_and_two_spaces_no_correlation(self):
         f, power = lines(4, np.random.default_rng(4))
         one = rank_correlation(

@@ -98,8 +98,10 @@ def rank_correlation(eigenvalues: Doubles, frequencies: Frequencies) -> RankCorr
 
     The interval: frequencies are drawn 4000 times (seeded) from the multivariate t distribution of
     their block deviations, with B − 1 degrees of freedom, so that few blocks make it wide, and the
-    correlation of each draw is taken; its ends are the 2.5 and 97.5 % quantiles. It allows for a
-    finite series, not for how many eigenspaces a molecule has: `chance` does.
+    correlation of each draw is taken. Noise shuffles ranks, so drawn correlations are weaker than
+    the one found, as that is weaker than the true one: the interval is the hull of the 2.5 and
+    97.5 % quantiles q and of their mirror images 2ρ − q, cut at ±1. It allows for a finite series,
+    not for how many eigenspaces a molecule has: `chance` does.
 
     Parameters
     ----------
@@ -119,12 +121,12 @@ def rank_correlation(eigenvalues: Doubles, frequencies: Frequencies) -> RankCorr
         return RankCorrelation(np.nan, np.nan, np.nan, np.nan, spaces)
     order = _ranks(eigenvalues[known][None])
     found = float(_spearman(order, _ranks(values[None]))[0])
-    low, high = _interval(order, values, frequencies, known)
+    low, high = _interval(order, found, frequencies, known)
     return RankCorrelation(found, low, high, _chance(order, found), spaces)
 
 
 def _interval(
-    order: Doubles, values: Doubles, frequencies: Frequencies, known: np.ndarray
+    order: Doubles, found: float, frequencies: Frequencies, known: np.ndarray
 ) -> tuple[float, float]:
     deviations = frequencies.deviations[:, known]
     count = len(deviations)
@@ -134,10 +136,11 @@ def _interval(
     normal = generator.standard_normal((DRAWS, count))
     spread = np.sqrt((count - 1) / generator.chisquare(count - 1, (DRAWS, 1)))
     scale = np.sqrt(frequencies.inflation * count / (count - 1))
-    drawn = values + scale * spread * (normal @ deviations)
+    drawn = frequencies.value[known] + scale * spread * (normal @ deviations)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(_spearman(order, _ranks(drawn)), (tail, 1 - tail))
-    return float(low), float(high)
+    ends = low, high, 2 * found - low, 2 * found - high
+    return float(max(min(ends), -1.0)), float(min(max(ends), 1.0))
 
 
 def _chance(order: Doubles, found: float) -> float:

@@ -71,7 +71,7 @@ def spectrum_table(result: Mapping[str, Any]) -> Table:
         found = ["–", "–"]
         if value is not None:
             interval = "" if low is None else f" [{low:.3g}, {high:.3g}]"
-            found = [f"{value:.3g}{interval}", f"{each['wavenumber_per_cm']:.3g}"]
+            found = [f"{value:.3g}{interval}", _digits(each["wavenumber_per_cm"])]
         memory = "–" if each["memory_ps"] is None else f"{each['memory_ps']:.3g}"
         if not each["memory_reached"] and memory != "–":
             memory = f"> {memory}"
@@ -168,6 +168,11 @@ def _ladder(axes: Axes, result: Mapping[str, Any]) -> None:
     right = axes.secondary_yaxis("right", functions=(_to_cm, _from_cm))
     right.set_ylabel("(cm⁻¹)")
     _plain(axes)
+
+
+def _digits(value: float) -> str:
+    """Three digits, all of those before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _moves(space: Mapping[str, Any]) -> bool:
