@@ -1,7 +1,6 @@
 """Simulate a molecule: from what a user says to a trajectory on disk."""
 
 import hashlib
-import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from gfnode import __version__
 from gfnode.errors import InputError
 from gfnode.files import read_json
 from gfnode.readers import FORMATS, load, read_topology
+from gfnode.simulate.command import command_line
 from gfnode.simulate.dynamics import Dynamics
 from gfnode.simulate.engines import OPENMM, XTB, Engine, one_thread
 from gfnode.simulate.molecules import Molecule, find
@@ -283,28 +283,6 @@ def prepare(
         dynamics = AseDynamics(molecule, Engine(engine, options or {}), plan)
     said = what if isinstance(what, str) else molecule.name
     return Simulation(molecule, plan, dynamics, details, command_line(said, details, plan))
-
-
-def command_line(what: str, details: Mapping[str, Any], plan: Protocol) -> str:
-    """Write the command that makes a trajectory."""
-    words = ["gfnode", "simulate", what]
-    for key, value in details.items():
-        if key == "options":
-            words += [word for k, v in value.items() for word in ("--option", f"{k}={v}")]
-        else:
-            words += [f"--{key.replace('_', '-')}", str(value)]
-    words += ["--temperature", f"{plan.temperature:g}K", "--steps", str(plan.frames * plan.every)]
-    for key, fs in (
-        ("time-step", plan.time_step),
-        ("every", plan.spacing),
-        ("equilibrate", plan.equilibrate * plan.time_step),
-        ("coupling", plan.coupling),
-    ):
-        words += [f"--{key}", f"{fs:.10g}fs"]
-    words += ["--thermostat", plan.thermostat, "--degrees", plan.degrees, "--seed", str(plan.seed)]
-    if plan.replica:
-        words += ["--replica", str(plan.replica)]
-    return shlex.join(words)
 
 
 def simulate(
