@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gfnode.download import Download, Patience
 from gfnode.errors import InputError
+from gfnode.fetching.download import Download, Patience
 from serving import serving
 
 CONTENT = np.random.default_rng(0).bytes(300_000)

@@ -15,9 +15,9 @@ import gfnode
 from fetched import ala2_bytes, archive_bytes, md17_bytes, own_catalogue, rmd17_bytes
 from gfnode.catalogue import cache, catalogue, expand, find, is_name
 from gfnode.cli import app
-from gfnode.download import Patience
 from gfnode.errors import InputError
 from gfnode.fetching import Fetcher, extract
+from gfnode.fetching.download import Patience
 from gfnode.readers import Reader, md17
 from serving import serving
 

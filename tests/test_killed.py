@@ -126,7 +126,7 @@ def test_fetch(tmp_path: Path, kills: int, kind: str) -> None:
         print(json.dumps({{"kills": kills, "came": came, "gone_on": gone_on, "left": left}}))
         """
         told = drive(
-            "import gfnode.fetching, gfnode.fetch_display, filelock, ase.formula",
+            "import gfnode.fetching, gfnode.fetching.display, filelock, ase.formula",
             body,
             GFNODE_CACHE=str(tmp_path / "cache"),
             GFNODE_CATALOGUE=str(tmp_path / "own.toml"),

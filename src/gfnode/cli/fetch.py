@@ -51,8 +51,8 @@ def fetch(
     """Download public trajectories: MD17, rMD17, MD22, alanine dipeptide."""
     with plain_errors():
         from gfnode.catalogue import cache, catalogue, expand
-        from gfnode.fetch_display import display
         from gfnode.fetching import Fetcher, NotFetchedError, to_get
+        from gfnode.fetching.display import display
 
         if listed:
             chosen = expand(names) if names else list(catalogue().values())

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from gfnode.catalogue import Entry, Part, cache, expand
 from gfnode.catalogue.located import in_cache
-from gfnode.download import Check, Download, Failed, Patience, Watcher, host
 from gfnode.errors import InputError
+from gfnode.fetching.download import Check, Download, Failed, Patience, Watcher, host
 from gfnode.files import make_folder
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Fetcher:
     offline
         Take only what is there.
     watcher, patience
-        See :mod:`gfnode.download`.
+        See :mod:`gfnode.fetching.download`.
     """
 
     offline: bool = False
@@ -217,7 +217,7 @@ def fetch(*names: str, offline: bool = False, progress: bool = True) -> list[Pat
     InputError
         For unknown names, files that cannot be had, and files that are not what they were.
     """
-    from gfnode.fetch_display import display
+    from gfnode.fetching.display import display
 
     entries = expand(names)
     with display(progress) as watcher:

@@ -14,7 +14,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from gfnode.download import Watcher
+from gfnode.fetching.download import Watcher
 
 
 class Bar:
@@ -25,18 +25,18 @@ class Bar:
         self.task: TaskID | None = None
 
     def start(self, what: str, done: int, total: int | None) -> None:
-        """See :class:`gfnode.download.Watcher`."""
+        """See :class:`gfnode.fetching.download.Watcher`."""
         if self.task is not None:
             self.progress.remove_task(self.task)
         self.task = self.progress.add_task(what, total=total, completed=done)
 
     def advance(self, count: int) -> None:
-        """See :class:`gfnode.download.Watcher`."""
+        """See :class:`gfnode.fetching.download.Watcher`."""
         if self.task is not None:
             self.progress.advance(self.task, count)
 
     def say(self, text: str) -> None:
-        """See :class:`gfnode.download.Watcher`."""
+        """See :class:`gfnode.fetching.download.Watcher`."""
         self.console.print(text, soft_wrap=True, markup=False)
 
 
