@@ -33,7 +33,7 @@ BINS = 60
 """Bins of a density: of an angle 6° wide; of a length they reach 10 % beyond what the truth spans,
 and the outermost are open."""
 
-FINE = 360
+FINE = 120
 """Bins in which error bars of Wasserstein distances are taken."""
 
 FINEST = 3600
