@@ -51,7 +51,7 @@ def test_numbers_stand_beside_the_figures(written, run):
 
 
 def test_command(written, run, tmp_path):
-    options = ("--figures", tmp_path / "f", "--format", "pdf")
+    options = ("--no-physics", "--figures", tmp_path / "f", "--format", "pdf")
     said = call("report", run, "--out", tmp_path / "r.html", *options)
     assert said.exit_code == 0, said.output
     assert "figures: " in said.stdout

@@ -142,7 +142,7 @@ def _runs(compared: Compared) -> Table:
     molecule = [] if compared.one_molecule else ["molecules"]
     head = [
         *("run", "model", *molecule, "weights", "training windows", "epochs", "training time"),
-        *("rms of an atom, Å", "error, 10⁻² Å²", "best trivial", "error over its", "verdict"),
+        *("rms of an atom, Å", "error, 10⁻² Å²", "best trivial", "error over its"),
     ]
     keys = [
         *("run", "model", *molecule, "weights", "training_windows", "epochs", "training_seconds"),
@@ -165,8 +165,7 @@ def _runs(compared: Compared) -> Table:
                 _rms(error),
                 with_interval(error),
                 run.best,
-                with_interval(ratio, three),
-                verdict_cell(against["verdict"]),
+                with_interval(ratio, three) + Markup("<br>") + verdict_cell(against["verdict"]),
             ]
         )
         parts = ("value", "low", "high")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from gfnode.report.loading import RunFiles
@@ -155,7 +156,10 @@ def densities_picture(run: RunFiles, shown: list[Shown], name: str) -> Picture:
     for each in shown:
         title = each.title.replace("\n", " ")
         for method, density in each.densities.items():
-            pairs = zip(each.centres.tolist(), density.tolist(), strict=True)
+            centres = [
+                value - 360 if _turned(value, each.unit) else value for value in each.centres
+            ]
+            pairs = zip(map(float, centres), density.tolist(), strict=True)
             rows += [[title, each.unit, centre, method, p] for centre, p in pairs]
         spread = {m: _spread(each.centres, p, each.unit) for m, p in each.densities.items()}
         told = ", ".join(
@@ -210,8 +214,19 @@ def _draw_densities(model: str, best: str, shown: list[Shown], layout: Layout) -
         layout.plain(pane)
         pane.spines["left"].set_visible(False)
         pane.locator_params(axis="x", nbins=4)
+        if each.unit == "°":
+            pane.xaxis.set_major_formatter(FuncFormatter(_degrees))
     legend(figure, axes, layout)
     return figure
+
+
+def _turned(value: float, unit: str) -> bool:
+    """Whether an angle is drawn a turn further on."""
+    return unit == "°" and value > 180
+
+
+def _degrees(value: float, _: Any = None) -> str:
+    return f"{value - 360 if value > 180 else value:g}".replace("-", "−")
 
 
 def _support(shown: Shown) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels.common import TRUE, grid, legend, number, power_of_ten, style
 from gfnode.report.pictures import Layout, Panel, Picture, Table
+from gfnode.units import format_time
 
 PREDICTED = "predicted"
 KIND = "superposed"
@@ -66,7 +67,7 @@ def _sentences(section: Mapping[str, Any]) -> list[str]:
         words.append(
             f"Predicted motion holds {100 * cold / hot:.2g} % of the true kinetic energy "
             f"({cold:.3g} K of {hot:.3g} K over all degrees of freedom, as differences of frames "
-            f"{section['spacing_fs']:.3g} fs apart see it)."
+            f"{format_time(section['spacing_fs'])} apart see it)."
         )
     return words
 
@@ -103,7 +104,7 @@ def _frequencies(run: RunFiles, section: Mapping[str, Any], spaces: Sequence[Spa
     caption = (
         "Mean frequency of the motion in each eigenspace of the graph, against its eigenvalue, "
         f"with 95 % intervals; series of {section['lags']} frames "
-        f"{section['spacing_fs']:.3g} fs apart from {section['windows']} starts, frames turned "
+        f"{format_time(section['spacing_fs'])} apart from {section['windows']} starts, frames turned "
         "onto the start. If the graph orders motion by its time scale, the points rise."
     )
     draw = partial(_draw_frequencies, spaces)
