@@ -104,8 +104,8 @@ def _frequencies(run: RunFiles, section: Mapping[str, Any], spaces: Sequence[Spa
     caption = (
         "Mean frequency of the motion in each eigenspace of the graph, against its eigenvalue, "
         f"with 95 % intervals; series of {section['lags']} frames "
-        f"{format_time(section['spacing_fs'])} apart from {section['windows']} starts, frames turned "
-        "onto the start. If the graph orders motion by its time scale, the points rise."
+        f"{format_time(section['spacing_fs'])} apart from {section['windows']} starts, frames "
+        "turned onto the start. If the graph orders motion by its time scale, the points rise."
     )
     draw = partial(_draw_frequencies, spaces)
     return Picture("eigenspace-frequencies", draw, words, rows, caption)
