@@ -20,7 +20,7 @@ from gfnode.physics.quantity import Quantity, lag_edges, summary
 from gfnode.physics.section import Section
 from gfnode.trajectory import Doubles, Floats, Integers
 
-MOST_PAIRS = 200
+MOST_PAIRS = 100
 """Pairs of atoms whose distances are compared; of more, so many are drawn once, seed 0."""
 
 MOST_CONFORMATIONS = 500
