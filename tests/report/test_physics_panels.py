@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import HOSTILE, Page, call, files, rows
+from pages import HOSTILE, Page, Visit, call, files, rows
 
 from gfnode.report import write_page
 from gfnode.report.loading import RunFiles
@@ -278,3 +278,17 @@ def test_the_command_measures_what_is_missing(copied):
     said = call("report", copied)  # it is no reason to have no report
     assert said.exit_code == 0, said.output
     assert "the report is without physics" in said.stderr
+
+
+def test_browser_shows_physics_without_a_word_or_a_request(opened, measured, tmp_path):
+    page = write_page(measured, tmp_path / "page.html")
+    found = Visit(opened, page, viewport={"width": 360, "height": 480})
+    assert found.page.evaluate("document.documentElement.scrollWidth") == 360
+    assert found.page.locator("#torsions .narrow svg image").count() == 5  # maps and scales
+    assert found.page.locator("#geometry .narrow svg").first.is_visible()
+    with found.page.expect_download() as caught:
+        found.page.click("#spectra a[data-file='file-eigenspaces']")
+    assert caught.value.suggested_filename == "eigenspaces.csv"
+    assert found.said == []
+    assert found.asked == [page.as_uri()]
+    found.context.close()
