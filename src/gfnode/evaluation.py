@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from gfnode.metrics import (
     Blocks,
-    Estimate,
     LagErrors,
     Verdict,
     paired_verdict,
@@ -104,31 +103,22 @@ class Evaluation:
     def _method(self, name: str) -> dict[str, Any]:
         raw, shape = self.summary(name), self.summary(name, superposed=True)
         return {
-            "mean_over_lags": _estimate(raw.mean),
-            "last_lag": _estimate(raw.last),
-            "eq14_mean_over_lags": _estimate(raw.mean.eq14),
-            "eq14_last_lag": _estimate(raw.last.eq14),
-            "superposed_mean_over_lags": _estimate(shape.mean),
-            "superposed_last_lag": _estimate(shape.last),
+            "mean_over_lags": raw.mean.to_dict(),
+            "last_lag": raw.last.to_dict(),
+            "eq14_mean_over_lags": raw.mean.eq14.to_dict(),
+            "eq14_last_lag": raw.last.eq14.to_dict(),
+            "superposed_mean_over_lags": shape.mean.to_dict(),
+            "superposed_last_lag": shape.last.to_dict(),
             "lag_edges_fs": list(raw.edges_fs),
-            "by_lag": [_estimate(each) for each in raw.by_lag],
+            "by_lag": [each.to_dict() for each in raw.by_lag],
         }
-
-
-def _estimate(estimate: Estimate) -> dict[str, float | int]:
-    return {
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "count": estimate.count,
-    }
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "verdict": verdict.verdict,
-        "difference": _estimate(verdict.difference),
-        "ratio": _estimate(verdict.ratio),
+        "difference": verdict.difference.to_dict(),
+        "ratio": verdict.ratio.to_dict(),
     }
 
 

@@ -6,6 +6,7 @@ Numpy in, numpy out, from anywhere; nothing here needs torch or a run.
 from gfnode.metrics.errors import (
     CONFIDENCE,
     MOST_BLOCKS,
+    NO_ESTIMATE,
     Blocks,
     Estimate,
     LagErrors,
@@ -19,6 +20,7 @@ from gfnode.metrics.errors import (
 __all__ = [
     "CONFIDENCE",
     "MOST_BLOCKS",
+    "NO_ESTIMATE",
     "Blocks",
     "Estimate",
     "LagErrors",

@@ -11,7 +11,7 @@ used: with few blocks it is far too narrow (it covers 74 % instead of 95 % with 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -76,7 +76,21 @@ class Estimate:
     @property
     def eq14(self) -> "Estimate":
         """The same error by eq. 14 of the paper, per atom in place of per coordinate."""
-        return Estimate(3 * self.value, 3 * self.low, 3 * self.high, self.blocks, self.count)
+        return self.scaled(3)
+
+    def scaled(self, factor: float) -> "Estimate":
+        """The same in another unit."""
+        return replace(
+            self, value=factor * self.value, low=factor * self.low, high=factor * self.high
+        )
+
+    def to_dict(self) -> dict[str, float | int]:
+        """As JSON has it."""
+        return {"value": self.value, "low": self.low, "high": self.high, "count": self.count}
+
+
+NO_ESTIMATE = Estimate(np.nan, np.nan, np.nan, 0, 0)
+"""Where there is no data."""
 
 
 @dataclass(frozen=True, eq=False)

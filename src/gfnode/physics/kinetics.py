@@ -10,7 +10,7 @@ from gfnode import geometry
 from gfnode.fourier import eigenbasis
 from gfnode.graph import laplacian
 from gfnode.inspection.motions import torsion_atoms
-from gfnode.metrics import Blocks, Estimate
+from gfnode.metrics import NO_ESTIMATE, Blocks
 from gfnode.metrics.kinetics import (
     Moments,
     directions,
@@ -146,14 +146,14 @@ def measure_kinetics(predictions: Predictions) -> Section:
             x, y = starts[window], values[window, time]
             usable = np.isfinite(y).all(1)
             if usable.sum() < FEWEST * x.shape[1]:
-                scores.append(_numbers(None))
-                slow.append([_numbers(None)] * TIMESCALES)
+                scores.append(NO_ESTIMATE.to_dict())
+                slow.append([NO_ESTIMATE.to_dict()] * TIMESCALES)
                 continue
             part = _part(blocks, window[usable])
             moments = Moments.of(x[usable], y[usable], part, scale)
-            scores.append(_numbers(vamp2(moments, part.inflation)))
+            scores.append(vamp2(moments, part.inflation).to_dict())
             times_ps = implied_timescales(moments, 1e-3 * lag, TIMESCALES, part.inflation)
-            slow.append([_numbers(each) for each in times_ps])
+            slow.append([each.to_dict() for each in times_ps])
         found[name] = {"vamp2": scores, "timescales_ps": slow}
     numbers["highest_vamp2"] = 1 + directions(
         np.cov(starts - scale[0], rowvar=False) / np.outer(scale[1], scale[1])
@@ -172,17 +172,6 @@ def _part(blocks: Blocks, windows: Integers) -> Blocks:
     used, labels = np.unique(blocks.labels[windows], return_inverse=True)
     neighbours = min(blocks.neighbours, len(used) - 1)
     return Blocks(labels, len(used), neighbours, blocks.length)
-
-
-def _numbers(estimate: Estimate | None) -> Numbers:
-    if estimate is None:
-        return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "count": 0}
-    return {
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "count": estimate.count,
-    }
 
 
 def _rows(estimates: list[Numbers]) -> Doubles:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnode.geometry import angular_momentum, inertia_tensor, momentum
-from gfnode.metrics import Blocks, Estimate, LagErrors, summarise
+from gfnode.metrics import Blocks, LagErrors, summarise
 from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
 from gfnode.physics.predictions import Predictions
@@ -240,18 +240,9 @@ def _by_lag(
     linear = binned(np.square(momenta.linear - begun.linear).sum(-1)).by_lag
     angular = binned(np.square(momenta.angular - begun.angular).sum(-1)).by_lag
     return {
-        "temperature_K": [_numbers(each) for each in binned(momenta.temperature).by_lag],
+        "temperature_K": [each.to_dict() for each in binned(momenta.temperature).by_lag],
         "momentum_change_u_A_per_fs": [_root(each.value) for each in linear],
         "angular_momentum_change_u_A2_per_fs": [_root(each.value) for each in angular],
-    }
-
-
-def _numbers(estimate: Estimate) -> Numbers:
-    return {
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "count": estimate.count,
     }
 
 

@@ -89,12 +89,7 @@ def halves(predictions: Predictions) -> Integers:
 
 def estimate(found: Estimate, scale: float = 1.0) -> dict[str, Any]:
     """A mean as JSON."""
-    return {
-        "value": found.value * scale,
-        "low": found.low * scale,
-        "high": found.high * scale,
-        "count": found.count,
-    }
+    return found.scaled(scale).to_dict()
 
 
 def distance(found: Distance, scale: float = 1.0) -> dict[str, Any]:
