@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ import torch
 from typer.testing import CliRunner
 
 import gfnode
-from conftest import ROOT
 from gfnode.cli import app
 from gfnode.errors import InputError
 from gfnode.files import read_arrays, read_json, to_json
@@ -29,6 +29,7 @@ from gfnode.units import BOLTZMANN
 from gfnode.windows import Frames, Windows
 from making import rotation, system_of, wiggle
 
+ROOT = Path(__file__).resolve().parents[1]
 CHANGES = {
     "windows": {"horizon": 600.0, "times": 8, "most": [60, 20, 120], "score": "all"},
     "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
