@@ -236,9 +236,9 @@ def test_fewer_windows_than_a_batch_are_refused():
 
 def test_a_batch_that_nobody_chose_suits_windows_and_memory(monkeypatch):
     assert trainer_for(batch=None).batch == 17  # four steps in an epoch of 70 windows
-    monkeypatch.setattr("gfnode.models.Model.at_once", lambda model, times: 10)
+    monkeypatch.setattr("gfnode.models.Model.rows", lambda model, times: 100_000)
     assert trainer_for(batch=None).batch == 5
-    monkeypatch.setattr("gfnode.models.Model.at_once", lambda model, times: 1)
+    monkeypatch.setattr("gfnode.models.Model.rows", lambda model, times: 1_000_000)
     assert trainer_for(batch=None).batch == 1
 
 

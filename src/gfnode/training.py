@@ -138,7 +138,8 @@ def choose_batch(windows: Windows, model: Model, settings: TrainingSettings) -> 
     """
     if settings.batch is None:
         # at least four steps an epoch; what an EGNN keeps for its gradient stays below some 3 GiB
-        return max(1, min(64, len(windows) // 4, model.at_once(windows.targets.shape[1]) // 2))
+        fits = 500_000 // model.rows(windows.targets.shape[1])
+        return max(1, min(64, len(windows) // 4, fits))
     if len(windows) < settings.batch:
         raise InputError(
             f"{len(windows)} training windows are fewer than a batch of {settings.batch}; lower "

@@ -164,7 +164,7 @@ def test_memory_goes_by_what_is_computed():
         build_variant("egno", TINY | {"times": times, "grid": 200}, system)
         for times in ("grid", "as-if-regular")
     )
-    assert grid.at_once(1) == grid.at_once(200) == regular.at_once(200) < regular.at_once(20)
+    assert grid.rows(1) == grid.rows(200) == regular.rows(200) > regular.rows(20)
 
 
 def test_defaults_are_the_published_size():

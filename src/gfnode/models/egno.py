@@ -129,10 +129,10 @@ class EGNO(Model):
         grid = self.settings.times == "grid"
         return self.promises - (set() if grid else {Symmetry.LAGS, Symmetry.START})
 
-    def at_once(self, times: int) -> int:
-        """See :meth:`gfnode.models.base.Model.at_once`; the grid counts, not the lags."""
+    def rows(self, times: int) -> int:
+        """See :meth:`gfnode.models.base.Model.rows`; the grid counts, not the lags."""
         grid = self.settings.times == "grid"
-        return super().at_once(self.settings.grid if grid else times)
+        return super().rows(self.settings.grid if grid else times)
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """See :meth:`gfnode.models.base.Model.forward`."""

@@ -150,9 +150,9 @@ class ITO(Generative):
         """The promises; one or two atoms have no frame, and turn in distribution only."""
         return self.promises - ({Symmetry.ROTATION} if self.system.n_atoms < 3 else set())
 
-    def at_once(self, times: int) -> int:
-        """How many starts of ``times`` lags to predict at once: each is sampled many times."""
-        return super().at_once(times * self.settings.samples)
+    def rows(self, times: int) -> int:
+        """Rows of edge features of a start, which is sampled many times; see :class:`Model`."""
+        return super().rows(times * self.settings.samples)
 
     # --- what is diffused -----------------------------------------------------------------------
 

@@ -39,9 +39,9 @@ class Repeated(Model):
         """Those of the model."""
         return self.model.kept
 
-    def at_once(self, times: int) -> int:
-        """See :meth:`Model.at_once`."""
-        return self.model.at_once(times + 1 + len(self.velocities.offsets))
+    def rows(self, times: int) -> int:
+        """See :meth:`Model.rows`."""
+        return self.model.rows(times + 1 + len(self.velocities.offsets))
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict; see :meth:`Model.forward`."""

@@ -116,7 +116,7 @@ class Local(Launcher):
         environment = os.environ | self.resources.environment
         if len(self.gpus) > 1:
             environment["CUDA_VISIBLE_DEVICES"] = _visible(place % len(self.gpus))
-        words = ["-m", "gfnode.sweep.worker", str(task.folder), _measures(task)]
+        words = ["-m", "gfnode.sweep", str(task.folder), _measures(task)]
         with (task.folder / "job.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *words],

@@ -1,13 +1,9 @@
-"""Does one job; the process that a launcher starts: ``python -m gfnode.sweep.worker FOLDER``."""
+"""Does one job: what the process does that a launcher starts."""
 
-import json
 import os
 import resource
-import sys
-import threading
 import time
 import traceback
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,25 +93,3 @@ def _find_data(folder: Path, job: Job) -> None:
     for entry in facts["data"]:
         entry |= {"file": moved[entry["file"]], "reader": options}
     write_json(folder / "run.json", facts)
-
-
-def _die_with_parent() -> None:
-    """End when the sweep does, however it does: its end of our input closes."""
-
-    def wait() -> None:
-        sys.stdin.buffer.read()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def main() -> None:
-    """Do the job that the command line names."""
-    folder, measures = sys.argv[1:]
-    _die_with_parent()
-    warnings.simplefilter("default")  # into the log
-    do(folder, json.loads(measures))
-
-
-if __name__ == "__main__":
-    main()
