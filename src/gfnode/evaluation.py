@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from gfnode.calibration import WITHIN, Calibration
 from gfnode.metrics import (
     Blocks,
     LagErrors,
     Verdict,
+    mean_estimate,
     paired_verdict,
     squared_errors,
     summarise,
@@ -42,6 +45,9 @@ class Evaluation:
         Of training.
     aligned
         Targets were superposed on their starts.
+    inside
+        Share of the scored coordinates of each window and lag that lie within one predicted
+        standard deviation, ``(window, time)``; None where none are known.
     """
 
     model: str
@@ -52,6 +58,7 @@ class Evaluation:
     segments: NDArray[np.int64]
     horizon_fs: float
     aligned: bool
+    inside: Doubles | None = None
 
     @property
     def blocks(self) -> Blocks:
@@ -95,10 +102,15 @@ class Evaluation:
             "targets_superposed_on_start": self.aligned,
             "methods": {name: self._method(name) for name in self.errors},
             "best_trivial": best,
+            "error_bars": None if self.inside is None else self._error_bars(self.inside),
             "verdicts": {
                 name: _verdict(self.verdict(name)) for name in self.errors if name != self.model
             },
         }
+
+    def _error_bars(self, inside: Doubles) -> dict[str, Any]:
+        found = mean_estimate(inside, self.blocks)
+        return {"expected": WITHIN, "inside": found.to_dict()}
 
     def _method(self, name: str) -> dict[str, Any]:
         raw, shape = self.summary(name), self.summary(name, superposed=True)
@@ -124,7 +136,11 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 @torch.no_grad()
 def evaluate(
-    name: str, models: Mapping[str, Model], windows: Windows, horizon: float
+    name: str,
+    models: Mapping[str, Model],
+    windows: Windows,
+    horizon: float,
+    calibration: Calibration | None = None,
 ) -> Evaluation:
     """Run every model over all windows.
 
@@ -138,12 +154,15 @@ def evaluate(
         Over all atoms.
     horizon
         In fs.
+    calibration
+        Of the model that is judged.
     """
     device = next(iter(models[name].buffers()), torch.empty(0)).device
     windows = windows.to(device)
     times = windows.targets.shape[1]
     errors: dict[str, Doubles] = {}
     superposed: dict[str, Doubles] = {}
+    inside: list[Tensor] = []
     for key, model in models.items():
         model.eval()
         mine = windows.select(model.system.atoms)
@@ -153,6 +172,10 @@ def evaluate(
             now = mine.batch(index)
             predicted = model(now.positions, now.velocities, now.lags)[..., score, :]
             target = now.targets[..., score, :]
+            if key == name and calibration is not None:
+                sizes = calibration.deviations(now.lags.cpu())[..., score.cpu(), None].to(device)
+                within = (predicted - target).abs() <= sizes
+                inside.append(within.double().mean((-1, -2)))
             pieces.append(
                 torch.stack(
                     [squared_errors(predicted, target, superposed=flag) for flag in (False, True)]
@@ -170,4 +193,5 @@ def evaluate(
         windows.frames.segments[starts.numpy()],
         horizon,
         windows.align is not None,
+        torch.cat(inside).cpu().numpy() if inside else None,
     )

@@ -95,6 +95,7 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
         run.model.prepare(dataset.of(run.model)["train"])
     if not any(True for _ in run.model.parameters()):  # nothing to train
         run.save_best(run.model)
+        run.calibrate(dataset)
         return run
     trainer = Trainer(
         run.model,
@@ -145,4 +146,5 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
     )
     run.model.cpu()
     run.load_best()
+    run.calibrate(dataset)
     return run

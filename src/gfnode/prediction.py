@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gfnode.calibration import Calibration
 from gfnode.diffusion import SAMPLERS
 from gfnode.errors import InputError
 from gfnode.models import MODELS, Generative, Model, Symmetry
@@ -142,7 +143,9 @@ def velocities_at(state: Trajectory, frames: Integers, kind: str, limit: float) 
 
 
 @torch.no_grad()
-def predict(model: Model, start: Start, by: str = "a model") -> Trajectory:
+def predict(
+    model: Model, start: Start, by: str = "a model", calibration: Calibration | None = None
+) -> Trajectory:
     """Predict the conformation at every lag; ``by`` names the model in the trajectory's source."""
     x, v, lags = start.tensors
     # large systems, and models whose lags know nothing of one another, in pieces
@@ -150,7 +153,10 @@ def predict(model: Model, start: Start, by: str = "a model") -> Trajectory:
     model.eval()
     found = torch.cat([model(x, v, piece) for piece in lags.split(together, 1)], 1)[0]
     times = start.now.times[0] + np.asarray(start.lags)
-    return _like(start.now, found, times, f"predicted by {by} from {start.where}")
+    result = _like(start.now, found, times, f"predicted by {by} from {start.where}")
+    if calibration is None:
+        return result
+    return replace(result, deviations=calibration.deviations(lags[0]).numpy())
 
 
 @torch.no_grad()

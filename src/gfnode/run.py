@@ -8,6 +8,7 @@ file                       holds
 ``splits.npz``             frame numbers of the starts and targets of every part
 ``weights.safetensors``    the best weights on validation
 ``baselines.safetensors``  what the trivial baselines took from the training windows
+``calibration.safetensors`` how large errors are on validation, how far apart atoms are in training
 ``last.safetensors``       weights, optimizer and progress of the last epoch, for ``--resume``
 ``history.csv``            a line an epoch; ``tensorboard/`` holds the same
 ``evaluation.json``        errors beside the trivial baselines; ``errors.npz`` those of every window
@@ -20,20 +21,22 @@ Opening one reads text and safetensors only.
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import torch
-
-from gfnode import opening, prediction
+from gfnode import baselines, opening, prediction
+from gfnode.calibration import FILE, Calibration
 from gfnode.checkpoint import load_tensors, load_weights, save_tensors
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
-from gfnode.experiment import Dataset, Experiment, build_model, versions, whole_system
+from gfnode.experiment import Dataset, Experiment, build_model, versions
 from gfnode.files import make_folder, write_arrays, write_json
 from gfnode.held_out import held_out
-from gfnode.models import TRIVIAL, Model, build
+from gfnode.models import Model
+from gfnode.models.molecular import Molecular
 from gfnode.opening import VERSION as VERSION  # noqa: PLC0414
 from gfnode.prediction import BeyondHorizonWarning as BeyondHorizonWarning  # noqa: PLC0414
 from gfnode.provenance import Provenance
@@ -131,12 +134,7 @@ class Run:
             arrays[f"{name}_starts"] = part.starts.numpy()
             arrays[f"{name}_targets"] = part.targets.numpy()
         write_arrays(folder / "splits.npz", arrays)
-        tensors: dict[str, torch.Tensor] = {}
-        for name in TRIVIAL:
-            baseline = build(name, dataset.whole_system)
-            baseline.prepare(dataset.parts["train"])
-            tensors |= {f"{name}.{key}": value for key, value in baseline.state_dict().items()}
-        save_tensors(folder / "baselines.safetensors", tensors, {})
+        save_tensors(folder / baselines.FILE, baselines.fit_baselines(dataset), {})
         write_json(folder / "run.json", facts)
         run = cls(folder, experiment, model, facts)
         run._trajectories = list(trajectories)
@@ -181,6 +179,16 @@ class Run:
     def exported(self) -> bool:
         """Whether this is an exported model: it can be used, and nothing is written to it."""
         return self.facts.get("format") == layout.FORMAT
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether what is measured of it belongs into its folder."""
+        return not self.exported and not isinstance(self.model, Molecular)
+
+    @property
+    def _error_bars(self) -> Calibration | None:
+        """Those of what it predicts: molecules are further off than the mean."""
+        return None if isinstance(self.model, Molecular) else self.calibration
 
     def save_best(self, model: Model) -> None:
         """Keep the weights of a model as the best."""
@@ -232,8 +240,8 @@ class Run:
         windows, own = self.held_out(data)
         name = self.experiment.model["name"]
         models = {name: self.model} | {k: m for k, m in self.baselines().items() if k != name}
-        result = evaluate(name, models, windows, self.model.system.horizon)
-        if save and own and not self.exported:
+        result = evaluate(name, models, windows, self.model.system.horizon, self._error_bars)
+        if save and own and self._keeps:
             write_json(self.folder / "evaluation.json", result.to_dict())
             write_arrays(self.folder / "errors.npz", result.arrays())
         return result
@@ -256,7 +264,7 @@ class Run:
 
         given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
         found = assess(self, given, atoms=atoms, torsions=torsions, energy=energy, advance=advance)
-        if save and not self.exported and self.provenance.arrange(given) is not None:
+        if save and self._keeps and self.provenance.arrange(given) is not None:
             found.save(self.folder)
         return found
 
@@ -269,18 +277,27 @@ class Run:
 
     def baselines(self) -> dict[str, Model]:
         """The trivial baselines as they were fitted on the training windows."""
-        path = self.folder / "baselines.safetensors"
-        tensors, _ = load_tensors(path)
-        system = whole_system(self.model.system)
-        found = {}
-        for name in TRIVIAL:
-            model = found[name] = build(name, system)
-            mine = {
-                key.removeprefix(f"{name}."): value
-                for key, value in tensors.items()
-                if key.startswith(f"{name}.")
-            }
-            load_weights(model, mine, path)
+        return baselines.load_baselines(self.folder / baselines.FILE, self.model.system)
+
+    def calibrate(self, dataset: Dataset) -> None:
+        """Measure errors on the validation windows, and distances on those of training."""
+        parts = dataset.of(self.model)
+        calibration = Calibration.fit(self.model, parts["train"], parts["validation"])
+        calibration.save(self.folder / FILE)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How large its errors are; None for a run of before these were measured."""
+        path = self.folder / FILE
+        return Calibration.load(path, self.model.system.n_atoms) if path.exists() else None
+
+    def as_molecules(self) -> Self:
+        """Give the same run with predictions that are molecules; see :meth:`Molecular.of`.
+
+        What is measured of it is not written to the folder.
+        """
+        found = copy(self)
+        found.model = Molecular.of(self.model, self.calibration, str(self.folder)).eval()
         return found
 
     def predict(
@@ -301,7 +318,8 @@ class Run:
         Returns
         -------
         Trajectory
-            The state atoms at the start's time plus each lag, ascending.
+            The state atoms at the start's time plus each lag, ascending, with the standard
+            deviation of every atom's coordinates where the run is calibrated.
 
         Raises
         ------
@@ -314,7 +332,8 @@ class Run:
         BeyondHorizonWarning
             For lags beyond the horizon of training.
         """
-        return prediction.predict(self.model, self._begin(start, times, frame), str(self.folder))
+        begun = self._begin(start, times, frame)
+        return prediction.predict(self.model, begun, str(self.folder), self._error_bars)
 
     def sample(
         self,
@@ -330,22 +349,8 @@ class Run:
     ) -> dict[float, Trajectory]:
         """Draw an ensemble of conformations at each of some later times (``ito`` only).
 
-        Parameters
-        ----------
-        start, times, frame
-            As of :meth:`predict`.
-        count, solver, steps, seed, advance
-            See :func:`gfnode.prediction.sample`.
-
-        Returns
-        -------
-        dict
-            By lag in fs, ascending; the frames of each trajectory are samples.
-
-        Raises
-        ------
-        InputError
-            As of :meth:`predict`, and for a model that draws no samples.
+        Start, times and frame are as of :meth:`predict`, the rest, what comes back (samples by lag)
+        and what may go wrong as of :func:`gfnode.prediction.sample`.
         """
         begun = self._begin(start, times, frame)
         return prediction.sample(
@@ -370,12 +375,7 @@ class Run:
     ) -> "Rolled":
         """Apply the model again and again, write the frames as they come, and look at them.
 
-        Parameters
-        ----------
-        start, frame
-            As of :meth:`predict`.
-        length, path, options
-            See :func:`gfnode.rollout.runs.roll`.
+        Start and frame are as of :meth:`predict`, the rest as of :func:`gfnode.rollout.runs.roll`.
         """
         from gfnode.rollout.runs import roll
 

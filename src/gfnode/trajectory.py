@@ -108,6 +108,8 @@ class Trajectory(Exchange):
         What the molecule is called, and where the frames came from.
     notes
         What a user should know of how the file was read: atoms left out, molecules made whole.
+    deviations
+        Of predictions: standard deviation of each coordinate, ``(frame, atom)`` in Å.
 
     Raises
     ------
@@ -126,6 +128,7 @@ class Trajectory(Exchange):
     name: str = ""
     source: str = ""
     notes: tuple[str, ...] = ()
+    deviations: Floats | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -141,6 +144,9 @@ class Trajectory(Exchange):
         if self.cell is not None:
             put(self, "cell", _array(where, "cell", self.cell, np.float32))
             expected["cell"] = (frames, 3, 3)
+        if self.deviations is not None:
+            put(self, "deviations", _array(where, "deviations", self.deviations, np.float32))
+            expected["deviations"] = (frames, atoms)
         for key, shape in expected.items():
             if (got := getattr(self, key).shape) != shape:
                 raise InputError(f"{where}{key} has shape {got}, expected {shape} (frame, atom, 3)")
@@ -178,6 +184,7 @@ class Trajectory(Exchange):
             times=self.times[frames],
             velocities=None if self.velocities is None else self.velocities[frames],
             cell=None if self.cell is None else self.cell[frames],
+            deviations=None if self.deviations is None else self.deviations[frames],
             time_step=self.step,
         )
 
@@ -208,6 +215,7 @@ class Trajectory(Exchange):
             positions=self.positions[:, index],
             numbers=self.numbers[index],
             velocities=None if self.velocities is None else self.velocities[:, index],
+            deviations=None if self.deviations is None else self.deviations[:, index],
             topology=self.topology and self.topology.select(index),
         )
 

@@ -12,6 +12,7 @@ from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import (
     EachMolecule,
+    Geometry,
     Map,
     Select,
     Step,
@@ -20,6 +21,7 @@ from gfnode.cli.options import (
     Whole,
     json_target,
     load_for,
+    with_geometry,
 )
 from gfnode.errors import InputError
 
@@ -37,6 +39,7 @@ Examples:
   gfnode evaluate runs/toluene --json - | jq .verdicts
   gfnode evaluate runs/toluene --data another_trajectory.npz
   gfnode evaluate runs/toluene --no-physics
+  gfnode evaluate runs/toluene --geometry molecule --json molecules.json
   gfnode evaluate runs/toluene --atoms all --torsion spin=0-1-4-6
   gfnode evaluate runs/ala2 --torsion "peptide=1:C-2:N-2:CA-2:CB" """
 )
@@ -91,6 +94,7 @@ def evaluate(
             help="Potential energies of the conformations too, by xtb or openmm (takes minutes).",
         ),
     ] = None,
+    geometry: Geometry = "mean",
     plot: Annotated[
         bool, typer.Option(help="Draw error against lag into the run folder (test part only).")
     ] = True,
@@ -107,10 +111,11 @@ def evaluate(
 
         target = json_target(json_file)
         looked = _atoms(atoms)
-        found = Run.open(run)
+        found = with_geometry(Run.open(run), geometry)
         reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
         given = load_for(found, data, reader) if data else found.trajectories()
         own = found.provenance.arrange(given) is not None
+        plot &= own and not found.exported and geometry == "mean"
         result = json.loads(to_json(found.evaluate(given).to_dict()))  # null: not finite
         terminal = console(stderr=json_file == "-")
         terminal.print(report.describe_evaluation(found, given, result, own), soft_wrap=True)
@@ -119,6 +124,8 @@ def evaluate(
         terminal.print(report.lag_table(result))
         for line in report.verdicts(result):
             terminal.print(line, soft_wrap=True)
+        if (bars := report.error_bars(result)) is not None:
+            terminal.print(bars, soft_wrap=True)
         if physics:
             with _progress(console(stderr=True), found) as advance:
                 measured = found.physics(
@@ -131,7 +138,7 @@ def evaluate(
                 terminal.print(moving)
             for line in report.motion_reasons(result["physics"]):
                 terminal.print(line, soft_wrap=True)
-        if plot and own and not found.exported:
+        if plot:
             terminal.print(f"plot: {report.plot_error_against_lag(run)}", soft_wrap=True)
         if target is not None:
             write_json(target, result)

@@ -67,6 +67,15 @@ EachMolecule = Annotated[
     ),
 ]
 
+Geometry = Annotated[
+    str,
+    typer.Option(
+        metavar="mean|molecule",
+        help="What predictions are: the mean of all that may happen, which has the least squared "
+        "error, or a molecule near it with usual bond lengths and angles.",
+    ),
+]
+
 
 def read_settings(
     items: Sequence[str], option: str = "--set", example: str = "training.epochs=5"
@@ -110,3 +119,16 @@ def json_target(text: str | None) -> Path | None:
     if path.exists() and not path.is_file():  # a rename would replace a device
         raise InputError(f"--json {path}: is not a file; give a file name, or - for the console")
     return path
+
+
+def with_geometry(run: "Run", geometry: str) -> "Run":
+    """Give a run whose predictions are as asked for.
+
+    Raises
+    ------
+    InputError
+        For an unknown kind, or where molecules cannot be made.
+    """
+    if geometry not in ("mean", "molecule"):
+        raise InputError(f"--geometry {geometry}: expected mean or molecule")
+    return run.as_molecules() if geometry == "molecule" else run

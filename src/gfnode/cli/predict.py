@@ -1,14 +1,28 @@
 """``gfnode predict``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import EachMolecule, Map, Select, Step, Stride, Top, Whole, load_for
+from gfnode.cli.options import (
+    EachMolecule,
+    Geometry,
+    Map,
+    Select,
+    Step,
+    Stride,
+    Top,
+    Whole,
+    load_for,
+    with_geometry,
+)
 from gfnode.units import format_time, parse_times
+
+if TYPE_CHECKING:
+    from gfnode.trajectory import Floats
 
 
 @app.command(
@@ -17,6 +31,7 @@ Examples:
   gfnode predict runs/toluene --start sample:toluene --times 100fs,500fs,1.5ps --out traj.xtc
   gfnode predict runs/toluene --start sample:toluene --frame 2000 --times 0.1ps:1.5ps:0.1ps \\
       --out traj.extxyz
+  gfnode predict runs/toluene --start sample:toluene --times 1.5ps --geometry molecule --out m.pdb
   gfnode predict runs/replicas --start run3.xtc --top molecule.pdb --times 50ps --out traj.npz"""
 )
 def predict(
@@ -42,6 +57,7 @@ def predict(
     frame: Annotated[
         int, typer.Option(metavar="NUMBER", help="Frame of --start to begin from, counted from 0.")
     ] = 0,
+    geometry: Geometry = "mean",
     top: Top = None,
     step: Step = None,
     select: Select = None,
@@ -59,7 +75,7 @@ def predict(
         found = Run.open(run)
         reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
         trajectory = load_for(found, [start], reader)[0]
-        predicted = found.predict(trajectory, lags, frame=frame)
+        predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
         predicted.save(out)
         began = float(trajectory.times[frame])
         first, last = (format_time(float(time) - began) for time in predicted.times[[0, -1]])
@@ -69,5 +85,18 @@ def predict(
             f"{out}: {frames} of {predicted.n_atoms} atoms ({predicted.formula}), {span} after "
             f"frame {frame} of {trajectory.label} (at {format_time(began)})"
         )
+        if predicted.deviations is not None:
+            typer.echo(_error_bars(predicted.deviations, out.suffix.lower()))
         if out.suffix.lower() in (".xtc", ".trr", ".dcd"):
             typer.echo(f"{out.with_suffix('.pdb')}: its topology")
+
+
+def _error_bars(deviations: "Floats", suffix: str) -> str:
+    low, high = float(deviations.min()), float(deviations.max())
+    where = {
+        ".npz": "array deviations, Å",
+        ".extxyz": "column deviation, Å",
+        ".xyz": "column deviation, Å",
+        ".pdb": "B-factors, 8π² σ² in Å²",
+    }.get(suffix, f"{suffix} has no place for them; .npz, .extxyz and .pdb have")
+    return f"standard deviations of coordinates: {low:.2g} to {high:.2g} Å ({where})"

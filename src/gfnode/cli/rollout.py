@@ -12,6 +12,7 @@ from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import (
     EachMolecule,
+    Geometry,
     Map,
     Select,
     Step,
@@ -19,6 +20,7 @@ from gfnode.cli.options import (
     Whole,
     json_target,
     load_for,
+    with_geometry,
 )
 from gfnode.units import format_time
 
@@ -99,6 +101,7 @@ def rollout(
         str | None,
         typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
     ] = None,
+    geometry: Geometry = "mean",
     top: Top = None,
     step: Step = None,
     select: Select = None,
@@ -118,7 +121,7 @@ def rollout(
         from gfnode.run import Run
 
         target = json_target(json_file)
-        found = Run.open(run)
+        found = with_geometry(Run.open(run), geometry)
         reader = Reader(top, step, select, None, whole, mapping, each_molecule)
         given = load_for(found, [start], reader)
         truths = None

@@ -185,4 +185,6 @@ def ase_frames(trajectory: Trajectory) -> Any:
             atoms.info["name"] = trajectory.name
         if trajectory.velocities is not None:
             atoms.set_velocities(trajectory.velocities[i].astype(np.float64) / units.fs)
+        if trajectory.deviations is not None:
+            atoms.set_array("deviation", trajectory.deviations[i].astype(np.float64))
         yield atoms

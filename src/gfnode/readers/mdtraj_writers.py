@@ -13,7 +13,7 @@ from gfnode.errors import InputError
 from gfnode.readers import dcd, gromacs
 from gfnode.readers.hdf5 import count_hdf5
 from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, check_cell, need_tables, to_mdtraj
-from gfnode.trajectory import Trajectory
+from gfnode.trajectory import Floats, Trajectory
 from gfnode.units import FS_PER
 
 TIMELESS = (".dcd", ".pdb")
@@ -96,7 +96,14 @@ def _write_pdb(file: Any, frames: Any, piece: Trajectory, first: int | None) -> 
             modelIndex=None if first is None else first + i,
             unitcell_lengths=None if lengths is None else lengths[i] * ANGSTROM_PER_NM,
             unitcell_angles=None if lengths is None else frames.unitcell_angles[i],
+            bfactors=None if piece.deviations is None else _b_factors(piece.deviations[i]),
         )
+
+
+def _b_factors(deviations: Floats) -> list[float]:
+    """B = 8π² σ² in Å²; the columns hold up to 99.99."""
+    found: list[float] = np.minimum(8 * np.pi**2 * np.square(deviations), 99.99).tolist()
+    return found
 
 
 WRITERS = {

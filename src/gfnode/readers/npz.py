@@ -34,7 +34,12 @@ from gfnode.units import FS_PER
 
 FORMAT = "gfnode trajectory"
 VERSION = 1
-UNITS = {"positions": "angstrom", "velocities": "angstrom/fs", "cell": "angstrom"}
+UNITS = {
+    "positions": "angstrom",
+    "velocities": "angstrom/fs",
+    "cell": "angstrom",
+    "deviations": "angstrom",
+}
 
 LENGTHS = {"angstrom": 1.0, "ang": 1.0, "å": 1.0, "nm": 10.0, "pm": 0.01, "bohr": 0.529177210903}
 """Å in one unit of length (bohr: CODATA 2018)."""

@@ -20,7 +20,7 @@ from gfnode.report.rollout import (
     growth_table,
 )
 from gfnode.report.sentences import describe_evaluation, describe_result, describe_training
-from gfnode.report.tables import error_table, lag_table, verdict, verdicts
+from gfnode.report.tables import error_bars, error_table, lag_table, verdict, verdicts
 from gfnode.report.template import check_target
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "describe_training",
     "drift_table",
     "error_against_lag",
+    "error_bars",
     "error_table",
     "findings_table",
     "growth_sentences",

@@ -60,6 +60,18 @@ def verdicts(evaluation: Mapping[str, Any]) -> Iterator[str]:
         yield f"{evaluation['model']} is {verdict(evaluation, name)}{best}"
 
 
+def error_bars(evaluation: Mapping[str, Any]) -> str | None:
+    """A sentence on how many coordinates lie within the standard deviations predicted."""
+    if (found := evaluation.get("error_bars")) is None:
+        return None
+    share, low, high = (found["inside"][key] for key in ("value", "low", "high"))
+    interval = "" if low is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return (
+        f"error bars: {100 * share:.1f} %{interval} of the coordinates lie within one predicted "
+        f"standard deviation, expected {100 * found['expected']:.1f} %"
+    )
+
+
 def hundredths(value: float | None) -> str:
     """An error in 10⁻² Å² with three digits; null in JSON is an error without bound."""
     if value is None:

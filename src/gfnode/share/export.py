@@ -82,6 +82,8 @@ def export(
         run.baselines()  # whole, and of this model
         save_tensors(scratch / layout.WEIGHTS, run.model.state_dict(), None)
         shutil.copyfile(run.folder / layout.BASELINES, scratch / layout.BASELINES)
+        if run.calibration is not None:
+            run.calibration.save(scratch / layout.CALIBRATION)
         if evaluation is not None:
             write_json(scratch / layout.EVALUATION, evaluation)
         told = describe(run, licence=licence, name=name, authors=authors)

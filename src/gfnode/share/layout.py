@@ -7,6 +7,7 @@ file                      holds
                           their paths, versions, and the SHA-256 of the other files and of itself
 ``model.safetensors``     the weights
 ``baselines.safetensors`` what the trivial baselines took from the training windows
+``calibration.safetensors`` how large errors are on validation, how far apart atoms are
 ``evaluation.json``       errors beside the baselines, where the run was evaluated
 ``README.md``             the model card, for people; gfnode never reads it
 ========================  ==========================================================================
@@ -28,12 +29,14 @@ from gfnode.files import read_json
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 BASELINES = "baselines.safetensors"
+CALIBRATION = "calibration.safetensors"
 EVALUATION = "evaluation.json"
 CARD = "README.md"
 FORMAT = "gfnode-model"
 VERSION = 1
 
-_LISTED = {WEIGHTS: True, BASELINES: True, EVALUATION: False}  # must it be there?
+_LISTED = {WEIGHTS: True, BASELINES: True}  # must it be there?
+_LISTED |= {CALIBRATION: False, EVALUATION: False}
 _KEYS = {"experiment": dict, "system": dict, "data": list, "files": dict, "versions": dict}
 _MODEL_FILES = {
     *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz"),

@@ -1,0 +1,132 @@
+"""How far predictions are off, and how far atoms are apart: what goes with a trained model.
+
+Errors are those on validation windows, which chose the weights but did not train them; distances
+are those of the training windows.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from gfnode.checkpoint import load_tensors, save_tensors
+from gfnode.errors import InputError
+from gfnode.graph import hop_edges
+from gfnode.models.base import Model
+from gfnode.windows import Windows
+
+FILE = "calibration.safetensors"
+
+WITHIN = 0.6827
+"""Share of errors that lie within one standard deviation of a normal distribution."""
+
+KNOTS = 16
+LIMP = 0.15
+"""Å; atoms three bonds apart whose distance spreads more than this turn about a bond."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What is known of a model's errors, and of distances in the molecule.
+
+    Parameters
+    ----------
+    lags
+        Ascending, ``(knot,)`` in fs.
+    sizes
+        Half-width of the interval about a predicted coordinate that holds 68.27 % of the true ones,
+        ``(knot, atom)`` in Å: the standard deviation, were errors normal.
+    pairs
+        State atoms at most two bonds apart, and three where that distance is stiff, ``(pair, 2)``.
+    lengths, spreads
+        Mean distance of each and its standard deviation, ``(pair,)`` in Å.
+    """
+
+    lags: Tensor
+    sizes: Tensor
+    pairs: Tensor
+    lengths: Tensor
+    spreads: Tensor
+
+    def deviations(self, lags: Tensor) -> Tensor:
+        """Deviations at lags ``(…)`` in fs: ``(…, atom)`` in Å.
+
+        Linear between the knots from zero at lag zero, constant beyond the last.
+        """
+        knots = torch.cat([self.lags.new_zeros(1), self.lags]).to(lags)
+        sizes = torch.cat([torch.zeros_like(self.sizes[:1]), self.sizes]).to(lags)
+        right = torch.searchsorted(knots, lags.contiguous()).clamp(1, len(knots) - 1)
+        width = knots[right] - knots[right - 1]
+        share = ((lags - knots[right - 1]) / width).clamp(0, 1).unsqueeze(-1)
+        return torch.lerp(sizes[right - 1], sizes[right], share)
+
+    @classmethod
+    @torch.no_grad()
+    def fit(cls, model: Model, train: Windows, validation: Windows) -> Self:
+        """Measure, on windows over the model's state atoms.
+
+        Of validation windows at most 500 are taken, evenly. Knots are at the means of groups of
+        equally many lags; sizes do not fall with the lag, and an atom's are no smaller than a
+        thousandth of an Å.
+        """
+        model.eval()
+        chosen = validation.evenly(500)
+        lags, errors = [], []
+        for index in chosen.split(model.at_once(validation.targets.shape[1])):
+            batch = validation.batch(index)
+            found = model(batch.positions, batch.velocities, batch.lags)
+            lags.append(batch.lags.flatten())
+            errors.append((found - batch.targets).abs().flatten(0, 1))
+        lag, order = torch.cat(lags).double().sort(stable=True)
+        error = torch.cat(errors)[order]  # (lag, atom, 3)
+        groups = min(KNOTS, max(1, len(lag) // 50))
+        parts = error.tensor_split(groups)
+        knots = torch.stack([part.mean() for part in lag.tensor_split(groups)])
+        sizes = torch.stack([part.movedim(1, 0).flatten(1).quantile(WITHIN, 1) for part in parts])
+        knots, place = knots.unique(return_inverse=True)  # regular lags come many times
+        sums = torch.zeros(len(knots), sizes.shape[1]).index_add(0, place, sizes.clamp(min=1e-3))
+        sizes = (sums / place.bincount()[:, None]).cummax(0).values
+        return cls(knots.float(), sizes, *_distances(model, train))
+
+    def save(self, path: Path) -> None:
+        """Write as safetensors."""
+        save_tensors(path, {key: getattr(self, key) for key in self.__dataclass_fields__}, {})
+
+    @classmethod
+    def load(cls, path: Path, atoms: int) -> Self:
+        """Read what :meth:`save` wrote, of a model with so many state atoms.
+
+        Raises
+        ------
+        InputError
+            When the file is missing, damaged, or of another molecule.
+        """
+        tensors, _ = load_tensors(path)
+        try:
+            found = cls(**tensors)
+        except TypeError as error:
+            raise InputError(f"{path}: expected the tensors of a calibration: {error}") from error
+        knots, pairs = len(found.lags), len(found.pairs)
+        expected = [(knots,), (knots, atoms), (pairs, 2), (pairs,), (pairs,)]
+        shapes = [tuple(value.shape) for value in asdict(found).values()]
+        if shapes != expected or (
+            pairs and not 0 <= found.pairs.min() <= found.pairs.max() < atoms
+        ):
+            raise InputError(
+                f"{path}: sizes {shapes} are not those of the model beside it, expected {expected}"
+            )
+        return found
+
+
+def _distances(model: Model, train: Windows) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs ``(pair, 2)``, means and standard deviations of their distances."""
+    edges = hop_edges(model.system.bonds, model.system.n_atoms, hops=3)
+    once = edges.index[0] < edges.index[1]
+    pairs, hop = torch.from_numpy(edges.index.T[once]), torch.from_numpy(edges.hop[once])
+    x = train.conformations()
+    apart = torch.linalg.vector_norm(x[:, pairs[:, 0]] - x[:, pairs[:, 1]], dim=-1).double()
+    lengths, spreads = apart.mean(0), apart.std(0, correction=0).clamp(min=1e-3)
+    kept = (hop < 3) | (spreads < LIMP)
+    return pairs[kept], lengths[kept].float(), spreads[kept].float()

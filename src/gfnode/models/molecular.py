@@ -1,0 +1,109 @@
+"""Predictions that are molecules: a model's mean, moved to where distances are right."""
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from gfnode.calibration import Calibration
+from gfnode.errors import InputError
+from gfnode.geometry import superpose
+from gfnode.models.base import Model, Symmetry
+
+STEPS = 12
+"""Gauss-Newton steps."""
+
+MOST = 250
+"""Atoms at most: a step solves for all coordinates at once."""
+
+
+class Molecular(Model):
+    """The most probable conformation, given a prediction and what distances are usual.
+
+    The mean of all that may happen is no molecule: bonds are short where it is uncertain which way
+    a group has turned. With the model's prediction x̂ and its deviations σ (both of the lag), and
+    distances d_p between atoms up to two or three bonds apart of mean ℓ_p and spread s_p, this is
+
+        argmin_x  Σ_i |x_i − x̂_i|² / 2σ_i²  +  Σ_p (d_p(x) − ℓ_p)² / 2s_p²
+
+    found by Gauss-Newton steps from the start's conformation, placed on x̂. As the lag goes to
+    zero, so does σ, and the prediction is left alone.
+
+    Parameters
+    ----------
+    model
+        What predicts x̂.
+    calibration
+        Its deviations and the distances.
+    """
+
+    def __init__(self, model: Model, calibration: Calibration) -> None:
+        super().__init__(model.system)
+        self.model, self.calibration = model, calibration
+        last = calibration.sizes[-1]
+        self.register_buffer("weights", (last.min() / last).square(), persistent=False)
+        pairs = calibration.pairs
+        ends = torch.eye(model.system.n_atoms)[pairs]
+        self.register_buffer("difference", ends[:, 0] - ends[:, 1], persistent=False)
+
+    promises = frozenset()
+
+    weights: Tensor
+    difference: Tensor
+
+    @classmethod
+    def of(cls, model: Model, calibration: Calibration | None, where: str) -> Self:
+        """Wrap the model of a run in the folder ``where``.
+
+        Raises
+        ------
+        InputError
+            When nothing is calibrated, or for a molecule of too many atoms.
+        """
+        if calibration is None:
+            raise InputError(
+                f"{where} was trained before gfnode measured errors and distances, which making "
+                "molecules of predictions needs: train again"
+            )
+        if model.system.n_atoms > MOST:
+            raise InputError(
+                f"{where}: making molecules of predictions takes at most {MOST} atoms, its model "
+                f"sees {model.system.n_atoms}"
+            )
+        return cls(model, calibration)
+
+    @property
+    def kept(self) -> frozenset[Symmetry]:
+        """Those of the model."""
+        return self.model.kept
+
+    def rows(self, times: int) -> int:
+        """See :meth:`Model.rows`; a step takes ``(3 atom)²`` numbers a lag."""
+        return max(self.model.rows(times), self.system.n_atoms**2 * times // 4)
+
+    def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """Predict; see :meth:`Model.forward`."""
+        predicted: Tensor = self.model(positions, velocities, lags)
+        # in double precision: bonds are a million times as stiff as what is uncertain
+        mean, sizes = predicted.double(), self.calibration.deviations(lags.double())
+        x = superpose(positions[:, None].double().expand_as(mean), mean, self.weights)
+        for _ in range(STEPS):
+            x = x + self._step(x, mean, sizes.clamp(min=1e-6))
+        return x.to(predicted)
+
+    def _step(self, x: Tensor, mean: Tensor, sizes: Tensor) -> Tensor:
+        """One Gauss-Newton step, of at most half an Å an atom."""
+        c, D = self.calibration, self.difference.to(x)
+        apart = D @ x  # (batch, time, pair, 3)
+        length = torch.linalg.vector_norm(apart, dim=-1, keepdim=True).clamp(min=1e-3)
+        slope = D.unsqueeze(-1) * (apart / length / c.spreads[:, None]).unsqueeze(-2)
+        slope = slope.flatten(-2)  # (batch, time, pair, 3 atom)
+        miss = (c.lengths - length.squeeze(-1)) / c.spreads
+        weight = sizes.square().reciprocal().unsqueeze(-1)
+        normal = slope.mT @ slope
+        normal = normal + torch.diag_embed(weight.expand_as(x).flatten(-2))
+        pull = (weight * (mean - x)).flatten(-2) + (slope.mT @ miss.unsqueeze(-1)).squeeze(-1)
+        step = torch.cholesky_solve(pull.unsqueeze(-1), torch.linalg.cholesky(normal))
+        step = step.squeeze(-1).unflatten(-1, (-1, 3))
+        largest = torch.linalg.vector_norm(step, dim=-1, keepdim=True).amax(-2, keepdim=True)
+        return step * (0.5 / largest.clamp(min=0.5))

@@ -1,0 +1,178 @@
+"""Error bars that hold what they say, where they are kept, and where they come out."""
+
+import shutil
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import gfnode
+from gfnode.calibration import FILE, WITHIN, Calibration
+from gfnode.cli import app
+from gfnode.errors import InputError
+from gfnode.models import build
+from gfnode.run import Run
+from gfnode.share.export import export
+from gfnode.windows import Frames, Windows
+from making import system_of, wiggle
+
+CHANGES = {
+    "windows": {"horizon": 60.0, "times": 3, "most": [70, 20, 40], "score": "all"},
+    "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
+    "training": {"epochs": 2, "batch": 16},
+    "accelerator": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calibrated")
+    path = wiggle().save(folder / "wiggle.npz")
+    return gfnode.fit(path, changes=CHANGES, out=folder / "run", progress=False)
+
+
+def diffusion(seed: int, heavy_tails: bool = False, frames: int = 4000) -> tuple[object, Windows]:
+    """Ethanol whose atom i walks at random by 0.01 (i + 1) Å a step of 10 fs."""
+    system = system_of("ethanol", horizon=200.0)
+    rng = np.random.default_rng(seed)
+    steps = rng.normal(size=(frames, system.n_atoms, 3))
+    if heavy_tails:
+        steps = rng.standard_t(3, size=steps.shape)
+    size = 0.01 * (1 + np.arange(system.n_atoms))
+    walk = np.cumsum(steps * size[:, None], 0)
+    times = torch.arange(frames, dtype=torch.float64) * 10
+    x = torch.from_numpy(walk).float()
+    shared = Frames(x, torch.zeros_like(x), times, np.zeros(frames, dtype=np.int64))
+    starts = torch.arange(0, frames - 20, 8)
+    targets = starts[:, None] + torch.tensor([1, 2, 4, 8, 12, 16, 18, 20])
+    return system, Windows(shared, starts, targets, None)
+
+
+class TestSizes:
+    def test_a_random_walk_has_the_deviations_it_was_made_with(self):
+        system, windows = diffusion(0)
+        found = Calibration.fit(build("persistence", system), windows, windows)
+        lags = torch.tensor([10.0, 40.0, 80.0, 160.0, 200.0])
+        expected = 0.01 * (1 + np.arange(9)) * np.sqrt(lags.numpy() / 10)[:, None]
+        np.testing.assert_allclose(found.deviations(lags), expected, rtol=0.1)
+
+    @pytest.mark.parametrize("heavy_tails", [False, True])
+    def test_the_share_expected_of_unseen_errors_lies_within(self, heavy_tails):
+        system, windows = diffusion(1, heavy_tails)
+        model = build("persistence", system)
+        found = Calibration.fit(model, windows, windows)
+        unseen = diffusion(2, heavy_tails)[1]
+        batch = unseen.batch(slice(None))
+        error = (model(batch.positions, batch.velocities, batch.lags) - batch.targets).abs()
+        inside = error <= found.deviations(batch.lags)[..., None]
+        assert inside.float().mean() == pytest.approx(WITHIN, abs=0.02)
+        assert inside.float().mean((0, 1, 3)).numpy() == pytest.approx(WITHIN, abs=0.05)
+
+    def test_they_begin_at_zero_never_fall_and_end_constant(self):
+        system, windows = diffusion(3)
+        found = Calibration.fit(build("persistence", system), windows, windows)
+        sizes = found.deviations(torch.linspace(0, 400, 200))
+        assert (sizes[0] == 0).all()
+        assert (sizes.diff(dim=0) >= 0).all()
+        assert torch.equal(sizes[-1], found.sizes[-1])
+
+    def test_distances_are_those_of_training(self):
+        system, windows = diffusion(4, frames=100)
+        found = Calibration.fit(build("persistence", system), windows, windows)
+        bonds = {tuple(sorted(pair)) for pair in system.bonds.tolist()}
+        assert bonds <= set(map(tuple, found.pairs.tolist()))
+        x = windows.conformations()
+        i, j = found.pairs.T
+        apart = (x[:, i] - x[:, j]).norm(dim=-1)
+        np.testing.assert_allclose(found.lengths, apart.mean(0), rtol=1e-4)
+        np.testing.assert_allclose(found.spreads, apart.std(0, correction=0), rtol=1e-3)
+
+
+class TestFolder:
+    def test_a_run_keeps_and_an_export_carries_it(self, run, tmp_path):
+        folder = export(run, tmp_path / "model", licence="MIT")
+        for each in (Run.open(run.folder), Run.open(folder)):
+            assert torch.equal(each.calibration.sizes, run.calibration.sizes)
+
+    def test_predictions_have_deviations(self, run):
+        found = run.predict(wiggle(), [20.0, 60.0], frame=3)
+        expected = run.calibration.deviations(torch.tensor([20.0, 60.0]))
+        np.testing.assert_allclose(found.deviations, expected, rtol=1e-6)
+        assert found[1].deviations.shape == (1, 3)
+        np.testing.assert_array_equal(found.select([2, 0]).deviations, found.deviations[:, [2, 0]])
+
+    def test_evaluation_counts_what_lies_within(self, run):
+        result = run.evaluate(save=False)
+        told = result.to_dict()["error_bars"]
+        assert told["expected"] == WITHIN
+        assert told["inside"]["value"] == pytest.approx(result.inside.mean())
+        assert 0.2 < result.inside.mean() < 1
+
+    def test_a_run_from_before_has_none_and_makes_no_molecules(self, run, tmp_path):
+        old = tmp_path / "old"
+        shutil.copytree(run.folder, old)
+        (old / FILE).unlink()
+        found = Run.open(old)
+        assert found.predict(wiggle(), [20.0]).deviations is None
+        assert found.evaluate(save=False).to_dict()["error_bars"] is None
+        with pytest.raises(InputError, match="train again"):
+            found.as_molecules()
+
+    def test_a_file_of_another_molecule_is_refused(self, run, tmp_path):
+        with pytest.raises(InputError, match="not those of the model"):
+            Calibration.load(run.folder / FILE, 5)
+        with pytest.raises(InputError, match="tensors of a calibration"):
+            Calibration.load(run.folder / "baselines.safetensors", 3)
+        with pytest.raises(InputError, match="cannot be read"):
+            Calibration.load(tmp_path / "none", 3)
+
+    def test_what_molecules_come_to_is_not_kept(self, run):
+        run.evaluate()
+        before = (run.folder / "evaluation.json").read_bytes()
+        run.as_molecules().evaluate()
+        assert (run.folder / "evaluation.json").read_bytes() == before
+
+
+class TestCommands:
+    def predict(self, run, out, *more):
+        start = str(run.folder.parent / "wiggle.npz")
+        words = ["predict", str(run.folder), "--start", start, "--times", "20fs,60fs"]
+        return CliRunner().invoke(app, [*words, "--out", str(out), *more])
+
+    def test_files_that_have_a_place_for_deviations_hold_them(self, run, tmp_path):
+        expected = run.calibration.deviations(torch.tensor([20.0, 60.0])).numpy()
+        for suffix, told in ((".pdb", "B-factors"), (".extxyz", "column"), (".npz", "array")):
+            out = tmp_path / f"predicted{suffix}"
+            result = self.predict(run, out)
+            assert result.exit_code == 0, result.output
+            assert told in result.output
+        with np.load(tmp_path / "predicted.npz") as arrays:
+            np.testing.assert_allclose(arrays["deviations"], expected, rtol=1e-6)
+        frames = ase.io.read(tmp_path / "predicted.extxyz", ":")
+        np.testing.assert_allclose([f.arrays["deviation"] for f in frames], expected, atol=1e-6)
+        lines = (tmp_path / "predicted.pdb").read_text().splitlines()
+        factors = [float(line[60:66]) for line in lines if line.startswith(("ATOM", "HETATM"))]
+        np.testing.assert_allclose(factors, 8 * np.pi**2 * expected.ravel() ** 2, atol=0.006)
+
+    def test_others_say_that_they_have_none(self, run, tmp_path):
+        result = self.predict(run, tmp_path / "predicted.xtc")
+        assert result.exit_code == 0, result.output
+        assert ".xtc has no place" in result.output
+
+    def test_molecules(self, run, tmp_path):
+        result = self.predict(run, tmp_path / "molecule.pdb", "--geometry", "molecule")
+        assert result.exit_code == 0, result.output
+        assert "deviations" not in result.output  # they are those of the mean
+        told = CliRunner().invoke(
+            app, ["evaluate", str(run.folder), "--no-physics", "--geometry", "molecule"]
+        )
+        assert told.exit_code == 0, told.output
+        assert "error bars" not in told.output
+
+    def test_another_geometry_is_an_error(self, run, tmp_path):
+        result = self.predict(run, tmp_path / "x.pdb", "--geometry", "nice")
+        assert result.exit_code == 2
+        assert "expected mean or molecule" in result.output
+        assert not (tmp_path / "x.pdb").exists()
