@@ -137,7 +137,7 @@ def test_table_of_presets() -> None:
 def test_keys_of_the_evaluation(small: Path) -> None:
     run = gfnode.fit("sample:toluene", out="run", progress=False)
     written = run.evaluate().to_dict()
-    keys = set(written)
+    keys = set(written) | {f"error_bars.{key}" for key in written["error_bars"]}
     for part in ("methods", "verdicts"):
         for entry in written[part].values():
             keys |= {f"{part}.*.{key}" for key in entry}

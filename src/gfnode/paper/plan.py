@@ -146,7 +146,7 @@ def _planned(
         changes["windows.horizon"] = frames * _spacing(found)
     changes |= {"training.epochs": choice.epochs or spec.epochs, "seed": seed}
     changes |= {**choice.changes, **choice.of_rows.get(row.id, {})}
-    experiment = configure(choice.preset or spec.preset, changes)
+    experiment = configure(row.preset or choice.preset or spec.preset, changes)
     job = Job(found.files, experiment, Reader(top=found.top))
     horizon = experiment.windows.horizon or frames * _spacing(found)
     return Planned(row, molecule, variant, seed, job, _measures(spec, choice, horizon, frames))

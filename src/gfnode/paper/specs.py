@@ -26,6 +26,8 @@ class Row(Settings):
         The name under which the paper lists it.
     ablation
         The row is compared with the full model, the row ``gfnode``.
+    preset
+        Of this row, in place of that of the table.
     """
 
     id: str
@@ -33,6 +35,7 @@ class Row(Settings):
     changes: dict[str, Any]
     paper: str | None = None
     ablation: bool = False
+    preset: str | None = None
 
 
 class Quantity(Settings):

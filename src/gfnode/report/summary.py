@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.metrics import Blocks, Verdict, paired_verdict
-from gfnode.report.tables import verdict
+from gfnode.report.tables import error_bars, verdict
 from gfnode.units import format_time
 
 FEW_BLOCKS = 10
@@ -136,6 +136,8 @@ def how_good(evaluation: Mapping[str, Any], physics: Mapping[str, Any] | None = 
             "wrong shape, the rest a wrong place or orientation."
         )
     words += _spread(model, physics or {})
+    if (bars := error_bars(evaluation)) is not None:
+        words.append(f"{bars[0].upper()}{bars[1:]}.")
     if evaluation["blocks"] < FEW_BLOCKS:
         words.append(
             f"The test part holds only {evaluation['blocks']} blocks of time one horizon long, so "
