@@ -159,8 +159,11 @@ def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
     figure = Figure(figsize=(5.4 * len(molecules) + 0.4, 5.2), layout="constrained")
     panels = figure.subplots(1, len(molecules), squeeze=False)[0]
     for panel, molecule in zip(panels, molecules, strict=True):
+        above = _above(records, molecule)
         for number, (row, kind) in enumerate(names):
             mine = [e for e in records if (e["molecule"], e["row"]) == (molecule, row)]
+            if row in above:
+                continue
             mine.sort(key=lambda each: int(each["frames"]))  # type: ignore[call-overload]
             colour = COLOURS[number % len(COLOURS)] if kind == "model" else "0.5"
             marker, line = STYLES[number % len(STYLES)]
@@ -175,7 +178,7 @@ def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
                 label=str(mine[0]["title"]) if mine else row,
             )
         panel.set_title(molecule)
-        panel.set_yscale("log")
+        panel.set_ylim(bottom=0)
         panel.set_xlabel("horizon (frames)")
         what = "" if metric == "last-lag" else f" ({metric})"
         panel.set_ylabel(f"{spec.quantities[0].title}{what}, {spec.quantities[0].unit}")
@@ -185,6 +188,14 @@ def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
         handles, labels, loc="outside lower center", ncols=2 * min(2, len(panels)), frameon=False
     )
     return figure
+
+
+def _above(records: Records, molecule: object) -> dict[str, None]:
+    """Trivial baselines so far off (ten times the best of anything) that they hide the others."""
+    mine = [each for each in records if each["molecule"] == molecule]
+    most = 10 * min(float(each["mean"]) for each in mine)  # type: ignore[arg-type]
+    trivial = [each for each in mine if each["kind"] == "trivial"]
+    return {str(each["row"]): None for each in trivial if float(each["mean"]) > most}  # type: ignore[arg-type]
 
 
 def _say_horizons(records: Records) -> list[str]:
@@ -197,6 +208,8 @@ def _say_horizons(records: Records) -> list[str]:
         last.sort(key=lambda each: float(each["mean"]))  # type: ignore[arg-type]
         order = ", ".join(f"{each['title']} {each['mean']:.3g}" for each in last)
         said.append(f"{molecule}, {longest} frames, best first: {order}.")
+        if above := _above(records, molecule):
+            said.append(f"{molecule}: {', '.join(above)} is far above what the figure shows.")
     return said
 
 
@@ -278,7 +291,8 @@ def spectra(spec: Spec, results: Sequence[Result], of: str) -> Drawn:
         "top", functions=(lambda f: f * PER_CM, lambda k: k / PER_CM)
     )
     second.set_xlabel("wavenumber (cm⁻¹)")
-    panels[0, 0].legend(frameon=False)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(f"{first.place.molecule}: {of} in the modes of the molecular graph")
     return Drawn(figure, {"": powers, "-time": series}, said)
 
