@@ -9,7 +9,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import Map, Select, Step, Stride, Top, Whole
+from gfnode.cli.options import AS_STORED, Reading, reads
 from gfnode.units import format_time
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ Examples:
 The suffix of OUT chooses its format: .npz, .extxyz, .xyz, .h5, .xtc, .trr, .dcd or .pdb. What that
 has no place for is named on stderr. A topology is written beside .xtc, .trr and .dcd, as .pdb."""
 )
+@reads(without=["each_molecule"])
 def convert(
     files: Annotated[
         list[str],
@@ -39,12 +40,7 @@ def convert(
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
-    top: Top = None,
-    step: Step = None,
-    select: Select = None,
-    stride: Stride = None,
-    whole: Whole = None,
-    mapping: Map = None,
+    reading: Reading = AS_STORED,
     in_sequence: Annotated[
         bool,
         typer.Option(
@@ -85,17 +81,8 @@ def convert(
 
         work.check_target(out.expanduser(), files, force=force)
         with _progress("reading") as read:
-            trajectory = load_joined(
-                files,
-                in_sequence=in_sequence,
-                top=top,
-                step=step,
-                select=select,
-                stride=stride,
-                whole=whole,
-                mapping=mapping,
-                progress=read,
-            )
+            how = {key: value for key, value in vars(reading).items() if key != "each_molecule"}
+            trajectory = load_joined(files, in_sequence=in_sequence, progress=read, **how)
         if no_cell:
             trajectory = replace(trajectory, cell=None)
         aligner = None

@@ -8,17 +8,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import (
-    EachMolecule,
-    Map,
-    Select,
-    Step,
-    Stride,
-    Top,
-    Whole,
-    json_target,
-    load,
-)
+from gfnode.cli.options import AS_STORED, Reading, json_target, load, reads
 
 
 @app.command(
@@ -30,6 +20,7 @@ Examples:
   gfnode data md.xtc --top md.pdb --select "protein and not element H" --stride 10
   gfnode data sample:toluene --json - | jq .findings"""
 )
+@reads()
 def data(
     files: Annotated[
         list[str],
@@ -39,13 +30,7 @@ def data(
             "at together, as replicas.",
         ),
     ],
-    top: Top = None,
-    step: Step = None,
-    select: Select = None,
-    stride: Stride = None,
-    whole: Whole = None,
-    mapping: Map = None,
-    each_molecule: EachMolecule = None,
+    reading: Reading = AS_STORED,
     json_file: Annotated[
         str | None,
         typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
@@ -56,10 +41,9 @@ def data(
         from gfnode import report
         from gfnode.files import to_json, write_json
         from gfnode.inspection import inspect
-        from gfnode.readers import Reader
 
         target = json_target(json_file)
-        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        reader = reading.reader()
         result = json.loads(to_json(inspect(load(files, reader)).to_dict()))  # null: not finite
         terminal = console(stderr=json_file == "-")
         terminal.print(report.headline(result), soft_wrap=True, style="bold")

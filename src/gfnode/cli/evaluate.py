@@ -11,16 +11,12 @@ import typer
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import (
-    EachMolecule,
+    AS_STORED,
     Geometry,
-    Map,
-    Select,
-    Step,
-    Stride,
-    Top,
-    Whole,
+    Reading,
     json_target,
     load_for,
+    reads,
     with_geometry,
 )
 from gfnode.errors import InputError
@@ -43,6 +39,7 @@ Examples:
   gfnode evaluate runs/toluene --atoms all --torsion spin=0-1-4-6
   gfnode evaluate runs/ala2 --torsion "peptide=1:C-2:N-2:CA-2:CB" """
 )
+@reads()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
     data: Annotated[
@@ -53,13 +50,7 @@ def evaluate(
             "test part of the training data. Repeatable.",
         ),
     ] = None,
-    top: Top = None,
-    step: Step = None,
-    select: Select = None,
-    stride: Stride = None,
-    whole: Whole = None,
-    mapping: Map = None,
-    each_molecule: EachMolecule = None,
+    reading: Reading = AS_STORED,
     json_file: Annotated[
         str | None,
         typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
@@ -106,13 +97,12 @@ def evaluate(
     with plain_errors():
         from gfnode import report
         from gfnode.files import to_json, write_json
-        from gfnode.readers import Reader
         from gfnode.run import Run
 
         target = json_target(json_file)
         looked = _atoms(atoms)
         found = with_geometry(Run.open(run), geometry)
-        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        reader = reading.reader()
         given = load_for(found, data, reader) if data else found.trajectories()
         own = found.provenance.arrange(given) is not None
         plot &= own and not found.exported and geometry == "mean"

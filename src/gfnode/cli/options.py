@@ -1,7 +1,10 @@
 """Options that several commands take, and what they stand for."""
 
+import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,6 +78,54 @@ Geometry = Annotated[
         "error, or a molecule near it with usual bond lengths and angles.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the user wants files to be read; see :class:`gfnode.readers.Reader`."""
+
+    top: Top = None
+    step: Step = None
+    select: Select = None
+    stride: Stride = None
+    whole: Whole = None
+    mapping: Map = None
+    each_molecule: EachMolecule = None
+
+    def reader(self) -> "Reader":
+        """The reader that does so."""
+        from gfnode.readers import Reader
+
+        return Reader(**vars(self))
+
+
+AS_STORED = Reading()
+
+
+def reads(*, without: Sequence[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command, in place of its parameter ``reading``, the options of :class:`Reading`."""
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        kinds = {k: v for k, v in Reading.__annotations__.items() if k not in without}
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        options = [
+            inspect.Parameter(k, keyword, default=None, annotation=v) for k, v in kinds.items()
+        ]
+        signature = inspect.signature(command)
+        parameters: list[inspect.Parameter] = []
+        for each in signature.parameters.values():
+            parameters += options if each.name == "reading" else [each.replace(kind=keyword)]
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            reading = Reading(**{key: given.pop(key) for key in kinds})
+            command(reading=reading, **given)
+
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return wrap
 
 
 def read_settings(

@@ -7,18 +7,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import (
-    EachMolecule,
-    Geometry,
-    Map,
-    Select,
-    Step,
-    Stride,
-    Top,
-    Whole,
-    load_for,
-    with_geometry,
-)
+from gfnode.cli.options import AS_STORED, Geometry, Reading, load_for, reads, with_geometry
 from gfnode.units import format_time, parse_times
 
 if TYPE_CHECKING:
@@ -34,6 +23,7 @@ Examples:
   gfnode predict runs/toluene --start sample:toluene --times 1.5ps --geometry molecule --out m.pdb
   gfnode predict runs/replicas --start run3.xtc --top molecule.pdb --times 50ps --out traj.npz"""
 )
+@reads()
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
     start: Annotated[
@@ -58,22 +48,15 @@ def predict(
         int, typer.Option(metavar="NUMBER", help="Frame of --start to begin from, counted from 0.")
     ] = 0,
     geometry: Geometry = "mean",
-    top: Top = None,
-    step: Step = None,
-    select: Select = None,
-    stride: Stride = None,
-    whole: Whole = None,
-    mapping: Map = None,
-    each_molecule: EachMolecule = None,
+    reading: Reading = AS_STORED,
 ) -> None:
     """Predict the conformations at any later times of one start."""
     with plain_errors():
-        from gfnode.readers import Reader
         from gfnode.run import Run
 
         lags = parse_times(times)
         found = Run.open(run)
-        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        reader = reading.reader()
         trajectory = load_for(found, [start], reader)[0]
         predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
         predicted.save(out)

@@ -8,17 +8,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import (
-    EachMolecule,
-    Map,
-    Select,
-    Step,
-    Stride,
-    Top,
-    Whole,
-    json_target,
-    load,
-)
+from gfnode.cli.options import AS_STORED, Reading, json_target, load, reads
 
 
 @app.command(
@@ -29,6 +19,7 @@ Examples:
   gfnode ramachandran md.xtc --top md.pdb --basin helix=-100:-30,-80:-5
   gfnode ramachandran sample:toluene --torsion a=0-1-4-6 --torsion b=1-4-6-9 --out ab.png"""
 )
+@reads()
 def ramachandran(
     files: Annotated[
         list[str],
@@ -37,13 +28,7 @@ def ramachandran(
             help="Trajectory file; several files of the same atoms are runs beside each other.",
         ),
     ],
-    top: Top = None,
-    step: Step = None,
-    select: Select = None,
-    stride: Stride = None,
-    whole: Whole = None,
-    mapping: Map = None,
-    each_molecule: EachMolecule = None,
+    reading: Reading = AS_STORED,
     residue: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Residue such as ALA2; default: the first with φ and ψ."),
@@ -80,7 +65,6 @@ def ramachandran(
         from gfnode.files import whole as written
         from gfnode.metrics.ramachandran import BASINS, read_basins
         from gfnode.physics.landscape import landscape
-        from gfnode.readers import Reader
         from gfnode.report import landscape as words
         from gfnode.torsions import read_torsions
 
@@ -90,7 +74,7 @@ def ramachandran(
         if torsion and len(torsion) != 2:
             raise InputError(f"--torsion: expected two dihedrals, got {len(torsion)}")
         basins = read_basins(basin) if basin else BASINS
-        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        reader = reading.reader()
         trajectories = load(files, reader)
         first = trajectories[0]
         named = list(read_torsions(torsion or [], first.n_atoms, first.topology).items())

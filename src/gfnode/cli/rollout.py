@@ -11,15 +11,12 @@ import typer
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import (
-    EachMolecule,
+    AS_STORED,
     Geometry,
-    Map,
-    Select,
-    Step,
-    Top,
-    Whole,
+    Reading,
     json_target,
     load_for,
+    reads,
     with_geometry,
 )
 from gfnode.units import format_time
@@ -44,6 +41,7 @@ Examples:
 A rollout that was interrupted goes on with the same command and --resume. Direct prediction
 far beyond training is gfnode predict; --truth compares both."""
 )
+@reads(without=["stride"])
 def rollout(
     run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
     start: Annotated[
@@ -102,12 +100,7 @@ def rollout(
         typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
     ] = None,
     geometry: Geometry = "mean",
-    top: Top = None,
-    step: Step = None,
-    select: Select = None,
-    whole: Whole = None,
-    mapping: Map = None,
-    each_molecule: EachMolecule = None,
+    reading: Reading = AS_STORED,
 ) -> None:
     """Apply a model again and again, to times far beyond its training.
 
@@ -117,12 +110,11 @@ def rollout(
     with plain_errors():
         from gfnode import report
         from gfnode.files import to_json, write_json
-        from gfnode.readers import Reader
         from gfnode.run import Run
 
         target = json_target(json_file)
         found = with_geometry(Run.open(run), geometry)
-        reader = Reader(top, step, select, None, whole, mapping, each_molecule)
+        reader = reading.reader()
         given = load_for(found, [start], reader)
         truths = None
         if truth:

@@ -7,7 +7,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import EachMolecule, Map, Select, Step, Stride, Top, Whole, load_for
+from gfnode.cli.options import AS_STORED, Reading, load_for, reads
 from gfnode.units import format_time, parse_times
 
 
@@ -18,6 +18,7 @@ Examples:
   gfnode sample runs/ito --start sample:toluene --frame 4000 --times 1ps --samples 100 --out e.npz
   gfnode sample runs/ito --start sample:toluene --times 100fs,1ps --solver ancestral --out e.xtc"""
 )
+@reads()
 def sample(
     run: Annotated[Path, typer.Argument(help="Run folder of a model that samples.", metavar="RUN")],
     start: Annotated[
@@ -54,13 +55,7 @@ def sample(
         typer.Option(metavar="NUMBER", help="Steps of the solver; default 40, ancestral 500."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same draws the same.")] = 0,
-    top: Top = None,
-    step: Step = None,
-    select: Select = None,
-    stride: Stride = None,
-    whole: Whole = None,
-    mapping: Map = None,
-    each_molecule: EachMolecule = None,
+    reading: Reading = AS_STORED,
 ) -> None:
     """Draw an ensemble of conformations at later times of one start (model ito).
 
@@ -69,12 +64,11 @@ def sample(
     with plain_errors():
         from rich.progress import Progress
 
-        from gfnode.readers import Reader
         from gfnode.run import Run
 
         lags = parse_times(times)
         found = Run.open(run)
-        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        reader = reading.reader()
         trajectory = load_for(found, [start], reader)[0]
         terminal = console(stderr=True)
         with Progress(console=terminal, disable=not terminal.is_terminal, transient=True) as bar:

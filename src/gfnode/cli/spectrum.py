@@ -8,17 +8,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import (
-    EachMolecule,
-    Map,
-    Select,
-    Step,
-    Stride,
-    Top,
-    Whole,
-    json_target,
-    load,
-)
+from gfnode.cli.options import AS_STORED, Reading, json_target, load, reads
 
 
 @app.command(
@@ -30,6 +20,7 @@ Examples:
   gfnode spectrum md.xtc --top md.pdb --resolution 5 --as-is
   gfnode spectrum sample:toluene --json - | jq .rank_correlation"""
 )
+@reads()
 def spectrum(
     files: Annotated[
         list[str],
@@ -39,13 +30,7 @@ def spectrum(
             "replicas.",
         ),
     ],
-    top: Top = None,
-    step: Step = None,
-    select: Select = None,
-    stride: Stride = None,
-    whole: Whole = None,
-    mapping: Map = None,
-    each_molecule: EachMolecule = None,
+    reading: Reading = AS_STORED,
     resolution: Annotated[
         float,
         typer.Option(
@@ -87,13 +72,12 @@ def spectrum(
         from gfnode.files import to_json, write_json
         from gfnode.files import whole as written
         from gfnode.physics.spectrum import spectrum as take
-        from gfnode.readers import Reader
         from gfnode.report import spectra as words
 
         target = json_target(json_file)
         if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise InputError(f"--out {out}: expected a name that ends with .png, .svg or .pdf")
-        reader = Reader(top, step, select, stride, whole, mapping, each_molecule)
+        reader = reading.reader()
         found = take(load(files, reader), resolution_cm=resolution, superposed=superpose, hops=hops)
         result = json.loads(to_json(found.to_dict()))  # null: not finite
         terminal = console(stderr=json_file == "-")

@@ -7,7 +7,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import EachMolecule, Map, Select, Step, Stride, Top, Whole, read_settings
+from gfnode.cli.options import AS_STORED, Reading, read_settings, reads
 from gfnode.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ Settings that are changed most:
   training.batch=64         windows.times=8           model.name=gfnode (see: gfnode models)
   training.rate=2e-3        windows.lags=irregular    seed=1"""
 )
+@reads()
 def train(
     data: Annotated[
         list[str] | None,
@@ -54,13 +55,7 @@ def train(
             help="Change one setting; the value is JSON or text, times take units. Repeatable.",
         ),
     ] = None,
-    top: Top = None,
-    step: Step = None,
-    select: Select = None,
-    stride: Stride = None,
-    whole: Whole = None,
-    mapping: Map = None,
-    each_molecule: EachMolecule = None,
+    reading: Reading = AS_STORED,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
     ] = False,
@@ -85,7 +80,7 @@ def train(
             raise InputError("--resume needs the run folder to go on with: --out RUN")
         from gfnode import fitting
 
-        reader = fitting.Reader(top, step, select, stride, whole, mapping, each_molecule)
+        reader = reading.reader()
         if resume and (data or preset or changes or reader.options()):
             raise InputError(
                 "--resume goes on with the data and settings of the run; leave out --data, "
