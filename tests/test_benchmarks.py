@@ -16,7 +16,7 @@ def bench(monkeypatch):
     """Import a module of the benchmarks folder by name."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module
-    for name in ("molecules", "straightforward", "train_step"):
+    for name in ("growth", "molecules", "straightforward", "train_step"):
         sys.modules.pop(name, None)
 
 
@@ -105,3 +105,12 @@ def test_command_prints_a_table_and_writes_json(bench, monkeypatch, tmp_path, ca
     monkeypatch.setitem(script.GOALS, "ethanol", 1e9)
     monkeypatch.setattr(sys, "argv", ["train_step.py", *arguments, "--check"])
     assert script.main() == 1
+
+
+def test_growth_measures_a_size_and_finds_exponents(bench):
+    growth = bench("growth")
+    found = growth.point(22, 2, 8)
+    assert set(found) == {"build_s", "predict_ms", "train_step_ms", "memory_mb"}
+    assert found["predict_ms"] > 0
+    points = [{"atoms": n, "train_step_ms": 3 * n**1.5} for n in (10, 20, 40, 80)]
+    assert growth.exponent(points, "atoms", "train_step_ms") == pytest.approx(1.5)
