@@ -1,6 +1,7 @@
 """Error bars that hold what they say, where they are kept, and where they come out."""
 
 import shutil
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -69,6 +70,16 @@ class TestSizes:
         inside = error <= found.deviations(batch.lags)[..., None]
         assert inside.float().mean() == pytest.approx(WITHIN, abs=0.02)
         assert inside.float().mean((0, 1, 3)).numpy() == pytest.approx(WITHIN, abs=0.05)
+
+    def test_a_calm_validation_part_does_not_make_them_small(self):
+        system, validation = diffusion(5)
+        frames = validation.frames
+        lively = replace(validation, frames=replace(frames, positions=2 * frames.positions))
+        model, lags = build("persistence", system), torch.tensor([40.0, 160.0])
+        train = lively.take(torch.arange(400))
+        found = Calibration.fit(model, train, validation.take(torch.arange(50))).deviations(lags)
+        alike = Calibration.fit(model, validation, validation).deviations(lags)
+        assert 1.6 < (found / alike).mean() < 2.1
 
     def test_they_begin_at_zero_never_fall_and_end_constant(self):
         system, windows = diffusion(3)

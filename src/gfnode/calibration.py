@@ -69,7 +69,8 @@ class Calibration:
 
         Of validation windows at most 500 are taken, evenly. Knots are at the means of groups of
         equally many lags; sizes do not fall with the lag, and an atom's are no smaller than a
-        thousandth of an Å.
+        thousandth of an Å. A short validation part may lie in a calm or a lively stretch: sizes are
+        scaled by how far atoms move in both parts, over how far in validation.
         """
         model.eval()
         chosen = validation.evenly(500)
@@ -88,6 +89,7 @@ class Calibration:
         knots, place = knots.unique(return_inverse=True)  # regular lags come many times
         sums = torch.zeros(len(knots), sizes.shape[1]).index_add(0, place, sizes.clamp(min=1e-3))
         sizes = (sums / place.bincount()[:, None]).cummax(0).values
+        sizes = sizes * _liveliness(train, validation, model.scored)
         return cls(knots.float(), sizes, *_distances(model, train))
 
     def save(self, path: Path) -> None:
@@ -118,6 +120,18 @@ class Calibration:
                 f"{path}: sizes {shapes} are not those of the model beside it, expected {expected}"
             )
         return found
+
+
+def _liveliness(train: Windows, validation: Windows, scored: Tensor) -> float:
+    """How far scored atoms move in both parts, each for its length, over how far in validation."""
+
+    def moved(windows: Windows, most: int) -> Tensor:
+        batch = windows.batch(windows.evenly(most))
+        return (batch.targets - batch.positions[:, None])[..., scored, :].abs().flatten()
+
+    share = -(-500 * len(validation) // max(1, len(train)))
+    everywhere = torch.cat([moved(train, 500), moved(validation, share)]).median()
+    return float(everywhere / moved(validation, 500).median().clamp(min=1e-9))
 
 
 def _distances(model: Model, train: Windows) -> tuple[Tensor, Tensor, Tensor]:
