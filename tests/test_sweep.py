@@ -362,7 +362,7 @@ class TestRuns:
         longer = estimates([job_of(ethanol, epochs=300), job_of(ethanol, epochs=300, seed=1)])
         first, second = longer.values()
         assert first is second  # seeds are alike
-        assert 30 < first.training / cost.training < 300
+        assert 10 < first.training / cost.training < 1000  # 100, but two timings
         trivial = {key: value for key, value in TINY.items() if not key.startswith("model.")}
         assert estimate(_persistence(ethanol, trivial)).training == 0
 
