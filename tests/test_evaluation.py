@@ -170,6 +170,7 @@ def test_json_holds_the_documented_keys_and_is_finite(found):
         "targets_superposed_on_start",
         "methods",
         "best_trivial",
+        "error_bars",
         "verdicts",
     }
     assert data["unit"] == "angstrom^2 per coordinate"

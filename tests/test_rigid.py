@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.spatial.transform import Rotation
@@ -81,6 +81,8 @@ vector = st.tuples(*[st.floats(-3, 3)] * 3).map(np.array)
 
 
 @given(vector, vector, st.floats(0, 1e4), st.integers(0, 100))
+@example(np.zeros(3), np.array([0.0, 0.0, 9.7e-161]), 0.0, 0)  # their squares underflow
+@example(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, 2.5e-213]), 0.0, 0)
 def test_any_body(half_widths: np.ndarray, L: np.ndarray, time: float, seed: int) -> None:
     """A rotation that keeps the energy; going on from half way gives the same."""
     axes = Rotation.random(rng=seed).as_matrix()

@@ -71,6 +71,7 @@ def test_the_folder_holds_what_it_promises(made):
         "splits.npz",
         "weights.safetensors",
         "baselines.safetensors",
+        "calibration.safetensors",
         "last.safetensors",
         "history.csv",
         "tensorboard",

@@ -96,7 +96,7 @@ def test_the_folder_has_the_layout_of_a_hub(made):
     names = {path.name for path in made[2].iterdir()}
     assert names == {
         *("model.safetensors", "baselines.safetensors", "config.json", "evaluation.json"),
-        "README.md",
+        *("calibration.safetensors", "README.md"),
     }
     with safe_open(made[2] / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}

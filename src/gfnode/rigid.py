@@ -49,9 +49,10 @@ def free_rotation(momentum: Tensor, inertia: Tensor, times: Tensor) -> Tensor:
         ``(batch, time, 3, 3)``, double precision, on the CPU, without gradient.
     """
     L, J, t = (x.detach().double().cpu() for x in (momentum, inertia, times))
-    axes, inverse, ell = _principal(L, J)
+    largest = L.abs().amax(-1, keepdim=True)  # first by this: squares of tiny momenta underflow
+    axes, inverse, ell = _principal(_over(L, largest), J)
     size = torch.linalg.vector_norm(ell, dim=-1, keepdim=True)
-    ell, t = _over(ell, size), t * size  # from here on in units in which L = 1
+    ell, t = _over(ell, size), t * size * largest  # from here on in units in which L = 1
     a, b, c = inverse.unsqueeze(-1).unbind(-2)  # (batch, 1), as everything up to the times
     la, lb, lc = ell.unsqueeze(-1).unbind(-2)
     twice_energy = a * la.square() + b * lb.square() + c * lc.square()
