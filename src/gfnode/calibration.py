@@ -14,6 +14,7 @@ from torch import Tensor
 from gfnode.checkpoint import load_tensors, save_tensors
 from gfnode.errors import InputError
 from gfnode.graph import hop_edges
+from gfnode.interpolation import interpolate
 from gfnode.models.base import Model
 from gfnode.windows import Windows
 
@@ -55,12 +56,8 @@ class Calibration:
 
         Linear between the knots from zero at lag zero, constant beyond the last.
         """
-        knots = torch.cat([self.lags.new_zeros(1), self.lags]).to(lags)
-        sizes = torch.cat([torch.zeros_like(self.sizes[:1]), self.sizes]).to(lags)
-        right = torch.searchsorted(knots, lags.contiguous()).clamp(1, len(knots) - 1)
-        width = knots[right] - knots[right - 1]
-        share = ((lags - knots[right - 1]) / width).clamp(0, 1).unsqueeze(-1)
-        return torch.lerp(sizes[right - 1], sizes[right], share)
+        knots = torch.cat([self.lags.new_zeros(1), self.lags])
+        return interpolate(knots, torch.cat([torch.zeros_like(self.sizes[:1]), self.sizes]), lags)
 
     @classmethod
     @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gfnode.diffusion import SAMPLERS, SCHEDULES, Noise, even_times, noise_loss
 from gfnode.errors import InputError
 from gfnode.geometry import center, kabsch_rotation, mean_conformer
+from gfnode.interpolation import interpolate
 from gfnode.models.base import ALONE, EUCLIDEAN, Generative, Symmetry
 from gfnode.models.layers import lag_embedding, perceptron
 from gfnode.models.painn import Geometry, Message, Neighbours, Radial, Readout, Update, unit
@@ -181,10 +182,7 @@ class ITO(Generative):
 
     def _spread(self, lags: Tensor) -> Tensor:
         """s(τ) in Å, linear between the knots and constant beyond; any shape, fs."""
-        knots, spread = self.knots.to(lags), self.spread.to(lags)
-        right = torch.searchsorted(knots, lags.contiguous()).clamp(1, KNOTS)
-        share = ((lags - knots[right - 1]) / (knots[right] - knots[right - 1])).clamp(0, 1)
-        return spread[right - 1] + share * (spread[right] - spread[right - 1])
+        return interpolate(self.knots, self.spread, lags)
 
     def scale(self, lags: Tensor) -> Tensor:
         """w_i s(τ), ``(atom, batch, draw, 1)`` in Å for lags ``(batch, draw)`` in fs."""

@@ -37,6 +37,11 @@ class Molecular(Model):
         Its deviations and the distances.
     """
 
+    promises = frozenset()
+
+    weights: Tensor
+    difference: Tensor
+
     def __init__(self, model: Model, calibration: Calibration) -> None:
         super().__init__(model.system)
         self.model, self.calibration = model, calibration
@@ -45,11 +50,6 @@ class Molecular(Model):
         pairs = calibration.pairs
         ends = torch.eye(model.system.n_atoms)[pairs]
         self.register_buffer("difference", ends[:, 0] - ends[:, 1], persistent=False)
-
-    promises = frozenset()
-
-    weights: Tensor
-    difference: Tensor
 
     @classmethod
     def of(cls, model: Model, calibration: Calibration | None, where: str) -> Self:

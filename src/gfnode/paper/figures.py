@@ -190,12 +190,16 @@ def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
     return figure
 
 
-def _above(records: Records, molecule: object) -> dict[str, None]:
+def _above(records: Records, molecule: object) -> list[str]:
     """Trivial baselines so far off (ten times the best of anything) that they hide the others."""
-    mine = [each for each in records if each["molecule"] == molecule]
-    most = 10 * min(float(each["mean"]) for each in mine)  # type: ignore[arg-type]
-    trivial = [each for each in mine if each["kind"] == "trivial"]
-    return {str(each["row"]): None for each in trivial if float(each["mean"]) > most}  # type: ignore[arg-type]
+    errors = {
+        (str(each["row"]), each["kind"], each["frames"]): float(each["mean"])  # type: ignore[arg-type]
+        for each in records
+        if each["molecule"] == molecule
+    }
+    most = 10 * min(errors.values())
+    far = [row for (row, kind, _), error in errors.items() if kind == "trivial" and error > most]
+    return list(dict.fromkeys(far))
 
 
 def _say_horizons(records: Records) -> list[str]:
