@@ -1,10 +1,12 @@
 """Dynamics against exact exponentials, independent solvers, and the symmetries they promise."""
 
+import math
 import time
 
 import networkx as nx
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.linalg
 import torch
 import torchdiffeq
@@ -19,6 +21,7 @@ from gfnode.dynamics import (
 )
 from gfnode.dynamics.linear import exponential
 from gfnode.dynamics.oscillator import OscillatorDynamics
+from gfnode.dynamics.settling import SettlingDynamics
 from gfnode.errors import InputError
 from gfnode.fourier import eigenbasis
 from gfnode.graph import hop_edges, laplacian
@@ -430,7 +433,7 @@ def test_failure_is_named():
 # Oscillators
 
 
-def oscillators(spaces, count=3, *, seed=0):
+def oscillators(spaces, count=3, *, seed=0, harmonic=False):
     dynamics = OscillatorDynamics(
         torch.tensor(spaces), 1000.0, torch.logspace(np.log10(60), np.log10(900), count)
     ).double()
@@ -438,6 +441,9 @@ def oscillators(spaces, count=3, *, seed=0):
     with torch.no_grad():
         for weight in dynamics.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
+        if harmonic:
+            dynamics.stretch.zero_()
+            dynamics.broadening.zero_()
     return dynamics
 
 
@@ -452,7 +458,7 @@ def test_oscillators_return_the_start_and_its_velocity():
 
 def test_one_oscillator_solves_its_equation():
     """u̇ = w, ẇ = −(ω² + γ²) u − 2γ w, by the matrix exponential."""
-    dynamics = oscillators([0, 1], 1)
+    dynamics = oscillators([0, 1], 1, harmonic=True)
     state = torch.randn(2, 2, 3, 2, dtype=torch.float64)
     times = torch.tensor([[0.01, 0.4, 1.0], [0.2, 0.6, 3.0]], dtype=torch.float64)
     moved = dynamics(state, times).detach().numpy()
@@ -534,10 +540,145 @@ def test_shares_are_fitted_to_motion_that_is_known():
     still = torch.stack([start, torch.zeros_like(start)], -1)
     later = dynamics(still, times)[..., 0].detach()
     dynamics.logits.data.zero_()
-    dynamics.fit(start, later, times)
+    dynamics.fit_shares(start, later, times)
     torch.testing.assert_close(dynamics.logits.softmax(-1), shares, atol=0.02, rtol=0)
 
-    dynamics.fit(start, start[:, None].expand_as(later), times)
+    dynamics.fit_shares(start, start[:, None].expand_as(later), times)
     assert (dynamics.logits.softmax(-1)[:, 2] > 0.98).all()
-    dynamics.fit(start, torch.zeros_like(later), times)  # forgotten at once
+    dynamics.fit_shares(start, torch.zeros_like(later), times)  # forgotten at once
     assert (dynamics.logits.softmax(-1)[:, 2] < 0.05).all()
+
+
+def recorded(positions, velocities, samples, lags, generator):
+    """Windows of two long signals ``(step,)`` of 1 fs: start, velocity, later, t of a horizon."""
+    starts = torch.randint(0, len(positions) - 1001, (samples,), generator=generator)
+    steps = torch.randint(1, 1001, (samples, lags), generator=generator)
+    later = positions[starts[:, None] + steps]
+    return (
+        positions[starts, None, None],
+        velocities[starts, None, None],
+        later[..., None, None],
+        steps.double() / 1000.0,
+    )
+
+
+def test_a_resonance_is_found():
+    """A damped oscillator driven by noise: its frequency and damping, from windows of it."""
+    omega, gamma, generator = 2 * math.pi / 180, 1 / 700, torch.Generator().manual_seed(0)
+    W = np.array([[0, 1], [-(omega**2 + gamma**2), -2 * gamma]])
+    step, kicks = scipy.linalg.expm(W), torch.randn(100_000, generator=generator).numpy()
+    state, states = np.zeros(2), []
+    for kick in kicks:
+        state = step @ state + np.array([0.0, kick])
+        states.append(state)
+    signal = torch.tensor(np.array(states))[5000:]
+    dynamics = OscillatorDynamics(torch.tensor([0]), 1000.0).double()
+    dynamics.fit(*recorded(*signal.T, 2000, 8, generator))
+    assert float(dynamics.log_frequency[0, 0].detach().exp()) == pytest.approx(omega, rel=0.02)
+    assert float(dynamics.log_damping[0, 0].detach().exp()) == pytest.approx(gamma, rel=0.5)
+    assert float(dynamics.logits.detach().softmax(-1)[0, 0]) > 0.9
+    torch.testing.assert_close(
+        dynamics.size[:, 0], signal.square().mean(0).sqrt(), rtol=0.1, atol=0
+    )
+
+
+def duffing(amplitudes, softening, steps=1000):
+    """u̇̇ = −ω² u (1 − softening u²) with a period of 150 fs for small u, from rest; (step, 2)."""
+    omega = 2 * math.pi / 150
+
+    def slope(_, y):
+        u, w = y.reshape(2, -1)
+        return np.concatenate([w, -(omega**2) * u * (1 - softening * u**2)])
+
+    start = np.concatenate([amplitudes, np.zeros_like(amplitudes)])
+    found = scipy.integrate.solve_ivp(
+        slope, (0, steps), start, t_eval=np.arange(steps + 1), rtol=1e-9, atol=1e-9
+    )
+    return torch.from_numpy(found.y.reshape(2, len(amplitudes), -1))
+
+
+def test_the_period_grows_with_the_energy():
+    """Duffing oscillators of many energies: exact periods, and prediction over seven of them."""
+    generator = torch.Generator().manual_seed(1)
+    amplitudes = 2 * torch.rand(200, generator=generator, dtype=torch.float64) + 0.1
+    u, w = duffing(amplitudes.numpy(), softening=0.05, steps=1200)
+    first = torch.randint(0, 200, (200,), generator=generator)
+    steps = torch.randint(1, 1001, (200, 8), generator=generator)
+    each = torch.arange(200)
+    start, velocity = u[each, first], w[each, first]
+    later, times = u[each[:, None], first[:, None] + steps], steps / 1000.0
+    dynamics = OscillatorDynamics(torch.tensor([0]), 1000.0).double()
+    dynamics.fit(
+        start[:, None, None], velocity[:, None, None], later[..., None, None], times.double()
+    )
+    state = torch.stack([start, velocity], -1)[:, None, None]
+
+    def error():
+        moved = dynamics(state, times.double())[..., 0, 0, 0]
+        return float((moved - later).square().mean().detach() / later.square().mean())
+
+    anharmonic = error()
+    # a pendulum-like softening: the period grows by 3/8 of softening times amplitude², to first
+    # order; the mean of amplitude²/2 is the energy of size one
+    expected = 3 / 8 * 0.05 * float(amplitudes.square().mean())
+    assert float(dynamics.stretch[0, 0].detach()) / 10 == pytest.approx(expected, rel=0.35)
+    dynamics.stretch.data.zero_()
+    assert anharmonic < 0.1 < 0.3 < error()
+
+
+def test_anharmonic_oscillators_are_odd_and_do_not_know_the_eigenvectors():
+    dynamics = oscillators([0, 1, 1])
+    state = torch.randn(2, 3, 3, 2, dtype=torch.float64)
+    times = torch.rand(2, 4, dtype=torch.float64)
+    assert dynamics.stretch.abs().min() > 0
+    torch.testing.assert_close(dynamics(-state, times), -dynamics(state, times))
+    loud = dynamics(3 * state, times)
+    assert not torch.allclose(loud, 3 * dynamics(state, times), atol=1e-3)
+    far = dynamics(1e3 * state, times)  # energies count up to a limit
+    torch.testing.assert_close(far, 2 * dynamics(500 * state, times))
+
+
+# Settling
+
+
+def test_what_settles_returns_the_start_and_its_velocity():
+    dynamics = SettlingDynamics(oscillators([0, 1, 2]), 3, 1000.0).double()
+    dynamics.curve.data.copy_(torch.randn(3, 17))
+    dynamics.log_time.data.fill_(math.log(400.0))
+    state = torch.randn(2, 3, 1, 2, dtype=torch.float64)
+    assert (dynamics.rest(state[..., 0]).abs() > 0.1).any()
+    times = torch.tensor([[0.0, 1e-7, 1e4]] * 2, dtype=torch.float64)
+    moved = dynamics(state, times)
+    torch.testing.assert_close(moved[:, 0], state)
+    slope = (moved[:, 1, ..., 0] - state[..., 0]) / 1e-4
+    torch.testing.assert_close(slope, state[..., 1], atol=1e-4, rtol=0)
+    assert moved[:, 2].abs().max() < 1e-12
+
+    later = torch.tensor([[0.3]] * 2, dtype=torch.float64, requires_grad=True)
+    moved = dynamics(state, later)
+    (slope,) = torch.autograd.grad(moved[..., 0].sum(), later)
+    torch.testing.assert_close(slope[:, 0] / 1000, moved[..., 1].sum((1, 2, 3)).detach())
+
+
+def test_a_mode_of_two_minima_settles_in_its_own():
+    """u = ±1 for good, with a vibration on it, beside a mode of one minimum."""
+    generator = torch.Generator().manual_seed(0)
+    count, omega = 600, 2 * math.pi / 120
+    side = torch.randint(0, 2, (count,), generator=generator) * 2.0 - 1
+    phase = 2 * math.pi * torch.rand(count, 2, generator=generator)
+    steps = torch.randint(1, 1001, (count, 8), generator=generator)
+    centre = torch.stack([side, torch.zeros(count)], -1)
+
+    def at(time):
+        return 0.3 * torch.cos(omega * time + phase[:, None]) + centre[:, None]
+
+    start, later = at(torch.zeros(count, 1, 1))[:, 0], at(steps[..., None])
+    velocity = -0.3 * omega * torch.sin(phase)
+    dynamics = SettlingDynamics(OscillatorDynamics(torch.arange(2), 1000.0), 2, 1000.0)
+    dynamics.fit(start[..., None], velocity[..., None], later[..., None], steps / 1000.0)
+    rest = dynamics.rest(torch.tensor([[[1.0], [1.0]], [[-1.2], [0.3]]]))[..., 0].detach()
+    torch.testing.assert_close(rest[:, 0], torch.tensor([1.0, -1.0]), atol=0.1, rtol=0)
+    assert (rest[:, 1] == 0).all()  # where there is nothing to be known, there is no curve
+    state = torch.stack([start, velocity], -1)[:, :, None]
+    moved = dynamics(state, steps / 1000.0)[..., 0, 0]
+    assert (moved - later).square().mean() < 0.01

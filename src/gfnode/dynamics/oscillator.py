@@ -7,21 +7,35 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gfnode.dynamics.resonance import Motion, bounded, find_anharmonicity, find_resonance
+
+_LEAST = 1e-12
+
 
 class OscillatorDynamics(nn.Module):
-    """Each mode moves as a stationary mixture of damped harmonic oscillators.
+    """Each mode moves as a stationary mixture of damped anharmonic oscillators.
 
     With τ the lag, and position u and velocity w of a mode at the start::
 
         u(τ) = u Σ_c a_c e^(−γ_c τ) (cos ω_c τ + γ_c sin(ω_c τ)/ω_c)
              + w Σ_c b_c e^(−γ_c τ) sin(ω_c τ)/ω_c
 
-    Oscillator c holds the share a_c of the mode's ⟨u²⟩, hence b_c = a_c ω_c² / Σ a ω² of its ⟨w²⟩;
-    this is then the best linear prediction from u and w. Each term is exp(τ W) of a 2×2
-    W = [[0, 1], [−(ω²+γ²), −2γ]], in closed form. At τ = 0 it returns u, its first derivative
-    there is w, and at long lags it decays to zero, the mean. A graph mode holds several normal
-    modes, hence several oscillators; the slowest, which outlasts the horizon, stands for what does
-    not come back to the mean in that time. Modes of one eigenspace share a, ω and γ.
+    Oscillator c holds the share a_c of the mode's ⟨u²⟩, hence b_c = a_c Ω_c² / Σ a Ω² of its ⟨w²⟩
+    with Ω² = ω² + γ²; this is then the best linear prediction from u and w. Each term is exp(τ W)
+    of a 2×2 W = [[0, 1], [−Ω², −2γ]], in closed form. At τ = 0 it returns u, its first derivative
+    there is w, and at long lags it decays to zero, the mean.
+
+    The first oscillator is the resonance of the mode, the others stand for what relaxes slowly;
+    the last outlasts the horizon, for what does not come back to the mean in that time.
+
+    **Anharmonicity.** A vibration of large amplitude has another period, to first order linear
+    in the energies (as in second-order perturbation theory). With E the energy of the mode's
+    eigenspace over its mean, and Ē the mean of E over all of them::
+
+        ω = ω_c / s(χ (E − 1) + χ̄ (Ē − 1)),   γ = γ_c s(ζ (E − 1) + ζ̄ (Ē − 1))
+
+    with s(x) = 1 + x for x ≥ 0, bounded below. So the dynamics stay odd in the amplitudes, and do
+    not depend on the choice of eigenvectors in an eigenspace, whose modes share all of this.
 
     Parameters
     ----------
@@ -30,61 +44,121 @@ class OscillatorDynamics(nn.Module):
     horizon
         The lag at t = 1, in fs.
     periods
-        What the periods of the oscillators start from, in fs; default: six from 25 fs to 2.5 ps or
-        more, and one of a hundred horizons.
+        What the periods of the oscillators start from, in fs, before :meth:`fit`.
+    anharmonic
+        Whether periods and dampings depend on the energies.
     """
 
-    physical = ("log_frequency", "log_damping", "logits")
+    physical = ("log_frequency", "log_damping", "logits", "stretch", "broadening")
+    _most = 8.0  # energies count up to so many above their mean
+
     spaces: Tensor
+    members: Tensor
+    size: Tensor
 
     def __init__(
-        self, spaces: Tensor, horizon: float, periods: Sequence[float] | Tensor | None = None
+        self,
+        spaces: Tensor,
+        horizon: float,
+        periods: Sequence[float] | Tensor | None = None,
+        *,
+        anharmonic: bool = True,
     ) -> None:
         super().__init__()
         if periods is None:
-            slowest = max(2500.0, 5 / 3 * horizon)
-            periods = [*np.geomspace(25, slowest, 6), 100 * horizon]
+            periods = [*np.geomspace(100, 5 * horizon, 3), 100 * horizon]
         self.horizon = horizon
         self.register_buffer("spaces", spaces.clone())
+        count = int(spaces.max()) + 1
+        members = torch.zeros(len(spaces), count)
+        members[torch.arange(len(spaces)), spaces] = 1.0
+        self.register_buffer("members", members / members.sum(0), persistent=False)
         log_period = torch.as_tensor(periods, dtype=torch.float32).log()
-        shape = (int(spaces.max()) + 1, len(log_period))
-        self.log_frequency = nn.Parameter((math.log(2 * math.pi) - log_period).repeat(shape[0], 1))
-        self.log_damping = nn.Parameter((-log_period - 0.5).repeat(shape[0], 1))
+        shape = (count, len(log_period))
+        self.register_buffer("size", torch.ones(2, count))  # rms of u (Å) and of w (Å/fs)
+        self.log_frequency = nn.Parameter((math.log(2 * math.pi) - log_period).repeat(count, 1))
+        self.log_damping = nn.Parameter((-log_period - 0.5).repeat(count, 1))
         self.logits = nn.Parameter(torch.zeros(shape))
+        self.anharmonic = anharmonic
+        # 10 χ and 10 χ̄, and 10 ζ and 10 ζ̄
+        self.stretch = nn.Parameter(torch.zeros(2, count), requires_grad=anharmonic)
+        self.broadening = nn.Parameter(torch.zeros(2, count), requires_grad=anharmonic)
 
     @torch.no_grad()
-    def fit(self, start: Tensor, later: Tensor, times: Tensor, *, steps: int = 1000) -> None:
-        """Fit the shares to motion that is known, by least squares over positions alone.
+    def fit(self, start: Tensor, velocity: Tensor, later: Tensor, times: Tensor) -> None:
+        """Fit sizes, resonances and shares to motion that is known, by least squares.
+
+        Parameters
+        ----------
+        start, velocity
+            Of the start, ``(batch, mode, row)`` in Å and Å/fs.
+        later
+            Positions at the times, ``(batch, time, mode, row)`` in Å.
+        times
+            t = lag/horizon, ``(batch, time)``.
+        """
+        self.size.copy_(
+            torch.stack([self._mean_square(x).mean(0) for x in (start, velocity)]).sqrt()
+        )
+        self._fit_resonance(start, velocity, later, times * self.horizon)
+        self.fit_shares(start, later, times)
+
+    def _mean_square(self, x: Tensor) -> Tensor:
+        """Over the modes and rows of each eigenspace: ``(…, mode, row)`` to ``(…, space)``."""
+        return x.square().mean(-1) @ self.members
+
+    def _fit_resonance(self, start: Tensor, velocity: Tensor, later: Tensor, lags: Tensor) -> None:
+        """Find the damped oscillator that alone explains the motion of each eigenspace best."""
+        natural = self.size[1] / self.size[0].clamp(min=_LEAST)
+        moving = natural > 0
+        if not bool(moving.any()):
+            return
+        u, w, y = start[:, None], velocity[:, None], later
+
+        def over_lags(product: Tensor) -> Tensor:  # (batch, time or 1, mode, row) → (lag, space)
+            return (product.sum(-1) @ self.members).expand(*lags.shape, -1).flatten(0, 1)
+
+        motion = Motion(
+            lags.reshape(-1, 1), *map(over_lags, (u * u, w * w, u * w, u * y, w * y, y * y))
+        )
+        omega, gamma = find_resonance(natural, motion)
+        if self.anharmonic:
+            energy = self._energies(start, velocity)[:, None].expand(*lags.shape, -1).flatten(0, 1)
+            omega, gamma, chi = find_anharmonicity(omega, gamma, motion, energy)
+            self.stretch[0] = torch.where(moving, 10 * chi, 0.0)
+
+        slow = torch.linspace(0, 1, self.logits.shape[1], device=omega.device)[1:-1]
+        # what relaxes: ω = γ, of times between that of the resonance and the horizon
+        first = omega.log()[:, None]
+        relaxing = (first * (1 - slow) - math.log(self.horizon) * slow).clamp(max=0.0)
+        lasting = torch.full_like(first, -math.log(100 * self.horizon))
+        found = torch.cat([first, relaxing, lasting], 1)
+        self.log_frequency.copy_(torch.where(moving[:, None], found, self.log_frequency))
+        found = torch.cat([gamma.log()[:, None], relaxing, lasting], 1)
+        self.log_damping.copy_(torch.where(moving[:, None], found, self.log_damping))
+
+    @torch.no_grad()
+    def fit_shares(self, start: Tensor, later: Tensor, times: Tensor, *, steps: int = 1000) -> None:
+        """Fit the shares, by least squares over positions alone; arguments as of :meth:`fit`.
 
         With k_c the kernel of oscillator c, Σ ‖u(τ) − Σ_c a_c k_c(τ) u‖² is made small over a ≥ 0,
         Σ a = 1, in every eigenspace, by exponentiated gradient. No share becomes quite zero, so
         that training can go on from there.
-
-        Parameters
-        ----------
-        start, later
-            Positions at the start and at the times, ``(batch, mode, row)`` and
-            ``(batch, time, mode, row)`` in Å.
-        times
-            t = lag/horizon, ``(batch, time)``.
         """
-        tau = (times * self.horizon)[..., None]  # (batch, time, 1)
-        # frequencies start alike in all eigenspaces
-        omega, gamma = self.log_frequency[0].exp(), self.log_damping[0].exp()
+        tau = (times * self.horizon)[None, ..., None]  # (1, batch, time, 1)
+        omega, gamma = (x.exp()[:, None, None] for x in (self.log_frequency, self.log_damping))
         kernel = torch.exp(-gamma * tau) * (
             torch.cos(omega * tau) + gamma * torch.sin(omega * tau) / omega
-        )  # (batch, time, oscillator)
-        size = start.new_zeros(len(self.logits), len(start))
-        size.index_add_(0, self.spaces, start.square().sum(-1).T)
-        along = start.new_zeros(len(self.logits), *times.shape)
-        along.index_add_(0, self.spaces, (start[:, None] * later).sum(-1).movedim(2, 0))
-        gram = torch.einsum("btc,btd,sb->scd", kernel, kernel, size)
-        wanted = torch.einsum("btc,sbt->sc", kernel, along)
-        rate = 4.0 / gram.diagonal(dim1=1, dim2=2).amax(1, keepdim=True).clamp(min=1e-12)
+        )  # (space, batch, time, oscillator)
+        size = self._mean_square(start).T
+        along = ((start[:, None] * later).mean(-1) @ self.members).movedim(2, 0)
+        gram = torch.einsum("sbtc,sbtd,sb->scd", kernel, kernel, size)
+        wanted = torch.einsum("sbtc,sbt->sc", kernel, along)
+        rate = 4.0 / gram.diagonal(dim1=1, dim2=2).amax(1, keepdim=True).clamp(min=_LEAST)
         share = torch.full_like(self.logits, 1 / self.logits.shape[1])
         for _ in range(steps):
             slope = torch.einsum("scd,sd->sc", gram, share) - wanted
-            share = (share.log() - rate * slope).softmax(-1).clamp(min=1e-12)
+            share = (share.log() - rate * slope).softmax(-1).clamp(min=_LEAST)
         self.logits.copy_((0.98 * share + 0.02 / share.shape[1]).log())
 
     def forward(self, amplitudes: Tensor, times: Tensor) -> Tensor:
@@ -101,21 +175,37 @@ class OscillatorDynamics(nn.Module):
             ``(batch, time, mode, row, 2)``.
         """
         tau = (times * self.horizon)[..., None, None]  # (batch, time, 1, 1)
-        omega, gamma = self.log_frequency.exp(), self.log_damping.exp()
+        stretched, broadened = self._anharmonicity(amplitudes)
+        omega, gamma = self.log_frequency.exp() / stretched, self.log_damping.exp() * broadened
+        squared = omega**2 + gamma**2  # (batch, 1, space, oscillator)
         share = self.logits.softmax(-1)
+        share_of_w = share * squared / (share * squared).sum(-1, keepdim=True)
         decay = torch.exp(-gamma * tau)  # (batch, time, space, oscillator)
-        of_u = share * decay
-        of_w = share * omega**2 / (share * omega**2).sum(-1, keepdim=True) * decay
+        of_u, of_w = share * decay, share_of_w * decay
         cosine = torch.cos(omega * tau)
         sine = torch.sin(omega * tau) / omega
         kernel = torch.stack(
             [
-                of_u * (cosine + gamma * sine),  # u → u
-                of_w * sine,  # w → u
-                -of_u * (omega**2 + gamma**2) * sine,  # u → w
-                of_w * (cosine - gamma * sine),  # w → w
+                (of_u * (cosine + gamma * sine)).sum(-1),  # u → u
+                (of_w * sine).sum(-1),  # w → u
+                (-of_u * squared * sine).sum(-1),  # u → w
+                (of_w * (cosine - gamma * sine)).sum(-1),  # w → w
             ]
-        ).sum(-1)  # (4, batch, time, space)
+        )  # (4, batch, time, space)
         uu, wu, uw, ww = kernel[..., self.spaces, None]  # each (batch, time, mode, 1)
         u, w = amplitudes[:, None].unbind(-1)
         return torch.stack([uu * u + wu * w, uw * u + ww * w], -1)
+
+    def _anharmonicity(self, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
+        """By what periods and dampings are multiplied, ``(batch, 1, space, 1)`` each."""
+        own = self._energies(*amplitudes.unbind(-1))
+        excess = 0.1 * torch.stack([own, own.mean(-1, keepdim=True).expand_as(own)], 1)
+        period = bounded((excess * self.stretch).sum(1))
+        damping = bounded((excess * self.broadening).sum(1))
+        return period[:, None, :, None], damping[:, None, :, None]
+
+    def _energies(self, u: Tensor, w: Tensor) -> Tensor:
+        """E − 1 of positions and velocities ``(batch, mode, row)``: ``(batch, space)``."""
+        size = self.size.clamp(min=_LEAST)
+        own = self._mean_square(u) / size[0] ** 2 + self._mean_square(w) / size[1] ** 2
+        return (own / 2 - 1).clamp(max=self._most)

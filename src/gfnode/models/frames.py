@@ -4,6 +4,7 @@ A frame splits a start into a placement and two channels an atom, (position, vel
 modes carry; and puts the molecule back together at every lag.
 """
 
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -12,12 +13,12 @@ from torch import Tensor, nn
 from gfnode.geometry import (
     center,
     inertia_tensor,
+    kabsch_rotation,
     mean_conformer,
     momentum,
     rotation_matrix,
-    superpose,
 )
-from gfnode.graph import rotors
+from gfnode.graph import rotors as find_rotors
 from gfnode.models.layers import lag_embedding, perceptron, zero_last
 from gfnode.system import System
 from gfnode.windows import Batch, Windows
@@ -83,11 +84,12 @@ class Placement(NamedTuple):
 
     centre: Tensor  # (batch, 1, 3) centre of mass, Å
     drift: Tensor  # (batch, 1, 3) velocity of the centre of mass, Å/fs
+    rotation: Tensor  # (batch, 3, 3) from the frame of the mean conformer; may hold a reflection
     body: Tensor  # (batch, atom, 3) the mean conformer placed on the start, about the centre, Å
     turn: Tensor  # (batch, 3) I⁻¹ L, 1/fs
     spins: Tensor  # (batch, rotor, 3) I⁻¹ L_b of the rotors, 1/fs
-    displacement: Tensor  # (batch, atom, 3) start less body, Å
-    vibration: Tensor  # (batch, atom, 3) velocity less drift and turn, Å/fs
+    displacement: Tensor  # (batch, atom, 3) start less body, in the conformer's frame, Å
+    vibration: Tensor  # (batch, atom, 3) velocity less drift and turn, in that frame, Å/fs
 
 
 class Anchored(Frame):
@@ -96,10 +98,11 @@ class Anchored(Frame):
     The mean conformer of the training frames is placed on the start (mirror images allowed, so that
     reflections are kept), weighting atoms by mass or the scored ones alike, whichever suits the
     training windows. What the modes carry is the displacement u from it and the velocity w
-    that is left after drift V and turn I⁻¹ L. At a lag τ::
+    that is left after drift V and turn I⁻¹ L, both in the conformer's frame, from which R turns
+    to the start. At a lag τ::
 
         θ(τ) = s_r(τ) I⁻¹ (L − Σ_b c_b(τ) L_b)
-        x(τ) = x_c + s_t(τ) V + exp([θ]×) (body + u(τ))
+        x(τ) = x_c + s_t(τ) V + exp([θ]×) (body + R u(τ))
 
     L_b = a_b a_b·Σ m (r − r_b) × (v − v_b) is the spin of rotor b about its bond a_b. While a
     methyl spins, the rest of an isolated molecule turns the other way: total angular momentum is
@@ -117,6 +120,8 @@ class Anchored(Frame):
         Features an atom.
     lag_width
         Width of the lag embedding.
+    rotors
+        False: no group spins by itself, L_b is left out.
     """
 
     invariants = 3
@@ -131,12 +136,12 @@ class Anchored(Frame):
     axes: Tensor
     members: Tensor
 
-    def __init__(self, system: System, width: int, lag_width: int) -> None:
+    def __init__(self, system: System, width: int, lag_width: int, *, rotors: bool = True) -> None:
         super().__init__()
         self.time_step, self.horizon = system.time_step, system.horizon
         self.lag_width = lag_width
         masses = torch.as_tensor(system.masses, dtype=torch.float32)
-        groups = rotors(system.bonds, system.masses)
+        groups = find_rotors(system.bonds if rotors else system.bonds[:0], system.masses)
         self.register_buffer("masses", masses, persistent=False)
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self.register_buffer("axes", torch.as_tensor(groups.axes), persistent=False)
@@ -177,13 +182,14 @@ class Anchored(Frame):
         # mirror image
         scored = torch.full_like(self.masses, 0.01).index_fill(0, self.score, 1.0)
         least = torch.inf
-        for weights in (scored, self.masses):
-            # over proper rotations: with mirror images, the mean of a planar molecule would buckle
-            conformer = mean_conformer(windows.conformations(), weights)
+        for weights, reflect in product((scored, self.masses), (False, True)):
+            # the mean over mirror images too is that of a molecule which visits both hands, but
+            # one that is planar would buckle
+            conformer = mean_conformer(windows.conformations(), weights, reflect=reflect)
             before = self.weights.clone(), self.conformer.clone()
             self.weights.copy_(weights)
             self.conformer.copy_(conformer)
-            if (now := float(error())) < least:
+            if (now := float(error())) < 0.98 * least:
                 least = now
             else:
                 self.weights.copy_(before[0])
@@ -202,7 +208,9 @@ class Anchored(Frame):
         r = positions - centre
         drift = momentum(velocities, m)[:, None] / m.sum()
         v = velocities - drift
-        body = superpose(self.conformer.expand_as(r), r, self.weights, reflect=True)
+        rotation = self._orientation(r)
+        conformer = self.conformer - center(self.conformer, self.weights)
+        body = conformer @ rotation.mT + center(r, self.weights)
         inertia = inertia_tensor(positions, m)
         # the axis of a linear molecule, and a lone atom, have no inertia: keep the solve finite
         floor = 1e-4 * inertia.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None] + 1e-4
@@ -210,7 +218,13 @@ class Anchored(Frame):
         total = (m[:, None] * torch.linalg.cross(r, v)).sum(-2, keepdim=True)
         spins = torch.linalg.solve(inertia, torch.cat([total, self._rotor_spins(r, v)], -2).mT).mT
         turning = torch.linalg.cross(spins[:, :1].expand_as(r), r)
-        return Placement(centre, drift, body, spins[:, 0], spins[:, 1:], r - body, v - turning)
+        own = (r - body) @ rotation, (v - turning) @ rotation
+        return Placement(centre, drift, rotation, body, spins[:, 0], spins[:, 1:], *own)
+
+    def _orientation(self, positions: Tensor) -> Tensor:
+        """How the mean conformer must be turned to lie on positions best, ``(..., 3, 3)``."""
+        rotation = kabsch_rotation(self.conformer, positions, self.weights, reflect=True)
+        return rotation.to(positions.dtype)
 
     def _rotor_spins(self, r: Tensor, v: Tensor) -> Tensor:
         """Angular momentum of each rotor about its bond, ``(batch, rotor, 3)``."""
@@ -249,19 +263,33 @@ class Anchored(Frame):
         known = torch.cat([h[:, :, hinge], h[:, :, far], embedding], -1)
         share = self.share + self.share_of_features(known).squeeze(-1)
         share = share * self._begun(lags)[..., 0]
-        x, rotation = self._carry(placement, lags, placement.body[:, None] + u, share)
-        return x, w @ rotation.mT * self.time_step
+        own = placement.rotation[:, None].mT
+        x, rotation = self._carry(placement, lags, placement.body[:, None] + u @ own, share)
+        return x, w @ own @ rotation.mT * self.time_step
 
-    def displacements(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What is to be carried, ``(batch, atom, 3)``, and what it becomes, at the targets.
+    def displacements(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """What is to be carried, and what it becomes.
 
-        The latter is ``(batch, time, atom, 3)``: the targets less the body carried to their lags,
-        turned back.
+        Returns
+        -------
+        Tensor, Tensor, Tensor
+            Displacement and vibration at the start, ``(batch, atom, 3)``, and the displacement
+            at the targets, ``(batch, time, atom, 3)``: the targets less the body carried to their
+            lags; in the conformer's frame.
         """
         placement = self.place(batch.positions, batch.velocities)
         share = self.share.expand(*batch.lags.shape, -1)
         x, rotation = self._carry(placement, batch.lags, placement.body[:, None], share)
-        return placement.displacement, (batch.targets - x) @ rotation
+        later = (batch.targets - x) @ rotation @ placement.rotation[:, None]
+        return placement.displacement, placement.vibration, later
+
+    def shapes(self, positions: Tensor) -> Tensor:
+        """Displacements of conformations from the mean conformer placed on each of them.
+
+        ``(..., atom, 3)`` in Å, in the conformer's frame.
+        """
+        own = (positions - center(positions, self.weights)) @ self._orientation(positions)
+        return own - (self.conformer - center(self.conformer, self.weights))
 
     def correct(self, x: Tensor, decoded: Tensor, lags: Tensor) -> Tensor:
         """What the decoder changes sets in with the lag, so that the start comes back at zero."""

@@ -15,6 +15,7 @@ from gfnode.dynamics import (
     NeuralDynamics,
 )
 from gfnode.dynamics.oscillator import OscillatorDynamics
+from gfnode.dynamics.settling import SettlingDynamics
 from gfnode.errors import InputError
 from gfnode.fourier import GraphFourier, IdentityTransform, eigenbasis
 from gfnode.graph import laplacian
@@ -23,6 +24,7 @@ from gfnode.models.encoders import ENCODERS
 from gfnode.models.frames import Anchored, Centred, Frame
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayers, lag_embedding
+from gfnode.quasiharmonic import QuasiHarmonic
 from gfnode.settings import Settings
 from gfnode.system import System
 from gfnode.windows import Windows
@@ -53,6 +55,14 @@ class GFNODESettings(Settings):
         ``feedforward`` (one application of W, no ODE) or ``identity``.
     coordinate_dynamics
         The same for positions and velocities, or ``oscillator`` (anchored frame only).
+    coordinate_basis
+        With ``oscillator``: ``quasiharmonic``, the directions in which the molecule is seen to
+        vibrate, see :class:`~gfnode.quasiharmonic.QuasiHarmonic`; or the modes of the ``graph``.
+    anharmonic, settling, rotors
+        With ``oscillator``: whether periods depend on energies, see
+        :class:`~gfnode.dynamics.oscillator.OscillatorDynamics`; whether quasi-harmonic modes may
+        have several minima, see :class:`~gfnode.dynamics.settling.SettlingDynamics`; whether groups
+        that spin about a bond turn the rest, see :class:`~gfnode.models.frames.Anchored`.
     mode_interaction
         After moving, the modes of the features gate each other by ``attention`` or
         ``concatenation``, see :class:`~gfnode.dynamics.InteractingDynamics`; or ``none``.
@@ -79,6 +89,10 @@ class GFNODESettings(Settings):
     coordinate_dynamics: Literal["linear", "neural", "feedforward", "identity", "oscillator"] = (
         "oscillator"
     )
+    coordinate_basis: Literal["quasiharmonic", "graph"] = "quasiharmonic"
+    anharmonic: bool = True
+    settling: bool = True
+    rotors: bool = True
     mode_interaction: Literal["none", "attention", "concatenation"] = "none"
     time_input: Literal["scalar", "sinusoidal", "none"] = "scalar"
     coordinate_activation: bool = False
@@ -112,32 +126,46 @@ class SpectralBlock(nn.Module):
 
 
 class SpectralPropagator(nn.Module):
-    """Evolve in the modes alone: y(t) = U φ_t(Uᵀ x) + φ'_t(x − U Uᵀ x).
+    """Evolve displacements in the modes alone: y(t) = U φ_t(Uᵀ x) + φ'_t(x − U Uᵀ x).
 
     What the kept modes do not hold moves by dynamics of its own, so that y(0) = x.
     """
 
+    _most_seen = 10_000_000  # positions of atoms that modes and oscillators are fitted to
+
     def __init__(
-        self, transform: Transform, dynamics: OscillatorDynamics, rest: OscillatorDynamics
+        self,
+        transform: Transform | QuasiHarmonic,
+        dynamics: OscillatorDynamics | SettlingDynamics,
+        rest: OscillatorDynamics,
     ) -> None:
         super().__init__()
         self.transform, self.dynamics, self.rest = transform, dynamics, rest
 
     def forward(self, nodes: Tensor, times: Tensor) -> Tensor:
-        """Evolve the nodes to the times."""
-        flat = nodes.flatten(-2)
-        modes = self.transform(flat)
-        rest = (flat - self.transform.inverse(modes)).unflatten(-1, nodes.shape[-2:])
-        moved = self.dynamics(modes.unflatten(-1, nodes.shape[-2:]), times)
-        back = self.transform.inverse(moved.flatten(-2)).unflatten(-1, nodes.shape[-2:])
-        return back + self.rest(rest, times)
+        """Evolve ``(batch, atom, 3, 2)``, displacement and vibration, to the times."""
+        modes, rest = self._split(nodes.movedim(-1, 0))
+        moved = self.dynamics(modes.movedim(0, -1), times).movedim(-1, 0)
+        back = self.transform.inverse(moved).movedim(0, -1)
+        return back + self.rest(rest.movedim(0, -1), times)
 
-    def prepare(self, start: Tensor, later: Tensor, times: Tensor) -> None:
-        """Fit oscillators to positions ``(batch, atom, 3)`` and ``(batch, time, atom, 3)``."""
-        modes, later_modes = self.transform(start), self.transform(later)
-        self.dynamics.fit(modes, later_modes, times)
-        back, later_back = self.transform.inverse(modes), self.transform.inverse(later_modes)
-        self.rest.fit(start - back, later - later_back, times)
+    def _split(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Amplitudes of ``(..., atom, 3)``, and what they leave over."""
+        modes = self.transform(nodes)
+        return modes, nodes - self.transform.inverse(modes)
+
+    def prepare(self, frame: Anchored, windows: Windows) -> None:
+        """Find modes and oscillators of the motion in training windows."""
+        room = self._most_seen // (windows.targets.shape[1] * self.rest.spaces.numel())
+        batch = windows.batch(windows.evenly(min(2000, max(200, room))))
+        motion = frame.displacements(batch)
+        if isinstance(self.transform, QuasiHarmonic):
+            seen = torch.cat([batch.positions, batch.targets.flatten(0, 1)])
+            self.transform.fit(frame.shapes(seen), motion[1])
+        times = batch.lags / self.rest.horizon
+        (u, u0), (w, w0), (y, y0) = map(self._split, motion)
+        self.dynamics.fit(u, w, y, times)
+        self.rest.fit(u0, w0, y0, times)
 
 
 class GFNODE(Model):
@@ -158,7 +186,9 @@ class GFNODE(Model):
         super().__init__(system)
         self.settings = s = settings
         anchored = s.frame == "anchored"
-        self.frame: Frame = Anchored(system, s.width, s.lag_width) if anchored else Centred()
+        self.frame: Frame = Centred()
+        if anchored:
+            self.frame = Anchored(system, s.width, s.lag_width, rotors=s.rotors)
         self.inputs = AtomInputs(system, self.frame.invariants, s.width)
         scalars = self.inputs.n_edge_scalars
         self.encoder = ENCODERS[s.encoder](
@@ -206,9 +236,7 @@ class GFNODE(Model):
         self.frame.prepare(windows)
         if isinstance(self.coordinates, SpectralPropagator):
             assert isinstance(self.frame, Anchored)
-            batch = windows.batch(windows.evenly(500))
-            now, later = self.frame.displacements(batch)
-            self.coordinates.prepare(now, later, batch.lags / self.system.horizon)
+            self.coordinates.prepare(self.frame, windows)
 
     @property
     def kept(self) -> frozenset[Symmetry]:
@@ -266,13 +294,7 @@ class GFNODE(Model):
                     "model.coordinate_dynamics=oscillator carries displacements from the mean "
                     "conformer: it needs model.frame=anchored"
                 )
-            alone = torch.zeros(self.system.n_atoms, dtype=torch.long)
-            horizon = self.system.horizon
-            return SpectralPropagator(
-                transform,
-                OscillatorDynamics(transform.spaces, horizon),
-                OscillatorDynamics(alone, horizon),
-            )
+            return self._propagator(transform)
         if s.frame == "anchored":
             raise InputError(
                 f"model.coordinate_dynamics={s.coordinate_dynamics} does not return the start at "
@@ -282,3 +304,20 @@ class GFNODE(Model):
         return SpectralBlock(
             transform, self._dynamics(s.coordinate_dynamics, transform, 2), activation
         )
+
+    def _propagator(self, graph: Transform) -> SpectralPropagator:
+        s, n_atoms, horizon = self.settings, self.system.n_atoms, self.system.horizon
+
+        def oscillators(spaces: Tensor) -> OscillatorDynamics:
+            return OscillatorDynamics(spaces, horizon, anharmonic=s.anharmonic)
+
+        rest = oscillators(torch.zeros(n_atoms, dtype=torch.long))
+        if s.coordinate_basis == "graph":
+            return SpectralPropagator(graph, oscillators(graph.spaces), rest)
+        masses = torch.as_tensor(self.system.masses, dtype=torch.float32)
+        modes = QuasiHarmonic(masses, min(s.modes or 256, max(1, 3 * n_atoms - 6)))
+        vibrations = oscillators(modes.spaces)
+        if not s.settling:
+            return SpectralPropagator(modes, vibrations, rest)
+        settling = SettlingDynamics(vibrations, modes.n_modes, horizon)
+        return SpectralPropagator(modes, settling, rest)

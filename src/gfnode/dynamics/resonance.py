@@ -1,0 +1,116 @@
+"""The damped oscillator that explains a recorded motion best, by least squares on a grid."""
+
+import math
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+
+class Motion(NamedTuple):
+    """What is known of a motion: at each lag, products of what was and what became of it.
+
+    Of position u and velocity w at a start and the position y at a lag, summed over what moves
+    alike. Least squares needs no more.
+    """
+
+    lags: Tensor  # (lag, 1) in fs
+    uu: Tensor  # (lag, space) each
+    ww: Tensor
+    uw: Tensor
+    uy: Tensor
+    wy: Tensor
+    yy: Tensor
+
+    def every(self, step: int) -> Self:
+        """A part of the lags."""
+        return type(self)(*(x[::step] for x in self))
+
+    def error(self, omega: Tensor, gamma: Tensor) -> Tensor:
+        """Σ (c u + s w − y)² less Σ y², with the kernels of ω, γ at each lag: ``(space,)``."""
+        c, s = kernels(omega, gamma, self.lags)
+        at_lags = c * (c * self.uu + 2 * (s * self.uw - self.uy)) + s * (s * self.ww - 2 * self.wy)
+        return at_lags.sum(0)
+
+
+def kernels(omega: Tensor, gamma: Tensor, lags: Tensor) -> tuple[Tensor, Tensor]:
+    """What multiplies u and w: c = e^(−γτ) (cos ωτ + γ sin(ωτ)/ω) and s = e^(−γτ) sin(ωτ)/ω."""
+    decay, turn = torch.exp(-gamma * lags), omega * lags
+    s = decay * torch.sin(turn) / omega
+    return decay * torch.cos(turn) + gamma * s, s
+
+
+def find_resonance(
+    natural: Tensor, motion: Motion, *, step: float = 0.01, reach: float = 1.6
+) -> tuple[Tensor, Tensor]:
+    """ω and γ of least squared error.
+
+    All on a grid of Ω = √(ω² + γ²) and γ/Ω. The kernels are the same for all spaces, so that errors
+    are matrix products.
+
+    Parameters
+    ----------
+    natural
+        √(⟨w²⟩/⟨u²⟩), ``(space,)`` in 1/fs, not all zero: that of an oscillator is Ω.
+    motion
+        What is to be explained.
+    step, reach
+        Of the grid of Ω, relative, and the factor about the natural one that it covers.
+
+    Returns
+    -------
+    Tensor, Tensor
+        ``(space,)`` each, in 1/fs.
+    """
+    lags, uu, ww, uw, uy, wy, _ = motion
+    some = natural[natural > 0]
+    least, most = some.min() / reach, some.max() * reach
+    count = int(torch.log(most / least) / step) + 1
+    grid = least * torch.exp(step * torch.arange(count, device=lags.device))
+    found = torch.stack([torch.full_like(natural, torch.inf), natural, natural])
+    for ratio in torch.logspace(-3.5, -0.01, 14).tolist():
+        for total in grid[:, None].split(max(1, 2_000_000 // len(lags))):
+            omega, gamma = math.sqrt(1 - ratio**2) * total, ratio * total
+            c, s = kernels(omega, gamma, lags.T)  # (grid, lag)
+            error = c**2 @ uu + s**2 @ ww + 2 * ((c * s) @ uw - c @ uy - s @ wy)
+            near = (total / natural).log().abs() <= math.log(reach)
+            error, place = torch.where(near, error, torch.inf).min(0)
+            candidate = torch.stack([error, omega[place, 0], gamma[place, 0]])
+            found = torch.where(error < found[0], candidate, found)
+    return found[1], found[2]
+
+
+def find_anharmonicity(
+    omega: Tensor, gamma: Tensor, motion: Motion, energy: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Refine ω and γ together with χ, by which the period grows with the energy.
+
+    χ is zero unless it explains 0.3 % of Σ y².
+
+    Parameters
+    ----------
+    omega, gamma
+        Of the resonance, ``(space,)`` in 1/fs.
+    motion
+        What is to be explained.
+    energy
+        E − 1, ``(lag, space)``.
+    """
+    step = max(1, energy.numel() // 500_000)
+    motion, energy = motion.every(step), energy[::step]
+    found = torch.stack([torch.full_like(omega, torch.inf), omega, gamma, 0 * omega])
+    for chi in [0.01 * n for n in range(-6, 7)]:
+        stretch = bounded(chi * energy)
+        price = 0.003 * motion.yy.sum(0) if chi else 0.0
+        for shift in torch.linspace(-0.05, 0.05, 11).tolist():
+            for slower in (0.25, 0.5, 1.0):
+                trial = omega * (1 + shift), gamma * slower
+                error = motion.error(trial[0] / stretch, trial[1]) + price
+                candidate = torch.stack([error, *trial, torch.full_like(error, chi)])
+                found = torch.where(error < found[0], candidate, found)
+    return found[1], found[2], found[3]
+
+
+def bounded(x: Tensor) -> Tensor:
+    """1 + x above zero, smoothly down to 1/2 below."""
+    return torch.where(x > 0, 1 + x, 0.5 + 0.5 * torch.exp(2 * x.clamp(max=0.0)))
