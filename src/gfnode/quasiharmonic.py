@@ -66,6 +66,10 @@ class QuasiHarmonic(nn.Module):
         alike = (sizes[:, None] / sizes).log().abs() < self._alike
         _, turn = torch.linalg.eigh((rates.mT @ rates) * alike)
         analysis, synthesis = analysis @ turn, turn.mT @ synthesis
+        # a sign that does not depend on the order of atoms: amplitudes are skewed upwards
+        skewed = ((rows @ analysis) ** 3).sum(0)
+        sign = torch.where(skewed < 0, -1.0, 1.0)
+        analysis, synthesis = analysis * sign, sign[:, None] * synthesis
         found, shape = len(sizes), displacements.shape[1:]
         self.analysis.zero_()
         self.synthesis.zero_()

@@ -40,7 +40,7 @@ VARIANTS = {name: (name, {}) for name in MODELS} | {
     "default, few modes": (DEFAULT, {"modes": 2}),
     "default, normalised": (DEFAULT, {"laplacian": "normalised", "modes": 4}),
     "default, one mode": (DEFAULT, {"modes": 1}),
-    "default, path": (DEFAULT, {"basis": "path"}),
+    "default, path": (DEFAULT, {"basis": "path", "coordinate_basis": "graph"}),
     "default, graphsage": (DEFAULT, {"encoder": "graphsage"}),
     "default, attention": (DEFAULT, {"mode_interaction": "attention"}),
     "default, concatenation, neural": (

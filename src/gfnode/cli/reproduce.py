@@ -46,7 +46,9 @@ A sweep that was stopped goes on with the same command; what is finished is used
 def reproduce(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="WHAT", help="table1 … table4, figure2 … figure4; see --list."),
+        typer.Argument(
+            metavar="WHAT", help="table1 … table4, figure2 … figure4, ingredients; see --list."
+        ),
     ] = None,
     listed: Annotated[
         bool, typer.Option("--list", help="Show the tables and figures, and end.")

@@ -9,8 +9,12 @@ from pydantic import Field
 from gfnode.errors import InputError
 from gfnode.settings import Settings
 
-NAMES = ("table1", "table2", "table3", "table4", "figure2", "figure3", "figure4")
-"""The tables and figures of the paper that can be reproduced."""
+NAMES = (
+    *("table1", "table2", "table3", "table4"),
+    *("figure2", "figure3", "figure4"),
+    "ingredients",
+)
+"""The tables and figures of the paper that can be reproduced, and one of ours."""
 
 
 class Row(Settings):
