@@ -623,7 +623,8 @@ def test_the_period_grows_with_the_energy():
     expected = 3 / 8 * 0.05 * float(amplitudes.square().mean())
     assert float(dynamics.stretch[0, 0].detach()) / 10 == pytest.approx(expected, rel=0.35)
     dynamics.stretch.data.zero_()
-    assert anharmonic < 0.1 < 0.3 < error()
+    assert anharmonic < 0.1
+    assert error() > 0.3
 
 
 def test_anharmonic_oscillators_are_odd_and_do_not_know_the_eigenvectors():
@@ -643,16 +644,17 @@ def test_anharmonic_oscillators_are_odd_and_do_not_know_the_eigenvectors():
 
 def test_what_settles_returns_the_start_and_its_velocity():
     dynamics = SettlingDynamics(oscillators([0, 1, 2]), 3, 1000.0).double()
-    dynamics.curve.data.copy_(torch.randn(3, 17))
-    dynamics.log_time.data.fill_(math.log(400.0))
+    dynamics.curves.data.copy_(torch.randn(2, 3, 17))
+    dynamics.log_times.data.copy_(torch.tensor([400.0, 300.0]).log()[:, None].expand(2, 3))
     state = torch.randn(2, 3, 1, 2, dtype=torch.float64)
-    assert (dynamics.rest(state[..., 0]).abs() > 0.1).any()
+    rest, drift = dynamics.rest(state[..., 0])
+    assert min(rest.abs().max(), drift.abs().max()) > 0.1
     times = torch.tensor([[0.0, 1e-7, 1e4]] * 2, dtype=torch.float64)
     moved = dynamics(state, times)
     torch.testing.assert_close(moved[:, 0], state)
     slope = (moved[:, 1, ..., 0] - state[..., 0]) / 1e-4
     torch.testing.assert_close(slope, state[..., 1], atol=1e-4, rtol=0)
-    assert moved[:, 2].abs().max() < 1e-12
+    torch.testing.assert_close(moved[:, 2, ..., 0], drift)  # it has drifted, and all else faded
 
     later = torch.tensor([[0.3]] * 2, dtype=torch.float64, requires_grad=True)
     moved = dynamics(state, later)
@@ -676,9 +678,10 @@ def test_a_mode_of_two_minima_settles_in_its_own():
     velocity = -0.3 * omega * torch.sin(phase)
     dynamics = SettlingDynamics(OscillatorDynamics(torch.arange(2), 1000.0), 2, 1000.0)
     dynamics.fit(start[..., None], velocity[..., None], later[..., None], steps / 1000.0)
-    rest = dynamics.rest(torch.tensor([[[1.0], [1.0]], [[-1.2], [0.3]]]))[..., 0].detach()
-    torch.testing.assert_close(rest[:, 0], torch.tensor([1.0, -1.0]), atol=0.1, rtol=0)
-    assert (rest[:, 1] == 0).all()  # where there is nothing to be known, there is no curve
+    rest, drift = dynamics.rest(torch.tensor([[[1.0], [1.0]], [[-1.2], [0.3]]]))
+    torch.testing.assert_close(rest[:, 0, 0].detach(), torch.tensor([1.0, -1.0]), atol=0.15, rtol=0)
+    assert drift[:, 0].abs().max() < 0.1
+    assert not torch.stack([rest, drift])[:, :, 1].any()  # nothing to be known, no curve
     state = torch.stack([start, velocity], -1)[:, :, None]
     moved = dynamics(state, steps / 1000.0)[..., 0, 0]
     assert (moved - later).square().mean() < 0.01

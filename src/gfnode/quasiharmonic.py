@@ -22,7 +22,8 @@ class QuasiHarmonic(nn.Module):
         Modes kept, at most 3 × atom.
     """
 
-    _smallest = 1e-6  # of the largest variance: below it a direction counts as rigid
+    _smallest = 1e-6  # of the largest variance: below it a direction counts as rigid,
+    _least = 1e-6  # u Å², and below that; a C-H bond at room temperature has 1e-3
     _alike = 0.05  # sizes closer than this, relative, count as nearly equal
 
     masses: Tensor
@@ -57,7 +58,7 @@ class QuasiHarmonic(nn.Module):
             vectors = rows.mT @ mixed / variances.clamp(min=1e-300).sqrt()
         else:
             variances, vectors = torch.linalg.eigh(rows.mT @ rows)
-        kept = variances > self._smallest * variances[-1].clamp(min=1e-300)
+        kept = variances > max(self._smallest * float(variances[-1]), self._least)
         sizes = variances[kept].sqrt().flip(0)[: self.n_modes]
         vectors = vectors[:, kept].flip(1)[:, : self.n_modes]
         analysis, synthesis = vectors / sizes, (vectors * sizes).mT

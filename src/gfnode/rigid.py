@@ -1,4 +1,4 @@
-"""Free rotation of rigid bodies, in closed form.
+"""Rotation of rigid bodies: free in closed form, and with spinning parts by integration.
 
 Notation: L is the angular momentum, fixed in space; ℓ = RᵀL the same seen from the body, with
 R(0) = 1; ω = J⁻¹ℓ the angular velocity in the body, J its inertia. ℓ moves on the meeting of the
@@ -86,6 +86,62 @@ def free_rotation(momentum: Tensor, inertia: Tensor, times: Tensor) -> Tensor:
     e = torch.cat([torch.zeros_like(side), torch.zeros_like(side), side], -1).unsqueeze(-2)
     before, now = _shortest_turn(ell.unsqueeze(-2), e), _shortest_turn(moved, e)
     rotation: Tensor = axes @ before.mT @ rotation_matrix(psi.unsqueeze(-1) * e) @ now @ axes.mT
+    return rotation
+
+
+def steered_rotation(
+    momentum: Tensor, inverse: Tensor, spins: Tensor, times: Tensor, *, steps: int = 16
+) -> Tensor:
+    """Rotations R(t) of bodies with parts that spin: dR/dt = R [ω]×, ω = J⁻¹ (RᵀL − s), R(0) = 1.
+
+    L is the total angular momentum, fixed in space; s that of the spinning parts, fixed in the
+    body. Fourth order in the step: Runge-Kutta for RᵀL, Magnus for R. Angular momentum keeps its
+    size to that order, and R is a rotation to rounding.
+
+    Parameters
+    ----------
+    momentum
+        L, ``(…, 3)``; leading axes of all arguments broadcast.
+    inverse
+        J⁻¹ at time zero, ``(…, 3, 3)``.
+    spins
+        s, ``(…, 3)``.
+    times
+        ``(…)``.
+    steps
+        From zero to each time; for errors below 1e-3 a body turns by up to half a radian in each.
+
+    Returns
+    -------
+    Tensor
+        ``(…, 3, 3)``, differentiable.
+    """
+    h = (times / steps)[..., None]
+
+    def rate(seen: Tensor) -> Tensor:
+        return (inverse @ (seen - spins)[..., None])[..., 0]
+
+    def bend(seen: Tensor) -> Tensor:
+        return torch.linalg.cross(seen, rate(seen))
+
+    def half_step(seen: Tensor) -> Tensor:
+        k1 = bend(seen)
+        k2 = bend(seen + h / 4 * k1)
+        k3 = bend(seen + h / 4 * k2)
+        k4 = bend(seen + h / 2 * k3)
+        return seen + h / 12 * (k1 + 2 * (k2 + k3) + k4)
+
+    seen = momentum.expand(torch.broadcast_shapes(momentum.shape, spins.shape, h.shape))
+    before, rotation = rate(seen), None
+    for _ in range(steps):
+        middle = half_step(seen)
+        seen = half_step(middle)
+        after = rate(seen)
+        turn = h / 6 * (before + 4 * rate(middle) + after)
+        step = rotation_matrix(turn + h**2 / 12 * torch.linalg.cross(before, after))
+        rotation = step if rotation is None else rotation @ step
+        before = after
+    assert rotation is not None
     return rotation
 
 

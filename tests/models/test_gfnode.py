@@ -273,17 +273,23 @@ def test_a_placement_is_its_definition():
         centre, drift = m @ X / m.sum(), m @ V / m.sum()
         r, w = X - centre, V - drift
         inertia = (m * (r**2).sum(1)).sum() * np.eye(3) - (m[:, None] * r).T @ r
-        turn = np.linalg.solve(inertia, (m[:, None] * np.cross(r, w)).sum(0))
+        total = (m[:, None] * np.cross(r, w)).sum(0)
         spin = (m[:, None] * np.cross(X - X[hinge], V - V[hinge]))[group].sum(0)
         axis = (X[hinge] - X[far]) / np.linalg.norm(X[hinge] - X[far])
-        spin = np.linalg.solve(inertia, spin @ axis * axis)
+        spin = spin @ axis * axis
         np.testing.assert_allclose(found.centre[k, 0], centre, atol=1e-5)
         np.testing.assert_allclose(found.drift[k, 0], drift, atol=1e-7)
-        np.testing.assert_allclose(found.turn[k], turn, rtol=2e-3, atol=1e-6)  # the small floor
-        np.testing.assert_allclose(found.spins[k, 0], spin, rtol=2e-3, atol=1e-6)
-        np.testing.assert_allclose(found.body[k] + found.displacement[k], r, atol=1e-5)
-        turning = np.cross(found.turn[k].double().numpy(), r)
-        np.testing.assert_allclose(found.vibration[k].numpy() + turning, w, atol=1e-6)
+        np.testing.assert_allclose(found.momentum[k].numpy(), total, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found.spins[k, 0], spin, rtol=1e-4, atol=1e-5)
+        inverse = found.inverse[k].double().numpy()
+        np.testing.assert_allclose(inverse @ inertia, np.eye(3), atol=1e-4)
+        own = found.rotation[k].double().numpy()
+        np.testing.assert_allclose(own @ own.T, np.eye(3), atol=1e-6)
+        displaced = found.displacement[k].double().numpy() @ own.T
+        np.testing.assert_allclose(found.body[k].numpy() + displaced, r, atol=1e-5)
+        turning = np.cross(inverse @ total, r)
+        vibration = found.vibration[k].double().numpy() @ own.T
+        np.testing.assert_allclose(vibration + turning, w, atol=1e-6)
 
 
 def prepared_on(motion, frames=2000, horizon=600.0):
@@ -301,9 +307,10 @@ def prepared_on(motion, frames=2000, horizon=600.0):
 
 
 def test_a_free_rigid_body_turns_as_it_should():
-    motion = asymmetric_top(drift=(2e-3, -1e-3, 5e-4), seed=2)
-    model = prepared_on(motion, 2600)
-    times = np.array([0.0, 10.0, 25.0, 50.0])
+    """Prepared on one such motion, it follows another: unseen momenta, off the axes."""
+    model = prepared_on(asymmetric_top(drift=(2e-3, -1e-3, 5e-4), seed=2), 2600)
+    motion = asymmetric_top(drift=(-1e-3, 1e-3, 1e-3), seed=5)
+    times = np.linspace(0, 600, 13)
     x, v = motion.state(times)
     with torch.no_grad():
         found = model(
@@ -313,10 +320,8 @@ def test_a_free_rigid_body_turns_as_it_should():
         )[0].numpy()
     error = np.linalg.norm(found - x[1:], axis=-1).max(1)
     moved = np.linalg.norm(x[1:] - x[0], axis=-1).max(1)
-    assert moved[-1] > 0.3
-    assert (error < 0.15 * moved).all()
-    bend = error / times[1:] ** 2  # what is left is of second order: the axis does not stay
-    assert bend.max() < 1.5 * bend.min()
+    assert moved.max() > 3
+    assert error.max() < 1e-2, error
 
 
 def test_scored_atoms_in_a_plane_do_not_leave_the_others_to_chance():

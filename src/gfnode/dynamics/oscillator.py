@@ -97,17 +97,23 @@ class OscillatorDynamics(nn.Module):
         times
             t = lag/horizon, ``(batch, time)``.
         """
-        self.size.copy_(
-            torch.stack([self._mean_square(x).mean(0) for x in (start, velocity)]).sqrt()
-        )
-        self._fit_resonance(start, velocity, later, times * self.horizon)
+        size, later_size, rate = (self._mean_square(x) for x in (start, later, velocity))
+        size, later_size, rate = (x.flatten(0, -2).mean(0).sqrt() for x in (size, later_size, rate))
+        # what begins at zero, as turns of the frame do, is as large as it will be, which tells less
+        # of its frequency
+        still = size < 1e-3 * later_size
+        self.size.copy_(torch.stack([torch.where(still, later_size, size), rate]))
+        reach = torch.where(still, 20.0, 1.6)
+        self._fit_resonance(start, velocity, later, times * self.horizon, reach)
         self.fit_shares(start, later, times)
 
     def _mean_square(self, x: Tensor) -> Tensor:
         """Over the modes and rows of each eigenspace: ``(…, mode, row)`` to ``(…, space)``."""
         return x.square().mean(-1) @ self.members
 
-    def _fit_resonance(self, start: Tensor, velocity: Tensor, later: Tensor, lags: Tensor) -> None:
+    def _fit_resonance(
+        self, start: Tensor, velocity: Tensor, later: Tensor, lags: Tensor, reach: Tensor
+    ) -> None:
         """Find the damped oscillator that alone explains the motion of each eigenspace best."""
         natural = self.size[1] / self.size[0].clamp(min=_LEAST)
         moving = natural > 0
@@ -121,7 +127,7 @@ class OscillatorDynamics(nn.Module):
         motion = Motion(
             lags.reshape(-1, 1), *map(over_lags, (u * u, w * w, u * w, u * y, w * y, y * y))
         )
-        omega, gamma = find_resonance(natural, motion)
+        omega, gamma = find_resonance(natural, motion, reach)
         if self.anharmonic:
             energy = self._energies(start, velocity)[:, None].expand(*lags.shape, -1).flatten(0, 1)
             omega, gamma, chi = find_anharmonicity(omega, gamma, motion, energy)

@@ -41,7 +41,7 @@ def kernels(omega: Tensor, gamma: Tensor, lags: Tensor) -> tuple[Tensor, Tensor]
 
 
 def find_resonance(
-    natural: Tensor, motion: Motion, *, step: float = 0.01, reach: float = 1.6
+    natural: Tensor, motion: Motion, reach: Tensor, *, step: float = 0.01
 ) -> tuple[Tensor, Tensor]:
     """ω and γ of least squared error.
 
@@ -54,8 +54,10 @@ def find_resonance(
         √(⟨w²⟩/⟨u²⟩), ``(space,)`` in 1/fs, not all zero: that of an oscillator is Ω.
     motion
         What is to be explained.
-    step, reach
-        Of the grid of Ω, relative, and the factor about the natural one that it covers.
+    reach
+        The factor about the natural one that the grid of Ω covers, ``(space,)``.
+    step
+        Of the grid, relative.
 
     Returns
     -------
@@ -63,8 +65,8 @@ def find_resonance(
         ``(space,)`` each, in 1/fs.
     """
     lags, uu, ww, uw, uy, wy, _ = motion
-    some = natural[natural > 0]
-    least, most = some.min() / reach, some.max() * reach
+    some = natural > 0
+    least, most = (natural / reach)[some].min(), (natural * reach)[some].max()
     count = int(torch.log(most / least) / step) + 1
     grid = least * torch.exp(step * torch.arange(count, device=lags.device))
     found = torch.stack([torch.full_like(natural, torch.inf), natural, natural])
@@ -73,7 +75,7 @@ def find_resonance(
             omega, gamma = math.sqrt(1 - ratio**2) * total, ratio * total
             c, s = kernels(omega, gamma, lags.T)  # (grid, lag)
             error = c**2 @ uu + s**2 @ ww + 2 * ((c * s) @ uw - c @ uy - s @ wy)
-            near = (total / natural).log().abs() <= math.log(reach)
+            near = (total / natural).log().abs() <= reach.log()
             error, place = torch.where(near, error, torch.inf).min(0)
             candidate = torch.stack([error, omega[place, 0], gamma[place, 0]])
             found = torch.where(error < found[0], candidate, found)

@@ -1,7 +1,5 @@
 """Where a mode comes to rest: the position that it vibrates about, given where it is now."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -12,13 +10,16 @@ class SettlingDynamics(nn.Module):
     """Vibrations about a position of rest that depends on the start.
 
     A mode with several minima (a torsion, say) vibrates about the one it is in, not about its
-    mean. With φ the vibrations, which begin at the distance from rest::
+    mean; and a molecule turns while its torsions relax. With φ_τ the vibrations, which begin at
+    the distance from rest, and Gaussians G_j::
 
-        u(τ) = φ_τ(u − r(u), w) + e^(−τ/τ_r) (1 + τ/τ_r) r(u),   r(u) = Σ_j c_j φ_j(u)
+        u(τ) = φ_τ(u − r(u), w) + e^(−τ/τ_r) (1 + τ/τ_r) r(u) + (1 − e^(−τ/τ_d) (1 + τ/τ_d)) d(u)
+        r(u) = Σ_j r_j G_j(u),   d(u) = Σ_j d_j G_j(u)
 
-    r is what remains at long lags, ⟨u(τ) | u⟩, a curve for each mode: a sum of Gaussians. It is
-    forgotten in the time τ_r, which begins far beyond the horizon. At τ = 0 the start comes back,
-    and the first-order change is the velocity.
+    r is where the start lies but for its vibrations, forgotten in the time τ_r, which begins far
+    beyond the horizon; d is where it drifts in the time τ_d. Together they are ⟨u(τ) | u⟩ once
+    vibrations have faded, a curve for each mode. At τ = 0 the start comes back, and the
+    first-order change is the velocity.
 
     Parameters
     ----------
@@ -30,8 +31,8 @@ class SettlingDynamics(nn.Module):
         The lag at t = 1, in fs.
     """
 
-    physical = ("log_time",)
-    _late = 0.3  # horizons from which on motion counts as settled
+    physical = ("log_times",)
+    _late = 0.05  # horizons from which on curves are fitted
     _folds = 5
     _least = 0.05  # of its variance that a curve must explain, to be worth its noise
     _ridges = (1e-2, 1e-1, 1.0, 10.0)
@@ -42,51 +43,69 @@ class SettlingDynamics(nn.Module):
         super().__init__()
         self.vibrations, self.horizon = vibrations, horizon
         self.register_buffer("centres", torch.linspace(-4, 4, 17), persistent=False)
-        self.curve = nn.Parameter(torch.zeros(n_modes, 17))
-        self.log_time = nn.Parameter(torch.full((n_modes, 1), math.log(100 * horizon)))
+        self.curves = nn.Parameter(torch.zeros(2, n_modes, 17))  # r_j and d_j
+        times = torch.tensor([100 * horizon, horizon / 3]).log()  # of r and d
+        self.log_times = nn.Parameter(times[:, None].repeat(1, n_modes))
 
-    def rest(self, position: Tensor) -> Tensor:
-        """Where positions ``(batch, mode, 1)`` settle."""
-        return (self._features(position) * self.curve).sum(-1, keepdim=True)
+    def rest(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Curves r and d at positions ``(batch, mode, 1)``, of the same shape each."""
+        found = torch.einsum("bmj,cmj->cbm", self._features(position), self.curves)
+        return found[0, ..., None], found[1, ..., None]
 
     def _features(self, position: Tensor) -> Tensor:
         return torch.exp(-((position - self.centres) ** 2))
 
+    def _staying(self, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(1 + k) e^(−k) and −k e^(−k), ``(2, batch, time, mode)``, and 1/τ_r, 1/τ_d."""
+        rate = torch.exp(-self.log_times)[:, None, None]
+        k = (times * self.horizon)[..., None] * rate
+        decay = torch.exp(-k)
+        return (1 + k) * decay, -k * decay, rate
+
     def forward(self, amplitudes: Tensor, times: Tensor) -> Tensor:
         """Carry ``(batch, mode, 1, 2)`` to times; see :meth:`OscillatorDynamics.forward`."""
         u, w = amplitudes.unbind(-1)
-        rest = self.rest(u)
+        rest, drift = self.rest(u)
         moved = self.vibrations(torch.stack([u - rest, w], -1), times)
-        rate = torch.exp(-self.log_time)
-        k = (times * self.horizon)[..., None, None] * rate  # (batch, time, mode, 1)
-        stays = torch.stack([1 + k, -k * rate], -1) * torch.exp(-k)[..., None]
-        return moved + stays * rest[:, None, ..., None]
+        stays, slope, rate = self._staying(times)
+        slope = slope * rate
+        of_rest = torch.stack([stays[0], slope[0]], -1)  # (batch, time, mode, 2)
+        of_drift = torch.stack([1 - stays[1], -slope[1]], -1)
+        shift = of_rest * rest[:, None] + of_drift * drift[:, None]
+        return moved + shift[..., None, :]
 
     @torch.no_grad()
     def fit(self, start: Tensor, velocity: Tensor, later: Tensor, times: Tensor) -> None:
         """Fit the curves, then the vibrations about them; see :meth:`OscillatorDynamics.fit`."""
-        late = (times > self._late).double()
+        stays, _, _ = self._staying(times)
+        grown = torch.stack([stays[0], 1 - stays[1]]).double()  # (2, batch, time, mode)
+        grown = grown * (times > self._late)[..., None]
         features = self._features(start).double()  # (batch, mode, φ)
-        self.curve.copy_(self._curves(features, later[..., 0].double(), late))
-        rest = self.rest(start)
-        self.vibrations.fit(start - rest, velocity, later - rest[:, None], times)
+        self.curves.copy_(self._ridge(features, later[..., 0].double(), grown))
+        rest, drift = self.rest(start)
+        shift = stays[0][..., None] * rest[:, None] + (1 - stays[1])[..., None] * drift[:, None]
+        self.vibrations.fit(start - rest, velocity, later - shift, times)
 
-    def _curves(self, features: Tensor, later: Tensor, late: Tensor) -> Tensor:
+    def _ridge(self, features: Tensor, later: Tensor, grown: Tensor) -> Tensor:
         """Ridge regression of late positions, each mode as stiff as cross-validation likes best.
 
         Windows come in the order of time: folds are stretches of it.
         """
-        fold = torch.arange(len(features), device=late.device) * self._folds // len(features)
-        parts = [fold == number for number in range(self._folds)]
-        wanted = torch.einsum("btm,bt->bm", later, late)
-        square = torch.stack(
-            [torch.einsum("bmi,bmj,b->mij", *(features[p],) * 2, late[p].sum(1)) for p in parts]
-        )
-        along = torch.stack([torch.einsum("bmi,bm->mi", features[p], wanted[p]) for p in parts])
+        fold = torch.arange(len(features), device=later.device) * self._folds // len(features)
+        late = (grown[0] > 0).to(later)
+
+        def of(part: Tensor) -> tuple[Tensor, Tensor]:
+            f, g = features[part], grown[:, part]
+            square = torch.einsum("bmi,bmj,cbtm,dbtm->mcidj", f, f, g, g)
+            along = torch.einsum("bmi,cbtm,btm->mci", f, g, later[part])
+            return square.flatten(3).flatten(1, 2), along.flatten(1)
+
+        squares, alongs = zip(*(of(fold == number) for number in range(self._folds)), strict=True)
+        square, along = torch.stack(squares), torch.stack(alongs)
         total, total_along = square.sum(0), along.sum(0)
         scale = total.diagonal(dim1=1, dim2=2).amax(1).clamp(min=1e-12)
-        unit = scale[:, None, None] * torch.eye(total.shape[-1], device=late.device)
-        best = -self._least * torch.einsum("btm,bt->m", later.square(), late)  # without a curve
+        unit = scale[:, None, None] * torch.eye(total.shape[-1], device=later.device)
+        best = -self._least * (later.square() * late).sum((0, 1))  # without a curve
         chosen = torch.zeros_like(total_along)
         for ridge in self._ridges:
             others = torch.linalg.solve(total - square + ridge * unit, total_along - along)
@@ -96,4 +115,4 @@ class SettlingDynamics(nn.Module):
             best = torch.where(better, error, best)
             found = torch.linalg.solve(total + ridge * unit, total_along)
             chosen = torch.where(better[:, None], found, chosen)
-        return chosen
+        return chosen.unflatten(1, (2, -1)).movedim(1, 0)

@@ -16,10 +16,10 @@ from gfnode.geometry import (
     kabsch_rotation,
     mean_conformer,
     momentum,
-    rotation_matrix,
 )
 from gfnode.graph import rotors as find_rotors
 from gfnode.models.layers import lag_embedding, perceptron, zero_last
+from gfnode.rigid import LINEAR, steered_rotation
 from gfnode.system import System
 from gfnode.windows import Batch, Windows
 
@@ -86,8 +86,9 @@ class Placement(NamedTuple):
     drift: Tensor  # (batch, 1, 3) velocity of the centre of mass, Å/fs
     rotation: Tensor  # (batch, 3, 3) from the frame of the mean conformer; may hold a reflection
     body: Tensor  # (batch, atom, 3) the mean conformer placed on the start, about the centre, Å
-    turn: Tensor  # (batch, 3) I⁻¹ L, 1/fs
-    spins: Tensor  # (batch, rotor, 3) I⁻¹ L_b of the rotors, 1/fs
+    momentum: Tensor  # (batch, 3) L, angular momentum, u Å²/fs
+    inverse: Tensor  # (batch, 3, 3) I⁻¹, 1/(u Å²)
+    spins: Tensor  # (batch, rotor, 3) L_b of the rotors, u Å²/fs
     displacement: Tensor  # (batch, atom, 3) start less body, in the conformer's frame, Å
     vibration: Tensor  # (batch, atom, 3) velocity less drift and turn, in that frame, Å/fs
 
@@ -98,11 +99,11 @@ class Anchored(Frame):
     The mean conformer of the training frames is placed on the start (mirror images allowed, so that
     reflections are kept), weighting atoms by mass or the scored ones alike, whichever suits the
     training windows. What the modes carry is the displacement u from it and the velocity w
-    that is left after drift V and turn I⁻¹ L, both in the conformer's frame, from which R turns
-    to the start. At a lag τ::
+    that is left after drift V and turn I⁻¹ L (L the angular momentum, I the inertia), both in the
+    conformer's frame, from which R turns to the start. At a lag τ::
 
-        θ(τ) = s_r(τ) I⁻¹ (L − Σ_b c_b(τ) L_b)
-        x(τ) = x_c + s_t(τ) V + exp([θ]×) (body + R u(τ))
+        dQ/ds = Q [I⁻¹ (Qᵀ L − Σ_b c_b(τ) L_b)]×,   Q = 1 at s = 0
+        x(τ) = x_c + s_t(τ) V + Q(s_r(τ)) (body + R u(τ))
 
     L_b = a_b a_b·Σ m (r − r_b) × (v − v_b) is the spin of rotor b about its bond a_b. While a
     methyl spins, the rest of an isolated molecule turns the other way: total angular momentum is
@@ -162,7 +163,7 @@ class Anchored(Frame):
         def error(*, whole: bool = True) -> Tensor:
             placement = self.place(batch.positions, batch.velocities)
             share = self.share.expand(*batch.lags.shape, -1)
-            x, _ = self._carry(placement, batch.lags, placement.body[:, None], share)
+            x, _ = self._carry(placement, batch.lags, placement.body[:, None], share, steps=4)
             miss = (x - batch.targets)[..., self.score, :]
             return (miss if whole else miss.mean(-2)).square().mean()
 
@@ -176,7 +177,7 @@ class Anchored(Frame):
             parameter.copy_(values[int(good.float().argmax())])
 
         self.share.zero_()
-        memories = torch.logspace(1.5, -7, 35).log()
+        memories = torch.cat([torch.tensor([1e4]), torch.logspace(1.5, -7, 35)]).log()
         self.log_memory.copy_(memories[-1])
         # not quite zero for the others: where the scored atoms lie in a plane they tell it from its
         # mirror image
@@ -211,15 +212,13 @@ class Anchored(Frame):
         rotation = self._orientation(r)
         conformer = self.conformer - center(self.conformer, self.weights)
         body = conformer @ rotation.mT + center(r, self.weights)
-        inertia = inertia_tensor(positions, m)
-        # the axis of a linear molecule, and a lone atom, have no inertia: keep the solve finite
-        floor = 1e-4 * inertia.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None] + 1e-4
-        inertia = inertia + floor * torch.eye(3, device=m.device)
-        total = (m[:, None] * torch.linalg.cross(r, v)).sum(-2, keepdim=True)
-        spins = torch.linalg.solve(inertia, torch.cat([total, self._rotor_spins(r, v)], -2).mT).mT
-        turning = torch.linalg.cross(spins[:, :1].expand_as(r), r)
+        # nothing turns about the axis of a linear molecule, and a lone atom does not turn
+        inverse = torch.linalg.pinv(inertia_tensor(positions, m), rtol=LINEAR, hermitian=True)
+        total = (m[:, None] * torch.linalg.cross(r, v)).sum(-2)
+        turning = torch.linalg.cross((inverse @ total[..., None]).mT.expand_as(r), r)
         own = (r - body) @ rotation, (v - turning) @ rotation
-        return Placement(centre, drift, rotation, body, spins[:, 0], spins[:, 1:], *own)
+        spins = self._rotor_spins(r, v)
+        return Placement(centre, drift, rotation, body, total, inverse, spins, *own)
 
     def _orientation(self, positions: Tensor) -> Tensor:
         """How the mean conformer must be turned to lie on positions best, ``(..., 3, 3)``."""
@@ -300,11 +299,16 @@ class Anchored(Frame):
         return -torch.expm1(-((lags / self._onset) ** 2))[..., None, None]
 
     def _carry(
-        self, placement: Placement, lags: Tensor, body: Tensor, share: Tensor
+        self, placement: Placement, lags: Tensor, body: Tensor, share: Tensor, *, steps: int = 16
     ) -> tuple[Tensor, Tensor]:
         memory = self.log_memory.exp() * self.horizon
         elapsed = -memory * torch.expm1(-lags[..., None] / memory)  # (batch, time, 2) fs
-        turn = placement.turn[:, None] - share @ placement.spins  # (batch, time, 3)
-        rotation = rotation_matrix(elapsed[..., 1:] * turn)
+        rotation = steered_rotation(
+            placement.momentum[:, None],
+            placement.inverse[:, None],
+            share @ placement.spins,  # (batch, time, 3)
+            elapsed[..., 1],
+            steps=steps,
+        )
         moved = placement.centre[:, None] + elapsed[..., :1, None] * placement.drift[:, None]
         return moved + body @ rotation.mT, rotation
