@@ -133,6 +133,7 @@ class Anchored(Frame):
     conformer: Tensor
     weights: Tensor
     masses: Tensor
+    steps: Tensor
     score: Tensor
     axes: Tensor
     members: Tensor
@@ -150,6 +151,9 @@ class Anchored(Frame):
         self.register_buffer("members", members, persistent=False)  # (rotor, atom)
         self.register_buffer("conformer", torch.zeros(system.n_atoms, 3))
         self.register_buffer("weights", masses.clone())  # of the superposition
+        self.register_buffer("steps", torch.tensor(16))  # of the integration of turns
+        self._steps = 16  # the same on the host
+        self.register_load_state_dict_post_hook(lambda self, _: self._count_steps())
         self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and turn, in horizons
         self.share = nn.Parameter(torch.zeros(len(groups)))
         self.share_of_features = perceptron(2 * width + lag_width, width, 1)
@@ -163,7 +167,7 @@ class Anchored(Frame):
         def error(*, whole: bool = True) -> Tensor:
             placement = self.place(batch.positions, batch.velocities)
             share = self.share.expand(*batch.lags.shape, -1)
-            x, _ = self._carry(placement, batch.lags, placement.body[:, None], share, steps=4)
+            x, _ = self._carry(placement, batch.lags, placement.body[:, None], share)
             miss = (x - batch.targets)[..., self.score, :]
             return (miss if whole else miss.mean(-2)).square().mean()
 
@@ -176,6 +180,7 @@ class Anchored(Frame):
             good = torch.stack(errors) <= 1.01 * torch.stack(errors).min()
             parameter.copy_(values[int(good.float().argmax())])
 
+        self._steps = 4
         self.share.zero_()
         memories = torch.cat([torch.tensor([1e4]), torch.logspace(1.5, -7, 35)]).log()
         self.log_memory.copy_(memories[-1])
@@ -201,6 +206,13 @@ class Anchored(Frame):
         if len(self.share) <= self._most_fitted:
             for number in range(len(self.share)):
                 fit(self.share[number], torch.linspace(0, 1.2, 13))
+        placement = self.place(batch.positions, batch.velocities)
+        rate = (placement.inverse @ placement.momentum[..., None]).norm(dim=1)
+        self.steps.copy_((2 * rate * self._elapsed(batch.lags)[..., 1]).max().ceil().clamp(2, 64))
+        self._count_steps()
+
+    def _count_steps(self) -> None:
+        self._steps = int(self.steps)
 
     def place(self, positions: Tensor, velocities: Tensor) -> Placement:
         """Split a start; ``(batch, atom, 3)`` in Å and Å/fs."""
@@ -298,17 +310,21 @@ class Anchored(Frame):
         """Zero at no lag, in value and slope, so that the first-order change stays the velocity."""
         return -torch.expm1(-((lags / self._onset) ** 2))[..., None, None]
 
-    def _carry(
-        self, placement: Placement, lags: Tensor, body: Tensor, share: Tensor, *, steps: int = 16
-    ) -> tuple[Tensor, Tensor]:
+    def _elapsed(self, lags: Tensor) -> Tensor:
+        """For how long drift and turn last, ``(batch, time, 2)`` in fs."""
         memory = self.log_memory.exp() * self.horizon
-        elapsed = -memory * torch.expm1(-lags[..., None] / memory)  # (batch, time, 2) fs
+        return -memory * torch.expm1(-lags[..., None] / memory)
+
+    def _carry(
+        self, placement: Placement, lags: Tensor, body: Tensor, share: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        elapsed = self._elapsed(lags)
         rotation = steered_rotation(
             placement.momentum[:, None],
             placement.inverse[:, None],
             share @ placement.spins,  # (batch, time, 3)
             elapsed[..., 1],
-            steps=steps,
+            steps=self._steps,
         )
         moved = placement.centre[:, None] + elapsed[..., :1, None] * placement.drift[:, None]
         return moved + body @ rotation.mT, rotation
