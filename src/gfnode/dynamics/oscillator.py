@@ -212,6 +212,7 @@ class OscillatorDynamics(nn.Module):
 
     def _energies(self, u: Tensor, w: Tensor) -> Tensor:
         """E − 1 of positions and velocities ``(batch, mode, row)``: ``(batch, space)``."""
-        size = self.size.clamp(min=_LEAST)
+        # what does not move but for rounding has no energy
+        size = torch.maximum(self.size, 1e-4 * self.size.amax(1, keepdim=True)).clamp(min=_LEAST)
         own = self._mean_square(u) / size[0] ** 2 + self._mean_square(w) / size[1] ** 2
         return (own / 2 - 1).clamp(max=self._most)
