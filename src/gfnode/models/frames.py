@@ -164,18 +164,20 @@ class Anchored(Frame):
         """Take the mean conformer; fit how long momenta last, and how freely rotors turn."""
         batch = windows.batch(windows.evenly(500))
 
-        def error(*, whole: bool = True) -> Tensor:
-            placement = self.place(batch.positions, batch.velocities)
+        def error(placement: Placement, *, whole: bool = True) -> Tensor:
             share = self.share.expand(*batch.lags.shape, -1)
             x, _ = self._carry(placement, batch.lags, placement.body[:, None], share)
             miss = (x - batch.targets)[..., self.score, :]
             return (miss if whole else miss.mean(-2)).square().mean()
 
+        def place() -> Placement:
+            return self.place(batch.positions, batch.velocities)
+
         def fit(parameter: Tensor, values: Tensor, *, whole: bool = True) -> None:
             errors = []
             for value in values:
                 parameter.copy_(value)
-                errors.append(error(whole=whole))
+                errors.append(error(placement, whole=whole))
             # the first that is as good as any: where a momentum is zero, all are
             good = torch.stack(errors) <= 1.01 * torch.stack(errors).min()
             parameter.copy_(values[int(good.float().argmax())])
@@ -195,18 +197,18 @@ class Anchored(Frame):
             before = self.weights.clone(), self.conformer.clone()
             self.weights.copy_(weights)
             self.conformer.copy_(conformer)
-            if (now := float(error())) < 0.98 * least:
+            if (now := float(error(place()))) < 0.98 * least:
                 least = now
             else:
                 self.weights.copy_(before[0])
                 self.conformer.copy_(before[1])
+        placement = place()
         self.log_memory.copy_(memories[0])
         fit(self.log_memory[0], memories, whole=False)
         fit(self.log_memory[1], memories)
         if len(self.share) <= self._most_fitted:
             for number in range(len(self.share)):
                 fit(self.share[number], torch.linspace(0, 1.2, 13))
-        placement = self.place(batch.positions, batch.velocities)
         rate = (placement.inverse @ placement.momentum[..., None]).norm(dim=1)
         self.steps.copy_((2 * rate * self._elapsed(batch.lags)[..., 1]).max().ceil().clamp(2, 64))
         self._count_steps()
