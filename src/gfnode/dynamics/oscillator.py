@@ -7,7 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gfnode.dynamics.resonance import Motion, bounded, find_anharmonicity, find_resonance
+from gfnode.dynamics.resonance import (
+    Motion,
+    bounded,
+    find_anharmonicity,
+    find_resonance,
+    kernels,
+)
 
 _LEAST = 1e-12
 
@@ -153,9 +159,7 @@ class OscillatorDynamics(nn.Module):
         """
         tau = (times * self.horizon)[None, ..., None]  # (1, batch, time, 1)
         omega, gamma = (x.exp()[:, None, None] for x in (self.log_frequency, self.log_damping))
-        kernel = torch.exp(-gamma * tau) * (
-            torch.cos(omega * tau) + gamma * torch.sin(omega * tau) / omega
-        )  # (space, batch, time, oscillator)
+        kernel, _ = kernels(omega, gamma, tau)  # (space, batch, time, oscillator)
         size = self._mean_square(start).T
         along = ((start[:, None] * later).mean(-1) @ self.members).movedim(2, 0)
         gram = torch.einsum("sbtc,sbtd,sb->scd", kernel, kernel, size)
