@@ -26,18 +26,34 @@ class Motion(NamedTuple):
         """A part of the lags."""
         return type(self)(*(x[::step] for x in self))
 
-    def error(self, omega: Tensor, gamma: Tensor) -> Tensor:
-        """Σ (c u + s w − y)² less Σ y², with the kernels of ω, γ at each lag: ``(space,)``."""
-        c, s = kernels(omega, gamma, self.lags)
+    def summed(self) -> Self:
+        """Lags that are equal to 0.001 fs as one, their products added up."""
+        lags, place = self.lags[:, 0].round(decimals=3).unique(return_inverse=True)
+
+        def add(x: Tensor) -> Tensor:
+            return x.new_zeros(len(lags), x.shape[1]).index_add(0, place, x)
+
+        return type(self)(lags[:, None], *map(add, self[1:]))
+
+    def error(self, c: Tensor, s: Tensor) -> Tensor:
+        """Σ (c u + s w − y)² less Σ y², with kernels ``(lag, space)``: ``(space,)``."""
         at_lags = c * (c * self.uu + 2 * (s * self.uw - self.uy)) + s * (s * self.ww - 2 * self.wy)
         return at_lags.sum(0)
 
 
 def kernels(omega: Tensor, gamma: Tensor, lags: Tensor) -> tuple[Tensor, Tensor]:
     """What multiplies u and w: c = e^(−γτ) (cos ωτ + γ sin(ωτ)/ω) and s = e^(−γτ) sin(ωτ)/ω."""
-    decay, turn = torch.exp(-gamma * lags), omega * lags
-    s = decay * torch.sin(turn) / omega
-    return decay * torch.cos(turn) + gamma * s, s
+    return _damped(*_undamped(omega, lags), gamma, torch.exp(-gamma * lags))
+
+
+def _undamped(omega: Tensor, lags: Tensor) -> tuple[Tensor, Tensor]:
+    turn = omega * lags
+    return torch.cos(turn), torch.sin(turn) / omega
+
+
+def _damped(c: Tensor, s: Tensor, gamma: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
+    s = decay * s
+    return decay * c + gamma * s, s
 
 
 def find_resonance(
@@ -64,7 +80,7 @@ def find_resonance(
     Tensor, Tensor
         ``(space,)`` each, in 1/fs.
     """
-    lags, uu, ww, uw, uy, wy, _ = motion
+    lags, uu, ww, uw, uy, wy, _ = motion.summed()
     some = natural > 0
     least, most = (natural / reach)[some].min(), (natural * reach)[some].max()
     count = int(torch.log(most / least) / step) + 1
@@ -98,17 +114,19 @@ def find_anharmonicity(
     energy
         E − 1, ``(lag, space)``.
     """
-    step = max(1, energy.numel() // 500_000)
+    step = max(1, energy.numel() // 250_000)
     motion, energy = motion.every(step), energy[::step]
     found = torch.stack([torch.full_like(omega, torch.inf), omega, gamma, 0 * omega])
+    dampings = [(g, torch.exp(-g * motion.lags)) for g in (0.25 * gamma, 0.5 * gamma, gamma)]
     for chi in [0.01 * n for n in range(-6, 7)]:
         stretch = bounded(chi * energy)
         price = 0.003 * motion.yy.sum(0) if chi else 0.0
         for shift in torch.linspace(-0.05, 0.05, 11).tolist():
-            for slower in (0.25, 0.5, 1.0):
-                trial = omega * (1 + shift), gamma * slower
-                error = motion.error(trial[0] / stretch, trial[1]) + price
-                candidate = torch.stack([error, *trial, torch.full_like(error, chi)])
+            trial = omega * (1 + shift)
+            free = _undamped(trial / stretch, motion.lags)
+            for damping, decay in dampings:
+                error = motion.error(*_damped(*free, damping, decay)) + price
+                candidate = torch.stack([error, trial, damping, torch.full_like(error, chi)])
                 found = torch.where(error < found[0], candidate, found)
     return found[1], found[2], found[3]
 

@@ -95,10 +95,12 @@ class SettlingDynamics(nn.Module):
         late = (grown[0] > 0).to(later)
 
         def of(part: Tensor) -> tuple[Tensor, Tensor]:
-            f, g = features[part], grown[:, part]
-            square = torch.einsum("bmi,bmj,cbtm,dbtm->mcidj", f, f, g, g)
-            along = torch.einsum("bmi,cbtm,btm->mci", f, g, later[part])
-            return square.flatten(3).flatten(1, 2), along.flatten(1)
+            f, g, y = features[part].movedim(1, 0), grown[:, part], later[part]
+            weight = torch.stack([(g * each).sum(2) for each in g])  # (c, d, batch, mode)
+            weighted = weight.permute(3, 0, 1, 2)[..., None] * f[:, None, None]
+            square = weighted.mT @ f[:, None, None]  # (mode, c, d, i, j)
+            along = (g * y).sum(2).permute(2, 0, 1) @ f  # (mode, c, i)
+            return square.transpose(2, 3).flatten(3).flatten(1, 2), along.flatten(1)
 
         squares, alongs = zip(*(of(fold == number) for number in range(self._folds)), strict=True)
         square, along = torch.stack(squares), torch.stack(alongs)
