@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torchode
 from torch import Tensor, nn
 
 from gfnode.errors import InputError
@@ -79,6 +78,8 @@ def solve(
     InputError
         For a negative time.
     """
+    import torchode  # here: it loads sympy, half a second that other dynamics need not wait for
+
     times, order = times.sort(dim=1)
     if times.numel() == 0:
         return start.new_empty(*times.shape, start.shape[1]), _no_steps(start)
@@ -115,9 +116,11 @@ class _NormControl(nn.Module):
     """torchode's integral controller, which sees each instance as one number: its rms."""
 
     def __init__(self, rtol: float, atol: float, sizes: Tensor) -> None:
+        from torchode import IntegralController
+
         super().__init__()
         self.rtol, self.atol, self.sizes = rtol, atol, sizes
-        self.inner = torchode.IntegralController(atol, rtol).to(sizes.device)
+        self.inner = IntegralController(atol, rtol).to(sizes.device)
 
     def rms(self, y: Tensor) -> Tensor:
         norm: Tensor = torch.linalg.vector_norm(y, dim=1) / self.sizes.sqrt()
@@ -164,10 +167,12 @@ def _no_steps(start: Tensor) -> Steps:
 
 
 def _check(status: Tensor, max_steps: int) -> None:
-    if not (failed := status != torchode.Status.SUCCESS.value).any():
+    from torchode import Status
+
+    if not (failed := status != Status.SUCCESS.value).any():
         return
     count, codes = int(failed.sum()), set(status[failed].tolist())
-    if codes == {torchode.Status.REACHED_MAX_STEPS.value}:
+    if codes == {Status.REACHED_MAX_STEPS.value}:
         reason = f"{max_steps} steps were not enough: the motion is too stiff"
     else:
         reason = "the state is no longer finite"
