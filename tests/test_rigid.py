@@ -113,6 +113,15 @@ def test_steering_without_spins_is_free_rotation_to_fourth_order() -> None:
     assert errors[1] / errors[2] == pytest.approx(16, rel=0.2)
 
 
+def test_too_few_steps_keep_the_size_of_the_angular_momentum():
+    """What is asked of a spin that is far too fast is wrong, but it is a rotation."""
+    J = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 4.0]]])
+    L = torch.tensor([[3.0, 2.0, 1.0]])
+    turns = steered(L, J, torch.tensor([[0.1, 0.2, 0.3]]), torch.tensor([[30.0, 100.0]]), steps=4)
+    eye = torch.eye(3).expand(1, 2, 3, 3)
+    torch.testing.assert_close(turns @ turns.mT, eye, atol=1e-5, rtol=0)
+
+
 def test_parts_that_spin_turn_the_rest() -> None:
     """Against the equation, integrated with scipy; without total momentum it is one turn."""
     J = torch.tensor([[[20.0, 2.0, 0.0], [2.0, 45.0, 3.0], [0.0, 3.0, 55.0]]]).double()

@@ -96,7 +96,7 @@ def steered_rotation(
 
     L is the total angular momentum, fixed in space; s that of the spinning parts, fixed in the
     body. Fourth order in the step: Runge-Kutta for RᵀL, Magnus for R. Angular momentum keeps its
-    size to that order, and R is a rotation to rounding.
+    size, and R is a rotation, to rounding.
 
     Parameters
     ----------
@@ -129,8 +129,10 @@ def steered_rotation(
         k2 = bend(seen + h / 4 * k1)
         k3 = bend(seen + h / 4 * k2)
         k4 = bend(seen + h / 2 * k3)
-        return seen + h / 12 * (k1 + 2 * (k2 + k3) + k4)
+        found = seen + h / 12 * (k1 + 2 * (k2 + k3) + k4)
+        return found * (size / found.norm(dim=-1, keepdim=True).clamp(min=1e-12))
 
+    size = momentum.norm(dim=-1, keepdim=True)
     seen = momentum.expand(torch.broadcast_shapes(momentum.shape, spins.shape, h.shape))
     before, rotation = rate(seen), None
     for _ in range(steps):

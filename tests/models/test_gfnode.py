@@ -292,14 +292,14 @@ def test_a_placement_is_its_definition():
         np.testing.assert_allclose(vibration + turning, w, atol=1e-6)
 
 
-def prepared_on(motion, frames=2000, horizon=600.0):
-    trajectory = motion.trajectory(frames, 1.0)
+def prepared_on(motion, frames=2000, horizon=600.0, step=1.0):
+    trajectory = motion.trajectory(frames, step)
     parts, horizon = make_windows([trajectory], WindowSettings(horizon=horizon, split="all"))
     bonds = bonds_from_distances(motion.numbers, motion.reference[None])
     atoms = np.arange(len(motion.numbers))
     score = np.flatnonzero(motion.numbers > 1)
     edges = hop_edges(bonds, len(atoms))
-    system = System(motion.numbers, atoms, score, bonds, edges, 1.0, horizon)
+    system = System(motion.numbers, atoms, score, bonds, edges, step, horizon)
     options = dict(configure().model)
     model = build(options.pop("name"), system, options)
     model.prepare(parts["test"])
@@ -322,6 +322,16 @@ def test_a_free_rigid_body_turns_as_it_should():
     moved = np.linalg.norm(x[1:] - x[0], axis=-1).max(1)
     assert moved.max() > 3
     assert error.max() < 1e-2, error
+
+
+def test_turns_that_the_targets_do_not_show_are_forgotten():
+    """Frames a picosecond apart, superposed on their start: its momentum means nothing there."""
+    motion = asymmetric_top(drift=(2e-3, -1e-3, 5e-4), seed=2)
+    model = prepared_on(motion, 600, 50_000.0, step=1000.0)
+    x, v = (torch.from_numpy(y).float() for y in motion.state([0.0]))
+    with torch.no_grad():
+        found = model(x, v, torch.tensor([[5_000.0, 50_000.0]]))
+    assert (found - x).norm(dim=-1).max() < 0.1
 
 
 def test_scored_atoms_in_a_plane_do_not_leave_the_others_to_chance():

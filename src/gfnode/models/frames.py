@@ -182,8 +182,9 @@ class Anchored(Frame):
             if torch.isclose(first, last, rtol=1e-3):  # nothing hangs on it
                 return
             errors = [first, *map(tried, values[1:-1]), last]
-            # the first that is as good as any: where a momentum is zero, all are
-            good = torch.stack(errors) <= 1.01 * torch.stack(errors).min()
+            # the first that is as good as any
+            known = torch.stack(errors).nan_to_num(torch.inf)
+            good = known <= 1.01 * known.min()
             parameter.copy_(values[int(good.float().argmax())])
 
         self._steps = 4
