@@ -75,14 +75,19 @@ class Model(nn.Module):
         """Rows of edge features that one start of ``times`` lags takes."""
         return max(len(self.system.edges), self.system.n_atoms) * times
 
+    @property
+    def widest(self) -> int:
+        """Features of a row, at most."""
+        return 96
+
     def at_once(self, times: int) -> int:
         """How many starts of ``times`` lags to predict at once, without a gradient.
 
         At most 250. On a processor so few that what a layer works on stays in its cache, which is
         up to three times as fast as large pieces (docs/performance.md).
         """
-        most = 10_000 if self.scored.device.type == "cpu" else 1_000_000
-        return max(1, min(250, most // self.rows(times)))
+        most = 1_000_000 if self.scored.device.type == "cpu" else 100_000_000
+        return max(1, min(250, most // (self.widest * self.rows(times))))
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict the positions of the state atoms.

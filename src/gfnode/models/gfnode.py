@@ -239,6 +239,11 @@ class GFNODE(Model):
             self.coordinates.prepare(self.frame, windows)
 
     @property
+    def widest(self) -> int:
+        """Those of the decoder."""
+        return self.settings.width + self.settings.lag_width
+
+    @property
     def kept(self) -> frozenset[Symmetry]:
         """The promises, less what the options break."""
         s, broken = self.settings, set()
