@@ -88,7 +88,7 @@ class Placement(NamedTuple):
     body: Tensor  # (batch, atom, 3) the mean conformer placed on the start, about the centre, Å
     momentum: Tensor  # (batch, 3) L, angular momentum, u Å²/fs
     inverse: Tensor  # (batch, 3, 3) I⁻¹, 1/(u Å²)
-    spins: Tensor  # (batch, rotor, 3) L_b of the rotors, u Å²/fs
+    spins: Tensor  # (batch, rotor, 3) L_b of the rotors against the body, u Å²/fs
     displacement: Tensor  # (batch, atom, 3) start less body, in the conformer's frame, Å
     vibration: Tensor  # (batch, atom, 3) velocity less drift and turn, in that frame, Å/fs
 
@@ -99,16 +99,17 @@ class Anchored(Frame):
     The mean conformer of the training frames is placed on the start (mirror images allowed, so that
     reflections are kept), weighting atoms by mass or the scored ones alike, whichever suits the
     training windows. What the modes carry is the displacement u from it and the velocity w
-    that is left after drift V and turn I⁻¹ L (L the angular momentum, I the inertia), both in the
-    conformer's frame, from which R turns to the start. At a lag τ::
+    that is left after drift V and turn I⁻¹ (L − Σ_b c_b L_b) (L the angular momentum, I the
+    inertia), both in the conformer's frame, from which R turns to the start. At a lag τ::
 
         dQ/ds = Q [I⁻¹ (Qᵀ L − Σ_b c_b(τ) L_b)]×,   Q = 1 at s = 0
         x(τ) = x_c + s_t(τ) V + Q(s_r(τ)) (body + R u(τ))
 
-    L_b = a_b a_b·Σ m (r − r_b) × (v − v_b) is the spin of rotor b about its bond a_b. While a
-    methyl spins, the rest of an isolated molecule turns the other way: total angular momentum is
-    conserved. The shares c_b are learned of the features at the bond; they start from the
-    constants that suit the training windows best, and set in with the lag. s(τ) = τ_p (1 −
+    L_b = a_b a_b·(Σ m (r − r_b) × (v − v_b) − I_b ω) is the spin of rotor b about its bond a_b
+    against the body, which turns by ω: L = I ω + Σ_b L_b, a linear equation for ω. While a methyl
+    spins, the rest of an isolated molecule turns the other way: total angular momentum is
+    conserved. The shares c_b start from constants that suit the training windows best, one for
+    free rotors; what is learned of the features at the bond sets in with the lag. s(τ) = τ_p (1 −
     e^(−τ/τ_p)) lets momenta be forgotten after a learned time τ_p, so that free flight, solvent
     and aligned targets are all in reach. At τ = 0 the start comes back, and the first-order change
     is the velocity.
@@ -129,6 +130,7 @@ class Anchored(Frame):
     physical = ("log_memory", "share")
     _onset = 100.0  # fs in which what is learned of a start sets in
     _most_fitted = 32  # rotors whose share is fitted one by one
+    _most_steps = 64
 
     conformer: Tensor
     weights: Tensor
@@ -153,7 +155,7 @@ class Anchored(Frame):
         self.register_buffer("weights", masses.clone())  # of the superposition
         self.register_buffer("steps", torch.tensor(16))  # of the integration of turns
         self._steps = 16  # the same on the host
-        self.register_load_state_dict_post_hook(lambda self, _: self._count_steps())
+        self.register_load_state_dict_post_hook(lambda self, _: self._take_steps())
         self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and turn, in horizons
         self.share = nn.Parameter(torch.zeros(len(groups)))
         self.share_of_features = perceptron(2 * width + lag_width, width, 1)
@@ -176,7 +178,8 @@ class Anchored(Frame):
         def fit(parameter: Tensor, values: Tensor, *, whole: bool = True) -> None:
             def tried(value: Tensor) -> Tensor:
                 parameter.copy_(value)
-                return error(placement, whole=whole)
+                followed = self._count_steps(placement, batch.lags)
+                return error(placement, whole=whole) if followed else torch.tensor(torch.inf)
 
             last, first = tried(values[-1]), tried(values[0])
             if torch.isclose(first, last, rtol=1e-3):  # nothing hangs on it
@@ -187,7 +190,7 @@ class Anchored(Frame):
             good = known <= 1.01 * known.min()
             parameter.copy_(values[int(good.float().argmax())])
 
-        self._steps = 4
+        self._steps = 2  # enough while turns are forgotten at once
         self.share.zero_()
         memories = torch.cat([torch.tensor([1e4]), torch.logspace(1.5, -7, 35)]).log()
         self.log_memory.copy_(memories[-1])
@@ -208,17 +211,22 @@ class Anchored(Frame):
                 self.weights.copy_(before[0])
                 self.conformer.copy_(before[1])
         placement = place()
-        self.log_memory.copy_(memories[0])
         fit(self.log_memory[0], memories, whole=False)
         fit(self.log_memory[1], memories)
         if len(self.share) <= self._most_fitted:
             for number in range(len(self.share)):
                 fit(self.share[number], torch.linspace(0, 1.2, 13))
-        rate = (placement.inverse @ placement.momentum[..., None]).norm(dim=1)
-        self.steps.copy_((2 * rate * self._elapsed(batch.lags)[..., 1]).max().ceil().clamp(2, 64))
-        self._count_steps()
+        self._count_steps(placement, batch.lags)
 
-    def _count_steps(self) -> None:
+    def _count_steps(self, placement: Placement, lags: Tensor) -> bool:
+        """Two for every radian of the longest turn; whether the most there are can follow it."""
+        rate = (placement.inverse @ placement.momentum[..., None]).norm(dim=1)
+        wanted = (2 * rate * self._elapsed(lags)[..., 1]).max().ceil()
+        self.steps.copy_(wanted.clamp(2, self._most_steps))
+        self._take_steps()
+        return bool(wanted <= 2 * self._most_steps)
+
+    def _take_steps(self) -> None:
         self._steps = int(self.steps)
 
     def place(self, positions: Tensor, velocities: Tensor) -> Placement:
@@ -232,11 +240,12 @@ class Anchored(Frame):
         conformer = self.conformer - center(self.conformer, self.weights)
         body = conformer @ rotation.mT + center(r, self.weights)
         # nothing turns about the axis of a linear molecule, and a lone atom does not turn
-        inverse = torch.linalg.pinv(inertia_tensor(positions, m), rtol=LINEAR, hermitian=True)
+        inertia = inertia_tensor(positions, m)
+        inverse = torch.linalg.pinv(inertia, rtol=LINEAR, hermitian=True)
         total = (m[:, None] * torch.linalg.cross(r, v)).sum(-2)
-        turning = torch.linalg.cross((inverse @ total[..., None]).mT.expand_as(r), r)
-        own = (r - body) @ rotation, (v - turning) @ rotation
-        spins = self._rotor_spins(r, v)
+        spins = self._rotor_spins(r, v, inertia, total)
+        turn = inverse @ (total - self.share @ spins)[..., None]
+        own = (r - body) @ rotation, (v - torch.linalg.cross(turn.mT.expand_as(r), r)) @ rotation
         return Placement(centre, drift, rotation, body, total, inverse, spins, *own)
 
     def _orientation(self, positions: Tensor) -> Tensor:
@@ -244,8 +253,14 @@ class Anchored(Frame):
         rotation = kabsch_rotation(self.conformer, positions, self.weights, reflect=True)
         return rotation.to(positions.dtype)
 
-    def _rotor_spins(self, r: Tensor, v: Tensor) -> Tensor:
-        """Angular momentum of each rotor about its bond, ``(batch, rotor, 3)``."""
+    def _rotor_spins(self, r: Tensor, v: Tensor, inertia: Tensor, total: Tensor) -> Tensor:
+        """Angular momentum of each rotor about its bond, against the body, ``(batch, rotor, 3)``.
+
+        With L_b = a (S − k·ω) of the spin S in space and k = I_b a, the body turns by ω of
+        (I − Σ_b a kᵀ) ω = L − Σ_b a S.
+        """
+        if not len(self.share):
+            return r.new_zeros(len(r), 0, 3)
         mass = self.members * self.masses  # (rotor, atom)
         hinge, far = self.axes.T
         r0, v0 = r[:, hinge], v[:, hinge]
@@ -257,7 +272,21 @@ class Anchored(Frame):
             + mass.sum(-1, keepdim=True) * torch.linalg.cross(r0, v0)
         )
         axis = nn.functional.normalize(r0 - r[:, far], dim=-1)
-        return (spin * axis).sum(-1, keepdim=True) * axis
+        spin = (spin * axis).sum(-1, keepdim=True)
+
+        def outer(x: Tensor, y: Tensor) -> Tensor:
+            return x[..., :, None] * y[..., None, :]
+
+        # Σ m (r − r0)(r − r0)ᵀ, multiplied out too
+        arm, whole = mass @ r, mass.sum(-1)[:, None, None]
+        second = (mass @ outer(r, r).flatten(-2)).unflatten(-1, (3, 3))
+        second = second - outer(arm, r0) - outer(r0, arm) + whole * outer(r0, r0)
+        size = second.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
+        own = size * axis - (second @ axis[..., None])[..., 0]  # k
+        # where nothing but rotors lies along an axis, nothing is known of the turn about it
+        body = torch.linalg.pinv(inertia - axis.mT @ own, rtol=1e-3)
+        omega = body @ (total - (spin * axis).sum(-2))[..., None]
+        return (spin - own @ omega) * axis
 
     def scalars(self, placement: Placement) -> Tensor:
         """Invariants of the displacement, ``(batch, atom, 3)``: |u|, |w| a step, and u·w/|u|."""
@@ -279,8 +308,8 @@ class Anchored(Frame):
         embedding = embedding.expand(-1, -1, len(self.share), -1)
         hinge, far = self.axes.T
         known = torch.cat([h[:, :, hinge], h[:, :, far], embedding], -1)
-        share = self.share + self.share_of_features(known).squeeze(-1)
-        share = share * self._begun(lags)[..., 0]
+        share = self.share_of_features(known).squeeze(-1) * self._begun(lags)[..., 0]
+        share = self.share + share
         own = placement.rotation[:, None].mT
         x, rotation = self._carry(placement, lags, placement.body[:, None] + u @ own, share)
         return x, w @ own @ rotation.mT * self.time_step
