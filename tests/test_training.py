@@ -16,7 +16,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.monitors import FolderMonitor
 from gfnode.run import Run
-from gfnode.training import Diverged, Progress, Trainer, TrainingSettings
+from gfnode.training import Diverged, Progress, Trainer, TrainingSettings, validation_interval
 from making import wiggle
 
 TINY = {
@@ -211,7 +211,7 @@ def test_the_optimizers_are_those_asked_for():
 
 def test_early_stop_after_so_many_validations_without_a_better_one(monkeypatch):
     trainer = trainer_for(epochs=30, patience=3)
-    errors = iter([5.0, 4.0, 4.5, 3.0, 3.0, 3.1, 3.2, 1.0])
+    errors = iter([9.0, 5.0, 4.0, 4.5, 3.0, 3.0, 3.1, 3.2, 1.0])  # the first: as fitted
     monkeypatch.setattr(trainer, "_validate", lambda: (next(errors), 1.0))
     better = []
     progress = trainer.run(quiet, lambda _state, _record, best: better.append(best))
@@ -220,6 +220,34 @@ def test_early_stop_after_so_many_validations_without_a_better_one(monkeypatch):
     assert progress.best_epoch == 4
     assert progress.best_error == 3.0
     assert progress.stopped == "no better validation error in 3 validations"
+
+
+def test_a_model_that_comes_fitted_is_kept_where_training_makes_it_worse(monkeypatch, tmp_path):
+    trainer = trainer_for(epochs=30, patience=2)
+    errors = iter([2.0, 5.0, 4.0])
+    monkeypatch.setattr(trainer, "_validate", lambda: (next(errors), 1.0))
+    begun = []
+    progress = trainer.run(quiet, quiet, lambda _state, error: begun.append(error))
+    assert begun == [2.0]
+    assert (progress.best_epoch, progress.best_error, progress.epoch) == (0, 2.0, 2)
+
+    monkeypatch.undo()
+    rate = {"training.rate": 1e-12, "training.physical_rate": 1e-12, "training.ema": None}
+    path = wiggle().save(tmp_path / "w.npz")
+    run = gfnode.fit(path, changes=TINY | rate, out=tmp_path / "run", progress=False)
+    fitted = trainer_for().state.model.state_dict()
+    found = run.model.state_dict()
+    assert "fitted, before training" in (tmp_path / "run" / "log.txt").read_text()
+    for name in fitted:
+        torch.testing.assert_close(found[name], fitted[name], atol=1e-8, rtol=1e-5)
+
+
+def test_validations_cost_less_than_the_training_between_them():
+    parts = {"train": range(100), "validation": range(1000)}
+    assert [
+        validation_interval(parts, TrainingSettings(validate_every=every)) for every in (None, 1)
+    ] == [4, 1]
+    assert trainer_for().validate_every == 1
 
 
 def test_validation_every_few_epochs_and_at_the_end(monkeypatch):

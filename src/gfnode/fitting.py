@@ -116,6 +116,11 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
         console = Console(stderr=True)
         monitors.append(LiveMonitor(console, epochs, trainer.batches, state.progress.epoch))
 
+    def on_start(state: TrainingState, error: float) -> None:
+        run.save_best(state.validated)
+        for monitor in monitors:
+            monitor.start(error)
+
     def on_batch(epoch: int, done: int, error: float) -> None:
         for monitor in monitors:
             monitor.batch(epoch, done, error)
@@ -129,7 +134,7 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
             monitor.epoch(state, record, best)
 
     try:
-        done = trainer.run(on_batch, on_epoch)
+        done = trainer.run(on_batch, on_epoch, on_start)
     finally:
         for monitor in monitors:
             monitor.close()

@@ -17,6 +17,9 @@ from gfnode.training import EpochRecord, TrainingState
 class Monitor(Protocol):
     """Is told of every step of training."""
 
+    def start(self, error: float) -> None:
+        """A model that comes fitted has this validation error before training."""
+
     def batch(self, epoch: int, done: int, error: float) -> None:
         """Some batches of an epoch are done; ``error`` is the mean training loss so far."""
 
@@ -55,6 +58,10 @@ class FolderMonitor:
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self._log.addHandler(self._handler)
         self._log.info("begin at epoch %d", len(history) + 1)
+
+    def start(self, error: float) -> None:
+        """Write a line."""
+        self._log.info("%s", describe_start(error))
 
     def batch(self, epoch: int, done: int, error: float) -> None:
         """Not written down."""
@@ -127,6 +134,10 @@ class LiveMonitor:
     ) -> None:
         self.close()
 
+    def start(self, error: float) -> None:
+        """Say what there is to improve upon."""
+        self._console.print(describe_start(error), highlight=False)
+
     def batch(self, epoch: int, done: int, error: float) -> None:
         """Move the bar."""
         self._bar.update(
@@ -151,6 +162,11 @@ class LiveMonitor:
     def close(self) -> None:
         """Take the bar down."""
         self._bar.stop()
+
+
+def describe_start(error: float) -> str:
+    """One line on a model as it is fitted."""
+    return f"fitted, before training: validation {error:.5g} Å²"
 
 
 def describe(state: TrainingState, record: EpochRecord) -> str:

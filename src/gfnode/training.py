@@ -7,7 +7,7 @@ up again ends at the same weights, bit for bit on a CPU.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -45,7 +45,8 @@ class TrainingSettings(Settings):
         Decay of the moving average of the weights that is validated and kept; None keeps the
         weights themselves.
     validate_every
-        Epochs between validations.
+        Epochs between validations; None chooses so few that they cost less than the training
+        between them.
     select
         The validation error that the best weights have the least of: ``mean`` over lags, or
         ``last-lag``.
@@ -63,7 +64,7 @@ class TrainingSettings(Settings):
     weight_decay: float = Field(1e-4, ge=0)
     clip: float | None = Field(1.0, gt=0)
     ema: float | None = Field(0.99, gt=0, lt=1)
-    validate_every: int = Field(1, ge=1)
+    validate_every: int | None = Field(None, ge=1)
     select: Literal["mean", "last-lag"] = "mean"
     patience: int | None = Field(15, ge=1)
 
@@ -89,7 +90,7 @@ class Progress:
 
     epoch: int = 0  # epochs done
     best_error: float = math.inf
-    best_epoch: int = 0
+    best_epoch: int = 0  # 0: as fitted, before any training
     validations_since_best: int = 0
     stopped: str | None = None  # why, once it has
     history: list[EpochRecord] = field(default_factory=list)
@@ -121,6 +122,7 @@ class TrainingState:
 
 
 OnBatch = Callable[[int, int, float], None]
+OnStart = Callable[[TrainingState, float], None]
 OnEpoch = Callable[[TrainingState, EpochRecord, bool], None]
 
 
@@ -146,6 +148,12 @@ def choose_batch(windows: Windows, model: Model, settings: TrainingSettings) -> 
             "training.batch, shorten windows.horizon or give more frames"
         )
     return settings.batch
+
+
+def validation_interval(parts: Mapping[str, Windows], settings: TrainingSettings) -> int:
+    """Epochs between validations; a window costs three times as much in training."""
+    chosen = math.ceil(len(parts["validation"]) / (3 * len(parts["train"])))
+    return settings.validate_every or max(1, chosen)
 
 
 def _groups(model: Model, settings: TrainingSettings) -> list[dict[str, Any]]:
@@ -198,6 +206,7 @@ class Trainer:
         parts = to_device(parts, self.fabric.device)  # once: a batch is an index operation there
         self.train, self.validation = parts["train"], parts["validation"]
         self.batches = len(self.train) // self.batch
+        self.validate_every = validation_interval(parts, settings)
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
         optimizer = kinds[settings.optimizer](
             _groups(model, settings),
@@ -221,8 +230,12 @@ class Trainer:
             return s.rate * start
         return s.rate * start * 0.5 * (1 + math.cos(math.pi * step / (s.epochs * self.batches)))
 
-    def run(self, on_batch: OnBatch, on_epoch: OnEpoch) -> Progress:
+    def run(
+        self, on_batch: OnBatch, on_epoch: OnEpoch, on_start: OnStart | None = None
+    ) -> Progress:
         """Train to the end, from wherever the state stands.
+
+        A model that comes fitted is validated before: training may not make it better.
 
         Parameters
         ----------
@@ -230,6 +243,8 @@ class Trainer:
             Called with epoch, batches done and the mean training error so far, now and then.
         on_epoch
             Called after every epoch with the state, its record, and whether it is the best yet.
+        on_start
+            Called with the state and the validation error of a model that comes fitted.
 
         Raises
         ------
@@ -237,6 +252,10 @@ class Trainer:
             When the loss is not finite; what was saved before stays.
         """
         progress, s = self.state.progress, self.settings
+        if progress.epoch == 0 and self.state.model.comes_fitted:
+            progress.best_error = self._validate()[s.select == "last-lag"]
+            if on_start is not None:
+                on_start(self.state, progress.best_error)
         while progress.epoch < s.epochs and progress.stopped is None:
             record = self._epoch(progress.epoch, on_batch)
             progress.epoch += 1
@@ -282,7 +301,7 @@ class Trainer:
                 on_batch(epoch, number + 1, total / (number + 1))
         elapsed = perf_counter() - began
         mean = last = None
-        if (epoch + 1) % s.validate_every == 0 or epoch + 1 == s.epochs:
+        if (epoch + 1) % self.validate_every == 0 or epoch + 1 == s.epochs:
             mean, last = self._validate()
         return EpochRecord(
             epoch + 1,

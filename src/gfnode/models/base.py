@@ -55,6 +55,11 @@ class Model(nn.Module):
         self.register_buffer("scored", torch.as_tensor(system.score), persistent=False)
 
     @property
+    def comes_fitted(self) -> bool:
+        """Whether :meth:`prepare` makes it a model worth keeping, before any training."""
+        return False
+
+    @property
     def kept(self) -> frozenset[Symmetry]:
         """The symmetries of this instance: the promises, less what its options break."""
         return self.promises
@@ -86,7 +91,7 @@ class Model(nn.Module):
         At most 250. On a processor so few that what a layer works on stays in its cache, which is
         up to three times as fast as large pieces (docs/performance.md).
         """
-        most = 1_000_000 if self.scored.device.type == "cpu" else 100_000_000
+        most = 1_300_000 if self.scored.device.type == "cpu" else 100_000_000
         return max(1, min(250, most // (self.widest * self.rows(times))))
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:

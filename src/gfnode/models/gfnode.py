@@ -239,6 +239,11 @@ class GFNODE(Model):
             self.coordinates.prepare(self.frame, windows)
 
     @property
+    def comes_fitted(self) -> bool:
+        """With oscillators, which are fitted to the training windows."""
+        return isinstance(self.coordinates, SpectralPropagator)
+
+    @property
     def widest(self) -> int:
         """Those of the decoder."""
         return self.settings.width + self.settings.lag_width

@@ -54,11 +54,12 @@ def describe_result(run: "Run") -> Iterator[str]:
     """What training came to, and what to do with it."""
     trained = run.facts.get("training")
     if trained:
+        best = trained["best_epoch"]
+        when = f"at epoch {best}" if best else "as fitted, before training"
         yield (
             f"trained {trained['epochs']} epochs in {trained['seconds']:.0f} s on "
             f"{trained['device']} ({trained['ended']}); best validation error "
-            f"{trained['best_validation_error']:.4g} Å² per coordinate at epoch "
-            f"{trained['best_epoch']}"
+            f"{trained['best_validation_error']:.4g} Å² per coordinate {when}"
         )
     yield f"run folder: {run.folder}"
     horizon = format_time(run.model.system.horizon).replace(" ", "")

@@ -290,11 +290,12 @@ def _made(config: Mapping[str, Any]) -> Iterator[str]:
     training = config.get("training")
     told = f"{config['weights']} weights, seed {config['seed']}."
     if training:
+        best = training["best_epoch"]
+        when = f"at epoch {best}" if best else "as fitted, before training"
         told += (
             f" {training['epochs']} epochs on {escaped(training['device'])} "
             f"({escaped(training['ended'])}); best validation error "
-            f"{training['best_validation_error']:.4g} Å² per coordinate at epoch "
-            f"{training['best_epoch']}."
+            f"{training['best_validation_error']:.4g} Å² per coordinate {when}."
         )
     yield told
     versions = (f"{escaped(k)} {escaped(v)}" for k, v in config["versions"].items())

@@ -10,7 +10,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import build_model, prepare
 from gfnode.models import Model
 from gfnode.sweep.jobs import Job
-from gfnode.training import EpochRecord, Trainer, TrainingState, choose_batch
+from gfnode.training import EpochRecord, Trainer, TrainingState, choose_batch, validation_interval
 from gfnode.windows import Windows
 
 STEPS = 2
@@ -76,7 +76,8 @@ def estimate(job: Job) -> Cost:
 
     trainer.run(lambda *_: None, keep)
     windows = settings.epochs * (len(parts["train"]) // batch) * batch
-    validations = -(-settings.epochs // settings.validate_every) * len(parts["validation"])
+    times = -(-settings.epochs // validation_interval(parts, settings))
+    validations = times * len(parts["validation"])
     return Cost(
         weights,
         settings.epochs,
