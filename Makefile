@@ -50,7 +50,7 @@ types: venv
 	$(BIN)/mypy
 
 bench: venv
-	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks --json bench.json
 
 clean:
 	rm -rf .venv demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info

@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -16,8 +18,8 @@ def bench(monkeypatch):
     """Import a module of the benchmarks folder by name."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module
-    for name in ("growth", "molecules", "straightforward", "train_step"):
-        sys.modules.pop(name, None)
+    for file in FOLDER.glob("*.py"):
+        sys.modules.pop(file.stem, None)
 
 
 def both(bench, name, dtype, **tolerances):
@@ -92,19 +94,56 @@ def test_systems_are_those_of_the_published_protocol(bench, name, atoms, edges):
         assert int(model.inputs.static[:, 3].sum()) == 4  # two rigid pairs, both directions
 
 
-def test_command_prints_a_table_and_writes_json(bench, monkeypatch, tmp_path, capsys):
-    script = bench("train_step")
-    monkeypatch.setattr(script, "BATCH", 2)
+def test_command_prints_tables_and_writes_json(monkeypatch, tmp_path):
     file = tmp_path / "bench.json"
-    arguments = ["--repeats", "1", "--threads", "1", "--molecules", "ethanol", "--json", str(file)]
-    monkeypatch.setattr(sys, "argv", ["train_step.py", *arguments])
-    assert script.main() == 0
-    assert "ethanol (3) | train step" in capsys.readouterr().out
-    result = json.loads(file.read_text())["results"][0]
-    assert result["train_step"]["ratio"] > 0
-    monkeypatch.setitem(script.GOALS, "ethanol", 1e9)
-    monkeypatch.setattr(sys, "argv", ["train_step.py", *arguments, "--check"])
-    assert script.main() == 1
+    words = ["train_step", "dynamics", "start_up", "--repeats", "1", "--threads", "1"]
+    words += ["--only", "ethanol", "import gfnode", "--json", str(file)]
+    done = subprocess.run(
+        [sys.executable, str(FOLDER), *words], capture_output=True, text=True, check=True
+    )
+    assert "| ethanol (3) | train step" in done.stdout
+    assert "| `import gfnode` |" in done.stdout
+    found = json.loads(file.read_text())
+    assert found["machine"]["threads"] == 1
+    step = found["results"]["train_step"][0]["train_step"]
+    assert step["faster"]["ratio"] > 1
+    assert step["over_floor"]["ratio"] > 1
+    assert found["results"]["dynamics"][0]["train_step"]["slower"]["ratio"] > 0
+
+
+def test_an_unknown_benchmark_is_refused():
+    done = subprocess.run(
+        [sys.executable, str(FOLDER), "nonsense"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "unknown benchmark nonsense: expected start_up" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["ethanol", "aspirin"])
+def test_operations_are_those_that_torch_counts(bench, name):
+    """In the straightforward form, but for its first layers, which see every edge."""
+    molecules, step = bench("molecules"), bench("train_step")
+    product = molecules.published(molecules.MOLECULES[name])
+    batch = molecules.starts(molecules.MOLECULES[name], 4, 5)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        product(*batch[:3])
+    assert 0.7 < step.operations(product, 4, 5) / counter.get_total_flops() < 1.0
+
+
+def test_loading_measures_a_file(bench, monkeypatch, tmp_path):
+    loading = bench("loading")
+    monkeypatch.setattr(loading, "FRAMES", 4000)
+    monkeypatch.setattr(torch, "set_num_threads", int)
+    found = loading.point(str(loading.write(tmp_path, ".npz")), "published")
+    assert set(found) == {"read", "windows", "fit", "step", "memory_over_array"}
+    assert found["step"] > 0
+
+
+def test_prediction_measures_the_model(bench, monkeypatch):
+    prediction = bench("prediction")
+    monkeypatch.setattr(prediction, "STARTS", 3)
+    monkeypatch.setattr(torch, "set_num_threads", int)
+    assert prediction.model_point()["frames_per_s"] > 0
 
 
 def test_growth_measures_a_size_and_finds_exponents(bench):

@@ -297,8 +297,8 @@ def predict(model: Model, positions: Tensor, velocities: Tensor, lags: Sequence[
     """
     asked = torch.tensor(list(lags), dtype=positions.dtype, device=positions.device)
     free = Symmetry.LAGS in model.kept
-    starts = min(len(positions), model.at_once(1 if free else len(lags)))
-    together = max(1, model.at_once(1) // starts) if free else len(lags)
+    starts = model.at_once(len(lags))
+    together = model.at_once(1) if free else len(lags)
     pieces = [
         torch.cat([model(x, v, part.expand(len(x), -1)) for part in asked.split(together)], 1)
         for x, v in zip(positions.split(starts), velocities.split(starts), strict=True)

@@ -1,0 +1,103 @@
+"""From a file of 100 000 frames × 21 atoms to the first training step, each format in a process.
+
+Seconds of wall-clock; packages are imported before. Memory is what the process grew by until then,
+beside the array of positions.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+FRAMES, GOAL, MEMORY_GOAL = 100_000, 2.0, 2.0  # s; times the array
+
+CASES = (".npz", ".xtc")
+
+HEADER = """\
+| file | preset | read, s | windows, s | fit, s | first step, s | in all, s | goal, below \
+| memory / array | goal |
+| --- | --- | --: | --: | --: | --: | --: | --- | --: | --- |"""
+
+
+def write(folder: Path, suffix: str) -> Path:
+    """Make a trajectory of aspirin's size: a built-in molecule whose atoms are shaken."""
+    from gfnode import Trajectory, save
+    from gfnode.simulate.molecules import built_in
+
+    found = built_in()["aspirin"]
+    rng = np.random.default_rng(0)
+    shaken = rng.standard_normal((FRAMES, len(found.numbers), 3), dtype=np.float32) * 0.05
+    times = 0.5 * np.arange(FRAMES)
+    trajectory = Trajectory(found.positions.astype(np.float32) + shaken, times, found.numbers)
+    path = folder / f"aspirin{suffix}"
+    save(trajectory, path)
+    return path
+
+
+def point(path: str, preset: str) -> dict[str, float]:
+    """Measure one file, in this process."""
+    import resource
+
+    import torch
+
+    from gfnode.experiment import build_model, configure, prepare
+    from gfnode.readers import load
+    from gfnode.training import Trainer
+
+    torch.set_num_threads(2)
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports what a first step would
+    import lightning_fabric  # noqa: F401
+    import scipy.spatial  # noqa: F401
+
+    def memory() -> float:
+        return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before, moments = memory(), [perf_counter()]
+    top = {} if path.endswith(".npz") else {"top": str(Path(path).with_suffix(".pdb"))}
+    trajectory = load(path, **top)
+    moments.append(perf_counter())
+    experiment = configure(preset)
+    data = prepare([trajectory], experiment)
+    model = build_model(experiment, data.system)
+    parts = data.of(model)
+    moments.append(perf_counter())
+    model.prepare(parts["train"])
+    moments.append(perf_counter())
+    grown = memory() - before
+    trainer = Trainer(model, parts, experiment.training, 0, accelerator="cpu")
+    trainer._step(trainer.train, torch.arange(trainer.batch))
+    moments.append(perf_counter())
+    spent = dict(zip(("read", "windows", "fit", "step"), np.diff(moments).tolist(), strict=True))
+    return spent | {"memory_over_array": grown / trajectory.positions.nbytes}
+
+
+def measure(repeats: int, clock: str, cases: Sequence[str] = CASES) -> list[dict[str, Any]]:
+    """Measure formats with the published and the default preset; the clock is on the wall."""
+    from measuring import in_a_process
+
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in cases:
+            path = write(Path(folder), suffix)
+            for preset in ("published", "default"):
+                runs = [in_a_process(Path(__file__), str(path), preset) for _ in range(3)]
+                found = min(runs, key=lambda run: sum(run.values()))
+                total = sum(found[key] for key in ("read", "windows", "fit", "step"))
+                reached = total < GOAL and found["memory_over_array"] <= MEMORY_GOAL
+                results.append({"file": suffix, "preset": preset, **found, "reached": reached})
+                print(
+                    f"| {suffix} | {preset} | {found['read']:.2f} | {found['windows']:.2f} "
+                    f"| {found['fit']:.2f} | {found['step']:.2f} | {total:.2f} | {GOAL:g} "
+                    f"| {found['memory_over_array']:.1f} | {MEMORY_GOAL:g} |",
+                    flush=True,
+                )
+    return results
+
+
+if __name__ == "__main__":
+    print(json.dumps(point(*sys.argv[1:])))
