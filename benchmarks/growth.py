@@ -9,7 +9,6 @@ through the last half of the points: 1 is flat per atom.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +30,9 @@ def point(atoms: int, lags: int, modes: int | None) -> dict[str, float]:
     from gfnode.experiment import build_model, configure
     from gfnode.graph import hop_edges
     from gfnode.system import System
+    from measuring import peak_memory
 
-    started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    started = peak_memory()
     bonds = np.stack([np.arange(atoms - 1), np.arange(1, atoms)], 1)
     numbers, every = np.full(atoms, 6), np.arange(atoms)
     edges = hop_edges(bonds, atoms)
@@ -65,8 +65,7 @@ def point(atoms: int, lags: int, modes: int | None) -> dict[str, float]:
             action()
             taken.append(1e3 * (process_time() - began))
         found[name] = min(taken[1:])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return found | {"memory_mb": peak - started}
+    return found | {"memory_mb": peak_memory() - started}
 
 
 def measure(threads: int, atoms: int, lags: int, modes: int | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ HEADER = """\
 
 
 def write(folder: Path, suffix: str) -> Path:
-    """Make a trajectory of aspirin's size: a built-in molecule whose atoms are shaken."""
+    """Make a trajectory of aspirin's size, a molecule whose atoms are shaken; and a bit of it."""
     from gfnode import Trajectory, save
     from gfnode.simulate.molecules import built_in
 
@@ -36,30 +36,32 @@ def write(folder: Path, suffix: str) -> Path:
     trajectory = Trajectory(found.positions.astype(np.float32) + shaken, times, found.numbers)
     path = folder / f"aspirin{suffix}"
     save(trajectory, path)
+    save(trajectory[:100], path.with_stem("bit"))
     return path
 
 
 def point(path: str, preset: str) -> dict[str, float]:
     """Measure one file, in this process."""
-    import resource
-
     import torch
 
+    from gfnode import Trajectory
     from gfnode.experiment import build_model, configure, prepare
     from gfnode.readers import load
     from gfnode.training import Trainer
+    from measuring import peak_memory
 
     torch.set_num_threads(2)
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports what a first step would
     import lightning_fabric  # noqa: F401
     import scipy.spatial  # noqa: F401
 
-    def memory() -> float:
-        return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    def read(file: Path) -> Trajectory:
+        return load(file, top=None if file.suffix == ".npz" else file.with_suffix(".pdb"))
 
-    before, moments = memory(), [perf_counter()]
-    top = {} if path.endswith(".npz") else {"top": str(Path(path).with_suffix(".pdb"))}
-    trajectory = load(path, **top)
+    whole = Path(path)
+    read(whole.with_stem("bit"))  # imports what reading needs
+    before, moments = peak_memory(), [perf_counter()]
+    trajectory = read(whole)
     moments.append(perf_counter())
     experiment = configure(preset)
     data = prepare([trajectory], experiment)
@@ -68,7 +70,7 @@ def point(path: str, preset: str) -> dict[str, float]:
     moments.append(perf_counter())
     model.prepare(parts["train"])
     moments.append(perf_counter())
-    grown = memory() - before
+    grown = 1e6 * (peak_memory() - before)
     trainer = Trainer(model, parts, experiment.training, 0, accelerator="cpu")
     trainer._step(trainer.train, torch.arange(trainer.batch))
     moments.append(perf_counter())

@@ -56,6 +56,17 @@ def machine(threads: int, clock: str) -> dict[str, Any]:
     }
 
 
+def peak_memory() -> float:
+    """Most memory that this process had at once, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage counts what the parent had, too
+        lines = status.read_text(encoding="ascii").splitlines()
+        return float(next(x.split()[1] for x in lines if x.startswith("VmHWM"))) / 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def in_a_process(script: Path, *words: str) -> dict[str, Any]:
     """Run a script of this folder that prints JSON on its last line."""
     done = subprocess.run(

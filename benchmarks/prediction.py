@@ -30,8 +30,6 @@ HEADER = """\
 
 def model_point() -> dict[str, float]:
     """Predict in this process."""
-    import resource
-
     import numpy as np
     import torch
 
@@ -40,6 +38,7 @@ def model_point() -> dict[str, float]:
     from gfnode.rollout import predict
     from gfnode.simulate.molecules import built_in
     from gfnode.system import System
+    from measuring import peak_memory
 
     torch.set_num_threads(1)
     found = built_in()["ala2"]
@@ -52,14 +51,13 @@ def model_point() -> dict[str, float]:
     model.frame.conformer.copy_(x)
     x = x + 0.05 * torch.randn(STARTS, *x.shape)
     v = 0.01 * torch.randn_like(x)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     began = perf_counter()
     with torch.no_grad():
         result = predict(model, x, v, [1000.0 * k for k in range(1, LAGS + 1)])
     spent = perf_counter() - began
     assert result.shape == (STARTS, LAGS, *x.shape[1:])
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"frames_per_s": STARTS * LAGS / spent, "memory_mb": grown / 1024}
+    return {"frames_per_s": STARTS * LAGS / spent, "memory_mb": peak_memory() - before}
 
 
 def engine_point(name: str) -> dict[str, float]:

@@ -132,7 +132,7 @@ def test_operations_are_those_that_torch_counts(bench, name):
 
 def test_loading_measures_a_file(bench, monkeypatch, tmp_path):
     loading = bench("loading")
-    monkeypatch.setattr(loading, "FRAMES", 4000)
+    monkeypatch.setattr(loading, "FRAMES", 24_000)
     monkeypatch.setattr(torch, "set_num_threads", int)
     found = loading.point(str(loading.write(tmp_path, ".npz")), "published")
     assert set(found) == {"read", "windows", "fit", "step", "memory_over_array"}
