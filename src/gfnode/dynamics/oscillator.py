@@ -169,7 +169,7 @@ class OscillatorDynamics(nn.Module):
         for _ in range(steps):
             slope = torch.einsum("scd,sd->sc", gram, share) - wanted
             share = (share.log() - rate * slope).softmax(-1).clamp(min=_LEAST)
-        self.logits.copy_((0.98 * share + 0.02 / share.shape[1]).log())
+        self.logits.copy_((0.998 * share + 0.002 / share.shape[1]).log())
 
     def forward(self, amplitudes: Tensor, times: Tensor) -> Tensor:
         """Carry ``(batch, mode, row, 2)`` (position in Å, velocity in Å/fs) to times t.

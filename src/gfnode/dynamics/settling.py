@@ -35,7 +35,9 @@ class SettlingDynamics(nn.Module):
     _late = 0.05  # horizons from which on curves are fitted
     _folds = 5
     _least = 0.05  # of its variance that a curve must explain, to be worth its noise
-    _ridges = (1e-2, 1e-1, 1.0, 10.0)
+    # ridges, and what share of the best error so far their own must lie below: nearly none is for
+    # motion that the curves explain nearly wholly
+    _ridges = ((1e-2, 1.0), (1e-1, 1.0), (1.0, 1.0), (10.0, 1.0), (1e-5, 0.5))
 
     centres: Tensor
 
@@ -107,13 +109,14 @@ class SettlingDynamics(nn.Module):
         total, total_along = square.sum(0), along.sum(0)
         scale = total.diagonal(dim1=1, dim2=2).amax(1).clamp(min=1e-12)
         unit = scale[:, None, None] * torch.eye(total.shape[-1], device=later.device)
-        best = -self._least * (later.square() * late).sum((0, 1))  # without a curve
+        power = (later.square() * late).sum((0, 1))
+        best = (1 - self._least) * power  # without a curve
         chosen = torch.zeros_like(total_along)
-        for ridge in self._ridges:
+        for ridge, below in self._ridges:
             others = torch.linalg.solve(total - square + ridge * unit, total_along - along)
             error = torch.einsum("fmi,fmij,fmj->m", others, square, others)
-            error = error - 2 * (others * along).sum((0, 2))
-            better = error < best
+            error = power + error - 2 * (others * along).sum((0, 2))
+            better = error < below * best
             best = torch.where(better, error, best)
             found = torch.linalg.solve(total + ridge * unit, total_along)
             chosen = torch.where(better[:, None], found, chosen)

@@ -17,8 +17,8 @@ from gfnode.geometry import (
     mean_conformer,
     momentum,
 )
-from gfnode.graph import rotors as find_rotors
 from gfnode.models.layers import lag_embedding, perceptron, zero_last
+from gfnode.models.rotors import Rotors
 from gfnode.rigid import LINEAR, steered_rotation
 from gfnode.system import System
 from gfnode.windows import Batch, Windows
@@ -89,6 +89,7 @@ class Placement(NamedTuple):
     momentum: Tensor  # (batch, 3) L, angular momentum, u Å²/fs
     inverse: Tensor  # (batch, 3, 3) I⁻¹, 1/(u Å²)
     spins: Tensor  # (batch, rotor, 3) L_b of the rotors against the body, u Å²/fs
+    rates: Tensor  # (batch, rotor) by which they turn against it, 1/fs
     displacement: Tensor  # (batch, atom, 3) start less body, in the conformer's frame, Å
     vibration: Tensor  # (batch, atom, 3) velocity less drift and turn, in that frame, Å/fs
 
@@ -127,7 +128,7 @@ class Anchored(Frame):
     """
 
     invariants = 3
-    physical = ("log_memory", "share")
+    physical = ("log_memory", "share", "log_spin_memory")
     _onset = 100.0  # fs in which what is learned of a start sets in
     _most_fitted = 32  # rotors whose share is fitted one by one
     _most_steps = 64
@@ -137,27 +138,25 @@ class Anchored(Frame):
     masses: Tensor
     steps: Tensor
     score: Tensor
-    axes: Tensor
-    members: Tensor
+    free: Tensor
 
     def __init__(self, system: System, width: int, lag_width: int, *, rotors: bool = True) -> None:
         super().__init__()
         self.time_step, self.horizon = system.time_step, system.horizon
         self.lag_width = lag_width
         masses = torch.as_tensor(system.masses, dtype=torch.float32)
-        groups = find_rotors(system.bonds if rotors else system.bonds[:0], system.masses)
+        self.rotors = Rotors(system.bonds if rotors else system.bonds[:0], system.masses)
         self.register_buffer("masses", masses, persistent=False)
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
-        self.register_buffer("axes", torch.as_tensor(groups.axes), persistent=False)
-        members = torch.as_tensor(groups.members, dtype=torch.float32)
-        self.register_buffer("members", members, persistent=False)  # (rotor, atom)
         self.register_buffer("conformer", torch.zeros(system.n_atoms, 3))
         self.register_buffer("weights", masses.clone())  # of the superposition
         self.register_buffer("steps", torch.tensor(16))  # of the integration of turns
         self._steps = 16  # the same on the host
         self.register_load_state_dict_post_hook(lambda self, _: self._take_steps())
         self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and turn, in horizons
-        self.share = nn.Parameter(torch.zeros(len(groups)))
+        self.share = nn.Parameter(torch.zeros(len(self.rotors)))
+        self.register_buffer("free", torch.zeros(len(self.rotors)))  # 1: a tip that turns freely
+        self.log_spin_memory = nn.Parameter(torch.zeros(len(self.rotors)))  # in horizons
         self.share_of_features = perceptron(2 * width + lag_width, width, 1)
         zero_last(self.share_of_features)
 
@@ -168,7 +167,8 @@ class Anchored(Frame):
 
         def error(placement: Placement, *, whole: bool = True) -> Tensor:
             share = self.share.expand(*batch.lags.shape, -1)
-            x, _ = self._carry(placement, batch.lags, placement.body[:, None], share)
+            centre, rotation = self._follow(placement, batch.lags, share)
+            x = centre + placement.body[:, None] @ rotation.mT
             miss = (x - batch.targets)[..., self.score, :]
             return (miss if whole else miss.mean(-2)).square().mean()
 
@@ -217,6 +217,37 @@ class Anchored(Frame):
             for number in range(len(self.share)):
                 fit(self.share[number], torch.linspace(0, 1.2, 13))
         self._count_steps(placement, batch.lags)
+        self._fit_tips(batch, placement, memories)
+
+    def _fit_tips(self, batch: Batch, placement: Placement, memories: Tensor) -> None:
+        """Let tips turn freely where that keeps their arms like those of the start for longer."""
+        self.free.zero_()
+        if not len(self.rotors):
+            return
+        start = placement.body + placement.displacement @ placement.rotation.mT
+        share = self.share.expand(*batch.lags.shape, -1)
+        centre, rotation = self._follow(placement, batch.lags, share)
+        later = (batch.targets - centre) @ rotation
+        first, second = self.rotors.alignment(start[:, None], later)
+        order = batch.lags.flatten().argsort()
+
+        def kept(angles: Tensor) -> Tensor:
+            alike = (angles.cos() * first + angles.sin() * second).flatten(0, 1)[order]
+            parts = [part.sum(0).clamp(min=0) ** 2 for part in alike.chunk(8)]
+            return torch.stack(parts).sum(0)
+
+        best, chosen = 1.1 * kept(torch.zeros_like(first)), torch.zeros_like(self.free)
+        remembered = torch.zeros_like(self.free)
+        self.free.copy_(self.rotors.tip)
+        for memory in memories:
+            self.log_spin_memory.fill_(memory)
+            now = kept(self._angles(placement, batch.lags))
+            better = now > best
+            best = torch.where(better, now, best)
+            chosen = torch.where(better, self.free, chosen)
+            remembered = torch.where(better, self.log_spin_memory, remembered)
+        self.free.copy_(chosen)
+        self.log_spin_memory.copy_(remembered)
 
     def _count_steps(self, placement: Placement, lags: Tensor) -> bool:
         """Two for every radian of the longest turn; whether the most there are can follow it."""
@@ -243,50 +274,17 @@ class Anchored(Frame):
         inertia = inertia_tensor(positions, m)
         inverse = torch.linalg.pinv(inertia, rtol=LINEAR, hermitian=True)
         total = (m[:, None] * torch.linalg.cross(r, v)).sum(-2)
-        spins = self._rotor_spins(r, v, inertia, total)
+        spins, rates = self.rotors.spins(r, v, inertia, total)
         turn = inverse @ (total - self.share @ spins)[..., None]
-        own = (r - body) @ rotation, (v - torch.linalg.cross(turn.mT.expand_as(r), r)) @ rotation
-        return Placement(centre, drift, rotation, body, total, inverse, spins, *own)
+        carried = torch.linalg.cross(turn.mT.expand_as(r), r)
+        carried = carried + self.rotors.spinning(r, self.free * rates)
+        own = (r - body) @ rotation, (v - carried) @ rotation
+        return Placement(centre, drift, rotation, body, total, inverse, spins, rates, *own)
 
     def _orientation(self, positions: Tensor) -> Tensor:
         """How the mean conformer must be turned to lie on positions best, ``(..., 3, 3)``."""
         rotation = kabsch_rotation(self.conformer, positions, self.weights, reflect=True)
         return rotation.to(positions.dtype)
-
-    def _rotor_spins(self, r: Tensor, v: Tensor, inertia: Tensor, total: Tensor) -> Tensor:
-        """Angular momentum of each rotor about its bond, against the body, ``(batch, rotor, 3)``.
-
-        With L_b = a (S − k·ω) of the spin S in space and k = I_b a, the body turns by ω of
-        (I − Σ_b a kᵀ) ω = L − Σ_b a S.
-        """
-        if not len(self.share):
-            return r.new_zeros(len(r), 0, 3)
-        mass = self.members * self.masses  # (rotor, atom)
-        hinge, far = self.axes.T
-        r0, v0 = r[:, hinge], v[:, hinge]
-        # Σ m (r − r0) × (v − v0), multiplied out so that nothing is (rotor, atom, 3) a sample
-        spin = (
-            mass @ torch.linalg.cross(r, v)
-            - torch.linalg.cross(mass @ r, v0)
-            - torch.linalg.cross(r0, mass @ v)
-            + mass.sum(-1, keepdim=True) * torch.linalg.cross(r0, v0)
-        )
-        axis = nn.functional.normalize(r0 - r[:, far], dim=-1)
-        spin = (spin * axis).sum(-1, keepdim=True)
-
-        def outer(x: Tensor, y: Tensor) -> Tensor:
-            return x[..., :, None] * y[..., None, :]
-
-        # Σ m (r − r0)(r − r0)ᵀ, multiplied out too
-        arm, whole = mass @ r, mass.sum(-1)[:, None, None]
-        second = (mass @ outer(r, r).flatten(-2)).unflatten(-1, (3, 3))
-        second = second - outer(arm, r0) - outer(r0, arm) + whole * outer(r0, r0)
-        size = second.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
-        own = size * axis - (second @ axis[..., None])[..., 0]  # k
-        # where nothing but rotors lies along an axis, nothing is known of the turn about it
-        body = torch.linalg.pinv(inertia - axis.mT @ own, rtol=1e-3)
-        omega = body @ (total - (spin * axis).sum(-2))[..., None]
-        return (spin - own @ omega) * axis
 
     def scalars(self, placement: Placement) -> Tensor:
         """Invariants of the displacement, ``(batch, atom, 3)``: |u|, |w| a step, and u·w/|u|."""
@@ -306,13 +304,15 @@ class Anchored(Frame):
         u, w = channels.unbind(-1)
         embedding = lag_embedding(lags / self.time_step, self.lag_width)[:, :, None]
         embedding = embedding.expand(-1, -1, len(self.share), -1)
-        hinge, far = self.axes.T
+        hinge, far = self.rotors.axes.T
         known = torch.cat([h[:, :, hinge], h[:, :, far], embedding], -1)
         share = self.share_of_features(known).squeeze(-1) * self._begun(lags)[..., 0]
         share = self.share + share
         own = placement.rotation[:, None].mT
-        x, rotation = self._carry(placement, lags, placement.body[:, None] + u @ own, share)
-        return x, w @ own @ rotation.mT * self.time_step
+        centre, rotation = self._follow(placement, lags, share)
+        shape = placement.body[:, None] + u @ own
+        shape = self.rotors.turn(shape, self._angles(placement, lags))
+        return centre + shape @ rotation.mT, w @ own @ rotation.mT * self.time_step
 
     def displacements(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """What is to be carried, and what it becomes.
@@ -326,8 +326,10 @@ class Anchored(Frame):
         """
         placement = self.place(batch.positions, batch.velocities)
         share = self.share.expand(*batch.lags.shape, -1)
-        x, rotation = self._carry(placement, batch.lags, placement.body[:, None], share)
-        later = (batch.targets - x) @ rotation @ placement.rotation[:, None]
+        centre, rotation = self._follow(placement, batch.lags, share)
+        back = -self._angles(placement, batch.lags)
+        later = self.rotors.turn((batch.targets - centre) @ rotation, back)
+        later = (later - placement.body[:, None]) @ placement.rotation[:, None]
         return placement.displacement, placement.vibration, later
 
     def shapes(self, positions: Tensor) -> Tensor:
@@ -351,9 +353,14 @@ class Anchored(Frame):
         memory = self.log_memory.exp() * self.horizon
         return -memory * torch.expm1(-lags[..., None] / memory)
 
-    def _carry(
-        self, placement: Placement, lags: Tensor, body: Tensor, share: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _angles(self, placement: Placement, lags: Tensor) -> Tensor:
+        """By how much tips have turned against the body, ``(batch, time, rotor)``."""
+        memory = self.log_spin_memory.exp() * self.horizon
+        elapsed = -memory * torch.expm1(-lags[..., None] / memory)
+        return self.free * placement.rates[:, None] * elapsed
+
+    def _follow(self, placement: Placement, lags: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Centre and turn of the body at the lags, ``(batch, time, 1 or 3, 3)``."""
         elapsed = self._elapsed(lags)
         rotation = steered_rotation(
             placement.momentum[:, None],
@@ -363,4 +370,4 @@ class Anchored(Frame):
             steps=self._steps,
         )
         moved = placement.centre[:, None] + elapsed[..., :1, None] * placement.drift[:, None]
-        return moved + body @ rotation.mT, rotation
+        return moved, rotation
