@@ -254,6 +254,8 @@ def test_at_first_atoms_fly_on():
             if "coordinates" in name:
                 weight.add_(0.3 * torch.randn_like(weight))
         model.frame.log_memory.zero_()
+        model.frame.share.fill_(0.7)
+        model.frame.free.fill_(1.0)
     model, x, v = model.double(), x.double(), v.double()
     lag = 0.01
     with torch.no_grad():

@@ -104,13 +104,15 @@ class Anchored(Frame):
     inertia), both in the conformer's frame, from which R turns to the start. At a lag τ::
 
         dQ/ds = Q [I⁻¹ (Qᵀ L − Σ_b c_b(τ) L_b)]×,   Q = 1 at s = 0
-        x(τ) = x_c + s_t(τ) V + Q(s_r(τ)) (body + R u(τ))
+        x(τ) = x_c + s_t(τ) V + Q(s_r(τ)) T(τ) (body + R u(τ))
 
     L_b = a_b a_b·(Σ m (r − r_b) × (v − v_b) − I_b ω) is the spin of rotor b about its bond a_b
     against the body, which turns by ω: L = I ω + Σ_b L_b, a linear equation for ω. While a methyl
     spins, the rest of an isolated molecule turns the other way: total angular momentum is
     conserved. The shares c_b start from constants that suit the training windows best, one for
-    free rotors; what is learned of the features at the bond sets in with the lag. s(τ) = τ_p (1 −
+    free rotors; what is learned of the features at the bond sets in with the lag. T turns tips,
+    such as methyl groups, about their bonds by s_b(τ) times the rate of their spin, where training
+    windows show them turning freely; that velocity is not part of w either. s(τ) = τ_p (1 −
     e^(−τ/τ_p)) lets momenta be forgotten after a learned time τ_p, so that free flight, solvent
     and aligned targets are all in reach. At τ = 0 the start comes back, and the first-order change
     is the velocity.
@@ -124,7 +126,7 @@ class Anchored(Frame):
     lag_width
         Width of the lag embedding.
     rotors
-        False: no group spins by itself, L_b is left out.
+        False: no group spins by itself, L_b and T are left out.
     """
 
     invariants = 3
