@@ -266,6 +266,24 @@ def test_at_first_atoms_fly_on():
     assert (slope - v).abs().max() < 1e-3 * v.abs().max()
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_turning_tips_turn_with_the_molecule(mirrored):
+    model, x, v = prepared(DEFAULT, "toluene", "all", rough=False)
+    with torch.no_grad():
+        model.frame.share.fill_(0.7)
+        model.frame.free.fill_(1.0)
+    model, x, v = model.double(), x.double(), v.double()
+    turn = torch.from_numpy(Rotation.from_rotvec([0.3, -1.1, 0.7]).as_matrix())
+    turn = -turn if mirrored else turn
+    lags = LAGS.double().expand(len(x), -1)
+    with torch.no_grad():
+        found, moved = model(x, v, lags), model(x @ turn.mT + 1.0, v @ turn.mT, lags)
+        model.frame.free.zero_()
+        still = model(x, v, lags)
+    assert (found - still).abs().max() > 0.5
+    torch.testing.assert_close(moved, found @ turn.mT + 1.0, atol=1e-6, rtol=0)
+
+
 def test_a_placement_is_its_definition():
     """Drift, turn and spins against sums over atoms, and nothing is lost."""
     model, x, v = prepared(DEFAULT, "toluene", "all", rough=False)
