@@ -189,6 +189,7 @@ class TestTrain:
 
         running = process(*words, "--out", tmp_path / "run", preexec_fn=heed)
         assert running.stderr is not None
+        assert "fitted, before training" in running.stderr.readline()
         assert "epoch 1" in running.stderr.readline()  # one epoch is done, and kept
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
