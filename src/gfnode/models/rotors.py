@@ -101,7 +101,7 @@ class Rotors(nn.Module):
 
     def turn(self, x: Tensor, angles: Tensor) -> Tensor:
         """Turn the tips of ``(…, atom, 3)`` about their bonds by angles ``(…, rotor)``."""
-        if not bool(len(self)):
+        if not len(self):
             return x
         axis, foot, arm = self._arms(x)
         angle = angles[..., self.tip_of, None]
@@ -110,7 +110,7 @@ class Rotors(nn.Module):
 
     def spinning(self, x: Tensor, rates: Tensor) -> Tensor:
         """Velocities of the atoms where tips turn by rates ``(…, rotor)``, ``(…, atom, 3)``."""
-        if not bool(len(self)):
+        if not len(self):
             return torch.zeros_like(x)
         axis, _, arm = self._arms(x)
         around = torch.linalg.cross(axis, arm) * rates[..., self.tip_of, None]
