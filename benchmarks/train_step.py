@@ -26,7 +26,7 @@ BATCH, LAGS, SIZE = 50, 8, 1024
 CASES = tuple(GOALS)
 
 HEADER = """\
-| molecule (atoms) | | plain, ms | gfnode, ms | plain / gfnode | goal | floor | gfnode / floor |
+| molecule (atoms) | | plain, ms | gfnode, ms | plain/gfnode | goal | floor, ms | gfnode/floor |
 | --- | --- | --: | --: | --- | --- | --: | --- |"""
 
 
@@ -59,18 +59,19 @@ def operations(model: GFNODE, starts: int, lags: int) -> float:
     Two for every weight and row: a row is an atom or an edge of a start, in the decoder of a start
     and lag. A gradient takes twice as many again.
     """
+
+    def weights(part: nn.Module | None) -> int:
+        return sum(p.numel() for p in part.parameters() if p.ndim == 2) if part else 0
+
     total = 0.0
     for stack, rows in ((model.encoder, starts), (model.decoder, starts * lags)):
         assert isinstance(stack, EGNNLayers)
         for layer in stack.layers:
             assert isinstance(layer, EGNNLayer)
             width = sum(layer.message_in.sizes[:2])
-            of_edges = layer.message_in.weight[:, width:].numel() + layer.message_out.weight.numel()
-            of_atoms = layer.message_in.weight[:, :width].numel()
-            for part in (layer.feature, layer.drive, layer.shift):
-                weights = sum(p.numel() for p in part.parameters() if p.ndim == 2) if part else 0
-                of_edges += weights if part is layer.shift else 0
-                of_atoms += 0 if part is layer.shift else weights
+            of_edges = layer.message_in.weight[:, width:].numel()
+            of_edges += weights(layer.message_out) + weights(layer.shift)
+            of_atoms = weights(layer) - of_edges
             edges = stack.edges.index.shape[1]
             total += 2 * rows * (edges * of_edges + stack.edges.n_atoms * of_atoms)
     return total
