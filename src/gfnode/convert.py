@@ -30,8 +30,8 @@ class Holds:
     ----------
     times
         ``exact``, as float32 in ``ps``, or ``none``.
-    velocities, names, turned
-        Velocities; names, residues and bonds (in the file or beside it); a cell that lies in any
+    velocities, forces, names, turned
+        Velocities; forces; names, residues and bonds (in the file or beside it); a cell that lies in any
         way.
     rounding
         Of positions in Å, where it is coarser than float32.
@@ -39,15 +39,16 @@ class Holds:
 
     times: Literal["exact", "ps", "none"]
     velocities: bool = False
+    forces: bool = False
     names: bool = True
     turned: bool = False
     rounding: float | None = None
 
 
 HOLDS = {
-    ".npz": Holds("exact", velocities=True, turned=True),
-    ".extxyz": Holds("exact", velocities=True, names=False, turned=True),
-    ".xyz": Holds("exact", velocities=True, names=False, turned=True),
+    ".npz": Holds("exact", velocities=True, forces=True, turned=True),
+    ".extxyz": Holds("exact", velocities=True, forces=True, names=False, turned=True),
+    ".xyz": Holds("exact", velocities=True, forces=True, names=False, turned=True),
     ".h5": Holds("ps", velocities=True),
     ".xtc": Holds("ps", rounding=0.01),
     ".trr": Holds("ps"),
@@ -69,7 +70,7 @@ class Aligner:
     """Turns and moves frames so that some of their atoms lie on those of a reference.
 
     Each frame is superposed by the rotation R and translation of least squares (Kabsch) over the
-    chosen atoms, without weights; velocities become R v, cell vectors R a.
+    chosen atoms, without weights; velocities become R v, forces R f, cell vectors R a.
 
     Parameters
     ----------
@@ -125,6 +126,7 @@ class Aligner:
             trajectory,
             positions=moved.float().numpy(),
             velocities=turned(trajectory.velocities),
+            forces=turned(trajectory.forces),
             cell=turned(trajectory.cell),
         )
 
@@ -147,6 +149,8 @@ def losses(trajectory: Trajectory, suffix: str, *, turned: bool = False) -> list
     said = _times_lost(trajectory, suffix, holds)
     if trajectory.velocities is not None and not holds.velocities:
         said.append(Lost(f"{suffix} holds no velocities: they are left out"))
+    if trajectory.forces is not None and not holds.forces:
+        said.append(Lost(f"{suffix} holds no forces: they are left out"))
     if trajectory.cell is not None and turned and not holds.turned:
         said.append(
             Lost(f"{suffix} holds no cell that is turned with the molecule: it is left out", True)

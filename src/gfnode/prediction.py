@@ -246,6 +246,7 @@ def _like(now: Trajectory, found: Tensor, times: Doubles, source: str) -> Trajec
         positions=found.numpy(),
         times=times,
         velocities=None,
+        forces=None,
         cell=None if now.cell is None else np.repeat(now.cell, len(times), 0),
         time_step=None,
         source=source,

@@ -97,6 +97,8 @@ class Trajectory(Exchange):
         Atomic numbers, ``(atom,)``.
     velocities
         ``(frame, atom, 3)`` in Å/fs, where the source has them.
+    forces
+        ``(frame, atom, 3)`` in u Å/fs², where the source has those that belong to its motion.
     cell
         Periodic box vectors as rows, ``(frame, 3, 3)`` in Å.
     topology
@@ -129,6 +131,7 @@ class Trajectory(Exchange):
     source: str = ""
     notes: tuple[str, ...] = ()
     deviations: Floats | None = None
+    forces: Floats | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -138,9 +141,10 @@ class Trajectory(Exchange):
         put(self, "numbers", _array(where, "numbers", self.numbers, np.int64))
         frames, atoms = len(self.times), len(self.numbers)
         expected = {"positions": (frames, atoms, 3), "times": (frames,), "numbers": (atoms,)}
-        if self.velocities is not None:
-            put(self, "velocities", _array(where, "velocities", self.velocities, np.float32))
-            expected["velocities"] = (frames, atoms, 3)
+        for key in ("velocities", "forces"):
+            if (values := getattr(self, key)) is not None:
+                put(self, key, _array(where, key, values, np.float32))
+                expected[key] = (frames, atoms, 3)
         if self.cell is not None:
             put(self, "cell", _array(where, "cell", self.cell, np.float32))
             expected["cell"] = (frames, 3, 3)
@@ -162,7 +166,7 @@ class Trajectory(Exchange):
                 f"{where}unknown element: atomic number {bad[0]}, expected 1 to 118 "
                 f"(atom {int(np.flatnonzero(self.numbers == bad[0])[0])})"
             )
-        for key in ("positions", "velocities", "cell"):
+        for key in ("positions", "velocities", "forces", "cell"):
             if (values := getattr(self, key)) is not None:
                 check_finite(values, key, where)
         check_times(self.times, where)
@@ -183,6 +187,7 @@ class Trajectory(Exchange):
             positions=self.positions[frames],
             times=self.times[frames],
             velocities=None if self.velocities is None else self.velocities[frames],
+            forces=None if self.forces is None else self.forces[frames],
             cell=None if self.cell is None else self.cell[frames],
             deviations=None if self.deviations is None else self.deviations[frames],
             time_step=self.step,
@@ -215,6 +220,7 @@ class Trajectory(Exchange):
             positions=self.positions[:, index],
             numbers=self.numbers[index],
             velocities=None if self.velocities is None else self.velocities[:, index],
+            forces=None if self.forces is None else self.forces[:, index],
             deviations=None if self.deviations is None else self.deviations[:, index],
             topology=self.topology and self.topology.select(index),
         )
@@ -270,10 +276,10 @@ class Trajectory(Exchange):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of positions, times, numbers and velocities: the same data, the same value."""
+        """SHA-256 of all that models are trained on: the same data, the same value."""
         digest = hashlib.sha256()
-        for values in (self.numbers, self.times, self.positions, self.velocities):
-            if values is not None:
+        for key in ("numbers", "times", "positions", "velocities", "forces"):
+            if (values := getattr(self, key)) is not None:
                 digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()
 

@@ -4,7 +4,7 @@ The frames lie once on the device; a window is three indices into them, and a ba
 operation. How trajectories are cut into windows is in :mod:`gfnode.cutting`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +36,7 @@ class Frames:
     velocities: Tensor | None  # (frame, atom, 3)
     times: Tensor  # (frame,) float64, from the beginning of each trajectory
     segments: Integers  # (frame,) which trajectory
+    forces: Tensor | None = None  # (frame, atom, 3) u Å/fs²
 
     @classmethod
     def of(cls, trajectories: Sequence[Trajectory]) -> "Frames":
@@ -47,15 +48,28 @@ class Frames:
                     f"{other.label} ({other.formula}) and {first.label} ({first.formula}) hold "
                     "different atoms; train on trajectories of one system, atoms in one order"
                 )
-        stored = [t.velocities for t in trajectories]
-        known = [v for v in stored if v is not None]
-        velocities = _joined(known) if len(known) == len(stored) else None
         return cls(
             _joined([t.positions for t in trajectories]),
-            velocities,
+            _known([t.velocities for t in trajectories]),
             torch.from_numpy(np.concatenate([t.times - t.times[0] for t in trajectories])),
             np.concatenate([np.full(len(t), i) for i, t in enumerate(trajectories)]),
+            _known([t.forces for t in trajectories]),
         )
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Frames":
+        """The same with positions, velocities and forces changed alike."""
+        return replace(
+            self,
+            positions=change(self.positions),
+            velocities=None if self.velocities is None else change(self.velocities),
+            forces=None if self.forces is None else change(self.forces),
+        )
+
+
+def _known(arrays: Sequence[Floats | None]) -> Tensor | None:
+    """The arrays joined, if all trajectories have one."""
+    known = [values for values in arrays if values is not None]
+    return _joined(known) if len(known) == len(arrays) else None
 
 
 def _joined(arrays: Sequence[Floats]) -> Tensor:
@@ -179,8 +193,7 @@ def select_atoms(parts: dict[str, Windows], atoms: Integers | Tensor) -> dict[st
     for w in parts.values():
         f = w.frames
         if id(f) not in cut:
-            velocities = None if f.velocities is None else f.velocities[:, index]
-            cut[id(f)] = replace(f, positions=f.positions[:, index], velocities=velocities)
+            cut[id(f)] = f.each(lambda values: values[:, index])
 
     def place(align: Tensor | None) -> Tensor | None:
         return None if align is None else (index[None] == align[:, None]).float().argmax(1)
@@ -195,10 +208,7 @@ def to_device(parts: dict[str, Windows], device: torch.device | str) -> dict[str
     """Move the parts of one data set to a device, the shared frames once."""
     shared = {
         id(w.frames): replace(
-            w.frames,
-            positions=w.frames.positions.to(device),
-            velocities=None if w.frames.velocities is None else w.frames.velocities.to(device),
-            times=w.frames.times.to(device),
+            w.frames.each(lambda values: values.to(device)), times=w.frames.times.to(device)
         )
         for w in parts.values()
     }

@@ -91,11 +91,11 @@ class Archive(Mapping[str, NDArray[Any]]):
         return expected[0]
 
     def blocks(self, fields: Fields) -> Callable[[Integers], Iterator[Block]]:
-        """The frames of ``positions``, and of ``velocities`` and ``cell`` where there are."""
+        """The frames of ``positions``, and of ``velocities``, ``forces``, ``cell`` if there."""
 
         def blocks(rows: Integers) -> Iterator[Block]:
             cell = self._cells(fields, rows)
-            keys = [key for key in ("positions", "velocities") if key in fields]
+            keys = [key for key in ("positions", "velocities", "forces") if key in fields]
             streams = [self._rows(*fields[key], rows) for key in keys]
             done = 0
             for parts in zip(*streams, strict=True):

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from gfnode.periodic import Unwrapper
 
 
-LARGEST = {"positions": (1e6, "Å"), "velocities": (2998.0, "Å/fs"), "cell": (1e6, "Å")}
-"""Values that are taken: up to 0.1 mm, and up to the speed of light."""
+LARGEST = {
+    "positions": (1e6, "Å"),
+    "velocities": (2998.0, "Å/fs"),
+    "forces": (1e3, "u Å/fs²"),
+    "cell": (1e6, "Å"),
+}
+"""Values that are taken: up to 0.1 mm, the speed of light, and some 10⁶ kcal/mol/Å."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
         times,
         source.numbers[atoms],
         velocities=filled.arrays.get("velocities"),
+        forces=filled.arrays.get("forces"),
         cell=filled.arrays.get("cell"),
         topology=source.topology and _cut(source.topology, atoms),
         time_step=step,
@@ -153,7 +159,8 @@ class _Filling:
         everything = len(atoms) == positions.shape[1] and (np.diff(atoms) == 1).all()
         for key, values in (
             ("positions", positions if everything else positions[:, atoms]),
-            ("velocities", self._velocities(block)),
+            ("velocities", self._chosen(block.velocities)),
+            ("forces", self._chosen(block.forces)),
             ("cell", block.cell),
         ):
             if values is None:
@@ -165,11 +172,11 @@ class _Filling:
             check_finite(self.arrays[key][places], key, where, rows, self.atoms)
             _check_size(self.arrays[key][places], key, where, rows)
 
-    def _velocities(self, block: Block) -> NDArray[np.float32] | None:
+    def _chosen(self, values: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         everything = len(self.atoms) == len(self.source.numbers)
-        if block.velocities is None or (everything and (np.diff(self.atoms) == 1).all()):
-            return block.velocities
-        return block.velocities[:, self.atoms]
+        if values is None or (everything and (np.diff(self.atoms) == 1).all()):
+            return values
+        return values[:, self.atoms]
 
     def _continuous(self, block: Block) -> bool:
         """Whether molecules are looked after; the first block decides."""

@@ -2,7 +2,7 @@
 
 Each frame's time is the key ``time_fs`` of its comment line, or ``time_ps``, or ``time``, which is
 taken as fs; ``time_fs`` is written. Velocities travel as ASE's momenta (u Å per ASE time unit); a
-column ``velocities`` is read in ASE's units too. Cell vectors along directions that are not
+column ``velocities`` is read in ASE's units too, and one of ``forces`` in eV/Å. Cell vectors along directions that are not
 periodic are zero in a Trajectory. Names and bonds have no place in this format.
 """
 
@@ -22,7 +22,7 @@ from gfnode.readers.boundary import check_text, ends_with_line, foreign, frame_t
 from gfnode.readers.md17 import recognise_md22
 from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.trajectory import Doubles, Integers, Trajectory
-from gfnode.units import format_time
+from gfnode.units import ELECTRONVOLT, format_time
 
 ENTRY = re.compile(r"""([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"']+)""")
 """A key of the comment line and its value, which may be quoted."""
@@ -48,6 +48,7 @@ def open_extxyz(path: Path, given: Given) -> Source:
     # ASE leaves momenta out where they are zero
     momenta = any(":momenta:" in f":{comment}" for comment in found.comments)
     moving = momenta or all("velocities:" in comment for comment in found.comments)
+    forced = all(":forces:" in comment for comment in found.comments)
     cells = any("attice" in comment for comment in found.comments)
 
     def blocks(rows: Integers) -> Iterator[Block]:
@@ -64,6 +65,9 @@ def open_extxyz(path: Path, given: Given) -> Source:
                 np.stack([frame.positions for frame in frames]).reshape(-1, found.atoms, 3),
                 np.stack([_velocities(frame, momenta) for frame in frames]) if moving else None,
                 cell if cells else None,
+                np.stack([frame.get_forces() for frame in frames]) * ELECTRONVOLT
+                if forced
+                else None,
             )
 
     stored, step = _stored_times(path, found.comments), given.step
@@ -156,7 +160,7 @@ def _stored_times(path: Path, comments: list[str]) -> Doubles | None:
 
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
-    """Write extended XYZ with ``time_fs``, momenta and the cell where known."""
+    """Write extended XYZ with ``time_fs``, momenta, forces and the cell where known."""
     write_pieces([trajectory], path)
 
 
@@ -171,6 +175,7 @@ def write_pieces(pieces: Iterable[Trajectory], path: Path) -> None:
 def ase_frames(trajectory: Trajectory) -> Any:
     """Give an ``ase.Atoms`` for every frame, one by one: all that extended XYZ has a place for."""
     from ase import Atoms, units
+    from ase.calculators.singlepoint import SinglePointCalculator
 
     for i, positions in enumerate(trajectory.positions):
         cell = None if trajectory.cell is None else trajectory.cell[i].astype(np.float64)
@@ -185,6 +190,9 @@ def ase_frames(trajectory: Trajectory) -> Any:
             atoms.info["name"] = trajectory.name
         if trajectory.velocities is not None:
             atoms.set_velocities(trajectory.velocities[i].astype(np.float64) / units.fs)
+        if trajectory.forces is not None:
+            forces = trajectory.forces[i].astype(np.float64) / ELECTRONVOLT
+            atoms.calc = SinglePointCalculator(atoms, forces=forces)
         if trajectory.deviations is not None:
             atoms.set_array("deviation", trajectory.deviations[i].astype(np.float64))
         yield atoms

@@ -117,7 +117,8 @@ def join(parts: Sequence[_Part]) -> Source:
     begins = np.cumsum([0, *(len(part.times) for part in parts)])
     heads = [part.frame(part.skipped) for part in parts]
     kept = {
-        key: all(getattr(head, key) is not None for head in heads) for key in ("velocities", "cell")
+        key: all(getattr(head, key) is not None for head in heads)
+        for key in ("velocities", "forces", "cell")
     }
 
     def blocks(rows: Integers) -> Iterator[Block]:
@@ -130,6 +131,7 @@ def join(parts: Sequence[_Part]) -> Source:
                     block.positions,
                     block.velocities if kept["velocities"] else None,
                     block.cell if kept["cell"] else None,
+                    block.forces if kept["forces"] else None,
                 )
 
     steps = {part.source.time_step for part in parts}
@@ -138,6 +140,7 @@ def join(parts: Sequence[_Part]) -> Source:
         f"{name} left out: only some of the files hold {them}"
         for key, name, them in (
             ("velocities", "velocities are", "them"),
+            ("forces", "forces are", "them"),
             ("cell", "the periodic cell is", "one"),
         )
         if not kept[key] and any(getattr(head, key) is not None for head in heads)

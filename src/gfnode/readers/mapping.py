@@ -1,7 +1,7 @@
 """What the arrays of an unknown npz file are, in the user's words.
 
-``positions=coords,numbers=Z,times=t:ps,velocities=v:nm/ps,cell=box:nm``: what it is, the name in
-the file, and the unit where it is none of Å, fs and Å/fs.
+``positions=coords,numbers=Z,times=t:ps,velocities=v:nm/ps,forces=F:ev/angstrom,cell=box:nm``: what it is, the name in
+the file, and the unit where it is none of Å, fs, Å/fs and kcal/mol/Å.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from gfnode.readers.archive import Archive
 from gfnode.readers.source import atomic_numbers
 from gfnode.trajectory import Integers
 
-KEYS = ("positions", "numbers", "times", "velocities", "cell")
+KEYS = ("positions", "numbers", "times", "velocities", "forces", "cell")
 EXAMPLE = "--map positions=coords:nm,numbers=Z,times=t:ps"
 
 
@@ -49,7 +49,7 @@ def propose(archive: Archive) -> str:
     def put(what: str, initials: str, fits: list[str]) -> None:
         left = [key for key in fits if key not in found.values()]
         named = [key for key in left if key[:1].lower() in initials]
-        if chosen := (named or ([] if what == "velocities" else left))[:1]:
+        if chosen := (named or ([] if what in ("velocities", "forces") else left))[:1]:
             found[what] = chosen[0]
 
     real = [key for key in archive if kinds[key] in "fiu"]
@@ -59,7 +59,9 @@ def propose(archive: Archive) -> str:
     frames, atoms, _ = shapes[found["positions"]]
     put("numbers", "zn", [k for k in archive if shapes[k] == (atoms,) and kinds[k] in "iuUS"])
     put("times", "t", [k for k in real if shapes[k] == (frames,) and kinds[k] == "f"])
-    put("velocities", "v", [k for k in real if shapes[k] == (frames, atoms, 3)])
+    moving = [k for k in real if shapes[k] == (frames, atoms, 3)]
+    put("velocities", "v", moving)
+    put("forces", "f", moving)
     put("cell", "cblu", [k for k in real if shapes[k] in ((frames, 3, 3), (3, 3))])
     line = "--map " + ",".join(f"{what}={key}" for what, key in found.items())
     return f"perhaps {line}" + ("" if "numbers" in found else " with --top molecule.pdb")

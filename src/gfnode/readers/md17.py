@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.readers.archive import Archive
+from gfnode.readers.archive import Archive, Fields
 from gfnode.readers.source import Source, atomic_numbers
 from gfnode.trajectory import Integers
+from gfnode.units import KCAL_MOL
 
 MOLECULES = {
     "aspirin": "C9H8O4",
@@ -68,7 +69,7 @@ def open_md17(path: Path, archive: Archive, factor: float, step: float | None) -
     return Source(
         numbers,
         np.arange(frames, dtype=np.float64) * step,
-        archive.blocks({"positions": ("R", factor)}),
+        archive.blocks({"positions": ("R", factor)} | _forces(archive, "F", len(numbers), frames)),
         time_step=step,
         name=name or molecule or "",
     )
@@ -78,7 +79,8 @@ def open_rmd17(path: Path, archive: Archive, step: float | None) -> Source:
     """Open ``coords``, ``nuclear_charges`` and ``old_indices``, the places in the MD17 series.
 
     rMD17 is published in random order, a few frames twice: frames are sorted, repeats dropped, and
-    a frame's time is its place in the series times the step.
+    a frame's time is its place in the series times the step. ``old_forces`` belong to the motion;
+    ``forces`` were computed later, at another level of theory.
     """
     numbers = atomic_numbers(path, archive["nuclear_charges"])
     frames = archive.check_shape("coords", "positions", len(numbers))
@@ -95,11 +97,21 @@ def open_rmd17(path: Path, archive: Archive, step: float | None) -> Source:
     return Source(
         numbers,
         series.astype(np.float64) * step,
-        archive.blocks({"positions": ("coords", 1.0)}),
+        archive.blocks(
+            {"positions": ("coords", 1.0)} | _forces(archive, "old_forces", len(numbers), frames)
+        ),
         time_step=step,
         name=molecule or "",
         order=first,
     )
+
+
+def _forces(archive: Archive, key: str, atoms: int, frames: int) -> Fields:
+    """Forces in kcal/mol/Å, where the file has them."""
+    if key not in archive:
+        return {}
+    archive.check_shape(key, "forces", atoms, frames)
+    return {"forces": (key, KCAL_MOL)}
 
 
 def formula_of(numbers: Integers) -> str:

@@ -5,7 +5,7 @@ The own layout says in words what each array holds::
     format, version                 "gfnode trajectory", 1
     numbers                         (atom,)
     times, times_unit               (frame,)
-    positions, positions_unit       (frame, atom, 3); velocities and cell likewise, where known
+    positions, positions_unit       (frame, atom, 3); velocities, forces, cell likewise, where known
     positions_scale                 where positions are whole numbers: what one of them is worth
     time_step, time_step_unit       step of the original series
     names, residue_names, residue_ids, bonds
@@ -30,13 +30,14 @@ from gfnode.readers.boundary import foreign, frame_times
 from gfnode.readers.source import Given, Source, atomic_numbers
 from gfnode.readers.topology import read_topology
 from gfnode.trajectory import Integers, Topology, Trajectory
-from gfnode.units import FS_PER
+from gfnode.units import ELECTRONVOLT, FS_PER, KCAL_MOL
 
 FORMAT = "gfnode trajectory"
 VERSION = 1
 UNITS = {
     "positions": "angstrom",
     "velocities": "angstrom/fs",
+    "forces": "u*angstrom/fs^2",
     "cell": "angstrom",
     "deviations": "angstrom",
 }
@@ -49,10 +50,20 @@ SPEEDS = {
 }
 """Å/fs in one unit of velocity."""
 
+FORCES = {
+    "u*angstrom/fs^2": 1.0,
+    "kcal/mol/angstrom": KCAL_MOL,
+    "kj/mol/nm": KCAL_MOL / 41.84,
+    "ev/angstrom": ELECTRONVOLT,
+    "hartree/bohr": 27.211386245988 * ELECTRONVOLT / LENGTHS["bohr"],
+}
+"""u Å/fs² in one unit of force (hartree: CODATA 2018)."""
+
 DIMENSIONS: dict[str, Mapping[str, float]] = {
     "positions": LENGTHS,
     "cell": LENGTHS,
     "velocities": SPEEDS,
+    "forces": FORCES,
     "times": FS_PER,
     "time_step": FS_PER,
 }
@@ -134,7 +145,9 @@ def _open_mapped(path: Path, archive: Archive, given: Given) -> Source:
             )
         if key in DIMENSIONS:
             known = DIMENSIONS[key]
-            found[key] = (array, _factor(path, f"the unit of {key}", unit, known) if unit else 1.0)
+            usual = KCAL_MOL if key == "forces" else 1.0
+            factor = _factor(path, f"the unit of {key}", unit, known) if unit else usual
+            found[key] = (array, factor)
         elif unit:
             raise InputError(f"--map {key}={array}:{unit}: {key} take no unit")
     if given.top is not None:
@@ -169,7 +182,7 @@ def _source(
     stored = archive.scaled(*fields["times"]) if "times" in fields else None
     frames = archive.shape(array)[:1] or (0,)
     times = frame_times(path, frames[0] if stored is None else len(stored), step, stored)
-    for key in ("positions", "velocities"):
+    for key in ("positions", "velocities", "forces"):
         if key in fields:
             archive.check_shape(fields[key][0], key, len(numbers), len(times))
     return Source(numbers, times, archive.blocks(fields), **rest)

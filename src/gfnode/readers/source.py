@@ -31,6 +31,7 @@ class Block:
     positions: NDArray[Any]
     velocities: NDArray[Any] | None = None  # (frame, atom, 3) in Å/fs
     cell: NDArray[Any] | None = None  # (frame, 3, 3) in Å
+    forces: NDArray[Any] | None = None  # (frame, atom, 3) in u Å/fs²
 
 
 @dataclass(frozen=True)

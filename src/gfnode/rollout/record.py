@@ -235,6 +235,7 @@ class Recorded:
                 positions=np.ascontiguousarray(found),
                 times=times,
                 velocities=None,
+                forces=None,
                 cell=None if cell is None else np.repeat(cell, count, 0),
                 time_step=r.rollout.spacing,
                 source=f"rollout of {r.facts.get('model', 'a model')}",
