@@ -208,7 +208,16 @@ class _Cutter:
             torch.from_numpy(self._targets(starts, part)),
             None if stored else torch.from_numpy(self.successors[starts]),
             self._alignment(),
+            None if self.settings.split.startswith("published") else self._shown(starts),
         )
+
+    def _shown(self, starts: Integers) -> Tensor:
+        """All frames from a start up to its horizon: fresh lags may show any of them."""
+        first, last = draw.reach(self.times, self.frames.segments, starts, self.horizon)
+        opened = np.zeros(len(self.times) + 1, dtype=np.int64)
+        np.add.at(opened, first - 1, 1)
+        np.add.at(opened, last, -1)
+        return torch.from_numpy(np.flatnonzero(opened.cumsum()[:-1]))
 
     def _with_targets(self, starts: Integers, part: int) -> Integers:
         """Keep the starts that have the targets asked for, and no more than wanted."""

@@ -1,10 +1,12 @@
 """The molecular graph: bonds, k-hop edges, the Laplacian and its connected pieces."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import networkx
 import numpy as np
+from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
@@ -278,6 +280,23 @@ def rotors(bonds: Integers, masses: Doubles) -> Rotors:
         np.array(axes, dtype=np.int64).reshape(-1, 2),
         np.array(members, dtype=bool).reshape(-1, n_atoms),
     )
+
+
+def renumberings(bonds: Integers, numbers: Integers) -> Iterator[Integers]:
+    """Numberings of the atoms that give the same graph: its automorphisms, ``(atom,)`` each.
+
+    Atom i of the renumbered molecule is atom ``order[i]``. The first is the identity. There may be
+    very many: take a few.
+    """
+    graph = networkx.Graph(np.asarray(bonds).reshape(-1, 2).tolist())
+    graph.add_nodes_from((i, {"number": int(z)}) for i, z in enumerate(numbers))
+    same = categorical_node_match("number", 0)
+    identity = np.arange(len(numbers))
+    yield identity
+    for found in GraphMatcher(graph, graph, node_match=same).isomorphisms_iter():
+        order = np.array([found[i] for i in identity])
+        if (order != identity).any():
+            yield order
 
 
 def _adjacency(edge_index: Integers, n_atoms: int) -> sparse.csr_array:

@@ -97,6 +97,8 @@ class Windows:
         are stored.
     align
         Atoms over which every target is superposed on its start; None: not superposed.
+    shown
+        Frames that may be learned from, ascending, where there are more than starts and targets.
     """
 
     frames: Frames
@@ -104,6 +106,7 @@ class Windows:
     targets: Tensor
     successors: Tensor | None
     align: Tensor | None = None
+    shown: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -113,6 +116,13 @@ class Windows:
         """Lags of all windows, ``(window, time)`` in fs, float64."""
         times = self.frames.times
         return times[self.targets] - times[self.starts][:, None]
+
+    @property
+    def seen(self) -> Tensor:
+        """Frames that may be learned from, ascending, ``(frame,)``."""
+        if self.shown is not None:
+            return self.shown
+        return torch.cat([self.starts, self.targets.flatten()]).unique()
 
     @property
     def gap(self) -> float | None:
@@ -219,6 +229,7 @@ def to_device(parts: dict[str, Windows], device: torch.device | str) -> dict[str
             w.targets.to(device),
             None if w.successors is None else w.successors.to(device),
             None if w.align is None else w.align.to(device),
+            None if w.shown is None else w.shown.to(device),
         )
         for name, w in parts.items()
     }

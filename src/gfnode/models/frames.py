@@ -269,7 +269,7 @@ class Anchored(Frame):
         r = positions - centre
         drift = momentum(velocities, m)[:, None] / m.sum()
         v = velocities - drift
-        rotation = self._orientation(r)
+        rotation = self.orientation(r)
         conformer = self.conformer - center(self.conformer, self.weights)
         body = conformer @ rotation.mT + center(r, self.weights)
         # nothing turns about the axis of a linear molecule, and a lone atom does not turn
@@ -283,7 +283,7 @@ class Anchored(Frame):
         own = (r - body) @ rotation, (v - carried) @ rotation
         return Placement(centre, drift, rotation, body, total, inverse, spins, rates, *own)
 
-    def _orientation(self, positions: Tensor) -> Tensor:
+    def orientation(self, positions: Tensor) -> Tensor:
         """How the mean conformer must be turned to lie on positions best, ``(..., 3, 3)``."""
         rotation = kabsch_rotation(self.conformer, positions, self.weights, reflect=True)
         return rotation.to(positions.dtype)
@@ -339,7 +339,7 @@ class Anchored(Frame):
 
         ``(..., atom, 3)`` in Å, in the conformer's frame.
         """
-        own = (positions - center(positions, self.weights)) @ self._orientation(positions)
+        own = (positions - center(positions, self.weights)) @ self.orientation(positions)
         return own - (self.conformer - center(self.conformer, self.weights))
 
     def correct(self, x: Tensor, decoded: Tensor, lags: Tensor) -> Tensor:

@@ -24,10 +24,11 @@ from gfnode.models.encoders import ENCODERS
 from gfnode.models.frames import Anchored, Centred, Frame
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayers, lag_embedding
+from gfnode.models.newton import Newton
 from gfnode.quasiharmonic import QuasiHarmonic
 from gfnode.settings import Settings
 from gfnode.system import System
-from gfnode.windows import Windows
+from gfnode.windows import Batch, Windows
 
 
 class GFNODESettings(Settings):
@@ -63,6 +64,10 @@ class GFNODESettings(Settings):
         :class:`~gfnode.dynamics.oscillator.OscillatorDynamics`; whether quasi-harmonic modes may
         have several minima, see :class:`~gfnode.dynamics.settling.SettlingDynamics`; whether groups
         that spin about a bond turn the rest, see :class:`~gfnode.models.frames.Anchored`.
+    newton
+        With the ``anchored`` frame, all atoms in the state, and forces in the training data:
+        whether a potential is learned from them, and trusted at short lags; see
+        :class:`~gfnode.models.newton.Newton`.
     mode_interaction
         After moving, the modes of the features gate each other by ``attention`` or
         ``concatenation``, see :class:`~gfnode.dynamics.InteractingDynamics`; or ``none``.
@@ -93,6 +98,7 @@ class GFNODESettings(Settings):
     anharmonic: bool = True
     settling: bool = True
     rotors: bool = True
+    newton: bool = True
     mode_interaction: Literal["none", "attention", "concatenation"] = "none"
     time_input: Literal["scalar", "sinusoidal", "none"] = "scalar"
     coordinate_activation: bool = False
@@ -203,11 +209,13 @@ class GFNODE(Model):
         )
         if anchored:
             self.decoder.silence()
+        self.newton = Newton(system) if s.newton and anchored and Newton.suits(system) else None
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """See :meth:`gfnode.models.base.Model.forward`."""
         t = lags / self.system.horizon
         placement = self.frame.place(positions, velocities)
+        start_velocities = velocities
         velocities = velocities * self.system.time_step  # Å a step: of order 0.01, as published
 
         # encode
@@ -229,7 +237,10 @@ class GFNODE(Model):
             positions_only=True,
         )
         shifted = shifted.transpose(0, 1).unflatten(0, lags.shape)
-        return self.frame.correct(x, shifted, lags)
+        x = self.frame.correct(x, shifted, lags)
+        if self.newton is None or self.training:  # what is learned here is the rest
+            return x
+        return self.newton(x, positions, start_velocities, lags)
 
     def prepare(self, windows: Windows) -> None:
         """Let the frame take what it needs from the training windows."""
@@ -237,6 +248,16 @@ class GFNODE(Model):
         if isinstance(self.coordinates, SpectralPropagator):
             assert isinstance(self.frame, Anchored)
             self.coordinates.prepare(self.frame, windows)
+        if self.newton is not None:
+            assert isinstance(self.frame, Anchored)
+            was = self.training
+            self.newton.prepare(windows, self.frame, self.eval()._ask)
+            self.train(was)
+
+    @torch.no_grad()
+    def _ask(self, batch: Batch) -> Tensor:
+        found: Tensor = self(batch.positions, batch.velocities, batch.lags)
+        return found
 
     @property
     def comes_fitted(self) -> bool:

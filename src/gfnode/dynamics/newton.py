@@ -1,0 +1,164 @@
+"""Newton's equations in a learned potential, with the thermostat of the simulation."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gfnode.potential import Potential
+from gfnode.system import System
+from gfnode.windows import Batch
+
+LIGHT = 2.99792458e-5
+"""Speed of light in cm/fs: a wavenumber in 1/cm times this is a frequency in 1/fs."""
+
+
+State = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Positions, velocities, friction ``(member, batch, 1, 1)`` and accelerations."""
+
+
+class NewtonDynamics(nn.Module):
+    """All atoms move by the forces of a learned potential.
+
+    A Nosé–Hoover thermostat of friction ξ drives the kinetic energy K towards its mean K̄, as in
+    the simulations of MD17 (their friction, found from consecutive frames, is that of a thermostat
+    of 1700 cm⁻¹ to a tenth)::
+
+        dx/dt = v,   dv/dt = F(x)/m − ξ v,   dξ/dt = ω² (K/K̄ − 1)
+
+    ω is chosen in :meth:`tune`; ω = 0 is a molecule left alone. A start says nothing of ξ. Its
+    distribution is Gaussian of variance ω²/g with g = 3N, so each member of the potential starts
+    from a quantile of it, and the members together say where the molecule may go. The scheme is
+    velocity Verlet with the thermostat split off on both sides, and symmetric in time.
+
+    Velocities that are differences over a gap are those of its middle: they are taken back to the
+    start by requiring that the integrated motion over the gap be the difference.
+
+    Parameters
+    ----------
+    system
+        The molecular system.
+    potential
+        Its members move side by side.
+    """
+
+    step = 1.0  # fs
+    _tuned_up_to = 200.0  # fs
+    _wavenumbers = (0.0, 400.0, 800.0, 1200.0, 1700.0, 2400.0, 3400.0)  # 1/cm
+
+    masses: Tensor
+    frequency: Tensor
+    kinetic: Tensor
+    gap: Tensor
+    friction: Tensor
+
+    def __init__(self, system: System, potential: Potential) -> None:
+        super().__init__()
+        self.potential = potential
+        self.freedoms = 3 * system.n_atoms
+        masses = torch.as_tensor(system.masses, dtype=torch.float32)[:, None]
+        self.register_buffer("masses", masses, persistent=False)
+        self.register_buffer("frequency", torch.zeros(()))  # ω, 1/fs
+        self.register_buffer("kinetic", torch.ones(()))  # K̄, u Å²/fs²
+        self.register_buffer("gap", torch.zeros(()))  # fs
+        members = potential.members
+        quantiles = (torch.arange(members) + 0.5) / members
+        quantiles = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)  # of mean square one
+        quantiles = quantiles / quantiles.square().mean().sqrt().clamp(min=1e-6)
+        self.register_buffer("friction", quantiles[:, None, None, None], persistent=False)
+
+    @torch.no_grad()
+    def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """Positions at the lags, ``(member, batch, time, atom, 3)`` in Å.
+
+        Every start moves in steps of the same length, whatever its lags, and is carried to a lag
+        from the step before it.
+
+        Parameters
+        ----------
+        positions, velocities, lags
+            As of :meth:`gfnode.models.base.Model.forward`.
+        """
+        return self._integrate(positions, velocities, lags, self.frequency)
+
+    def _integrate(self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor) -> Tensor:
+        members = self.potential.members
+        x, v = (y.expand(members, *y.shape) for y in (x, v))
+        friction = self.friction * frequency / math.sqrt(self.freedoms)
+        state = x, v, friction.expand(*x.shape[:2], 1, 1), self._pull(x)
+        state = self._begin(state, frequency)
+        found = x.new_empty(*x.shape[:2], lags.shape[1], *x.shape[2:])
+        number = torch.div(lags, self.step, rounding_mode="floor").long()
+        order = number.flatten().argsort(stable=True)
+        counts = torch.bincount(number.flatten()).tolist()  # the only wait for the device
+        last = len(counts) - 1
+        done = 0
+        for step, count in enumerate(counts):
+            if count:
+                place, times = order[done : done + count], lags.shape[1]
+                start, time = torch.div(place, times, rounding_mode="floor"), place % times
+                rest = (lags[start, time] - step * self.step)[None, :, None, None]
+                here, speed, damping, pull = (y[:, start] for y in state)
+                curve = pull - damping * speed
+                found[:, start, time] = here + rest * speed + rest**2 / 2 * curve
+                done += count
+            if step < last:
+                state = self._advance(state, self.step, frequency)
+        return found
+
+    def _pull(self, x: Tensor) -> Tensor:
+        return self.potential(x) / self.masses
+
+    def _heat(self, v: Tensor, frequency: Tensor) -> Tensor:
+        """Rate of change of the friction."""
+        twice = (self.masses * v.square()).sum((-2, -1), keepdim=True)
+        return frequency**2 * (twice / (2 * self.kinetic) - 1)
+
+    def _advance(self, state: State, h: float | Tensor, frequency: Tensor) -> State:
+        """One step of length h."""
+        x, v, friction, pull = state
+        friction = friction + h / 2 * self._heat(v, frequency)
+        v = v * torch.exp(-h / 2 * friction) + h / 2 * pull
+        x = x + h * v
+        pull = self._pull(x)
+        v = (v + h / 2 * pull) * torch.exp(-h / 2 * friction)
+        return x, v, friction + h / 2 * self._heat(v, frequency), pull
+
+    def _begin(self, state: State, frequency: Tensor) -> State:
+        """Velocities at the start of the gap, of those over it."""
+        x, over, friction, pull = state
+        v, substeps = over, 4
+        for _ in range(3):
+            moved = x, v, friction, pull
+            for _ in range(substeps):
+                moved = self._advance(moved, self.gap / substeps, frequency)
+            mean = (moved[0] - x) / self.gap.clamp(min=1e-6)
+            v = torch.where(self.gap > 0, v + over - mean, over)
+        return x, v, friction, pull
+
+    @torch.no_grad()
+    def tune(self, batch: Batch, gap: float) -> None:
+        """Choose the thermostat that follows training windows best, by the median error.
+
+        Parameters
+        ----------
+        batch
+            Training windows; lags of up to 200 fs count.
+        gap
+            Time in fs over which velocities are differences; 0: they are those of the start.
+        """
+        self.gap.fill_(gap)
+        self.kinetic.copy_(0.5 * (self.masses * batch.velocities.square()).sum((1, 2)).mean())
+        short = batch.lags <= self._tuned_up_to
+        tried = torch.tensor(self._wavenumbers, device=short.device) * 2 * math.pi * LIGHT
+        count = len(tried)
+        found = self._integrate(
+            batch.positions.repeat(count, 1, 1),
+            batch.velocities.repeat(count, 1, 1),
+            batch.lags.clamp(max=self._tuned_up_to).repeat(count, 1),
+            tried.repeat_interleave(len(short))[:, None, None],
+        )
+        found = found.mean(0).unflatten(0, (count, -1))
+        errors = (found - batch.targets).square().mean((-1, -2))[:, short].nan_to_num(torch.inf)
+        if errors.shape[1]:
+            self.frequency.copy_(tried[errors.median(1).values.argmin()])

@@ -1,0 +1,162 @@
+"""Newton's equations beside the modes: trusted for as long as they foretell training windows."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from gfnode.dynamics.newton import NewtonDynamics
+from gfnode.models.frames import Anchored
+from gfnode.potential import Potential, Report
+from gfnode.system import System
+from gfnode.windows import Batch, Windows
+
+
+class Newton(nn.Module):
+    """Moves a prediction towards what a learned potential says.
+
+    With x(τ) the prediction of the modes, and x_N(τ) the mean over trajectories in a potential that
+    is learned from the forces of training frames::
+
+        x(τ) + w(τ) (x_N(τ) − x(τ))
+
+    w falls from one at no lag, and is fitted by least squares to training windows whose frames the
+    potential has not seen. At short lags the potential is far better. Later its trajectories part,
+    each as likely as the next, and what the modes say, which falls back to the mean, is safer.
+
+    Parameters
+    ----------
+    system
+        The molecular system.
+    """
+
+    largest = 64
+    """Atoms: every atom acts on every other."""
+    _most_frames = 8000
+    _most_windows = 300
+    _stretches = 12
+    _stiff = 0.3
+    _least = 0.02  # what is trusted less is not integrated
+
+    trust: Tensor
+    limit: Tensor
+    knots: Tensor
+    score: Tensor
+
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.dynamics = NewtonDynamics(system, Potential(system))
+        knots = torch.logspace(1, torch.tensor(max(20.0, system.horizon)).log10().item(), 16)
+        self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
+        self.register_buffer("knots", knots, persistent=False)  # fs
+        self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
+        self.register_buffer("limit", torch.zeros(()))  # Å, of x_N − x
+        self.reach = 0.0  # the longest lag in fs at which w is not zero
+        self.register_load_state_dict_post_hook(lambda self, _: self._look())
+
+    @classmethod
+    def suits(cls, system: System) -> bool:
+        """Whether all atoms are in the state, and not too many."""
+        return len(system.source_numbers) == system.n_atoms <= cls.largest
+
+    def forward(self, x: Tensor, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """Predictions of the modes ``(batch, time, atom, 3)``, moved; the rest as of a model."""
+        if self.reach == 0.0:
+            return x
+        found = self.dynamics(positions, velocities, lags.clamp(max=self.reach)).mean(0)
+        change = (found - x).nan_to_num(torch.inf)
+        size = change.square().mean((-1, -2), keepdim=True).sqrt()
+        # a trajectory that leaves what the potential knows says nothing
+        change = torch.where(size < self.limit, change, torch.zeros_like(change))
+        return x + (self._hats(lags) @ self.trust)[..., None, None] * change
+
+    def _hats(self, lags: Tensor) -> Tensor:
+        """Values at lags of the piecewise linear functions of log τ, ``(..., knot)``."""
+        knots = self.knots.log()
+        place = (lags.clamp(min=1e-3).log() - knots[0]) / (knots[1] - knots[0])
+        place = place.clamp(0, len(knots) - 1)
+        return (1 - (place[..., None] - torch.arange(len(knots), device=lags.device)).abs()).relu()
+
+    @torch.no_grad()
+    def prepare(
+        self,
+        windows: Windows,
+        frame: Anchored,
+        modes: Callable[[Batch], Tensor],
+        report: Report = lambda done, total: None,
+    ) -> None:
+        """Learn the potential, find the thermostat, and how long both are to be trusted.
+
+        Parameters
+        ----------
+        windows
+            Training windows; without forces nothing is learned, and nothing moved.
+        frame
+            Says how the molecule is turned.
+        modes
+            What the modes predict, ``(batch, time, atom, 3)``.
+        report
+            Told steps done and in all.
+        """
+        forces = windows.frames.forces
+        self.trust.zero_()
+        self._look()
+        if forces is None:
+            return
+        seen = windows.seen
+        even = torch.linspace(0, len(seen) - 1, min(len(seen), self._most_frames))
+        seen = seen[even.round().long().to(seen.device)]
+        members = torch.arange(self.dynamics.potential.members, device=seen.device)
+        # stretches of time by turns: member m does not see those numbered m
+        stretch = torch.arange(len(seen), device=seen.device) * self._stretches // len(seen)
+        x = windows.frames.positions[seen]
+        with torch.enable_grad():
+            self.dynamics.potential.fit(
+                frame.shapes(x) + frame.conformer,
+                forces[seen] @ frame.orientation(x),
+                stretch % (2 * len(members)) != members[:, None],
+                report=report,
+            )
+        self.dynamics.tune(windows.batch(windows.evenly(200)), windows.gap or 0.0)
+        place = torch.searchsorted(seen, windows.starts).clamp(max=len(seen) - 1)
+        unseen_by = stretch[place] % (2 * len(members))
+        fresh = torch.nonzero(unseen_by < len(members)).flatten()
+        some = windows.take(fresh)
+        chosen = some.evenly(self._most_windows)
+        self._fit_trust(some.batch(chosen), modes, unseen_by[fresh[chosen]])
+
+    def _fit_trust(self, batch: Batch, modes: Callable[[Batch], Tensor], unseen_by: Tensor) -> None:
+        """Least squares for w, that is at most one, never rises and changes little.
+
+        With d the change that a member asks for which has not seen the window, d' the mean of the
+        others, K members and r what is wanted: the mean of K fresh members would have
+        ⟨d̄ r⟩ = ⟨d r⟩ and ⟨d̄²⟩ = ⟨d²⟩/K + (1 − 1/K) ⟨d d'⟩.
+        """
+        found = self.dynamics(batch.positions, batch.velocities, batch.lags)
+        known = modes(batch)
+        size = (found.mean(0) - known).square().mean((-1, -2)).sqrt().nan_to_num(torch.inf)
+        self.limit.copy_(2 * size[size.isfinite()].quantile(0.95))
+        change = (found - known)[..., self.score, :].flatten(3)
+        mine = change[unseen_by, torch.arange(len(unseen_by), device=size.device)]
+        others = (change.sum(0) - mine) / max(1, len(change) - 1)
+        wanted = (batch.targets - known)[..., self.score, :].flatten(2)
+        share = 1 / len(change)
+        square = share * mine.square().mean(-1) + (1 - share) * (mine * others).mean(-1)
+        product = (mine * wanted).mean(-1)
+        use = (size < self.limit) & square.isfinite()
+        hats = self._hats(batch.lags)[use]
+        matrix = hats.T @ (hats * square[use][:, None])
+        diagonal = matrix.diagonal().clamp(min=0)
+        between = self._stiff * torch.minimum(diagonal[1:], diagonal[:-1]) + 1e-9
+        step = torch.diff(torch.eye(len(diagonal), device=size.device), dim=0)
+        matrix = matrix + step.T @ (between[:, None] * step)
+        trust = torch.linalg.lstsq(matrix, hats.T @ product[use][:, None]).solution[:, 0]
+        trust = trust.clamp(0, 1).cummin(0).values
+        self.trust.copy_(torch.where(trust < self._least, 0.0, trust))
+        self._look()
+
+    def _look(self) -> None:
+        """Up to what lag there is anything to integrate."""
+        used = self.trust > 0
+        last = int(used.sum())  # w never rises
+        self.reach = float(self.knots[min(last, len(used) - 1)]) if last else 0.0
