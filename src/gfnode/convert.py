@@ -31,8 +31,8 @@ class Holds:
     times
         ``exact``, as float32 in ``ps``, or ``none``.
     velocities, forces, names, turned
-        Velocities; forces; names, residues and bonds (in the file or beside it); a cell that lies in any
-        way.
+        Velocities; forces; names, residues and bonds (in the file or beside it); a cell that lies
+        in any way.
     rounding
         Of positions in Å, where it is coarser than float32.
     """

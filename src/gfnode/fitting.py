@@ -10,7 +10,7 @@ from rich.console import Console
 from gfnode.checkpoint import load_training, save_training
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
-from gfnode.monitors import FolderMonitor, LiveMonitor, Monitor
+from gfnode.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
 from gfnode.run import Run
@@ -92,7 +92,9 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
         said(run, dataset)
     experiment, last = run.experiment, run.folder / "last.safetensors"
     if not last.exists():  # the run begins (or never got through its first epoch)
-        run.model.prepare(dataset.of(run.model)["train"])
+        windows = dataset.of(run.model)["train"]
+        with fit_display(Console(stderr=True) if progress else None) as report:
+            run.model.prepare(windows, report)
     if not any(True for _ in run.model.parameters()):  # nothing to train
         run.save_best(run.model)
         run.calibrate(dataset)

@@ -3,6 +3,8 @@
 import csv
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +13,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from gfnode.models.base import Report, silent
 from gfnode.training import EpochRecord, TrainingState
 
 
@@ -162,6 +165,40 @@ class LiveMonitor:
     def close(self) -> None:
         """Take the bar down."""
         self._bar.stop()
+
+
+@contextmanager
+def fit_display(console: Console | None) -> Iterator[Report]:
+    """Show how far a model is in fitting itself to the training windows, where that takes long.
+
+    A bar, or where there is no terminal a line at the beginning; with no console nothing.
+    """
+    if console is None:
+        yield silent
+        return
+    what = "learning a potential from the forces"
+    said = False
+    with Progress(
+        TextColumn(what),
+        BarColumn(bar_width=12),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as bar:
+        task: TaskID | None = None
+
+        def report(done: int, total: int) -> None:
+            nonlocal said, task
+            if not (said or console.is_terminal):
+                console.print(f"{what} ({total} steps)", highlight=False)
+            said = True
+            if task is None:
+                task = bar.add_task("", total=total)
+            bar.update(task, completed=done)
+
+        yield report
 
 
 def describe_start(error: float) -> str:

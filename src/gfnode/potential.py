@@ -11,8 +11,6 @@ from torch.nn.functional import pad, silu
 from gfnode.graph import renumberings
 from gfnode.system import System
 
-Report = Callable[[int, int], None]
-
 
 class Potential(nn.Module):
     """Potential energy as a network of inverse distances, and its forces.
@@ -105,7 +103,7 @@ class Potential(nn.Module):
         steps: int = 16_000,
         batch: int = 32,
         rate: float = 2e-3,
-        report: Report = lambda done, total: None,
+        report: Callable[[int, int], None],
     ) -> None:
         """Learn from forces, by stochastic gradients.
 

@@ -14,7 +14,7 @@ LIGHT = 2.99792458e-5
 
 
 State = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Positions, velocities, friction ``(member, batch, 1, 1)`` and accelerations."""
+"""Positions, velocities, friction ``(trajectory, batch, 1, 1)`` and accelerations."""
 
 
 class NewtonDynamics(nn.Module):
@@ -27,9 +27,9 @@ class NewtonDynamics(nn.Module):
         dx/dt = v,   dv/dt = F(x)/m − ξ v,   dξ/dt = ω² (K/K̄ − 1)
 
     ω is chosen in :meth:`tune`; ω = 0 is a molecule left alone. A start says nothing of ξ. Its
-    distribution is Gaussian of variance ω²/g with g = 3N, so each member of the potential starts
-    from a quantile of it, and the members together say where the molecule may go. The scheme is
-    velocity Verlet with the thermostat split off on both sides, and symmetric in time.
+    distribution is Gaussian of variance ω²/g with g = 3N, so each trajectory starts from a quantile
+    of it, two in each member of the potential, and together they say where the molecule may go. The
+    scheme is velocity Verlet with the thermostat split off on both sides, symmetric in time.
 
     Velocities that are differences over a gap are those of its middle: they are taken back to the
     start by requiring that the integrated motion over the gap be the difference.
@@ -43,6 +43,7 @@ class NewtonDynamics(nn.Module):
     """
 
     step = 1.0  # fs
+    each = 2  # trajectories in each member of the potential
     _tuned_up_to = 200.0  # fs
     _wavenumbers = (0.0, 400.0, 800.0, 1200.0, 1700.0, 2400.0, 3400.0)  # 1/cm
 
@@ -61,15 +62,17 @@ class NewtonDynamics(nn.Module):
         self.register_buffer("frequency", torch.zeros(()))  # ω, 1/fs
         self.register_buffer("kinetic", torch.ones(()))  # K̄, u Å²/fs²
         self.register_buffer("gap", torch.zeros(()))  # fs
-        members = potential.members
-        quantiles = (torch.arange(members) + 0.5) / members
+        count = self.trajectories = self.each * potential.members
+        quantiles = (torch.arange(count) + 0.5) / count
         quantiles = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)  # of mean square one
         quantiles = quantiles / quantiles.square().mean().sqrt().clamp(min=1e-6)
         self.register_buffer("friction", quantiles[:, None, None, None], persistent=False)
 
     @torch.no_grad()
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
-        """Positions at the lags, ``(member, batch, time, atom, 3)`` in Å.
+        """Positions at the lags, ``(trajectory, batch, time, atom, 3)`` in Å.
+
+        Trajectories i, i + K, … belong to member i of K.
 
         Every start moves in steps of the same length, whatever its lags, and is carried to a lag
         from the step before it.
@@ -82,8 +85,7 @@ class NewtonDynamics(nn.Module):
         return self._integrate(positions, velocities, lags, self.frequency)
 
     def _integrate(self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor) -> Tensor:
-        members = self.potential.members
-        x, v = (y.expand(members, *y.shape) for y in (x, v))
+        x, v = (y.expand(self.trajectories, *y.shape) for y in (x, v))
         friction = self.friction * frequency / math.sqrt(self.freedoms)
         state = x, v, friction.expand(*x.shape[:2], 1, 1), self._pull(x)
         state = self._begin(state, frequency)
@@ -107,7 +109,10 @@ class NewtonDynamics(nn.Module):
         return found
 
     def _pull(self, x: Tensor) -> Tensor:
-        return self.potential(x) / self.masses
+        # (trajectory, batch) as (member, trajectory of it and batch)
+        together = x.unflatten(0, (self.each, -1)).transpose(0, 1)
+        pull = self.potential(together.flatten(1, 2)).unflatten(1, together.shape[1:3])
+        return pull.transpose(0, 1).flatten(0, 1) / self.masses
 
     def _heat(self, v: Tensor, frequency: Tensor) -> Tensor:
         """Rate of change of the friction."""

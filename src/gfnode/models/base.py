@@ -1,6 +1,6 @@
 """The one interface of every model, and the symmetries a model may promise."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +11,14 @@ from gfnode.system import System
 
 if TYPE_CHECKING:
     from gfnode.windows import Batch, Windows
+
+
+Report = Callable[[int, int], None]
+"""Is told steps done and in all."""
+
+
+def silent(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class Symmetry(StrEnum):
@@ -64,8 +72,11 @@ class Model(nn.Module):
         """The symmetries of this instance: the promises, less what its options break."""
         return self.promises
 
-    def prepare(self, windows: "Windows") -> None:
-        """Fit statistics (a mean conformer, say) on the training windows; nothing by default."""
+    def prepare(self, windows: "Windows", report: Report = silent) -> None:
+        """Fit statistics (a mean conformer, say) on the training windows; nothing by default.
+
+        What takes long tells ``report`` how far it is.
+        """
 
     def physical_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters with a physical meaning: they learn at a rate of their own.

@@ -19,7 +19,7 @@ from gfnode.dynamics.settling import SettlingDynamics
 from gfnode.errors import InputError
 from gfnode.fourier import GraphFourier, IdentityTransform, eigenbasis
 from gfnode.graph import laplacian
-from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
+from gfnode.models.base import ALONE, EUCLIDEAN, Model, Report, Symmetry, silent
 from gfnode.models.encoders import ENCODERS
 from gfnode.models.frames import Anchored, Centred, Frame
 from gfnode.models.inputs import AtomInputs
@@ -242,7 +242,7 @@ class GFNODE(Model):
             return x
         return self.newton(x, positions, start_velocities, lags)
 
-    def prepare(self, windows: Windows) -> None:
+    def prepare(self, windows: Windows, report: Report = silent) -> None:
         """Let the frame take what it needs from the training windows."""
         self.frame.prepare(windows)
         if isinstance(self.coordinates, SpectralPropagator):
@@ -251,7 +251,7 @@ class GFNODE(Model):
         if self.newton is not None:
             assert isinstance(self.frame, Anchored)
             was = self.training
-            self.newton.prepare(windows, self.frame, self.eval()._ask)
+            self.newton.prepare(windows, self.frame, self.eval()._ask, report)
             self.train(was)
 
     @torch.no_grad()

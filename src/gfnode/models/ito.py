@@ -16,7 +16,7 @@ from gfnode.diffusion import SAMPLERS, SCHEDULES, Noise, even_times, noise_loss
 from gfnode.errors import InputError
 from gfnode.geometry import center, kabsch_rotation, mean_conformer
 from gfnode.interpolation import interpolate
-from gfnode.models.base import ALONE, EUCLIDEAN, Generative, Symmetry
+from gfnode.models.base import ALONE, EUCLIDEAN, Generative, Report, Symmetry, silent
 from gfnode.models.layers import lag_embedding, perceptron
 from gfnode.models.painn import Geometry, Message, Neighbours, Radial, Readout, Update, unit
 from gfnode.settings import Settings
@@ -158,7 +158,7 @@ class ITO(Generative):
     # --- what is diffused -----------------------------------------------------------------------
 
     @torch.no_grad()
-    def prepare(self, windows: "Windows") -> None:
+    def prepare(self, windows: "Windows", report: Report = silent) -> None:
         """Take the size of displacements at each lag, and the mean conformer."""
         batch = windows.batch(windows.evenly(2000))
         square = (batch.targets - batch.positions[:, None]).square().mean(-1).double()

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 import torch
+from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from gfnode.dynamics.newton import NewtonDynamics
+from gfnode.models.base import Report, silent
 from gfnode.models.frames import Anchored
-from gfnode.potential import Potential, Report
+from gfnode.potential import Potential
 from gfnode.system import System
 from gfnode.windows import Batch, Windows
 
@@ -20,7 +22,7 @@ class Newton(nn.Module):
 
         x(τ) + w(τ) (x_N(τ) − x(τ))
 
-    w falls from one at no lag, and is fitted by least squares to training windows whose frames the
+    w falls with the lag, and is fitted by least squares to training windows whose frames the
     potential has not seen. At short lags the potential is far better. Later its trajectories part,
     each as likely as the next, and what the modes say, which falls back to the mean, is safer.
 
@@ -83,7 +85,7 @@ class Newton(nn.Module):
         windows: Windows,
         frame: Anchored,
         modes: Callable[[Batch], Tensor],
-        report: Report = lambda done, total: None,
+        report: Report = silent,
     ) -> None:
         """Learn the potential, find the thermostat, and how long both are to be trusted.
 
@@ -133,6 +135,7 @@ class Newton(nn.Module):
         ⟨d̄ r⟩ = ⟨d r⟩ and ⟨d̄²⟩ = ⟨d²⟩/K + (1 − 1/K) ⟨d d'⟩.
         """
         found = self.dynamics(batch.positions, batch.velocities, batch.lags)
+        found = found.unflatten(0, (self.dynamics.each, -1)).mean(0)  # of each member
         known = modes(batch)
         size = (found.mean(0) - known).square().mean((-1, -2)).sqrt().nan_to_num(torch.inf)
         self.limit.copy_(2 * size[size.isfinite()].quantile(0.95))
@@ -151,7 +154,10 @@ class Newton(nn.Module):
         step = torch.diff(torch.eye(len(diagonal), device=size.device), dim=0)
         matrix = matrix + step.T @ (between[:, None] * step)
         trust = torch.linalg.lstsq(matrix, hats.T @ product[use][:, None]).solution[:, 0]
-        trust = trust.clamp(0, 1).cummin(0).values
+        falling = isotonic_regression(
+            trust.clamp(0, 1).cpu().numpy(), weights=diagonal.cpu().numpy() + 1e-9, increasing=False
+        )
+        trust = torch.from_numpy(falling.x).to(trust)
         self.trust.copy_(torch.where(trust < self._least, 0.0, trust))
         self._look()
 

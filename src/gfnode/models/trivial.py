@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gfnode.errors import InputError
 from gfnode.geometry import angular_momentum, center, inertia_tensor, mean_conformer, superpose
-from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
+from gfnode.models.base import ALONE, EUCLIDEAN, Model, Report, Symmetry, silent
 from gfnode.rigid import free_rotation
 from gfnode.system import System
 
@@ -54,7 +54,7 @@ class MeanConformer(Model):
         weights[torch.as_tensor(system.score)] = 1.0
         self.register_buffer("weights", weights, persistent=False)
 
-    def prepare(self, windows: "Windows") -> None:
+    def prepare(self, windows: "Windows", report: Report = silent) -> None:
         """Take the mean (generalised Procrustes) of the conformations at the training starts."""
         mean = mean_conformer(windows.conformations(), self.weights.to(windows.device))
         self.conformer.copy_(mean)

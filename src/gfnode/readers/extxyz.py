@@ -2,8 +2,9 @@
 
 Each frame's time is the key ``time_fs`` of its comment line, or ``time_ps``, or ``time``, which is
 taken as fs; ``time_fs`` is written. Velocities travel as ASE's momenta (u Å per ASE time unit); a
-column ``velocities`` is read in ASE's units too, and one of ``forces`` in eV/Å. Cell vectors along directions that are not
-periodic are zero in a Trajectory. Names and bonds have no place in this format.
+column ``velocities`` is read in ASE's units too, and one of ``forces`` in eV/Å. Cell vectors along
+directions that are not periodic are zero in a Trajectory. Names and bonds have no place in this
+format.
 """
 
 import io

@@ -1,7 +1,7 @@
 """What the arrays of an unknown npz file are, in the user's words.
 
-``positions=coords,numbers=Z,times=t:ps,velocities=v:nm/ps,forces=F:ev/angstrom,cell=box:nm``: what it is, the name in
-the file, and the unit where it is none of Å, fs, Å/fs and kcal/mol/Å.
+``positions=coords,numbers=Z,times=t:ps,velocities=v:nm/ps,forces=F:ev/angstrom,cell=box:nm``: what
+it is, the name in the file, and the unit where it is none of Å, fs, Å/fs and kcal/mol/Å.
 """
 
 import difflib

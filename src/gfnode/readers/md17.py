@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.readers.archive import Archive, Fields
+from gfnode.readers.archive import Archive
 from gfnode.readers.source import Source, atomic_numbers
 from gfnode.trajectory import Integers
 from gfnode.units import KCAL_MOL
@@ -106,7 +106,7 @@ def open_rmd17(path: Path, archive: Archive, step: float | None) -> Source:
     )
 
 
-def _forces(archive: Archive, key: str, atoms: int, frames: int) -> Fields:
+def _forces(archive: Archive, key: str, atoms: int, frames: int) -> dict[str, tuple[str, float]]:
     """Forces in kcal/mol/Å, where the file has them."""
     if key not in archive:
         return {}
