@@ -100,10 +100,10 @@ class Potential(nn.Module):
         forces: Tensor,
         shown: Tensor,
         *,
-        steps: int = 16_000,
+        steps: int,
         batch: int = 32,
         rate: float = 2e-3,
-        report: Callable[[int, int], None],
+        report: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """Learn from forces, by stochastic gradients.
 

@@ -279,6 +279,8 @@ class GFNODE(Model):
             broken |= {Symmetry.ROTATION, Symmetry.REFLECTION}
         if s.transform == "identity" or s.basis == "path" or not s.whole_eigenspaces:
             broken |= {Symmetry.PERMUTATION}
+        if self.newton is not None and self.newton.reach:  # for other numbers it is learned anew
+            broken |= {Symmetry.PERMUTATION}
         return self.promises - broken
 
     def _transform(self) -> Transform:

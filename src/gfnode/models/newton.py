@@ -36,6 +36,7 @@ class Newton(nn.Module):
     """Atoms: every atom acts on every other."""
     _most_frames = 8000
     _most_windows = 300
+    _epochs, _batch = 120, 32  # at most 16 000 steps, which take two minutes
     _stretches = 12
     _stiff = 0.3
     _least = 0.02  # what is trusted less is not integrated
@@ -103,7 +104,7 @@ class Newton(nn.Module):
         forces = windows.frames.forces
         self.trust.zero_()
         self._look()
-        if forces is None:
+        if forces is None or windows.align is not None:  # superposed targets obey no Newton
             return
         seen = windows.seen
         even = torch.linspace(0, len(seen) - 1, min(len(seen), self._most_frames))
@@ -117,6 +118,8 @@ class Newton(nn.Module):
                 frame.shapes(x) + frame.conformer,
                 forces[seen] @ frame.orientation(x),
                 stretch % (2 * len(members)) != members[:, None],
+                steps=max(500, min(16_000, self._epochs * len(seen) // self._batch)),
+                batch=self._batch,
                 report=report,
             )
         self.dynamics.tune(windows.batch(windows.evenly(200)), windows.gap or 0.0)
@@ -157,7 +160,7 @@ class Newton(nn.Module):
         falling = isotonic_regression(
             trust.clamp(0, 1).cpu().numpy(), weights=diagonal.cpu().numpy() + 1e-9, increasing=False
         )
-        trust = torch.from_numpy(falling.x).to(trust)
+        trust = torch.from_numpy(falling.x.copy()).to(trust)
         self.trust.copy_(torch.where(trust < self._least, 0.0, trust))
         self._look()
 

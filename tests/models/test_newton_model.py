@@ -1,0 +1,120 @@
+"""Newton's equations in the default model: a molecule of springs, from forces to predictions."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from gfnode.experiment import build_model, configure, prepare
+from gfnode.models import Symmetry
+from gfnode.models.newton import Newton
+from gfnode.trajectory import Trajectory
+from making import rotation, springs, system_of
+
+HORIZON = 150.0
+
+
+@cache
+def trajectory(temperature=500.0):
+    system = system_of("ethanol")
+    molecule = springs(system)
+    x, v, f = (y[200:] for y in molecule.run(4600, 0.5, temperature=temperature))
+    times = np.arange(len(x)) * 0.5
+    return Trajectory(x, times, system.numbers, velocities=v, forces=f, name="springs")
+
+
+def prepared(**changes):
+    experiment = configure(changes={"windows.horizon": HORIZON} | changes)
+    dataset = prepare([trajectory()], experiment)
+    model = build_model(experiment, dataset.system)
+    parts = dataset.of(model)
+    model.prepare(parts["train"])
+    return model.eval(), parts
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Newton, "_epochs", 15)
+        yield prepared()
+
+
+@torch.no_grad()
+def error(model, windows):
+    b = windows.batch(windows.evenly(100))
+    found = model(b.positions, b.velocities, b.lags)
+    return float((found - b.targets)[..., model.scored, :].square().mean())
+
+
+def test_unseen_windows_are_foretold(fitted):
+    model, parts = fitted
+    assert model.newton.trust[0] > 0.9
+    assert model.newton.reach > 50
+    plain, _ = prepared(**{"model.newton": False})
+    assert plain.newton is None
+    assert error(model, parts["test"]) < 0.5 * error(plain, parts["test"])
+
+
+def test_predictions_survive_saving(fitted):
+    model, parts = fitted
+    experiment = configure(changes={"windows.horizon": HORIZON})
+    other = build_model(experiment, model.system).eval()
+    assert other.newton.reach == 0
+    other.load_state_dict(model.state_dict())
+    assert other.newton.reach == model.newton.reach
+    assert error(other, parts["test"]) == error(model, parts["test"])
+
+
+def test_what_is_trained_is_the_rest(fitted):
+    model, parts = fitted
+    b = parts["test"].batch(slice(0, 8))
+    model.train()
+    modes = model(b.positions, b.velocities, b.lags)
+    model.eval()
+    assert (modes - model(b.positions, b.velocities, b.lags)).abs().max() > 1e-3
+    assert not any("newton" in name for name, _ in model.named_parameters())
+
+
+@torch.no_grad()
+def test_symmetries_hold_and_the_start_comes_back(fitted):
+    model, parts = fitted
+    b = parts["test"].batch(slice(0, 8))
+    found = model(b.positions, b.velocities, b.lags)
+    shift = torch.tensor([3.0, -2.0, 1.0])
+    for mirror in (1.0, -1.0):
+        matrix = rotation(5) * torch.tensor([1.0, 1.0, mirror])
+        x, v, expected = (
+            (y.double() @ matrix.mT).float() for y in (b.positions, b.velocities, found)
+        )
+        ours = model(x + shift, v, b.lags) - shift
+        moved = (found - b.positions[:, None]).norm(dim=-1).mean()
+        assert (ours - expected).norm(dim=-1).max() < 1e-3 * moved
+    zero = torch.zeros_like(b.lags)
+    assert torch.allclose(
+        model(b.positions, b.velocities, zero), b.positions[:, None].expand_as(found), atol=1e-5
+    )
+    assert Symmetry.PERMUTATION not in model.kept  # another order is another fit
+    assert Symmetry.ROTATION in model.kept
+
+
+@torch.no_grad()
+def test_a_trajectory_that_leaves_what_is_known_says_nothing(fitted):
+    model, parts = fitted
+    b = parts["test"].batch(slice(0, 4))
+    far = model.newton(b.targets + 50.0, b.positions, b.velocities, b.lags)
+    assert torch.equal(far, b.targets + 50.0)
+    broken = b.positions.clone()
+    broken[:, 1] = broken[:, 0]  # two atoms in one place: forces are not finite
+    assert model.newton(b.targets, broken, b.velocities, b.lags).isfinite().all()
+
+
+def test_without_forces_nothing_changes():
+    from dataclasses import replace
+
+    experiment = configure(changes={"windows.horizon": HORIZON})
+    dataset = prepare([replace(trajectory(), forces=None)], experiment)
+    model = build_model(experiment, dataset.system)
+    model.prepare(dataset.of(model)["train"])
+    assert model.newton.reach == 0
+    assert Symmetry.PERMUTATION in model.kept

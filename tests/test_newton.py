@@ -1,0 +1,136 @@
+"""Newton's equations: against SciPy, conserved energy, reversed time, and known thermostats."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.integrate
+import torch
+
+from gfnode.dynamics.newton import LIGHT, NewtonDynamics
+from gfnode.windows import Batch
+from making import springs, system_of
+from test_potential import conformations
+
+ETHANOL = system_of("ethanol")
+OMEGA = 1700 * 2 * math.pi * LIGHT
+
+
+class Springy(torch.nn.Module):
+    """Exact forces of springs, in place of learned ones."""
+
+    members = 1
+
+    def __init__(self, molecule):
+        super().__init__()
+        self.molecule = molecule
+
+    def forward(self, x):
+        return torch.from_numpy(self.molecule.forces(x.double().numpy())).to(x)
+
+
+def dynamics_of(potential, frequency=0.0, kinetic=0.02, gap=0.0):
+    dynamics = NewtonDynamics(ETHANOL, potential).double()
+    for buffer, value in (("frequency", frequency), ("kinetic", kinetic), ("gap", gap)):
+        getattr(dynamics, buffer).fill_(value)
+    return dynamics
+
+
+def starts(count=3):
+    generator = torch.Generator().manual_seed(2)
+    x = conformations(count, noise=0.03)
+    v = 5e-3 * torch.randn(x.shape, generator=generator).double()
+    return x, v - v.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize("frequency", [0.0, OMEGA])
+def test_scipy_integrates_to_the_same_positions(frequency):
+    molecule, (x, v) = springs(ETHANOL), starts(1)
+    m, kinetic = molecule.masses, 0.02
+    dynamics = dynamics_of(Springy(molecule), frequency, kinetic)
+    lags = torch.tensor([[0.0, 17.3, 40.0, 99.9]]).double()
+    errors = []
+    for step in (0.4, 0.1):
+        dynamics.step = step
+        found = dynamics(x, v, lags)
+        error = 0.0
+        for number, friction in enumerate(dynamics.friction.flatten().tolist()):
+
+            def slope(_, y):
+                r, u, xi = y[:27].reshape(9, 3), y[27:54].reshape(9, 3), y[54]
+                heat = frequency**2 * (0.5 * (m * u**2).sum() / kinetic - 1)
+                return np.concatenate(
+                    [u.ravel(), (molecule.forces(r) / m - xi * u).ravel(), [heat]]
+                )
+
+            began = [*x.flatten().tolist(), *v.flatten().tolist()]
+            began.append(friction * frequency / math.sqrt(27))
+            exact = scipy.integrate.solve_ivp(
+                slope, (0, 100), began, "DOP853", lags[0].numpy(), rtol=1e-10, atol=1e-12
+            )
+            expected = exact.y[:27].T.reshape(4, 9, 3)
+            error = max(error, np.abs(found[number, 0].numpy() - expected).max())
+        errors.append(error)
+    assert errors[1] < 2e-3
+    assert errors[1] < errors[0] / 10  # second order: 16
+
+
+def test_energy_is_conserved_and_time_runs_backwards():
+    molecule, (x, v) = springs(ETHANOL), starts()
+    dynamics = dynamics_of(Springy(molecule))
+    at = x.expand(2, *x.shape)
+    state = (at, v.expand_as(at), torch.zeros(2, 3, 1, 1).double(), dynamics._pull(at))
+    zero = torch.tensor(0.0).double()
+
+    def energy(state):
+        motion = 0.5 * (dynamics.masses * state[1].square()).sum((2, 3))
+        return motion + torch.from_numpy(molecule.energy(state[0].numpy()))
+
+    before = energy(state)
+    moved = state
+    for _ in range(400):
+        moved = dynamics._advance(moved, 0.25, zero)
+    assert (moved[0] - x).abs().max() > 0.1
+    assert (energy(moved) - before).abs().max() < 5e-3 * before.max()
+    back = (moved[0], -moved[1], *moved[2:])
+    for _ in range(400):
+        back = dynamics._advance(back, 0.25, zero)
+    assert torch.allclose(back[0], x.expand_as(back[0]), atol=1e-8)
+
+
+def test_lags_and_batch_do_not_count():
+    x, v = starts()
+    dynamics = dynamics_of(Springy(springs(ETHANOL)), OMEGA)
+    lags = torch.tensor([[30.0, 5.5, 12.0], [7.0, 7.0, 29.2], [0.0, 1.0, 60.0]]).double()
+    found = dynamics(x, v, lags)
+    assert (found[:, 2, 0] - x[2]).abs().max() == 0
+    alone = dynamics(x[1:2], v[1:2], lags[1:2, [2, 0]])
+    assert torch.allclose(alone[:, 0], found[:, 1, [2, 0]], atol=1e-10)
+
+
+def test_differences_over_a_gap_are_taken_back_to_the_start():
+    molecule, (x, v) = springs(ETHANOL), starts()
+    dynamics = dynamics_of(Springy(molecule))
+    gap = 2.0
+    lags = torch.full((3, 1), 60.0).double()
+    exact = dynamics(x, v, lags)
+    dynamics.step = 0.5
+    after = dynamics(x, v, torch.full((3, 1), gap).double())[0, :, 0]
+    dynamics.step = 1.0
+    over = (after - x) / gap
+    wrong = (dynamics(x, over, lags) - exact).abs().max()
+    dynamics.gap.fill_(gap)
+    assert (dynamics(x, over, lags) - exact).abs().max() < 0.03 * wrong
+
+
+@pytest.mark.parametrize("wavenumber", [0.0, 1700.0])
+def test_the_thermostat_of_a_simulation_is_found(wavenumber):
+    molecule = springs(ETHANOL)
+    omega = wavenumber * 2 * math.pi * LIGHT
+    x, v, _ = (torch.from_numpy(y) for y in molecule.run(3000, 0.5, frequency=omega))
+    at = torch.arange(400, 2600, 40)
+    lags = torch.tensor([20.0, 60.0, 120.0, 180.0]).double().expand(len(at), -1)
+    targets = x[at[:, None] + (lags / 0.5).long()]
+    dynamics = NewtonDynamics(ETHANOL, Springy(molecule)).double()
+    dynamics.tune(Batch(x[at], v[at], lags, targets), 0.0)
+    assert float(dynamics.frequency) / (2 * math.pi * LIGHT) == pytest.approx(wavenumber)

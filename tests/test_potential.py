@@ -1,0 +1,104 @@
+"""The learned potential: exact gradients, symmetries, and what it learns of known forces."""
+
+import numpy as np
+import pytest
+import torch
+
+from gfnode.graph import renumberings
+from gfnode.potential import Potential
+from making import rotation, springs, system_of
+
+ETHANOL = system_of("ethanol")
+
+
+def rough(system=ETHANOL, seed=0):
+    """A potential with random weights, in double precision."""
+    potential = Potential(system, width=16, members=2).double()
+    generator = torch.Generator().manual_seed(seed)
+    for weights in potential._weights:
+        weights.normal_(0, 0.5, generator=generator)
+    potential.mean.fill_(0.4)
+    potential.spread.fill_(0.2)
+    potential.scale.fill_(0.01)
+    return potential
+
+
+def conformations(count=5, system=ETHANOL, noise=0.1, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    base = torch.from_numpy(springs(system).positions)
+    return base + noise * torch.randn(count, *base.shape, generator=generator).double()
+
+
+def test_forces_are_minus_the_gradient_of_the_energy():
+    potential, x = rough(), conformations()[None].repeat(2, 1, 1, 1).requires_grad_()
+    (slope,) = torch.autograd.grad(potential.energy(x).sum(), x)
+    assert torch.allclose(potential(x), -slope, rtol=1e-9, atol=1e-12)
+    h, y = 1e-5, x.detach()
+    for atom, axis in ((0, 0), (5, 2)):
+        step = torch.zeros_like(y)
+        step[..., atom, axis] = h
+        difference = (potential.energy(y - step) - potential.energy(y + step)) / (2 * h)
+        assert torch.allclose(potential(y)[..., atom, axis], difference, rtol=1e-5, atol=1e-8)
+
+
+def test_the_members_are_networks_of_their_own():
+    found = rough()(conformations()[None].expand(2, -1, -1, -1))
+    assert (found[0] - found[1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("mirror", [1.0, -1.0])
+def test_forces_turn_with_the_molecule_and_neither_push_nor_twist_it(mirror):
+    potential, x = rough(), conformations()[None].expand(2, -1, -1, -1)
+    matrix = rotation(3) * torch.tensor([1.0, 1.0, mirror])
+    found = potential(x)
+    turned = potential(x @ matrix.mT + torch.tensor([1.0, -2.0, 3.0]))
+    assert torch.allclose(turned, found @ matrix.mT, atol=1e-10)
+    assert found.sum(-2).abs().max() < 1e-12
+    assert torch.linalg.cross(x, found).sum(-2).abs().max() < 1e-11
+    assert found.abs().max() > 1e-3
+
+
+def test_it_learns_the_forces_of_springs():
+    molecule = springs(ETHANOL)
+    x = conformations(1200, noise=0.06).float()
+    f = torch.from_numpy(molecule.forces(x.double().numpy())).float()
+    potential = Potential(ETHANOL, members=2)
+    told = []
+    shown = torch.ones(2, 1000, dtype=torch.bool)
+    potential.fit(x[:1000], f[:1000], shown, steps=1500, report=lambda *at: told.append(at))
+    assert told[-1] == (1500, 1500)
+    found = potential(x[1000:].expand(2, -1, -1, -1))
+    for member in found:
+        error = (member - f[1000:]).square().mean().sqrt() / f.square().mean().sqrt()
+        assert error < 0.12
+
+
+def test_a_member_learns_only_from_what_it_is_shown():
+    x = conformations(40, noise=0.06).float()
+    right = torch.from_numpy(springs(ETHANOL).forces(x.double().numpy())).float()
+    wrong = torch.cat([right[:20], right[20:].roll(1, 0)])
+    shown = torch.ones(2, 40, dtype=torch.bool)
+    shown[0, 20:] = False
+    found = []
+    for forces in (right, wrong):
+        potential = Potential(ETHANOL, width=8, members=2)
+        potential.fit(x, forces, shown, steps=50)
+        found.append(potential.first)
+    moved = (found[0] - found[1]).abs().amax((1, 2))
+    assert moved[0] < 1e-4
+    assert moved[1] > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("ethanol", 12), ("benzene", 12), ("toluene", 12), ("ethane", 72)]
+)
+def test_renumberings_are_the_automorphisms_of_the_graph(name, count):
+    system = system_of(name)
+    bonds = {tuple(sorted(bond)) for bond in system.bonds.tolist()}
+    found = list(renumberings(system.bonds, system.numbers))
+    assert (found[0] == np.arange(system.n_atoms)).all()
+    assert len({tuple(order) for order in found}) == len(found) == count
+    for order in found:
+        assert (system.numbers[order] == system.numbers).all()
+        moved = {tuple(sorted((int(order[i]), int(order[j])))) for i, j in bonds}
+        assert moved == bonds
