@@ -90,6 +90,8 @@ def test_symmetries_hold_and_the_start_comes_back(fitted):
         ours = model(x + shift, v, b.lags) - shift
         moved = (found - b.positions[:, None]).norm(dim=-1).mean()
         assert (ours - expected).norm(dim=-1).max() < 1e-3 * moved
+    alone = model(b.positions[3:4], b.velocities[3:4], b.lags[3:4, [5, 1]])
+    assert torch.allclose(alone[0], found[3, [5, 1]], atol=1e-5)
     zero = torch.zeros_like(b.lags)
     assert torch.allclose(
         model(b.positions, b.velocities, zero), b.positions[:, None].expand_as(found), atol=1e-5
@@ -102,11 +104,11 @@ def test_symmetries_hold_and_the_start_comes_back(fitted):
 def test_a_trajectory_that_leaves_what_is_known_says_nothing(fitted):
     model, parts = fitted
     b = parts["test"].batch(slice(0, 4))
-    far = model.newton(b.targets + 50.0, b.positions, b.velocities, b.lags)
+    far = model.newton(b.targets + 50.0, model.frame, b.positions, b.velocities, b.lags)
     assert torch.equal(far, b.targets + 50.0)
     broken = b.positions.clone()
     broken[:, 1] = broken[:, 0]  # two atoms in one place: forces are not finite
-    assert model.newton(b.targets, broken, b.velocities, b.lags).isfinite().all()
+    assert model.newton(b.targets, model.frame, broken, b.velocities, b.lags).isfinite().all()
 
 
 def test_without_forces_nothing_changes():

@@ -238,9 +238,10 @@ class GFNODE(Model):
         )
         shifted = shifted.transpose(0, 1).unflatten(0, lags.shape)
         x = self.frame.correct(x, shifted, lags)
-        if self.newton is None or self.training:  # what is learned here is the rest
-            return x
-        return self.newton(x, positions, start_velocities, lags)
+        if self.newton is not None and not self.training:  # what is trained is the rest
+            assert isinstance(self.frame, Anchored)
+            x = self.newton(x, self.frame, positions, start_velocities, lags)
+        return x
 
     def prepare(self, windows: Windows, report: Report = silent) -> None:
         """Let the frame take what it needs from the training windows."""

@@ -39,6 +39,8 @@ class Newton(nn.Module):
     _epochs, _batch = 120, 32  # at most 16 000 steps, which take two minutes
     _stretches = 12
     _stiff = 0.3
+    _together = 16
+    _grid = (1e-3, 1e-5)  # Å and Å/fs, to which starts are rounded
     _least = 0.02  # what is trusted less is not integrated
 
     trust: Tensor
@@ -62,16 +64,39 @@ class Newton(nn.Module):
         """Whether all atoms are in the state, and not too many."""
         return len(system.source_numbers) == system.n_atoms <= cls.largest
 
-    def forward(self, x: Tensor, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
+    ) -> Tensor:
         """Predictions of the modes ``(batch, time, atom, 3)``, moved; the rest as of a model."""
         if self.reach == 0.0:
             return x
-        found = self.dynamics(positions, velocities, lags.clamp(max=self.reach)).mean(0)
+        lags_inside = lags.clamp(max=self.reach)
+        found = self._follow(frame, positions, velocities, lags_inside).mean(0)
         change = (found - x).nan_to_num(torch.inf)
         size = change.square().mean((-1, -2), keepdim=True).sqrt()
         # a trajectory that leaves what the potential knows says nothing
         change = torch.where(size < self.limit, change, torch.zeros_like(change))
         return x + (self._hats(lags) @ self.trust)[..., None, None] * change
+
+    def _follow(
+        self, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
+    ) -> Tensor:
+        """Trajectories of starts, ``(trajectory, batch, time, atom, 3)``.
+
+        Trajectories part, and would carry the rounding errors of a start that is turned or moved
+        along. So all are integrated in the conformer's frame, from a rounded start, which is then
+        the same to the last bit but where a coordinate lies between two roundings; and so many at a
+        time that matrix products round alike.
+        """
+        rotation = frame.orientation(positions.double())
+        centre = positions.double().mean(-2, keepdim=True)
+        x = (((positions - centre) @ rotation) / self._grid[0]).round() * self._grid[0]
+        v = ((velocities.double() @ rotation) / self._grid[1]).round() * self._grid[1]
+        count, missing = len(x), -len(x) % self._together
+        x, v, lags = (torch.cat([y, y[:1].expand(missing, *y.shape[1:])]) for y in (x, v, lags))
+        x, v = x.to(positions), v.to(positions)
+        moved = (self.dynamics(x, v, lags) - x[:, None])[:, :count]
+        return positions[:, None] + moved @ rotation[:, None].mT.to(positions)
 
     def _hats(self, lags: Tensor) -> Tensor:
         """Values at lags of the piecewise linear functions of log τ, ``(..., knot)``."""
@@ -128,16 +153,18 @@ class Newton(nn.Module):
         fresh = torch.nonzero(unseen_by < len(members)).flatten()
         some = windows.take(fresh)
         chosen = some.evenly(self._most_windows)
-        self._fit_trust(some.batch(chosen), modes, unseen_by[fresh[chosen]])
+        self._fit_trust(some.batch(chosen), frame, modes, unseen_by[fresh[chosen]])
 
-    def _fit_trust(self, batch: Batch, modes: Callable[[Batch], Tensor], unseen_by: Tensor) -> None:
+    def _fit_trust(
+        self, batch: Batch, frame: Anchored, modes: Callable[[Batch], Tensor], unseen_by: Tensor
+    ) -> None:
         """Least squares for w, that is at most one, never rises and changes little.
 
         With d the change that a member asks for which has not seen the window, d' the mean of the
         others, K members and r what is wanted: the mean of K fresh members would have
         ⟨d̄ r⟩ = ⟨d r⟩ and ⟨d̄²⟩ = ⟨d²⟩/K + (1 − 1/K) ⟨d d'⟩.
         """
-        found = self.dynamics(batch.positions, batch.velocities, batch.lags)
+        found = self._follow(frame, batch.positions, batch.velocities, batch.lags)
         found = found.unflatten(0, (self.dynamics.each, -1)).mean(0)  # of each member
         known = modes(batch)
         size = (found.mean(0) - known).square().mean((-1, -2)).sqrt().nan_to_num(torch.inf)
