@@ -28,7 +28,7 @@ from gfnode.models.newton import Newton
 from gfnode.quasiharmonic import QuasiHarmonic
 from gfnode.settings import Settings
 from gfnode.system import System
-from gfnode.windows import Batch, Windows
+from gfnode.windows import Windows
 
 
 class GFNODESettings(Settings):
@@ -213,9 +213,16 @@ class GFNODE(Model):
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """See :meth:`gfnode.models.base.Model.forward`."""
+        x = self.modes(positions, velocities, lags)
+        if self.newton is None or self.training:  # what is trained is the rest
+            return x
+        assert isinstance(self.frame, Anchored)
+        return self.newton(x, self.frame, positions, velocities, lags)
+
+    def modes(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """Predict by encoder, modes and decoder alone."""
         t = lags / self.system.horizon
         placement = self.frame.place(positions, velocities)
-        start_velocities = velocities
         velocities = velocities * self.system.time_step  # Å a step: of order 0.01, as published
 
         # encode
@@ -237,11 +244,11 @@ class GFNODE(Model):
             positions_only=True,
         )
         shifted = shifted.transpose(0, 1).unflatten(0, lags.shape)
-        x = self.frame.correct(x, shifted, lags)
-        if self.newton is not None and not self.training:  # what is trained is the rest
-            assert isinstance(self.frame, Anchored)
-            x = self.newton(x, self.frame, positions, start_velocities, lags)
-        return x
+        return self.frame.correct(x, shifted, lags)
+
+    def estimate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
+        """Those alone: the rest is not trained, and takes a hundred times as long."""
+        return self.modes(positions, velocities, lags)
 
     def prepare(self, windows: Windows, report: Report = silent) -> None:
         """Let the frame take what it needs from the training windows."""
@@ -251,14 +258,7 @@ class GFNODE(Model):
             self.coordinates.prepare(self.frame, windows)
         if self.newton is not None:
             assert isinstance(self.frame, Anchored)
-            was = self.training
-            self.newton.prepare(windows, self.frame, self.eval()._ask, report)
-            self.train(was)
-
-    @torch.no_grad()
-    def _ask(self, batch: Batch) -> Tensor:
-        found: Tensor = self(batch.positions, batch.velocities, batch.lags)
-        return found
+            self.newton.prepare(windows, self.frame, self.modes, report)
 
     @property
     def comes_fitted(self) -> bool:

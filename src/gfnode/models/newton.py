@@ -13,6 +13,9 @@ from gfnode.potential import Potential
 from gfnode.system import System
 from gfnode.windows import Batch, Windows
 
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Positions, velocities and lags to positions at the lags."""
+
 
 class Newton(nn.Module):
     """Moves a prediction towards what a learned potential says.
@@ -35,7 +38,7 @@ class Newton(nn.Module):
     largest = 64
     """Atoms: every atom acts on every other."""
     _most_frames = 8000
-    _most_windows = 300
+    _most_windows = 200
     _epochs, _batch = 120, 32  # at most 16 000 steps, which take two minutes
     _stretches = 12
     _stiff = 0.3
@@ -110,7 +113,7 @@ class Newton(nn.Module):
         self,
         windows: Windows,
         frame: Anchored,
-        modes: Callable[[Batch], Tensor],
+        modes: Predict,
         report: Report = silent,
     ) -> None:
         """Learn the potential, find the thermostat, and how long both are to be trusted.
@@ -122,7 +125,7 @@ class Newton(nn.Module):
         frame
             Says how the molecule is turned.
         modes
-            What the modes predict, ``(batch, time, atom, 3)``.
+            Predicts without, as :meth:`gfnode.models.base.Model.forward`.
         report
             Told steps done and in all.
         """
@@ -156,7 +159,11 @@ class Newton(nn.Module):
         self._fit_trust(some.batch(chosen), frame, modes, unseen_by[fresh[chosen]])
 
     def _fit_trust(
-        self, batch: Batch, frame: Anchored, modes: Callable[[Batch], Tensor], unseen_by: Tensor
+        self,
+        batch: Batch,
+        frame: Anchored,
+        modes: Predict,
+        unseen_by: Tensor,
     ) -> None:
         """Least squares for w, that is at most one, never rises and changes little.
 
@@ -166,7 +173,7 @@ class Newton(nn.Module):
         """
         found = self._follow(frame, batch.positions, batch.velocities, batch.lags)
         found = found.unflatten(0, (self.dynamics.each, -1)).mean(0)  # of each member
-        known = modes(batch)
+        known = modes(batch.positions, batch.velocities, batch.lags)
         size = (found.mean(0) - known).square().mean((-1, -2)).sqrt().nan_to_num(torch.inf)
         self.limit.copy_(2 * size[size.isfinite()].quantile(0.95))
         change = (found - known)[..., self.score, :].flatten(3)
