@@ -95,6 +95,8 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
         windows = dataset.of(run.model)["train"]
         with fit_display(Console(stderr=True) if progress else None) as report:
             run.model.prepare(windows, report)
+        if progress and run.model.found:
+            Console(stderr=True).print(run.model.found, highlight=False, soft_wrap=True)
     if not any(True for _ in run.model.parameters()):  # nothing to train
         run.save_best(run.model)
         run.calibrate(dataset)

@@ -51,6 +51,8 @@ def test_unseen_windows_are_foretold(fitted):
     model, parts = fitted
     assert model.newton.trust[0] > 0.9
     assert model.newton.reach > 50
+    assert "no thermostat" in model.found
+    assert "% at 15 fs" in model.found
     plain, _ = prepared(**{"model.newton": False})
     assert plain.newton is None
     assert error(model, parts["test"]) < 0.5 * error(plain, parts["test"])

@@ -68,6 +68,11 @@ class Model(nn.Module):
         return False
 
     @property
+    def found(self) -> str:
+        """What :meth:`prepare` found, in words, where a user should know; else nothing."""
+        return ""
+
+    @property
     def kept(self) -> frozenset[Symmetry]:
         """The symmetries of this instance: the promises, less what its options break."""
         return self.promises

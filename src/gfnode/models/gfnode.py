@@ -266,6 +266,11 @@ class GFNODE(Model):
         return isinstance(self.coordinates, SpectralPropagator)
 
     @property
+    def found(self) -> str:
+        """What was found of Newton's equations."""
+        return "" if self.newton is None else self.newton.found
+
+    @property
     def widest(self) -> int:
         """Those of the decoder."""
         return self.settings.width + self.settings.lag_width

@@ -1,16 +1,18 @@
 """Newton's equations beside the modes: trusted for as long as they foretell training windows."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
-from gfnode.dynamics.newton import NewtonDynamics
+from gfnode.dynamics.newton import LIGHT, NewtonDynamics
 from gfnode.models.base import Report, silent
 from gfnode.models.frames import Anchored
 from gfnode.potential import Potential
 from gfnode.system import System
+from gfnode.units import format_time
 from gfnode.windows import Batch, Windows
 
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -67,6 +69,20 @@ class Newton(nn.Module):
         """Whether all atoms are in the state, and not too many."""
         return len(system.source_numbers) == system.n_atoms <= cls.largest
 
+    @property
+    def found(self) -> str:
+        """Thermostat and trust, in words; nothing where no potential was learned."""
+        if not self.reach:
+            return ""
+        wavenumber = float(self.dynamics.frequency) / (2 * math.pi * LIGHT)
+        bath = f"a thermostat of {wavenumber:.0f} cm⁻¹" if wavenumber else "no thermostat"
+        last = float(self.knots[-1])
+        said = ", ".join(
+            f"{float(self._hats(torch.tensor(lag)) @ self.trust.cpu()):.0%} at {format_time(lag)}"
+            for lag in (last / 100, last / 10, last)
+        )
+        return f"Newton's equations, with {bath}, are trusted by {said}"
+
     def forward(
         self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> Tensor:
@@ -103,7 +119,7 @@ class Newton(nn.Module):
 
     def _hats(self, lags: Tensor) -> Tensor:
         """Values at lags of the piecewise linear functions of log τ, ``(..., knot)``."""
-        knots = self.knots.log()
+        knots = self.knots.log().to(lags.device)
         place = (lags.clamp(min=1e-3).log() - knots[0]) / (knots[1] - knots[0])
         place = place.clamp(0, len(knots) - 1)
         return (1 - (place[..., None] - torch.arange(len(knots), device=lags.device)).abs()).relu()
