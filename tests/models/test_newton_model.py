@@ -113,6 +113,29 @@ def test_a_trajectory_that_leaves_what_is_known_says_nothing(fitted):
     assert model.newton(b.targets, model.frame, broken, b.velocities, b.lags).isfinite().all()
 
 
+@pytest.mark.parametrize("wrong", ["wild", "not finite"])
+def test_what_foretells_nothing_is_not_trusted(monkeypatch, wrong):
+    from dataclasses import replace
+
+    monkeypatch.setattr(Newton, "_epochs", 1)
+    trajectory_ = trajectory()
+    if wrong == "wild":
+        forces = np.random.default_rng(0).permutation(trajectory_.forces)
+        trajectory_ = replace(trajectory_, forces=30 * forces)
+    else:
+        monkeypatch.setattr("gfnode.potential.Potential.forward", lambda self, x: x * torch.nan)
+    experiment = configure(changes={"windows.horizon": HORIZON})
+    dataset = prepare([trajectory_], experiment)
+    model = build_model(experiment, dataset.system)
+    parts = dataset.of(model)
+    model.prepare(parts["train"])
+    b = parts["test"].batch(slice(0, 5))
+    found = model.eval()(b.positions, b.velocities, b.lags)
+    plain = model.modes(b.positions, b.velocities, b.lags)
+    assert model.newton.trust.max() < 0.3
+    assert (found - plain).square().mean() < 0.1 * (plain - b.targets).square().mean()
+
+
 def test_without_forces_nothing_changes():
     from dataclasses import replace
 

@@ -126,11 +126,7 @@ class Newton(nn.Module):
 
     @torch.no_grad()
     def prepare(
-        self,
-        windows: Windows,
-        frame: Anchored,
-        modes: Predict,
-        report: Report = silent,
+        self, windows: Windows, frame: Anchored, modes: Predict, report: Report = silent
     ) -> None:
         """Learn the potential, find the thermostat, and how long both are to be trusted.
 
@@ -141,7 +137,7 @@ class Newton(nn.Module):
         frame
             Says how the molecule is turned.
         modes
-            Predicts without, as :meth:`gfnode.models.base.Model.forward`.
+            Predict without a potential; given and giving what a model does.
         report
             Told steps done and in all.
         """
@@ -170,17 +166,12 @@ class Newton(nn.Module):
         place = torch.searchsorted(seen, windows.starts).clamp(max=len(seen) - 1)
         unseen_by = stretch[place] % (2 * len(members))
         fresh = torch.nonzero(unseen_by < len(members)).flatten()
-        some = windows.take(fresh)
-        chosen = some.evenly(self._most_windows)
-        self._fit_trust(some.batch(chosen), frame, modes, unseen_by[fresh[chosen]])
+        if len(fresh):
+            some = windows.take(fresh)
+            chosen = some.evenly(self._most_windows)
+            self._fit_trust(some.batch(chosen), frame, modes, unseen_by[fresh[chosen]])
 
-    def _fit_trust(
-        self,
-        batch: Batch,
-        frame: Anchored,
-        modes: Predict,
-        unseen_by: Tensor,
-    ) -> None:
+    def _fit_trust(self, batch: Batch, frame: Anchored, modes: Predict, unseen_by: Tensor) -> None:
         """Least squares for w, that is at most one, never rises and changes little.
 
         With d the change that a member asks for which has not seen the window, d' the mean of the
@@ -191,6 +182,8 @@ class Newton(nn.Module):
         found = found.unflatten(0, (self.dynamics.each, -1)).mean(0)  # of each member
         known = modes(batch.positions, batch.velocities, batch.lags)
         size = (found.mean(0) - known).square().mean((-1, -2)).sqrt().nan_to_num(torch.inf)
+        if not size.isfinite().any():
+            return
         self.limit.copy_(2 * size[size.isfinite()].quantile(0.95))
         change = (found - known)[..., self.score, :].flatten(3)
         mine = change[unseen_by, torch.arange(len(unseen_by), device=size.device)]
