@@ -73,6 +73,19 @@ def test_it_learns_the_forces_of_springs():
         assert error < 0.12
 
 
+def test_the_seed_of_the_run_counts():
+    x = conformations(40, noise=0.06).float()
+    f = torch.from_numpy(springs(ETHANOL).forces(x.double().numpy())).float()
+    found = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        potential = Potential(ETHANOL, width=8, members=1)
+        potential.fit(x, f, torch.ones(1, 40, dtype=torch.bool), steps=5)
+        found.append(potential.first)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
 def test_a_member_learns_only_from_what_it_is_shown():
     x = conformations(40, noise=0.06).float()
     right = torch.from_numpy(springs(ETHANOL).forces(x.double().numpy())).float()
@@ -81,6 +94,7 @@ def test_a_member_learns_only_from_what_it_is_shown():
     shown[0, 20:] = False
     found = []
     for forces in (right, wrong):
+        torch.manual_seed(0)
         potential = Potential(ETHANOL, width=8, members=2)
         potential.fit(x, forces, shown, steps=50)
         found.append(potential.first)

@@ -46,6 +46,7 @@ class Potential(nn.Module):
     def __init__(self, system: System, width: int = 128, members: int = 3) -> None:
         super().__init__()
         self.members = members
+        self.seed = torch.initial_seed()  # that of the run: another seed, another potential
         atoms = system.n_atoms
         receiving, sending = np.triu_indices(atoms, 1)
         pairs = len(receiving)
@@ -123,11 +124,11 @@ class Potential(nn.Module):
         report
             Told steps done and steps in all.
         """
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(self.seed)
         frames, members = len(positions), self.members
         q = self._inverse(positions)
         self.mean.copy_(q.mean(0))
-        self.spread.copy_(q.std(0))
+        self.spread.copy_(q.std(0).clamp(min=1e-6))
         self.scale.copy_(forces.square().mean().sqrt())
         forces = forces / self.scale
         moved = (positions - positions.mean(0)).flatten(1).double()

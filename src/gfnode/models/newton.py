@@ -39,7 +39,7 @@ class Newton(nn.Module):
 
     largest = 64
     """Atoms: every atom acts on every other."""
-    _most_frames = 8000
+    _fewest_frames, _most_frames = 50, 8000
     _most_windows = 200
     _epochs, _batch = 120, 32  # at most 16 000 steps, which take two minutes
     _stretches = 12
@@ -147,6 +147,8 @@ class Newton(nn.Module):
         if forces is None or windows.align is not None:  # superposed targets obey no Newton
             return
         seen = windows.seen
+        if len(seen) < self._fewest_frames:
+            return
         even = torch.linspace(0, len(seen) - 1, min(len(seen), self._most_frames))
         seen = seen[even.round().long().to(seen.device)]
         members = torch.arange(self.dynamics.potential.members, device=seen.device)
