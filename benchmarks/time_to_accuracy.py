@@ -5,10 +5,9 @@
 Trajectories of MD17 in consecutive frames. The ``published`` preset is trained for 100 epochs on
 the published windows (500 starts, irregular lags); the straightforward form computes the same with
 the same weights, so that its time is that of its train steps, measured beside the product's, times
-their number. Then the ``default`` preset, the modes
-alone (``model.newton=false``), is trained on the same 500 starts until it is as good on
-the same validation windows, heavy atoms, mean over lags; its time counts all, fitting too.
-Evaluation is left out on both sides.
+their number. Then the ``default`` preset, its modes alone (``model.newton=false``), is trained on
+the same 500 starts until it is as good on the same validation windows, heavy atoms, mean over lags;
+its time counts all, fitting too. Evaluation is left out on both sides.
 """
 
 import argparse

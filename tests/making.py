@@ -15,6 +15,7 @@ from gfnode.models import MODELS, Model, build
 from gfnode.published import rigid_pairs
 from gfnode.system import System
 from gfnode.trajectory import Trajectory
+from gfnode.units import BOLTZMANN
 from gfnode.windows import Frames, Windows
 
 G2_NAMES = {
@@ -159,12 +160,12 @@ def wiggle(
 class Springs:
     """A molecule of springs between atoms up to two bonds apart, at rest in its G2 geometry."""
 
-    def __init__(self, system: System, stiffness: float) -> None:
-        self.system, self.masses = system, system.masses[:, None]
-        self.ends = np.unique(np.sort(system.edges.index, axis=0), axis=1)
-        self.positions = np.zeros((system.n_atoms, 3))
-        self.stiffness = stiffness  # u/fs²
-        self.lengths = np.zeros(0)
+    def __init__(self, name: str, stiffness: float) -> None:
+        self.system, self.stiffness = system_of(name), stiffness  # u/fs²
+        self.masses, self.positions = self.system.masses[:, None], geometry_of(name)[1]
+        self.ends = np.unique(np.sort(self.system.edges.index, axis=0), axis=1)
+        i, j = self.ends
+        self.lengths = np.linalg.norm(self.positions[i] - self.positions[j], axis=-1)
 
     def forces(self, x: np.ndarray) -> np.ndarray:
         """In u Å/fs², ``(..., atom, 3)``."""
@@ -189,7 +190,7 @@ class Springs:
         Its own integrator: velocities and friction by half steps, iterated to agree.
         """
         rng = np.random.default_rng(seed)
-        x, kt, m = self.positions.copy(), temperature * 8.31446261815324e-7, self.masses
+        x, kt, m = self.positions.copy(), temperature * BOLTZMANN, self.masses
         v = rng.standard_normal(x.shape) * np.sqrt(2 * kt / m)
         v -= (m * v).sum(0) / m.sum()
         mean, friction = 1.5 * len(m) * kt, 0.0
@@ -208,11 +209,7 @@ class Springs:
         return tuple(np.stack(each) for each in zip(*kept, strict=True))
 
 
-def springs(system: System, stiffness: float = 0.1) -> Springs:
+@cache
+def springs(name: str = "ethanol", stiffness: float = 0.1) -> Springs:
     """Springs of about 240 kcal/mol/Å² between atoms up to two bonds apart."""
-    found = Springs(system, stiffness)
-    name = {9: "ethanol", 12: "benzene"}[system.n_atoms]
-    found.positions = geometry_of(name)[1][system.atoms]
-    i, j = found.ends
-    found.lengths = np.linalg.norm(found.positions[i] - found.positions[j], axis=-1)
-    return found
+    return Springs(name, stiffness)

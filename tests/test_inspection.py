@@ -21,13 +21,12 @@ from gfnode.errors import InputError
 from gfnode.files import to_json
 from gfnode.inspection import Facts, Inspection, inspect
 from gfnode.inspection.frames import rounding
-from gfnode.inspection.scales import RADIANS
 from gfnode.inspection.series import Series
 from gfnode.presets import PRESETS
 from gfnode.report.findings import _SENTENCES
 from gfnode.simulate import asymmetric_top, counter_rotors, harmonic_network
 from gfnode.trajectory import Topology, Trajectory
-from gfnode.units import BOLTZMANN
+from gfnode.units import BOLTZMANN, WAVENUMBER
 
 
 @cache
@@ -129,7 +128,7 @@ class TestKnownMotion:
     def test_the_clock_reads_a_frequency(self, step):
         """C–H springs: the angle of a step is ω times the step."""
         wavenumber = 3000.0
-        omega = wavenumber * RADIANS
+        omega = wavenumber * WAVENUMBER
         mass = 12.011 * 1.008 / (12.011 + 1.008)
         x = np.array([[0, 0, 0], [1.09, 0, 0]])
         network = harmonic_network(x, [[0, 1]], [6, 1], stiffness=mass * omega**2)
@@ -207,7 +206,7 @@ def ethane() -> Trajectory:
     built = molecule("C2H6")
     bonds = [[0, 1], *([0, k] for k in (2, 3, 4)), *([1, k] for k in (5, 6, 7))]
     mass = 12.011 * 1.008 / (12.011 + 1.008)
-    stiffness = np.array([0.3, *[mass * (3000 * RADIANS) ** 2] * 6])
+    stiffness = np.array([0.3, *[mass * (3000 * WAVENUMBER) ** 2] * 6])
     network = harmonic_network(
         built.positions, bonds, built.numbers, stiffness=stiffness, temperature=300.0
     )
@@ -305,7 +304,7 @@ class TestFaults:
     def test_fits_are_told_by_the_numbers(self):
         found = inspect(slower(ethane(), 4)).facts.clock
         assert found.step_fs == pytest.approx(0.5, rel=0.05)
-        assert found.angle == pytest.approx(3000 * RADIANS * 0.5, rel=0.05)
+        assert found.angle == pytest.approx(3000 * WAVENUMBER * 0.5, rel=0.05)
 
     def test_velocities_tell_the_step_too(self):
         trajectory = ethane()

@@ -7,13 +7,14 @@ import pytest
 import scipy.integrate
 import torch
 
-from gfnode.dynamics.newton import LIGHT, NewtonDynamics
+from gfnode.dynamics.newton import NewtonDynamics
+from gfnode.units import WAVENUMBER
 from gfnode.windows import Batch
 from making import springs, system_of
 from test_potential import conformations
 
 ETHANOL = system_of("ethanol")
-OMEGA = 1700 * 2 * math.pi * LIGHT
+OMEGA = 1700 * WAVENUMBER
 
 
 class Springy(torch.nn.Module):
@@ -45,7 +46,7 @@ def starts(count=3):
 
 @pytest.mark.parametrize("frequency", [0.0, OMEGA])
 def test_scipy_integrates_to_the_same_positions(frequency):
-    molecule, (x, v) = springs(ETHANOL), starts(1)
+    molecule, (x, v) = springs(), starts(1)
     m, kinetic = molecule.masses, 0.02
     dynamics = dynamics_of(Springy(molecule), frequency, kinetic)
     lags = torch.tensor([[0.0, 17.3, 40.0, 99.9]]).double()
@@ -76,7 +77,7 @@ def test_scipy_integrates_to_the_same_positions(frequency):
 
 
 def test_energy_is_conserved_and_time_runs_backwards():
-    molecule, (x, v) = springs(ETHANOL), starts()
+    molecule, (x, v) = springs(), starts()
     dynamics = dynamics_of(Springy(molecule))
     at = x.expand(2, *x.shape)
     state = (at, v.expand_as(at), torch.zeros(2, 3, 1, 1).double(), dynamics._pull(at))
@@ -100,7 +101,7 @@ def test_energy_is_conserved_and_time_runs_backwards():
 
 def test_lags_and_batch_do_not_count():
     x, v = starts()
-    dynamics = dynamics_of(Springy(springs(ETHANOL)), OMEGA)
+    dynamics = dynamics_of(Springy(springs()), OMEGA)
     lags = torch.tensor([[30.0, 5.5, 12.0], [7.0, 7.0, 29.2], [0.0, 1.0, 60.0]]).double()
     found = dynamics(x, v, lags)
     assert (found[:, 2, 0] - x[2]).abs().max() == 0
@@ -109,7 +110,7 @@ def test_lags_and_batch_do_not_count():
 
 
 def test_differences_over_a_gap_are_taken_back_to_the_start():
-    molecule, (x, v) = springs(ETHANOL), starts()
+    molecule, (x, v) = springs(), starts()
     dynamics = dynamics_of(Springy(molecule))
     gap = 2.0
     lags = torch.full((3, 1), 60.0).double()
@@ -125,12 +126,12 @@ def test_differences_over_a_gap_are_taken_back_to_the_start():
 
 @pytest.mark.parametrize("wavenumber", [0.0, 1700.0])
 def test_the_thermostat_of_a_simulation_is_found(wavenumber):
-    molecule = springs(ETHANOL)
-    omega = wavenumber * 2 * math.pi * LIGHT
+    molecule = springs()
+    omega = wavenumber * WAVENUMBER
     x, v, _ = (torch.from_numpy(y) for y in molecule.run(3000, 0.5, frequency=omega))
     at = torch.arange(400, 2600, 40)
     lags = torch.tensor([20.0, 60.0, 120.0, 180.0]).double().expand(len(at), -1)
     targets = x[at[:, None] + (lags / 0.5).long()]
     dynamics = NewtonDynamics(ETHANOL, Springy(molecule)).double()
     dynamics.tune(Batch(x[at], v[at], lags, targets), 0.0)
-    assert float(dynamics.frequency) / (2 * math.pi * LIGHT) == pytest.approx(wavenumber)
+    assert float(dynamics.frequency) / WAVENUMBER == pytest.approx(wavenumber)

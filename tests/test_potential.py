@@ -11,9 +11,9 @@ from making import rotation, springs, system_of
 ETHANOL = system_of("ethanol")
 
 
-def rough(system=ETHANOL, seed=0):
+def rough(seed=0):
     """A potential with random weights, in double precision."""
-    potential = Potential(system, width=16, members=2).double()
+    potential = Potential(ETHANOL, width=16, members=2).double()
     generator = torch.Generator().manual_seed(seed)
     for weights in potential._weights:
         weights.normal_(0, 0.5, generator=generator)
@@ -23,9 +23,9 @@ def rough(system=ETHANOL, seed=0):
     return potential
 
 
-def conformations(count=5, system=ETHANOL, noise=0.1, seed=1):
+def conformations(count=5, noise=0.1, seed=1):
     generator = torch.Generator().manual_seed(seed)
-    base = torch.from_numpy(springs(system).positions)
+    base = torch.from_numpy(springs().positions)
     return base + noise * torch.randn(count, *base.shape, generator=generator).double()
 
 
@@ -59,7 +59,7 @@ def test_forces_turn_with_the_molecule_and_neither_push_nor_twist_it(mirror):
 
 
 def test_it_learns_the_forces_of_springs():
-    molecule = springs(ETHANOL)
+    molecule = springs()
     x = conformations(1200, noise=0.06).float()
     f = torch.from_numpy(molecule.forces(x.double().numpy())).float()
     potential = Potential(ETHANOL, members=2)
@@ -75,7 +75,7 @@ def test_it_learns_the_forces_of_springs():
 
 def test_the_seed_of_the_run_counts():
     x = conformations(40, noise=0.06).float()
-    f = torch.from_numpy(springs(ETHANOL).forces(x.double().numpy())).float()
+    f = torch.from_numpy(springs().forces(x.double().numpy())).float()
     found = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
@@ -88,7 +88,7 @@ def test_the_seed_of_the_run_counts():
 
 def test_a_member_learns_only_from_what_it_is_shown():
     x = conformations(40, noise=0.06).float()
-    right = torch.from_numpy(springs(ETHANOL).forces(x.double().numpy())).float()
+    right = torch.from_numpy(springs().forces(x.double().numpy())).float()
     wrong = torch.cat([right[:20], right[20:].roll(1, 0)])
     shown = torch.ones(2, 40, dtype=torch.bool)
     shown[0, 20:] = False

@@ -93,10 +93,11 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
     experiment, last = run.experiment, run.folder / "last.safetensors"
     if not last.exists():  # the run begins (or never got through its first epoch)
         windows = dataset.of(run.model)["train"]
-        with fit_display(Console(stderr=True) if progress else None) as report:
+        console = Console(stderr=True) if progress else None
+        with fit_display(console) as report:
             run.model.prepare(windows, report)
-        if progress and run.model.found:
-            Console(stderr=True).print(run.model.found, highlight=False, soft_wrap=True)
+        if console and run.model.found:
+            console.print(run.model.found, highlight=False, soft_wrap=True)
     if not any(True for _ in run.model.parameters()):  # nothing to train
         run.save_best(run.model)
         run.calibrate(dataset)

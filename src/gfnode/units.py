@@ -18,6 +18,9 @@ BOLTZMANN = 8.31446261815324e-7
 ELECTRONVOLT = 9.648533212331e-3
 """One eV (a particle) in u Å² fs⁻² (CODATA 2018: e N_A = 96485.33212331 C mol⁻¹)."""
 
+WAVENUMBER = 2 * math.pi * 2.99792458e-5
+"""One cm⁻¹, as an angular frequency, in 1/fs."""
+
 KCAL_MOL = 4.184e-4
 """One kcal/mol in u Å² fs⁻²; one kJ/mol is 10⁻⁴ of them."""
 

@@ -1,5 +1,6 @@
 """Newton's equations in the default model: a molecule of springs, from forces to predictions."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,18 +11,17 @@ from gfnode.experiment import build_model, configure, prepare
 from gfnode.models import Symmetry
 from gfnode.models.newton import Newton
 from gfnode.trajectory import Trajectory
-from making import rotation, springs, system_of
+from making import rotation, springs
 
 HORIZON = 150.0
 
 
 @cache
 def trajectory(temperature=500.0):
-    system = system_of("ethanol")
-    molecule = springs(system)
+    molecule = springs()
     x, v, f = (y[200:] for y in molecule.run(4600, 0.5, temperature=temperature))
     times = np.arange(len(x)) * 0.5
-    return Trajectory(x, times, system.numbers, velocities=v, forces=f, name="springs")
+    return Trajectory(x, times, molecule.system.numbers, velocities=v, forces=f, name="springs")
 
 
 def prepared(**changes):
@@ -115,8 +115,6 @@ def test_a_trajectory_that_leaves_what_is_known_says_nothing(fitted):
 
 @pytest.mark.parametrize("wrong", ["wild", "not finite"])
 def test_what_foretells_nothing_is_not_trusted(monkeypatch, wrong):
-    from dataclasses import replace
-
     monkeypatch.setattr(Newton, "_epochs", 1)
     trajectory_ = trajectory()
     if wrong == "wild":
@@ -137,8 +135,6 @@ def test_what_foretells_nothing_is_not_trusted(monkeypatch, wrong):
 
 
 def test_without_forces_nothing_changes():
-    from dataclasses import replace
-
     experiment = configure(changes={"windows.horizon": HORIZON})
     dataset = prepare([replace(trajectory(), forces=None)], experiment)
     model = build_model(experiment, dataset.system)

@@ -7,11 +7,8 @@ from torch import Tensor, nn
 
 from gfnode.potential import Potential
 from gfnode.system import System
+from gfnode.units import WAVENUMBER
 from gfnode.windows import Batch
-
-LIGHT = 2.99792458e-5
-"""Speed of light in cm/fs: a wavenumber in 1/cm times this is a frequency in 1/fs."""
-
 
 State = tuple[Tensor, Tensor, Tensor, Tensor]
 """Positions, velocities, friction ``(trajectory, batch, 1, 1)`` and accelerations."""
@@ -92,13 +89,14 @@ class NewtonDynamics(nn.Module):
         found = x.new_empty(*x.shape[:2], lags.shape[1], *x.shape[2:])
         number = torch.div(lags, self.step, rounding_mode="floor").long()
         order = number.flatten().argsort(stable=True)
+        starts = torch.div(order, lags.shape[1], rounding_mode="floor")
+        places = order % lags.shape[1]
         counts = torch.bincount(number.flatten()).tolist()  # the only wait for the device
         last = len(counts) - 1
         done = 0
         for step, count in enumerate(counts):
             if count:
-                place, times = order[done : done + count], lags.shape[1]
-                start, time = torch.div(place, times, rounding_mode="floor"), place % times
+                start, time = (y[done : done + count] for y in (starts, places))
                 rest = (lags[start, time] - step * self.step)[None, :, None, None]
                 here, speed, damping, pull = (y[:, start] for y in state)
                 curve = pull - damping * speed
@@ -155,7 +153,7 @@ class NewtonDynamics(nn.Module):
         self.gap.fill_(gap)
         self.kinetic.copy_(0.5 * (self.masses * batch.velocities.square()).sum((1, 2)).mean())
         short = batch.lags <= self._tuned_up_to
-        tried = torch.tensor(self._wavenumbers, device=short.device) * 2 * math.pi * LIGHT
+        tried = torch.tensor(self._wavenumbers, device=short.device) * WAVENUMBER
         count = len(tried)
         found = self._integrate(
             batch.positions.repeat(count, 1, 1),

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from gfnode.inspection.series import Series
 from gfnode.trajectory import Doubles, Integers
-from gfnode.units import BOLTZMANN
+from gfnode.units import BOLTZMANN, WAVENUMBER
 
 LENGTHS = {"angstrom": 1.0, "nm": 0.1, "bohr": 1 / 0.529177210903, "pm": 100.0}
 """What nearest atoms measure, in sums of covalent radii, if positions are in this unit."""
@@ -23,9 +23,6 @@ its square; Cα atoms, 2.5 sums apart, must not look like bohr)."""
 
 STRETCHING = {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
 """Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …)."""
-
-RADIANS = 2 * np.pi * 2.99792458e-5
-"""Angle in radians that 1/cm turns in 1 fs."""
 
 TOLERANCE = 0.2
 """The clock of vibrations is trusted to this share: wavenumbers of molecules differ by that."""
@@ -155,8 +152,8 @@ def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> C
     step = wavenumber = usual = None
     if swing.angle is not None and stated is not None:
         usual = STRETCHING[swing.element]
-        wavenumber = swing.angle / (RADIANS * stated)
-        step = _settle(swing.angle / (RADIANS * usual), usual, stated, series)
+        wavenumber = swing.angle / (WAVENUMBER * stated)
+        step = _settle(swing.angle / (WAVENUMBER * usual), usual, stated, series)
         if abs(np.log(step / stated)) < np.log(1 + TOLERANCE):
             wavenumber = usual * stated / step if swing.folded else wavenumber
     believed = [each for each in (step, stored) if each is not None]
@@ -279,7 +276,7 @@ def _settle(step: float, usual: float, stated: float, series: Series) -> float:
     The stated one is believed if it is among them; otherwise the first that gives the heavy atoms a
     plausible temperature.
     """
-    turn = 2 * np.pi / (RADIANS * usual)
+    turn = 2 * np.pi / (WAVENUMBER * usual)
     candidates = [step, turn - step, turn + step, 2 * turn - step]
     heavy = displacement_temperature(series, heavy=True)
     if heavy is None:

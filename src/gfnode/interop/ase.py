@@ -24,6 +24,7 @@ def to_ase(trajectory: Trajectory) -> list[Any]:
     ==========================  ===================================================================
     positions, cell             as they are; ``pbc`` along vectors that are not zero
     velocities                  momenta, in ASE's units
+    forces                      results of a ``SinglePointCalculator``, in eV/Å
     time                        ``info["time_fs"]``
     name                        ``info["name"]``
     names, residues             arrays ``atomtypes``, ``residuenames``, ``residuenumbers``, as ASE's

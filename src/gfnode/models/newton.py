@@ -1,18 +1,17 @@
 """Newton's equations beside the modes: trusted for as long as they foretell training windows."""
 
-import math
 from collections.abc import Callable
 
 import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
-from gfnode.dynamics.newton import LIGHT, NewtonDynamics
+from gfnode.dynamics.newton import NewtonDynamics
 from gfnode.models.base import Report, silent
 from gfnode.models.frames import Anchored
 from gfnode.potential import Potential
 from gfnode.system import System
-from gfnode.units import format_time
+from gfnode.units import WAVENUMBER, format_time
 from gfnode.windows import Batch, Windows
 
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -56,7 +55,7 @@ class Newton(nn.Module):
     def __init__(self, system: System) -> None:
         super().__init__()
         self.dynamics = NewtonDynamics(system, Potential(system))
-        knots = torch.logspace(1, torch.tensor(max(20.0, system.horizon)).log10().item(), 16)
+        knots = 10 * torch.logspace(0, 1, 16, base=max(2.0, system.horizon / 10))
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self.register_buffer("knots", knots, persistent=False)  # fs
         self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
@@ -74,7 +73,7 @@ class Newton(nn.Module):
         """Thermostat and trust, in words; nothing where no potential was learned."""
         if not self.reach:
             return ""
-        wavenumber = float(self.dynamics.frequency) / (2 * math.pi * LIGHT)
+        wavenumber = float(self.dynamics.frequency) / WAVENUMBER
         bath = f"a thermostat of {wavenumber:.0f} cm⁻¹" if wavenumber else "no thermostat"
         last = float(self.knots[-1])
         said = ", ".join(
