@@ -79,8 +79,9 @@ def test_scipy_integrates_to_the_same_positions(frequency):
 def test_energy_is_conserved_and_time_runs_backwards():
     molecule, (x, v) = springs(), starts()
     dynamics = dynamics_of(Springy(molecule))
-    at = x.expand(2, *x.shape)
-    state = (at, v.expand_as(at), torch.zeros(2, 3, 1, 1).double(), dynamics._pull(at))
+    at = x.expand(dynamics.trajectories, *x.shape)
+    still = torch.zeros(*at.shape[:2], 1, 1).double()
+    state = (at, v.expand_as(at), still, dynamics._pull(at))
     zero = torch.tensor(0.0).double()
 
     def energy(state):

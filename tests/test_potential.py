@@ -65,7 +65,9 @@ def test_it_learns_the_forces_of_springs():
     potential = Potential(ETHANOL, members=2)
     told = []
     shown = torch.ones(2, 1000, dtype=torch.bool)
-    potential.fit(x[:1000], f[:1000], shown, steps=1500, report=lambda *at: told.append(at))
+    potential.fit(
+        x[:1000], f[:1000], shown, steps=1500, batch=64, report=lambda *at: told.append(at)
+    )
     assert told[-1] == (1500, 1500)
     found = potential(x[1000:].expand(2, -1, -1, -1))
     for member in found:
@@ -81,7 +83,7 @@ def test_the_seed_of_the_run_counts():
         torch.manual_seed(seed)
         potential = Potential(ETHANOL, width=8, members=1)
         potential.fit(x, f, torch.ones(1, 40, dtype=torch.bool), steps=5)
-        found.append(potential.first)
+        found.append(potential.weight0)
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
 
@@ -97,7 +99,7 @@ def test_a_member_learns_only_from_what_it_is_shown():
         torch.manual_seed(0)
         potential = Potential(ETHANOL, width=8, members=2)
         potential.fit(x, forces, shown, steps=50)
-        found.append(potential.first)
+        found.append(potential.weight0)
     moved = (found[0] - found[1]).abs().amax((1, 2))
     assert moved[0] < 1e-4
     assert moved[1] > 1e-2

@@ -23,6 +23,7 @@ from gfnode.rollout import Difference, Thermal, predict, steps
 from gfnode.run import Run
 from gfnode.trajectory import Doubles
 from gfnode.units import BOLTZMANN, format_time, parse_time
+from gfnode.velocities import VelocityRule
 
 SHORT = 2.0
 """Velocities that are differences over at most so many fs are taken for instantaneous ones."""
@@ -185,16 +186,9 @@ class Propagator:
                 "(atoms.set_velocities, or ase.md.velocitydistribution), or give the start and the "
                 'next frame, with info["time_fs"]'
             )
-        windows = run.experiment.windows
         asked = [self.stride] if self._lags is None else self._lags.tolist()
-        begun = begin(
-            run.model,
-            start,
-            asked,
-            0,
-            kind=windows.velocities,
-            successor_steps=windows.successor_steps,
-        )
+        rule = VelocityRule.of(run.experiment.windows, run.facts)
+        begun = begin(run.model, start, asked, 0, rule)
         gap = run.facts.get("velocity_gap_fs")
         self._gap = float(gap) if gap else None
         if self._gap and self._gap > SHORT and start.velocities is not None and len(start) == 1:

@@ -18,12 +18,13 @@ import torch
 
 from gfnode.errors import InputError
 from gfnode.fitting import fit
-from gfnode.prediction import BeyondHorizonWarning, velocities_at
+from gfnode.prediction import BeyondHorizonWarning
 from gfnode.readers.reader import Data, Reader
 from gfnode.rollout import predict
 from gfnode.run import Run
 from gfnode.trajectory import Doubles, Floats, Trajectory
 from gfnode.units import format_time, parse_time
+from gfnode.velocities import VelocityRule
 
 LAGS = 8
 """Of a prediction that names no times."""
@@ -289,6 +290,5 @@ class GFNODE:
             raise InputError(
                 f"{start.label} has frames 0 to {len(state) - 1}, asked for {frames}"
             ) from error
-        settings = run.experiment.windows
-        limit = settings.successor_steps * run.model.system.time_step
-        return state.positions[chosen], velocities_at(state, chosen, settings.velocities, limit)
+        rule = VelocityRule.of(run.experiment.windows, run.facts)
+        return state.positions[chosen], rule.at(state, chosen, run.model.system.time_step)

@@ -6,9 +6,11 @@ from itertools import islice
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, silu
+from torch.nn.functional import silu
+from torch.optim.lr_scheduler import OneCycleLR
 
 from gfnode.graph import renumberings
+from gfnode.muon import Muon
 from gfnode.system import System
 
 
@@ -17,11 +19,13 @@ class Potential(nn.Module):
 
     With q_ij = 1/|x_i − x_j| over all pairs, μ and σ their mean and spread in training::
 
-        U(x) = φ((q − μ)/σ),   F_i = −∂U/∂x_i = Σ_j ∂U/∂q_ij q_ij³ (x_i − x_j)
+        z = (q − μ)/σ,   U(x) = φ(z) + zᵀ A z + bᵀ z
+        F_i = −∂U/∂x_i = Σ_j ∂U/∂q_ij q_ij³ (x_i − x_j)
 
-    φ has two hidden layers with SiLU. Forces are the exact gradient, written out, so they conserve
-    energy, momentum and angular momentum, and turn, move and are mirrored with the molecule.
-    Weights are buffers: they come from :meth:`fit`, and training leaves them alone.
+    φ has three hidden layers with SiLU; the quadratic form takes from it what bonds and angles ask
+    for. Forces are the exact gradient, written out, so they conserve energy, momentum and angular
+    momentum, and turn, move and are mirrored with the molecule. Weights are buffers: they come from
+    :meth:`fit`, and training leaves them alone.
 
     Parameters
     ----------
@@ -33,33 +37,40 @@ class Potential(nn.Module):
         Networks that are learned side by side, from other weights and in another order.
     """
 
-    _names = ("first", "first_bias", "second", "second_bias", "last")
+    _depth = 3
     _most_renumberings = 64  # they are drawn from
 
     mean: Tensor
     spread: Tensor
     scale: Tensor
-    pair: Tensor
-    receiving: Tensor
-    sending: Tensor
+    between: Tensor
+    usual: Tensor
 
-    def __init__(self, system: System, width: int = 128, members: int = 3) -> None:
+    def __init__(self, system: System, width: int = 128, members: int = 2) -> None:
         super().__init__()
         self.members = members
         self.seed = torch.initial_seed()  # that of the run: another seed, another potential
         atoms = system.n_atoms
-        receiving, sending = np.triu_indices(atoms, 1)
+        receiving, sending = torch.triu_indices(atoms, atoms, 1)
         pairs = len(receiving)
-        place = np.full((atoms, atoms), pairs)  # beyond the pairs stands a zero, for i = j
-        place[receiving, sending] = place[sending, receiving] = np.arange(pairs)
-        for name, index in (("receiving", receiving), ("sending", sending), ("pair", place)):
-            self.register_buffer(name, torch.from_numpy(index.flatten()), persistent=False)
-        shapes = ((width, pairs), (1, width), (width, width), (1, width), (1, width))
-        for name, shape in zip(self._names, shapes, strict=True):
+        between = torch.zeros(pairs, atoms)
+        between[torch.arange(pairs), receiving] = 1.0
+        between[torch.arange(pairs), sending] = -1.0
+        self.register_buffer("between", between, persistent=False)
+        shapes: dict[str, tuple[int, int]] = {}
+        for layer in range(self._depth):
+            shapes[f"weight{layer}"] = width, width if layer else pairs
+            shapes[f"bias{layer}"] = 1, width
+        shapes |= {"last": (1, width), "square": (pairs, pairs), "line": (1, pairs)}
+        for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(members, *shape))
+        self._names = tuple(shapes)
+        self._share = 1.5 * pairs**-0.5  # of the quadratic form, that all its elements may learn
         self.register_buffer("mean", torch.zeros(pairs))
         self.register_buffer("spread", torch.ones(pairs))
         self.register_buffer("scale", torch.ones(()))  # u Å/fs², the size of forces
+        # u Å²/fs², mean and spread of energies in training
+        self.register_buffer("usual", torch.zeros(2, members, 1))
         alike = renumberings(system.bonds, system.numbers)
         self.alike = torch.from_numpy(np.stack(list(islice(alike, self._most_renumberings))))
 
@@ -69,31 +80,39 @@ class Potential(nn.Module):
 
     def energy(self, positions: Tensor) -> Tensor:
         """Energy in u Å²/fs², ``(member, batch)``, up to a constant."""
-        first, first_bias, second, second_bias, last = self._weights
-        _, two = self._hidden(self._inverse(positions), first, first_bias, second, second_bias)
-        return self.scale * (silu(two) @ last.mT)[..., 0]
+        z = (_inverse(self._apart(positions)) - self.mean) / self.spread
+        *layers, last, square, line = self._weights
+        form = ((z @ square + line) * z).sum(-1)
+        network = (silu(_hidden(z, layers)[-1]) @ last.mT)[..., 0]
+        return self.scale * (network + self._share * form)
+
+    def knows(self, positions: Tensor) -> Tensor:
+        """Whether conformations are like those of training, by their energy, ``(member, batch)``.
+
+        Up to ten standard deviations are normal; what falls apart is far beyond.
+        """
+        mean, spread = self.usual
+        return (self.energy(positions) - mean).abs() <= 10 * spread  # false of what is not a number
 
     @property
     def _weights(self) -> list[Tensor]:
         return [getattr(self, name) for name in self._names]
 
-    def _inverse(self, positions: Tensor) -> Tensor:
-        apart = positions[..., self.receiving, :] - positions[..., self.sending, :]
-        return apart.square().sum(-1).rsqrt()
-
-    def _hidden(self, q: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        """What the hidden layers are given, before their activation."""
-        first, first_bias, second, second_bias = weights
-        one = torch.baddbmm(first_bias, (q - self.mean) / self.spread, first.mT)
-        return one, torch.baddbmm(second_bias, silu(one), second.mT)
+    def _apart(self, positions: Tensor) -> Tensor:
+        """From one atom to the other of each pair, ``(..., 3, pair)``; one matrix product."""
+        return positions.mT @ self.between.mT
 
     def _forces(self, positions: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        first, _, second, _, last = weights
-        q = self._inverse(positions)
-        one, two = self._hidden(q, *weights[:4])
-        slope = ((last * _slope(two)) @ second * _slope(one)) @ first / self.spread
-        pull = pad(slope * q**3, (0, 1))[..., self.pair].unflatten(-1, (positions.shape[-2], -1))
-        return positions * pull.sum(-1, keepdim=True) - pull @ positions
+        *layers, last, square, line = weights
+        apart = self._apart(positions)
+        q = _inverse(apart)
+        z = (q - self.mean) / self.spread
+        slope = last
+        for weight, hidden in zip(layers[-2::-2], _hidden(z, layers)[::-1], strict=True):
+            slope = (slope * _slope(hidden)) @ weight
+        slope = slope + self._share * torch.baddbmm(line, z, square + square.mT)
+        pull = (slope / self.spread * q**3)[..., None, :] * apart
+        return (pull @ self.between).mT
 
     def fit(
         self,
@@ -102,8 +121,8 @@ class Potential(nn.Module):
         shown: Tensor,
         *,
         steps: int,
-        batch: int = 32,
-        rate: float = 2e-3,
+        batch: int = 256,
+        rates: tuple[float, float] = (0.015, 2e-3),
         report: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """Learn from forces, by stochastic gradients.
@@ -119,14 +138,15 @@ class Potential(nn.Module):
             ``(frame, atom, 3)`` in Å and u Å/fs², turned so that the molecule lies as in the mean.
         shown
             Which frames each member learns from, ``(member, frame)``.
-        steps, batch, rate
-            Steps, frames a step, and the largest learning rate.
+        steps, batch, rates
+            Steps, frames a step, and the largest learning rates: of the network's matrices, by
+            :class:`~gfnode.muon.Muon`, and of the rest, by AdamW.
         report
             Told steps done and steps in all.
         """
         generator = torch.Generator().manual_seed(self.seed)
         frames, members = len(positions), self.members
-        q = self._inverse(positions)
+        q = _inverse(self._apart(positions))
         self.mean.copy_(q.mean(0))
         self.spread.copy_(q.std(0).clamp(min=1e-6))
         self.scale.copy_(forces.square().mean().sqrt())
@@ -136,11 +156,14 @@ class Potential(nn.Module):
         soft = (axes * size.clamp(min=0).sqrt()).float()
         soft = soft / (forces.flatten(1) @ soft).square().mean().sqrt()
         chances = shown.float().cpu()
-        weights = [nn.Parameter(self._draw(weight, generator)) for weight in self._weights]
-        optimizer = torch.optim.AdamW(weights, rate, weight_decay=1e-4)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, rate, total_steps=steps, pct_start=0.05
-        )
+        weights = self._drawn(generator)
+        matrices = weights[: 2 * self._depth : 2]
+        rest = [weight for weight in weights if all(weight is not other for other in matrices)]
+        optimizers = Muon(matrices, rates[0]), torch.optim.AdamW(rest, rates[1], weight_decay=1e-4)
+        schedules = [
+            OneCycleLR(optimizer, rate, steps, pct_start=0.05, cycle_momentum=False)
+            for optimizer, rate in zip(optimizers, rates, strict=True)
+        ]
         for step in range(steps):
             index = torch.multinomial(chances, batch, replacement=True, generator=generator)
             drawn = torch.randint(len(self.alike), (members, batch), generator=generator)
@@ -150,18 +173,42 @@ class Potential(nn.Module):
             found = torch.zeros_like(found).scatter(2, order, found)
             wrong = (found - forces[index]).flatten(2)
             loss = wrong.square().mean((1, 2)) + (wrong @ soft).square().mean((1, 2))
-            optimizer.zero_grad()
+            for weight in weights:
+                weight.grad = None
             torch.autograd.backward(loss.sum())
-            optimizer.step()
-            schedule.step()
+            for optimizer, schedule in zip(optimizers, schedules, strict=True):
+                optimizer.step()
+                schedule.step()
             report(step + 1, steps)
         for buffer, weight in zip(self._weights, weights, strict=True):
             buffer.copy_(weight.detach())
+        some = positions[:: max(1, frames // 1000)]
+        with torch.no_grad():
+            energies = self.energy(some.expand(members, *some.shape))
+        self.usual.copy_(torch.stack([energies.mean(1), energies.std(1)])[..., None])
 
-    def _draw(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """Weights to begin with, uniform within ±1/√inputs."""
-        drawn = 2 * torch.rand(like.shape, generator=generator) - 1
-        return (drawn * like.shape[-1] ** -0.5).to(like.device)
+    def _drawn(self, generator: torch.Generator) -> list[nn.Parameter]:
+        """Weights to begin with: uniform within ±1/√inputs, and no quadratic form."""
+        drawn = []
+        for name, like in zip(self._names, self._weights, strict=True):
+            weight = (2 * torch.rand(like.shape, generator=generator) - 1) * like.shape[-1] ** -0.5
+            if name in ("square", "line"):
+                weight.zero_()
+            drawn.append(nn.Parameter(weight.to(like.device)))
+        return drawn
+
+
+def _inverse(apart: Tensor) -> Tensor:
+    """Distances to the power −1."""
+    return apart.square().sum(-2).rsqrt()
+
+
+def _hidden(z: Tensor, layers: Sequence[Tensor]) -> list[Tensor]:
+    """What each hidden layer is given, before its activation; weights and biases by turns."""
+    given = [torch.baddbmm(layers[1], z, layers[0].mT)]
+    for weight, bias in zip(layers[2::2], layers[3::2], strict=True):
+        given.append(torch.baddbmm(bias, silu(given[-1]), weight.mT))
+    return given
 
 
 def _slope(x: Tensor) -> Tensor:

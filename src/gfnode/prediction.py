@@ -12,8 +12,9 @@ from gfnode.calibration import Calibration
 from gfnode.diffusion import SAMPLERS
 from gfnode.errors import InputError
 from gfnode.models import MODELS, Generative, Model, Symmetry
-from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
+from gfnode.trajectory import Doubles, Floats, Trajectory
 from gfnode.units import format_time, parse_time
+from gfnode.velocities import VelocityRule
 
 STEPS = {"dpm": 40, "ancestral": 500}
 """Steps of each solver that recover mean and covariance of a normal distribution to 3 percent."""
@@ -48,9 +49,7 @@ def begin(
     trajectory: Trajectory,
     times: Sequence[float | str],
     frame: int,
-    *,
-    kind: str = "auto",
-    successor_steps: int = 4,
+    rule: VelocityRule = VelocityRule(),  # noqa: B008
 ) -> Start:
     """Take a start and the lags asked for.
 
@@ -62,8 +61,8 @@ def begin(
         All atoms of the training data or the state atoms, and which frame is the start.
     times
         Lags: fs, or text with a unit; in any order.
-    kind, successor_steps
-        Where velocities come from, as in training; see :class:`gfnode.cutting.WindowSettings`.
+    rule
+        Where velocities come from, as in training.
 
     Raises
     ------
@@ -87,59 +86,12 @@ def begin(
         )
     state = system.state_of(trajectory)
     now = state[frame]
-    limit = successor_steps * system.time_step
     number = frame % len(state)
-    velocities = velocities_at(state, np.array([number]), kind, limit)[0]
+    velocities = rule.at(state, np.array([number]), system.time_step)[0]
     alone = number + 1 >= len(state)
-    stored = state.velocities is not None and (alone or kind in ("auto", "stored"))
+    stored = state.velocities is not None and (alone or rule.kind in ("auto", "stored"))
     gap = None if stored else float(state.times[number + 1] - state.times[number])
     return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}", gap)
-
-
-def velocities_at(state: Trajectory, frames: Integers, kind: str, limit: float) -> Floats:
-    """Velocities at some frames, ``(frame, atom, 3)`` in Å/fs, as training took them.
-
-    Parameters
-    ----------
-    state
-        A trajectory of the state atoms.
-    frames
-        Numbers of frames, from 0.
-    kind
-        ``stored``, ``forward``, ``successor`` or ``auto``; see
-        :class:`gfnode.cutting.WindowSettings`.
-    limit
-        Where the next frame is later than this, in fs, a warning says so.
-
-    Raises
-    ------
-    InputError
-        For a frame whose velocities are neither stored nor found from a next frame.
-    """
-    stored = state.velocities
-    if stored is not None and kind in ("auto", "stored"):
-        return stored[frames]
-    alone = frames + 1 >= len(state)
-    if kind == "stored" or (alone.any() and stored is None):
-        frame = int(frames[0] if kind == "stored" else frames[alone][0])
-        raise InputError(
-            f"the velocities at frame {frame} of {state.label} are not known: it stores none"
-            + (" and has no next frame" if frame + 1 >= len(state) else "")
-            + "; start from a trajectory with velocities, or from a frame before the last"
-        )
-    after = np.minimum(frames + 1, len(state) - 1)
-    gaps = np.where(alone, 1.0, state.times[after] - state.times[frames])
-    if (longest := float(gaps.max(initial=0.0, where=~alone))) > limit * (1 + 1e-3):
-        warnings.warn(
-            f"the next frame is {format_time(longest)} after the start, the model was trained with "
-            f"velocities of frames at most {format_time(limit)} apart",
-            stacklevel=4,
-        )
-    change = state.positions[after] - state.positions[frames]
-    found = (change / gaps[:, None, None]).astype(np.float32)
-    if stored is not None:
-        found[alone] = stored[frames[alone]]
-    return found
 
 
 @torch.no_grad()

@@ -45,6 +45,7 @@ from gfnode.share import layout
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
+from gfnode.velocities import VelocityRule
 from gfnode.windows import Windows
 
 if TYPE_CHECKING:
@@ -388,12 +389,5 @@ class Run:
         trajectory = (
             start if isinstance(start, Trajectory) else self.provenance.reader(start).load(start)[0]
         )
-        windows = self.experiment.windows
-        return prediction.begin(
-            self.model,
-            trajectory,
-            times,
-            frame,
-            kind=windows.velocities,
-            successor_steps=windows.successor_steps,
-        )
+        rule = VelocityRule.of(self.experiment.windows, self.facts)
+        return prediction.begin(self.model, trajectory, times, frame, rule)

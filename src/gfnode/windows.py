@@ -16,6 +16,7 @@ from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.memory import room
 from gfnode.trajectory import Floats, Integers, Trajectory
+from gfnode.velocities import SHORT, over_gap
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Frames:
     times: Tensor  # (frame,) float64, from the beginning of each trajectory
     segments: Integers  # (frame,) which trajectory
     forces: Tensor | None = None  # (frame, atom, 3) u Å/fs²
+    masses: Tensor | None = None  # (1, atom, 1) u
 
     @classmethod
     def of(cls, trajectories: Sequence[Trajectory]) -> "Frames":
@@ -54,15 +56,17 @@ class Frames:
             torch.from_numpy(np.concatenate([t.times - t.times[0] for t in trajectories])),
             np.concatenate([np.full(len(t), i) for i, t in enumerate(trajectories)]),
             _known([t.forces for t in trajectories]),
+            torch.from_numpy(first.masses)[None, :, None].float(),
         )
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Frames":
-        """The same with positions, velocities and forces changed alike."""
+        """The same with positions, velocities, forces and masses changed alike."""
         return replace(
             self,
             positions=change(self.positions),
             velocities=None if self.velocities is None else change(self.velocities),
             forces=None if self.forces is None else change(self.forces),
+            masses=None if self.masses is None else change(self.masses),
         )
 
 
@@ -129,8 +133,12 @@ class Windows:
         """Median time in fs from a start to the frame that gives its velocity; None: stored."""
         if self.successors is None:
             return None
-        times = self.frames.times
-        return float((times[self.successors] - times[self.starts]).median())
+        return float(self._gaps.median())
+
+    @property
+    def _gaps(self) -> Tensor:
+        assert self.successors is not None
+        return self.frames.times[self.successors] - self.frames.times[self.starts]
 
     @property
     def device(self) -> torch.device:
@@ -146,8 +154,7 @@ class Windows:
             assert self.frames.velocities is not None
             v = self.frames.velocities[starts]
         else:
-            successors = self.successors[index]
-            v = (positions[successors] - x) / (times[successors] - times[starts])[:, None, None]
+            v = self._differences(starts, self.successors[index])
         y = positions[targets]
         if self.align is not None:
             weights = torch.zeros(x.shape[1], device=x.device)
@@ -155,6 +162,18 @@ class Windows:
             y = superpose(y, x[:, None], weights)
         lags = (times[targets] - times[starts][:, None]).float()
         return Batch(x, v.float(), lags, y)
+
+    def _differences(self, starts: Tensor, successors: Tensor) -> Tensor:
+        """Mean velocities up to the successors, all over the median gap where forces are known."""
+        frames = self.frames
+        gap = (frames.times[successors] - frames.times[starts])[:, None, None]
+        v = (frames.positions[successors] - frames.positions[starts]) / gap
+        if frames.forces is None or frames.masses is None:
+            return v
+        now, later = (frames.forces[at] / frames.masses for at in (starts, successors))
+        usual = self._gaps.median()
+        short = torch.maximum(gap, usual) <= SHORT
+        return torch.where(short, over_gap(v, gap, usual, now, later), v)
 
     def take(self, index: Tensor) -> "Windows":
         """Some of the windows, by their numbers."""

@@ -1,6 +1,7 @@
 """Newton's equations in a learned potential, with the thermostat of the simulation."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +26,8 @@ class NewtonDynamics(nn.Module):
 
     ω is chosen in :meth:`tune`; ω = 0 is a molecule left alone. A start says nothing of ξ. Its
     distribution is Gaussian of variance ω²/g with g = 3N, so each trajectory starts from a quantile
-    of it, two in each member of the potential, and together they say where the molecule may go. The
-    scheme is velocity Verlet with the thermostat split off on both sides, symmetric in time.
+    of it, eight in each member of the potential, and together they say where the molecule may go.
+    The scheme is velocity Verlet with the thermostat split off on both sides, symmetric in time.
 
     Velocities that are differences over a gap are those of its middle: they are taken back to the
     start by requiring that the integrated motion over the gap be the difference.
@@ -40,7 +41,7 @@ class NewtonDynamics(nn.Module):
     """
 
     step = 1.0  # fs
-    each = 2  # trajectories in each member of the potential
+    each = 8  # trajectories in each member of the potential
     _tuned_up_to = 200.0  # fs
     _wavenumbers = (0.0, 400.0, 800.0, 1200.0, 1700.0, 2400.0, 3400.0)  # 1/cm
 
@@ -106,11 +107,18 @@ class NewtonDynamics(nn.Module):
                 state = self._advance(state, self.step, frequency)
         return found
 
+    def known(self, found: Tensor) -> Tensor:
+        """Which positions of :meth:`forward` the potential knows, ``(trajectory, batch, time)``."""
+        return self._of_members(self.potential.knows, found, 3)
+
     def _pull(self, x: Tensor) -> Tensor:
-        # (trajectory, batch) as (member, trajectory of it and batch)
+        return self._of_members(self.potential, x, 2) / self.masses
+
+    def _of_members(self, what: Callable[[Tensor], Tensor], x: Tensor, axes: int) -> Tensor:
+        """Of each trajectory, what its member of the potential says; the axes before atoms."""
         together = x.unflatten(0, (self.each, -1)).transpose(0, 1)
-        pull = self.potential(together.flatten(1, 2)).unflatten(1, together.shape[1:3])
-        return pull.transpose(0, 1).flatten(0, 1) / self.masses
+        said = what(together.flatten(1, axes)).unflatten(1, together.shape[1 : axes + 1])
+        return said.transpose(0, 1).flatten(0, 1)
 
     def _heat(self, v: Tensor, frequency: Tensor) -> Tensor:
         """Rate of change of the friction."""

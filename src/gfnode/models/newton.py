@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
@@ -39,8 +40,9 @@ class Newton(nn.Module):
     largest = 64
     """Atoms: every atom acts on every other."""
     _fewest_frames, _most_frames = 50, 8000
-    _most_windows = 200
-    _epochs, _batch = 120, 32  # at most 16 000 steps, which take two minutes
+    _most_windows = 300
+    _epochs, _batch = 500, 256
+    _steps = 500, 8000  # at least and at most; the latter take two to four minutes
     _stretches = 12
     _stiff = 0.3
     _together = 16
@@ -48,7 +50,6 @@ class Newton(nn.Module):
     _least = 0.02  # what is trusted less is not integrated
 
     trust: Tensor
-    limit: Tensor
     knots: Tensor
     score: Tensor
 
@@ -59,7 +60,6 @@ class Newton(nn.Module):
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self.register_buffer("knots", knots, persistent=False)  # fs
         self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
-        self.register_buffer("limit", torch.zeros(()))  # Å, of x_N − x
         self.reach = 0.0  # the longest lag in fs at which w is not zero
         self.register_load_state_dict_post_hook(lambda self, _: self._look())
 
@@ -89,12 +89,19 @@ class Newton(nn.Module):
         if self.reach == 0.0:
             return x
         lags_inside = lags.clamp(max=self.reach)
-        found = self._follow(frame, positions, velocities, lags_inside).mean(0)
-        change = (found - x).nan_to_num(torch.inf)
-        size = change.square().mean((-1, -2), keepdim=True).sqrt()
-        # a trajectory that leaves what the potential knows says nothing
-        change = torch.where(size < self.limit, change, torch.zeros_like(change))
+        change = self._changes(x, frame, positions, velocities, lags_inside).mean(0)
         return x + (self._hats(lags) @ self.trust)[..., None, None] * change
+
+    def _changes(
+        self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
+    ) -> Tensor:
+        """What trajectories would change, ``(trajectory, batch, time, atom, 3)``.
+
+        One that leaves what the potential knows says nothing.
+        """
+        found = self._follow(frame, positions, velocities, lags)
+        known = self.dynamics.known(found)[..., None, None]
+        return torch.where(known, found - x, torch.zeros_like(found))
 
     def _follow(
         self, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
@@ -159,11 +166,11 @@ class Newton(nn.Module):
                 frame.shapes(x) + frame.conformer,
                 forces[seen] @ frame.orientation(x),
                 stretch % (2 * len(members)) != members[:, None],
-                steps=max(500, min(16_000, self._epochs * len(seen) // self._batch)),
+                steps=int(np.clip(self._epochs * len(seen) // self._batch, *self._steps)),
                 batch=self._batch,
                 report=report,
             )
-        self.dynamics.tune(windows.batch(windows.evenly(200)), windows.gap or 0.0)
+        self.dynamics.tune(windows.batch(windows.evenly(64)), windows.gap or 0.0)
         place = torch.searchsorted(seen, windows.starts).clamp(max=len(seen) - 1)
         unseen_by = stretch[place] % (2 * len(members))
         fresh = torch.nonzero(unseen_by < len(members)).flatten()
@@ -179,28 +186,23 @@ class Newton(nn.Module):
         others, K members and r what is wanted: the mean of K fresh members would have
         ⟨d̄ r⟩ = ⟨d r⟩ and ⟨d̄²⟩ = ⟨d²⟩/K + (1 − 1/K) ⟨d d'⟩.
         """
-        found = self._follow(frame, batch.positions, batch.velocities, batch.lags)
-        found = found.unflatten(0, (self.dynamics.each, -1)).mean(0)  # of each member
-        known = modes(batch.positions, batch.velocities, batch.lags)
-        size = (found.mean(0) - known).square().mean((-1, -2)).sqrt().nan_to_num(torch.inf)
-        if not size.isfinite().any():
-            return
-        self.limit.copy_(2 * size[size.isfinite()].quantile(0.95))
-        change = (found - known)[..., self.score, :].flatten(3)
-        mine = change[unseen_by, torch.arange(len(unseen_by), device=size.device)]
+        start = batch.positions, batch.velocities, batch.lags
+        known = modes(*start)
+        change = self._changes(known, frame, *start)[..., self.score, :]
+        change = change.unflatten(0, (self.dynamics.each, -1)).mean(0).flatten(3)  # of each member
+        mine = change[unseen_by, torch.arange(len(unseen_by), device=known.device)]
         others = (change.sum(0) - mine) / max(1, len(change) - 1)
         wanted = (batch.targets - known)[..., self.score, :].flatten(2)
         share = 1 / len(change)
         square = share * mine.square().mean(-1) + (1 - share) * (mine * others).mean(-1)
         product = (mine * wanted).mean(-1)
-        use = (size < self.limit) & square.isfinite()
-        hats = self._hats(batch.lags)[use]
-        matrix = hats.T @ (hats * square[use][:, None])
+        hats = self._hats(batch.lags).flatten(0, 1)
+        matrix = hats.T @ (hats * square.flatten()[:, None])
         diagonal = matrix.diagonal().clamp(min=0)
         between = self._stiff * torch.minimum(diagonal[1:], diagonal[:-1]) + 1e-9
-        step = torch.diff(torch.eye(len(diagonal), device=size.device), dim=0)
+        step = torch.diff(torch.eye(len(diagonal), device=known.device), dim=0)
         matrix = matrix + step.T @ (between[:, None] * step)
-        trust = torch.linalg.lstsq(matrix, hats.T @ product[use][:, None]).solution[:, 0]
+        trust = torch.linalg.lstsq(matrix, hats.T @ product.flatten()[:, None]).solution[:, 0]
         falling = isotonic_regression(
             trust.clamp(0, 1).cpu().numpy(), weights=diagonal.cpu().numpy() + 1e-9, increasing=False
         )

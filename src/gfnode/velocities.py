@@ -1,0 +1,117 @@
+"""Velocities of starts: stored, or the difference to the next frame."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gfnode.errors import InputError
+from gfnode.trajectory import Floats, Integers, Trajectory
+from gfnode.units import format_time
+
+if TYPE_CHECKING:
+    from gfnode.cutting import WindowSettings
+
+Array = TypeVar("Array", Tensor, NDArray[Any])
+
+SHORT = 2.5
+"""Frames at most so many fs apart: motion between them is a parabola, even of hydrogen."""
+
+
+def over_gap(mean: Array, gap: Array, wanted: Array | float, now: Array, later: Array) -> Array:
+    """What a mean velocity over one gap would be over another that begins at the same frame.
+
+    With v̄ the mean velocity over a gap g, a and a' the accelerations at its ends::
+
+        v̄ + (m − g) a/2 + (m² − g²) (a' − a)/(6 g)
+
+    for a gap of m, exact to third order. Where gaps are uneven, as between the frames of rMD17,
+    velocities of starts else mean by turns what comes a quarter or a whole femtosecond later.
+
+    Parameters
+    ----------
+    mean
+        ``(..., atom, 3)`` in Å/fs.
+    gap, wanted
+        Over which it is, and should be, in fs; broadcast to ``mean``.
+    now, later
+        Accelerations at the beginning and the end of ``gap``, as ``mean`` in Å/fs².
+    """
+    jerk = (later - now) / gap
+    return mean + (wanted - gap) / 2 * now + (wanted**2 - gap**2) / 6 * jerk
+
+
+@dataclass(frozen=True)
+class VelocityRule:
+    """How training took its velocities, to be followed in prediction.
+
+    Parameters
+    ----------
+    kind, successor_steps
+        See :class:`gfnode.cutting.WindowSettings`.
+    gap
+        Median time in fs over which they are differences, where known.
+    """
+
+    kind: str = "auto"
+    successor_steps: int = 4
+    gap: float | None = None
+
+    @classmethod
+    def of(cls, windows: "WindowSettings", facts: Mapping[str, Any]) -> "VelocityRule":
+        """Of a run: its settings and what it noted of its data."""
+        return cls(windows.velocities, windows.successor_steps, facts.get("velocity_gap_fs"))
+
+    def at(self, state: Trajectory, frames: Integers, time_step: float) -> Floats:
+        """Velocities at some frames, ``(frame, atom, 3)`` in Å/fs.
+
+        Parameters
+        ----------
+        state
+            A trajectory of the state atoms.
+        frames
+            Numbers of frames, from 0.
+        time_step
+            Of the training data in fs. Where the next frame is more than ``successor_steps`` of
+            them later, a warning says so.
+
+        Raises
+        ------
+        InputError
+            For a frame whose velocities are neither stored nor found from a next frame.
+        """
+        stored = state.velocities
+        if stored is not None and self.kind in ("auto", "stored"):
+            return stored[frames]
+        alone = frames + 1 >= len(state)
+        if self.kind == "stored" or (alone.any() and stored is None):
+            frame = int(frames[0] if self.kind == "stored" else frames[alone][0])
+            raise InputError(
+                f"the velocities at frame {frame} of {state.label} are not known: it stores none"
+                + (" and has no next frame" if frame + 1 >= len(state) else "")
+                + "; start from a trajectory with velocities, or from a frame before the last"
+            )
+        after = np.minimum(frames + 1, len(state) - 1)
+        gaps = np.where(alone, 1.0, state.times[after] - state.times[frames])
+        longest = float(gaps.max(initial=0.0, where=~alone))
+        limit = self.successor_steps * time_step
+        if longest > limit * (1 + 1e-3):
+            warnings.warn(
+                f"the next frame is {format_time(longest)} after the start, the model was trained "
+                f"with velocities of frames at most {format_time(limit)} apart",
+                stacklevel=4,
+            )
+        change = state.positions[after] - state.positions[frames]
+        found = (change / gaps[:, None, None]).astype(np.float32)
+        if state.forces is not None and self.gap is not None:
+            pull = state.forces / state.masses[:, None]
+            evened = over_gap(found, gaps[:, None, None], self.gap, pull[frames], pull[after])
+            short = np.maximum(gaps, self.gap) <= SHORT
+            found[short] = evened[short].astype(np.float32)
+        if stored is not None:
+            found[alone] = stored[frames[alone]]
+        return found
