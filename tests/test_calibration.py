@@ -89,6 +89,40 @@ class TestSizes:
         assert (sizes.diff(dim=0) >= 0).all()
         assert torch.equal(sizes[-1], found.sizes[-1])
 
+    def test_outcomes_apart_mean_large_errors(self):
+        """Half the starts are calm, half are lively, and the model knows which."""
+        system, windows = diffusion(6)
+        x = windows.frames.positions
+        lively = (torch.arange(len(x)) // 400) % 2 == 1
+        steps = x.diff(dim=0) * (0.1 + lively[1:, None, None])
+        x = torch.cat([x[:1], x[:1] + steps.cumsum(0)])
+        windows = replace(windows, frames=replace(windows.frames, positions=x))
+        inside = (windows.starts % 400 < 380).nonzero().flatten()  # no window in both
+        windows = windows.take(inside)
+        model = build("persistence", system)
+        kind = torch.zeros(len(x)).index_put(
+            (windows.starts,), 0.1 + lively[windows.starts].float()
+        )
+        known = {tuple(x[i, 0].tolist()): float(kind[i]) for i in windows.starts.tolist()}
+
+        def with_spread(positions, velocities, lags):
+            size = torch.tensor([known[tuple(start[0].tolist())] for start in positions])
+            each = 0.01 * (1 + torch.arange(9)) * (lags[..., None] / 10).sqrt()
+            return model(positions, velocities, lags), 3 * size[:, None, None] * each
+
+        model.with_spread = with_spread
+        found = Calibration.fit(model, windows, windows)
+        assert found.shares[1] == pytest.approx(1 / 9, rel=0.1)
+        batch = windows.batch(slice(None))
+        predicted, spread = model.with_spread(batch.positions, batch.velocities, batch.lags)
+        within = (predicted - batch.targets).abs() <= found.deviations(batch.lags, spread)[
+            ..., None
+        ]
+        for part in (lively[windows.starts], ~lively[windows.starts]):
+            assert within[part].float().mean() == pytest.approx(WITHIN, abs=0.03)
+        plain = (predicted - batch.targets).abs() <= found.deviations(batch.lags)[..., None]
+        assert plain[lively[windows.starts]].float().mean() < 0.6
+
     def test_distances_are_those_of_training(self):
         system, windows = diffusion(4, frames=100)
         found = Calibration.fit(build("persistence", system), windows, windows)

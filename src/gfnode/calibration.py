@@ -4,11 +4,13 @@ Errors are those on validation windows, which chose the weights but did not trai
 are those of the training windows.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from gfnode.checkpoint import load_tensors, save_tensors
@@ -24,6 +26,7 @@ WITHIN = 0.6827
 """Share of errors that lie within one standard deviation of a normal distribution."""
 
 KNOTS = 16
+GROUPS = 10
 LIMP = 0.15
 """Å; atoms three bonds apart whose distance spreads more than this turn about a bond."""
 
@@ -39,6 +42,9 @@ class Calibration:
     sizes
         Half-width of the interval about a predicted coordinate that holds 68.27 % of the true ones,
         ``(knot, atom)`` in Å: the standard deviation, were errors normal.
+    shares
+        a and b: how much of an error is of that size, and how much goes with the spread of the
+        outcomes that the model holds possible, ``(2,)``.
     pairs
         State atoms at most two bonds apart, and three where that distance is stiff, ``(pair, 2)``.
     lengths, spreads
@@ -47,17 +53,34 @@ class Calibration:
 
     lags: Tensor
     sizes: Tensor
+    shares: Tensor
     pairs: Tensor
     lengths: Tensor
     spreads: Tensor
 
-    def deviations(self, lags: Tensor) -> Tensor:
+    def deviations(self, lags: Tensor, spread: Tensor | None = None) -> Tensor:
         """Deviations at lags ``(…)`` in fs: ``(…, atom)`` in Å.
 
-        Linear between the knots from zero at lag zero, constant beyond the last.
+        With s the size at a lag, linear between the knots from zero at lag zero and constant beyond
+        the last, and u how far outcomes of *this* start are apart::
+
+            σ² = a s² + b u²
+
+        Parameters
+        ----------
+        lags
+            Any shape.
+        spread
+            u, ``(…, atom)`` in Å, see :meth:`gfnode.models.base.Model.with_spread`; without it
+            σ = s.
         """
         knots = torch.cat([self.lags.new_zeros(1), self.lags])
-        return interpolate(knots, torch.cat([torch.zeros_like(self.sizes[:1]), self.sizes]), lags)
+        values = torch.cat([torch.zeros_like(self.sizes[:1]), self.sizes])
+        sizes = interpolate(knots, values, lags)
+        if spread is None:
+            return sizes
+        a, b = self.shares.to(sizes)
+        return (a * sizes.square() + b * spread.square()).sqrt()
 
     @classmethod
     @torch.no_grad()
@@ -71,23 +94,29 @@ class Calibration:
         """
         model.eval()
         chosen = validation.evenly(500)
-        lags, errors = [], []
+        lags, errors, spreads = [], [], []
         for index in chosen.split(model.at_once(validation.targets.shape[1])):
             batch = validation.batch(index)
-            found = model(batch.positions, batch.velocities, batch.lags)
+            found, spread = model.with_spread(batch.positions, batch.velocities, batch.lags)
             lags.append(batch.lags.flatten())
             errors.append((found - batch.targets).abs().flatten(0, 1))
+            if spread is not None:
+                spreads.append(spread.flatten(0, 1))
         lag, order = torch.cat(lags).double().sort(stable=True)
         error = torch.cat(errors)[order]  # (lag, atom, 3)
         groups = min(KNOTS, max(1, len(lag) // 50))
-        parts = error.tensor_split(groups)
         knots = torch.stack([part.mean() for part in lag.tensor_split(groups)])
+        parts = error.tensor_split(groups)
         sizes = torch.stack([part.movedim(1, 0).flatten(1).quantile(WITHIN, 1) for part in parts])
         knots, place = knots.unique(return_inverse=True)  # regular lags come many times
         sums = torch.zeros(len(knots), sizes.shape[1]).index_add(0, place, sizes.clamp(min=1e-3))
         sizes = (sums / place.bincount()[:, None]).cummax(0).values
-        sizes = sizes * _liveliness(train, validation, model.scored)
-        return cls(knots.float(), sizes, *_distances(model, train))
+        fitted = cls(knots.float(), sizes, torch.tensor([1.0, 0.0]), *_distances(model, train))
+        shares = fitted.shares
+        if spreads:
+            shares = _shares(fitted.deviations(lag).float(), torch.cat(spreads)[order], error)
+        lively = _liveliness(train, validation, model.scored)
+        return replace(fitted, sizes=sizes * lively, shares=shares)
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
@@ -108,7 +137,7 @@ class Calibration:
         except TypeError as error:
             raise InputError(f"{path}: expected the tensors of a calibration: {error}") from error
         knots, pairs = len(found.lags), len(found.pairs)
-        expected = [(knots,), (knots, atoms), (pairs, 2), (pairs,), (pairs,)]
+        expected = [(knots,), (knots, atoms), (2,), (pairs, 2), (pairs,), (pairs,)]
         shapes = [tuple(value.shape) for value in asdict(found).values()]
         if shapes != expected or (
             pairs and not 0 <= found.pairs.min() <= found.pairs.max() < atoms
@@ -117,6 +146,27 @@ class Calibration:
                 f"{path}: sizes {shapes} are not those of the model beside it, expected {expected}"
             )
         return found
+
+
+def _shares(size: Tensor, spread: Tensor, error: Tensor) -> Tensor:
+    """How much of an error is of a size, and how much of a spread: a and b of `Calibration`.
+
+    Least squares over groups of alike u/s, for the square of the width that holds 68.27 %.
+
+    Parameters
+    ----------
+    size, spread, error
+        ``(lag, atom)`` twice, and ``(lag, atom, component)``, in Å.
+    """
+    size = size.clamp(min=1e-6)
+    square, order = (spread / size).square().flatten().sort()
+    relative = (error / size[..., None]).flatten(0, 1)[order]
+    width = torch.stack([part.quantile(WITHIN) for part in relative.tensor_split(GROUPS)]).square()
+    mean = torch.stack([part.mean() for part in square.tensor_split(GROUPS)])
+    rows = torch.stack([1 / width, mean / width], 1).double()  # errors relative to the width
+    a, b = nnls(rows.numpy(), np.ones(GROUPS))[0]
+    left = relative / (a + b * square).sqrt()[:, None].clamp(min=1e-6)
+    return torch.tensor([a, b]).float() * left.quantile(WITHIN).square()
 
 
 def _liveliness(train: Windows, validation: Windows, scored: Tensor) -> float:

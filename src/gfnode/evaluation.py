@@ -170,10 +170,11 @@ def evaluate(
         pieces = []
         for index in torch.arange(len(mine), device=device).split(model.at_once(times)):
             now = mine.batch(index)
-            predicted = model(now.positions, now.velocities, now.lags)[..., score, :]
+            predicted, spread = model.with_spread(now.positions, now.velocities, now.lags)
+            predicted = predicted[..., score, :]
             target = now.targets[..., score, :]
             if key == name and calibration is not None:
-                sizes = calibration.deviations(now.lags.cpu())[..., score.cpu(), None].to(device)
+                sizes = calibration.deviations(now.lags, spread)[..., score, None]
                 within = (predicted - target).abs() <= sizes
                 inside.append(within.double().mean((-1, -2)))
             pieces.append(

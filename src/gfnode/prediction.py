@@ -103,12 +103,15 @@ def predict(
     # large systems, and models whose lags know nothing of one another, in pieces
     together = model.at_once(1) if Symmetry.LAGS in model.kept else len(start.lags)
     model.eval()
-    found = torch.cat([model(x, v, piece) for piece in lags.split(together, 1)], 1)[0]
+    pieces = [model.with_spread(x, v, piece) for piece in lags.split(together, 1)]
+    found = torch.cat([each for each, _ in pieces], 1)[0]
     times = start.now.times[0] + np.asarray(start.lags)
     result = _like(start.now, found, times, f"predicted by {by} from {start.where}")
     if calibration is None:
         return result
-    return replace(result, deviations=calibration.deviations(lags[0]).numpy())
+    apart = [spread[0] for _, spread in pieces if spread is not None]
+    sizes = calibration.deviations(lags[0], torch.cat(apart) if apart else None)
+    return replace(result, deviations=sizes.numpy())
 
 
 @torch.no_grad()

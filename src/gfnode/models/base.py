@@ -127,6 +127,24 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    def with_spread(
+        self, positions: Tensor, velocities: Tensor, lags: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Predict, and say how far the outcomes are apart that the model holds possible.
+
+        Parameters
+        ----------
+        positions, velocities, lags
+            As of :meth:`forward`.
+
+        Returns
+        -------
+        Tensor, Tensor or None
+            Positions as of :meth:`forward`; standard deviation of a coordinate over the outcomes,
+            ``(batch, time, atom)`` in Å, or None of a model that knows a single outcome.
+        """
+        return self(positions, velocities, lags), None
+
     def loss(self, batch: "Batch", generator: torch.Generator) -> Tensor:
         """What training makes small: the mean squared error of the scored atoms, unless overridden.
 

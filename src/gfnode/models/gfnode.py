@@ -213,11 +213,20 @@ class GFNODE(Model):
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """See :meth:`gfnode.models.base.Model.forward`."""
+        return self.with_spread(positions, velocities, lags)[0]
+
+    def with_spread(
+        self, positions: Tensor, velocities: Tensor, lags: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Predict; the outcomes are the trajectories in the learned potential."""
         x = self.modes(positions, velocities, lags)
         if self.newton is None or self.training:  # what is trained is the rest
-            return x
+            return x, None
         assert isinstance(self.frame, Anchored)
-        return self.newton(x, self.frame, positions, velocities, lags)
+        found: tuple[Tensor, Tensor | None] = self.newton(
+            x, self.frame, positions, velocities, lags
+        )
+        return found
 
     def modes(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict by encoder, modes and decoder alone."""

@@ -83,13 +83,19 @@ class Molecular(Model):
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict; see :meth:`Model.forward`."""
-        predicted: Tensor = self.model(positions, velocities, lags)
+        return self.with_spread(positions, velocities, lags)[0]
+
+    def with_spread(
+        self, positions: Tensor, velocities: Tensor, lags: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Predict; the spread is that of the model, see :meth:`Model.with_spread`."""
+        predicted, spread = self.model.with_spread(positions, velocities, lags)
         # in double precision: bonds are a million times as stiff as what is uncertain
-        mean, sizes = predicted.double(), self.calibration.deviations(lags.double())
+        mean, sizes = predicted.double(), self.calibration.deviations(lags.double(), spread)
         x = superpose(positions[:, None].double().expand_as(mean), mean, self.weights)
         for _ in range(STEPS):
             x = x + self._step(x, mean, sizes.clamp(min=1e-6))
-        return x.to(predicted)
+        return x.to(predicted), spread
 
     def _step(self, x: Tensor, mean: Tensor, sizes: Tensor) -> Tensor:
         """One Gauss-Newton step, of at most half an Å an atom."""

@@ -84,13 +84,18 @@ class Newton(nn.Module):
 
     def forward(
         self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
-    ) -> Tensor:
-        """Predictions of the modes ``(batch, time, atom, 3)``, moved; the rest as of a model."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """Predictions of the modes ``(batch, time, atom, 3)``, moved; the rest as of a model.
+
+        And how far trajectories are apart, see :meth:`gfnode.models.base.Model.with_spread`.
+        """
         if self.reach == 0.0:
-            return x
+            return x, None
         lags_inside = lags.clamp(max=self.reach)
-        change = self._changes(x, frame, positions, velocities, lags_inside).mean(0)
-        return x + (self._hats(lags) @ self.trust)[..., None, None] * change
+        change = self._changes(x, frame, positions, velocities, lags_inside)
+        spread = change.var(0).mean(-1).sqrt()
+        trust = (self._hats(lags) @ self.trust)[..., None, None]
+        return x + trust * change.mean(0), spread
 
     def _changes(
         self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor

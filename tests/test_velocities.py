@@ -1,0 +1,83 @@
+"""Velocities of starts: differences over uneven gaps, made even by forces."""
+
+import numpy as np
+import pytest
+import torch
+
+from gfnode.cutting import WindowSettings, make_windows
+from gfnode.trajectory import Trajectory
+from gfnode.velocities import VelocityRule, over_gap
+
+MASSES = np.array([15.999, 1.008, 1.008])
+PLACES = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
+SPEED = np.array([[0.01, 0.0, 0.02], [-0.03, 0.02, 0.0], [0.0, 0.01, -0.02]])
+PERIOD = 9.0  # fs, of an O–H stretch
+
+
+def moving(gaps, *, forces=True):
+    """Every atom of water swings along its own direction; frames at uneven times."""
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    w = 2 * np.pi / PERIOD
+    phase = w * times[:, None, None]
+    x = PLACES + SPEED / w * np.sin(phase)
+    pull = -MASSES[:, None] * w * SPEED * np.sin(phase)
+    return Trajectory(
+        x, times, np.array([8, 1, 1]), forces=pull if forces else None, time_step=0.5, name="water"
+    )
+
+
+def mean_velocity(trajectory, gap):
+    w = 2 * np.pi / PERIOD
+    t = trajectory.times[:, None, None]
+    return SPEED / w * (np.sin(w * (t + gap)) - np.sin(w * t)) / gap
+
+
+def uneven(seed=0, count=600):
+    return np.random.default_rng(seed).choice([0.5, 1.0, 1.0, 1.5, 2.0], count)
+
+
+def test_exact_for_a_constant_jerk():
+    a, j, v = 0.3, -0.7, 1.1
+
+    def mean(gap):
+        return np.array(v + a * gap / 2 + j * gap**2 / 6)
+
+    found = over_gap(mean(2.0), np.array(2.0), 0.5, np.array(a), np.array(a + 2.0 * j))
+    assert found == pytest.approx(mean(0.5), rel=1e-12)
+
+
+@pytest.mark.parametrize("forces", [True, False])
+def test_windows_with_forces_have_velocities_over_one_gap(forces):
+    trajectory = moving(uneven(), forces=forces)
+    settings = WindowSettings(horizon=20.0, score="all", align=False)
+    windows = make_windows([trajectory], settings)[0]["train"]
+    assert windows.gap == 1.0
+    found = windows.batch(slice(None)).velocities.numpy()
+    expected = mean_velocity(trajectory, 1.0)[windows.starts]
+    error = np.abs(found - expected).max(axis=(1, 2)) / np.abs(SPEED).max()
+    even = (windows.frames.times[windows.successors] - windows.frames.times[windows.starts]) == 1.0
+    assert error[even].max() < 1e-4
+    assert (error.max() < 0.08) == forces
+    assert (np.median(error[~even]) < 0.02) == forces
+
+
+def test_prediction_takes_the_velocities_of_training():
+    trajectory = moving(uneven())
+    settings = WindowSettings(horizon=20.0, score="all", align=False)
+    windows = make_windows([trajectory], settings)[0]["train"]
+    some = slice(0, 50)
+    rule = VelocityRule.of(settings, {"velocity_gap_fs": windows.gap})
+    found = rule.at(trajectory, windows.starts[some].numpy(), 0.5)
+    np.testing.assert_allclose(found, windows.batch(some).velocities.numpy(), atol=2e-6)
+    without = VelocityRule.of(settings, {})
+    assert np.abs(without.at(trajectory, windows.starts[some].numpy(), 0.5) - found).max() > 1e-3
+
+
+def test_frames_far_apart_are_left_alone():
+    trajectory = moving([40.0, 60.0] * 300)
+    settings = WindowSettings(horizon=500.0, velocities="forward", score="all", align=False)
+    windows = make_windows([trajectory], settings)[0]["train"]
+    gap = windows.frames.times[windows.successors] - windows.frames.times[windows.starts]
+    x = windows.frames.positions
+    plain = (x[windows.successors] - x[windows.starts]) / gap[:, None, None]
+    assert torch.allclose(windows.batch(slice(None)).velocities, plain.float())
