@@ -122,7 +122,7 @@ class Potential(nn.Module):
         *,
         steps: int,
         batch: int = 256,
-        rates: tuple[float, float] = (0.015, 2e-3),
+        rates: tuple[float, float] = (0.015, 6e-3),
         report: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """Learn from forces, by stochastic gradients.

@@ -40,7 +40,7 @@ class Newton(nn.Module):
     largest = 64
     """Atoms: every atom acts on every other."""
     _fewest_frames, _most_frames = 50, 8000
-    _most_windows = 300
+    _most_windows = 200
     _epochs, _batch = 500, 256
     _steps = 500, 8000  # at least and at most; the latter take two to four minutes
     _stretches = 12
@@ -65,8 +65,8 @@ class Newton(nn.Module):
 
     @classmethod
     def suits(cls, system: System) -> bool:
-        """Whether all atoms are in the state, and not too many."""
-        return len(system.source_numbers) == system.n_atoms <= cls.largest
+        """Whether all atoms are in the state, not too many, and more than one."""
+        return len(system.source_numbers) == system.n_atoms and 1 < system.n_atoms <= cls.largest
 
     @property
     def found(self) -> str:
