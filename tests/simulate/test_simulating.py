@@ -72,12 +72,17 @@ def test_what_is_stored(tmp_path: Path) -> None:
     assert record["result"]["angular_momentum_over_thermal"] < 1e-6
 
 
-def test_velocities_belong_to_positions() -> None:
+def test_velocities_and_forces_belong_to_positions(tmp_path: Path) -> None:
     """Of velocity Verlet they are central differences of its own positions, to rounding."""
-    made = simulate(MOLECULES["five"], **SHORT | {"every": "0.5fs"}, thermostat="none")
-    x, v = made.positions.astype(float), made.velocities.astype(float)
+    out = tmp_path / "five.npz"
+    simulate(MOLECULES["five"], **SHORT | {"every": "0.5fs"}, thermostat="none", out=out)
+    made = gfnode.load(out)
+    x, v, f = (y.astype(float) for y in (made.positions, made.velocities, made.forces))
     assert np.abs(v).max() > 1e-3
     np.testing.assert_allclose((x[2:] - x[:-2]) / 1.0, v[1:-1], atol=1e-6)
+    assert np.abs(f).max() > 1e-4
+    second = (x[2:] - 2 * x[1:-1] + x[:-2]) / 0.25
+    np.testing.assert_allclose(second * made.masses[:, None], f[1:-1], atol=0.02 * np.abs(f).max())
 
 
 def test_temperature_of_both_counts() -> None:

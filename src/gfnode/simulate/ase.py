@@ -68,7 +68,8 @@ class AseDynamics:
         """See :class:`gfnode.simulate.dynamics.Dynamics`."""
         atoms = (len(self.numbers), 3)
         cell = {} if self.molecule.cell is None else {"cell": (3, 3)}
-        return {"positions": atoms, "velocities": atoms, **cell, "energies": (3,)}
+        moving = dict.fromkeys(("positions", "velocities", "forces"), atoms)
+        return moving | cell | {"energies": (3,)}
 
     def prepare(self) -> None:
         """Relax the geometry and draw velocities."""
@@ -157,12 +158,18 @@ class AseDynamics:
         )
 
     def snapshot(self) -> Snapshot:
-        """Positions, velocities and energies now."""
+        """Positions, velocities, forces and energies now."""
         assert self.state is not None
         state = self.state
         kinetic = kinetic_energy(self.masses, state.velocities)
         energies = (state.potential, kinetic, state.potential + kinetic - state.heat)
-        return Snapshot(state.positions, state.velocities, np.array(energies), self.molecule.cell)
+        return Snapshot(
+            state.positions,
+            state.velocities,
+            np.array(energies),
+            self.molecule.cell,
+            state.forces,
+        )
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that is needed to go on."""

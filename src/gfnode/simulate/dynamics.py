@@ -21,12 +21,15 @@ class Snapshot:
         the molecule less what the thermostat put in; nan where it is not known.
     cell
         ``(3, 3)`` in Å.
+    forces
+        ``(atom, 3)`` in u Å/fs², where all that moves the atoms is theirs.
     """
 
     positions: Doubles
     velocities: Doubles
     energies: Doubles
     cell: Doubles | None = None
+    forces: Doubles | None = None
 
 
 class Dynamics(Protocol):

@@ -193,6 +193,7 @@ class Simulation:
     def _finish(self, store: Store, precision: float | None) -> Outcome:
         plan, dynamics = self.protocol, self.dynamics
         frames = store.read()[: plan.frames]
+        held = frames.dtype.names or ()
         degrees = 3 * len(dynamics.numbers) if plan.degrees == "3N" else dynamics.degrees
         summary = summarise(frames, dynamics.masses, degrees, plan.spacing, dynamics.particles)
         trajectory = Trajectory(
@@ -200,11 +201,12 @@ class Simulation:
             plan.spacing * np.arange(len(frames), dtype=np.float64),
             dynamics.numbers,
             frames["velocities"],
-            frames["cell"] if "cell" in (frames.dtype.names or ()) else None,
+            frames["cell"] if "cell" in held else None,
             dynamics.topology,
             time_step=plan.spacing,
             name=self.molecule.name,
             source=self.describe(),
+            forces=frames["forces"] if "forces" in held else None,
         )
         record = {
             "format": "gfnode simulation record",

@@ -32,7 +32,13 @@ FORMAT = "gfnode simulation"
 SUFFIX = ".unfinished"
 RECORD = ".simulation.json"
 
-LAYOUT = {"positions": "<f4", "velocities": "<f4", "cell": "<f4", "energies": "<f8"}
+LAYOUT = {
+    "positions": "<f4",
+    "velocities": "<f4",
+    "forces": "<f4",
+    "cell": "<f4",
+    "energies": "<f8",
+}
 """What a frame may hold, and how numbers are stored."""
 
 
