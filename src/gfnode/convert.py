@@ -9,8 +9,8 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.files import sweep_partials
+from gfnode.progress import Report
 from gfnode.readers import FORMATS, save
-from gfnode.readers.joined import Progress
 from gfnode.readers.pieces import SUFFIXES, save_pieces
 from gfnode.readers.source import BLOCK
 from gfnode.trajectory import Floats, Integers, Trajectory
@@ -197,7 +197,7 @@ def write(
     *,
     aligner: Aligner | None = None,
     precision: float | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Path:
     """Write a trajectory piece by piece, so that memory does not grow with it.
 

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gfnode.models.base import Report, silent
+from gfnode.progress import Report, silent
 from gfnode.training import EpochRecord, TrainingState
 
 

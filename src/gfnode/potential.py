@@ -1,6 +1,6 @@
 """A potential energy learned from forces: what a molecule's own motion follows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from gfnode.graph import renumberings
 from gfnode.muon import Muon
+from gfnode.progress import Report, silent
 from gfnode.system import System
 
 
@@ -123,7 +124,7 @@ class Potential(nn.Module):
         steps: int,
         batch: int = 256,
         rates: tuple[float, float] = (0.015, 6e-3),
-        report: Callable[[int, int], None] = lambda done, total: None,
+        report: Report = silent,
     ) -> None:
         """Learn from forces, by stochastic gradients.
 

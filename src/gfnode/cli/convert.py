@@ -1,6 +1,6 @@
 """``gfnode convert``."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ from gfnode.cli.options import AS_STORED, Reading, reads
 from gfnode.units import format_time
 
 if TYPE_CHECKING:
+    from gfnode.progress import Report
     from gfnode.trajectory import Trajectory
 
 
@@ -115,7 +116,7 @@ def _what(trajectory: "Trajectory") -> str:
 
 
 @contextmanager
-def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(doing: str) -> Iterator["Report"]:
     """A bar of frames on a terminal."""
     from rich.progress import Progress
 

@@ -1,7 +1,7 @@
 """``gfnode rollout``."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,7 @@ from gfnode.units import format_time
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gfnode.progress import Report
     from gfnode.run import Run
 
 
@@ -179,7 +180,7 @@ def _warn(run: "Run") -> None:
 
 
 @contextmanager
-def _progress(terminal: "Console", length: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(terminal: "Console", length: str) -> Iterator["Report"]:
     """A bar with the time reached, the speed in ps/s, and the time left."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -13,7 +13,7 @@ from gfnode.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from gfnode.simulate.run import Progress as Told
+    from gfnode.progress import Report
     from gfnode.simulate.run import Simulation
 
 OPENMM = "OpenMM"
@@ -268,7 +268,7 @@ def _run(
         typer.echo(line)
 
 
-def _told(bar: "Progress", simulation: "Simulation") -> "Told":
+def _told(bar: "Progress", simulation: "Simulation") -> "Report":
     """What shows the progress: where it stands, how fast it goes, and the time that is left."""
     from gfnode.simulate.report import Pace
 

@@ -1,24 +1,17 @@
 """The one interface of every model, and the symmetries a model may promise."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from gfnode.progress import Report, silent
 from gfnode.system import System
 
 if TYPE_CHECKING:
     from gfnode.windows import Batch, Windows
-
-
-Report = Callable[[int, int], None]
-"""Is told steps done and in all."""
-
-
-def silent(done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 class Symmetry(StrEnum):

@@ -19,12 +19,13 @@ from gfnode.dynamics.settling import SettlingDynamics
 from gfnode.errors import InputError
 from gfnode.fourier import GraphFourier, IdentityTransform, eigenbasis
 from gfnode.graph import laplacian
-from gfnode.models.base import ALONE, EUCLIDEAN, Model, Report, Symmetry, silent
+from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
 from gfnode.models.encoders import ENCODERS
 from gfnode.models.frames import Anchored, Centred, Frame
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayers, lag_embedding
 from gfnode.models.newton import Newton
+from gfnode.progress import Report, silent
 from gfnode.quasiharmonic import QuasiHarmonic
 from gfnode.settings import Settings
 from gfnode.system import System

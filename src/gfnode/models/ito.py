@@ -16,9 +16,10 @@ from gfnode.diffusion import SAMPLERS, SCHEDULES, Noise, even_times, noise_loss
 from gfnode.errors import InputError
 from gfnode.geometry import center, kabsch_rotation, mean_conformer
 from gfnode.interpolation import interpolate
-from gfnode.models.base import ALONE, EUCLIDEAN, Generative, Report, Symmetry, silent
+from gfnode.models.base import ALONE, EUCLIDEAN, Generative, Symmetry
 from gfnode.models.layers import lag_embedding, perceptron
 from gfnode.models.painn import Geometry, Message, Neighbours, Radial, Readout, Update, unit
+from gfnode.progress import Report, silent
 from gfnode.settings import Settings
 from gfnode.system import System
 

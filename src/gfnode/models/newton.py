@@ -8,9 +8,9 @@ from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from gfnode.dynamics.newton import NewtonDynamics
-from gfnode.models.base import Report, silent
 from gfnode.models.frames import Anchored
 from gfnode.potential import Potential
+from gfnode.progress import Report, silent
 from gfnode.system import System
 from gfnode.units import WAVENUMBER, format_time
 from gfnode.windows import Batch, Windows

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from gfnode.errors import InputError
 from gfnode.geometry import angular_momentum, center, inertia_tensor, mean_conformer, superpose
-from gfnode.models.base import ALONE, EUCLIDEAN, Model, Report, Symmetry, silent
+from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
+from gfnode.progress import Report, silent
 from gfnode.rigid import free_rotation
 from gfnode.system import System
 

@@ -4,7 +4,7 @@ Molecules in a periodic box stay continuous from one file to the next, a stride 
 memory does not grow with the files (see :func:`gfnode.readers.load`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gfnode.errors import InputError
+from gfnode.progress import Report
 from gfnode.readers import opened
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.places import sources_of
@@ -23,9 +24,6 @@ from gfnode.units import format_time
 
 SAME = 0.02
 """Å by which a frame that two files share may differ between them: twice the rounding of XTC."""
-
-Progress = Callable[[int, int], None]
-"""Told of frames read, and of how many there are."""
 
 
 def load_joined(
@@ -39,7 +37,7 @@ def load_joined(
     whole: bool | None = None,
     mapping: str | Mapping[str, str] | None = None,
     memory: float | str | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Trajectory:
     """Read one file, or several that are parts of one series.
 
@@ -228,7 +226,7 @@ def _gaps(parts: Sequence[_Part]) -> list[str]:
     return said
 
 
-def _watched(source: Source, progress: Progress, total: int) -> Source:
+def _watched(source: Source, progress: Report, total: int) -> Source:
     def blocks(rows: Integers) -> Iterator[Block]:
         done = 0
         for block in source.blocks(rows):

@@ -16,7 +16,6 @@ Errors are those of :mod:`gfnode.metrics`, squared and per coordinate; what is t
 with intervals over blocks of time as long as the lag.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.metrics import CONFIDENCE, Blocks, Estimate, mean_estimate, squared_errors
 from gfnode.models import Generative, Model
+from gfnode.progress import Report, silent
 from gfnode.rollout.apply import Rollout, State, predict
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import format_time
@@ -158,7 +158,7 @@ def compare(
     *,
     starts: int = STARTS,
     points: int = POINTS,
-    advance: Callable[[int, int], None] = lambda done, of: None,
+    advance: Report = silent,
 ) -> Growth:
     """Let a model and the baselines run beside the truth.
 

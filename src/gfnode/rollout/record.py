@@ -6,7 +6,7 @@ file itself is written from them at the end, in pieces. Memory does not grow wit
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gfnode.dynamics.solver import SolverError
 from gfnode.errors import InputError
+from gfnode.progress import Report, silent
 from gfnode.readers.pieces import check_target, save_pieces
 from gfnode.rollout.apply import Rollout, State
 from gfnode.rollout.stability import kinetic_temperature
@@ -85,7 +86,7 @@ class Recording:
         *,
         resume: bool = False,
         overwrite: bool = False,
-        advance: Callable[[int, int], None] = lambda done, of: None,
+        advance: Report = silent,
     ) -> "Recorded":
         """Compute the frames that are missing.
 
@@ -109,9 +110,7 @@ class Recording:
         finally:
             store.close()
 
-    def _run(
-        self, store: Store, kept: dict[str, NDArray[Any]], advance: Callable[[int, int], None]
-    ) -> "Recorded":
+    def _run(self, store: Store, kept: dict[str, NDArray[Any]], advance: Report) -> "Recorded":
         total = self.frames
         x, v = (torch.from_numpy(a)[None] for a in (self.start.positions[0], self.velocities))
         state, temperatures = State.of(x, v), list(kept.get("temperatures", []))

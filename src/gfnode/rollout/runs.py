@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import prepare
 from gfnode.models import Generative
 from gfnode.prediction import Start
+from gfnode.progress import Report, silent
 from gfnode.rollout.apply import Difference, Rollout, Thermal, Velocities
 from gfnode.rollout.growth import STARTS, Growth, compare
 from gfnode.rollout.record import Recorded, Recording
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 FINEST = 10.0
 """Frames of a rollout are by default the first multiple of the time step from here, fs apart."""
-
-Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +145,7 @@ class Roller:
         return batch.positions, batch.velocities
 
     def record(
-        self, start: Start, path: Path, *, resume: bool, overwrite: bool, advance: Advance
+        self, start: Start, path: Path, *, resume: bool, overwrite: bool, advance: Report
     ) -> Recorded:
         """Compute the frames."""
         digest = hashlib.sha256()
@@ -174,7 +173,7 @@ class Roller:
         return Reference.of(system, self.run.trajectories(), velocities.numpy())
 
     def growth(
-        self, data: Sequence[Trajectory], starts: int, gap: float | None, advance: Advance
+        self, data: Sequence[Trajectory], starts: int, gap: float | None, advance: Report
     ) -> Growth:
         """Errors beside the truth, on windows that training has not seen.
 
@@ -202,7 +201,7 @@ def roll(
     overwrite: bool = False,
     truth: Sequence[Trajectory] | None = None,
     starts: int = STARTS,
-    advance: Advance = lambda done, of: None,
+    advance: Report = silent,
 ) -> Rolled:
     """Roll a run out from one start, write the frames, and look at them.
 

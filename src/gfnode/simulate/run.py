@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gfnode import __version__
 from gfnode.errors import InputError
 from gfnode.files import read_json
+from gfnode.progress import Report
 from gfnode.readers import FORMATS, load, read_topology
 from gfnode.simulate.command import command_line
 from gfnode.simulate.dynamics import Dynamics
@@ -26,9 +27,6 @@ from gfnode.trajectory import Trajectory
 
 SAVE_EVERY_S = 2.0
 """State reaches the disk about so often."""
-
-Progress = Callable[[int, int], None]
-"""Told steps done, and steps in all."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Simulation:
         resume: bool = False,
         overwrite: bool = False,
         precision: float | None = None,
-        progress: Progress | None = None,
+        progress: Report | None = None,
     ) -> Outcome:
         """Simulate, see :func:`simulate`."""
         if path is None:
@@ -136,7 +134,7 @@ class Simulation:
                 "give another name, or begin anew with --overwrite"
             )
 
-    def _go(self, store: Store, step: int, progress: Progress | None) -> None:
+    def _go(self, store: Store, step: int, progress: Report | None) -> None:
         """Make the steps that are left, storing frames and state."""
         plan, dynamics = self.protocol, self.dynamics
         waiting: list[NDArray[Any]] = []
@@ -308,7 +306,7 @@ def simulate(
     resume: bool = False,
     overwrite: bool = False,
     precision: float | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Trajectory:
     """Simulate a molecule: relax, draw velocities, equilibrate, then store frames.
 
