@@ -240,6 +240,16 @@ def test_what_ase_may_hold():
         Trajectory.from_ase(first)
 
 
+def test_forces_come_from_ase_where_they_are_at_hand():
+    moving = replace(TOLUENE, forces=np.random.default_rng(0).normal(size=TOLUENE.positions.shape))
+    there = moving.to_ase()
+    np.testing.assert_allclose(Trajectory.from_ase(there).forces, moving.forces, rtol=1e-5)
+    assert there[0].get_forces()[0, 0] * 9.648533e-3 == pytest.approx(moving.forces[0, 0, 0])
+    there[3].positions[0] += 0.1  # they were those of other positions
+    assert Trajectory.from_ase(there).forces is None
+    assert Trajectory.from_ase(TOLUENE.to_ase()).forces is None
+
+
 def test_a_file_that_ase_dynamics_wrote(tmp_path):
     from ase.build import bulk
     from ase.calculators.emt import EMT
@@ -259,7 +269,10 @@ def test_a_file_that_ase_dynamics_wrote(tmp_path):
         read = Trajectory.from_ase(file, step="2fs")
     assert len(read) == 21
     np.testing.assert_array_equal(read.cell[7], atoms.cell.array.astype(np.float32))
-    # velocities in Å/fs are the slope of the positions
+    # forces are what changes the velocities, which are the slope of the positions
+    second = (read.positions[2:] - 2 * read.positions[1:-1] + read.positions[:-2]) / 4.0
+    expected = second * read.masses[:, None]
+    np.testing.assert_allclose(read.forces[1:-1], expected, atol=0.02 * np.abs(expected).max())
     slope = (read.positions[2:] - read.positions[:-2]) / 4.0
     np.testing.assert_allclose(read.velocities[1:-1], slope, atol=3e-5)
     assert np.abs(slope).max() > 1e-3

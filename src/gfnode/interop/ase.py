@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.interop._shared import counted
 from gfnode.readers.extxyz import TIME_KEYS, ase_frames
-from gfnode.trajectory import Doubles, Topology, Trajectory
-from gfnode.units import parse_step
+from gfnode.trajectory import Doubles, Floats, Topology, Trajectory
+from gfnode.units import ELECTRONVOLT, parse_step
 
 BONDS = "bonds"
 """Key of ``Atoms.info`` that holds index pairs ``(bond, 2)``; ASE has no place of its own."""
@@ -52,8 +52,9 @@ def from_ase(
 
     Times are those of ``info``: ``time_fs``, ``time_ps``, or ``time``, which is taken as fs.
     Velocities come from the momenta (frames without momenta are at rest if others have them), else
-    from an array ``velocities``, in ASE's units too.
-    **Lost**: energies, forces, constraints and other results; cell vectors along directions that
+    from an array ``velocities``, in ASE's units too. Forces are those that every frame's calculator
+    has at hand for just these positions, without constraints; nothing is calculated.
+    **Lost**: energies, constraints and other results; cell vectors along directions that
     are not periodic; masses other than the standard ones, though velocities count with them.
 
     Parameters
@@ -97,7 +98,18 @@ def from_ase(
         time_step=fs,
         name=name or str(first.info.get("name", "")),
         source="ASE",
+        forces=_stored_forces(images),
     )
+
+
+def _stored_forces(images: list[Any]) -> Floats | None:
+    """Forces in u Å/fs² that need no calculation, where all frames have them."""
+    wanted = ["forces"]
+    for atoms in images:
+        if atoms.calc is None or atoms.calc.calculation_required(atoms, wanted):
+            return None
+    forces = [atoms.get_forces(apply_constraint=False) for atoms in images]
+    return np.asarray(np.stack(forces) * ELECTRONVOLT, dtype=np.float32)
 
 
 def _stored_times(images: list[Any]) -> Doubles | None:
