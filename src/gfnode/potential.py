@@ -158,8 +158,8 @@ class Potential(nn.Module):
         soft = soft / (forces.flatten(1) @ soft).square().mean().sqrt()
         chances = shown.float().cpu()
         weights = self._drawn(generator)
-        matrices = weights[: 2 * self._depth : 2]
-        rest = [weight for weight in weights if all(weight is not other for other in matrices)]
+        matrices, biases = weights[: 2 * self._depth : 2], weights[1 : 2 * self._depth : 2]
+        rest = biases + weights[2 * self._depth :]
         optimizers = Muon(matrices, rates[0]), torch.optim.AdamW(rest, rates[1], weight_decay=1e-4)
         schedules = [
             OneCycleLR(optimizer, rate, steps, pct_start=0.05, cycle_momentum=False)

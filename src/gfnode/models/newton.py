@@ -42,7 +42,7 @@ class Newton(nn.Module):
     _fewest_frames, _most_frames = 50, 8000
     _most_windows = 200
     _epochs, _batch = 500, 256
-    _steps = 500, 8000  # at least and at most; the latter take two to four minutes
+    _steps = 500, 8000  # at least and at most; the latter take three to five minutes of a processor
     _stretches = 12
     _stiff = 0.3
     _together = 16
