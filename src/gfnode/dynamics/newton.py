@@ -26,9 +26,8 @@ class NewtonDynamics(nn.Module):
 
     ω is chosen in :meth:`tune`; ω = 0 is a molecule left alone. A start says nothing of ξ. Its
     distribution is Gaussian of variance ω²/g with g = 3N, so each trajectory starts from a quantile
-    of it, and together they say where the molecule may go. In each member of the potential there
-    are eight, or up to 24 of small molecules, whose steps cost less. The scheme is velocity Verlet
-    with the thermostat split off on both sides, symmetric in time.
+    of it, six in each member of the potential, and together they say where the molecule may go. The
+    scheme is velocity Verlet with the thermostat split off on both sides, symmetric in time.
 
     Velocities that are differences over a gap are those of its middle: they are taken back to the
     start by requiring that the integrated motion over the gap be the difference.
@@ -42,7 +41,7 @@ class NewtonDynamics(nn.Module):
     """
 
     step = 1.0  # fs
-    _each = 8, 24  # trajectories in each member of the potential, at least and at most
+    each = 6  # trajectories in each member of the potential
     _tuned_up_to = 200.0  # fs
     _wavenumbers = (0.0, 400.0, 800.0, 1200.0, 1700.0, 2400.0, 3400.0)  # 1/cm
 
@@ -55,8 +54,6 @@ class NewtonDynamics(nn.Module):
     def __init__(self, system: System, potential: Potential) -> None:
         super().__init__()
         self.potential = potential
-        fewest, most = self._each
-        self.each = max(fewest, min(most, 1700 // math.comb(system.n_atoms, 2)))
         self.freedoms = 3 * system.n_atoms
         masses = torch.as_tensor(system.masses, dtype=torch.float32)[:, None]
         self.register_buffer("masses", masses, persistent=False)

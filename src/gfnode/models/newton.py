@@ -45,7 +45,7 @@ class Newton(nn.Module):
     _steps = 500, 8000  # at least and at most; the latter take three to five minutes of a processor
     _stretches = 12
     _stiff = 0.3
-    _together = 16
+    _together = 8
     _grid = (1e-3, 1e-5)  # Å and Å/fs, to which starts are rounded
     _least = 0.02  # what is trusted less is not integrated
 
