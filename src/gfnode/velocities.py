@@ -108,8 +108,8 @@ class VelocityRule:
         change = state.positions[after] - state.positions[frames]
         found = (change / gaps[:, None, None]).astype(np.float32)
         if state.forces is not None and self.gap is not None:
-            pull = state.forces / state.masses[:, None]
-            evened = over_gap(found, gaps[:, None, None], self.gap, pull[frames], pull[after])
+            now, later = (state.forces[at] / state.masses[:, None] for at in (frames, after))
+            evened = over_gap(found, gaps[:, None, None], self.gap, now, later)
             short = np.maximum(gaps, self.gap) <= SHORT
             found[short] = evened[short].astype(np.float32)
         if stored is not None:
