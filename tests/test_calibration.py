@@ -123,6 +123,17 @@ class TestSizes:
         plain = (predicted - batch.targets).abs() <= found.deviations(batch.lags)[..., None]
         assert plain[lively[windows.starts]].float().mean() < 0.6
 
+    def test_without_outcomes_the_error_bar_is_not_zero(self):
+        """As where every trajectory of a start has left what the potential knows."""
+        system, windows = diffusion(7)
+        found = Calibration.fit(build("persistence", system), windows, windows)
+        found = replace(found, shares=torch.tensor([0.0, 1.0]))
+        lags = torch.tensor([10.0, 200.0])
+        spread = torch.zeros(2, 9)
+        assert torch.equal(found.deviations(lags, spread), found.deviations(lags))
+        spread[:, 0] = 0.3
+        assert torch.allclose(found.deviations(lags, spread)[:, 0], torch.tensor(0.3))
+
     def test_distances_are_those_of_training(self):
         system, windows = diffusion(4, frames=100)
         found = Calibration.fit(build("persistence", system), windows, windows)

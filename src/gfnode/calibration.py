@@ -80,7 +80,8 @@ class Calibration:
         if spread is None:
             return sizes
         a, b = self.shares.to(sizes)
-        return (a * sizes.square() + b * spread.square()).sqrt()
+        both = (a * sizes.square() + b * spread.square()).sqrt()
+        return torch.where(spread > 0, both, sizes)  # no outcomes, nothing known of them
 
     @classmethod
     @torch.no_grad()
