@@ -17,6 +17,7 @@ from torch import Tensor
 from gfnode import lags as draw
 from gfnode import splits
 from gfnode.errors import InputError
+from gfnode.rounding import steadied
 from gfnode.selection import choose
 from gfnode.settings import Femtoseconds, Settings
 from gfnode.trajectory import Doubles, Integers, Trajectory
@@ -202,14 +203,35 @@ class _Cutter:
         stored = self.frames.velocities is not None and bool(
             (self.successors[starts] == starts).all()
         )
+        published = self.settings.split.startswith("published")
         return Windows(
             self.frames,
             torch.from_numpy(starts),
             torch.from_numpy(self._targets(starts, part)),
             None if stored else torch.from_numpy(self.successors[starts]),
             self._alignment(),
-            None if self.settings.split.startswith("published") else self._shown(starts),
+            None if published else self._shown(starts),
+            None if published or stored else self._steady(starts),
         )
+
+    def _steady(self, starts: Integers) -> Tensor | None:
+        """What steadies the momenta of starts whose coordinates are rounded."""
+        found = np.zeros((len(starts), 2, 3), dtype=np.float32)
+        first = 0
+        for trajectory in self.trajectories:
+            mine = (starts >= first) & (starts < first + len(trajectory))
+            at = starts[mine] - first
+            added = steadied(
+                trajectory.positions,
+                trajectory.times,
+                trajectory.masses,
+                at,
+                self.successors[starts[mine]] - first,
+            )
+            if added is not None:
+                found[mine] = added
+            first += len(trajectory)
+        return torch.from_numpy(found) if found.any() else None
 
     def _shown(self, starts: Integers) -> Tensor:
         """All frames from a start up to its horizon: fresh lags may show any of them."""

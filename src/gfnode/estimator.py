@@ -291,4 +291,5 @@ class GFNODE:
                 f"{start.label} has frames 0 to {len(state) - 1}, asked for {frames}"
             ) from error
         rule = VelocityRule.of(run.experiment.windows, run.facts)
-        return state.positions[chosen], rule.at(state, chosen, run.model.system.time_step)
+        velocities = rule.at(state, chosen, run.model.system.time_step, start)
+        return state.positions[chosen], velocities

@@ -87,7 +87,7 @@ def begin(
     state = system.state_of(trajectory)
     now = state[frame]
     number = frame % len(state)
-    velocities = rule.at(state, np.array([number]), system.time_step)[0]
+    velocities = rule.at(state, np.array([number]), system.time_step, trajectory)[0]
     alone = number + 1 >= len(state)
     stored = state.velocities is not None and (alone or rule.kind in ("auto", "stored"))
     gap = None if stored else float(state.times[number + 1] - state.times[number])

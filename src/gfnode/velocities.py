@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnode.errors import InputError
+from gfnode.rounding import steadied
 from gfnode.trajectory import Floats, Integers, Trajectory
 from gfnode.units import format_time
 
@@ -55,18 +56,25 @@ class VelocityRule:
         See :class:`gfnode.cutting.WindowSettings`.
     gap
         Median time in fs over which they are differences, where known.
+    steady
+        Whether momenta of rounded frames are taken over a longer time.
     """
 
     kind: str = "auto"
     successor_steps: int = 4
     gap: float | None = None
+    steady: bool = True
 
     @classmethod
     def of(cls, windows: "WindowSettings", facts: Mapping[str, Any]) -> "VelocityRule":
         """Of a run: its settings and what it noted of its data."""
-        return cls(windows.velocities, windows.successor_steps, facts.get("velocity_gap_fs"))
+        steady = not windows.split.startswith("published")
+        gap = facts.get("velocity_gap_fs")
+        return cls(windows.velocities, windows.successor_steps, gap, steady)
 
-    def at(self, state: Trajectory, frames: Integers, time_step: float) -> Floats:
+    def at(
+        self, state: Trajectory, frames: Integers, time_step: float, whole: Trajectory | None = None
+    ) -> Floats:
         """Velocities at some frames, ``(frame, atom, 3)`` in Å/fs.
 
         Parameters
@@ -78,6 +86,8 @@ class VelocityRule:
         time_step
             Of the training data in fs. Where the next frame is more than ``successor_steps`` of
             them later, a warning says so.
+        whole
+            The same frames with all atoms, where they are known: momenta are theirs.
 
         Raises
         ------
@@ -112,6 +122,19 @@ class VelocityRule:
             evened = over_gap(found, gaps[:, None, None], self.gap, now, later)
             short = np.maximum(gaps, self.gap) <= SHORT
             found[short] = evened[short].astype(np.float32)
+        if self.steady and not alone.all():
+            found[~alone] += self._steadying(state, frames[~alone], whole or state)
         if stored is not None:
             found[alone] = stored[frames[alone]]
         return found
+
+    @staticmethod
+    def _steadying(state: Trajectory, frames: Integers, whole: Trajectory) -> Floats | float:
+        """What is to be added to velocities, ``(frame, atom, 3)``."""
+        times = whole.times - whole.times[0]
+        steady = steadied(whole.positions, times, whole.masses, frames, frames + 1)
+        if steady is None:
+            return 0.0
+        speed, turn = np.moveaxis(steady.astype(np.float32)[:, :, None], 1, 0)
+        added: Floats = speed + np.cross(turn, state.positions[frames])
+        return added

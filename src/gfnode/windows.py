@@ -103,6 +103,9 @@ class Windows:
         Atoms over which every target is superposed on its start; None: not superposed.
     shown
         Frames that may be learned from, ascending, where there are more than starts and targets.
+    steady
+        Velocity at the origin in Å/fs and angular velocity in 1/fs that are added to a start's,
+        ``(window, 2, 3)``; see :func:`gfnode.rounding.steadied`.
     """
 
     frames: Frames
@@ -111,6 +114,7 @@ class Windows:
     successors: Tensor | None
     align: Tensor | None = None
     shown: Tensor | None = None
+    steady: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -155,6 +159,9 @@ class Windows:
             v = self.frames.velocities[starts]
         else:
             v = self._differences(starts, self.successors[index])
+        if self.steady is not None:
+            speed, turn = self.steady[index, :, None].unbind(1)
+            v = v + speed + torch.linalg.cross(turn.expand_as(x), x)
         y = positions[targets]
         if self.align is not None:
             weights = torch.zeros(x.shape[1], device=x.device)
@@ -178,8 +185,13 @@ class Windows:
     def take(self, index: Tensor) -> "Windows":
         """Some of the windows, by their numbers."""
         successors = None if self.successors is None else self.successors[index]
+        steady = None if self.steady is None else self.steady[index]
         return replace(
-            self, starts=self.starts[index], targets=self.targets[index], successors=successors
+            self,
+            starts=self.starts[index],
+            targets=self.targets[index],
+            successors=successors,
+            steady=steady,
         )
 
     def select(self, atoms: Integers | Tensor) -> "Windows":
@@ -249,6 +261,7 @@ def to_device(parts: dict[str, Windows], device: torch.device | str) -> dict[str
             None if w.successors is None else w.successors.to(device),
             None if w.align is None else w.align.to(device),
             None if w.shown is None else w.shown.to(device),
+            None if w.steady is None else w.steady.to(device),
         )
         for name, w in parts.items()
     }

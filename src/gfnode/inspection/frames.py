@@ -6,6 +6,7 @@ import numpy as np
 
 from gfnode.inspection.jumps import Jump, find_jumps
 from gfnode.inspection.series import Series
+from gfnode.rounding import rounded_to
 from gfnode.trajectory import Doubles, Integers, Trajectory
 
 SHOWN = 5
@@ -154,16 +155,10 @@ def look_at_frames(series: Series, bonds: Integers) -> Frames:
 
 def rounding(series: Series) -> float | None:
     """Å to which positions are rounded: 0.01 in XTC files, None where nothing shows."""
-    sample = series.positions(series.evenly(50)).ravel().astype(np.float64)
-    sample = sample[np.linspace(0, len(sample) - 1, min(len(sample), 20_000)).astype(np.int64)]
+    sample = series.positions(series.evenly(50))
     if len(np.unique(sample)) < 8:
         return None
-    single = 4 * float(np.spacing(np.float32(np.abs(sample).max())))
-    for size in (0.1, 0.01, 1e-3, 1e-4, 1e-5):
-        off = np.abs(sample / size - np.round(sample / size))
-        if single < 0.1 * size and np.quantile(off, 0.99) <= single / size:
-            return size
-    return None
+    return float(np.quantile(rounded_to(sample), 0.5, method="lower")) or None
 
 
 def _same_as(series: Series) -> tuple[Integers, Integers]:

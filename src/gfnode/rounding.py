@@ -1,0 +1,116 @@
+"""Rounded coordinates: how coarse they are, and what they leave of a start's momenta."""
+
+import numpy as np
+
+from gfnode.trajectory import Doubles, Floats, Integers
+
+_SIZES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_LARGEST_SHARE = 0.02
+_LONGEST = 100.0  # fs
+_CHUNK = 4096  # frames
+
+
+def rounded_to(positions: Floats) -> Doubles:
+    """Å to which the coordinates of frames are rounded, ``(frame,)``; 0 where nothing shows.
+
+    Axes are told apart, as a file of six digits rounds 99.9999 and 100.000 differently, and the
+    coarsest counts. What single precision hides is not found.
+
+    Parameters
+    ----------
+    positions
+        ``(frame, atom, 3)`` in Å.
+    """
+    single = np.asarray(positions, dtype=np.float32)
+    x, spacing = single.astype(np.float64), np.spacing(np.abs(single)).astype(np.float64)
+    moved = (single != 0).any(1)
+    found = np.zeros(moved.shape)
+    for size in _SIZES:
+        off = np.abs(x - size * np.round(x / size))
+        found[((off <= 1.2 * spacing) & (12 * spacing < size)).all(1) & moved] = size
+    coarsest: Doubles = found.max(1)
+    return coarsest
+
+
+def steadied(
+    positions: Floats, times: Doubles, masses: Doubles, starts: Integers, successors: Integers
+) -> Doubles | None:
+    """What takes the momenta of starts from one short step to as long a time as rounding asks for.
+
+    Where positions are rounded to q, the velocity over a step g is off by q/(g √6), and over some
+    hundred steps that carries the whole molecule away. Momenta of an isolated molecule last, and
+    over the frames a … b from before the start to its successor they are on average::
+
+        V = (c_b − c_a)/(t_b − t_a),   L = Σ_k Σ_i m_i r_i(t_k) × r_i(t_k+1)/(t_b − t_a)
+
+    with c the centre of mass and r places about it: twice the area that atoms sweep, and exact for
+    straight steps. a is the last frame from which rounding changes velocities by less than 2 % of
+    their size √(Σ m v²/3 Σ m), but at most 100 fs before b. For the velocity v of the step alone,
+    I the inertia at the start, what is to be added is::
+
+        δV + δω × (x − c),   δV = V − V(v),   δω = I⁻¹ (L − L(v))
+
+    Parameters
+    ----------
+    positions, times
+        Of one trajectory with all its atoms: ``(frame, atom, 3)`` in Å and ``(frame,)`` in fs.
+    masses
+        ``(atom,)`` in u.
+    starts, successors
+        Numbers of frames, ``(start,)``.
+
+    Returns
+    -------
+    array or None
+        δV − δω × c in Å/fs and δω in 1/fs, ``(start, 2, 3)``; None where nothing is to be added.
+    """
+    earlier = _earlier(positions, times, masses, starts, successors)
+    if (earlier == starts).all():
+        return None
+    base = int(earlier.min())
+    centre, area = _swept(positions[base : int(successors.max()) + 1], masses)
+    speed, spin = np.zeros((2, len(starts), 3))
+    for first, sign in ((earlier, 1.0), (starts, -1.0)):
+        span = sign * (times[successors] - times[first])[:, None]
+        a, b = first - base, successors - base
+        speed += (centre[b] - centre[a]) / span
+        spin += (area[b] - area[a]) / span
+    c = centre[starts - base]
+    r = positions[starts] - c[:, None]
+    second = np.einsum("a,fai,faj->fij", masses, r, r)
+    inertia = np.trace(second, axis1=1, axis2=2)[:, None, None] * np.eye(3) - second
+    turn = (np.linalg.pinv(inertia, rcond=1e-6, hermitian=True) @ spin[..., None])[..., 0]
+    return np.stack([speed - np.cross(turn, c), turn], 1)
+
+
+def _earlier(
+    positions: Floats, times: Doubles, masses: Doubles, starts: Integers, successors: Integers
+) -> Integers:
+    """The frame from which momenta are taken: the start itself where rounding does not show."""
+    now, later = positions[starts].astype(np.float64), positions[successors].astype(np.float64)
+    gap = times[successors] - times[starts]
+    v = (later - now) / gap[:, None, None]
+    size = np.sqrt((masses[:, None] * v**2).sum((1, 2)) / (3 * masses.sum()))
+    coarse = np.minimum(rounded_to(positions[starts]), rounded_to(positions[successors]))
+    wait = coarse / np.sqrt(6) / (_LARGEST_SHARE * np.maximum(size, 1e-9))
+    end = times[successors]
+    from_there = np.searchsorted(times, end - wait, side="right") - 1
+    not_before = np.searchsorted(times, end - _LONGEST)
+    return np.where(wait > gap, np.clip(from_there, np.minimum(not_before, starts), starts), starts)
+
+
+def _swept(positions: Floats, masses: Doubles) -> tuple[Doubles, Doubles]:
+    """Centres of mass, and Σ m r × r' over all steps before a frame, ``(frame, 3)`` both."""
+    share = masses / masses.sum()
+    centre = np.concatenate(
+        [
+            np.einsum("a,fai->fi", share, positions[k : k + _CHUNK], dtype=np.float64)
+            for k in range(0, len(positions), _CHUNK)
+        ]
+    )
+    area = np.zeros_like(centre)
+    for k in range(0, len(positions) - 1, _CHUNK):
+        r = positions[k : k + _CHUNK + 1] - centre[k : k + _CHUNK + 1, None]
+        steps = np.einsum("a,fai->fi", masses, np.cross(r[:-1], r[1:]))
+        area[k + 1 : k + 1 + len(steps)] = area[k] + steps.cumsum(0)
+    return centre, area
