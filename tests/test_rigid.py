@@ -1,5 +1,8 @@
 """Free rotation in closed form against numerical integration and exact special cases."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -149,3 +152,13 @@ def test_steering_is_differentiable() -> None:
     L, s = (torch.randn(1, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
     times = torch.tensor([[7.0]], dtype=torch.float64, requires_grad=True)
     torch.autograd.gradcheck(lambda L, s, t: steered(L, J, s[:, None], t, steps=3), (L, s, times))
+
+
+def test_nothing_heavy_is_loaded():
+    """PyTorch's broadcast_shapes loads sympy, a second of every prediction."""
+    code = (
+        "import sys, torch; from gfnode.rigid import steered_rotation as turn; "
+        "turn(torch.ones(3), torch.eye(3), torch.zeros(3), torch.ones(2)); "
+        "sys.exit('sympy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -133,7 +133,7 @@ def steered_rotation(
         return found * (size / found.norm(dim=-1, keepdim=True).clamp(min=1e-12))
 
     size = momentum.norm(dim=-1, keepdim=True)
-    seen = momentum.expand(torch.broadcast_shapes(momentum.shape, spins.shape, h.shape))
+    seen = torch.broadcast_tensors(momentum, spins, h)[0]
     before, rotation = rate(seen), None
     for _ in range(steps):
         middle = half_step(seen)

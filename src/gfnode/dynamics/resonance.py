@@ -114,7 +114,7 @@ def find_anharmonicity(
     energy
         E − 1, ``(lag, space)``.
     """
-    step = max(1, energy.numel() // 250_000)
+    step = max(1, energy.numel() // 125_000)
     motion, energy = motion.every(step), energy[::step]
     found = torch.stack([torch.full_like(omega, torch.inf), omega, gamma, 0 * omega])
     dampings = [(g, torch.exp(-g * motion.lags)) for g in (0.25 * gamma, 0.5 * gamma, gamma)]
