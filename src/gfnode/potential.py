@@ -6,7 +6,6 @@ from itertools import islice
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
 from torch.optim.lr_scheduler import OneCycleLR
 
 from gfnode.graph import renumberings
@@ -84,7 +83,7 @@ class Potential(nn.Module):
         z = (_inverse(self._apart(positions)) - self.mean) / self.spread
         *layers, last, square, line = self._weights
         form = ((z @ square + line) * z).sum(-1)
-        network = (silu(_hidden(z, layers)[-1]) @ last.mT)[..., 0]
+        network = (_hidden(z, layers)[-1][0] @ last.mT)[..., 0]
         return self.scale * (network + self._share * form)
 
     def knows(self, positions: Tensor) -> Tensor:
@@ -100,8 +99,11 @@ class Potential(nn.Module):
         return [getattr(self, name) for name in self._names]
 
     def _apart(self, positions: Tensor) -> Tensor:
-        """From one atom to the other of each pair, ``(..., 3, pair)``; one matrix product."""
-        return positions.mT @ self.between.mT
+        """From one atom to the other of each pair, ``(..., 3, pair)``.
+
+        One matrix product, where rows are neighbours in memory; else as many as conformations.
+        """
+        return positions.mT.contiguous() @ self.between.mT
 
     def _forces(self, positions: Tensor, weights: Sequence[Tensor]) -> Tensor:
         *layers, last, square, line = weights
@@ -109,8 +111,8 @@ class Potential(nn.Module):
         q = _inverse(apart)
         z = (q - self.mean) / self.spread
         slope = last
-        for weight, hidden in zip(layers[-2::-2], _hidden(z, layers)[::-1], strict=True):
-            slope = (slope * _slope(hidden)) @ weight
+        for weight, (_, bend) in zip(layers[-2::-2], _hidden(z, layers)[::-1], strict=True):
+            slope = (slope * bend) @ weight
         slope = slope + self._share * torch.baddbmm(line, z, square + square.mT)
         pull = (slope / self.spread * q**3)[..., None, :] * apart
         return (pull @ self.between).mT
@@ -204,15 +206,12 @@ def _inverse(apart: Tensor) -> Tensor:
     return apart.square().sum(-2).rsqrt()
 
 
-def _hidden(z: Tensor, layers: Sequence[Tensor]) -> list[Tensor]:
-    """What each hidden layer is given, before its activation; weights and biases by turns."""
-    given = [torch.baddbmm(layers[1], z, layers[0].mT)]
-    for weight, bias in zip(layers[2::2], layers[3::2], strict=True):
-        given.append(torch.baddbmm(bias, silu(given[-1]), weight.mT))
-    return given
-
-
-def _slope(x: Tensor) -> Tensor:
-    """Derivative of SiLU."""
-    s = torch.sigmoid(x)
-    return s * (1 + x * (1 - s))
+def _hidden(z: Tensor, layers: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Values of hidden layers and the slopes of their activation; weights and biases by turns."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for weight, bias in zip(layers[::2], layers[1::2], strict=True):
+        given = torch.baddbmm(bias, z, weight.mT)
+        share = torch.sigmoid(given)
+        z = given * share  # SiLU
+        found.append((z, torch.addcmul(z, share, 1 - z)))
+    return found
