@@ -19,13 +19,14 @@ from gfnode.errors import InputError
 from gfnode.files import read_json, write_json
 from gfnode.metrics import squared_errors
 from gfnode.physics.modes import windows_at
+from gfnode.progress import Report
 from gfnode.rollout import Difference, steps
 from gfnode.run import Run
 from gfnode.sweep import Job, Measure, State, Store, sweep
 from gfnode.sweep.display import ProgressDisplay
 from gfnode.sweep.launchers import Local, Resources, Slurm
 from gfnode.sweep.schedule import Summary
-from gfnode.sweep.timing import estimate, estimates
+from gfnode.sweep.timing import _fit, estimate, estimates
 from gfnode.sweep.worker import do
 from gfnode.torsions import backbone
 from gfnode.trajectory import Topology
@@ -358,13 +359,28 @@ class TestRuns:
         cost = estimate(job_of(ethanol))
         assert cost.epochs == 3
         assert 0 < cost.training < 60
-        assert cost.seconds == cost.training + cost.validation + cost.evaluation
+        times = (cost.fitting, cost.training, cost.validation, cost.evaluation)
+        assert cost.seconds == sum(times)
         longer = estimates([job_of(ethanol, epochs=300), job_of(ethanol, epochs=300, seed=1)])
         first, second = longer.values()
         assert first is second  # seeds are alike
         assert 10 < first.training / cost.training < 1000  # 100, but two timings
         trivial = {key: value for key, value in TINY.items() if not key.startswith("model.")}
         assert estimate(_persistence(ethanol, trivial)).training == 0
+
+    def test_a_long_fit_is_cut_short(self) -> None:
+        class Slow:
+            done = 0
+
+            def prepare(self, _: object, report: Report) -> None:
+                for step in range(5000):
+                    time.sleep(0.002)
+                    self.done = step + 1
+                    report(step + 1, 5000)
+
+        slow = Slow()
+        assert 10 < _fit(slow, None) < 100  # 5000 times 2 ms and more
+        assert slow.done < 100
 
 
 def _persistence(file: Path, settings: dict) -> Job:

@@ -16,6 +16,8 @@ from gfnode.windows import Windows
 STEPS = 2
 """Training steps that are timed, after as many to warm up."""
 
+_FITTED = 20  # of the same of a fit before training
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -27,12 +29,14 @@ class Cost:
         Of the model.
     epochs
         At most.
-    training, validation, evaluation
-        Seconds, all epochs together.
+    fitting, training, validation, evaluation
+        Seconds, all epochs together. Where a potential would be learned, predictions are timed
+        without it.
     """
 
     weights: int
     epochs: int
+    fitting: float
     training: float
     validation: float
     evaluation: float
@@ -40,7 +44,7 @@ class Cost:
     @property
     def seconds(self) -> float:
         """All of it."""
-        return self.training + self.validation + self.evaluation
+        return self.fitting + self.training + self.validation + self.evaluation
 
 
 def estimate(job: Job) -> Cost:
@@ -56,12 +60,12 @@ def estimate(job: Job) -> Cost:
     dataset = prepare(trajectories, experiment)
     model = build_model(experiment, dataset.system)
     parts = dataset.of(model)
-    model.prepare(parts["train"])
+    fitting = _fit(model, parts["train"])
     settings = experiment.training
     evaluation = len(parts["test"]) * _per_window(model, parts["test"])
     weights = sum(each.numel() for each in model.parameters())
     if not weights:
-        return Cost(0, 0, 0.0, 0.0, evaluation)
+        return Cost(0, 0, fitting, 0.0, 0.0, evaluation)
     batch = choose_batch(parts["train"], model, settings)
     few = {
         "train": _first(parts["train"], STEPS * batch),
@@ -81,6 +85,7 @@ def estimate(job: Job) -> Cost:
     return Cost(
         weights,
         settings.epochs,
+        fitting,
         windows / records[-1].windows_per_s,
         validations * _per_window(model, trainer.validation, estimated=True),
         evaluation,
@@ -97,6 +102,29 @@ def estimates(jobs: Iterable[Job]) -> dict[str, Cost]:
             timed[same] = estimate(job)
         found[job.key] = timed[same]
     return found
+
+
+class _Enough(Exception):
+    """Says that the pace of a fit is known."""
+
+
+def _fit(model: Model, windows: Windows) -> float:
+    """Fit before training, long steps but for a few, and tell the seconds of all of it."""
+    marks = [perf_counter()]
+    steps = 0
+
+    def timed(_: int, total: int) -> None:
+        nonlocal steps
+        marks.append(perf_counter())
+        steps = total
+        if len(marks) > 2 * _FITTED:
+            raise _Enough
+
+    try:
+        model.prepare(windows, timed)
+    except _Enough:
+        return marks[1] - marks[0] + steps * (marks[-1] - marks[-_FITTED]) / (_FITTED - 1)
+    return perf_counter() - marks[0]
 
 
 @torch.no_grad()
