@@ -213,5 +213,5 @@ def _hidden(z: Tensor, layers: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         given = torch.baddbmm(bias, z, weight.mT)
         share = torch.sigmoid(given)
         z = given * share  # SiLU
-        found.append((z, torch.addcmul(z, share, 1 - z)))
+        found.append((z, torch.lerp(z, z.new_ones(()), share)))  # σ + x σ (1 − σ)
     return found
