@@ -82,6 +82,11 @@ def test_published_splits_are_left_alone():
         assert rule.steady is changed
 
 
+def test_coarse_steps_are_left_alone():
+    trajectory = ring(np.arange(0.0, 6000.0, 5.0), 1e-2)
+    assert make_windows([trajectory], SETTINGS)[0]["train"].steady is None
+
+
 def test_where_no_earlier_frame_helps():
     first = ring(np.array([0.0, 0.5, 150.0, 150.5, 165.0, 165.5]), 1e-3)
     starts = np.array([0, 2, 4])

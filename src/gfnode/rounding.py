@@ -7,6 +7,7 @@ from gfnode.trajectory import Doubles, Floats, Integers
 _SIZES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _LARGEST_SHARE = 0.02
 _LONGEST = 100.0  # fs
+_FINE = 2.5  # fs; over longer steps rounding changes little, and in a solvent momenta do not last
 _CHUNK = 4096  # frames
 
 
@@ -45,8 +46,9 @@ def steadied(
 
     with c the centre of mass and r places about it: twice the area that atoms sweep, and exact for
     straight steps. a is the last frame from which rounding changes velocities by less than 2 % of
-    their size √(Σ m v²/3 Σ m), but at most 100 fs before b. For the velocity v of the step alone,
-    I the inertia at the start, what is to be added is::
+    their size √(Σ m v²/3 Σ m), but at most 100 fs before b. Steps of more than 2.5 fs are left as
+    they are. With v the velocity of the step alone and I the inertia at the start, what is to be
+    added is::
 
         δV + δω × (x − c),   δV = V − V(v),   δω = I⁻¹ (L − L(v))
 
@@ -96,7 +98,8 @@ def _earlier(
     end = times[successors]
     from_there = np.searchsorted(times, end - wait, side="right") - 1
     not_before = np.searchsorted(times, end - _LONGEST)
-    return np.where(wait > gap, np.clip(from_there, np.minimum(not_before, starts), starts), starts)
+    found = np.clip(from_there, np.minimum(not_before, starts), starts)
+    return np.where((wait > gap) & (gap <= _FINE), found, starts)
 
 
 def _swept(positions: Floats, masses: Doubles) -> tuple[Doubles, Doubles]:
