@@ -118,7 +118,7 @@ def test_prediction_does_as_training():
 def test_rounding_is_told_of_each_frame(size, scale, seed):
     x = np.random.default_rng(seed).normal(size=(6, 9, 3)) * scale
     x[::2] = np.round(x[::2] / size) * size
-    seen = 12 * np.spacing(np.float32(np.abs(x).max())) < size
+    seen = 20 * np.spacing(np.float32(np.abs(x).max())) < size
     found = rounded_to(x.astype(np.float32))
     assert (found[1::2] < 0.1 * size).all() or not seen
     assert (found[::2] == size).all() or not seen or np.abs(x).max() < 2 * size

@@ -28,7 +28,7 @@ def rounded_to(positions: Floats) -> Doubles:
     found = np.zeros(moved.shape)
     for size in _SIZES:
         off = np.abs(x - size * np.round(x / size))
-        found[((off <= 1.2 * spacing) & (12 * spacing < size)).all(1) & moved] = size
+        found[((off <= 2 * spacing) & (20 * spacing < size)).all(1) & moved] = size
     coarsest: Doubles = found.max(1)
     return coarsest
 
