@@ -218,16 +218,10 @@ class _Cutter:
         """What steadies the momenta of starts whose coordinates are rounded."""
         found = np.zeros((len(starts), 2, 3), dtype=np.float32)
         first = 0
-        for trajectory in self.trajectories:
-            mine = (starts >= first) & (starts < first + len(trajectory))
-            at = starts[mine] - first
-            added = steadied(
-                trajectory.positions,
-                trajectory.times,
-                trajectory.masses,
-                at,
-                self.successors[starts[mine]] - first,
-            )
+        for number, trajectory in enumerate(self.trajectories):
+            mine = self.frames.segments[starts] == number
+            at, after = starts[mine] - first, self.successors[starts[mine]] - first
+            added = steadied(trajectory.positions, trajectory.times, trajectory.masses, at, after)
             if added is not None:
                 found[mine] = added
             first += len(trajectory)

@@ -71,12 +71,13 @@ def steadied(
         return None
     base = int(earlier.min())
     centre, area = _swept(positions[base : int(successors.max()) + 1], masses)
-    speed, spin = np.zeros((2, len(starts), 3))
-    for first, sign in ((earlier, 1.0), (starts, -1.0)):
-        span = sign * (times[successors] - times[first])[:, None]
-        a, b = first - base, successors - base
-        speed += (centre[b] - centre[a]) / span
-        spin += (area[b] - area[a]) / span
+
+    def mean_from(first: Integers) -> Doubles:  # V and L over the frames up to the successors
+        a, b, span = first - base, successors - base, times[successors] - times[first]
+        swept: Doubles = np.stack([centre[b] - centre[a], area[b] - area[a]]) / span[:, None]
+        return swept
+
+    speed, spin = mean_from(earlier) - mean_from(starts)
     c = centre[starts - base]
     r = positions[starts] - c[:, None]
     second = np.einsum("a,fai,faj->fij", masses, r, r)
