@@ -126,6 +126,10 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
         for monitor in monitors:
             monitor.start(error)
 
+    def on_note(text: str) -> None:
+        for monitor in monitors:
+            monitor.note(text)
+
     def on_batch(epoch: int, done: int, error: float) -> None:
         for monitor in monitors:
             monitor.batch(epoch, done, error)
@@ -139,7 +143,7 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
             monitor.epoch(state, record, best)
 
     try:
-        done = trainer.run(on_batch, on_epoch, on_start)
+        done = trainer.run(on_batch, on_epoch, on_start, on_note)
     finally:
         for monitor in monitors:
             monitor.close()

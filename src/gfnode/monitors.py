@@ -23,6 +23,9 @@ class Monitor(Protocol):
     def start(self, error: float) -> None:
         """A model that comes fitted has this validation error before training."""
 
+    def note(self, text: str) -> None:
+        """Something takes time beside training."""
+
     def batch(self, epoch: int, done: int, error: float) -> None:
         """Some batches of an epoch are done; ``error`` is the mean training loss so far."""
 
@@ -65,6 +68,10 @@ class FolderMonitor:
     def start(self, error: float) -> None:
         """Write a line."""
         self._log.info("%s", describe_start(error))
+
+    def note(self, text: str) -> None:
+        """Write a line."""
+        self._log.info("%s", text)
 
     def batch(self, epoch: int, done: int, error: float) -> None:
         """Not written down."""
@@ -140,6 +147,10 @@ class LiveMonitor:
     def start(self, error: float) -> None:
         """Say what there is to improve upon."""
         self._console.print(describe_start(error), highlight=False)
+
+    def note(self, text: str) -> None:
+        """Say it."""
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def batch(self, epoch: int, done: int, error: float) -> None:
         """Move the bar."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.models.base import Model
 from gfnode.settings import Settings
+from gfnode.stepping import Loss, Precision, compiled, pays, products
 from gfnode.windows import Windows, to_device
 
 
@@ -52,6 +53,12 @@ class TrainingSettings(Settings):
         ``last-lag``.
     patience
         Stop after so many validations without a better one; None never does.
+    compile
+        Compile the steps; None: on a processor, where those planned pay for it. See
+        :mod:`gfnode.stepping`.
+    products
+        ``bfloat16``: matrix products of training steps in bfloat16 where the device has units for
+        it, else as they are; sums, weights, validation and predictions stay ``float32``.
     """
 
     epochs: int = Field(60, ge=1)
@@ -67,6 +74,8 @@ class TrainingSettings(Settings):
     validate_every: int | None = Field(None, ge=1)
     select: Literal["mean", "last-lag"] = "mean"
     patience: int | None = Field(15, ge=1)
+    compile: bool | None = None
+    products: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,7 @@ class TrainingState:
 
 OnBatch = Callable[[int, int, float], None]
 OnStart = Callable[[TrainingState, float], None]
+OnNote = Callable[[str], None]
 OnEpoch = Callable[[TrainingState, EpochRecord, bool], None]
 
 
@@ -216,6 +226,7 @@ class Trainer:
         )
         self.module, self.optimizer = self.fabric.setup(model, optimizer)
         self.module.mark_forward_method("loss")
+        self.loss: Loss = self.module.loss
         self.generator = torch.Generator(self.fabric.device)
         averaged = None if settings.ema is None else copy.deepcopy(model).requires_grad_(False)
         self.state = TrainingState(model, optimizer, averaged, Progress())
@@ -231,7 +242,11 @@ class Trainer:
         return s.rate * start * 0.5 * (1 + math.cos(math.pi * step / (s.epochs * self.batches)))
 
     def run(
-        self, on_batch: OnBatch, on_epoch: OnEpoch, on_start: OnStart | None = None
+        self,
+        on_batch: OnBatch,
+        on_epoch: OnEpoch,
+        on_start: OnStart | None = None,
+        on_note: OnNote = lambda text: None,
     ) -> Progress:
         """Train to the end, from wherever the state stands.
 
@@ -245,6 +260,8 @@ class Trainer:
             Called after every epoch with the state, its record, and whether it is the best yet.
         on_start
             Called with the state and the validation error of a model that comes fitted.
+        on_note
+            Told in words what takes time beside training.
 
         Raises
         ------
@@ -256,6 +273,8 @@ class Trainer:
             progress.best_error = self._validate()[s.select == "last-lag"]
             if on_start is not None:
                 on_start(self.state, progress.best_error)
+        if progress.stopped is None:
+            self._compile(on_note)
         while progress.epoch < s.epochs and progress.stopped is None:
             record = self._epoch(progress.epoch, on_batch)
             progress.epoch += 1
@@ -275,6 +294,18 @@ class Trainer:
                 progress.stopped = f"no better validation error in {s.patience} validations"
             on_epoch(self.state, record, better)
         return progress
+
+    def _compile(self, on_note: OnNote) -> None:
+        """Compile the steps, where that is asked for or pays."""
+        batch = self.train.batch(torch.arange(self.batch, device=self.fabric.device))
+        wanted = self.settings.compile
+        if wanted is None:  # counted over the whole run, so that one taken up again does the same
+            wanted = self.fabric.device.type == "cpu" and pays(
+                self.loss, batch, self.generator, self.settings.epochs * self.batches
+            )
+        if wanted:
+            loss = compiled(self.state.model, batch, self.generator, on_note)
+            self.loss = loss or self.loss
 
     def _epoch(self, epoch: int, on_batch: OnBatch) -> EpochRecord:
         from time import perf_counter
@@ -315,8 +346,9 @@ class Trainer:
     def _step(self, windows: Windows, index: Tensor) -> Tensor:
         batch = windows.batch(index)
         self.optimizer.zero_grad()
-        loss = self.module.loss(batch, self.generator)
-        self.fabric.backward(loss)
+        with products(self.settings.products):
+            loss = self.loss(batch, self.generator)
+            self.fabric.backward(loss)
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.state.model.parameters(), self.settings.clip)
         self.optimizer.step()

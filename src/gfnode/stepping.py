@@ -1,0 +1,95 @@
+"""How training steps are carried out: compiled or not, and how exact their products are.
+
+Compiling fuses what is done element by element between matrix products: a step takes a fifth to a
+third less on a processor (docs/performance.md), after a minute or more. PyTorch keeps compiled code
+for later runs of the same shapes, which then begin within seconds.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gfnode.models.base import Model
+from gfnode.windows import Batch
+
+PAYS = 4e13
+"""Floating-point operations ahead from which on a model is compiled unasked: a quarter of an hour
+on a processor, of which compiling saves more than it takes. Counted and not timed, so that a run
+that is repeated or taken up again does the same."""
+
+FEW = 1000
+"""Steps below which they are not even counted."""
+
+Loss = Callable[[Batch, torch.Generator], Tensor]
+Precision = Literal["float32", "bfloat16"]
+
+
+@contextmanager
+def products(precision: Precision) -> Iterator[None]:
+    """Take matrix products of float32 in this precision, where the device has units for it."""
+    before = torch.get_float32_matmul_precision()
+    if precision == "bfloat16":
+        torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def pays(loss: Loss, batch: Batch, generator: torch.Generator, steps: int) -> bool:
+    """Whether so many steps, gradients included, are worth compiling for."""
+    if steps < FEW:
+        return False
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        loss(batch, generator)
+    return 3.0 * counter.get_total_flops() * steps > PAYS
+
+
+def compiled(
+    model: Model, batch: Batch, generator: torch.Generator, note: Callable[[str], None]
+) -> Loss | None:
+    """Compile a loss and its gradient for batches of one shape.
+
+    The model itself stays as it is: validation and prediction, whose shapes vary, do not wait for
+    compilers.
+
+    Parameters
+    ----------
+    model, batch, generator
+        What is compiled, and what it is tried on; gradients are left at zero.
+    note
+        Told what is going on.
+
+    Returns
+    -------
+    Loss or None
+        None where it cannot be: no C++ compiler, or a model whose steps depend on its numbers (a
+        solver that chooses its steps). Training goes on without.
+    """
+    note(
+        "compiling the model, which takes a minute or more; runs of this shape after it begin "
+        "within seconds (training.compile)"
+    )
+    began = perf_counter()
+    view = copy.copy(model)  # the same weights and layers under a module of its own
+    view.compile(fullgraph=True, dynamic=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns of parts of its own
+            view.loss(batch, generator).backward()
+    except Exception as error:  # whatever a compiler may say: plain steps still work
+        said = " ".join(str(error).split()) or type(error).__name__
+        note(f"not compiled, training goes on without: {said[:200]}")
+        return None
+    finally:
+        model.zero_grad()
+    note(f"compiled in {perf_counter() - began:.0f} s")
+    return view.loss
