@@ -8,20 +8,31 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from typer.testing import CliRunner
 
 import gfnode
 from gfnode import torsions as names
 from gfnode.cli import app
-from gfnode.files import read_arrays, read_json
-from gfnode.physics import Predictions, assess, comparing, predict_test_part, structure
+from gfnode.files import read_arrays, read_json, to_json
+from gfnode.models import TRIVIAL, Model
+from gfnode.physics import (
+    Predictions,
+    assess,
+    comparing,
+    predict_test_part,
+    predict_windows,
+    structure,
+)
+from gfnode.physics.predictions import predict_all
 from gfnode.physics.structure import geometry, rmsd, shape, some_pairs
 from gfnode.physics.torsions import torsions
 from gfnode.physics.wholeness import integrity
 from gfnode.report import physics_table
 from gfnode.run import Run
 from gfnode.trajectory import Trajectory
+from gfnode.windows import Windows
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {"training.epochs": 1, "windows.most": [40, 24, 60], "windows.times": 4}
@@ -277,6 +288,40 @@ def test_a_molecule_without_dihedrals(tmp_path: Path) -> None:
     assert set(found["geometry"]["quantities"]) == {"bond", "angle"}
     assert found["geometry"]["atoms"] == 3
     assert (out / "physics.json").exists()
+
+
+def test_what_an_evaluation_predicted_is_not_predicted_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+    evaluation = run.evaluate(save=False, report=lambda *of: told.append(of))
+    windows, _ = run.held_out()
+    assert told[-1] == (len(windows), len(windows))
+    expected, asked = assess(run).numbers, []
+    whole = predict_all(run.model, windows)
+
+    def watched(model: Model, of: Windows) -> torch.Tensor:
+        asked.append(model)
+        return predict_all(model, of)
+
+    monkeypatch.setattr("gfnode.physics.predictions.predict_all", watched)
+    found = assess(run, evaluation=evaluation).numbers
+    assert len(asked) == len(TRIVIAL)
+    assert run.model not in asked
+    assert to_json(found) == to_json(expected)
+
+    some = predict_windows(
+        run,
+        run.trajectories(),
+        windows,
+        whole[:1, 0],
+        known=whole,
+        most_values=5 * whole[0].numel(),
+    )
+    assert len(some.predicted["gfnode"]) == 5
+    np.testing.assert_array_equal(some.predicted["gfnode"], whole[windows.evenly(5)])
+    monkeypatch.setattr("gfnode.evaluation.MOST_VALUES", whole.numel() - 1)
+    assert run.evaluate(save=False).predicted is None
 
 
 def test_all_atoms_and_other_data(run: Run) -> None:

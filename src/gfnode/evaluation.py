@@ -20,10 +20,15 @@ from gfnode.metrics import (
     summarise,
 )
 from gfnode.models import TRIVIAL, Model
+from gfnode.progress import Report, silent
 from gfnode.trajectory import Doubles
 from gfnode.windows import Windows
 
 LAG_BINS = 8
+
+MOST_VALUES = 20_000_000
+"""Coordinates of one method that are held in memory: 2000 windows of 8 lags and 22 atoms are a
+million."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +53,9 @@ class Evaluation:
     inside
         Share of the scored coordinates of each window and lag that lie within one predicted
         standard deviation, ``(window, time)``; None where none are known.
+    predicted
+        By the model, all of its state atoms, ``(window, time, atom, 3)`` in Å, so that what else is
+        measured need not predict again; None where they are too many to hold.
     """
 
     model: str
@@ -59,6 +67,7 @@ class Evaluation:
     horizon_fs: float
     aligned: bool
     inside: Doubles | None = None
+    predicted: Tensor | None = None
 
     @property
     def blocks(self) -> Blocks:
@@ -141,6 +150,8 @@ def evaluate(
     windows: Windows,
     horizon: float,
     calibration: Calibration | None = None,
+    *,
+    report: Report = silent,
 ) -> Evaluation:
     """Run every model over all windows.
 
@@ -156,6 +167,8 @@ def evaluate(
         In fs.
     calibration
         Of the model that is judged.
+    report
+        Told how many windows the model that is judged has predicted, of how many.
     """
     device = next(iter(models[name].buffers()), torch.empty(0)).device
     windows = windows.to(device)
@@ -163,6 +176,7 @@ def evaluate(
     errors: dict[str, Doubles] = {}
     superposed: dict[str, Doubles] = {}
     inside: list[Tensor] = []
+    kept: list[Tensor] = []
     for key, model in models.items():
         model.eval()
         mine = windows.select(model.system.atoms)
@@ -170,13 +184,16 @@ def evaluate(
         pieces = []
         for index in torch.arange(len(mine), device=device).split(model.at_once(times)):
             now = mine.batch(index)
-            predicted, spread = model.with_spread(now.positions, now.velocities, now.lags)
-            predicted = predicted[..., score, :]
-            target = now.targets[..., score, :]
-            if key == name and calibration is not None:
-                sizes = calibration.deviations(now.lags, spread)[..., score, None]
-                within = (predicted - target).abs() <= sizes
-                inside.append(within.double().mean((-1, -2)))
+            whole, spread = model.with_spread(now.positions, now.velocities, now.lags)
+            predicted, target = whole[..., score, :], now.targets[..., score, :]
+            if key == name:
+                report(int(index[-1]) + 1, len(mine))
+                if len(mine) * whole[0].numel() <= MOST_VALUES:
+                    kept.append(whole.cpu())
+                if calibration is not None:
+                    sizes = calibration.deviations(now.lags, spread)[..., score, None]
+                    within = (predicted - target).abs() <= sizes
+                    inside.append(within.double().mean((-1, -2)))
             pieces.append(
                 torch.stack(
                     [squared_errors(predicted, target, superposed=flag) for flag in (False, True)]
@@ -195,4 +212,5 @@ def evaluate(
         horizon,
         windows.align is not None,
         torch.cat(inside).cpu().numpy() if inside else None,
+        torch.cat(kept) if kept else None,
     )

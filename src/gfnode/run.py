@@ -25,7 +25,7 @@ from copy import copy
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gfnode import baselines, opening, prediction
 from gfnode.calibration import FILE, Calibration
@@ -39,6 +39,7 @@ from gfnode.models import Model
 from gfnode.models.molecular import Molecular
 from gfnode.opening import VERSION as VERSION  # noqa: PLC0414
 from gfnode.prediction import BeyondHorizonWarning as BeyondHorizonWarning  # noqa: PLC0414
+from gfnode.progress import Report, silent
 from gfnode.provenance import Provenance
 from gfnode.readers import Reader
 from gfnode.share import layout
@@ -219,7 +220,11 @@ class Run:
         return self._trajectories
 
     def evaluate(
-        self, data: Trajectory | Sequence[Trajectory] | None = None, *, save: bool = True
+        self,
+        data: Trajectory | Sequence[Trajectory] | None = None,
+        *,
+        save: bool = True,
+        report: Report = silent,
     ) -> Evaluation:
         """Compare the model with the trivial baselines on held-out windows.
 
@@ -231,6 +236,8 @@ class Run:
         save
             Write ``evaluation.json`` and ``errors.npz`` into the folder (for the test part only,
             and not into an exported model).
+        report
+            Told how many windows have been predicted, of how many.
 
         Raises
         ------
@@ -241,7 +248,8 @@ class Run:
         windows, own = self.held_out(data)
         name = self.experiment.model["name"]
         models = {name: self.model} | {k: m for k, m in self.baselines().items() if k != name}
-        result = evaluate(name, models, windows, self.model.system.horizon, self._error_bars)
+        horizon, bars = self.model.system.horizon, self._error_bars
+        result = evaluate(name, models, windows, horizon, bars, report=report)
         if save and own and self._keeps:
             write_json(self.folder / "evaluation.json", result.to_dict())
             write_arrays(self.folder / "errors.npz", result.arrays())
@@ -251,20 +259,17 @@ class Run:
         self,
         data: Trajectory | Sequence[Trajectory] | None = None,
         *,
-        atoms: Literal["heavy", "all"] = "heavy",
-        torsions: Sequence[str] = (),
-        energy: str | None = None,
         save: bool = True,
-        advance: Callable[[str], None] = lambda done: None,
+        **options: Any,
     ) -> "Physics":
-        """Measure how physical the predictions are; see :func:`gfnode.physics.assess`.
+        """Measure how physical the predictions are: options as of :func:`gfnode.physics.assess`.
 
         ``save`` writes ``physics.json`` and ``physics.npz`` as :meth:`evaluate` writes its files.
         """
         from gfnode.physics import assess
 
         given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
-        found = assess(self, given, atoms=atoms, torsions=torsions, energy=energy, advance=advance)
+        found = assess(self, given, **options)
         if save and self._keeps and self.provenance.arrange(given) is not None:
             found.save(self.folder)
         return found

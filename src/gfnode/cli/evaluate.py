@@ -20,6 +20,7 @@ from gfnode.cli.options import (
     with_geometry,
 )
 from gfnode.errors import InputError
+from gfnode.progress import Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,7 +107,9 @@ def evaluate(
         given = load_for(found, data, reader) if data else found.trajectories()
         own = found.provenance.arrange(given) is not None
         plot &= own and not found.exported and geometry == "mean"
-        result = json.loads(to_json(found.evaluate(given).to_dict()))  # null: not finite
+        with _predicting(console(stderr=True)) as report_windows:
+            evaluation = found.evaluate(given, report=report_windows)
+        result = json.loads(to_json(evaluation.to_dict()))  # null: not finite
         terminal = console(stderr=json_file == "-")
         terminal.print(report.describe_evaluation(found, given, result, own), soft_wrap=True)
         terminal.print()
@@ -117,9 +120,14 @@ def evaluate(
         if (bars := report.error_bars(result)) is not None:
             terminal.print(bars, soft_wrap=True)
         if physics:
-            with _progress(console(stderr=True), found) as advance:
+            with _measuring(console(stderr=True), found) as advance:
                 measured = found.physics(
-                    given, atoms=looked, torsions=torsion or [], energy=energy, advance=advance
+                    given,
+                    atoms=looked,
+                    torsions=torsion or [],
+                    energy=energy,
+                    evaluation=evaluation,
+                    advance=advance,
                 )
             result["physics"] = json.loads(to_json(measured.numbers))
             terminal.print()
@@ -146,7 +154,21 @@ def _atoms(text: str) -> Literal["heavy", "all"]:
 
 
 @contextmanager
-def _progress(terminal: "Console", run: "Run") -> Iterator[Callable[[str], None]]:
+def _predicting(terminal: "Console") -> Iterator[Report]:
+    """A bar that says how many windows have been predicted."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TextColumn("windows"))
+    with Progress(
+        *columns, Left(), console=terminal, disable=not terminal.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _measuring(terminal: "Console", run: "Run") -> Iterator[Callable[[str], None]]:
     """A bar that says what has been measured."""
     from rich.progress import BarColumn, Progress, TextColumn
 

@@ -31,6 +31,9 @@ from gfnode.settings import Settings
 from gfnode.system import System
 from gfnode.windows import Windows
 
+TOGETHER = 64
+"""Starts whose trajectories are integrated together: alone, one takes ten times as long."""
+
 
 class GFNODESettings(Settings):
     """What a GF-NODE is composed of; the defaults are the ``default`` preset.
@@ -220,9 +223,9 @@ class GFNODE(Model):
         self, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """Predict; the outcomes are the trajectories in the learned potential."""
-        x = self.modes(positions, velocities, lags)
         if self.newton is None or self.training:  # what is trained is the rest
-            return x, None
+            return self.modes(positions, velocities, lags), None
+        x = self.estimate(positions, velocities, lags)
         assert isinstance(self.frame, Anchored)
         found: tuple[Tensor, Tensor | None] = self.newton(
             x, self.frame, positions, velocities, lags
@@ -258,7 +261,13 @@ class GFNODE(Model):
 
     def estimate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Those alone: the rest is not trained, and takes a hundred times as long."""
-        return self.modes(positions, velocities, lags)
+        few = super().at_once(lags.shape[1])
+        pieces = (y.split(few) for y in (positions, velocities, lags))
+        return torch.cat([self.modes(*piece) for piece in zip(*pieces, strict=True)])
+
+    def at_once(self, times: int) -> int:
+        """More where trajectories are integrated, each of which is cheaper among others."""
+        return max(super().at_once(times), 0 if self.newton is None else TOGETHER)
 
     def prepare(self, windows: Windows, report: Report = silent) -> None:
         """Let the frame take what it needs from the training windows."""

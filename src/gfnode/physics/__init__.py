@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnode.errors import InputError
+from gfnode.evaluation import Evaluation
 from gfnode.experiment import prepare
 from gfnode.files import write_arrays, write_json
 from gfnode.models import TRIVIAL
@@ -106,6 +107,7 @@ def assess(
     atoms: Literal["heavy", "all"] = "heavy",
     torsions: Sequence[str] = (),
     energy: str | None = None,
+    evaluation: Evaluation | None = None,
     advance: Callable[[str], None] = lambda done: None,
 ) -> Physics:
     """Measure how physical the predictions of a run are, on windows it has not seen.
@@ -122,6 +124,8 @@ def assess(
         Further dihedrals, ``NAME=A-B-C-D``; see :func:`gfnode.torsions.read_torsions`.
     energy
         Engine of potential energies (``xtb``, ``openmm``); None leaves them out.
+    evaluation
+        On the same data: what it predicted is not predicted again.
     advance
         Told what is done: the name of a method that has predicted, or of a section.
 
@@ -141,6 +145,7 @@ def assess(
         arranged,
         windows,
         _training(run, windows),
+        known=None if evaluation is None else evaluation.predicted,
         advance=advance,
         looked=atoms,
         torsions=torsions,

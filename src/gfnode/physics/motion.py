@@ -26,7 +26,7 @@ from gfnode.trajectory import Doubles
 from gfnode.units import BOLTZMANN, format_time
 from gfnode.windows import Windows
 
-WINDOWS = 256
+WINDOWS = 128
 """Test windows looked at: each lag is predicted two or four times more."""
 
 BINS = 8

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gfnode.evaluation import MOST_VALUES
 from gfnode.experiment import molecular_graph, prepare
 from gfnode.internal import Internal
 from gfnode.metrics import Blocks
@@ -19,11 +20,6 @@ from gfnode.windows import Windows
 
 if TYPE_CHECKING:
     from gfnode.run import Run
-
-MOST_VALUES = 20_000_000
-"""Coordinates of one method that are held in memory: of large systems fewer windows are looked at.
-
-2000 windows of 8 lags and 22 atoms are a million."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +162,7 @@ def predict_windows(
     windows: Windows,
     training: Tensor,
     *,
+    known: Tensor | None = None,
     most_values: int = MOST_VALUES,
     advance: Callable[[str], None] = lambda method: None,
     looked: Literal["heavy", "all"] = "heavy",
@@ -181,19 +178,23 @@ def predict_windows(
         Over all atoms.
     training
         Conformations that a constant geometry is taken from, ``(sample, atom, 3)``, all atoms.
+    known
+        What the model predicts for the windows, where that was done before.
     most_values, advance, looked, torsions
         As of :func:`predict_test_part`.
     """
     atoms = run.model.system.atoms
     each = windows.targets.shape[1] * len(atoms) * 3
-    windows = windows.take(windows.evenly(max(1, most_values // each)))
+    chosen = windows.evenly(max(1, most_values // each))
+    windows = windows.take(chosen)
     mine = windows.select(atoms)
     whole = mine.batch(slice(None))
     name = run.experiment.model["name"]
     models = {name: run.model} | {k: m for k, m in run.baselines().items() if k != name}
     predicted = {}
     for key, model in models.items():
-        found = predict_all(model, windows)
+        told = known if key == name else None
+        found = predict_all(model, windows) if told is None else told[chosen]
         place = np.full(len(model.system.source_numbers), -1)
         place[model.system.atoms] = np.arange(model.system.n_atoms)
         predicted[key] = found.numpy()[:, :, place[atoms]]
