@@ -108,12 +108,36 @@ def test_long_training_is_compiled_unasked(monkeypatch):
     assert not stepping.pays(trainer.loss, batch, trainer.generator, steps)
     train(trainer)
     assert asked == []
-    for compile_, times in ((None, 1), (False, 0)):
+    monkeypatch.setattr(stepping, "PAYS", 0.0)
+    monkeypatch.setattr(stepping, "FEW", 12)
+    for changes, times in (
+        ({}, 1),
+        ({"training__compile": False}, 0),
+        ({"model__dynamics": "neural"}, 0),  # not one graph
+    ):
         asked.clear()
-        monkeypatch.setattr(stepping, "PAYS", 0.0)
-        monkeypatch.setattr(stepping, "FEW", 12)
-        train(trainer_for(training__compile=compile_))
+        train(trainer_for(**changes))
         assert len(asked) == times
+
+
+@pytest.mark.parametrize("name", ["gfnode", "egnn", "egno"])
+def test_models_that_say_so_are_one_graph(name):
+    """A graph that breaks would be an error."""
+    experiment = configure("paper", TINY | ({} if name == "gfnode" else {"model": {"name": name}}))
+    dataset = prepare([wiggle()], experiment)
+    model = build_model(experiment, dataset.system)
+    assert model.compiles
+    batch = dataset.of(model)["train"].batch(slice(0, 4))
+    seen = batch.positions, batch.velocities, batch.lags
+    torch._dynamo.reset()
+    graph = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(graph(*seen), model(*seen))
+
+
+def test_the_default_model_is_not_compiled_unasked():
+    experiment = configure("default", {key: TINY[key] for key in ("graph", "windows")})
+    dataset = prepare([wiggle()], experiment)
+    assert not build_model(experiment, dataset.system).compiles
 
 
 def test_products_are_in_bfloat16_in_training_steps_alone(monkeypatch):

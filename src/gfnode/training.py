@@ -300,9 +300,9 @@ class Trainer:
         batch = self.train.batch(torch.arange(self.batch, device=self.fabric.device))
         wanted = self.settings.compile
         if wanted is None:  # counted over the whole run, so that one taken up again does the same
-            wanted = self.fabric.device.type == "cpu" and pays(
-                self.loss, batch, self.generator, self.settings.epochs * self.batches
-            )
+            steps = self.settings.epochs * self.batches
+            suits = self.state.model.compiles and self.fabric.device.type == "cpu"
+            wanted = suits and pays(self.loss, batch, self.generator, steps)
         if wanted:
             loss = compiled(self.state.model, batch, self.generator, on_note)
             self.loss = loss or self.loss

@@ -43,10 +43,13 @@ class Model(nn.Module):
         The symmetries this model keeps.
     loss_unit
         Of the training loss.
+    compiles
+        Whether a training step is one graph, small enough to compile within minutes.
     """
 
     promises: ClassVar[frozenset[Symmetry]]
     loss_unit: ClassVar[str] = "Å²"
+    compiles: bool = False
 
     scored: Tensor
 

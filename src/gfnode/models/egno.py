@@ -113,6 +113,7 @@ class EGNO(Model):
     """
 
     promises = EUCLIDEAN | ALONE | {Symmetry.START}
+    compiles = True
 
     def __init__(self, system: System, settings: EGNOSettings) -> None:
         super().__init__(system)
