@@ -120,7 +120,7 @@ def test_long_training_is_compiled_unasked(monkeypatch):
         assert len(asked) == times
 
 
-@pytest.mark.parametrize("name", ["gfnode", "egnn", "egno"])
+@pytest.mark.parametrize("name", ["gfnode", "egnn"])
 def test_models_that_say_so_are_one_graph(name):
     """A graph that breaks would be an error."""
     experiment = configure("paper", TINY | ({} if name == "gfnode" else {"model": {"name": name}}))

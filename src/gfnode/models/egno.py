@@ -113,7 +113,6 @@ class EGNO(Model):
     """
 
     promises = EUCLIDEAN | ALONE | {Symmetry.START}
-    compiles = True
 
     def __init__(self, system: System, settings: EGNOSettings) -> None:
         super().__init__(system)
