@@ -1,8 +1,8 @@
 """How training steps are carried out: compiled or not, and how exact their products are.
 
 Compiling fuses what is done element by element between matrix products: a step takes a sixth to a
-quarter less on a processor (docs/performance.md), after a minute or more. PyTorch keeps compiled code
-for later runs of the same shapes, which then begin within seconds.
+quarter less on a processor (docs/performance.md), after a minute or more. PyTorch keeps what it
+compiled for later runs of the same shapes, which then begin within seconds.
 """
 
 import copy
