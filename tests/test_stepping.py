@@ -142,7 +142,7 @@ def test_the_default_model_is_not_compiled_unasked():
 
 def test_products_are_in_bfloat16_in_training_steps_alone(monkeypatch):
     seen = {"step": set(), "validation": set()}
-    trainer = trainer_for(training__products="bfloat16")
+    trainer = trainer_for(training__products="bfloat16", training__compile=True)
     loss, validate = trainer.loss, trainer._validate
 
     def look(what, action):
@@ -154,6 +154,7 @@ def test_products_are_in_bfloat16_in_training_steps_alone(monkeypatch):
 
     monkeypatch.setattr(trainer, "loss", look("step", loss))
     monkeypatch.setattr(trainer, "_validate", look("validation", validate))
+    monkeypatch.setattr("gfnode.training.compiled", look("step", lambda *of: None))
     train(trainer)
     assert seen == {"step": {"medium"}, "validation": {"highest"}}
     assert torch.get_float32_matmul_precision() == "highest"

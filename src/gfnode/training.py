@@ -304,7 +304,9 @@ class Trainer:
             suits = self.state.model.compiles and self.fabric.device.type == "cpu"
             wanted = suits and pays(self.loss, batch, self.generator, steps)
         if wanted:
-            loss = compiled(self.state.model, batch, self.generator, on_note)
+            self.module.train()
+            with products(self.settings.products):  # code is compiled for them
+                loss = compiled(self.state.model, batch, self.generator, on_note)
             self.loss = loss or self.loss
 
     def _epoch(self, epoch: int, on_batch: OnBatch) -> EpochRecord:
