@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from typer.testing import CliRunner, Result
 
 import gfnode
 from gfnode import cli
 from gfnode.cli import console
+from gfnode.models.gfnode import GFNODE
 from gfnode.presets import PRESETS, SUMMARIES
+from gfnode.run import Run
 
 COMMANDS = (
     *("data", "spectrum", "train", "evaluate", "report", "predict", "sample"),
@@ -417,6 +420,69 @@ class TestBadInput:
 
     def test_resume_of_nothing(self, tmp_path):
         assert "does not exist" in fails("train", "--resume", "--out", tmp_path / "none")
+
+    @pytest.mark.parametrize(
+        ("setting", "message"),
+        [
+            ("accelerator=cuda", "accelerator=cuda cannot be used here"),
+            ("windows.split=all", "leaves no windows to validate with"),
+            ('windows.given_lags=["100fs"]', "expected windows.lags=given"),
+            ("windows.most=[0,1,1]", "windows.most.0: Input should be greater than 0"),
+            ("seed=99999999999999999999999", "less than 4294967296"),
+        ],
+    )
+    def test_training_that_cannot_begin_leaves_no_folder(
+        self, toluene: Path, tmp_path: Path, setting: str, message: str
+    ) -> None:
+        if "cuda" in setting and torch.cuda.is_available():
+            pytest.skip("it can")
+        words = ("train", "--data", toluene, *SMALL, "--set", setting, "--out", tmp_path / "run")
+        assert message in fails(*words)
+        assert not (tmp_path / "run").exists()
+
+    def test_one_atom(self, tmp_path: Path) -> None:
+        drifting = np.linspace(0, 1, 400)[:, None, None] * np.ones(3)
+        path = gfnode.Trajectory(drifting, np.arange(400.0), np.array([18])).save(
+            tmp_path / "a.npz"
+        )
+        assert "expected two or more" in fails("train", "--data", path, "--out", tmp_path / "run")
+
+    @pytest.mark.parametrize("command", ["predict", "sample", "rollout"])
+    def test_the_start_is_never_written_over(
+        self, run: Path, toluene: Path, tmp_path: Path, command: str
+    ) -> None:
+        mine = tmp_path / "mine.npz"
+        mine.write_bytes(toluene.read_bytes())
+        how = ("--length", "1ps") if command == "rollout" else ("--times", "100fs")
+        said = fails(command, run, "--start", mine, *how, "--out", tmp_path / "." / "mine.npz")
+        assert "is read from" in said
+        assert mine.read_bytes() == toluene.read_bytes()
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--torsion", "a=0-1-4-99"), "no atom 99"),
+            (("--no-physics", "--torsion", "a=0-1-4-6"), "leave --no-physics out"),
+            (("--json", "nowhere/e.json"), "there is no folder nowhere"),
+        ],
+    )
+    def test_what_is_wrong_is_said_before_the_work(
+        self, run: Path, words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Run, "evaluate", None)
+        assert message in fails("evaluate", run, *words)
+
+    def test_a_prediction_that_is_not_finite(
+        self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lost(model: GFNODE, x: torch.Tensor, v: torch.Tensor, lags: torch.Tensor) -> object:
+            return x[:, None].masked_fill(lags[..., None, None] > 150, torch.nan), None
+
+        monkeypatch.setattr(GFNODE, "with_spread", lost)
+        words = ("--start", "sample:toluene", "--times", "100fs,200fs", "--out", tmp_path / "p.npz")
+        said = fails("predict", run, *words)
+        assert "no finite positions 200 fs after the start" in said
+        assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("command", ["evaluate", "predict"])
     def test_no_run_folder(self, command, toluene, tmp_path):

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import sweep_partials
+from gfnode.files import check_apart, sweep_partials
 from gfnode.progress import Report
 from gfnode.readers import FORMATS, save
 from gfnode.readers.pieces import SUFFIXES, save_pieces
@@ -251,8 +251,7 @@ def check_target(path: Path, sources: Sequence[str], *, force: bool = False) -> 
             f"{path}: unknown format {path.suffix or '(no suffix)'} to convert to: expected "
             f"{', '.join(FORMATS)}"
         )
-    if any(path.resolve() == Path(source).expanduser().resolve() for source in sources):
-        raise InputError(f"{path}: is converted from, and cannot be converted to as well")
+    check_apart(path, sources)
     if path.exists() and not force:
         raise InputError(
             f"{path}: is there already (the last file named is the one written): name another, or "

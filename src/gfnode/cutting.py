@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from gfnode import lags as draw
@@ -69,7 +69,7 @@ class WindowSettings(Settings):
     given_lags: list[Femtoseconds] | None = None
     split: Literal["blocked", "published", "published-alanine", "all"] = "blocked"
     fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
-    most: tuple[int, int, int] = (6000, 1000, 2000)
+    most: tuple[PositiveInt, PositiveInt, PositiveInt] = (6000, 1000, 2000)
     velocities: Literal["auto", "stored", "forward", "successor"] = "auto"
     successor_steps: int = Field(4, ge=1)
     state: Atoms = "all"
@@ -90,6 +90,11 @@ def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings)
     if step is None:
         raise InputError(
             f"{trajectories[0].label} has a single frame; a trajectory of many frames is needed"
+        )
+    if settings.given_lags and settings.lags != "given":
+        raise InputError(
+            f"windows.given_lags have no effect with windows.lags={settings.lags}: expected "
+            "windows.lags=given beside them"
         )
     if settings.lags == "given" and settings.given_lags:
         return max(settings.given_lags)

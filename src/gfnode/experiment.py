@@ -51,7 +51,7 @@ class Experiment(Settings):
     graph: GraphSettings = GraphSettings()
     model: dict[str, Any] = {"name": "gfnode"}  # noqa: RUF012 - pydantic copies it
     training: TrainingSettings = TrainingSettings()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
 
@@ -158,6 +158,11 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     bonds, edges = molecular_graph(first, experiment.graph, state)
     step = first.step
     assert step is not None
+    if len(state) < 2:
+        raise InputError(
+            f"{first.label}: one atom has no conformation to predict, expected two or more; choose "
+            "more with --select or windows.state"
+        )
     system = System(first.numbers, state, score, bonds, edges, step, horizon)
     if experiment.graph.rigid == "published":
         system = replace(system, rigid=rigid_pairs(first.numbers, state, bonds))

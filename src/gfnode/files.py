@@ -8,7 +8,7 @@ import socket
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
+
+
+def check_apart(path: Path, sources: Iterable[str | Path]) -> None:
+    """Refuse to write a file over one that is read.
+
+    Raises
+    ------
+    InputError
+        Names the file.
+    """
+    if any(path.resolve() == Path(source).expanduser().resolve() for source in sources):
+        raise InputError(f"{path}: is read from, and cannot be written as well: name another file")
+
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 

@@ -14,6 +14,7 @@ from gfnode.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
 from gfnode.run import Run
+from gfnode.stepping import launch
 from gfnode.training import EpochRecord, Trainer, TrainingState
 
 __all__ = ["Data", "Reader", "Said", "fit", "resume"]
@@ -62,6 +63,11 @@ def fit(
         loss is no longer a number.
     """
     experiment = configure(preset, changes)
+    launch(experiment.accelerator)  # says at once what cannot be used
+    if experiment.windows.split == "all":
+        raise InputError(
+            "windows.split=all leaves no windows to validate with: expected blocked or published"
+        )
     reader = reader or Reader()
     trajectories, files = reader.gather(data)
     folder = Path(out) if out is not None else Path("runs") / trajectories[0].label

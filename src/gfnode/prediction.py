@@ -105,6 +105,12 @@ def predict(
     model.eval()
     pieces = [model.with_spread(x, v, piece) for piece in lags.split(together, 1)]
     found = torch.cat([each for each, _ in pieces], 1)[0]
+    if not found.isfinite().all():
+        far = start.lags[int((~found.isfinite()).flatten(1).any(1).int().argmax())]
+        raise InputError(
+            f"{by} predicts no finite positions {format_time(far)} after the start, too far beyond "
+            f"its horizon of {format_time(model.system.horizon)}; ask for shorter times"
+        )
     times = start.now.times[0] + np.asarray(start.lags)
     result = _like(start.now, found, times, f"predicted by {by} from {start.where}")
     if calibration is None:

@@ -10,13 +10,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from gfnode.errors import InputError
 from gfnode.models.base import Model
 from gfnode.windows import Batch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 PAYS = 4e13
 """Floating-point operations ahead from which on a model is compiled unasked: a quarter of an hour
@@ -28,6 +32,25 @@ FEW = 1000
 
 Loss = Callable[[Batch, torch.Generator], Tensor]
 Precision = Literal["float32", "bfloat16"]
+
+
+def launch(accelerator: str) -> "Fabric":
+    """Take one device, named as Lightning Fabric names it: ``auto``, ``cpu``, ``cuda``, ``mps``.
+
+    Raises
+    ------
+    InputError
+        When it is not there.
+    """
+    from lightning_fabric import Fabric
+
+    try:
+        return Fabric(accelerator=accelerator, devices=1)
+    except (RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(
+            f"accelerator={accelerator} cannot be used here: {said}; auto takes what there is"
+        ) from error
 
 
 @contextmanager

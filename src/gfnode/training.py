@@ -18,7 +18,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.models.base import Model
 from gfnode.settings import Settings
-from gfnode.stepping import Loss, Precision, compiled, pays, products
+from gfnode.stepping import Loss, Precision, compiled, launch, pays, products
 from gfnode.windows import Windows, to_device
 
 
@@ -208,11 +208,9 @@ class Trainer:
         fresh_lags: bool = False,
         accelerator: str = "auto",
     ) -> None:
-        from lightning_fabric import Fabric
-
         self.settings, self.seed, self.fresh_lags = settings, seed, fresh_lags
         self.batch = choose_batch(parts["train"], model, settings)
-        self.fabric = Fabric(accelerator=accelerator, devices=1)
+        self.fabric = launch(accelerator)
         parts = to_device(parts, self.fabric.device)  # once: a batch is an index operation there
         self.train, self.validation = parts["train"], parts["validation"]
         self.batches = len(self.train) // self.batch

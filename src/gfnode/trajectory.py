@@ -331,6 +331,8 @@ def check_finite(
 
 def check_times(times: Doubles, where: str) -> None:
     """Raise InputError that names the frame unless times are finite and increase."""
+    if times.ndim != 1:
+        raise InputError(f"{where}times have shape {times.shape}, expected (frame,)")
     if not np.isfinite(times).all():
         frame = int(np.flatnonzero(~np.isfinite(times))[0])
         raise InputError(f"{where}the time of frame {frame} is not finite")

@@ -377,3 +377,27 @@ def test_reader_remembers_and_is_written_as_options(tmp_path, monkeypatch):
     assert Reader(step="1fs").over(reader).options() == options | {"step": "1fs"}
     with pytest.raises(InputError, match="unknown options of a reader: code"):
         Reader.of({"code": 1})
+
+
+def test_frames_without_momenta_beside_others_are_said_to_rest(tmp_path: Path) -> None:
+    """ASE leaves momenta out where all are zero."""
+    from ase import Atoms
+    from ase.io import write
+
+    frames = [Atoms("CO", [[0, 0, 0], [0, 0, 1.1 + 0.01 * i]]) for i in range(4)]
+    for i in (0, 3):
+        frames[i].set_momenta(np.ones((2, 3)))
+    write(tmp_path / "co.extxyz", frames)
+    found = load(tmp_path / "co.extxyz", step=1.0)
+    assert found.velocities is not None
+    assert (found.velocities != 0).any((1, 2)).tolist() == [True, False, False, True]
+    (note,) = found.notes
+    assert "at rest in the 2 of 4 frames that store no momenta (the first is frame 1)" in note
+
+
+def test_times_of_a_wrong_shape(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(5, 2, 3))
+    np.savez(tmp_path / "raw.npz", coords=x, Z=[6, 8], v=x)
+    mapping = {"positions": "coords", "numbers": "Z", "times": "v"}
+    with pytest.raises(InputError, match=r"times have shape \(5, 2, 3\), expected \(frame,\)"):
+        load(tmp_path / "raw.npz", mapping=mapping)

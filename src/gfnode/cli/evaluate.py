@@ -99,6 +99,7 @@ def evaluate(
         from gfnode import report
         from gfnode.files import to_json, write_json
         from gfnode.run import Run
+        from gfnode.torsions import read_torsions
 
         target = json_target(json_file)
         looked = _atoms(atoms)
@@ -106,6 +107,9 @@ def evaluate(
         reader = reading.reader()
         given = load_for(found, data, reader) if data else found.trajectories()
         own = found.provenance.arrange(given) is not None
+        if torsion and not physics:
+            raise InputError("--torsion is compared with the physics: leave --no-physics out")
+        read_torsions(torsion or [], given[0].n_atoms, given[0].topology)  # says what is wrong
         plot &= own and not found.exported and geometry == "mean"
         with _predicting(console(stderr=True)) as report_windows:
             evaluation = found.evaluate(given, report=report_windows)

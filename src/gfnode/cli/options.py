@@ -167,6 +167,8 @@ def json_target(text: str | None) -> Path | None:
     if text is None or text == "-":
         return None
     path = Path(text)
+    if not path.parent.is_dir():
+        raise InputError(f"--json {path}: there is no folder {path.parent}")
     if path.exists() and not path.is_file():  # a rename would replace a device
         raise InputError(f"--json {path}: is not a file; give a file name, or - for the console")
     return path

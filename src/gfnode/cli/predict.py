@@ -52,8 +52,10 @@ def predict(
 ) -> None:
     """Predict the conformations at any later times of one start."""
     with plain_errors():
+        from gfnode.files import check_apart
         from gfnode.run import Run
 
+        check_apart(out, [start])
         lags = parse_times(times)
         found = Run.open(run)
         reader = reading.reader()

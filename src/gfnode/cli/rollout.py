@@ -110,9 +110,10 @@ def rollout(
     """
     with plain_errors():
         from gfnode import report
-        from gfnode.files import to_json, write_json
+        from gfnode.files import check_apart, to_json, write_json
         from gfnode.run import Run
 
+        check_apart(out, [start])
         target = json_target(json_file)
         found = with_geometry(Run.open(run), geometry)
         reader = reading.reader()

@@ -64,8 +64,10 @@ def sample(
     with plain_errors():
         from rich.progress import Progress
 
+        from gfnode.files import check_apart
         from gfnode.run import Run
 
+        check_apart(out, [start])
         lags = parse_times(times)
         found = Run.open(run)
         reader = reading.reader()

@@ -72,11 +72,11 @@ def open_extxyz(path: Path, given: Given) -> Source:
             )
 
     stored, step = _stored_times(path, found.comments), given.step
-    notes: tuple[str, ...] = ()
+    notes = _resting(path, found) if momenta else ()
     name = str(first.info.get("name", ""))
     if stored is None and step is None and (known := recognise_md22(numbers)):
         step, name = known.step, name or known.name
-        notes = (
+        notes += (
             f"{path.name} stores no times and was taken for {known.name} of MD22, with a frame "
             f"every {format_time(step)}; --step says otherwise",
         )
@@ -87,6 +87,18 @@ def open_extxyz(path: Path, given: Given) -> Source:
         time_step=step,
         name=name,
         notes=notes,
+    )
+
+
+def _resting(path: Path, found: _Frames) -> tuple[str, ...]:
+    """Say which frames lack the momenta that others have."""
+    without = [i for i, each in enumerate(found.comments) if ":momenta:" not in f":{each}"]
+    if not without:
+        return ()
+    return (
+        f"{path.name}: atoms are taken to be at rest in the {len(without)} of "
+        f"{len(found.comments)} frames that store no momenta (the first is frame {without[0]}), "
+        "as ASE writes rest",
     )
 
 
