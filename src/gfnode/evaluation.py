@@ -177,6 +177,7 @@ def evaluate(
     superposed: dict[str, Doubles] = {}
     inside: list[Tensor] = []
     kept: list[Tensor] = []
+    done = 0
     for key, model in models.items():
         model.eval()
         mine = windows.select(model.system.atoms)
@@ -187,9 +188,10 @@ def evaluate(
             whole, spread = model.with_spread(now.positions, now.velocities, now.lags)
             predicted, target = whole[..., score, :], now.targets[..., score, :]
             if key == name:
-                report(int(index[-1]) + 1, len(mine))
+                done += len(index)
+                report(done, len(mine))
                 if len(mine) * whole[0].numel() <= MOST_VALUES:
-                    kept.append(whole.cpu())
+                    kept.append(whole)
                 if calibration is not None:
                     sizes = calibration.deviations(now.lags, spread)[..., score, None]
                     within = (predicted - target).abs() <= sizes
@@ -212,5 +214,5 @@ def evaluate(
         horizon,
         windows.align is not None,
         torch.cat(inside).cpu().numpy() if inside else None,
-        torch.cat(kept) if kept else None,
+        torch.cat(kept).cpu() if kept else None,
     )

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 
+_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
+
 
 def check_apart(path: Path, sources: Iterable[str | Path]) -> None:
     """Refuse to write a file over one that is read.
@@ -29,9 +31,6 @@ def check_apart(path: Path, sources: Iterable[str | Path]) -> None:
     """
     if any(path.resolve() == Path(source).expanduser().resolve() for source in sources):
         raise InputError(f"{path}: is read from, and cannot be written as well: name another file")
-
-
-_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 @contextmanager

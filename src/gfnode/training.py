@@ -295,13 +295,13 @@ class Trainer:
 
     def _compile(self, on_note: OnNote) -> None:
         """Compile the steps, where that is asked for or pays."""
+        asked = self.settings.compile
+        suits = self.state.model.compiles and self.fabric.device.type == "cpu"
+        if not (suits if asked is None else asked):
+            return
         batch = self.train.batch(torch.arange(self.batch, device=self.fabric.device))
-        wanted = self.settings.compile
-        if wanted is None:  # counted over the whole run, so that one taken up again does the same
-            steps = self.settings.epochs * self.batches
-            suits = self.state.model.compiles and self.fabric.device.type == "cpu"
-            wanted = suits and pays(self.loss, batch, self.generator, steps)
-        if wanted:
+        steps = self.settings.epochs * self.batches  # of the whole run, whenever it is taken up
+        if asked or pays(self.loss, batch, self.generator, steps):
             self.module.train()
             with products(self.settings.products):  # code is compiled for them
                 loss = compiled(self.state.model, batch, self.generator, on_note)
