@@ -108,8 +108,8 @@ def predict(
     if not found.isfinite().all():
         far = start.lags[int((~found.isfinite()).flatten(1).any(1).int().argmax())]
         raise InputError(
-            f"{by} predicts no finite positions {format_time(far)} after the start, too far beyond "
-            f"its horizon of {format_time(model.system.horizon)}; ask for shorter times"
+            f"{by} predicts no finite positions {format_time(far)} after the start; it was trained "
+            f"up to {format_time(model.system.horizon)}: ask for shorter times"
         )
     times = start.now.times[0] + np.asarray(start.lags)
     result = _like(start.now, found, times, f"predicted by {by} from {start.where}")
