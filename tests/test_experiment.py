@@ -35,6 +35,14 @@ def topology_of(trajectory, bonds):
     return Topology(("X",) * n, ("MOL",) * n, (1,) * n, np.asarray(bonds, dtype=np.int64))
 
 
+def test_another_unit_of_length_is_noted():
+    ethanol = still(frames=40)
+    assert prepare([ethanol], configure(changes={"windows.horizon": 1.0})).notes == ()
+    tenth = replace(ethanol, positions=ethanol.positions / 10, name="ethanol")
+    (note,) = prepare([tenth], configure(changes={"windows.horizon": 1.0})).notes
+    assert note.startswith("ethanol: positions look like nm, not Å: nearest atoms are 0.11 apart")
+
+
 # The graph
 
 

@@ -270,6 +270,11 @@ FAULTS: dict[str, tuple[Callable[[], Trajectory], str, str]] = {
     "single frame": (lambda: toluene()[:1], "single-frame", "a single frame holds no motion"),
     "too short": (lambda: toluene()[:6], "refused", "gfnode train refuses: "),
     "few windows": (toluene, "few-windows", "independent windows to train on"),
+    "whole numbers": (
+        lambda: replace(toluene(), positions=np.rint(toluene().positions), velocities=None),
+        "coarse",
+        "positions are rounded to 1 Å, more than bonds vibrate by",
+    ),
     "rounded": (
         lambda: replace(ethane(), positions=ethane().positions.round(2), velocities=None),
         "rounded-velocities",
@@ -493,7 +498,7 @@ class TestSeries:
         assert inspect(trajectory).to_dict()["frames"] == whole["frames"]
 
 
-@pytest.mark.parametrize("size", [0.1, 0.01, 1e-3, 1e-4, None])
+@pytest.mark.parametrize("size", [1.0, 0.1, 0.01, 1e-3, 1e-4, None])
 def test_rounding_is_seen(size):
     x = 8 * np.random.default_rng(0).normal(size=(50, 20, 3))
     x = x if size is None else np.round(x / size) * size

@@ -240,6 +240,19 @@ def test_what_ase_may_hold():
         Trajectory.from_ase(first)
 
 
+def test_ase_frames_without_momenta_among_others_are_said_to_rest():
+    frames = TOLUENE[:3].to_ase()
+    assert Trajectory.from_ase(frames).notes == ()
+    frames[1].arrays.pop("momenta")
+    found = Trajectory.from_ase(frames)
+    assert not found.velocities[1].any()
+    assert found.velocities[0].any()
+    assert found.notes == (
+        "ASE: atoms are taken to be at rest in the 1 of 3 frames that store no "
+        "momenta (the first is frame 1), as ASE writes rest",
+    )
+
+
 def test_forces_come_from_ase_where_they_are_at_hand():
     moving = replace(TOLUENE, forces=np.random.default_rng(0).normal(size=TOLUENE.positions.shape))
     there = moving.to_ase()

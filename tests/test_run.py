@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -425,6 +426,15 @@ def test_beyond_the_horizon_is_said(run):
         found = run.predict(wiggle(frames=20), [61.0])
     assert np.isfinite(found.positions).all()
     run.predict(wiggle(frames=20), [60.0])  # no warning: they are errors here
+
+
+def test_another_unit_of_length_is_said(run):
+    there = wiggle(frames=40)
+    nm = replace(there, positions=there.positions / 10, velocities=None, name="water")
+    with pytest.warns(UserWarning, match="water: positions look like nm, not Å"):
+        run.predict(nm, [10.0])
+    with pytest.warns(UserWarning, match="water: positions look like nm, not Å"):
+        run.evaluate(nm)
 
 
 def test_velocities_are_those_that_training_used(tmp_path):

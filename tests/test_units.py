@@ -21,6 +21,7 @@ from gfnode.units import BOLTZMANN, FS_PER, format_time, parse_time, parse_times
         ("-1ps", -1000),
         ("3 µs", 3e9),
         ("3us", 3e9),
+        ("2 s", 2e15),
         (2, 2),
         (0.5, 0.5),
         (np.float32(0.5), 0.5),

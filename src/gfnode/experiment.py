@@ -13,6 +13,7 @@ from pydantic import Field
 from gfnode import graph
 from gfnode.cutting import WindowSettings, choose_atoms, make_windows
 from gfnode.errors import InputError
+from gfnode.lengths import doubts
 from gfnode.models import Model, build, read_options
 from gfnode.presets import PRESETS
 from gfnode.published import rigid_pairs
@@ -167,7 +168,7 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     if experiment.graph.rigid == "published":
         system = replace(system, rigid=rigid_pairs(first.numbers, state, bonds))
     pieces = graph.describe_components(graph.components(edges.index, len(state)))
-    notes = dict.fromkeys(note for each in trajectories for note in each.notes)
+    notes = dict.fromkeys(note for each in trajectories for note in (*each.notes, *doubts(each)))
     return Dataset(system, parts, (*notes, *([pieces] if pieces else [])))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from gfnode.cutting import make_windows
 from gfnode.errors import InputError
 from gfnode.experiment import Experiment, prepare
+from gfnode.lengths import warn_of_unit
 from gfnode.provenance import Provenance
 from gfnode.system import System
 from gfnode.trajectory import Trajectory
@@ -47,5 +48,6 @@ def held_out(
                 f"{trajectory.label} holds only the state atoms; evaluation compares with "
                 "baselines that need all atoms"
             )
+        warn_of_unit(trajectory)
     settings = experiment.windows.model_copy(update={"horizon": system.horizon, "split": "all"})
     return make_windows(given, settings)[0]["test"], False

@@ -11,6 +11,7 @@ from torch import Tensor
 from gfnode.calibration import Calibration
 from gfnode.diffusion import SAMPLERS
 from gfnode.errors import InputError
+from gfnode.lengths import warn_of_unit
 from gfnode.models import MODELS, Generative, Model, Symmetry
 from gfnode.trajectory import Doubles, Floats, Trajectory
 from gfnode.units import format_time, parse_time
@@ -86,6 +87,7 @@ def begin(
         )
     state = system.state_of(trajectory)
     now = state[frame]
+    warn_of_unit(now)
     number = frame % len(state)
     velocities = rule.at(state, np.array([number]), system.time_step, trajectory)[0]
     alone = number + 1 >= len(state)

@@ -4,7 +4,7 @@ import numpy as np
 
 from gfnode.trajectory import Doubles, Floats, Integers
 
-_SIZES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_SIZES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _LARGEST_SHARE = 0.02
 _LONGEST = 100.0  # fs
 _FINE = 2.5  # fs; over longer steps rounding changes little, and in a solvent momenta do not last

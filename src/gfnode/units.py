@@ -9,7 +9,7 @@ import re
 
 from gfnode.errors import InputError
 
-FS_PER = {"as": 1e-3, "fs": 1.0, "ps": 1e3, "ns": 1e6, "us": 1e9, "µs": 1e9, "ms": 1e12}
+FS_PER = {"as": 1e-3, "fs": 1.0, "ps": 1e3, "ns": 1e6, "us": 1e9, "µs": 1e9, "ms": 1e12, "s": 1e15}
 """Femtoseconds in one unit of time."""
 
 BOLTZMANN = 8.31446261815324e-7
@@ -113,7 +113,7 @@ def _range(text: str, ends: list[float]) -> list[float]:
 
 def format_time(fs: float) -> str:
     """Write a time with the unit that reads best: ``"500 fs"``, ``"1.5 ps"``, ``"50 ns"``."""
-    for unit in ("ms", "us", "ns", "ps"):
+    for unit in ("s", "ms", "us", "ns", "ps"):
         if abs(fs) >= FS_PER[unit]:
             return f"{fs / FS_PER[unit]:.4g} {unit}"
     return f"{fs:.4g} fs"

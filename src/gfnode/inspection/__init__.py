@@ -13,9 +13,10 @@ from gfnode.inspection.advice import Choices, Facts, Finding, choose, judge
 from gfnode.inspection.frames import look_at_file, look_at_frames
 from gfnode.inspection.momenta import look_at_momenta
 from gfnode.inspection.motions import look_at_motions
-from gfnode.inspection.scales import LENGTHS, look_at_lengths, look_at_time
+from gfnode.inspection.scales import look_at_time
 from gfnode.inspection.series import Series
 from gfnode.inspection.structure import look_at_structure
+from gfnode.lengths import LENGTHS, Lengths
 from gfnode.trajectory import Trajectory
 
 __all__ = ["Choices", "Facts", "Finding", "Inspection", "inspect"]
@@ -64,7 +65,7 @@ def inspect(trajectories: Trajectory | Sequence[Trajectory]) -> Inspection:
     """
     given = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
     series = Series.of(given)
-    lengths = look_at_lengths(series)
+    lengths = Lengths.of(given)
     scale = 1.0 if lengths.unit is None else 1 / LENGTHS[lengths.unit]
     if scale != 1.0:
         given = [_scaled(each, scale) for each in given]

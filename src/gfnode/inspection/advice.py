@@ -16,8 +16,9 @@ from gfnode.graph import components
 from gfnode.inspection.frames import FileFacts, Frames
 from gfnode.inspection.momenta import COARSE, Momenta
 from gfnode.inspection.motions import Motions
-from gfnode.inspection.scales import Clock, Lengths, nice
+from gfnode.inspection.scales import Clock, nice
 from gfnode.inspection.structure import Structure
+from gfnode.lengths import Lengths
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
 from gfnode.windows import Windows
@@ -26,6 +27,9 @@ Level = Literal["error", "warning", "note"]
 
 FEW = {"train": 20, "test": 10}
 """Fewer independent windows than these teach, and judge, little."""
+
+CRUDE = 0.05
+"""Å; positions rounded to more tell nothing of vibrations."""
 
 LONG = 20
 """Data should be so many times longer than its slowest motion."""
@@ -226,7 +230,10 @@ def _frames(files: Sequence[FileFacts], frames: Frames) -> list[Finding]:
         ("warning", "near-duplicates", frames.near_duplicates),
         ("note", "gaps", sum(each.gaps for each in files)),
     )
-    return [Finding(level, code, {"count": count}) for level, code, count in kinds if count]
+    found = [Finding(level, code, {"count": count}) for level, code, count in kinds if count]
+    if frames.rounded_to is not None and frames.rounded_to > CRUDE:
+        found.append(Finding("error", "coarse", {"rounded_to": frames.rounded_to}))
+    return found
 
 
 def _molecules(facts: Facts) -> list[Finding]:

@@ -156,8 +156,6 @@ def look_at_frames(series: Series, bonds: Integers) -> Frames:
 def rounding(series: Series) -> float | None:
     """Å to which positions are rounded: 0.01 in XTC files, None where nothing shows."""
     sample = series.positions(series.evenly(50))
-    if len(np.unique(sample)) < 8:
-        return None
     return float(np.quantile(rounded_to(sample), 0.5, method="lower")) or None
 
 

@@ -1,4 +1,4 @@
-"""Units of length and the time step, against what molecules do.
+"""The time step, against what molecules do.
 
 Two clocks tell the time between frames. Bonds to hydrogen swing at a frequency that hardly depends
 on the molecule, so the change of their lengths from frame to frame is a time. And atoms of a known
@@ -8,18 +8,10 @@ temperature have a known speed.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from gfnode.inspection.series import Series
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import BOLTZMANN, WAVENUMBER
-
-LENGTHS = {"angstrom": 1.0, "nm": 0.1, "bohr": 1 / 0.529177210903, "pm": 100.0}
-"""What nearest atoms measure, in sums of covalent radii, if positions are in this unit."""
-
-FITS = 1.2
-"""A unit fits when nearest atoms are within this factor of the sum of their covalent radii (Å: of
-its square; Cα atoms, 2.5 sums apart, must not look like bohr)."""
 
 STRETCHING = {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
 """Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …)."""
@@ -35,28 +27,6 @@ RIGID = 5e-4
 
 _LAGS = 40
 _NICE = (0.1, 0.2, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """Whether positions are in Å.
-
-    Parameters
-    ----------
-    nearest
-        Median distance of atoms to their nearest, Å.
-    expected
-        Median sum of the covalent radii of the same pairs, Å.
-    ratio
-        Median of the quotients; one for molecules in Å.
-    unit
-        The unit that it fits; None when none does (no bonds, or one atom).
-    """
-
-    nearest: float | None
-    expected: float | None
-    ratio: float | None
-    unit: str | None
 
 
 @dataclass(frozen=True)
@@ -96,30 +66,6 @@ class Clock:
     step_stored_fs: float | None
     fits: bool | None
     too_hot: bool
-
-
-def look_at_lengths(series: Series) -> Lengths:
-    """Compare nearest atoms with covalent radii."""
-    from ase.data import covalent_radii
-
-    numbers = series.first.numbers
-    if len(numbers) < 2:
-        return Lengths(None, None, None, None)
-    radii = np.asarray(covalent_radii, dtype=np.float64)[numbers]
-    near, expected = [], []
-    for frame in series.positions(series.evenly(max(1, min(20, 100_000 // len(numbers))))):
-        distance, partner = cKDTree(frame.astype(np.float64)).query(frame, k=2)
-        near.append(distance[:, 1])
-        expected.append(radii + radii[partner[:, 1]])
-    ratio = float(np.median(np.stack(near) / np.stack(expected)))
-    unit = None
-    if ratio > 0:
-        off = {name: abs(np.log(ratio / value)) for name, value in LENGTHS.items()}
-        best = min(off, key=lambda name: off[name])
-        noble = np.isin(numbers, (2, 10, 18, 36, 54)).mean() > 0.5  # they touch, they do not bond
-        limit = np.log(FITS) * (2 if best == "angstrom" else 1)
-        unit = best if off[best] < limit and not noble else None
-    return Lengths(float(np.median(near)), float(np.median(expected)), ratio, unit)
 
 
 def displacement_temperature(series: Series, *, heavy: bool = False) -> float | None:

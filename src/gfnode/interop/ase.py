@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.interop._shared import counted
-from gfnode.readers.extxyz import TIME_KEYS, ase_frames
+from gfnode.readers.extxyz import TIME_KEYS, ase_frames, resting
 from gfnode.trajectory import Doubles, Floats, Topology, Trajectory
 from gfnode.units import ELECTRONVOLT, parse_step
 
@@ -82,7 +82,10 @@ def from_ase(
                 "frames must hold the same atoms in the same order"
             )
     velocities: NDArray[Any] | None = None
-    if any(atoms.has("momenta") for atoms in images):
+    notes: tuple[str, ...] = ()
+    moving = [atoms.has("momenta") for atoms in images]
+    if any(moving):
+        notes = resting("ASE", moving)
         velocities = np.stack([atoms.get_velocities() for atoms in images]) * units.fs
     elif all(atoms.has("velocities") for atoms in images):
         velocities = np.stack([atoms.arrays["velocities"] for atoms in images]) * units.fs
@@ -99,6 +102,7 @@ def from_ase(
         name=name or str(first.info.get("name", "")),
         source="ASE",
         forces=_stored_forces(images),
+        notes=notes,
     )
 
 

@@ -47,7 +47,8 @@ def open_extxyz(path: Path, given: Given) -> Source:
     (first,) = _read(path, found, [0])
     numbers = first.numbers
     # ASE leaves momenta out where they are zero
-    momenta = any(":momenta:" in f":{comment}" for comment in found.comments)
+    moving_in = [":momenta:" in f":{comment}" for comment in found.comments]
+    momenta = any(moving_in)
     moving = momenta or all("velocities:" in comment for comment in found.comments)
     forced = all(":forces:" in comment for comment in found.comments)
     cells = any("attice" in comment for comment in found.comments)
@@ -72,7 +73,7 @@ def open_extxyz(path: Path, given: Given) -> Source:
             )
 
     stored, step = _stored_times(path, found.comments), given.step
-    notes = _resting(path, found) if momenta else ()
+    notes = resting(path.name, moving_in) if momenta else ()
     name = str(first.info.get("name", ""))
     if stored is None and step is None and (known := recognise_md22(numbers)):
         step, name = known.step, name or known.name
@@ -90,15 +91,14 @@ def open_extxyz(path: Path, given: Given) -> Source:
     )
 
 
-def _resting(path: Path, found: _Frames) -> tuple[str, ...]:
-    """Say which frames lack the momenta that others have."""
-    without = [i for i, each in enumerate(found.comments) if ":momenta:" not in f":{each}"]
+def resting(name: str, moving: Sequence[bool]) -> tuple[str, ...]:
+    """Say which frames lack the momenta that others have; ``moving`` holds whether each has."""
+    without = [number for number, has in enumerate(moving) if not has]
     if not without:
         return ()
     return (
-        f"{path.name}: atoms are taken to be at rest in the {len(without)} of "
-        f"{len(found.comments)} frames that store no momenta (the first is frame {without[0]}), "
-        "as ASE writes rest",
+        f"{name}: atoms are taken to be at rest in the {len(without)} of {len(moving)} frames "
+        f"that store no momenta (the first is frame {without[0]}), as ASE writes rest",
     )
 
 

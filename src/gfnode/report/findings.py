@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gfnode.lengths import other_unit
 from gfnode.units import format_time
 
 Found = Mapping[str, Any]
@@ -21,8 +22,6 @@ _ANSWERS = {
     "with care": "Can it be learnt?  Yes, with care:",
     "no": "Can it be learnt?  Not as it is:",
 }
-UNITS = {"nm": "nm", "bohr": "bohr (atomic units)", "pm": "pm", "angstrom": "Å"}
-"""Units of length in words."""
 
 
 def inspection_verdict(found: Found) -> str:
@@ -124,11 +123,7 @@ def about(fs: float) -> str:
 
 
 def _unit(v: Found, _: Found) -> str:
-    return (
-        f"positions look like {UNITS[v['unit']]}, not Å: nearest atoms are {v['nearest']:.3g} "
-        f"apart where covalent radii say {v['expected']:.3g} Å; convert the file, or name the "
-        "unit of an npz array with --map"
-    )
+    return other_unit(v["unit"], v["nearest"], v["expected"])
 
 
 def _step(v: Found, found: Found) -> str:
@@ -249,6 +244,10 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "no-velocities": lambda v, f: (
         f"frames {format_time(v['gap_fs'])} apart tell nothing of velocities, so the model has "
         "the conformation alone to go by"
+    ),
+    "coarse": lambda v, f: (
+        f"positions are rounded to {v['rounded_to']:g} Å, more than bonds vibrate by; store them "
+        "with decimals"
     ),
     "rounded-velocities": _noisy,
     "missing-frames": lambda v, f: (
