@@ -40,7 +40,7 @@ def test_another_unit_of_length_is_noted():
     assert prepare([ethanol], configure(changes={"windows.horizon": 1.0})).notes == ()
     tenth = replace(ethanol, positions=ethanol.positions / 10, name="ethanol")
     (note,) = prepare([tenth], configure(changes={"windows.horizon": 1.0})).notes
-    assert note.startswith("ethanol: positions look like nm, not Å: nearest atoms are 0.11 apart")
+    assert note.startswith("ethanol: positions look like nm, not Å: nearest atoms are 0.109 apart")
 
 
 # The graph

@@ -118,3 +118,20 @@ def test_renumberings_are_the_automorphisms_of_the_graph(name, count):
         assert (system.numbers[order] == system.numbers).all()
         moved = {tuple(sorted((int(order[i]), int(order[j])))) for i, j in bonds}
         assert moved == bonds
+
+
+def test_errors_in_an_unknown_direction_do_not_count():
+    """Forces with as much noise in one direction of each frame as there is force."""
+    x = conformations(60, noise=0.06).float()
+    right = torch.from_numpy(springs().forces(x.double().numpy())).float()
+    generator = torch.Generator().manual_seed(0)
+    unknown = torch.randn(x.shape, generator=generator)
+    noise = torch.randn(60, 1, 1, generator=generator) * unknown * right.square().mean().sqrt()
+    errors = []
+    for aside in (unknown, None):
+        torch.manual_seed(0)
+        potential = Potential(ETHANOL, members=1)
+        shown = torch.ones(1, 60, dtype=torch.bool)
+        potential.fit(x, right + noise, shown, steps=300, batch=64, unknown=aside)
+        errors.append(float((potential(x[None])[0] - right).square().mean().sqrt()))
+    assert errors[0] < 0.4 * errors[1]

@@ -126,6 +126,7 @@ class Potential(nn.Module):
         steps: int,
         batch: int = 256,
         rates: tuple[float, float] = (0.015, 6e-3),
+        unknown: Tensor | None = None,
         report: Report = silent,
     ) -> None:
         """Learn from forces, by stochastic gradients.
@@ -144,6 +145,9 @@ class Potential(nn.Module):
         steps, batch, rates
             Steps, frames a step, and the largest learning rates: of the network's matrices, by
             :class:`~gfnode.muon.Muon`, and of the rest, by AdamW.
+        unknown
+            A direction in which the forces on each frame are not known, ``(frame, atom, 3)``:
+            errors along it do not count.
         report
             Told steps done and steps in all.
         """
@@ -158,6 +162,7 @@ class Potential(nn.Module):
         size, axes = torch.linalg.eigh(moved.T @ moved / frames)
         soft = (axes * size.clamp(min=0).sqrt()).float()
         soft = soft / (forces.flatten(1) @ soft).square().mean().sqrt()
+        aside = None if unknown is None else nn.functional.normalize(unknown.flatten(1), dim=-1)
         chances = shown.float().cpu()
         weights = self._drawn(generator)
         matrices, biases = weights[: 2 * self._depth : 2], weights[1 : 2 * self._depth : 2]
@@ -175,6 +180,9 @@ class Potential(nn.Module):
             found = self._forces(positions[index].gather(2, order), weights)
             found = torch.zeros_like(found).scatter(2, order, found)
             wrong = (found - forces[index]).flatten(2)
+            if aside is not None:
+                along = aside[index]
+                wrong = wrong - (wrong * along).sum(-1, keepdim=True) * along
             loss = wrong.square().mean((1, 2)) + (wrong @ soft).square().mean((1, 2))
             for weight in weights:
                 weight.grad = None

@@ -8,6 +8,7 @@ from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from gfnode.dynamics.newton import NewtonDynamics
+from gfnode.forces import find_forces
 from gfnode.models.frames import Anchored
 from gfnode.potential import Potential
 from gfnode.progress import Report, silent
@@ -23,7 +24,7 @@ class Newton(nn.Module):
     """Moves a prediction towards what a learned potential says.
 
     With x(τ) the prediction of the modes, and x_N(τ) the mean over trajectories in a potential that
-    is learned from the forces of training frames::
+    is learned from the forces on training frames::
 
         x(τ) + w(τ) (x_N(τ) − x(τ))
 
@@ -52,11 +53,13 @@ class Newton(nn.Module):
     trust: Tensor
     knots: Tensor
     score: Tensor
+    bonds: Tensor
 
     def __init__(self, system: System) -> None:
         super().__init__()
         self.dynamics = NewtonDynamics(system, Potential(system))
         knots = 10 * torch.logspace(0, 1, 16, base=max(2.0, system.horizon / 10))
+        self.register_buffer("bonds", torch.as_tensor(system.bonds), persistent=False)
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self.register_buffer("knots", knots, persistent=False)  # fs
         self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
@@ -144,7 +147,8 @@ class Newton(nn.Module):
         Parameters
         ----------
         windows
-            Training windows; without forces nothing is learned, and nothing moved.
+            Training windows; where nothing tells forces, see :func:`gfnode.forces.find_forces`,
+            nothing is learned, and nothing moved.
         frame
             Says how the molecule is turned.
         modes
@@ -152,27 +156,27 @@ class Newton(nn.Module):
         report
             Told steps done and in all.
         """
-        forces = windows.frames.forces
         self.trust.zero_()
         self._look()
-        if forces is None or windows.align is not None:  # superposed targets obey no Newton
+        if windows.align is not None:  # superposed targets obey no Newton
             return
-        seen = windows.seen
-        if len(seen) < self._fewest_frames:
+        forces = find_forces(windows, self.bonds, self._most_frames)
+        if forces is None or len(forces.frames) < self._fewest_frames:
             return
-        even = torch.linspace(0, len(seen) - 1, min(len(seen), self._most_frames))
-        seen = seen[even.round().long().to(seen.device)]
+        seen = forces.frames
         members = torch.arange(self.dynamics.potential.members, device=seen.device)
         # stretches of time by turns: member m does not see those numbered m
         stretch = torch.arange(len(seen), device=seen.device) * self._stretches // len(seen)
         x = windows.frames.positions[seen]
+        rotation = frame.orientation(x)
         with torch.enable_grad():
             self.dynamics.potential.fit(
                 frame.shapes(x) + frame.conformer,
-                forces[seen] @ frame.orientation(x),
+                forces.values @ rotation,
                 stretch % (2 * len(members)) != members[:, None],
                 steps=int(np.clip(self._epochs * len(seen) // self._batch, *self._steps)),
                 batch=self._batch,
+                unknown=None if forces.unknown is None else forces.unknown @ rotation,
                 report=report,
             )
         self.dynamics.tune(windows.batch(windows.evenly(64)), windows.gap or 0.0)
