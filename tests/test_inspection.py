@@ -506,6 +506,13 @@ def test_rounding_is_seen(size):
     assert rounding(Series.of([trajectory])) == size
 
 
+def test_where_forces_would_come_from():
+    assert inspect(toluene()).facts.choices.forces is None  # 5 fs from frame to frame
+    assert inspect(ethane()).facts.choices.forces == "shown"
+    stored = replace(ethane(), forces=np.ones_like(ethane().positions))
+    assert inspect(stored).facts.choices.forces == "stored"
+
+
 @pytest.mark.parametrize("frames", [1, 2, 3, 7, 40])
 def test_however_few_frames(frames):
     found = inspect(toluene()[:frames])

@@ -19,6 +19,8 @@ from gfnode.inspection.motions import Motions
 from gfnode.inspection.scales import Clock, nice
 from gfnode.inspection.structure import Structure
 from gfnode.lengths import Lengths
+from gfnode.models import Model
+from gfnode.models.gfnode import GFNODE
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
 from gfnode.windows import Windows
@@ -51,6 +53,8 @@ class Choices:
         ``stored``, or ``differences`` of a start and the next frame.
     velocity_gap_fs
         Largest interval of such a difference.
+    forces
+        That a potential is learned from: ``stored``, or ``shown`` by frames in a row; None: none.
     windows
         Number of train, validation and test windows.
     independent
@@ -76,6 +80,7 @@ class Choices:
     align: bool | None = None
     velocities: str | None = None
     velocity_gap_fs: float | None = None
+    forces: Literal["stored", "shown"] | None = None
     windows: dict[str, int] = field(default_factory=dict)
     independent: dict[str, int] = field(default_factory=dict)
     horizons: float | None = None
@@ -141,6 +146,7 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
         align=train.align is not None,
         velocities="stored" if train.successors is None else "differences",
         velocity_gap_fs=gap,
+        forces=_forces(model, train),
         windows={name: len(part) for name, part in dataset.parts.items()},
         independent={name: independent(part, horizon) for name, part in dataset.parts.items()},
         horizons=sum(float(t.times[-1] - t.times[0]) for t in trajectories) / horizon,
@@ -149,6 +155,14 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
         batch=batch,
         **known,
     )
+
+
+def _forces(model: Model, train: Windows) -> Literal["stored", "shown"] | None:
+    newton = model.newton if isinstance(model, GFNODE) else None
+    found = None if newton is None else newton.forces(train)
+    if found is None:
+        return None
+    return "stored" if found.unknown is None else "shown"
 
 
 def independent(windows: Windows, horizon: float) -> int:

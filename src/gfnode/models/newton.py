@@ -8,7 +8,7 @@ from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from gfnode.dynamics.newton import NewtonDynamics
-from gfnode.forces import find_forces
+from gfnode.forces import Forces, find_forces
 from gfnode.models.frames import Anchored
 from gfnode.potential import Potential
 from gfnode.progress import Report, silent
@@ -138,6 +138,13 @@ class Newton(nn.Module):
         place = place.clamp(0, len(knots) - 1)
         return (1 - (place[..., None] - torch.arange(len(knots), device=lags.device)).abs()).relu()
 
+    def forces(self, windows: Windows) -> Forces | None:
+        """What a potential would be learned from; None where nothing tells forces."""
+        if windows.align is not None:  # superposed targets obey no Newton
+            return None
+        found = find_forces(windows, self.bonds, self._most_frames)
+        return found if found and len(found.frames) >= self._fewest_frames else None
+
     @torch.no_grad()
     def prepare(
         self, windows: Windows, frame: Anchored, modes: Predict, report: Report = silent
@@ -158,10 +165,7 @@ class Newton(nn.Module):
         """
         self.trust.zero_()
         self._look()
-        if windows.align is not None:  # superposed targets obey no Newton
-            return
-        forces = find_forces(windows, self.bonds, self._most_frames)
-        if forces is None or len(forces.frames) < self._fewest_frames:
+        if (forces := self.forces(windows)) is None:
             return
         seen = forces.frames
         members = torch.arange(self.dynamics.potential.members, device=seen.device)

@@ -77,6 +77,7 @@ def _choices(found: Found) -> Iterator[Row]:
             f"{i['train']}, {i['validation']} and {i['test']} of them do not overlap",
         )
         yield "velocities", _velocity_words(c)
+        yield "forces", _FORCES[c["forces"]]
         aligned = "as they are, not superposed on the start"
         if c["align"]:
             aligned = "superposed on the start: only the change of shape is learnt"
@@ -87,6 +88,13 @@ def _choices(found: Found) -> Iterator[Row]:
         pieces = "" if c["pieces"] == 1 else f", in {c['pieces']} pieces"
         yield "graph", f"{c['edges']} directed edges{pieces}"
         yield "batch", count(c["batch"], "window")
+
+
+_FORCES = {
+    "stored": "those of the file: a potential is learned from them, which takes minutes",
+    "shown": "shown by frames in a row: a potential is learned from them, which takes minutes",
+    None: "none: no potential is learned",
+}
 
 
 def _velocity_words(choices: Found) -> str:
