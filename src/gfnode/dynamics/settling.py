@@ -14,12 +14,15 @@ class SettlingDynamics(nn.Module):
     the distance from rest, and Gaussians G_j::
 
         u(τ) = φ_τ(u − r(u), w) + e^(−τ/τ_r) (1 + τ/τ_r) r(u) + (1 − e^(−τ/τ_d) (1 + τ/τ_d)) d(u)
-        r(u) = Σ_j r_j G_j(u),   d(u) = Σ_j d_j G_j(u)
+        r(u) = Σ_j r_j G_j(u) + s u,   d(u) = Σ_j d_j G_j(u)
 
     r is where the start lies but for its vibrations, forgotten in the time τ_r, which begins far
     beyond the horizon; d is where it drifts in the time τ_d. Together they are ⟨u(τ) | u⟩ once
-    vibrations have faded, a curve for each mode. At τ = 0 the start comes back, and the
-    first-order change is the velocity.
+    vibrations have faded, a curve for each mode. A start that is twice as far from the mean in
+    any mode as all of training is another conformer, of which nothing is known but that the
+    molecule stays in it for a while: s, the same for all modes, grows smoothly from 0 at 1.5 times
+    the largest |u| of training to 1 at 2 times. At τ = 0 the start comes back, and the first-order
+    change is the velocity.
 
     Parameters
     ----------
@@ -34,16 +37,19 @@ class SettlingDynamics(nn.Module):
     physical = ("log_times",)
     _late = 0.05  # horizons from which on curves are fitted
     _folds = 5
+    _usual, _other = 1.5, 2.0  # of the largest |u| of training: up to which, and from which on
     _least = 0.05  # of its variance that a curve must explain, to be worth its noise
     # ridges, and what share of the best error so far their own must lie below: nearly none is for
     # motion that the curves explain nearly wholly
     _ridges = ((1e-2, 1.0), (1e-1, 1.0), (1.0, 1.0), (10.0, 1.0), (1e-5, 0.5))
 
     centres: Tensor
+    largest: Tensor
 
     def __init__(self, vibrations: OscillatorDynamics, n_modes: int, horizon: float) -> None:
         super().__init__()
         self.vibrations, self.horizon = vibrations, horizon
+        self.register_buffer("largest", torch.full((n_modes, 1), torch.inf))  # |u| of training
         self.register_buffer("centres", torch.linspace(-4, 4, 17), persistent=False)
         self.curves = nn.Parameter(torch.zeros(2, n_modes, 17))  # r_j and d_j
         times = torch.tensor([100 * horizon, horizon / 3]).log()  # of r and d
@@ -52,7 +58,10 @@ class SettlingDynamics(nn.Module):
     def rest(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """Curves r and d at positions ``(batch, mode, 1)``, of the same shape each."""
         found = torch.einsum("bmj,cmj->cbm", self._features(position), self.curves)
-        return found[0, ..., None], found[1, ..., None]
+        farthest = (position.abs() / self.largest.clamp(min=1e-6)).amax(1, keepdim=True)
+        other = ((farthest - self._usual) / (self._other - self._usual)).clamp(0, 1)
+        stays = other**2 * (3 - 2 * other)
+        return found[0, ..., None] + stays * position, found[1, ..., None]
 
     def _features(self, position: Tensor) -> Tensor:
         return torch.exp(-((position - self.centres) ** 2))
@@ -84,6 +93,7 @@ class SettlingDynamics(nn.Module):
         grown = grown * (times > self._late)[..., None]
         features = self._features(start).double()  # (batch, mode, φ)
         self.curves.copy_(self._ridge(features, later[..., 0].double(), grown))
+        self.largest.copy_(torch.maximum(start.abs().amax(0), later.abs().amax((0, 1))))
         rest, drift = self.rest(start)
         shift = stays[0][..., None] * rest[:, None] + (1 - stays[1])[..., None] * drift[:, None]
         self.vibrations.fit(start - rest, velocity, later - shift, times)
