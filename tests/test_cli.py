@@ -481,7 +481,7 @@ class TestBadInput:
         monkeypatch.setattr(GFNODE, "with_spread", lost)
         words = ("--start", "sample:toluene", "--times", "100fs,200fs", "--out", tmp_path / "p.npz")
         said = fails("predict", run, *words)
-        assert "no finite positions 200 fs after the start" in said
+        assert "no finite positions 200 fs after the start; its training failed" in said
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("command", ["evaluate", "predict"])

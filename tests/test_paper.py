@@ -470,6 +470,8 @@ class TestCommand:
             (("table1", "--split", "random"), "--split random"),
             (("table1", "--set", "training.epoch=3"), "epoch"),
             (("table1", "--launcher", "cloud"), "--launcher cloud"),
+            (("table1", "--of", "features"), "--of features has no effect here: it is of figure4"),
+            (("table1", "--horizons", "each"), "has no effect here: it is of figure3"),
         ],
     )
     def test_mistakes(self, data: Path, tmp_path: Path, words: tuple, said: str) -> None:
@@ -485,7 +487,9 @@ class TestCommand:
         rows = "egnn,gfnode"
         dry = call("reproduce", *given, "--models", rows, "--dry-run")
         assert dry.exit_code == 0, dry.output
-        assert re.search(r"2 runs; left to do: \d+ s of one processor", dry.stdout)
+        left = re.search(r"2 runs; left to do: (\d+) s of one processor", dry.stdout)
+        assert left
+        assert int(left[1]) >= 20  # two processes have to start
         assert not (tmp_path / "runs").exists()
         result = call("reproduce", *given, "--models", rows)
         assert result.exit_code == 0, result.output

@@ -416,6 +416,20 @@ def test_times_that_make_no_sense_are_refused(run, times):
             run.predict(wiggle(frames=20), times)
 
 
+@pytest.mark.parametrize("times", ["10fs", 10.0])
+def test_times_are_a_list(run, times):
+    with pytest.raises(InputError, match="expected a list of them"):
+        run.predict(wiggle(frames=20), times)
+
+
+def test_a_run_whose_training_has_not_ended_says_so(run):
+    facts = read_json(run.folder / "run.json")
+    del facts["training"]
+    (run.folder / "run.json").write_text(json.dumps(facts))
+    with pytest.warns(UserWarning, match="has not ended: these are its best weights so far"):
+        Run.open(run.folder)
+
+
 def test_a_frame_that_is_not_there_is_refused(run):
     with pytest.raises(InputError, match="has no frame 20: expected 0 to 19"):
         run.predict(wiggle(frames=20), [10.0], frame=20)

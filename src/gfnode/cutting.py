@@ -104,7 +104,7 @@ def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings)
     if horizon is None:
         horizon = min(1500.0 if step <= 5.0 else 300 * step, longest / 15)
         horizon = max(1, round(horizon / step)) * step
-    if not 0 < horizon < longest:
+    if not (step or 0.0) * (1 - 1e-6) <= horizon < longest:
         fits = f"choose windows.horizon between {format_time(step)} and {format_time(longest / 15)}"
         raise InputError(
             f"horizon {format_time(horizon)} does not fit: the longest trajectory spans "

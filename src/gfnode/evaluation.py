@@ -77,7 +77,7 @@ class Evaluation:
     def summary(self, method: str, *, superposed: bool = False) -> LagErrors:
         """Means with intervals of one method."""
         errors = (self.superposed if superposed else self.errors)[method]
-        edges = np.linspace(0, self.horizon_fs * (1 + 1e-6), LAG_BINS + 1)
+        edges = np.linspace(0, self.horizon_fs, LAG_BINS + 1)
         return summarise(errors, self.lags_fs, self.blocks, edges.tolist())
 
     @property

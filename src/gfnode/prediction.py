@@ -71,6 +71,8 @@ def begin(
         For lags that are not positive, other atoms than the model's, or a start without
         velocities.
     """
+    if isinstance(times, str | float | int):
+        raise InputError(f"times are {times!r}, expected a list of them, e.g. [{times!r}]")
     lags = tuple(sorted({parse_time(time) for time in times}))
     wrong = [format_time(lag) for lag in lags if not 0 < lag < np.inf]
     if wrong or not lags:
@@ -109,9 +111,12 @@ def predict(
     found = torch.cat([each for each, _ in pieces], 1)[0]
     if not found.isfinite().all():
         far = start.lags[int((~found.isfinite()).flatten(1).any(1).int().argmax())]
+        horizon = model.system.horizon
+        remedy = f"it was trained up to {format_time(horizon)}: ask for shorter times"
+        if far <= horizon * (1 + 1e-6):
+            remedy = "its training failed: look at its log.txt, and train it again"
         raise InputError(
-            f"{by} predicts no finite positions {format_time(far)} after the start; it was trained "
-            f"up to {format_time(model.system.horizon)}: ask for shorter times"
+            f"{by} predicts no finite positions {format_time(far)} after the start; {remedy}"
         )
     times = start.now.times[0] + np.asarray(start.lags)
     result = _like(start.now, found, times, f"predicted by {by} from {start.where}")

@@ -20,6 +20,7 @@ file                       holds
 Opening one reads text and safetensors only.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import UTC, datetime
@@ -156,6 +157,11 @@ class Run:
         InputError
             When the folder holds no run, one of a newer version, or a damaged one; an exported
             model that was changed.
+
+        Warns
+        -----
+        UserWarning
+            When its training has not ended.
         """
         folder = Path(folder)
         facts, where = opening.read_facts(folder)
@@ -163,7 +169,17 @@ class Run:
         run = cls(folder, experiment, model, facts)
         if weights:
             run.load_best()
+            run._say_if_unfinished()
         return run
+
+    def _say_if_unfinished(self) -> None:
+        trained = self.exported or not any(True for _ in self.model.parameters())
+        if not trained and "training" not in self.facts:
+            warnings.warn(
+                f"training of {self.folder} has not ended: these are its best weights so far; go "
+                f"on with `gfnode train --resume --out {self.folder}`",
+                stacklevel=3,
+            )
 
     def load_best(self) -> None:
         """Put the best weights into the model."""

@@ -111,6 +111,10 @@ def choose(
         found = np.flatnonzero(~solvent(numbers, topology))
     elif re.fullmatch(r"\d+(\s*-\s*\d+)?(\s*,\s*\d+(\s*-\s*\d+)?)*", text):
         parts = [[int(end) for end in part.split("-")] for part in text.split(",")]
+        for first, *_, last in (part for part in parts if part[-1] < part[0]):
+            raise InputError(
+                f"{where}atoms {text}: {first}-{last} runs backwards, expected {last}-{first}"
+            )
         if max(max(part) for part in parts) >= len(numbers):  # before a range fills the memory
             raise _outside(text, len(numbers), where)
         return _indices(

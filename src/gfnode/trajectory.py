@@ -135,7 +135,9 @@ class Trajectory(Exchange):
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        where = f"{self.source}: " if self.source else ""
+        # a source may be all there is to say of how the data was made
+        said = self.source if len(self.source) <= 100 else self.label
+        where = f"{said}: " if said else ""
         put(self, "positions", _array(where, "positions", self.positions, np.float32))
         put(self, "times", _array(where, "times", self.times, np.float64))
         put(self, "numbers", _array(where, "numbers", self.numbers, np.int64))
@@ -208,13 +210,18 @@ class Trajectory(Exchange):
 
         return trajectory_html(self)
 
-    def select(self, atoms: ArrayLike) -> "Trajectory":
-        """Keep some atoms, in the order given; ``atoms`` are indices ``(atom,)``."""
-        index = np.asarray(atoms, dtype=np.int64)
-        if index.size == 0 or index.min() < 0 or index.max() >= self.n_atoms:
-            raise InputError(
-                f"atom selection {index.tolist()[:8]} is empty or outside 0 to {self.n_atoms - 1}"
-            )
+    def select(self, atoms: "ArrayLike | str") -> "Trajectory":
+        """Keep some atoms: indices ``(atom,)`` in their order, or text as ``load`` takes it.
+
+        Raises
+        ------
+        InputError
+            For what :func:`gfnode.selection.choose` refuses.
+        """
+        from gfnode.selection import choose
+
+        what = atoms if isinstance(atoms, str) else np.asarray(atoms).tolist()
+        index = choose(what, self.numbers, self.topology, self.label)
         return replace(
             self,
             positions=self.positions[:, index],

@@ -95,7 +95,7 @@ def parse_times(text: str) -> list[float]:
     """
     found: list[float] = []
     for part in filter(None, map(str.strip, text.split(","))):
-        ends = [parse_time(each) for each in part.split(":")]
+        ends = [0.0 if each.strip() == "0" else parse_time(each) for each in part.split(":")]
         found += ends if len(ends) == 1 else _range(part, ends)
     if not found:
         raise InputError(f"no time in {text!r}: expected a list such as 100fs,500fs,1.5ps")
@@ -105,7 +105,8 @@ def parse_times(text: str) -> list[float]:
 def _range(text: str, ends: list[float]) -> list[float]:
     if len(ends) != 3 or ends[2] <= 0 or not 0 <= (ends[1] - ends[0]) / ends[2] < 1e6:
         raise InputError(
-            f"cannot read the range {text!r}: expected first:last:step such as 100fs:1.5ps:100fs"
+            f"cannot read the range {text!r}: expected first:last:step such as 100fs:1.5ps:100fs, "
+            "the last not before the first and the step above zero"
         )
     first, last, step = ends
     return [first + i * step for i in range(int((last - first) / step * (1 + 1e-9)) + 1)]

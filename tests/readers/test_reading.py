@@ -221,6 +221,71 @@ def test_psf_with_heavy_hydrogens(tmp_path):
     assert "of 1685 atoms with other masses from their names" in heavy.notes[0]
 
 
+WATER_AND_ION = """one methane, TIP4P water and ions
+   10
+    1MET      C    1   0.000   0.000   0.000
+    1MET     H1    2   0.063   0.063   0.063
+    1MET     H2    3  -0.063  -0.063   0.063
+    1MET     H3    4  -0.063   0.063  -0.063
+    2SOL     OW    5   1.000   0.000   0.000
+    2SOL    HW1    6   1.096   0.000   0.000
+    2SOL    HW2    7   0.976   0.093   0.000
+    2SOL     MW    8   1.010   0.010   0.000
+    3NA+     NA    9   2.000   0.000   0.000
+    4CL-     CL   10   3.000   0.000   0.000
+   5.0   5.0   5.0
+"""
+
+
+def in_water(folder: Path) -> tuple[Path, Path]:
+    top, run = folder / "water.gro", folder / "water.xtc"
+    top.write_text(WATER_AND_ION, encoding="ascii")
+    x = np.random.default_rng(0).normal(size=(3, 10, 3))
+    save(Trajectory(x, np.arange(3.0), [6, 1, 1, 1, 8, 1, 1, 1, 11, 17]), run)
+    return run, top
+
+
+def test_ions_are_known_by_their_residues(tmp_path):
+    run, top = in_water(tmp_path)
+    found = load(run, top=top, select="resname 'NA+' or resname 'CL-'")
+    assert found.numbers.tolist() == [11, 17]
+    said = "water.gro: ions are taken by the names of their residues, NA+ for Na, CL- for Cl"
+    assert said in found.notes
+
+
+def test_virtual_sites_are_refused_only_where_they_are_kept(tmp_path):
+    run, top = in_water(tmp_path)
+    found = load(run, top=top)
+    assert found.formula == "CH3"
+    assert any("4 of 10 atoms are read" in note for note in found.notes)
+    with pytest.raises(InputError, match=r"atom 7 \(SOL2-MW\) has no known element.*--select"):
+        load(run, top=top, select="all")
+
+
+def test_names_of_files_beyond_ascii(folder, tmp_path):
+    there = tmp_path / "Läufe 分子"
+    there.mkdir()
+    plain = load(folder / "run.xtc", top=folder / "run.pdb")
+    there.joinpath("ü.xtc").write_bytes((folder / "run.xtc").read_bytes())
+    there.joinpath("ü.pdb").write_bytes((folder / "run.pdb").read_bytes())
+    found = load(there / "ü.xtc", top=there / "ü.pdb")
+    np.testing.assert_array_equal(found.positions, plain.positions)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".extxyz"])
+def test_velocities_that_are_all_zero_are_left_out(tmp_path, suffix):
+    x = np.random.default_rng(0).normal(size=(4, 2, 3))
+    still = Trajectory(x, np.arange(4.0), [6, 8], velocities=np.zeros_like(x))
+    found = load(save(still, tmp_path / f"run{suffix}"))
+    assert found.velocities is None
+    if suffix == ".npz":  # ASE writes no momenta where they are zero
+        assert "run.npz: stored velocities are all zero though atoms move" in found.notes[0]
+    alone = load(save(still[:1], tmp_path / f"start{suffix}"))  # a start at rest
+    assert suffix != ".npz" or not alone.velocities.any()
+    resting = Trajectory(x[[0, 0]], np.arange(2.0), [6, 8], velocities=np.zeros((2, 2, 3)))
+    assert load(save(resting, tmp_path / "resting.npz")).velocities is not None
+
+
 # npz of any layout
 
 

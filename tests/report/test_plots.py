@@ -123,6 +123,14 @@ def test_verdicts_without_intervals_say_so():
     assert said.startswith("indistinguishable from persistence: 0.9 times its mean error (a single")
 
 
+def test_a_ratio_near_one_keeps_the_digits_that_tell_it_from_one():
+    ratio = {"value": 0.99963, "low": 0.9991, "high": 0.99998, "count": 9}
+    near = {"verdict": "better", "ratio": ratio}
+    said = verdict(evaluation(verdicts={"persistence": near}), "persistence")
+    assert "better than persistence: 0.9996 times" in said
+    assert "(95 % interval 0.9991 to 0.99998)" in said
+
+
 def test_the_picture_is_written_whole(tmp_path: Path):
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation()))
     (tmp_path / "run.json").write_text(json.dumps({"data": [{"name": "t", "formula": "C7H8"}] * 2}))

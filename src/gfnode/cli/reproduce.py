@@ -96,16 +96,19 @@ def reproduce(
         typer.Option(metavar="A,B", help="Molecules that --search tries on; default: all."),
     ] = None,
     horizons: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="KIND",
-            help="figure3: one model for all horizons, each its own, or rollout: that of the "
-            "shortest, applied again and again.",
+            help="figure3: one model for all horizons (default), each its own, or rollout: that "
+            "of the shortest, applied again and again.",
         ),
-    ] = "one",
+    ] = None,
     of: Annotated[
-        str, typer.Option(metavar="KIND", help="figure4: coordinates or features in the modes.")
-    ] = "coordinates",
+        str | None,
+        typer.Option(
+            metavar="KIND", help="figure4: coordinates (default) or features in the modes."
+        ),
+    ] = None,
     launcher: Annotated[str, typer.Option(metavar="NAME", help="local, ray or slurm.")] = "local",
     jobs: Annotated[
         int | None,
@@ -154,6 +157,8 @@ def reproduce(
         _one_of("--split", split, ("published", "blocked"))
         _one_of("--of", of, ("coordinates", "features"))
         _one_of("--horizons", horizons, ("one", "each", "rollout"))
+        _of_its_kind("--of", of, spec, "spectra")
+        _of_its_kind("--horizons", horizons, spec, "horizons")
         folder = data or Path(os.environ.get("GFNODE_DATA", "data"))
         choice = Choice(
             folder,
@@ -164,7 +169,7 @@ def reproduce(
             preset,
             split,
             read_settings(settings or []),
-            horizons,
+            horizons or "one",
         )
         memory = memory or spec.memory
         store = Store(out)
@@ -197,7 +202,9 @@ def reproduce(
             failed=failed,
             search=found,
         )
-        _draw(spec, choice, planned, tasks, metric=metric, of=of, made=made, out=out)
+        _draw(
+            spec, choice, planned, tasks, metric=metric, of=of or "coordinates", made=made, out=out
+        )
         if failed:
             typer.echo(f"{len(failed)} runs failed; the same command tries them again", err=True)
             raise typer.Exit(1)
@@ -288,7 +295,7 @@ def _draw(
         raise InputError(f"no run is finished, so there is nothing to draw (in {out / 'runs'})")
     rows = chosen_rows(spec, choice.models)
     terminal = console()
-    for line in draw(spec, rows, found, metric=metric, of=of, made=made, out=out):
+    for line in draw(spec, rows, found, metric=metric, of=of or "coordinates", made=made, out=out):
         terminal.print(line, soft_wrap=isinstance(line, str), markup=False)
 
 
@@ -353,7 +360,7 @@ def _dry(
     table = Table(title="Runs", title_justify="left", box=SIMPLE_HEAD)
     for title in ("run", "state", "weights", "epochs", "time at most"):
         table.add_column(title, justify="left" if title in ("run", "state") else "right")
-    left, seen = 0.0, set()
+    left, longest, seen = 0.0, 0.0, set()
     for each in planned:
         if each.job.key in seen:
             continue
@@ -362,13 +369,15 @@ def _dry(
         task = Task(store.folder(each.job), each.measures)
         if task.state is not State.FINISHED:
             left += cost.seconds
+            longest = max(longest, cost.seconds)
         time = format_duration(cost.seconds)
         table.add_row(task.name, task.state, str(cost.weights), str(cost.epochs), time)
     terminal.print(table)
     slots = Local(Resources(cpus, memory=limit(memory)), jobs).slots or 1
     terminal.print(
         f"{len(seen)} runs; left to do: {format_duration(left)} of one processor, about "
-        f"{format_duration(left / slots)} with {slots} at once here, from a few steps of each"
+        f"{format_duration(max(left / slots, longest))} with {slots} at once here, "
+        "from a few steps of each"
     )
 
 
@@ -392,6 +401,14 @@ def _listing() -> Table:
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _of_its_kind(option: str, value: str | None, spec: "Spec", kind: str) -> None:
+    if value is not None and spec.kind != kind:
+        from gfnode.paper import specs
+
+        those = [name for name in specs.NAMES if specs.load(name).kind == kind]
+        raise InputError(f"{option} {value} has no effect here: it is of {', '.join(those)}")
 
 
 def _one_of(option: str, value: str | None, known: "object") -> None:

@@ -65,7 +65,7 @@ class Quantity:
 def lag_edges(predictions: Predictions) -> list[float]:
     """Ends of the lag bins in fs, as in an evaluation."""
     horizon = predictions.system.horizon
-    return [float(edge) for edge in np.linspace(0, horizon * (1 + 1e-6), LAG_BINS + 1)]
+    return [float(edge) for edge in np.linspace(0, horizon, LAG_BINS + 1)]
 
 
 def lag_bins(predictions: Predictions) -> Integers:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.memory import room
 from gfnode.readers.source import Block, Source
+from gfnode.readers.topology import check_elements
 from gfnode.selection import Selection, choose, solvent
 from gfnode.trajectory import Integers, Topology, Trajectory, check_finite, check_times
 
@@ -41,10 +42,13 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
     where = f"{path}: "
     _check(source, where)
     atoms, notes = _atoms(path, source, choice.select)
+    if source.topology is not None:
+        check_elements(path, source.numbers, source.topology, atoms)
     rows = np.arange(len(source.times)) if source.order is None else source.order
     rows, times = rows[:: choice.stride], source.times[:: choice.stride]
     filled = _Filling(path, source, atoms, rows, choice)
     filled.read()
+    filled.drop_idle_velocities()
     step = source.time_step
     if step is not None and choice.stride > 1:
         step = None if _even(times) else step * choice.stride
@@ -123,6 +127,7 @@ class _Filling:
         self.path, self.source, self.choice = path, source, choice
         self.atoms, self.rows = atoms, rows
         self.arrays: dict[str, NDArray[np.float32]] = {}
+        self._dropped: list[str] = []
         self._involved: Integers | None = None  # the atoms that the unwrapper sees
         self._unwrapper: Unwrapper | None = None
 
@@ -202,15 +207,25 @@ class _Filling:
             self._involved = involved
         return True
 
+    def drop_idle_velocities(self) -> None:
+        """Leave velocities out that are all zero, though atoms move: some programs write that."""
+        velocities, positions = self.arrays.get("velocities"), self.arrays["positions"]
+        if velocities is None or velocities.any() or not (positions[1:] != positions[:-1]).any():
+            return
+        del self.arrays["velocities"]
+        self._dropped.append(
+            f"{self.path.name}: stored velocities are all zero though atoms move, and are left out"
+        )
+
     def notes(self) -> list[str]:
-        """What was repaired."""
+        """What was repaired, and what left out."""
         did, u = [], self._unwrapper
         if u is not None and u.broken:
             did.append(f"cut molecules in {u.broken} of {u.frames} frames, which are whole now")
         if u is not None and u.jumps:
             did.append(f"made them jump {u.jumps} times from side to side, which is undone")
         told = f"{self.path.name}: the periodic box {', and '.join(did)}; --as-stored leaves them"
-        return [told] if did else []
+        return [*self._dropped, told] if did else self._dropped
 
 
 def _bonds(source: Source, rows: Integers) -> Integers:

@@ -12,8 +12,10 @@ that names the float32, so 0.1 ps is 100 fs and not 100.0000015 fs.
 import mmap
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -115,7 +117,7 @@ def read_xtc_heads(path: Path) -> XtcHeads:
 def _decode(path: Path, rows: Integers, n_atoms: int) -> Iterator[Arrays]:
     from mdtraj.formats import XTCTrajectoryFile
 
-    with XTCTrajectoryFile(str(path)) as file:
+    with _in_ascii(path) as name, XTCTrajectoryFile(name) as file:
         at = 0
         for part in batches(rows, n_atoms):
             runs = np.split(part, np.flatnonzero(np.diff(part) > 1) + 1)
@@ -126,6 +128,18 @@ def _decode(path: Path, rows: Integers, n_atoms: int) -> Iterator[Arrays]:
                 found.append(file.read(n_frames=len(run))[0])
                 at = int(run[-1]) + 1
             yield {"nm": np.concatenate(found)}
+
+
+@contextmanager
+def _in_ascii(path: Path) -> Iterator[str]:
+    """A name of the file in ASCII: mdtraj opens no other XTC file."""
+    if str(path).isascii():
+        yield str(path)
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder, "link.xtc")
+        link.symlink_to(path.resolve())
+        yield str(link)
 
 
 def _check_bounds(path: Path, nm: NDArray[Any], rows: Integers, heads: XtcHeads) -> None:

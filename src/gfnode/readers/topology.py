@@ -18,6 +18,26 @@ ANGSTROM_PER_NM = 10.0
 SPEED = ANGSTROM_PER_NM / FS_PER["ps"]
 """Å/fs in one nm/ps."""
 
+IONS = {
+    name: symbol
+    for symbol, names in {
+        "Li": "LI LI+ LIT",
+        "Na": "NA NA+ NA1+ SOD",
+        "K": "K K+ K1+ POT",
+        "Rb": "RB RB+ RUB",
+        "Cs": "CS CS+ CES",
+        "Mg": "MG MG2 MG+2 MG2+",
+        "Ca": "CA CA2 CA+2 CA2+ CAL",
+        "Zn": "ZN ZN2 ZN+2 ZN2+",
+        "F": "F F-",
+        "Cl": "CL CL- CL1- CLA",
+        "Br": "BR BR-",
+        "I": "I I- IOD",
+    }.items()
+    for name in names.split()
+}
+"""What residues of a single ion are called, and its element."""
+
 NEAR_MASS = 0.3
 """u by which a mass may differ from that of its element."""
 
@@ -45,7 +65,8 @@ def read_topology(path: Path | None) -> Top:
     with foreign(path, "no topology can be read from it"):
         found = mdtraj.load_topology(str(path))
         notes = _elements_of_psf(path, found) if suffix == ".psf" else ()
-        return Top(path, *from_mdtraj(path, found), notes)
+        notes += _elements_of_ions(path, found)
+        return Top(path, *from_mdtraj(path, found, strict=False), notes)
 
 
 def same_atoms(path: Path, atoms: int, top: Top) -> None:
@@ -79,34 +100,65 @@ def _elements_of_psf(path: Path, topology: Any) -> tuple[str, ...]:
     return (f"{path.name} names no elements: they were taken from the masses{names}",)
 
 
+def _elements_of_ions(path: Path, topology: Any) -> tuple[str, ...]:
+    """Where a file names no elements mdtraj guesses them, and takes the ion NA+ for nitrogen."""
+    from mdtraj.core import element
+
+    changed: dict[str, str] = {}
+    for residue in topology.residues:
+        symbol = IONS.get(residue.name.upper())
+        if symbol is None or residue.n_atoms != 1:
+            continue
+        atom, known = next(residue.atoms), element.Element.getBySymbol(symbol)
+        if atom.element is not known:
+            atom.element = known
+            changed[residue.name] = symbol
+    if not changed:
+        return ()
+    words = ", ".join(f"{name} for {symbol}" for name, symbol in changed.items())
+    return (f"{path.name}: ions are taken by the names of their residues, {words}",)
+
+
 def _psf_masses(path: Path, n_atoms: int) -> list[float]:
     lines = path.read_text(encoding="utf-8").splitlines()
     first = next(i for i, line in enumerate(lines) if "!NATOM" in line) + 1
     return [float(line.split()[7]) for line in lines[first : first + n_atoms]]
 
 
-def from_mdtraj(path: Path | str, topology: Any) -> tuple[Integers, Topology]:
+def from_mdtraj(
+    path: Path | str, topology: Any, *, strict: bool = True
+) -> tuple[Integers, Topology]:
     """Convert an mdtraj topology; standard bonds are added where the file names none.
 
-    ``path`` is what errors name.
+    ``path`` is what errors name. Atoms without an element, such as virtual sites, are refused
+    unless not ``strict``: they get the number 0, see :func:`check_elements`.
     """
     atoms = list(topology.atoms)
-    for atom in atoms:
-        if atom.element is None or atom.element.atomic_number < 1:
-            raise InputError(
-                f"{path}: atom {atom.index} ({atom}) has no known element: fill in its element (in "
-                "PDB columns 77-78), or leave virtual sites out of topology and trajectory"
-            )
     if topology.n_bonds == 0:
         topology = topology.copy()
         topology.create_standard_bonds()
     bonds = {tuple(sorted((a.index, b.index))) for a, b in topology.bonds}
-    return np.array([atom.element.atomic_number for atom in atoms], dtype=np.int64), Topology(
+    numbers = [0 if atom.element is None else max(atom.element.atomic_number, 0) for atom in atoms]
+    found = np.array(numbers, dtype=np.int64)
+    names = Topology(
         tuple(atom.name for atom in atoms),
         tuple(atom.residue.name for atom in atoms),
         tuple(atom.residue.resSeq for atom in atoms),
         np.array(sorted(bonds), dtype=np.int64).reshape(-1, 2),
     )
+    if strict:
+        check_elements(path, found, names, np.arange(len(found)))
+    return found, names
+
+
+def check_elements(path: Path | str, numbers: Integers, names: Topology, atoms: Integers) -> None:
+    """Refuse atoms without an element among those that are kept."""
+    for atom in atoms[numbers[atoms] == 0].tolist():
+        called = f"{names.residue_names[atom]}{names.residue_ids[atom]}-{names.names[atom]}"
+        raise InputError(
+            f"{path}: atom {atom} ({called}) has no known element: fill in its element (in PDB "
+            "columns 77-78), or leave virtual sites out with --select"
+        )
 
 
 def to_mdtraj(trajectory: Trajectory) -> Any:

@@ -1,5 +1,6 @@
 """An evaluation as tables and sentences for the console."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -47,10 +48,18 @@ def verdict(evaluation: Mapping[str, Any], other: str) -> str:
     ratio = found["ratio"]
     if ratio["value"] is None:
         return text
-    text += f": {ratio['value']:.3g} times its mean error"
+    text += f": {_times(ratio['value'])} times its mean error"
     if ratio["low"] is None:
         return text + " (a single block of time gives no interval)"
-    return text + f" (95 % interval {ratio['low']:.3g} to {ratio['high']:.3g})"
+    return text + f" (95 % interval {_times(ratio['low'])} to {_times(ratio['high'])})"
+
+
+def _times(ratio: float) -> str:
+    """A ratio with three digits, or as many as tell it from one."""
+    away = abs(ratio - 1)
+    if not 0 < away < 0.005:
+        return f"{ratio:.3g}"
+    return f"{ratio:.{min(9, -math.floor(math.log10(away)))}f}"
 
 
 def verdicts(evaluation: Mapping[str, Any]) -> Iterator[str]:

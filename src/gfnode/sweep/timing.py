@@ -16,12 +16,15 @@ from gfnode.windows import Windows
 STEPS = 2
 """Training steps that are timed, after as many to warm up."""
 
+START = 10.0
+"""Seconds in which a process starts, loads its packages, and writes what it found."""
+
 _FITTED = 20  # of the same of a fit before training
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one job at most, without reading the data.
+    """Of one job at most.
 
     Parameters
     ----------
@@ -29,13 +32,14 @@ class Cost:
         Of the model.
     epochs
         At most.
-    fitting, training, validation, evaluation
-        Seconds, all epochs together. Where a potential would be learned, predictions are timed
-        without it.
+    beginning, fitting, training, validation, evaluation
+        Seconds, all epochs together; the first are to start a process and to read and cut the data.
+        Where a potential would be learned, predictions are timed without it.
     """
 
     weights: int
     epochs: int
+    beginning: float
     fitting: float
     training: float
     validation: float
@@ -44,7 +48,7 @@ class Cost:
     @property
     def seconds(self) -> float:
         """All of it."""
-        return self.fitting + self.training + self.validation + self.evaluation
+        return self.beginning + self.fitting + self.training + self.validation + self.evaluation
 
 
 def estimate(job: Job) -> Cost:
@@ -55,9 +59,10 @@ def estimate(job: Job) -> Cost:
     InputError
         When data and configuration do not fit together.
     """
-    experiment = job.experiment
+    experiment, began = job.experiment, perf_counter()
     trajectories = [each for file in job.files for each in job.reader.load(file)]
     dataset = prepare(trajectories, experiment)
+    beginning = START + perf_counter() - began
     model = build_model(experiment, dataset.system)
     parts = dataset.of(model)
     fitting = _fit(model, parts["train"])
@@ -65,7 +70,7 @@ def estimate(job: Job) -> Cost:
     evaluation = len(parts["test"]) * _per_window(model, parts["test"])
     weights = sum(each.numel() for each in model.parameters())
     if not weights:
-        return Cost(0, 0, fitting, 0.0, 0.0, evaluation)
+        return Cost(0, 0, beginning, fitting, 0.0, 0.0, evaluation)
     batch = choose_batch(parts["train"], model, settings)
     few = {
         "train": _first(parts["train"], STEPS * batch),
@@ -85,6 +90,7 @@ def estimate(job: Job) -> Cost:
     return Cost(
         weights,
         settings.epochs,
+        beginning,
         fitting,
         windows / records[-1].windows_per_s,
         validations * _per_window(model, trainer.validation, estimated=True),
