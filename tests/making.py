@@ -184,10 +184,13 @@ class Springs:
         length = np.linalg.norm(x[..., i, :] - x[..., j, :], axis=-1)
         return 0.5 * self.stiffness * np.square(length - self.lengths).sum(-1)
 
-    def run(self, frames: int, step: float, *, temperature=500.0, frequency=0.0, seed=0):
-        """Positions, velocities and forces at all steps, with a Nosé–Hoover thermostat.
+    def run(
+        self, frames: int, step: float, *, temperature=500.0, frequency=0.0, memory=0.0, seed=0
+    ):
+        """Positions, velocities and forces at all steps, with a thermostat.
 
-        Its own integrator: velocities and friction by half steps, iterated to agree.
+        Its own integrator: velocities and friction of Nosé and Hoover by half steps, iterated to
+        agree; with a memory in fs, the stochastic equation of Bussi's for the kinetic energy.
         """
         rng = np.random.default_rng(seed)
         x, kt, m = self.positions.copy(), temperature * BOLTZMANN, self.masses
@@ -206,6 +209,10 @@ class Springs:
             x = x + step * half
             f = self.forces(x)
             v = half * (1 - step / 2 * middle) + step / 2 * f / m
+            if memory:
+                now, few = 0.5 * (m * v**2).sum(), 3 * len(m)
+                noise = 2 * np.sqrt(now * mean / few * step / memory) * rng.standard_normal()
+                v = v * np.sqrt(max(1 + ((mean - now) * step / memory + noise) / now, 0.0))
         return tuple(np.stack(each) for each in zip(*kept, strict=True))
 
 

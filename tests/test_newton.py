@@ -100,9 +100,11 @@ def test_energy_is_conserved_and_time_runs_backwards():
     assert torch.allclose(back[0], x.expand_as(back[0]), atol=1e-8)
 
 
-def test_lags_and_batch_do_not_count():
+@pytest.mark.parametrize("rate", [0.0, 0.02])
+def test_lags_and_batch_do_not_count(rate):
     x, v = starts()
-    dynamics = dynamics_of(Springy(springs()), OMEGA)
+    dynamics = dynamics_of(Springy(springs()), 0.0 if rate else OMEGA)
+    dynamics.rate.fill_(rate)
     lags = torch.tensor([[30.0, 5.5, 12.0], [7.0, 7.0, 29.2], [0.0, 1.0, 60.0]]).double()
     found = dynamics(x, v, lags)
     assert (found[:, 2, 0] - x[2]).abs().max() == 0
@@ -125,14 +127,40 @@ def test_differences_over_a_gap_are_taken_back_to_the_start():
     assert (dynamics(x, over, lags) - exact).abs().max() < 0.03 * wrong
 
 
-@pytest.mark.parametrize("wavenumber", [0.0, 1700.0])
-def test_the_thermostat_of_a_simulation_is_found(wavenumber):
+def test_a_random_thermostat_makes_a_canonical_ensemble():
+    """⟨K⟩ = K̄ and ⟨δK²⟩ = 2 K̄²/g, from far below, in free flight."""
+    dynamics = dynamics_of(Springy(springs(stiffness=0.0)), kinetic=0.03)
+    x, v = (y.expand(400, -1, -1) for y in starts(1))
+    rate = torch.tensor(1 / 50).double()
+    dynamics.rate.copy_(rate)
+    state = (x[None], 0.3 * v[None], torch.zeros(1, 400, 1, 1).double(), 0 * x[None])
+    generator = torch.Generator().manual_seed(3)
+    found = []
+    for step in range(600):
+        along = torch.randn(1, 400, 1, 1, generator=generator).double()
+        others = torch.randn(1, 400, 1, 26, generator=generator).square().sum(-1, keepdim=True)
+        state = dynamics._scaled(state, rate, along, others.double())
+        if step > 300 and step % 100 == 0:
+            found.append(0.5 * (dynamics.masses * state[1].square()).sum((2, 3)) / 0.03)
+    kinetic = torch.cat(found)
+    assert kinetic.mean() == pytest.approx(1.0, abs=0.03)
+    assert kinetic.var() == pytest.approx(2 / 27, rel=0.15)
+    along, others = dynamics._random(0)
+    assert along.shape == others.shape == (256, 6, 1, 1, 1)
+    assert torch.equal(along[:, :3], -along[:, 3:])
+    assert float(others.mean()) == pytest.approx(26, rel=0.03)
+
+
+@pytest.mark.parametrize("thermostat", [{}, {"frequency": OMEGA}, {"memory": 50.0}])
+def test_the_thermostat_of_a_simulation_is_found(thermostat):
     molecule = springs()
-    omega = wavenumber * WAVENUMBER
-    x, v, _ = (torch.from_numpy(y) for y in molecule.run(3000, 0.5, frequency=omega))
+    x, v, _ = (torch.from_numpy(y) for y in molecule.run(3000, 0.5, **thermostat))
     at = torch.arange(400, 2600, 40)
     lags = torch.tensor([20.0, 60.0, 120.0, 180.0]).double().expand(len(at), -1)
     targets = x[at[:, None] + (lags / 0.5).long()]
     dynamics = NewtonDynamics(ETHANOL, Springy(molecule)).double()
     dynamics.tune(Batch(x[at], v[at], lags, targets), 0.0)
-    assert float(dynamics.frequency) / WAVENUMBER == pytest.approx(wavenumber)
+    assert float(dynamics.frequency) == pytest.approx(thermostat.get("frequency", 0.0))
+    assert (float(dynamics.rate) > 0) == ("memory" in thermostat)
+    if "memory" in thermostat:
+        assert 1 / float(dynamics.rate) <= 100

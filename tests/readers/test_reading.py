@@ -258,7 +258,7 @@ def test_virtual_sites_are_refused_only_where_they_are_kept(tmp_path):
     found = load(run, top=top)
     assert found.formula == "CH3"
     assert any("4 of 10 atoms are read" in note for note in found.notes)
-    with pytest.raises(InputError, match=r"atom 7 \(SOL2-MW\) has no known element.*--select"):
+    with pytest.raises(InputError, match=r"atom 7 \(HOH2-MW\) has no known element.*--select"):
         load(run, top=top, select="all")
 
 

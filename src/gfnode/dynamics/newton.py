@@ -14,20 +14,29 @@ from gfnode.windows import Batch
 State = tuple[Tensor, Tensor, Tensor, Tensor]
 """Positions, velocities, friction ``(trajectory, batch, 1, 1)`` and accelerations."""
 
+_DRAWN = 256  # steps for which random numbers are drawn together
+
 
 class NewtonDynamics(nn.Module):
     """All atoms move by the forces of a learned potential.
 
-    A Nosé–Hoover thermostat of friction ξ drives the kinetic energy K towards its mean K̄, as in
-    the simulations of MD17 (their friction, found from consecutive frames, is that of a thermostat
-    of 1700 cm⁻¹ to a tenth)::
+    A thermostat that scales all velocities alike drives the kinetic energy K towards its mean K̄.
+    That of Nosé and Hoover has a friction ξ, as in the simulations of MD17 (theirs, found from
+    consecutive frames, is that of a thermostat of 1700 cm⁻¹ to a tenth)::
 
         dx/dt = v,   dv/dt = F(x)/m − ξ v,   dξ/dt = ω² (K/K̄ − 1)
 
-    ω is chosen in :meth:`tune`; ω = 0 is a molecule left alone. A start says nothing of ξ. Its
-    distribution is Gaussian of variance ω²/g with g = 3N, so each trajectory starts from a quantile
-    of it, six in each member of the potential, and together they say where the molecule may go. The
-    scheme is velocity Verlet with the thermostat split off on both sides, symmetric in time.
+    A start says nothing of ξ. Its distribution is Gaussian of variance ω²/g with g = 3N, so each
+    trajectory starts from a quantile of it, six in each member of the potential, and together they
+    say where the molecule may go. That of Bussi, Donadio and Parrinello (J. Chem. Phys. 126,
+    014101, 2007) scales v by α at random after each step h, with c = e^(−h/τ), R normal and S the
+    sum of g − 1 squares of such; each trajectory has random numbers of its own, the same ones for
+    every start::
+
+        α² = c + (1 − c) (R² + S) K̄/(g K) + 2 R √(c (1 − c) K̄/(g K))
+
+    Which it is, ω and τ are chosen in :meth:`tune`; a molecule may be left alone, too. The
+    scheme is velocity Verlet with friction split off on both sides, symmetric in time.
 
     Velocities that are differences over a gap are those of its middle: they are taken back to the
     start by requiring that the integrated motion over the gap be the difference.
@@ -43,10 +52,12 @@ class NewtonDynamics(nn.Module):
     step = 1.0  # fs
     each = 6  # trajectories in each member of the potential
     _tuned_up_to = 200.0  # fs
-    _wavenumbers = (0.0, 400.0, 800.0, 1200.0, 1700.0, 2400.0, 3400.0)  # 1/cm
+    _wavenumbers = (400.0, 800.0, 1200.0, 1700.0, 2400.0, 3400.0)  # 1/cm
+    _memories = (50.0, 100.0, 200.0, 500.0)  # fs
 
     masses: Tensor
     frequency: Tensor
+    rate: Tensor
     kinetic: Tensor
     gap: Tensor
     friction: Tensor
@@ -57,7 +68,8 @@ class NewtonDynamics(nn.Module):
         self.freedoms = 3 * system.n_atoms
         masses = torch.as_tensor(system.masses, dtype=torch.float32)[:, None]
         self.register_buffer("masses", masses, persistent=False)
-        self.register_buffer("frequency", torch.zeros(()))  # ω, 1/fs
+        self.register_buffer("frequency", torch.zeros(()))  # ω, 1/fs; 0: no friction
+        self.register_buffer("rate", torch.zeros(()))  # 1/τ, 1/fs; 0: no random scaling
         self.register_buffer("kinetic", torch.ones(()))  # K̄, u Å²/fs²
         self.register_buffer("gap", torch.zeros(()))  # fs
         count = self.trajectories = self.each * potential.members
@@ -80,9 +92,11 @@ class NewtonDynamics(nn.Module):
         positions, velocities, lags
             As of :meth:`gfnode.models.base.Model.forward`.
         """
-        return self._integrate(positions, velocities, lags, self.frequency)
+        return self._integrate(positions, velocities, lags, self.frequency, self.rate)
 
-    def _integrate(self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor) -> Tensor:
+    def _integrate(
+        self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor, rate: Tensor
+    ) -> Tensor:
         x, v = (y.expand(self.trajectories, *y.shape) for y in (x, v))
         friction = self.friction * frequency / math.sqrt(self.freedoms)
         state = x, v, friction.expand(*x.shape[:2], 1, 1), self._pull(x)
@@ -94,6 +108,7 @@ class NewtonDynamics(nn.Module):
         places = order % lags.shape[1]
         counts = torch.bincount(number.flatten()).tolist()  # the only wait for the device
         last = len(counts) - 1
+        scaled = bool(rate.any())
         done = 0
         for step, count in enumerate(counts):
             if count:
@@ -105,7 +120,35 @@ class NewtonDynamics(nn.Module):
                 done += count
             if step < last:
                 state = self._advance(state, self.step, frequency)
+                if scaled and step % _DRAWN == 0:
+                    along, others = self._random(step)
+                if scaled:
+                    state = self._scaled(state, rate, along[step % _DRAWN], others[step % _DRAWN])
         return found
+
+    def _random(self, first: int) -> tuple[Tensor, Tensor]:
+        """R and S of the next steps in each trajectory, ``(step, trajectory, 1, 1, 1)``.
+
+        They are the same however many follow. Half of the trajectories have the R of the other half
+        with another sign.
+        """
+        generator = torch.Generator().manual_seed(first)
+        half = torch.randn(_DRAWN, (self.trajectories + 1) // 2, generator=generator)
+        along = torch.cat([half, -half], 1)[:, : self.trajectories]
+        shape = _DRAWN, self.trajectories, self.freedoms - 1
+        others = torch.randn(shape, generator=generator).square().sum(-1)
+        along, others = (y[..., None, None, None].to(self.masses) for y in (along, others))
+        return along, others
+
+    def _scaled(self, state: State, rate: Tensor, along: Tensor, others: Tensor) -> State:
+        """Scale velocities at random after a step."""
+        x, v, friction, pull = state
+        twice = (self.masses * v.square()).sum((-2, -1), keepdim=True)
+        left = torch.exp(-self.step * rate)
+        share = 2 * self.kinetic / twice.clamp(min=1e-12) / self.freedoms
+        squared = left + (1 - left) * share * (along**2 + others)
+        squared = squared + 2 * along * (left * (1 - left) * share).sqrt()
+        return x, v * squared.clamp(min=0).sqrt(), friction, pull
 
     def known(self, found: Tensor) -> Tensor:
         """Which positions of :meth:`forward` the potential knows, ``(trajectory, batch, time)``."""
@@ -161,15 +204,20 @@ class NewtonDynamics(nn.Module):
         self.gap.fill_(gap)
         self.kinetic.copy_(0.5 * (self.masses * batch.velocities.square()).sum((1, 2)).mean())
         short = batch.lags <= self._tuned_up_to
-        tried = torch.tensor(self._wavenumbers, device=short.device) * WAVENUMBER
+        tried = torch.zeros(1 + len(self._wavenumbers) + len(self._memories), 2)
+        tried[1 : 1 + len(self._wavenumbers), 0] = WAVENUMBER * torch.tensor(self._wavenumbers)
+        tried[1 + len(self._wavenumbers) :, 1] = 1 / torch.tensor(self._memories)
+        tried = tried.to(short.device)
         count = len(tried)
         found = self._integrate(
             batch.positions.repeat(count, 1, 1),
             batch.velocities.repeat(count, 1, 1),
             batch.lags.clamp(max=self._tuned_up_to).repeat(count, 1),
-            tried.repeat_interleave(len(short))[:, None, None],
+            *tried.repeat_interleave(len(short), 0).T[..., None, None],
         )
         found = found.mean(0).unflatten(0, (count, -1))
         errors = (found - batch.targets).square().mean((-1, -2))[:, short].nan_to_num(torch.inf)
         if errors.shape[1]:
-            self.frequency.copy_(tried[errors.median(1).values.argmin()])
+            best = tried[errors.median(1).values.argmin()]
+            self.frequency.copy_(best[0])
+            self.rate.copy_(best[1])

@@ -76,8 +76,12 @@ class Newton(nn.Module):
         """Thermostat and trust, in words; nothing where no potential was learned."""
         if not self.reach:
             return ""
-        wavenumber = float(self.dynamics.frequency) / WAVENUMBER
-        bath = f"a thermostat of {wavenumber:.0f} cm⁻¹" if wavenumber else "no thermostat"
+        dynamics = self.dynamics
+        bath = "no thermostat"
+        if dynamics.frequency > 0:
+            bath = f"a thermostat of {float(dynamics.frequency) / WAVENUMBER:.0f} cm⁻¹"
+        elif dynamics.rate > 0:
+            bath = f"a random thermostat of {format_time(1 / float(dynamics.rate))}"
         last = float(self.knots[-1])
         said = ", ".join(
             f"{float(self._hats(torch.tensor(lag)) @ self.trust.cpu()):.0%} at {format_time(lag)}"
