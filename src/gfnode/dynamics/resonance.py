@@ -116,18 +116,29 @@ def find_anharmonicity(
     """
     step = max(1, energy.numel() // 125_000)
     motion, energy = motion.every(step), energy[::step]
-    found = torch.stack([torch.full_like(omega, torch.inf), omega, gamma, 0 * omega])
     dampings = [(g, torch.exp(-g * motion.lags)) for g in (0.25 * gamma, 0.5 * gamma, gamma)]
-    for chi in [0.01 * n for n in range(-6, 7)]:
-        stretch = bounded(chi * energy)
-        price = 0.003 * motion.yy.sum(0) if chi else 0.0
-        for shift in torch.linspace(-0.05, 0.05, 11).tolist():
-            trial = omega * (1 + shift)
-            free = _undamped(trial / stretch, motion.lags)
-            for damping, decay in dampings:
-                error = motion.error(*_damped(*free, damping, decay)) + price
-                candidate = torch.stack([error, trial, damping, torch.full_like(error, chi)])
-                found = torch.where(error < found[0], candidate, found)
+    price = 0.003 * motion.yy.sum(0)
+
+    def better(
+        found: Tensor, chi: Tensor, trial: Tensor, tried: list[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        free = _undamped(trial / bounded(chi * energy), motion.lags)
+        for damping, decay in tried:
+            error = motion.error(*_damped(*free, damping, decay)) + price * (chi != 0)
+            candidate = torch.stack([error, trial, damping, chi])
+            found = torch.where(error < found[0], candidate, found)
+        return found
+
+    # every second value of χ and of the shift of ω with one damping, then all about the best
+    found = torch.stack([torch.full_like(omega, torch.inf), omega, gamma, 0 * omega])
+    for chi in (0.02 * n for n in range(-3, 4)):
+        for shift in (0.02 * n for n in range(-2, 3)):
+            found = better(found, torch.full_like(omega, chi), omega * (1 + shift), dampings[1:2])
+    _, middle, _, best = found
+    for chi in (-0.01, 0.0, 0.01):
+        for shift in (-0.02, -0.01, 0.0, 0.01, 0.02):
+            near = (best + chi).round(decimals=3)
+            found = better(found, near, middle + shift * omega, dampings)
     return found[1], found[2], found[3]
 
 

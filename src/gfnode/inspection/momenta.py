@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from gfnode import geometry
-from gfnode.inspection.scales import RIGID
+from gfnode.forces import RIGID
 from gfnode.inspection.series import Series, rms
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import BOLTZMANN

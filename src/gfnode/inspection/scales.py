@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gfnode.forces import RIGID
 from gfnode.inspection.series import Series
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import BOLTZMANN, WAVENUMBER
@@ -21,9 +22,6 @@ TOLERANCE = 0.2
 
 PLAUSIBLE = (30.0, 3000.0)
 """Temperatures in K that molecular dynamics of molecules have."""
-
-RIGID = 5e-4
-"""A bond whose length varies by less than this share is rigid (constrained)."""
 
 _LAGS = 40
 _NICE = (0.1, 0.2, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
