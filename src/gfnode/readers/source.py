@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.trajectory import Doubles, Integers, Topology
 
-BLOCK = 2**22
+BLOCK = 2**18
 """About so many coordinates are in memory beside those that are kept."""
 
 
