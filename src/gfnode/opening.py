@@ -1,6 +1,7 @@
 """From a folder to a model without weights: what its JSON says, read, checked and built."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,17 @@ def check_data(facts: Mapping[str, Any], where: Path) -> None:
                 f"{where} was trained on {suffix} files, read by {package}, which is not "
                 f"installed here; {plugins.remedy(package, _version(facts, package))}"
             )
+
+
+def warn_if_unfinished(facts: Mapping[str, Any], model: Model, folder: Path) -> None:
+    """Warn where the training of a run has not ended."""
+    trained = any(True for _ in model.parameters()) and facts.get("format") != layout.FORMAT
+    if trained and "training" not in facts:
+        warnings.warn(
+            f"training of {folder} has not ended: these are its best weights so far; go on with "
+            f"`gfnode train --resume --out {folder}`",
+            stacklevel=3,
+        )
 
 
 def _check_entries(entries: Any) -> None:

@@ -20,7 +20,6 @@ file                       holds
 Opening one reads text and safetensors only.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import UTC, datetime
@@ -169,17 +168,8 @@ class Run:
         run = cls(folder, experiment, model, facts)
         if weights:
             run.load_best()
-            run._say_if_unfinished()
+            opening.warn_if_unfinished(facts, model, folder)
         return run
-
-    def _say_if_unfinished(self) -> None:
-        trained = self.exported or not any(True for _ in self.model.parameters())
-        if not trained and "training" not in self.facts:
-            warnings.warn(
-                f"training of {self.folder} has not ended: these are its best weights so far; go "
-                f"on with `gfnode train --resume --out {self.folder}`",
-                stacklevel=3,
-            )
 
     def load_best(self) -> None:
         """Put the best weights into the model."""

@@ -16,6 +16,7 @@ from rich.table import Table
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import read_settings
+from gfnode.cli.sweeping import make_launcher, one_of, run_sweep, show_costs
 from gfnode.errors import InputError
 
 if TYPE_CHECKING:
@@ -153,10 +154,10 @@ def reproduce(
         from gfnode.sweep import Store
 
         spec = specs.load(what)
-        _one_of("--metric", metric, METRICS)
-        _one_of("--split", split, ("published", "blocked"))
-        _one_of("--of", of, ("coordinates", "features"))
-        _one_of("--horizons", horizons, ("one", "each", "rollout"))
+        one_of("--metric", metric, METRICS)
+        one_of("--split", split, ("published", "blocked"))
+        one_of("--of", of, ("coordinates", "features"))
+        one_of("--horizons", horizons, ("one", "each", "rollout"))
         _of_its_kind("--of", of, spec, "spectra")
         _of_its_kind("--horizons", horizons, spec, "horizons")
         folder = data or Path(os.environ.get("GFNODE_DATA", "data"))
@@ -175,24 +176,24 @@ def reproduce(
         store = Store(out)
 
         def start() -> "Launcher":
-            return _launcher(launcher, out, jobs, cpus, gpus, memory, ray, slurm, hours)
+            return make_launcher(launcher, out, jobs, cpus, gpus, memory, ray, slurm, hours)
 
         failed: dict[str, str] = {}
         found: Grid | None = None
         if search:
             trials = _trials(spec, choice, search, _names(search_on))
             if dry_run:
-                _dry([each.planned for each in trials], store, jobs, cpus, memory)
+                show_costs([each.planned for each in trials], store, jobs, cpus, memory)
                 typer.echo("these are the runs of the search; what follows it depends on them")
                 return
             choice, found, failed = _search(spec, choice, trials, store, None if collect else start)
         planned = _plan(spec, choice)
         if dry_run:
-            _dry(planned, store, jobs, cpus, memory)
+            show_costs(planned, store, jobs, cpus, memory)
             return
         tasks = [store.task(each.job, each.measures) for each in planned]
         if not collect:
-            failed |= _sweep(tasks, start())
+            failed |= run_sweep(tasks, start())
         made = Made(
             command=shlex.join(["gfnode", *sys.argv[1:]]),
             preset=preset or spec.preset,
@@ -252,7 +253,7 @@ def _search(
     from gfnode.sweep import State
 
     tasks = [store.task(each.planned.job) for each in trials]
-    failed = {} if start is None else _sweep(tasks, start())
+    failed = {} if start is None else run_sweep(tasks, start())
     errors = [
         read_json(task.folder / "run.json")["training"]["best_validation_error"]
         if task.state is State.FINISHED
@@ -295,90 +296,8 @@ def _draw(
         raise InputError(f"no run is finished, so there is nothing to draw (in {out / 'runs'})")
     rows = chosen_rows(spec, choice.models)
     terminal = console()
-    for line in draw(spec, rows, found, metric=metric, of=of or "coordinates", made=made, out=out):
+    for line in draw(spec, rows, found, metric=metric, of=of, made=made, out=out):
         terminal.print(line, soft_wrap=isinstance(line, str), markup=False)
-
-
-def _sweep(tasks: "list[Task]", launcher: "Launcher") -> dict[str, str]:
-    from gfnode.sweep import sweep
-    from gfnode.sweep.display import ProgressDisplay
-
-    terminal = console(stderr=True)
-    total = len({task.folder for task in tasks})
-    try:
-        with ProgressDisplay(terminal, total) as display:
-            summary = sweep(tasks, launcher, display)
-    except KeyboardInterrupt:
-        terminal.print("stopped; the same command goes on")
-        raise
-    terminal.print(
-        f"{total} runs: {len(summary.done)} done, {len(summary.reused)} had been done, "
-        f"{len(summary.failed)} failed"
-    )
-    for name, reason in summary.failed.items():
-        terminal.print(f"failed {name}: {reason}", soft_wrap=True, markup=False)
-    return summary.failed
-
-
-def _launcher(
-    name: str,
-    out: Path,
-    jobs: int | None,
-    cpus: int,
-    gpus: float,
-    memory: str,
-    ray: str | None,
-    slurm: list[str] | None,
-    hours: float,
-) -> "Launcher":
-    from gfnode.memory import limit
-    from gfnode.sweep.launchers import Local, Ray, Resources, Slurm
-
-    _one_of("--launcher", name, ("local", "ray", "slurm"))
-    resources = Resources(cpus, gpus, limit(memory))
-    if name == "ray":
-        return Ray(resources, ray)
-    if name == "slurm":
-        given = read_settings(slurm or [])
-        cluster = str(given.pop("cluster", "slurm"))
-        options = {f"slurm_{key}": value for key, value in given.items()}
-        return Slurm(resources, out / "slurm", hours=hours, options=options, cluster=cluster)
-    return Local(resources, jobs)
-
-
-def _dry(
-    planned: "list[Planned]", store: "Store", jobs: int | None, cpus: int, memory: str
-) -> None:
-    from gfnode.memory import limit
-    from gfnode.sweep import State, Task
-    from gfnode.sweep.launchers import Local, Resources
-    from gfnode.sweep.timing import estimates
-    from gfnode.units import format_duration
-
-    terminal = console()
-    costs = estimates(each.job for each in planned)
-    table = Table(title="Runs", title_justify="left", box=SIMPLE_HEAD)
-    for title in ("run", "state", "weights", "epochs", "time at most"):
-        table.add_column(title, justify="left" if title in ("run", "state") else "right")
-    left, longest, seen = 0.0, 0.0, set()
-    for each in planned:
-        if each.job.key in seen:
-            continue
-        seen.add(each.job.key)
-        cost = costs[each.job.key]
-        task = Task(store.folder(each.job), each.measures)
-        if task.state is not State.FINISHED:
-            left += cost.seconds
-            longest = max(longest, cost.seconds)
-        time = format_duration(cost.seconds)
-        table.add_row(task.name, task.state, str(cost.weights), str(cost.epochs), time)
-    terminal.print(table)
-    slots = Local(Resources(cpus, memory=limit(memory)), jobs).slots or 1
-    terminal.print(
-        f"{len(seen)} runs; left to do: {format_duration(left)} of one processor, about "
-        f"{format_duration(max(left / slots, longest))} with {slots} at once here, "
-        "from a few steps of each"
-    )
 
 
 def _listing() -> Table:
@@ -409,9 +328,3 @@ def _of_its_kind(option: str, value: str | None, spec: "Spec", kind: str) -> Non
 
         those = [name for name in specs.NAMES if specs.load(name).kind == kind]
         raise InputError(f"{option} {value} has no effect here: it is of {', '.join(those)}")
-
-
-def _one_of(option: str, value: str | None, known: "object") -> None:
-    words = [str(each) for each in known]  # type: ignore[attr-defined]
-    if value is not None and value not in words:
-        raise InputError(f"{option} {value}: expected {', '.join(words)}")

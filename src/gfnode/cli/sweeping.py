@@ -1,0 +1,109 @@
+"""Sweeps from the command line: their launcher, their progress, and what they will cost."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from gfnode.cli.console import console
+from gfnode.cli.options import read_settings
+from gfnode.errors import InputError
+
+if TYPE_CHECKING:
+    from gfnode.paper.plan import Planned
+    from gfnode.sweep.launchers import Launcher
+    from gfnode.sweep.store import Store, Task
+
+
+def run_sweep(tasks: "list[Task]", launcher: "Launcher") -> dict[str, str]:
+    """Do the tasks and show how far they are; give back why some failed, by name."""
+    from gfnode.sweep import sweep
+    from gfnode.sweep.display import ProgressDisplay
+
+    terminal = console(stderr=True)
+    total = len({task.folder for task in tasks})
+    try:
+        with ProgressDisplay(terminal, total) as display:
+            summary = sweep(tasks, launcher, display)
+    except KeyboardInterrupt:
+        terminal.print("stopped; the same command goes on")
+        raise
+    terminal.print(
+        f"{total} runs: {len(summary.done)} done, {len(summary.reused)} had been done, "
+        f"{len(summary.failed)} failed"
+    )
+    for name, reason in summary.failed.items():
+        terminal.print(f"failed {name}: {reason}", soft_wrap=True, markup=False)
+    return summary.failed
+
+
+def make_launcher(
+    name: str,
+    out: Path,
+    jobs: int | None,
+    cpus: int,
+    gpus: float,
+    memory: str,
+    ray: str | None,
+    slurm: list[str] | None,
+    hours: float,
+) -> "Launcher":
+    """Make the launcher that the options ask for."""
+    from gfnode.memory import limit
+    from gfnode.sweep.launchers import Local, Ray, Resources, Slurm
+
+    one_of("--launcher", name, ("local", "ray", "slurm"))
+    resources = Resources(cpus, gpus, limit(memory))
+    if name == "ray":
+        return Ray(resources, ray)
+    if name == "slurm":
+        given = read_settings(slurm or [])
+        cluster = str(given.pop("cluster", "slurm"))
+        options = {f"slurm_{key}": value for key, value in given.items()}
+        return Slurm(resources, out / "slurm", hours=hours, options=options, cluster=cluster)
+    return Local(resources, jobs)
+
+
+def show_costs(
+    planned: "list[Planned]", store: "Store", jobs: int | None, cpus: int, memory: str
+) -> None:
+    """Show the runs and what they will cost, from a few steps of each."""
+    from gfnode.memory import limit
+    from gfnode.sweep import State, Task
+    from gfnode.sweep.launchers import Local, Resources
+    from gfnode.sweep.timing import estimates
+    from gfnode.units import format_duration
+
+    terminal = console()
+    costs = estimates(each.job for each in planned)
+    table = Table(title="Runs", title_justify="left", box=SIMPLE_HEAD)
+    for title in ("run", "state", "weights", "epochs", "time at most"):
+        table.add_column(title, justify="left" if title in ("run", "state") else "right")
+    left, longest, seen = 0.0, 0.0, set()
+    for each in planned:
+        if each.job.key in seen:
+            continue
+        seen.add(each.job.key)
+        cost = costs[each.job.key]
+        task = Task(store.folder(each.job), each.measures)
+        if task.state is not State.FINISHED:
+            left += cost.seconds
+            longest = max(longest, cost.seconds)
+        time = format_duration(cost.seconds)
+        table.add_row(task.name, task.state, str(cost.weights), str(cost.epochs), time)
+    terminal.print(table)
+    slots = Local(Resources(cpus, memory=limit(memory)), jobs).slots or 1
+    terminal.print(
+        f"{len(seen)} runs; left to do: {format_duration(left)} of one processor, about "
+        f"{format_duration(max(left / slots, longest))} with {slots} at once here, "
+        "from a few steps of each"
+    )
+
+
+def one_of(option: str, value: str | None, known: Iterable[object]) -> None:
+    """Refuse a value that is not among the known ones."""
+    words = [str(each) for each in known]
+    if value is not None and value not in words:
+        raise InputError(f"{option} {value}: expected {', '.join(words)}")
