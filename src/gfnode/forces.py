@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gfnode.rounding import rounded_to
-from gfnode.windows import Windows
+from gfnode.windows import Windows, evenly
 
 LONGEST = 1.0
 """Frames at most so many fs apart show forces: a bond to hydrogen swings in 11 fs."""
@@ -51,13 +52,14 @@ def find_forces(windows: Windows, bonds: Tensor, most: int) -> Forces | None:
     """
     seen, frames = windows.seen, windows.frames
     if frames.forces is not None:
-        chosen = _evenly(seen, most)
+        chosen = seen[evenly(len(seen), most, seen.device)]
         return Forces(chosen, frames.forces[chosen], None)
     if frames.masses is None or windows.shown is None:  # published windows stand alone
         return None
-    chosen = _evenly(_in_a_row(windows), most)
+    chosen = _in_a_row(windows)
     if not len(chosen):
         return None
+    chosen = chosen[evenly(len(chosen), most, chosen.device)]
     step = frames.times[chosen + 1] - frames.times[chosen]
     before, now, after = (frames.positions[chosen + k].double() for k in (-1, 0, 1))
     h, m = step[:, None, None], frames.masses.double()
@@ -65,18 +67,14 @@ def find_forces(windows: Windows, bonds: Tensor, most: int) -> Forces | None:
     usual = values.square().mean((1, 2)).sqrt()
     size = float(usual.median())
     # a sum of rounding errors q/√12 with weights 1, −2 and 1
-    coarse = max(float(torch.from_numpy(rounded_to(now.float().cpu().numpy())).median()), _ulp(now))
+    x = now.float().cpu().numpy()
+    coarse = max(float(np.median(rounded_to(x))), float(np.spacing(np.abs(x).max())))
     noise = coarse / (2**0.5 * float(step.median()) ** 2) * float(m.square().mean().sqrt())
     if noise > NOISE * size or _rigid(now, bonds):
         return None
     sound = usual < _LEAP * size
     along = m * (after - before) / (2 * h)
     return Forces(chosen[sound], values[sound].float(), along[sound].float())
-
-
-def _evenly(frames: Tensor, most: int) -> Tensor:
-    even = torch.linspace(0, max(len(frames) - 1, 0), min(len(frames), most))
-    return frames[even.round().long().to(frames.device)]
 
 
 def _in_a_row(windows: Windows) -> Tensor:
@@ -88,11 +86,6 @@ def _in_a_row(windows: Windows) -> Tensor:
     good = (after - before == 2) & (segments[before] == segments[after])
     good &= (second - first).abs() <= _EVEN * first
     return now[good & (first <= LONGEST * (1 + _EVEN))]
-
-
-def _ulp(positions: Tensor) -> float:
-    """Å between neighbouring numbers of single precision, of the largest coordinate."""
-    return float(positions.abs().amax()) * torch.finfo(torch.float32).eps / 2
 
 
 def _rigid(positions: Tensor, bonds: Tensor) -> bool:

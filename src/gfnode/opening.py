@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from gfnode.share import layout
 from gfnode.system import System
 
 RUN = "run.json"
-VERSION = 2
+VERSION = 3
 
 
 def read_facts(folder: Path) -> tuple[dict[str, Any], Path]:
@@ -92,27 +92,6 @@ def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
     except (RuntimeError, MemoryError) as error:  # torch: sizes that no memory holds
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{where}: the model that it describes cannot be built: {text}") from error
-
-
-def plugins_of(model: str, files: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Which packages a run needs beside gfnode, for ``run.json``, and their versions.
-
-    Returns
-    -------
-    dict, dict
-        ``{"models": {name: package}, "readers": {suffix: package}}`` and ``{package: version}``.
-    """
-    suffixes = dict.fromkeys(Path(file).suffix.lower() for file in files if file)
-    origins = {
-        "models": {model: MODELS.origin(model)},
-        "readers": {suffix: FORMATS.origin(suffix) for suffix in suffixes},
-    }
-    named = {
-        kind: {name: origin.package for name, origin in found.items() if origin}
-        for kind, found in origins.items()
-    }
-    found = [origin for each in origins.values() for origin in each.values() if origin]
-    return named, {origin.package: origin.version for origin in found}
 
 
 def check_data(facts: Mapping[str, Any], where: Path) -> None:

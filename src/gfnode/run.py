@@ -22,7 +22,6 @@ Opening one reads text and safetensors only.
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -30,10 +29,11 @@ from typing import TYPE_CHECKING, Any, Self
 from gfnode import baselines, opening, prediction
 from gfnode.calibration import FILE, Calibration
 from gfnode.checkpoint import load_tensors, load_weights, save_tensors
+from gfnode.creation import create_folder
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
-from gfnode.experiment import Dataset, Experiment, build_model, versions
-from gfnode.files import make_folder, write_arrays, write_json
+from gfnode.experiment import Dataset, Experiment
+from gfnode.files import write_arrays, write_json
 from gfnode.held_out import held_out
 from gfnode.models import Model
 from gfnode.models.molecular import Molecular
@@ -43,7 +43,6 @@ from gfnode.progress import Report, silent
 from gfnode.provenance import Provenance
 from gfnode.readers import Reader
 from gfnode.share import layout
-from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
 from gfnode.velocities import VelocityRule
@@ -107,37 +106,9 @@ class Run:
         InputError
             When the folder holds a run already, or cannot be written.
         """
-        if (folder / "run.json").exists():
-            raise InputError(
-                f"{folder} holds a run already; go on with it (--resume) or choose another --out"
-            )
-        model = build_model(experiment, dataset.system)
-        trained = any(True for _ in model.parameters())
-        batch = trained and choose_batch(dataset.parts["train"], model, experiment.training)
-        plugins, others = opening.plugins_of(experiment.model["name"], files)
-        make_folder(folder)  # nothing is left behind by what is refused above
-        facts = {
-            "format": "gfnode-run",
-            "version": VERSION,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seed": experiment.seed,
-            "experiment": experiment.model_dump(mode="json"),
-            "system": dataset.system.to_dict(),
-            "data": Provenance.describe(trajectories, files, reader or Reader()),
-            "batch": batch,
-            "velocity_gap_fs": dataset.parts["train"].gap,
-            "windows": {name: len(part) for name, part in dataset.parts.items()},
-            "notes": list(dataset.notes),
-            "plugins": plugins,
-            "versions": versions() | others,
-        }
-        arrays = {}
-        for name, part in dataset.parts.items():
-            arrays[f"{name}_starts"] = part.starts.numpy()
-            arrays[f"{name}_targets"] = part.targets.numpy()
-        write_arrays(folder / "splits.npz", arrays)
-        save_tensors(folder / baselines.FILE, baselines.fit_baselines(dataset), {})
-        write_json(folder / "run.json", facts)
+        model, facts = create_folder(
+            folder, experiment, dataset, trajectories, files, reader=reader or Reader()
+        )
         run = cls(folder, experiment, model, facts)
         run._trajectories = list(trajectories)
         return run

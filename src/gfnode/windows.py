@@ -204,8 +204,7 @@ class Windows:
 
     def evenly(self, limit: int) -> Tensor:
         """Numbers of at most ``limit`` windows, evenly chosen."""
-        count = min(limit, len(self))
-        return torch.linspace(0, len(self) - 1, count, device=self.device).round().long()
+        return evenly(len(self), limit, self.device)
 
     def redraw(self, horizon: float, seed: Sequence[int]) -> "Windows":
         """The same starts with fresh irregular lags; the same seed gives the same lags."""
@@ -221,6 +220,11 @@ class Windows:
     def to(self, device: torch.device | str) -> "Windows":
         """Move to a device; parts that share frames should be moved by :func:`to_device`."""
         return to_device({"": self}, device)[""]
+
+
+def evenly(count: int, limit: int, device: torch.device) -> Tensor:
+    """At most ``limit`` of the numbers from 0 to ``count`` − 1, evenly chosen."""
+    return torch.linspace(0, max(count - 1, 0), min(limit, count), device=device).round().long()
 
 
 def select_atoms(parts: dict[str, Windows], atoms: Integers | Tensor) -> dict[str, Windows]:

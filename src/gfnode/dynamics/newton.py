@@ -107,9 +107,10 @@ class NewtonDynamics(nn.Module):
         order = number.flatten().argsort(stable=True)
         starts = torch.div(order, lags.shape[1], rounding_mode="floor")
         places = order % lags.shape[1]
-        counts = torch.bincount(number.flatten()).tolist()  # the only wait for the device
+        ending = torch.bincount(number.flatten())
+        asked = torch.cat([ending, rate.any().to(ending)[None]])
+        *counts, scaled = asked.tolist()  # the only wait for the device
         last = len(counts) - 1
-        scaled = bool(rate.any())
         done = 0
         for step, count in enumerate(counts):
             if count:

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,7 @@ def to_mdanalysis(trajectory: Trajectory) -> Any:
     from gfnode.interop._timed import TimedMemoryReader
 
     check_cell(trajectory, "MDAnalysis")
-    names = trajectory.topology or from_mdtraj(Path(), to_mdtraj(trajectory))[1]  # made up
+    names = trajectory.topology or from_mdtraj(to_mdtraj(trajectory))[1]  # made up
     residue = list(zip(names.residue_names, names.residue_ids, strict=True))
     begins = np.array([i == 0 or residue[i] != residue[i - 1] for i in range(len(residue))])
     universe = Universe.empty(

@@ -1,13 +1,12 @@
 """To and from mdtraj, which works in nm and ps and holds no velocities."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.interop._shared import counted, named_times
-from gfnode.readers.topology import ANGSTROM_PER_NM, check_cell
+from gfnode.readers.topology import ANGSTROM_PER_NM, check_cell, check_elements
 from gfnode.readers.topology import from_mdtraj as from_topology
 from gfnode.readers.topology import to_mdtraj as to_topology
 from gfnode.trajectory import Trajectory
@@ -62,7 +61,8 @@ def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "")
     """
     if frames.topology is None:
         raise InputError("the mdtraj trajectory has no topology: load it with top=")
-    numbers, topology = from_topology(Path("mdtraj"), frames.topology)
+    numbers, topology = from_topology(frames.topology)
+    check_elements("mdtraj", numbers, topology)
     fs = parse_step(step)
     made_up = getattr(frames, "_time_default_to_arange", False)
     if fs is not None or made_up:

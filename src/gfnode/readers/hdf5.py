@@ -103,7 +103,7 @@ def _topology(path: Path) -> Iterator[Arrays]:
     with _open(path) as file:
         if file.topology is None:
             raise InputError(f"{path}: holds no topology")
-        numbers, topology = from_mdtraj(path, file.topology)
+        numbers, topology = from_mdtraj(file.topology)
     yield {
         "numbers": numbers,
         "names": np.array(topology.names, dtype=str),

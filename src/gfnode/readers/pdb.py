@@ -15,7 +15,7 @@ def open_pdb(path: Path, given: Given) -> Source:
     _check_models(path)
     with foreign(path, "not a valid PDB file"):
         frames = mdtraj.load_pdb(str(path))
-    numbers, topology = from_mdtraj(path, frames.topology)
+    numbers, topology = from_mdtraj(frames.topology)
     cell = frames.unitcell_vectors
     return Source(
         numbers,

@@ -66,7 +66,7 @@ def read_topology(path: Path | None) -> Top:
         found = mdtraj.load_topology(str(path))
         notes = _elements_of_psf(path, found) if suffix == ".psf" else ()
         notes += _elements_of_ions(path, found)
-        return Top(path, *from_mdtraj(path, found, strict=False), notes)
+        return Top(path, *from_mdtraj(found), notes)
 
 
 def same_atoms(path: Path, atoms: int, top: Top) -> None:
@@ -125,13 +125,10 @@ def _psf_masses(path: Path, n_atoms: int) -> list[float]:
     return [float(line.split()[7]) for line in lines[first : first + n_atoms]]
 
 
-def from_mdtraj(
-    path: Path | str, topology: Any, *, strict: bool = True
-) -> tuple[Integers, Topology]:
+def from_mdtraj(topology: Any) -> tuple[Integers, Topology]:
     """Convert an mdtraj topology; standard bonds are added where the file names none.
 
-    ``path`` is what errors name. Atoms without an element, such as virtual sites, are refused
-    unless not ``strict``: they get the number 0, see :func:`check_elements`.
+    Atoms without an element, such as virtual sites, get the number 0; see :func:`check_elements`.
     """
     atoms = list(topology.atoms)
     if topology.n_bonds == 0:
@@ -146,13 +143,14 @@ def from_mdtraj(
         tuple(atom.residue.resSeq for atom in atoms),
         np.array(sorted(bonds), dtype=np.int64).reshape(-1, 2),
     )
-    if strict:
-        check_elements(path, found, names, np.arange(len(found)))
     return found, names
 
 
-def check_elements(path: Path | str, numbers: Integers, names: Topology, atoms: Integers) -> None:
-    """Refuse atoms without an element among those that are kept."""
+def check_elements(
+    path: Path | str, numbers: Integers, names: Topology, kept: Integers | None = None
+) -> None:
+    """Refuse atoms without an element among those that are kept (all)."""
+    atoms = np.arange(len(numbers)) if kept is None else kept
     for atom in atoms[numbers[atoms] == 0].tolist():
         called = f"{names.residue_names[atom]}{names.residue_ids[atom]}-{names.names[atom]}"
         raise InputError(

@@ -1,0 +1,94 @@
+"""The folder of a new run: all but the training."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gfnode import baselines
+from gfnode.checkpoint import save_tensors
+from gfnode.errors import InputError
+from gfnode.experiment import Dataset, Experiment, build_model, versions
+from gfnode.files import make_folder, write_arrays, write_json
+from gfnode.models import MODELS, Model
+from gfnode.opening import RUN, VERSION
+from gfnode.provenance import Provenance
+from gfnode.readers import FORMATS, Reader
+from gfnode.training import choose_batch
+from gfnode.trajectory import Trajectory
+
+
+def create_folder(
+    folder: Path,
+    experiment: Experiment,
+    dataset: Dataset,
+    trajectories: Sequence[Trajectory],
+    files: Sequence[str],
+    *,
+    reader: Reader,
+) -> tuple[Model, dict[str, Any]]:
+    """Make the folder; see :meth:`gfnode.run.Run.create`.
+
+    Returns
+    -------
+    Model, dict
+        The model before training, and what ``run.json`` says.
+
+    Raises
+    ------
+    InputError
+        When the folder holds a run already, or cannot be written.
+    """
+    if (folder / RUN).exists():
+        raise InputError(
+            f"{folder} holds a run already; go on with it (--resume) or choose another --out"
+        )
+    model = build_model(experiment, dataset.system)
+    trained = any(True for _ in model.parameters())
+    batch = trained and choose_batch(dataset.parts["train"], model, experiment.training)
+    plugins, others = _plugins_of(experiment.model["name"], files)
+    make_folder(folder)  # nothing is left behind by what is refused above
+    facts = {
+        "format": "gfnode-run",
+        "version": VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": experiment.seed,
+        "experiment": experiment.model_dump(mode="json"),
+        "system": dataset.system.to_dict(),
+        "data": Provenance.describe(trajectories, files, reader),
+        "batch": batch,
+        "velocity_gap_fs": dataset.parts["train"].gap,
+        "windows": {name: len(part) for name, part in dataset.parts.items()},
+        "notes": list(dataset.notes),
+        "plugins": plugins,
+        "versions": versions() | others,
+    }
+    arrays = {}
+    for name, part in dataset.parts.items():
+        arrays[f"{name}_starts"] = part.starts.numpy()
+        arrays[f"{name}_targets"] = part.targets.numpy()
+    write_arrays(folder / "splits.npz", arrays)
+    save_tensors(folder / baselines.FILE, baselines.fit_baselines(dataset), {})
+    write_json(folder / RUN, facts)
+    return model, facts
+
+
+def _plugins_of(model: str, files: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Which packages a run needs beside gfnode, for ``run.json``, and their versions.
+
+    Returns
+    -------
+    dict, dict
+        ``{"models": {name: package}, "readers": {suffix: package}}`` and ``{package: version}``.
+    """
+    suffixes = dict.fromkeys(Path(file).suffix.lower() for file in files if file)
+    origins = {
+        "models": {model: MODELS.origin(model)},
+        "readers": {suffix: FORMATS.origin(suffix) for suffix in suffixes},
+    }
+    named = {
+        kind: {name: origin.package for name, origin in found.items() if origin}
+        for kind, found in origins.items()
+    }
+    found = [origin for each in origins.values() for origin in each.values() if origin]
+    return named, {origin.package: origin.version for origin in found}
