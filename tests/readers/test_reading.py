@@ -253,6 +253,16 @@ def test_ions_are_known_by_their_residues(tmp_path):
     assert said in found.notes
 
 
+def test_beads_of_residues_with_one_letter_are_no_ions(tmp_path):
+    top = tmp_path / "beads.gro"
+    line = "{0:5d}{1:<5}   CA{0:5d}{2:8.3f}   0.000   0.000\n"
+    beads = "".join(line.format(k + 1, name, 0.38 * k) for k, name in enumerate("KFI"))
+    top.write_text(f"three beads\n    3\n{beads}   5.0   5.0   5.0\n", encoding="ascii")
+    found = read_topology(top)
+    assert found.topology.residue_names == ("K", "F", "I")
+    assert found.notes == ()
+
+
 def test_virtual_sites_are_refused_only_where_they_are_kept(tmp_path):
     run, top = in_water(tmp_path)
     found = load(run, top=top)

@@ -36,7 +36,7 @@ IONS = {
     }.items()
     for name in names.split()
 }
-"""What residues of a single ion are called, and its element."""
+"""What residues of a single ion, and its atom, are called, and its element."""
 
 NEAR_MASS = 0.3
 """u by which a mass may differ from that of its element."""
@@ -110,7 +110,8 @@ def _elements_of_ions(path: Path, topology: Any) -> tuple[str, ...]:
         if symbol is None or residue.n_atoms != 1:
             continue
         atom, known = next(residue.atoms), element.Element.getBySymbol(symbol)
-        if atom.element is not known:
+        # a bead CA may stand for the residue K, lysine
+        if IONS.get(atom.name.upper()) == symbol and atom.element is not known:
             atom.element = known
             changed[residue.name] = symbol
     if not changed:
