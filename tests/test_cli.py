@@ -20,7 +20,7 @@ from gfnode import cli
 from gfnode.cli import console
 from gfnode.models.gfnode import GFNODE
 from gfnode.presets import PRESETS, SUMMARIES
-from gfnode.run import Run
+from gfnode.run import VERSION, Run
 
 COMMANDS = (
     *("data", "spectrum", "train", "evaluate", "report", "predict", "sample"),
@@ -498,7 +498,8 @@ class TestBadInput:
                 '{"format": "gfnode-run", "version": 99}',
                 "run format 99, this gfnode",
             ),
-            ('{"format": "gfnode-run", "version": 2}', "is damaged"),
+            ('{"format": "gfnode-run", "version": 2}', "run format 2, this gfnode"),
+            (f'{{"format": "gfnode-run", "version": {VERSION}}}', "is damaged"),
             ('{"format": "other"}', "not the run.json of a gfnode run"),
             ('{"format": "gf', "not valid JSON"),
         ],

@@ -105,7 +105,7 @@ def test_pairs_closer_than_four_bonds_do_not_clash() -> None:
 def test_the_tree_counts_as_all_pairs_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """1200 atoms of adenylate kinase, shaken until many touch; several frames in one tree."""
     frames = mdtraj.load(PDB_small)
-    numbers, topology = from_mdtraj("adk", frames.topology)
+    numbers, topology = from_mdtraj(frames.topology)
     numbers = np.where(numbers == 106, 16, numbers)  # mdtraj takes SG for seaborgium
     x = 10 * frames.xyz.astype(float)
     shaken = x + np.random.default_rng(1).normal(0, 0.45, (3, *x.shape[1:]))

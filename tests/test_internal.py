@@ -35,7 +35,7 @@ def graphs(draw: st.DrawFn) -> tuple[Integers, int]:
 def protein() -> tuple[mdtraj.Trajectory, Integers, Topology]:
     """Adenylate kinase, all 3341 atoms."""
     frames = mdtraj.load(PDB_small)
-    return frames, *from_mdtraj("adk", frames.topology)
+    return frames, *from_mdtraj(frames.topology)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_colours_do_not_depend_on_the_order_of_atoms(drawn: tuple[Integers, int]
 
 
 def test_alanine_dipeptide(peptide: mdtraj.Trajectory) -> None:
-    numbers, topology = from_mdtraj("ala2", peptide.topology)
+    numbers, topology = from_mdtraj(peptide.topology)
     whole = internal.Internal.of(topology.bonds, numbers)
     assert [len(each) for each in (whole.bonds, whole.angles, whole.dihedrals)] == [21, 36, 41]
     names = np.array(topology.names)
@@ -142,7 +142,7 @@ def test_no_bonds_and_one_atom() -> None:
 
 def test_values_agree_with_mdtraj(peptide: mdtraj.Trajectory) -> None:
     """Å and radians, to 1e-5, over every internal coordinate there is."""
-    numbers, topology = from_mdtraj("ala2", peptide.topology)
+    numbers, topology = from_mdtraj(peptide.topology)
     x = 10 * torch.from_numpy(peptide.xyz.copy())
     found = internal.Internal.of(topology.bonds, numbers)
     pairs = internal.nonbonded_pairs(topology.bonds, 22)
@@ -183,7 +183,7 @@ def test_named_torsions_of_two_chains() -> None:
     """Two copies with the same numbers: each keeps to its own chain, bonds or not."""
     one = mdtraj.load(DATA / "alanine-dipeptide.pdb")
     both = one.stack(one)
-    _, topology = from_mdtraj("two", both.topology)
+    _, topology = from_mdtraj(both.topology)
     bare = Topology(
         topology.names, topology.residue_names, topology.residue_ids, topology.bonds[:0]
     )
@@ -196,7 +196,7 @@ def test_named_torsions_of_two_chains() -> None:
 
 
 def test_reads_torsions_of_a_user() -> None:
-    _, topology = from_mdtraj("ala2", mdtraj.load(DATA / "alanine-dipeptide.pdb").topology)
+    _, topology = from_mdtraj(mdtraj.load(DATA / "alanine-dipeptide.pdb").topology)
     found = read_torsions(["phi=1:C-2:N-2:CA-2:C", "methyl=0-CH3-4-6"], 22, topology)
     assert {name: atoms.tolist() for name, atoms in found.items()} == {
         "phi": [4, 6, 8, 14],
@@ -216,6 +216,6 @@ def test_reads_torsions_of_a_user() -> None:
     ],
 )
 def test_refuses_torsions_that_are_none(item: str, said: str) -> None:
-    _, topology = from_mdtraj("ala2", mdtraj.load(DATA / "alanine-dipeptide.pdb").topology)
+    _, topology = from_mdtraj(mdtraj.load(DATA / "alanine-dipeptide.pdb").topology)
     with pytest.raises(InputError, match=said):
         read_torsions([item], 22, topology)
