@@ -167,7 +167,7 @@ class OscillatorDynamics(nn.Module):
         rate = 4.0 / gram.diagonal(dim1=1, dim2=2).amax(1, keepdim=True).clamp(min=_LEAST)
         share = torch.full_like(self.logits, 1 / self.logits.shape[1])
         for _ in range(steps):
-            slope = torch.einsum("scd,sd->sc", gram, share) - wanted
+            slope = (gram @ share[..., None])[..., 0] - wanted
             share = (share.log() - rate * slope).softmax(-1).clamp(min=_LEAST)
         self.logits.copy_((0.998 * share + 0.002 / share.shape[1]).log())
 

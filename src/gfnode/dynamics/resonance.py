@@ -61,19 +61,21 @@ def find_resonance(
 ) -> tuple[Tensor, Tensor]:
     """ω and γ of least squared error.
 
-    All on a grid of Ω = √(ω² + γ²) and γ/Ω. The kernels are the same for all spaces, so that errors
-    are matrix products.
+    All on a grid of ω and γ/ω, geometric in both and one a power of the other's factor: cosines of
+    ω τ and exponentials of γ τ are then computed once for all pairs. The kernels are the same for
+    all spaces, so that errors are matrix products.
 
     Parameters
     ----------
     natural
-        √(⟨w²⟩/⟨u²⟩), ``(space,)`` in 1/fs, not all zero: that of an oscillator is Ω.
+        √(⟨w²⟩/⟨u²⟩), ``(space,)`` in 1/fs, not all zero: that of an oscillator is
+        Ω = √(ω² + γ²).
     motion
         What is to be explained.
     reach
-        The factor about the natural one that the grid of Ω covers, ``(space,)``.
+        The factor about the natural one that the grid covers in Ω, ``(space,)``.
     step
-        Of the grid, relative.
+        Of the grid of ω, relative.
 
     Returns
     -------
@@ -84,18 +86,30 @@ def find_resonance(
     some = natural > 0
     least, most = (natural / reach)[some].min(), (natural * reach)[some].max()
     count = int(torch.log(most / least) / step) + 1
-    grid = least * torch.exp(step * torch.arange(count, device=lags.device))
-    found = torch.stack([torch.full_like(natural, torch.inf), natural, natural])
-    for ratio in torch.logspace(-3.5, -0.01, 14).tolist():
-        for total in grid[:, None].split(max(1, 2_000_000 // len(lags))):
-            omega, gamma = math.sqrt(1 - ratio**2) * total, ratio * total
-            c, s = kernels(omega, gamma, lags.T)  # (grid, lag)
-            error = c**2 @ uu + s**2 @ ww + 2 * ((c * s) @ uw - c @ uy - s @ wy)
-            near = (total / natural).log().abs() <= reach.log()
-            error, place = torch.where(near, error, torch.inf).min(0)
-            candidate = torch.stack([error, omega[place, 0], gamma[place, 0]])
-            found = torch.where(error < found[0], candidate, found)
-    return found[1], found[2]
+    apart = int(0.62 / step)  # steps of ω in one of γ/ω
+    ratios = [4.6 * math.exp(-step * apart * n) for n in range(16)]  # γ/ω, down to 4e-4
+    # Ω/ω in steps: a row of the grid is one Ω, with all γ/ω
+    lower = [round(math.log(math.hypot(1, ratio)) / step) for ratio in ratios]
+    first = [lower[0] - each for each in lower]
+    slower = apart * (len(ratios) - 1)
+    powers = torch.exp(step * torch.arange(-slower, count + lower[0], device=lags.device))[:, None]
+    omega = least * math.exp(-step * lower[0]) * powers
+    error = natural.new_zeros(len(ratios), count, len(natural))
+    for part in torch.arange(len(lags), device=lags.device).split(256):
+        tau = lags[part].T
+        cosine, sine = _undamped(omega[slower:], tau)
+        decay = torch.exp((-ratios[0] * omega * tau).clamp(min=-40.0))  # denormals are slow
+        known = torch.cat([x[part] for x in (uu, ww, 2 * uw, -2 * uy, -2 * wy)])
+        for n, ratio in enumerate(ratios):
+            rows = slice(first[n], first[n] + count)
+            gamma = ratio * omega[slower:][rows]
+            c, s = _damped(cosine[rows], sine[rows], gamma, decay[slower - apart * n :][rows])
+            error[n] += torch.cat([c * c, s * s, c * s, c, s], 1) @ known
+    near = (least * powers[slower:][:count] / natural).log().abs() <= reach.log()
+    best = torch.where(near, error, torch.inf).flatten(0, 1).argmin(0)
+    chosen, row = best // count, best % count
+    found = omega[slower + row + torch.tensor(first, device=row.device)[chosen], 0]
+    return found, found * omega.new_tensor(ratios)[chosen]
 
 
 def find_anharmonicity(
@@ -114,7 +128,7 @@ def find_anharmonicity(
     energy
         E − 1, ``(lag, space)``.
     """
-    step = max(1, energy.numel() // 125_000)
+    step = max(1, round(energy.numel() / 100_000))
     motion, energy = motion.every(step), energy[::step]
     dampings = [(g, torch.exp(-g * motion.lags)) for g in (0.25 * gamma, 0.5 * gamma, gamma)]
     price = 0.003 * motion.yy.sum(0)

@@ -181,16 +181,25 @@ class Anchored(Frame):
             def tried(value: Tensor) -> Tensor:
                 parameter.copy_(value)
                 followed = self._count_steps(placement, batch.lags)
-                return error(placement, whole=whole) if followed else torch.tensor(torch.inf)
+                found = error(placement, whole=whole) if followed else torch.tensor(torch.inf)
+                return found.nan_to_num(torch.inf)
 
-            last, first = tried(values[-1]), tried(values[0])
-            if torch.isclose(first, last, rtol=1e-3):  # nothing hangs on it
+            # from coarse to fine: every third value, then those about the best of them
+            errors = torch.full_like(values, torch.inf)
+
+            def best() -> int:  # the first that is as good as any
+                return int((errors <= 1.01 * errors.min()).float().argmax())
+
+            errors[-1], errors[0] = tried(values[-1]), tried(values[0])
+            if torch.isclose(errors[0], errors[-1], rtol=1e-3):  # nothing hangs on it
                 return
-            errors = [first, *map(tried, values[1:-1]), last]
-            # the first that is as good as any
-            known = torch.stack(errors).nan_to_num(torch.inf)
-            good = known <= 1.01 * known.min()
-            parameter.copy_(values[int(good.float().argmax())])
+            for number in range(3, len(values) - 1, 3):
+                errors[number] = tried(values[number])
+            middle = best()
+            for number in range(max(1, middle - 2), min(middle + 3, len(values) - 1)):
+                if number % 3:
+                    errors[number] = tried(values[number])
+            parameter.copy_(values[best()])
 
         self._steps = 2  # enough while turns are forgotten at once
         self.share.zero_()

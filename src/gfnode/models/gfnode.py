@@ -167,7 +167,7 @@ class SpectralPropagator(nn.Module):
     def prepare(self, frame: Anchored, windows: Windows) -> None:
         """Find modes and oscillators of the motion in training windows."""
         room = self._most_seen // (windows.targets.shape[1] * self.rest.spaces.numel())
-        batch = windows.batch(windows.evenly(min(1000, max(200, room))))
+        batch = windows.batch(windows.evenly(min(500, max(200, room))))
         motion = frame.displacements(batch)
         if isinstance(self.transform, QuasiHarmonic):
             seen = torch.cat([batch.positions, batch.targets.flatten(0, 1)])
