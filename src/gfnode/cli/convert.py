@@ -1,19 +1,17 @@
 """``gfnode convert``."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors
+from gfnode.cli.bars import counting
+from gfnode.cli.console import plain_errors
 from gfnode.cli.options import AS_STORED, Reading, reads
 from gfnode.units import format_time
 
 if TYPE_CHECKING:
-    from gfnode.progress import Report
     from gfnode.trajectory import Trajectory
 
 
@@ -81,7 +79,7 @@ def convert(
         from gfnode.selection import choose
 
         work.check_target(out.expanduser(), files, force=force)
-        with _progress("reading") as read:
+        with counting("reading", "frames") as read:
             how = {key: value for key, value in vars(reading).items() if key != "each_molecule"}
             trajectory = load_joined(files, in_sequence=in_sequence, progress=read, **how)
         if no_cell:
@@ -95,7 +93,7 @@ def convert(
         for lost in work.losses(trajectory, out.suffix, turned=aligner is not None):
             typer.echo(f"{'warning' if lost.grave else 'note'}: {lost.text}", err=True)
         there = work.beside(out.expanduser(), trajectory, force=force)
-        with _progress("writing") as written:
+        with counting("writing", "frames") as written:
             path = work.write(
                 trajectory, out.expanduser(), aligner=aligner, precision=precision, progress=written
             )
@@ -113,14 +111,3 @@ def _what(trajectory: "Trajectory") -> str:
     even = trajectory.spacing
     said += f", every {format_time(even)}" if even else ", unevenly spaced in time"
     return f"{said}, {format_time(float(trajectory.times[-1] - trajectory.times[0]))}"
-
-
-@contextmanager
-def _progress(doing: str) -> Iterator["Report"]:
-    """A bar of frames on a terminal."""
-    from rich.progress import Progress
-
-    terminal = console(stderr=True)
-    with Progress(console=terminal, disable=not terminal.is_terminal, transient=True) as progress:
-        bar = progress.add_task(doing, total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)

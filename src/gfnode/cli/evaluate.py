@@ -1,14 +1,13 @@
 """``gfnode evaluate``."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from gfnode.cli.app import app
+from gfnode.cli.bars import counting, naming
 from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import (
     AS_STORED,
@@ -20,12 +19,6 @@ from gfnode.cli.options import (
     with_geometry,
 )
 from gfnode.errors import InputError
-from gfnode.progress import Report
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from gfnode.run import Run
 
 
 @app.command(
@@ -111,7 +104,7 @@ def evaluate(
             raise InputError("--torsion is compared with the physics: leave --no-physics out")
         read_torsions(torsion or [], given[0].n_atoms, given[0].topology)  # says what is wrong
         plot &= own and not found.exported and geometry == "mean"
-        with _predicting(console(stderr=True)) as report_windows:
+        with counting("predicting", "windows") as report_windows:
             evaluation = found.evaluate(given, report=report_windows)
         result = json.loads(to_json(evaluation.to_dict()))  # null: not finite
         terminal = console(stderr=json_file == "-")
@@ -124,7 +117,9 @@ def evaluate(
         if (bars := report.error_bars(result)) is not None:
             terminal.print(bars, soft_wrap=True)
         if physics:
-            with _measuring(console(stderr=True), found) as advance:
+            from gfnode.physics import steps
+
+            with naming("physics", "predicting", steps(found)) as advance:
                 measured = found.physics(
                     given,
                     atoms=looked,
@@ -155,32 +150,3 @@ def _atoms(text: str) -> Literal["heavy", "all"]:
     if text == "all":
         return "all"
     raise InputError(f"--atoms {text}: expected heavy or all")
-
-
-@contextmanager
-def _predicting(terminal: "Console") -> Iterator[Report]:
-    """A bar that says how many windows have been predicted."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Left
-
-    columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TextColumn("windows"))
-    with Progress(
-        *columns, Left(), console=terminal, disable=not terminal.is_terminal, transient=True
-    ) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _measuring(terminal: "Console", run: "Run") -> Iterator[Callable[[str], None]]:
-    """A bar that says what has been measured."""
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    from gfnode.physics import steps
-
-    columns = (TextColumn("physics: {task.description}"), BarColumn())
-    with Progress(
-        *columns, console=terminal, disable=not terminal.is_terminal, transient=True
-    ) as bar:
-        task = bar.add_task("predicting", total=steps(run))
-        yield lambda done: bar.update(task, advance=1, description=f"{done} done")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors
+from gfnode.cli.bars import naming
+from gfnode.cli.console import plain_errors
 from gfnode.cli.options import Step, Top, load_for
 from gfnode.errors import InputError
 
@@ -131,16 +132,7 @@ def _measured(run: Path) -> bool:
 
 
 def _measure(run: "Run", given: "list[Trajectory]") -> None:
-    from rich.progress import BarColumn, Progress, TextColumn
+    from gfnode.physics import assess, steps
 
-    from gfnode.physics import assess
-
-    terminal = console(stderr=True)
-    columns = (TextColumn("physics: {task.description}"), BarColumn())
-    with Progress(
-        *columns, console=terminal, disable=not terminal.is_terminal, transient=True
-    ) as bar:
-        task = bar.add_task("predicting", total=None)
-        assess(run, given, advance=lambda done: bar.update(task, description=f"{done} done")).save(
-            run.folder
-        )
+    with naming("physics", "predicting", steps(run)) as advance:
+        assess(run, given, advance=advance).save(run.folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfnode.cli.app import app
+from gfnode.cli.bars import new_bar
 from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import (
     AS_STORED,
@@ -22,8 +23,6 @@ from gfnode.cli.options import (
 from gfnode.units import format_time
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from gfnode.progress import Report
     from gfnode.run import Run
 
@@ -123,9 +122,8 @@ def rollout(
             seen = any(found.provenance.holds(each) for each in given)
             truths = found.trajectories() if seen else given
         _warn(found)
-        progress = console(stderr=True)
         try:
-            with _progress(progress, length) as advance:
+            with _progress(length) as advance:
                 rolled = found.rollout(
                     given[0],
                     length,
@@ -181,23 +179,21 @@ def _warn(run: "Run") -> None:
 
 
 @contextmanager
-def _progress(terminal: "Console", length: str) -> Iterator["Report"]:
+def _progress(length: str) -> Iterator["Report"]:
     """A bar with the time reached, the speed in ps/s, and the time left."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TimeRemainingColumn
 
     from gfnode.units import parse_time
 
     span = parse_time(length) / 1000
     columns = (
-        TextColumn("{task.description}"),
+        "{task.description}",
         BarColumn(),
-        TextColumn("{task.completed:.6g} of {task.total:.6g} {task.fields[unit]}"),
-        TextColumn("{task.fields[speed]}"),
+        "{task.completed:.6g} of {task.total:.6g} {task.fields[unit]}",
+        "{task.fields[speed]}",
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=terminal, disable=not terminal.is_terminal, transient=True
-    ) as bar:
+    with new_bar(*columns) as bar:
         task = bar.add_task("rollout", total=span, unit="ps", speed="")
         done = 0
 

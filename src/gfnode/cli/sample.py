@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors
+from gfnode.cli.bars import new_bar
+from gfnode.cli.console import plain_errors
 from gfnode.cli.options import AS_STORED, Reading, load_for, reads
 from gfnode.units import format_time, parse_times
 
@@ -62,8 +63,6 @@ def sample(
     Frames of the files are samples, not times: the samples of one file are independent.
     """
     with plain_errors():
-        from rich.progress import Progress
-
         from gfnode.files import check_apart
         from gfnode.run import Run
 
@@ -72,8 +71,7 @@ def sample(
         found = Run.open(run)
         reader = reading.reader()
         trajectory = load_for(found, [start], reader)[0]
-        terminal = console(stderr=True)
-        with Progress(console=terminal, disable=not terminal.is_terminal, transient=True) as bar:
+        with new_bar() as bar:
             task = bar.add_task("samples", total=samples * len(set(lags)))
             drawn = found.sample(
                 trajectory,

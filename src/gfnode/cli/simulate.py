@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors
+from gfnode.cli.bars import new_bar
+from gfnode.cli.console import plain_errors
 from gfnode.cli.options import read_settings
 from gfnode.errors import InputError
 
@@ -243,16 +244,15 @@ def simulate(
 def _run(
     simulation: "Simulation", path: Path, resume: bool, overwrite: bool, precision: float | None
 ) -> None:
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn
 
     from gfnode.simulate.report import describe_outcome, describe_plan
     from gfnode.simulate.run import check_target
 
     check_target(path)
-    terminal = console(stderr=True)
     typer.echo(describe_plan(simulation, path))
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
-    with Progress(*columns, console=terminal, disable=not terminal.is_terminal) as bar:
+    columns = "{task.description}", BarColumn(), "{task.fields[said]}"
+    with new_bar(*columns, leaves=True) as bar:
         try:
             outcome = simulation.run(
                 path,
