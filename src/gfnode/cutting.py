@@ -83,6 +83,23 @@ def choose_atoms(trajectory: Trajectory, choice: Atoms, what: str) -> Integers:
     return choose(choice, trajectory.numbers, trajectory.topology, f"windows.{what}")
 
 
+def given_lags(settings: WindowSettings) -> list[float] | None:
+    """The lags that are asked for in fs, above zero; None where they are drawn or regular."""
+    lags = settings.given_lags
+    if settings.lags != "given":
+        if lags:
+            raise InputError(
+                f"windows.given_lags have no effect with windows.lags={settings.lags}: expected "
+                "windows.lags=given beside them"
+            )
+        return None
+    if not lags or min(lags) <= 0:
+        raise InputError(
+            f'windows.given_lags are {lags}: expected times above zero, such as ["100fs", "1ps"]'
+        )
+    return lags
+
+
 def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings) -> float:
     """The horizon in fs: the one asked for, or one that suits the data."""
     longest = max(float(t.times[-1] - t.times[0]) for t in trajectories)
@@ -91,13 +108,8 @@ def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings)
         raise InputError(
             f"{trajectories[0].label} has a single frame; a trajectory of many frames is needed"
         )
-    if settings.given_lags and settings.lags != "given":
-        raise InputError(
-            f"windows.given_lags have no effect with windows.lags={settings.lags}: expected "
-            "windows.lags=given beside them"
-        )
-    if settings.lags == "given" and settings.given_lags:
-        return max(settings.given_lags)
+    if (asked := given_lags(settings)) is not None:
+        return max(asked)
     if settings.split.startswith("published") and settings.horizon is None:
         return 3000 * step
     horizon = settings.horizon
@@ -275,13 +287,8 @@ class _Cutter:
 
     def _at_lags(self, starts: Integers) -> Integers:
         s = self.settings
-        if s.lags == "given":
-            if not s.given_lags or min(s.given_lags) <= 0:
-                raise InputError(
-                    f"windows.given_lags are {s.given_lags}: expected times above zero, such as "
-                    '["100fs", "1ps"]'
-                )
-            lags = np.asarray(s.given_lags)
+        if (asked := given_lags(s)) is not None:
+            lags = np.asarray(asked)
         else:
             lags = self.horizon * np.arange(1, self.n_lags + 1) / self.n_lags
             if (even := self.trajectories[0].spacing) is not None:  # the nearest frames
