@@ -25,14 +25,24 @@ CHANGES = {"windows.horizon": 60.0, "model.width": 6}
 
 
 def still(name="CH3CH2OH", frames=5, topology=None):
+    """A molecule that hardly moves."""
     atoms = molecule(name)
     x = np.repeat(atoms.positions[None], frames, 0).astype(np.float32)
+    x[1::2] += 1e-3
     return Trajectory(x, np.arange(float(frames)), atoms.numbers, topology=topology)
 
 
 def topology_of(trajectory, bonds):
     n = trajectory.n_atoms
     return Topology(("X",) * n, ("MOL",) * n, (1,) * n, np.asarray(bonds, dtype=np.int64))
+
+
+@pytest.mark.parametrize("frames", [20, 5000])
+def test_frames_that_are_all_the_same_are_refused(frames):
+    dead = still(frames=frames)
+    dead = replace(dead, positions=dead.positions[:1].repeat(frames, 0))
+    with pytest.raises(InputError, match=r"all frames are the same, .* no motion to learn"):
+        prepare([dead], configure(changes={"windows.horizon": 1.0}))
 
 
 def test_another_unit_of_length_is_noted():

@@ -149,6 +149,15 @@ class TestMotion:
         assert max(rotor["momentum_change_u_A_per_fs_of_thermal"]) < 1e-2
         assert found.arrays["temperature_K_true"].shape == (8, 3)
 
+    def test_a_test_part_at_rest_has_no_thermal_momenta(self, tmp_path):
+        moving = wiggle(400, step=2.0, velocities=False)
+        x = moving.positions.copy()
+        x[250:] = x[250]  # as of a simulation that stopped
+        run = fit(replace(moving, positions=x), tmp_path / "run", horizon=60.0, times=3)
+        numbers = measure_motion(predict_test_part(run, run.trajectories())).numbers
+        assert numbers["start"]["thermal_momentum_u_A_per_fs"] == 0
+        assert set(numbers["true"]["momentum_change_u_A_per_fs_of_thermal"]) == {None}
+
     def test_says_where_it_means_nothing(self, predictions, tmp_path):
         run = fit(
             wiggle(400), tmp_path / "heavy", state=[0, 1], score=[0, 1], horizon=60.0, times=3

@@ -167,9 +167,21 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     system = System(first.numbers, state, score, bonds, edges, step, horizon)
     if experiment.graph.rigid == "published":
         system = replace(system, rigid=rigid_pairs(first.numbers, state, bonds))
+    if not any(_moves(each) for each in trajectories):
+        raise InputError(
+            f"{first.label}: all frames are the same, so that there is no motion to learn; "
+            "gfnode data FILE says more"
+        )
     pieces = graph.describe_components(graph.components(edges.index, len(state)))
     notes = dict.fromkeys(note for each in trajectories for note in (*each.notes, *doubts(each)))
     return Dataset(system, parts, (*notes, *([pieces] if pieces else [])))
+
+
+def _moves(trajectory: Trajectory) -> bool:
+    """Whether any atom is ever elsewhere, as far as a thousand frames show."""
+    x = trajectory.positions
+    frames = range(len(x) - 1, 0, -max(1, len(x) // 1000))  # the last mostly shows it
+    return any(not np.array_equal(x[frame], x[0]) for frame in frames)
 
 
 def molecular_graph(

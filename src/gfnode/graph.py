@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import networkx
@@ -282,21 +283,33 @@ def rotors(bonds: Integers, masses: Doubles) -> Rotors:
     )
 
 
-def renumberings(bonds: Integers, numbers: Integers) -> Iterator[Integers]:
-    """Numberings of the atoms that give the same graph: its automorphisms, ``(atom,)`` each.
+def renumberings(bonds: Integers, numbers: Integers, most: int = 64) -> Integers:
+    """Numberings of the atoms that give the same graph, its automorphisms: ``(order, atom)``.
 
-    Atom i of the renumbered molecule is atom ``order[i]``. The first is the identity. There may be
-    very many: take a few.
+    Atom i of a renumbered molecule is atom ``order[i]``. All of them, or where there are more than
+    ``most``, so many found from random beginnings.
     """
-    graph = networkx.Graph(np.asarray(bonds).reshape(-1, 2).tolist())
-    graph.add_nodes_from((i, {"number": int(z)}) for i, z in enumerate(numbers))
-    same = categorical_node_match("number", 0)
     identity = np.arange(len(numbers))
-    yield identity
-    for found in GraphMatcher(graph, graph, node_match=same).isomorphisms_iter():
-        order = np.array([found[i] for i in identity])
-        if (order != identity).any():
-            yield order
+    pairs = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
+
+    def called(names: Integers) -> networkx.Graph:
+        graph = networkx.Graph()
+        for name, atom in enumerate(np.argsort(names)):  # the search goes in the order of names
+            graph.add_node(name, number=int(numbers[atom]))
+        graph.add_edges_from(names[pairs].tolist())
+        return graph
+
+    def orders(names: Integers) -> Iterator[Integers]:
+        same = categorical_node_match("number", 0)
+        back = np.argsort(names)
+        for found in GraphMatcher(called(identity), called(names), same).isomorphisms_iter():
+            yield back[[found[i] for i in identity.tolist()]]
+
+    every = list(islice(orders(identity), most + 1))
+    if len(every) > most:
+        rng = np.random.default_rng(0)
+        every = [next(orders(rng.permutation(identity))) for _ in range(most)]
+    return np.stack(every)
 
 
 def _adjacency(edge_index: Integers, n_atoms: int) -> sparse.csr_array:

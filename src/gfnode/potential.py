@@ -1,9 +1,7 @@
 """A potential energy learned from forces: what a molecule's own motion follows."""
 
 from collections.abc import Sequence
-from itertools import islice
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
@@ -38,7 +36,6 @@ class Potential(nn.Module):
     """
 
     _depth = 3
-    _most_renumberings = 64  # they are drawn from
 
     mean: Tensor
     spread: Tensor
@@ -71,8 +68,7 @@ class Potential(nn.Module):
         self.register_buffer("scale", torch.ones(()))  # u Å/fs², the size of forces
         # u Å²/fs², mean and spread of energies in training
         self.register_buffer("usual", torch.zeros(2, members, 1))
-        alike = renumberings(system.bonds, system.numbers)
-        self.alike = torch.from_numpy(np.stack(list(islice(alike, self._most_renumberings))))
+        self.bonds, self.numbers = system.bonds, system.numbers
 
     def forward(self, positions: Tensor) -> Tensor:
         """Forces in u Å/fs² at positions in Å, ``(member, batch, atom, 3)`` both."""
@@ -133,8 +129,8 @@ class Potential(nn.Module):
 
         The loss is the mean square error of forces, and of the displacements C F/kT that they
         bring about, C being the covariance of positions: small errors along soft directions, such
-        as torsions, lead a trajectory astray. Frames are renumbered at random among all numberings
-        of the molecule's graph that change nothing.
+        as torsions, lead a trajectory astray. Frames are renumbered at random, see
+        :func:`gfnode.graph.renumberings`.
 
         Parameters
         ----------
@@ -152,6 +148,7 @@ class Potential(nn.Module):
             Told steps done and steps in all.
         """
         generator = torch.Generator().manual_seed(self.seed)
+        alike = torch.from_numpy(renumberings(self.bonds, self.numbers))
         frames, members = len(positions), self.members
         q = _inverse(self._apart(positions))
         self.mean.copy_(q.mean(0))
@@ -174,8 +171,8 @@ class Potential(nn.Module):
         ]
         for step in range(steps):
             index = torch.multinomial(chances, batch, replacement=True, generator=generator)
-            drawn = torch.randint(len(self.alike), (members, batch), generator=generator)
-            order = self.alike[drawn].to(positions.device)[..., None].expand(-1, -1, -1, 3)
+            drawn = torch.randint(len(alike), (members, batch), generator=generator)
+            order = alike[drawn].to(positions.device)[..., None].expand(-1, -1, -1, 3)
             index = index.to(positions.device)
             found = self._forces(positions[index].gather(2, order), weights)
             found = torch.zeros_like(found).scatter(2, order, found)

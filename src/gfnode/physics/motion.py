@@ -88,7 +88,7 @@ def measure_motion(predictions: Predictions) -> Section:
     for name, (momenta, asked) in moved.items():
         each = _by_lag(momenta, begun, asked, lags=lags, blocks=blocks, edges=edges)
         found[name] = each | {
-            f"{key}_of_thermal": [None if v is None else v / size for v in each[key]]
+            f"{key}_of_thermal": [None if v is None or not size else v / size for v in each[key]]
             for key, size in zip(
                 ("momentum_change_u_A_per_fs", "angular_momentum_change_u_A2_per_fs"),
                 thermal,
