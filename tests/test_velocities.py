@@ -73,6 +73,30 @@ def test_prediction_takes_the_velocities_of_training():
     assert np.abs(without.at(trajectory, windows.starts[some].numpy(), 0.5) - found).max() > 1e-3
 
 
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_all_parts_and_some_of_their_windows_have_the_velocities_of_training(part):
+    """Gaps of 1 fs in the training block, of 1.5 fs after it; and a few windows of other gaps."""
+    gaps = np.concatenate([np.full(700, 1.0), uneven(count=500), np.full(300, 1.5)])
+    trajectory = moving(gaps)
+    settings = WindowSettings(horizon=20.0, score="all", align=False)
+    parts = make_windows([trajectory], settings)[0]
+    windows = parts[part]
+    rule = VelocityRule.of(settings, {"velocity_gap_fs": parts["train"].gap})
+    expected = rule.at(trajectory, windows.starts.numpy(), 0.5)
+    found = windows.batch(slice(None)).velocities.numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    some = windows.take(torch.arange(0, len(windows), 7)).batch(slice(None)).velocities.numpy()
+    np.testing.assert_array_equal(some, found[::7])
+
+
+def test_other_data_has_the_velocities_of_training():
+    settings = WindowSettings(horizon=20.0, score="all", align=False, split="all")
+    parts, _ = make_windows([moving(np.full(300, 1.5))], settings, gap=1.0)
+    expected = mean_velocity(moving(np.full(300, 1.5)), 1.0)[parts["test"].starts]
+    found = parts["test"].batch(slice(None)).velocities.numpy()
+    assert np.abs(found - expected).max() < 0.05 * np.abs(SPEED).max()
+
+
 def test_frames_far_apart_are_left_alone():
     trajectory = moving([40.0, 60.0] * 300)
     settings = WindowSettings(horizon=500.0, velocities="forward", score="all", align=False)

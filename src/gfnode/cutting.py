@@ -5,7 +5,7 @@ Which starts belong to which part is in :mod:`gfnode.splits`, how lags are drawn
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -126,9 +126,15 @@ def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings)
 
 
 def make_windows(
-    trajectories: Sequence[Trajectory], settings: WindowSettings
+    trajectories: Sequence[Trajectory], settings: WindowSettings, gap: float | None = None
 ) -> tuple[dict[str, Windows], float]:
     """Cut trajectories into train, validation and test windows.
+
+    Parameters
+    ----------
+    gap
+        Time in fs over which velocities are differences, see :class:`gfnode.windows.Windows`; None:
+        the median of the training windows, or of all where none are for training.
 
     Returns
     -------
@@ -146,7 +152,14 @@ def make_windows(
     times = settings.times or min(8, max(1, round(horizon / (trajectories[0].step or horizon))))
     cutter = _Cutter(trajectories, settings, Frames.of(trajectories), horizon, times)
     starts = cutter.starts()
-    return {name: cutter.windows(name, frames) for name, frames in starts.items()}, horizon
+    parts = {name: cutter.windows(name, frames) for name, frames in starts.items()}
+    leading = parts["train" if "train" in parts else "test"]
+    if leading.successors is None:
+        gap = None
+    elif gap is None:
+        known = leading.frames.times
+        gap = float((known[leading.successors] - known[leading.starts]).median())
+    return {name: replace(part, gap=gap) for name, part in parts.items()}, horizon
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,11 @@ from gfnode.windows import Windows
 
 
 def held_out(
-    given: Sequence[Trajectory], provenance: Provenance, experiment: Experiment, system: System
+    given: Sequence[Trajectory],
+    provenance: Provenance,
+    experiment: Experiment,
+    system: System,
+    gap: float | None,
 ) -> tuple[Windows, bool]:
     """Windows that training has not seen, over all atoms, and whether they are of its data.
 
@@ -24,8 +28,9 @@ def held_out(
     given
         The trajectories of training, all of them, in any order: the test part of their split.
         Others of the same system: windows all over them.
-    provenance, experiment, system
-        Of the run.
+    provenance, experiment, system, gap
+        Of the run; gap is the time in fs over which its velocities are differences, None for
+        stored ones.
 
     Raises
     ------
@@ -50,4 +55,4 @@ def held_out(
             )
         warn_of_unit(trajectory)
     settings = experiment.windows.model_copy(update={"horizon": system.horizon, "split": "all"})
-    return make_windows(given, settings)[0]["test"], False
+    return make_windows(given, settings, gap)[0]["test"], False

@@ -256,7 +256,8 @@ class Run:
     ) -> tuple[Windows, bool]:
         """Windows of ``data``, as of :meth:`evaluate`; see :func:`gfnode.held_out.held_out`."""
         given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
-        return held_out(given, self.provenance, self.experiment, self.model.system)
+        gap = self.facts.get("velocity_gap_fs")
+        return held_out(given, self.provenance, self.experiment, self.model.system, gap)
 
     def baselines(self) -> dict[str, Model]:
         """The trivial baselines as they were fitted on the training windows."""

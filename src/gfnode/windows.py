@@ -106,6 +106,9 @@ class Windows:
     steady
         Velocity at the origin in Å/fs and angular velocity in 1/fs that are added to a start's,
         ``(window, 2, 3)``; see :func:`gfnode.rounding.steadied`.
+    gap
+        Time in fs over which velocities are differences in training, validation and prediction
+        alike: all of them where forces let them be evened, else the median. None: stored.
     """
 
     frames: Frames
@@ -115,6 +118,7 @@ class Windows:
     align: Tensor | None = None
     shown: Tensor | None = None
     steady: Tensor | None = None
+    gap: float | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -131,18 +135,6 @@ class Windows:
         if self.shown is not None:
             return self.shown
         return torch.cat([self.starts, self.targets.flatten()]).unique()
-
-    @property
-    def gap(self) -> float | None:
-        """Median time in fs from a start to the frame that gives its velocity; None: stored."""
-        if self.successors is None:
-            return None
-        return float(self._gaps.median())
-
-    @property
-    def _gaps(self) -> Tensor:
-        assert self.successors is not None
-        return self.frames.times[self.successors] - self.frames.times[self.starts]
 
     @property
     def device(self) -> torch.device:
@@ -171,16 +163,15 @@ class Windows:
         return Batch(x, v.float(), lags, y)
 
     def _differences(self, starts: Tensor, successors: Tensor) -> Tensor:
-        """Mean velocities up to the successors, all over the median gap where forces are known."""
+        """Mean velocities up to the successors, all over one gap where forces are known."""
         frames = self.frames
         gap = (frames.times[successors] - frames.times[starts])[:, None, None]
         v = (frames.positions[successors] - frames.positions[starts]) / gap
-        if frames.forces is None or frames.masses is None:
+        if frames.forces is None or frames.masses is None or self.gap is None:
             return v
         now, later = (frames.forces[at] / frames.masses for at in (starts, successors))
-        usual = self._gaps.median()
-        short = torch.maximum(gap, usual) <= SHORT
-        return torch.where(short, over_gap(v, gap, usual, now, later), v)
+        short = gap.clamp(min=self.gap) <= SHORT
+        return torch.where(short, over_gap(v, gap, self.gap, now, later), v)
 
     def take(self, index: Tensor) -> "Windows":
         """Some of the windows, by their numbers."""
@@ -266,6 +257,7 @@ def to_device(parts: dict[str, Windows], device: torch.device | str) -> dict[str
             None if w.align is None else w.align.to(device),
             None if w.shown is None else w.shown.to(device),
             None if w.steady is None else w.steady.to(device),
+            w.gap,
         )
         for name, w in parts.items()
     }

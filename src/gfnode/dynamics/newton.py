@@ -204,7 +204,10 @@ class NewtonDynamics(nn.Module):
             Time in fs over which velocities are differences; 0: they are those of the start.
         """
         self.gap.fill_(gap)
-        self.kinetic.copy_(0.5 * (self.masses * batch.velocities.square()).sum((1, 2)).mean())
+        x, v = (y.expand(self.trajectories, *y.shape) for y in (batch.positions, batch.velocities))
+        still = torch.zeros_like(self.frequency)
+        _, v, _, _ = self._begin((x, v, still.expand(*x.shape[:2], 1, 1), self._pull(x)), still)
+        self.kinetic.copy_(0.5 * (self.masses * v.square()).sum((-2, -1)).mean())
         short = batch.lags <= self._tuned_up_to
         tried = torch.zeros(1 + len(self._wavenumbers) + len(self._memories), 2)
         tried[1 : 1 + len(self._wavenumbers), 0] = WAVENUMBER * torch.tensor(self._wavenumbers)

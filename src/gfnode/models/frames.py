@@ -4,6 +4,7 @@ A frame splits a start into a placement and two channels an atom, (position, vel
 modes carry; and puts the molecule back together at every lag.
 """
 
+from collections.abc import Iterable
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -185,20 +186,23 @@ class Anchored(Frame):
                 return found.nan_to_num(torch.inf)
 
             # from coarse to fine: every third value, then those about the best of them
+            last = len(values) - 1
             errors = torch.full_like(values, torch.inf)
 
             def best() -> int:  # the first that is as good as any
                 return int((errors <= 1.01 * errors.min()).float().argmax())
 
-            errors[-1], errors[0] = tried(values[-1]), tried(values[0])
-            if torch.isclose(errors[0], errors[-1], rtol=1e-3):  # nothing hangs on it
+            def look(numbers: Iterable[int]) -> None:
+                for number in numbers:
+                    if torch.isinf(errors[number]):
+                        errors[number] = tried(values[number])
+
+            look((last, last // 3, 0))
+            known = errors[[0, last // 3, last]]
+            if torch.isclose(known, known[0], rtol=1e-3).all():  # nothing hangs on it
                 return
-            for number in range(3, len(values) - 1, 3):
-                errors[number] = tried(values[number])
-            middle = best()
-            for number in range(max(1, middle - 2), min(middle + 3, len(values) - 1)):
-                if number % 3:
-                    errors[number] = tried(values[number])
+            look(range(0, last, 3))
+            look(range(max(0, best() - 2), min(best() + 2, last) + 1))
             parameter.copy_(values[best()])
 
         self._steps = 2  # enough while turns are forgotten at once

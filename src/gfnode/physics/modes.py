@@ -175,5 +175,6 @@ def windows_at(
         update={"lags": "given", "given_lags": list(lags_fs), "times": len(lags_fs)}
     )
     experiment = run.experiment.model_copy(update={"windows": settings})
-    windows, _ = held_out(trajectories, run.provenance, experiment, run.model.system)
+    gap = run.facts.get("velocity_gap_fs")
+    windows, _ = held_out(trajectories, run.provenance, experiment, run.model.system, gap)
     return windows if starts is None else windows.take(windows.evenly(starts))

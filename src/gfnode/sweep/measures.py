@@ -21,7 +21,7 @@ from gfnode.fourier import eigenbasis
 from gfnode.geometry import bond_angles, bond_lengths, center, dihedrals
 from gfnode.graph import laplacian
 from gfnode.models import Model
-from gfnode.physics.modes import coefficients, windows_at
+from gfnode.physics.modes import coefficients, even_lags, windows_at
 from gfnode.rollout import Repeated
 from gfnode.run import Run
 from gfnode.torsions import backbone
@@ -55,7 +55,8 @@ def structure(run: Run, path: Path) -> None:
             for key, values in ((name, error), (f"{name}_relative", error / wanted)):
                 found.setdefault(f"{key}:{method}", []).append(values.mean(-1).cpu().numpy())
 
-    models = {run.experiment.model["name"]: run.model} | run.baselines()
+    name = run.experiment.model["name"]
+    models = {name: run.model} | {k: m for k, m in run.baselines().items() if k != name}
     for method, model in models.items():
         place = np.full(len(system.source_numbers), -1)
         place[model.system.atoms] = np.arange(model.system.n_atoms)
@@ -100,8 +101,7 @@ def at_lags(run: Run, path: Path, lags_fs: Sequence[float], repeated: bool = Fal
     name = run.experiment.model["name"]
     model, horizon = run.model, run.model.system.horizon
     if repeated:
-        gap = None if windows.successors is None else run.trajectories()[0].spacing
-        model, horizon = Repeated(model, horizon, gap), max(lags_fs)
+        model, horizon = Repeated(model, horizon, windows.gap), max(lags_fs)
     models = {name: model} | {k: m for k, m in run.baselines().items() if k != name}
     write_arrays(path, evaluate(name, models, windows, horizon).arrays())
 
@@ -110,19 +110,17 @@ def modes(run: Run, path: Path, starts: int = 64, times: int = 256) -> None:
     """Coefficients of the modes of the molecular graph over time, predicted and true.
 
     The positions of the state atoms, from which the centre of the start is taken, and the features
-    that the model evolves (where it has modes) at ``times`` even lags up to the horizon.
+    that the model evolves (where it has modes) at about ``times`` even lags, see
+    :func:`gfnode.physics.modes.even_lags`.
 
     Arrays: ``coordinates`` and ``coordinates_true`` ``(window, time, mode, 3)`` in Å, ``features``
     ``(window, time, mode, feature)``; ``eigenvalues`` and ``spaces`` ``(mode,)`` of the graph, and
     ``feature_spaces`` of the model's modes; ``lags_fs`` ``(time,)``.
     """
     system = run.model.system
-    spacing = run.trajectories()[0].spacing
-    if spacing is None:
-        raise InputError("spectra need consecutive frames; this trajectory leaves some out")
-    step = spacing * max(1, round(system.horizon / spacing / times))
-    lags = step * np.arange(1, int(system.horizon / step + 1e-6) + 1)
-    windows = windows_at(run, run.trajectories(), lags.tolist(), starts)
+    trajectories = run.trajectories()
+    lags = even_lags(trajectories, system.horizon, times)
+    windows = windows_at(run, trajectories, lags.tolist(), starts)
     basis = eigenbasis(laplacian(system.edges.index, system.n_atoms))
     found: dict[str, list[NDArray[Any]]] = {}
     features: list[Tensor] = []
