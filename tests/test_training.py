@@ -426,10 +426,37 @@ def test_resuming_a_run_that_has_ended_changes_nothing(tmp_path, monkeypatch):
     path = wiggle().save(tmp_path / "w.npz")
     gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
     before = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    facts = (tmp_path / "run" / "run.json").read_bytes()
     kill_at(monkeypatch, Trainer, "_step", 1)
     run = gfnode.resume(tmp_path / "run", progress=False)
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before
+    assert (tmp_path / "run" / "run.json").read_bytes() == facts
     assert run.facts["training"]["epochs"] == 4
+
+
+def test_a_run_killed_while_it_measures_its_errors_has_not_ended(tmp_path, monkeypatch):
+    path = wiggle().save(tmp_path / "w.npz")
+    with monkeypatch.context() as patch:
+        kill_at(patch, Run, "calibrate", 1)
+        with pytest.raises(Killed):
+            gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    with pytest.warns(UserWarning, match="has not ended"):
+        assert Run.open(tmp_path / "run").calibration is None
+    run = gfnode.resume(tmp_path / "run", progress=False)
+    assert run.calibration is not None
+    assert run.facts["training"]["epochs"] == 4
+
+
+def test_seconds_count_what_was_before_an_interruption(tmp_path, monkeypatch):
+    path = wiggle().save(tmp_path / "w.npz")
+    with monkeypatch.context() as patch:
+        kill_at(patch, Trainer, "_step", 4 * 2 + 4)
+        with pytest.raises(Killed):
+            gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    _, before = load_tensors(tmp_path / "run" / "last.safetensors")
+    assert before["seconds"] > 0
+    run = gfnode.resume(tmp_path / "run", progress=False)
+    assert run.facts["training"]["seconds"] > before["seconds"]
 
 
 def test_resuming_with_other_data_is_refused(tmp_path, monkeypatch):

@@ -90,12 +90,15 @@ def resume(folder: str | Path, *, progress: bool = True, said: Said | None = Non
     run = Run.open(folder, weights=False)
     if run.exported:
         raise InputError(f"{folder} is an exported model: training goes on in its run folder only")
+    if "training" in run.facts:
+        return Run.open(folder)
     return _train(run, prepare(run.trajectories(), run.experiment), progress, said)
 
 
 def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run:
     if said is not None:
         said(run, dataset)
+    began = perf_counter()
     experiment, last = run.experiment, run.folder / "last.safetensors"
     if not last.exists():  # the run begins (or never got through its first epoch)
         windows = dataset.of(run.model)["train"]
@@ -119,8 +122,7 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
     state = trainer.state
     if last.exists():
         load_training(last, state)
-    began = perf_counter()
-    spent = float(run.facts.get("training", {}).get("seconds", 0.0))
+    before = state.progress.seconds
     epochs = experiment.training.epochs
     monitors: list[Monitor] = [FolderMonitor(run.folder, state.progress.history)]
     if progress:
@@ -144,6 +146,7 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
         # weights first: killed in between, the epoch is done again and writes the same weights
         if best:
             run.save_best(state.validated)
+        state.progress.seconds = before + perf_counter() - began
         save_training(last, state)
         for monitor in monitors:
             monitor.epoch(state, record, best)
@@ -153,18 +156,17 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
     finally:
         for monitor in monitors:
             monitor.close()
-    run.record(
-        training={
-            "epochs": done.epoch,
-            "best_epoch": done.best_epoch,
-            "best_validation_error": done.best_error,
-            "loss_unit": run.model.loss_unit,
-            "ended": done.stopped,
-            "seconds": spent + perf_counter() - began,
-            "device": str(trainer.fabric.device),
-        }
-    )
+    training = {
+        "epochs": done.epoch,
+        "best_epoch": done.best_epoch,
+        "best_validation_error": done.best_error,
+        "loss_unit": run.model.loss_unit,
+        "ended": done.stopped,
+        "seconds": done.seconds,
+        "device": str(trainer.fabric.device),
+    }
     run.model.cpu()
     run.load_best()
     run.calibrate(dataset)
+    run.record(training=training)  # last: a run that has this has ended
     return run

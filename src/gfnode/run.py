@@ -271,7 +271,7 @@ class Run:
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """How large its errors are; None for a run of before these were measured."""
+        """How large its errors are; None where training has not ended."""
         path = self.folder / FILE
         return Calibration.load(path, self.model.system.n_atoms) if path.exists() else None
 

@@ -102,6 +102,7 @@ class Progress:
     best_epoch: int = 0  # 0: as fitted, before any training
     validations_since_best: int = 0
     stopped: str | None = None  # why, once it has
+    seconds: float = 0.0  # of work until then, what is fitted before training included
     history: list[EpochRecord] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:

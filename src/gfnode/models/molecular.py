@@ -62,8 +62,8 @@ class Molecular(Model):
         """
         if calibration is None:
             raise InputError(
-                f"{where} was trained before gfnode measured errors and distances, which making "
-                "molecules of predictions needs: train again"
+                f"{where}: errors and distances, which making molecules of predictions needs, are "
+                f"measured when training has ended; go on with: gfnode train --resume --out {where}"
             )
         if model.system.n_atoms > MOST:
             raise InputError(
