@@ -166,15 +166,16 @@ class TestFolder:
         assert told["inside"]["value"] == pytest.approx(result.inside.mean())
         assert 0.2 < result.inside.mean() < 1
 
-    def test_a_run_from_before_has_none_and_makes_no_molecules(self, run, tmp_path):
+    def test_a_run_without_it_makes_no_molecules(self, run, tmp_path):
         old = tmp_path / "old"
         shutil.copytree(run.folder, old)
         (old / FILE).unlink()
         found = Run.open(old)
         assert found.predict(wiggle(), [20.0]).deviations is None
         assert found.evaluate(save=False).to_dict()["error_bars"] is None
-        with pytest.raises(InputError, match="train again"):
+        with pytest.raises(InputError, match="gfnode train --resume"):
             found.as_molecules()
+        assert gfnode.resume(old, progress=False).as_molecules()
 
     def test_a_file_of_another_molecule_is_refused(self, run, tmp_path):
         with pytest.raises(InputError, match="not those of the model"):

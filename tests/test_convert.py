@@ -226,6 +226,9 @@ def test_the_topology_beside(folder, tmp_path):
     (tmp_path / "b.xtc").unlink()
     wrong = call(folder / "a.npz", tmp_path / "b.xtc", code=2).stderr
     assert "b.pdb: is there already and holds other atoms" in wrong
+    before = (tmp_path / "b.pdb").read_bytes()
+    call(folder / "a.npz", tmp_path / "b.xtc", "--force", "--precision", 0.01, code=2)
+    assert (tmp_path / "b.pdb").read_bytes() == before  # what fails takes nothing away
     call(folder / "a.npz", tmp_path / "b.xtc", "--force")
     assert gfnode.load(tmp_path / "b.xtc", top=tmp_path / "b.pdb").n_atoms == ATOMS
 

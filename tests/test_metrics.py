@@ -229,6 +229,11 @@ def test_one_block_or_divergence() -> None:
     assert paired_verdict(lost, np.ones(1000), blocks).verdict == "worse"
     assert paired_verdict(np.ones(1000), lost, blocks).verdict == "better"
     assert mean_estimate(lost, blocks).value == np.inf
+    none = np.zeros(1000)
+    assert paired_verdict(none, np.ones(1000), blocks).verdict == "better"
+    assert paired_verdict(np.ones(1000), none, blocks).verdict == "worse"
+    assert paired_verdict(none, none, blocks).verdict == "indistinguishable"
+    assert paired_verdict(np.zeros(50), np.ones(50), one).verdict == "indistinguishable"
 
 
 @pytest.mark.parametrize(

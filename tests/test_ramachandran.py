@@ -102,6 +102,7 @@ def test_populations() -> None:
     assert none.high == pytest.approx(1 - 0.05 ** (1 / blocks.count))
     every = r.populations(np.zeros(200, int), blocks, 2)[0]
     assert (every.value, every.high) == (1, 1)
+    assert every.low == pytest.approx(0.05 ** (1 / blocks.count))
 
 
 def test_basins_of_a_user() -> None:
@@ -114,7 +115,17 @@ def test_basins_of_a_user() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "a=1:2", "a=1:2,3", "=1:2,3:4", "other=1:2,3:4", "a=1:x,2:3"]
+    "text",
+    [
+        "a",
+        "a=1:2",
+        "a=1:2,3",
+        "=1:2,3:4",
+        "other=1:2,3:4",
+        "a=1:x,2:3",
+        "a=0:nan,0:60",
+        "a=0:60,inf:3",
+    ],
 )
 def test_refuses_basins_that_are_none(text: str) -> None:
     with pytest.raises(InputError, match="expected a new name and two ranges"):

@@ -197,6 +197,7 @@ def write(
     *,
     aligner: Aligner | None = None,
     precision: float | None = None,
+    anew: bool = False,
     progress: Report | None = None,
 ) -> Path:
     """Write a trajectory piece by piece, so that memory does not grow with it.
@@ -211,6 +212,9 @@ def write(
         Superposes the frames.
     precision
         Of npz in Å; see :func:`gfnode.readers.save`. Takes memory for the whole trajectory.
+    anew
+        Whether the topology beside XTC, TRR and DCD is written even if there is one, once the
+        trajectory is there.
     progress
         Told of frames as they are written; a format may go through them several times.
 
@@ -233,9 +237,15 @@ def write(
 
     sweep_partials(path)
     if path.suffix.lower() in SUFFIXES and precision is None:
-        return save_pieces(pieces, len(trajectory), path)
-    whole = trajectory if aligner is None else aligner(trajectory)
-    return save(whole, path, precision=precision)
+        written = save_pieces(pieces, len(trajectory), path)
+    else:
+        whole = trajectory if aligner is None else aligner(trajectory)
+        written = save(whole, path, precision=precision)
+    if anew and FORMATS[path.suffix.lower()].needs_top:
+        save(
+            trajectory[:1] if aligner is None else aligner(trajectory[:1]), path.with_suffix(".pdb")
+        )
+    return written
 
 
 def check_target(path: Path, sources: Sequence[str], *, force: bool = False) -> None:
@@ -262,7 +272,7 @@ def check_target(path: Path, sources: Sequence[str], *, force: bool = False) -> 
 def beside(path: Path, trajectory: Trajectory, *, force: bool = False) -> Path | None:
     """The topology that goes with a file of no elements, if there is one already.
 
-    One of other atoms is refused, or removed with ``force``, so that the new one is written.
+    One of other atoms is refused, or with ``force`` taken for none: it is to be written anew.
 
     Raises
     ------
@@ -286,5 +296,4 @@ def beside(path: Path, trajectory: Trajectory, *, force: bool = False) -> Path |
             f"{topology}: is there already and holds other atoms than {path} will: name another "
             "file, or replace both with --force"
         )
-    topology.unlink()
     return None

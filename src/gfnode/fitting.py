@@ -90,7 +90,7 @@ def resume(folder: str | Path, *, progress: bool = True, said: Said | None = Non
     run = Run.open(folder, weights=False)
     if run.exported:
         raise InputError(f"{folder} is an exported model: training goes on in its run folder only")
-    if "training" in run.facts:
+    if "training" in run.facts and run.calibration is not None:
         return Run.open(folder)
     return _train(run, prepare(run.trajectories(), run.experiment), progress, said)
 

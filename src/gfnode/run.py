@@ -268,6 +268,7 @@ class Run:
         parts = dataset.of(self.model)
         calibration = Calibration.fit(self.model, parts["train"], parts["validation"])
         calibration.save(self.folder / FILE)
+        self.calibration = calibration
 
     @cached_property
     def calibration(self) -> Calibration | None:

@@ -112,12 +112,12 @@ def _range(text: str, ends: list[float]) -> list[float]:
     return [first + i * step for i in range(int((last - first) / step * (1 + 1e-9)) + 1)]
 
 
-def format_time(fs: float) -> str:
+def format_time(fs: float, digits: int = 4) -> str:
     """Write a time with the unit that reads best: ``"500 fs"``, ``"1.5 ps"``, ``"50 ns"``."""
     for unit in ("s", "ms", "us", "ns", "ps"):
         if abs(fs) >= FS_PER[unit]:
-            return f"{fs / FS_PER[unit]:.4g} {unit}"
-    return f"{fs:.4g} fs"
+            return f"{fs / FS_PER[unit]:.{digits}g} {unit}"
+    return f"{fs:.{digits}g} fs"
 
 
 def format_duration(seconds: float) -> str:

@@ -257,6 +257,12 @@ class TestSampling:
         for lag in ("20fs", "40fs"):
             top = tmp_path / f"e-{lag}.pdb"
             assert len(gfnode.load(tmp_path / f"e-{lag}.xtc", top=top)) == 6
+        near = call(
+            *("--times", "20.001fs,20.002fs", "--samples", "2", "--steps", "3"),
+            *("--out", str(tmp_path / "near.npz")),
+        )
+        assert near.exit_code == 0, near.output
+        assert len(list(tmp_path.glob("near-*.npz"))) == 2
         alone = call("--times", "20fs", "--samples", "4", "--out", str(tmp_path / "one.npz"))
         assert alone.exit_code == 0, alone.output
         assert len(gfnode.load(tmp_path / "one.npz")) == 4

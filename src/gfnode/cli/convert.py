@@ -95,7 +95,12 @@ def convert(
         there = work.beside(out.expanduser(), trajectory, force=force)
         with counting("writing", "frames") as written:
             path = work.write(
-                trajectory, out.expanduser(), aligner=aligner, precision=precision, progress=written
+                trajectory,
+                out.expanduser(),
+                aligner=aligner,
+                precision=precision,
+                anew=there is None,
+                progress=written,
             )
         typer.echo(f"{path}: {_what(trajectory)}, {path.stat().st_size / 1e6:.3g} MB")
         if path.suffix.lower() in (".xtc", ".trr", ".dcd"):

@@ -85,7 +85,8 @@ def sample(
             )
         for lag, ensemble in drawn.items():
             said = format_time(lag)
-            path = out if len(drawn) == 1 else out.with_stem(f"{out.stem}-{said.replace(' ', '')}")
+            exact = format_time(lag, digits=12).replace(" ", "")
+            path = out if len(drawn) == 1 else out.with_stem(f"{out.stem}-{exact}")
             ensemble.save(path)
             typer.echo(
                 f"{path}: {len(ensemble)} samples of {ensemble.n_atoms} atoms "

@@ -121,7 +121,9 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
     temperature = max(float(heat), 0.0)
     linear, angular = _momenta(x, v, masses, temperature, noise)
     degrees = 3 * atoms - rigid
-    degrees -= 3 * (linear.kind == "zero") + 3 * (angular is not None and angular.kind == "zero")
+    degrees -= 3 * (linear.kind == "zero")
+    if angular is not None and angular.kind == "zero":
+        degrees -= 2 if atoms == 2 else 3
     free = degrees if degrees > 0 else None
     return Momenta(
         source="stored" if series.has_velocities else "differences",

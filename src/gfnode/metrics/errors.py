@@ -344,6 +344,8 @@ def paired_verdict(errors_a: ArrayLike, errors_b: ArrayLike, blocks: Blocks) -> 
         verdict = "worse"
     if np.isinf(Sa.sum()) != np.isinf(Sb.sum()):
         verdict = "worse" if np.isinf(Sa.sum()) else "better"
+    elif (Sa.sum() == 0) != (Sb.sum() == 0) and blocks.count > 1:
+        verdict = "better" if Sa.sum() == 0 else "worse"
     bounds = (difference, difference - width, difference + width), (ratio, low, high)
     estimates = [
         Estimate(float(value), float(lower), float(upper), blocks.count, a.size)

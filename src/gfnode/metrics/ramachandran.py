@@ -72,8 +72,9 @@ def read_basins(items: Sequence[str]) -> tuple[Basin, ...]:
             phi, psi = (tuple(map(float, part.split(":"))) for part in text.split(","))
             (phi0, phi1), (psi0, psi1) = phi, psi
         except ValueError:
-            phi0 = np.nan
-        if not name or name in (*found, OTHER) or not np.isfinite(phi0):
+            phi0 = phi1 = psi0 = psi1 = np.nan
+        finite = np.isfinite([phi0, phi1, psi0, psi1]).all()
+        if not name or name in (*found, OTHER) or not finite:
             raise InputError(
                 f"--basin {item}: expected a new name and two ranges in degrees, "
                 "NAME=PHI:PHI,PSI:PSI, e.g. alpha_R=-180:0,-120:60 or beta=120:0,60:-120"
@@ -119,7 +120,8 @@ def populations(labels: Integers, blocks: Blocks, number: int) -> tuple[Estimate
     """Share of each state with its interval over blocks of time.
 
     Intervals are those of :func:`~gfnode.metrics.mean_estimate`, cut at 1. A state that was never
-    seen gets the largest share p for which B blocks without it are no surprise, (1 − p)^B = 0.05.
+    seen gets the largest share p for which B blocks without it are no surprise, (1 − p)^B = 0.05;
+    one that was never left at least 1 − p.
 
     Parameters
     ----------
@@ -129,10 +131,13 @@ def populations(labels: Integers, blocks: Blocks, number: int) -> tuple[Estimate
     found = []
     for state in range(number):
         each = mean_estimate((labels == state).astype(np.float64), blocks)
-        high = min(each.high, 1.0)
+        low, high = each.low, min(each.high, 1.0)
+        rare = 1 - 0.05 ** (1 / blocks.count) if blocks.count > 1 else 1.0
         if each.value == 0 and blocks.count > 1:
-            high = 1 - 0.05 ** (1 / blocks.count)
-        found.append(Estimate(each.value, each.low, high, each.blocks, each.count))
+            high = rare
+        if each.value == 1 and blocks.count > 1:
+            low = 1 - rare
+        found.append(Estimate(each.value, low, high, each.blocks, each.count))
     return tuple(found)
 
 

@@ -39,6 +39,7 @@ from gfnode.physics.modes import (
 )
 from gfnode.physics.predictions import Predictions, predict_all
 from gfnode.physics.section import Section
+from gfnode.physics.spectrum import VIBRATIONS
 from gfnode.trajectory import Doubles, Floats
 
 STARTS = 64
@@ -181,7 +182,8 @@ def _states(
 ) -> tuple[Numbers, Arrays]:
     """Vibrational density of states and velocity autocorrelation, from differences of frames.
 
-    The density is in K ps: its integral is the kinetic temperature over 3N degrees of freedom.
+    The density is in K ps: its integral is the kinetic temperature over 3N degrees of freedom, nan
+    for frames too far apart to follow vibrations.
     """
     numbers: Numbers = {}
     arrays: Arrays = {}
@@ -193,7 +195,8 @@ def _states(
         frequency, power = power_spectrum(v, spacing)
         density = power * difference_gain(frequency, spacing)
         densities[kind] = density
-        numbers[f"temperature_{kind}_K"] = float(density.mean(0).sum() * frequency[1])
+        heat = float(density.mean(0).sum() * frequency[1])
+        numbers[f"temperature_{kind}_K"] = heat if 1e3 * spacing <= VIBRATIONS else float("nan")
         numbers[f"mean_frequency_{kind}_per_ps"] = float(mean_frequency(frequency, density.mean(0)))
         arrays["density_frequency_per_ps"] = frequency
         arrays[f"density_{kind}_K_ps"] = density.mean(0)

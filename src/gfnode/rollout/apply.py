@@ -345,7 +345,8 @@ def steps(
     model.eval()
     state = State.of(positions, velocities)
     if draw is None and isinstance(model, Generative):
-        draw = Thermal.like(positions, velocities, torch.as_tensor(model.system.masses))
+        masses = torch.as_tensor(model.system.masses, device=positions.device)
+        draw = Thermal.like(positions, velocities, masses)
     rollout = Rollout(model, stride, draw, seed=seed)
     while True:
         state, _ = rollout.apply(state)
