@@ -10,7 +10,7 @@ from scipy.spatial.distance import pdist
 
 import gfnode
 from gfnode import integrity
-from gfnode.integrity import Integrity
+from gfnode.integrity import Integrity, clash_limits
 from gfnode.internal import Internal, near_in_graph
 from gfnode.readers.topology import from_mdtraj
 
@@ -116,7 +116,7 @@ def test_the_tree_counts_as_all_pairs_do(monkeypatch: pytest.MonkeyPatch) -> Non
     i, j = atoms[np.stack(np.triu_indices(len(atoms), 1))]  # in the order of pdist
     near = near_in_graph(topology.bonds, len(numbers))
     apart = ~np.isin(i * len(numbers) + j, near @ [len(numbers), 1])
-    limits = judge._limits(np.stack([i, j], 1))
+    limits = clash_limits(judge.numbers, np.stack([i, j], 1))
     expected = [int(((pdist(frame[atoms]) < limits) & apart).sum()) for frame in shaken]
     assert found.tolist() == expected
     assert min(expected) > 20

@@ -146,6 +146,20 @@ def mean_conformer(
     return (mean - center(mean, weights)).to(conformations.dtype)
 
 
+def radius_of_gyration(positions: Tensor) -> Tensor:
+    """Root of Σ |x_i − x̄|²/n about the mean position, ``(...)`` in Å.
+
+    All atoms weigh the same, as mdtraj has it: with masses the hydrogens, or their absence, decide.
+
+    Parameters
+    ----------
+    positions
+        ``(..., atom, 3)`` in Å.
+    """
+    centred = positions - center(positions)
+    return centred.square().sum(-1).mean(-1).sqrt()
+
+
 def bond_lengths(positions: Tensor, pairs: Tensor) -> Tensor:
     """Distances ``(..., pair)`` in Å between the atoms of ``pairs (pair, 2)``."""
     i, j = pairs.unbind(-1)

@@ -144,28 +144,14 @@ class Integrity:
         near = near_in_graph(self.bonds, len(self.numbers))
         return near[:, 0] * len(self.numbers) + near[:, 1]
 
-    @cached_property
-    def _radii(self) -> Doubles:
-        from ase.data import vdw_radii
-
-        known = np.full(119, 2.0)
-        known[: len(vdw_radii)] = np.nan_to_num(vdw_radii, nan=2.0)
-        return known[self.numbers]
-
-    def _limits(self, pairs: Integers) -> Doubles:
-        """Distances in Å below which pairs clash, ``(pair,)``."""
-        z = self.numbers[pairs]
-        bridge = (z == 1).any(1) & np.isin(z, ACCEPTORS).any(1)
-        return np.where(bridge, HYDROGEN_BOND, TOUCH) * self._radii[pairs].sum(1)
-
     def _touching(self, frames: Doubles) -> Integers:
         atoms = self.internal.atoms
         if len(atoms) <= LARGE:
-            limits = self._limits(atoms[self._pairs])
+            limits = clash_limits(self.numbers, atoms[self._pairs])
             with np.errstate(invalid="ignore"):
                 return np.asarray((_lengths(frames, self._pairs) < limits).sum(-1))
         # one tree for many frames: the frame is a fourth coordinate, too far to be reached across
-        reach = 2 * TOUCH * float(self._radii[atoms].max())
+        reach = 2 * TOUCH * float(_radii(self.numbers[atoms]).max())
         where = np.repeat(np.arange(len(frames)), len(atoms))
         points = np.concatenate([frames.reshape(-1, 3), 2 * reach * where[:, None]], 1)
         lost = ~np.isfinite(points).all(1)
@@ -175,8 +161,24 @@ class Integrity:
         apart = ~np.isin(pairs[:, 0] * len(self.numbers) + pairs[:, 1], self._near)
         found, pairs = found[apart], pairs[apart]
         close = np.linalg.norm(points[found[:, 0]] - points[found[:, 1]], axis=1)
-        touching = close < self._limits(pairs)
+        touching = close < clash_limits(self.numbers, pairs)
         return np.bincount(where[found[touching, 0]], minlength=len(frames))
+
+
+def clash_limits(numbers: Integers, pairs: Integers) -> Doubles:
+    """Distances in Å below which pairs ``(pair, 2)`` of atoms clash, ``(pair,)``."""
+    z = numbers[pairs]
+    bridge = (z == 1).any(1) & np.isin(z, ACCEPTORS).any(1)
+    return np.where(bridge, HYDROGEN_BOND, TOUCH) * _radii(z).sum(1)
+
+
+def _radii(numbers: Integers) -> Doubles:
+    """Van der Waals radii in Å, 2 Å where none is known."""
+    from ase.data import vdw_radii
+
+    known = np.full(119, 2.0)
+    known[: len(vdw_radii)] = np.nan_to_num(vdw_radii, nan=2.0)
+    return known[numbers]
 
 
 def mean_lengths(positions: Floats, bonds: Integers) -> Doubles:

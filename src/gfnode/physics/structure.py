@@ -9,9 +9,9 @@ from torch import Tensor
 from gfnode.geometry import (
     bond_angles,
     bond_lengths,
-    center,
     dihedrals,
     mean_conformer,
+    radius_of_gyration,
     superpose,
 )
 from gfnode.physics.comparing import CONSTANT, FLOOR, compare
@@ -70,20 +70,6 @@ def shape(predictions: Predictions) -> Section | None:
             "methods": methods,
         }
     return section
-
-
-def radius_of_gyration(positions: Tensor) -> Tensor:
-    """Root of Σ |x_i − x̄|²/n about the mean position, ``(...)`` in Å.
-
-    All atoms weigh the same, as mdtraj has it: with masses the hydrogens, or their absence, decide.
-
-    Parameters
-    ----------
-    positions
-        ``(..., atom, 3)`` in Å.
-    """
-    centred = positions - center(positions)
-    return centred.square().sum(-1).mean(-1).sqrt()
 
 
 def rmsd(mine: Floats, true: Floats, superposed: bool) -> Doubles:

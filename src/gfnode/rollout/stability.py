@@ -5,8 +5,9 @@ Bonds, angles and the radius of gyration are compared with the training data, of
 
     W = ∫ |F⁻¹(p) − G⁻¹(p)| dp,
 
-the mean distance by which values have to be moved, over p = (k + ½)/512; a bond has a distribution
-of its own, and the mean of W over the bonds is told.
+the mean distance by which values have to be moved; a bond has a distribution of its own, and the
+mean of W over the bonds is told. What is broken, and what clashes, is as in
+:mod:`gfnode.integrity`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,20 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gfnode.geometry import bond_angles, bond_lengths, center
+from gfnode.geometry import bond_angles, bond_lengths, radius_of_gyration
+from gfnode.integrity import LONGEST, SHORTEST, clash_limits, mean_lengths
 from gfnode.internal import angles, nonbonded_pairs
+from gfnode.metrics.distributions import wasserstein
 from gfnode.system import System
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.units import BOLTZMANN
-
-LONGEST, SHORTEST = 1.3, 0.7
-"""A bond is broken, or atoms clash, outside of these multiples of its mean length in training."""
-
-OVERLAP = 0.6
-"""Atoms more than two bonds apart clash within this share of the sum of van der Waals radii."""
-
-SEEN = 0.8
-"""But not at a distance above this share of the least that training saw of them."""
 
 SAMPLE = 500
 """Frames that a distribution is taken from."""
@@ -45,7 +39,6 @@ STRETCHES = 5
 QUANTITIES = {"bond": "angstrom", "angle": "degree", "radius_of_gyration": "angstrom"}
 """What distributions are of, and their units."""
 
-_LEVELS = (np.arange(512) + 0.5) / 512
 _BLOCK = 2**22  # distances held at once
 
 Internal = dict[str, Doubles]
@@ -120,31 +113,24 @@ class Reference:
         velocities
             Of training windows, state atoms, ``(window, atom, 3)`` in Å/fs.
         """
-        from ase.data.vdw_alvarez import vdw_radii
-
         state = [system.state_of(each) for each in trajectories]
         frames = np.concatenate([each.positions[_evenly(len(each), SAMPLE)] for each in state])
         bonds = system.bonds
-        others = nonbonded_pairs(bonds, system.n_atoms, apart=3)
+        others = nonbonded_pairs(bonds, system.n_atoms)
         if len(others) > MOST_PAIRS:
             apart = _distances(frames[:1], others)[0]
             others = others[np.sort(np.argpartition(apart, MOST_PAIRS)[:MOST_PAIRS])]
         pairs = np.concatenate([bonds, others])
-        seen = _distances(frames, pairs)
-        mean = seen[:, : len(bonds)].mean(0)
-        radii = np.nan_to_num(np.asarray(vdw_radii)[system.numbers], nan=2.0)
-        overlap = OVERLAP * radii[others].sum(1)
-        if len(others):
-            overlap = np.minimum(overlap, SEEN * seen[:, len(bonds) :].min(0))
+        mean = mean_lengths(frames, bonds)
         triples = angles(bonds, system.n_atoms)
         return cls(
             system,
             pairs,
-            np.concatenate([SHORTEST * mean, overlap]),
+            np.concatenate([SHORTEST * mean, clash_limits(system.numbers, others)]),
             np.concatenate([LONGEST * mean, np.full(len(others), np.inf)]),
             len(bonds),
             triples,
-            internal(frames, bonds, triples, system.masses),
+            internal(frames, bonds, triples),
             kinetic_temperature(velocities, system.masses),
             state,
         )
@@ -165,9 +151,7 @@ class Reference:
                 rest = [s.positions for i, s in enumerate(self.series) if i != number]
                 outside = np.concatenate([*rest, series.positions[~inside]])
                 parts = [
-                    internal(
-                        x[_evenly(len(x), SAMPLE)], self.bonds, self.triples, self.system.masses
-                    )
+                    internal(x[_evenly(len(x), SAMPLE)], self.bonds, self.triples)
                     for x in (series.positions[inside], outside)
                 ]
                 found.append(drift(*parts))
@@ -252,9 +236,7 @@ def measure(
             mine = chosen[(chosen >= done) & (chosen < done + len(piece))] - done
             if len(mine):
                 x = piece.positions[mine]
-                kept.append(
-                    internal(x, reference.bonds, reference.triples, reference.system.masses)
-                )
+                kept.append(internal(x, reference.bonds, reference.triples))
         done += len(piece)
     found = []
     for kept, begin, end in zip(sampled, times[0], times[1], strict=True):
@@ -302,35 +284,22 @@ class _Watch:
         return Event(time, (int(i), int(j)), distance, bound, self.frames / frames)
 
 
-def internal(positions: Floats, bonds: Integers, triples: Integers, masses: Doubles) -> Internal:
-    """Bond lengths (Å), angles (degrees) and radius of gyration (Å) of frames.
-
-    The radius is √(Σ m |r − r_c|² / Σ m).
-    """
+def internal(positions: Floats, bonds: Integers, triples: Integers) -> Internal:
+    """Bond lengths (Å), angles (degrees) and radius of gyration (Å) of frames."""
     x = torch.from_numpy(np.ascontiguousarray(positions)).double()
-    m = torch.from_numpy(masses)
-    arms = (x - center(x, m)).square().sum(-1)
     return {
         "bond": bond_lengths(x, torch.from_numpy(bonds)).numpy(),
         "angle": np.degrees(bond_angles(x, torch.from_numpy(triples)).numpy()),
-        "radius_of_gyration": (arms @ m / m.sum()).sqrt()[:, None].numpy(),
+        "radius_of_gyration": radius_of_gyration(x)[:, None].numpy(),
     }
 
 
 def drift(values: Internal, others: Internal) -> dict[str, float]:
-    """Wasserstein distance of every quantity, the mean over its coordinates."""
-    return {key: wasserstein(values[key], others[key]) for key in QUANTITIES}
-
-
-def wasserstein(values: Doubles, others: Doubles) -> float:
-    """Mean over coordinates of the Wasserstein distance of ``(frame, coordinate)`` to others.
-
-    Nan where there is no coordinate.
-    """
-    if not values.shape[1]:
-        return np.nan
-    quantiles = [np.quantile(each, _LEVELS, axis=0) for each in (values, others)]
-    return float(np.abs(quantiles[0] - quantiles[1]).mean())
+    """Wasserstein distance of every quantity, the mean over its coordinates; nan without any."""
+    return {
+        key: float(wasserstein(values[key], others[key]).mean()) if values[key].size else np.nan
+        for key in QUANTITIES
+    }
 
 
 def kinetic_temperature(velocities: NDArray[np.floating[Any]], masses: Doubles) -> float:
