@@ -164,6 +164,7 @@ class TestFolder:
         told = result.to_dict()["error_bars"]
         assert told["expected"] == WITHIN
         assert told["inside"]["value"] == pytest.approx(result.inside.mean())
+        assert told["inside"]["high"] <= 1
         assert 0.2 < result.inside.mean() < 1
 
     def test_a_run_without_it_makes_no_molecules(self, run, tmp_path):

@@ -231,6 +231,15 @@ class TestPlan:
         with pytest.raises(InputError, match="no model 'gnn'"):
             make_plan(specs.load("table1"), Choice(data, ["ethanol"], ["gnn"]))
 
+    def test_options_that_contradict_settings(self, data: Path) -> None:
+        with pytest.raises(InputError, match="--epochs and --set training[.]epochs"):
+            make_plan(
+                specs.load("table1"),
+                Choice(data, ["ethanol"], epochs=2, changes={"training.epochs": 3}),
+            )
+        with pytest.raises(InputError, match="is set by --seeds"):
+            make_plan(specs.load("table1"), Choice(data, ["ethanol"], changes={"seed": 1}))
+
     def test_finds_data_below(self, tmp_path: Path) -> None:
         for name in ("b/md17_benzene2017.npz", "a/rmd17_benzene.npz", "c/alanine-0.xtc"):
             (tmp_path / name).parent.mkdir(exist_ok=True)

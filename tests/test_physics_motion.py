@@ -187,6 +187,16 @@ class TestKinetics:
         assert found.arrays["vamp2_true"].shape == (8, 3)
         assert found.arrays["timescales_ps_true"].shape == (8, 2, 3)
 
+    def test_atoms_without_bonds_have_none(self, tmp_path):
+        """Three argon atoms far apart: no torsion, and modes of nothing."""
+        water = wiggle(400)
+        x = (4 * water.positions).astype(np.float32)
+        gas = replace(water, positions=x, velocities=4 * water.velocities, numbers=[18, 18, 18])
+        run = fit(gas, tmp_path / "run", horizon=60.0, times=3)
+        assert run.calibration.pairs.shape == (0, 2)
+        found = run.physics().numbers["kinetics"]
+        assert "neither torsions nor" in found["reason"]
+
     def test_features_do_not_turn_with_the_molecule(self, predictions):
         features = Features(predictions)
         x = predictions.starts

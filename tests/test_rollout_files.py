@@ -20,6 +20,7 @@ import gfnode
 from gfnode import cli
 from gfnode.errors import InputError
 from gfnode.models import Model, build
+from gfnode.prediction import BeyondHorizonWarning
 from gfnode.rollout import Rollout, record, steps
 from gfnode.rollout.record import Recorded, Recording
 from gfnode.simulate.store import folder_of
@@ -47,6 +48,19 @@ def run(toluene: Path, tmp_path_factory: pytest.TempPathFactory) -> gfnode.Run:
     }
     out = tmp_path_factory.mktemp("runs") / "toluene"
     return gfnode.fit(toluene, changes=changes, out=out, progress=False)
+
+
+def test_a_rollout_shorter_than_its_frames_are_apart_is_refused(run, tmp_path):
+    start = gfnode.load("sample:toluene")[700]
+    with pytest.raises(InputError, match="every 3 ps of a rollout of 1 ps are the start alone"):
+        run.rollout(start, "1ps", tmp_path / "a.npz", every="3ps")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stride_beyond_the_horizon_is_warned_of(run, tmp_path):
+    start = gfnode.load("sample:toluene")[700]
+    with pytest.warns(BeyondHorizonWarning, match="400 fs is beyond the 200 fs horizon"):
+        run.rollout(start, "800fs", tmp_path / "a.npz", stride="400fs")
 
 
 @pytest.fixture

@@ -199,3 +199,9 @@ def test_options_of_models():
     with pytest.raises(InputError, match="did you mean 'persistence'"):
         build("persistance", system_of("ethanol"))
     assert {entry.summary for entry in MODELS.values()}
+
+
+def test_the_number_of_windows_of_published_splits_cannot_be_set():
+    with pytest.raises(InputError, match=r"windows.most has no effect .*windows.split=blocked"):
+        configure("published", {"windows.most": [10, 10, 10]})
+    assert configure("published", {"windows.most": [9, 9, 9], "windows.split": "blocked"})

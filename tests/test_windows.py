@@ -436,6 +436,20 @@ def test_given_lags_must_lie_after_the_start(given_lags):
         cut(ramp(), lags="given", given_lags=given_lags)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"horizon": 40.0}, r"windows.horizon=40 .* make it 10"),
+        ({"times": 3}, r"windows.times=3 .* make it 2"),
+        ({"given_lags": [4.0, 4.0]}, "every lag once"),
+    ],
+)
+def test_what_does_not_go_with_given_lags_is_refused(changes, said):
+    with pytest.raises(InputError, match=said):
+        cut(ramp(), **{"lags": "given", "given_lags": [4.0, 10.0]} | changes)
+    assert cut(ramp(), lags="given", given_lags=[4.0, 10.0], horizon=10.0, times=2)
+
+
 def test_given_lags_that_no_frame_has_are_refused():
     with pytest.raises(InputError, match="no train start has frames at all the given lags"):
         cut(ramp(), lags="given", given_lags=[3.0])  # frames every 2 fs

@@ -194,6 +194,8 @@ def _distances(model: Model, train: Windows) -> tuple[Tensor, Tensor, Tensor]:
     edges = hop_edges(model.system.bonds, model.system.n_atoms, hops=3)
     once = edges.index[0] < edges.index[1]
     pairs, hop = torch.from_numpy(edges.index.T[once]), torch.from_numpy(edges.hop[once])
+    if not len(pairs):
+        return pairs, torch.zeros(0), torch.zeros(0)
     x = train.conformations(max(100, min(2000, 2_000_000 // max(1, len(pairs)))))  # some 50 MB
     apart = torch.linalg.vector_norm(x[:, pairs[:, 0]] - x[:, pairs[:, 1]], dim=-1).double()
     lengths, spreads = apart.mean(0), apart.std(0, correction=0).clamp(min=1e-3)

@@ -97,6 +97,17 @@ def given_lags(settings: WindowSettings) -> list[float] | None:
         raise InputError(
             f'windows.given_lags are {lags}: expected times above zero, such as ["100fs", "1ps"]'
         )
+    if len(set(lags)) < len(lags):
+        raise InputError(f"windows.given_lags are {lags}: expected every lag once")
+    for name, value, implied in (
+        ("horizon", settings.horizon, max(lags)),
+        ("times", settings.times, len(lags)),
+    ):
+        if value not in (None, implied):
+            raise InputError(
+                f"windows.{name}={value:g} does not go with windows.given_lags, which make it "
+                f"{implied:g}: leave it out"
+            )
     return lags
 
 
@@ -116,8 +127,11 @@ def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings)
     if horizon is None:
         horizon = min(1500.0 if step <= 5.0 else 300 * step, longest / 15)
         horizon = max(1, round(horizon / step)) * step
-    if not (step or 0.0) * (1 - 1e-6) <= horizon < longest:
-        fits = f"choose windows.horizon between {format_time(step)} and {format_time(longest / 15)}"
+    if not step * (1 - 1e-6) <= horizon < longest:
+        fits = (
+            f"choose windows.horizon, at least {format_time(step)} and up to some "
+            f"{format_time(longest / 15)}"
+        )
         raise InputError(
             f"horizon {format_time(horizon)} does not fit: the longest trajectory spans "
             f"{format_time(longest)}; {fits if longest > 15 * step else 'give a longer trajectory'}"

@@ -7,7 +7,6 @@ It needs no scikit-learn. Where that is installed, ``sklearn.base.clone``, ``cro
 import inspect
 import shutil
 import tempfile
-import warnings
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,12 +17,12 @@ import torch
 
 from gfnode.errors import InputError
 from gfnode.fitting import fit
-from gfnode.prediction import BeyondHorizonWarning
+from gfnode.prediction import warn_if_beyond
 from gfnode.readers.reader import Data, Reader
 from gfnode.rollout import predict
 from gfnode.run import Run
 from gfnode.trajectory import Doubles, Floats, Trajectory
-from gfnode.units import format_time, parse_time
+from gfnode.units import parse_time
 from gfnode.velocities import VelocityRule
 
 LAGS = 8
@@ -191,14 +190,7 @@ class GFNODE:
             raise InputError(
                 f"times to predict at must be later than the start, got {lags.tolist()} fs"
             )
-        if lags.max() > run.model.system.horizon * (1 + 1e-6):
-            warnings.warn(
-                f"{format_time(lags.max())} is beyond the "
-                f"{format_time(run.model.system.horizon)} horizon of training: what the model "
-                "says there is untested",
-                BeyondHorizonWarning,
-                stacklevel=2,
-            )
+        warn_if_beyond(lags.max(), run.model.system.horizon)
         if isinstance(starts, Trajectory | str | Path):
             begun = [self._starts(starts, frames)]
         else:

@@ -1,7 +1,7 @@
 """How good a model is, beside the trivial baselines on the same windows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,7 @@ class Evaluation:
 
     def _error_bars(self, inside: Doubles) -> dict[str, Any]:
         found = mean_estimate(inside, self.blocks)
+        found = replace(found, high=min(found.high, 1.0))  # it is a share
         return {"expected": WITHIN, "inside": found.to_dict()}
 
     def _method(self, name: str) -> dict[str, Any]:

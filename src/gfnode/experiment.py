@@ -75,6 +75,12 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
         raise InputError(f"unknown preset {preset!r}: expected {', '.join(PRESETS)}")
     values = _merge(PRESETS[preset], _nest(changes or {}))
     experiment = Experiment.read(values)
+    split = experiment.windows.split
+    if split.startswith("published") and "most" in _nest(changes or {}).get("windows", {}):
+        raise InputError(
+            f"windows.most has no effect with windows.split={split}, whose numbers of windows are "
+            "those of the paper: leave it out, or expected windows.split=blocked beside it"
+        )
     options = dict(experiment.model)
     name = options.pop("name", "gfnode")
     if name != "gfnode":  # a preset composes a GF-NODE; another model takes none of that

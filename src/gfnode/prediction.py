@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import index
 
 import numpy as np
 import torch
@@ -23,6 +24,17 @@ STEPS = {"dpm": 40, "ancestral": 500}
 
 class BeyondHorizonWarning(UserWarning):
     """A prediction was asked for at a lag longer than any of training."""
+
+
+def warn_if_beyond(lag: float, horizon: float) -> None:
+    """Warn of a lag that training did not reach, both in fs."""
+    if lag > horizon * (1 + 1e-6):
+        warnings.warn(
+            f"{format_time(lag)} is beyond the {format_time(horizon)} horizon of training: what "
+            "the model says there is untested",
+            BeyondHorizonWarning,
+            stacklevel=4,
+        )
 
 
 @dataclass(frozen=True)
@@ -80,13 +92,11 @@ def begin(
             "times to predict at must be later than the start: got " + (wrong or ["none"])[0]
         )
     system = model.system
-    if lags[-1] > system.horizon * (1 + 1e-6):
-        warnings.warn(
-            f"{format_time(lags[-1])} is beyond the {format_time(system.horizon)} horizon of "
-            "training: what the model says there is untested",
-            BeyondHorizonWarning,
-            stacklevel=3,
-        )
+    warn_if_beyond(lags[-1], system.horizon)
+    try:
+        frame = index(frame)
+    except TypeError:
+        raise InputError(f"frame {frame!r}: expected a whole number") from None
     state = system.state_of(trajectory)
     now = state[frame]
     warn_of_unit(now)

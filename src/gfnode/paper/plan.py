@@ -84,6 +84,10 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
         For names that the table does not have, and settings that are wrong or do not fit the data;
         :class:`gfnode.paper.data.MissingData` where there is none.
     """
+    if "seed" in choice.changes:
+        raise InputError("--set seed is set by --seeds here, one after the other: leave it out")
+    if choice.epochs is not None and "training.epochs" in choice.changes:
+        raise InputError("--epochs and --set training.epochs say the same: expected one of them")
     molecules = _chosen("molecule", choice.molecules or spec.shown, spec.molecules, spec.title)
     rows = [spec.row(each) for each in chosen_rows(spec, choice.models)]
     found = find(spec.data, molecules, choice.data)

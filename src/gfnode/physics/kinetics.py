@@ -115,10 +115,12 @@ def measure_kinetics(predictions: Predictions) -> Section:
     is. The timescales are those of the conditional mean, and comparable between all of them.
     """
     features = Features(predictions)
+    starts = features.of(predictions.starts)
+    if not starts.shape[1]:
+        return Section({"reason": "the molecule has neither torsions nor a connected graph"})
     windows, times = predictions.lags_fs.shape
     edges = np.linspace(0.0, predictions.system.horizon, BINS + 1)
     bins = np.digitize(predictions.lags_fs, edges * (1 + 1e-6), right=True) - 1
-    starts = features.of(predictions.starts)
     methods = {"true": predictions.true, **predictions.predicted}
     later = {
         name: features.of(x.reshape(-1, *x.shape[2:])).reshape(windows, times, -1)

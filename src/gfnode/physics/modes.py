@@ -172,7 +172,7 @@ def windows_at(
 ) -> Windows:
     """The test starts of a run (at most so many, evenly chosen) with other lags, over all atoms."""
     settings = run.experiment.windows.model_copy(
-        update={"lags": "given", "given_lags": list(lags_fs), "times": len(lags_fs)}
+        update={"lags": "given", "given_lags": list(lags_fs), "horizon": None, "times": None}
     )
     experiment = run.experiment.model_copy(update={"windows": settings})
     gap = run.facts.get("velocity_gap_fs")

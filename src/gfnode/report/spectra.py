@@ -104,8 +104,8 @@ def draw_spectrum(
     # a drifting or tumbling molecule may not squeeze its vibrations
     inner = density[wavenumber > 50]
     states.set_ylim(0, 1.18 * float(inner.max() if len(inner) else density.max()))
-    for each in result["peaks"]:
-        place = each["wavenumber_per_cm"]
+    highest = sorted(result["peaks"], key=lambda each: -each["height"])
+    for place in _apart([each["wavenumber_per_cm"] for each in highest], 0.04 * top):
         height = float(density[np.abs(wavenumber - place) <= wavenumber[1]].max(initial=0.0))
         states.annotate(
             f"{place:.0f}", (place, height), (0, 3), textcoords="offset points", ha="center",
@@ -192,11 +192,21 @@ def _upper(wavenumber: NDArray[np.floating], density: NDArray[np.floating]) -> f
     return min(1.1 * float(wavenumber[last]), float(wavenumber[-1]))
 
 
+def _apart(places: list[float], least: float) -> list[float]:
+    """Those of the places, given the most important first, that leave room for one another."""
+    kept: list[float] = []
+    for place in places:
+        if all(abs(place - other) >= least for other in kept):
+            kept.append(place)
+    return kept
+
+
 def _wavenumbers(axes: Axes, top: float) -> None:
     axes.set_xlim(0, top)
     axes.set_xlabel("wavenumber (cm⁻¹)")
     above = axes.secondary_xaxis("top", functions=(_from_cm, _to_cm))
-    above.tick_params(labelsize=8, direction="in", pad=-12)
+    above.tick_params(labelsize=8)
+    above.set_xlabel("frequency (1/ps)", fontsize=8)
     _plain(axes)
 
 

@@ -13,7 +13,7 @@ import torch
 from gfnode.errors import InputError
 from gfnode.experiment import prepare
 from gfnode.models import Generative
-from gfnode.prediction import Start
+from gfnode.prediction import Start, warn_if_beyond
 from gfnode.progress import Report, silent
 from gfnode.rollout.apply import Difference, Rollout, Thermal, Velocities
 from gfnode.rollout.growth import STARTS, Growth, compare
@@ -244,6 +244,12 @@ def roll(
     path = Path(path).expanduser()
     taken = [None if each is None else parse_time(each) for each in (stride, every)]
     roller = Roller(run, span, *taken, seed=seed)
+    if roller.every > span * (1 + 1e-6):
+        raise InputError(
+            f"frames every {format_time(roller.every)} of a rollout of {format_time(span)} are the "
+            "start alone: expected a longer rollout, or frames closer together"
+        )
+    warn_if_beyond(roller.stride, run.model.system.horizon)
     recorded = roller.record(start, path, resume=resume, overwrite=overwrite, advance=advance)
     stability = floor = temperature = None
     try:
