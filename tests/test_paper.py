@@ -232,7 +232,7 @@ class TestPlan:
             make_plan(specs.load("table1"), Choice(data, ["ethanol"], ["gnn"]))
 
     def test_options_that_contradict_settings(self, data: Path) -> None:
-        with pytest.raises(InputError, match="--epochs and --set training[.]epochs"):
+        with pytest.raises(InputError, match=r"--epochs and --set training\.epochs"):
             make_plan(
                 specs.load("table1"),
                 Choice(data, ["ethanol"], epochs=2, changes={"training.epochs": 3}),
