@@ -23,9 +23,6 @@ class TestCircle:
     def test_beside_the_seam(self) -> None:
         assert np.degrees(d.circular_difference(*degrees(179, -179))) == pytest.approx(-2)
         assert np.degrees(d.circular_difference(*degrees(-179, 179))) == pytest.approx(2)
-        assert np.degrees(d.circular_mae(degrees(179, -170), degrees(-179, 170))) == pytest.approx(
-            11
-        )
         assert abs(np.degrees(d.circular_mean(degrees(170, -170)))) == pytest.approx(180)
         assert np.degrees(d.circular_mean(degrees(170, -160))) == pytest.approx(-175)
 
@@ -35,17 +32,10 @@ class TestCircle:
         tiny = d.wrap(np.nextafter(-PI, -4))
         assert -PI <= tiny < PI
 
-    def test_variance(self) -> None:
-        assert d.circular_variance(degrees(40, 40, 40)) == pytest.approx(0)
-        assert d.circular_variance(degrees(0, 90, 180, -90)) == pytest.approx(1)
-        found = d.circular_variance(degrees(10, -10, 350, 370)[:, None])
-        np.testing.assert_allclose(found, [1 - np.cos(np.radians(10))])
-
     def test_agrees_with_scipy(self) -> None:
         angles = np.random.default_rng(0).vonmises(3.0, 2.0, (500, 4))
         mean = stats.circmean(angles, high=PI, low=-PI, axis=0)
         np.testing.assert_allclose(d.circular_mean(angles), mean)
-        np.testing.assert_allclose(d.circular_variance(angles), stats.circvar(angles, axis=0))
 
 
 values = st.floats(-50, 50, width=32)

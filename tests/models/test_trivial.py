@@ -12,10 +12,16 @@ from gfnode import geometry
 from gfnode.errors import InputError
 from gfnode.graph import bonds_from_distances, hop_edges
 from gfnode.models.base import Symmetry
-from gfnode.models.trivial import TRIVIAL, ConstantVelocity, MeanConformer, Persistence, RigidRotor
+from gfnode.models.trivial import ConstantVelocity, MeanConformer, Persistence, RigidRotor
 from gfnode.simulate import asymmetric_top, counter_rotors
 from gfnode.system import System
 
+KINDS = {
+    "persistence": Persistence,
+    "constant-velocity": ConstantVelocity,
+    "mean-conformer": MeanConformer,
+    "rigid-rotor": RigidRotor,
+}
 LAGS = np.linspace(0, 1500, 31)
 
 
@@ -138,12 +144,12 @@ def test_mean_conformer_keeps_its_hand() -> None:
     np.testing.assert_allclose(torch.cdist(found[0, 0], found[0, 0]), torch.cdist(x, x), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", TRIVIAL)
+@pytest.mark.parametrize("name", KINDS)
 def test_state_travels_with_the_model(name: str) -> None:
     motion = asymmetric_top(seed=1)
     system = system_of(motion.numbers, motion.reference)
     x, v, later = start_of(motion, LAGS)
-    model, copy = TRIVIAL[name](system), TRIVIAL[name](system)
+    model, copy = KINDS[name](system), KINDS[name](system)
     model.prepare(Samples(later[0].float()))
     copy.load_state_dict(model.state_dict())
     np.testing.assert_array_equal(copy(x, v, LAG_TENSOR), model(x, v, LAG_TENSOR))
@@ -152,7 +158,7 @@ def test_state_travels_with_the_model(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [*((name, {}) for name in TRIVIAL), ("rigid-rotor", {"carry": "start"})]
+    ("name", "options"), [*((name, {}) for name in KINDS), ("rigid-rotor", {"carry": "start"})]
 )
 def test_promises_are_kept(name: str, options: dict[str, str]) -> None:
     """Every declared symmetry, on starts with thermal noise in all coordinates."""
@@ -165,7 +171,7 @@ def test_promises_are_kept(name: str, options: dict[str, str]) -> None:
     lags = 1500 * torch.rand(40, 5, generator=generator)
 
     def run(x, v, lags, order=tuple(range(9))):
-        model = TRIVIAL[name](permuted(system, order), **options)
+        model = KINDS[name](permuted(system, order), **options)
         model.prepare(Samples(samples[:, list(order)]))
         return model(x, v, lags), model.kept
 

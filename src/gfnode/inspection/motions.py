@@ -19,9 +19,6 @@ ATOMS = 300
 FORGOTTEN = float(np.exp(-1))
 """A motion has forgotten where it was when its autocorrelation is below this."""
 
-RANDOM_ANGLE = 126.5
-"""Mean angle in degrees between two orientations that know nothing of each other."""
-
 
 @dataclass(frozen=True)
 class Drift:

@@ -7,7 +7,7 @@ leaving out blocks of time, :mod:`gfnode.metrics.jackknife`.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from gfnode.errors import InputError
 from gfnode.trajectory import Doubles, Integers
@@ -35,27 +35,8 @@ def circular_difference(a: ArrayLike, b: ArrayLike) -> Doubles:
 
 def circular_mean(angles: ArrayLike, axis: int = 0) -> Doubles:
     """Direction of the mean resultant, arg Σ exp(iφ), in −π … π."""
-    return np.asarray(np.angle(_resultant(angles, axis)))
-
-
-def circular_variance(angles: ArrayLike, axis: int = 0) -> Doubles:
-    """1 − |Σ exp(iφ)|/n: 0 where all angles agree, 1 where they cancel.
-
-    References
-    ----------
-    N. I. Fisher, Statistical Analysis of Circular Data, Cambridge (1993), eq. 2.11.
-    """
-    return np.asarray(1 - np.abs(_resultant(angles, axis)))
-
-
-def circular_mae(a: ArrayLike, b: ArrayLike, axis: int | None = None) -> Doubles:
-    """Mean of the turn between angles by the shorter way, at most π."""
-    return np.asarray(np.abs(circular_difference(a, b)).mean(axis))
-
-
-def _resultant(angles: ArrayLike, axis: int) -> NDArray[np.complex128]:
     values = np.asarray(angles, dtype=np.float64)
-    return np.asarray(np.exp(1j * values).mean(axis))
+    return np.asarray(np.angle(np.exp(1j * values).mean(axis)))
 
 
 # --------------------------------------------------------------------------- transport

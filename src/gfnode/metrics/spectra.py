@@ -22,9 +22,6 @@ from gfnode.units import BOLTZMANN, format_time
 PER_CM = 33.35640951981521
 """Wavenumber in 1/cm of a frequency of 1/ps: 1/(c · 1 ps)."""
 
-LINE = 1.44
-"""Full width at half maximum of a line, in units of the resolution (Hann window)."""
-
 
 def power_spectrum(
     values: ArrayLike, spacing_ps: float, *, detrend: Literal["constant", "linear"] = "constant"

@@ -189,7 +189,6 @@ class GFNODE(Model):
         What it is composed of.
     """
 
-    settings_type = GFNODESettings
     promises = EUCLIDEAN | ALONE | {Symmetry.START}
 
     def __init__(self, system: System, settings: GFNODESettings) -> None:

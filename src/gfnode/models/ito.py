@@ -103,7 +103,6 @@ class ITO(Generative):
     A linear molecule has no such frame: turning it turns the prediction in distribution only.
     """
 
-    settings_type = ITOSettings
     loss_unit = ""
     promises = (EUCLIDEAN | ALONE | {Symmetry.START}) - {Symmetry.REFLECTION}
 

@@ -123,12 +123,3 @@ class RigidRotor(MeanConformer):
         turned = (carried.double() - middle).unsqueeze(1) @ rotation.mT
         moved = turned + middle.unsqueeze(1) + times[..., None, None] * drift.unsqueeze(1)
         return moved.to(positions.dtype)
-
-
-TRIVIAL: dict[str, type[Model]] = {
-    "persistence": Persistence,
-    "constant-velocity": ConstantVelocity,
-    "mean-conformer": MeanConformer,
-    "rigid-rotor": RigidRotor,
-}
-"""The baselines by name, in the order in which tables show them."""

@@ -43,7 +43,6 @@ HUB_LICENCES = frozenset(
 )
 """Licences that hubs know by these names; any other is ``other`` with a name."""
 
-NOT_STATED = "not stated"
 COLUMNS = {
     "mean over lags": "mean_over_lags",
     "last lag": "last_lag",
