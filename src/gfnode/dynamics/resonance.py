@@ -63,7 +63,7 @@ def find_resonance(
 
     All on a grid of ω and γ/ω, geometric in both and one a power of the other's factor: cosines of
     ω τ and exponentials of γ τ are then computed once for all pairs. The kernels are the same for
-    all spaces, so that errors are matrix products.
+    all spaces, so that errors are matrix products. What is best is refined to a tenth of a step.
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ def find_resonance(
     Tensor, Tensor
         ``(space,)`` each, in 1/fs.
     """
-    lags, uu, ww, uw, uy, wy, _ = motion.summed()
+    motion = motion.summed()
+    lags, uu, ww, uw, uy, wy, _ = motion
     some = natural > 0
     least, most = (natural / reach)[some].min(), (natural * reach)[some].max()
     count = int(torch.log(most / least) / step) + 1
@@ -108,8 +109,16 @@ def find_resonance(
     near = (least * powers[slower:][:count] / natural).log().abs() <= reach.log()
     best = torch.where(near, error, torch.inf).flatten(0, 1).argmin(0)
     chosen, row = best // count, best % count
-    found = omega[slower + row + torch.tensor(first, device=row.device)[chosen], 0]
-    return found, found * omega.new_tensor(ratios)[chosen]
+    middle = omega[slower + row + torch.tensor(first, device=row.device)[chosen], 0]
+    damping = middle * omega.new_tensor(ratios)[chosen]
+    # the grid is too coarse for a phase that is kept over many periods
+    found = torch.stack([torch.full_like(middle, torch.inf), middle, damping])
+    for shift in torch.linspace(-0.5 * step, 0.5 * step, 11).tolist():
+        for factor in (0.75, 1.0, 1.33):
+            trial = torch.stack([middle * (1 + shift), damping * factor])
+            missed = motion.error(*kernels(trial[0], trial[1], lags))
+            found = torch.where(missed < found[0], torch.cat([missed[None], trial]), found)
+    return found[1], found[2]
 
 
 def find_anharmonicity(
