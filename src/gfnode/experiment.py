@@ -75,8 +75,8 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
         raise InputError(f"unknown preset {preset!r}: expected {', '.join(PRESETS)}")
     values = _merge(PRESETS[preset], _nest(changes or {}))
     experiment = Experiment.read(values)
-    split = experiment.windows.split
-    if split.startswith("published") and "most" in _nest(changes or {}).get("windows", {}):
+    split, most = experiment.windows.split, experiment.windows.most
+    if split.startswith("published") and most != WindowSettings().most:
         raise InputError(
             f"windows.most has no effect with windows.split={split}, whose numbers of windows are "
             "those of the paper: leave it out, or expected windows.split=blocked beside it"
