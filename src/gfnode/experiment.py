@@ -75,8 +75,9 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
         raise InputError(f"unknown preset {preset!r}: expected {', '.join(PRESETS)}")
     values = _merge(PRESETS[preset], _nest(changes or {}))
     experiment = Experiment.read(values)
-    split, most = experiment.windows.split, experiment.windows.most
-    if split.startswith("published") and most != WindowSettings().most:
+    split, usual = experiment.windows.split, WindowSettings.model_fields["most"].default
+    asked = _nest(changes or {}).get("windows", {}).get("most", usual)
+    if split.startswith("published") and tuple(asked) != usual:
         raise InputError(
             f"windows.most has no effect with windows.split={split}, whose numbers of windows are "
             "those of the paper: leave it out, or expected windows.split=blocked beside it"
