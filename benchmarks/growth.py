@@ -29,7 +29,7 @@ def point(atoms: int, lags: int, modes: int | None) -> dict[str, float]:
 
     from gfnode.experiment import build_model, configure
     from gfnode.graph import hop_edges
-    from gfnode.system import System
+    from gfnode.molecule.system import System
     from measuring import peak_memory
 
     started = peak_memory()

@@ -9,8 +9,8 @@ from torch import Tensor
 from gfnode.experiment import build_model, configure
 from gfnode.graph import hop_edges
 from gfnode.models.gfnode import GFNODE
-from gfnode.published import rigid_pairs
-from gfnode.system import System
+from gfnode.molecule.system import System
+from gfnode.windows.published import rigid_pairs
 
 TIME_STEP, FRAMES = 0.5, 3000  # fs; frames in the horizon, as published
 BOND = 1.4  # Å

@@ -35,9 +35,9 @@ def model_point() -> dict[str, float]:
 
     from gfnode.experiment import build_model, configure
     from gfnode.graph import bonds_from_distances, hop_edges
+    from gfnode.molecule.system import System
     from gfnode.rollout import predict
     from gfnode.simulate.molecules import built_in
-    from gfnode.system import System
     from measuring import peak_memory
 
     torch.set_num_threads(1)

@@ -12,11 +12,11 @@ from torch import nn
 from gfnode.experiment import configure
 from gfnode.graph import bonds_from_distances, hop_edges
 from gfnode.models import MODELS, Model, build
-from gfnode.published import rigid_pairs
-from gfnode.system import System
+from gfnode.molecule.system import System
 from gfnode.trajectory import Trajectory
 from gfnode.units import BOLTZMANN
 from gfnode.windows import Frames, Windows
+from gfnode.windows.published import rigid_pairs
 
 G2_NAMES = {
     "ethanol": "CH3CH2OH",

@@ -10,10 +10,10 @@ import torch
 from typer.testing import CliRunner
 
 import gfnode
-from gfnode.calibration import FILE, WITHIN, Calibration
 from gfnode.cli import app
 from gfnode.errors import InputError
 from gfnode.models import build
+from gfnode.models.calibration import FILE, WITHIN, Calibration
 from gfnode.run import Run
 from gfnode.share.export import export
 from gfnode.windows import Frames, Windows

@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from gfnode.diffusion import (
+from gfnode.errors import InputError
+from gfnode.models.diffusion import (
     FIRST,
     SAMPLERS,
     SCHEDULES,
@@ -17,7 +18,6 @@ from gfnode.diffusion import (
     even_times,
     noise_loss,
 )
-from gfnode.errors import InputError
 
 MEAN = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 COVARIANCE = torch.tensor(

@@ -17,7 +17,7 @@ from gfnode.experiment import (
     prepare,
     whole_system,
 )
-from gfnode.system import System
+from gfnode.molecule.system import System
 from gfnode.trajectory import Topology, Trajectory
 from making import geometry_of, wiggle
 

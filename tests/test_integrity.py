@@ -9,10 +9,10 @@ from MDAnalysisTests.datafiles import PDB_small
 from scipy.spatial.distance import pdist
 
 import gfnode
-from gfnode import integrity
-from gfnode.integrity import Integrity, clash_limits
-from gfnode.internal import Internal, near_in_graph
-from gfnode.readers.topology import from_mdtraj
+from gfnode.molecule import integrity
+from gfnode.molecule.integrity import Integrity, clash_limits
+from gfnode.molecule.internal import Internal, near_in_graph
+from gfnode.trajectory.mdtraj import from_mdtraj
 
 NONE = {
     "broken_bonds": 0,

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from MDAnalysisTests.datafiles import PDB_small
 
 import gfnode
-from gfnode import geometry, internal
+from gfnode import geometry
 from gfnode.errors import InputError
-from gfnode.readers.topology import from_mdtraj
-from gfnode.torsions import named_torsions, ramachandran_pairs, read_torsions
+from gfnode.molecule import internal
+from gfnode.molecule.torsions import named_torsions, ramachandran_pairs, read_torsions
 from gfnode.trajectory import Integers, Topology
+from gfnode.trajectory.mdtraj import from_mdtraj
 
 DATA = Path(gfnode.__file__).parent / "data"
 

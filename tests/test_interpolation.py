@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from gfnode.interpolation import interpolate
+from gfnode.models.interpolation import interpolate
 
 
 def test_it_is_numpys_constant_beyond_the_ends() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gfnode import lags
+from gfnode.windows import lags
 
 
 def timeline(seed, lengths):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gfnode.muon import Muon
+from gfnode.dynamics.muon import Muon
 
 SHAPES = [(24, 10), (10, 24), (16, 16)]
 

@@ -11,7 +11,7 @@ import pytest
 from ase.build import molecule
 
 import gfnode
-from gfnode.sketch import MOST, colour, sketch
+from gfnode.molecule.sketch import MOST, colour, sketch
 from gfnode.trajectory import Topology, Trajectory
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from gfnode import load, save
 from gfnode.errors import InputError
-from gfnode.molecules import each_molecule
-from gfnode.periodic import Unwrapper, heights, label, lattices, near_bonds
-from gfnode.readers.topology import to_mdtraj
-from gfnode.splits import blocked
+from gfnode.molecule.copies import each_molecule
+from gfnode.molecule.periodic import Unwrapper, heights, label, lattices, near_bonds
 from gfnode.trajectory import Topology, Trajectory
+from gfnode.trajectory.mdtraj import to_mdtraj
+from gfnode.windows.splits import blocked
 
 CUBE = np.diag([20.0, 21.0, 22.0])
 TRICLINIC = np.array([[20.0, 0, 0], [6.0, 19.0, 0], [-7.0, 8.0, 18.0]])

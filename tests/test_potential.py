@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from gfnode.dynamics.potential import Potential
 from gfnode.graph import renumberings
-from gfnode.potential import Potential
 from making import rotation, springs, system_of
 
 ETHANOL = system_of("ethanol")

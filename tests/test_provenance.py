@@ -4,7 +4,7 @@ import pytest
 
 from gfnode import readers
 from gfnode.errors import InputError
-from gfnode.provenance import Provenance
+from gfnode.experiment.provenance import Provenance
 from gfnode.readers import Reader
 from making import wiggle
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gfnode.quasiharmonic import QuasiHarmonic
+from gfnode.models.quasiharmonic import QuasiHarmonic
 
 MASSES = torch.tensor([12.0, 14.0, 1.0, 16.0])
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.spatial.transform import Rotation
 
+from gfnode.dynamics.rigid import free_rotation, steered_rotation
 from gfnode.geometry import rotation_matrix
-from gfnode.rigid import free_rotation, steered_rotation
 
 TIMES = np.linspace(0, 40, 21)
 
@@ -157,7 +157,7 @@ def test_steering_is_differentiable() -> None:
 def test_nothing_heavy_is_loaded():
     """PyTorch's broadcast_shapes loads sympy, a second of every prediction."""
     code = (
-        "import sys, torch; from gfnode.rigid import steered_rotation as turn; "
+        "import sys, torch; from gfnode.dynamics.rigid import steered_rotation as turn; "
         "turn(torch.ones(3), torch.eye(3), torch.zeros(3), torch.ones(2)); "
         "sys.exit('sympy' in sys.modules)"
     )

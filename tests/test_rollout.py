@@ -12,10 +12,10 @@ from gfnode.geometry import angular_momentum, momentum
 from gfnode.graph import hop_edges
 from gfnode.models import Model, build
 from gfnode.models.base import ALONE, EUCLIDEAN
+from gfnode.molecule.system import System
 from gfnode.rollout import Difference, Repeated, Rollout, State, Thermal, steps
 from gfnode.rollout import apply as rollout
 from gfnode.simulate.synthetic import HarmonicNetwork, harmonic_network
-from gfnode.system import System
 from making import build_variant, rotation, roughen, samples_of, system_of
 
 

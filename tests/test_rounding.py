@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from gfnode import geometry
-from gfnode.cutting import WindowSettings, make_windows
-from gfnode.rounding import rounded_to, steadied
 from gfnode.trajectory import Trajectory
-from gfnode.velocities import VelocityRule
+from gfnode.windows.cutting import WindowSettings, make_windows
+from gfnode.windows.rounding import rounded_to, steadied
+from gfnode.windows.velocities import VelocityRule
 
 DRIFT = np.array([2e-3, -1e-3, 3e-3])  # Å/fs
 SPIN = 4e-3  # 1/fs, at the mean radius

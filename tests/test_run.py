@@ -15,11 +15,11 @@ import pytest
 import torch
 
 import gfnode
-from gfnode.checkpoint import load_tensors, save_tensors
 from gfnode.errors import InputError
 from gfnode.files import make_folder, read_json, whole, write_arrays, write_json
 from gfnode.run import VERSION, BeyondHorizonWarning, Run
 from gfnode.trajectory import Topology, Trajectory
+from gfnode.weights import load_tensors, save_tensors
 from making import wiggle
 
 CHANGES = {

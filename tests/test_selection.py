@@ -15,8 +15,8 @@ from MDAnalysisTests.datafiles import DCD, PSF
 
 from gfnode.errors import InputError
 from gfnode.readers.topology import read_topology
-from gfnode.selection import choose, solvent
 from gfnode.trajectory import Topology
+from gfnode.trajectory.selection import choose, solvent
 
 # an alanine, two waters, sodium, a zinc that is bonded
 NUMBERS = np.array([7, 6, 6, 8, 6, 1, 8, 1, 1, 8, 1, 1, 11, 30])

@@ -22,15 +22,16 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 import gfnode
-from gfnode.checkpoint import save_tensors
 from gfnode.cli import app
 from gfnode.errors import InputError
 from gfnode.files import read_json
-from gfnode.fitting import Reader
 from gfnode.run import Run
-from gfnode.share import citation, layout
+from gfnode.run import exported as layout
+from gfnode.run.fitting import Reader
+from gfnode.share import citation
 from gfnode.share.card import escaped, fenced, plain
 from gfnode.share.export import export
+from gfnode.weights import save_tensors
 from making import wiggle
 
 CHANGES = {

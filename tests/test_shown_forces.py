@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from gfnode.experiment import configure, prepare
-from gfnode.forces import LONGEST, find_forces
 from gfnode.trajectory import Trajectory
 from gfnode.units import WAVENUMBER
+from gfnode.windows.forces import LONGEST, find_forces
 from making import springs
 
 OMEGA = 1700 * WAVENUMBER

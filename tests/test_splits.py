@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfnode import splits
 from gfnode.errors import InputError
 from gfnode.trajectory import Trajectory
+from gfnode.windows import splits
 
 PUBLISHED = {
     "uracil": (

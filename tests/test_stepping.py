@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from gfnode import stepping
 from gfnode.experiment import build_model, configure, prepare
-from gfnode.training import Trainer
+from gfnode.training import Trainer, stepping
 from making import wiggle
 
 TINY = {

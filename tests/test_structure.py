@@ -13,10 +13,10 @@ from scipy import stats
 from typer.testing import CliRunner
 
 import gfnode
-from gfnode import torsions as names
 from gfnode.cli import app
 from gfnode.files import read_arrays, read_json, to_json
 from gfnode.models import TRIVIAL, Model
+from gfnode.molecule import torsions as names
 from gfnode.physics import (
     Predictions,
     assess,

@@ -18,6 +18,7 @@ import gfnode.sweep.schedule
 from gfnode.errors import InputError
 from gfnode.files import read_json, write_json
 from gfnode.metrics import squared_errors
+from gfnode.molecule.torsions import backbone
 from gfnode.physics.modes import windows_at
 from gfnode.progress import Report
 from gfnode.rollout import Difference, steps
@@ -28,7 +29,6 @@ from gfnode.sweep.launchers import Local, Resources, Slurm
 from gfnode.sweep.schedule import Summary
 from gfnode.sweep.timing import _fit, estimate, estimates
 from gfnode.sweep.worker import do
-from gfnode.torsions import backbone
 from gfnode.trajectory import Topology
 from gfnode.units import format_duration
 from sweeps import TINY, Here, job_of, write_md17

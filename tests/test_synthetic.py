@@ -6,8 +6,8 @@ import torch
 from scipy.integrate import solve_ivp
 
 from gfnode import geometry
+from gfnode.dynamics.rigid import free_rotation
 from gfnode.errors import InputError
-from gfnode.rigid import free_rotation
 from gfnode.simulate import Motion, asymmetric_top, counter_rotors, harmonic_network
 from gfnode.units import BOLTZMANN
 

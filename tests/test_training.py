@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gfnode
-from gfnode import fitting
-from gfnode.checkpoint import load_tensors, load_training, save_training
 from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
-from gfnode.monitors import FolderMonitor
-from gfnode.run import Run
+from gfnode.run import Run, fitting
 from gfnode.training import Diverged, Progress, Trainer, TrainingSettings, validation_interval
+from gfnode.training.checkpoint import load_training, save_training
+from gfnode.training.monitors import FolderMonitor
+from gfnode.weights import load_tensors
 from making import wiggle
 
 TINY = {

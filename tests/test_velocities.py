@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from gfnode.cutting import WindowSettings, make_windows
 from gfnode.trajectory import Trajectory
-from gfnode.velocities import VelocityRule, over_gap
+from gfnode.windows.cutting import WindowSettings, make_windows
+from gfnode.windows.velocities import VelocityRule, over_gap
 
 MASSES = np.array([15.999, 1.008, 1.008])
 PLACES = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfnode import readers
-from gfnode.cutting import WindowSettings, choose_atoms, choose_horizon, make_windows
 from gfnode.errors import InputError
 from gfnode.experiment import configure, prepare
 from gfnode.geometry import superpose
 from gfnode.trajectory import Trajectory
 from gfnode.windows import Frames, Windows, to_device
+from gfnode.windows.cutting import WindowSettings, choose_atoms, choose_horizon, make_windows
 from making import wiggle
 
 PARTS = ("train", "validation", "test")

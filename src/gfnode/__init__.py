@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from gfnode.errors import InputError
     from gfnode.estimator import GFNODE
     from gfnode.fetching import fetch
-    from gfnode.fitting import fit, resume
     from gfnode.readers import load, save
     from gfnode.run import Run
+    from gfnode.run.fitting import fit, resume
     from gfnode.share.export import export
     from gfnode.trajectory import Topology, Trajectory
 
@@ -25,9 +25,9 @@ _HOMES = {
     "WindowDataset": "datasets",
     "fetch": "fetching",
     "export": "share.export",
-    "fit": "fitting",
+    "fit": "run.fitting",
     "load": "readers",
-    "resume": "fitting",
+    "resume": "run.fitting",
     "save": "readers",
 }
 

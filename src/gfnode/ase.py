@@ -23,7 +23,7 @@ from gfnode.rollout import Difference, Thermal, predict, steps
 from gfnode.run import Run
 from gfnode.trajectory import Doubles
 from gfnode.units import BOLTZMANN, format_time, parse_time
-from gfnode.velocities import VelocityRule
+from gfnode.windows.velocities import VelocityRule
 
 SHORT = 2.0
 """Velocities that are differences over at most so many fs are taken for instantaneous ones."""

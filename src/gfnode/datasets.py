@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from gfnode.cutting import PARTS
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import Experiment, configure, prepare
 from gfnode.models import TRIVIAL, Model, build
+from gfnode.molecule.system import System
 from gfnode.readers.reader import Data, Reader
-from gfnode.system import System
 from gfnode.windows import Batch, Windows, select_atoms
+from gfnode.windows.cutting import PARTS
 
 Part = Literal["train", "validation", "test"]
 Item = dict[str, Tensor]

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from gfnode.errors import InputError
-from gfnode.fitting import fit
 from gfnode.prediction import warn_if_beyond
 from gfnode.readers.reader import Data, Reader
 from gfnode.rollout import predict
 from gfnode.run import Run
+from gfnode.run.fitting import fit
 from gfnode.trajectory import Doubles, Floats, Trajectory
 from gfnode.units import parse_time
-from gfnode.velocities import VelocityRule
+from gfnode.windows.velocities import VelocityRule
 
 LAGS = 8
 """Of a prediction that names no times."""

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gfnode.calibration import WITHIN, Calibration
 from gfnode.metrics import (
     Blocks,
     LagErrors,
@@ -20,6 +19,7 @@ from gfnode.metrics import (
     summarise,
 )
 from gfnode.models import TRIVIAL, Model
+from gfnode.models.calibration import WITHIN, Calibration
 from gfnode.progress import Report, silent
 from gfnode.trajectory import Doubles
 from gfnode.windows import Windows

@@ -322,9 +322,9 @@ def _follow(
 ) -> Example:
     import torch
 
-    from gfnode import lags as draw
     from gfnode.geometry import kabsch_rotation
     from gfnode.models import Symmetry
+    from gfnode.windows import lags as draw
 
     start = windows.starts[[window]]
     times, segments = windows.frames.times.numpy(), windows.frames.segments

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gfnode.sketch import sketch
+from gfnode.molecule.sketch import sketch
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfnode.calibration import Calibration
-from gfnode.diffusion import SAMPLERS
 from gfnode.errors import InputError
-from gfnode.lengths import warn_of_unit
 from gfnode.models import MODELS, Generative, Model, Symmetry
+from gfnode.models.calibration import Calibration
+from gfnode.models.diffusion import SAMPLERS
 from gfnode.trajectory import Doubles, Floats, Trajectory
+from gfnode.trajectory.lengths import warn_of_unit
 from gfnode.units import format_time, parse_time
-from gfnode.velocities import VelocityRule
+from gfnode.windows.velocities import VelocityRule
 
 STEPS = {"dpm": 40, "ancestral": 500}
 """Steps of each solver that recover mean and covariance of a normal distribution to 3 percent."""

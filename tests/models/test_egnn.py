@@ -9,7 +9,7 @@ from test_layers import literal as literal_layer
 from gfnode.graph import hop_edges
 from gfnode.models import build
 from gfnode.models.inputs import AtomInputs
-from gfnode.system import System
+from gfnode.molecule.system import System
 from making import build_variant, roughen, samples_of, system_of, windows_of
 
 LAGS = torch.tensor([[2.0, 300.0, 900.0, 1500.0]])

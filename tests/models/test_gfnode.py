@@ -9,16 +9,16 @@ import torch
 from scipy.spatial.transform import Rotation
 from test_layers import literal as literal_layer
 
-from gfnode.cutting import WindowSettings, make_windows
 from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.graph import bonds_from_distances, hop_edges, laplacian
 from gfnode.models import build
-from gfnode.published import rigid_pairs
+from gfnode.molecule.system import System
 from gfnode.simulate import asymmetric_top, counter_rotors
-from gfnode.system import System
 from gfnode.training import Trainer
 from gfnode.trajectory import Trajectory
+from gfnode.windows.cutting import WindowSettings, make_windows
+from gfnode.windows.published import rigid_pairs
 from making import build_variant, roughen, samples_of, system_of, windows_of
 
 DEFAULT, PAPER, PUBLISHED = "preset:default", "preset:paper", "preset:published"

@@ -14,7 +14,7 @@ from gfnode import cli
 from gfnode.errors import InputError
 from gfnode.graph import hop_edges
 from gfnode.models import build
-from gfnode.system import System
+from gfnode.molecule.system import System
 from gfnode.training import Trainer, TrainingSettings
 from gfnode.windows import Frames, Windows
 from making import rotation, roughen, samples_of, system_of, wiggle, windows_of

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gfnode.calibration import Calibration
 from gfnode.errors import InputError
 from gfnode.models import Model, build
+from gfnode.models.calibration import Calibration
 from gfnode.models.molecular import MOST, Molecular
 from making import permuted, reordered, rotation, roughen, samples_of, system_of, windows_of
 

@@ -132,7 +132,9 @@ def test_what_foretells_nothing_is_not_trusted(monkeypatch, wrong):
         forces = np.random.default_rng(0).permutation(trajectory_.forces)
         trajectory_ = replace(trajectory_, forces=30 * forces)
     else:
-        monkeypatch.setattr("gfnode.potential.Potential.forward", lambda self, x: x * torch.nan)
+        monkeypatch.setattr(
+            "gfnode.dynamics.potential.Potential.forward", lambda self, x: x * torch.nan
+        )
     experiment = configure(changes={"windows.horizon": HORIZON})
     dataset = prepare([trajectory_], experiment)
     model = build_model(experiment, dataset.system)

@@ -13,8 +13,8 @@ from gfnode.errors import InputError
 from gfnode.graph import bonds_from_distances, hop_edges
 from gfnode.models.base import Symmetry
 from gfnode.models.trivial import ConstantVelocity, MeanConformer, Persistence, RigidRotor
+from gfnode.molecule.system import System
 from gfnode.simulate import asymmetric_top, counter_rotors
-from gfnode.system import System
 
 KINDS = {
     "persistence": Persistence,

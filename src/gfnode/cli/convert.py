@@ -76,7 +76,7 @@ def convert(
 
         from gfnode import convert as work
         from gfnode.readers.joined import load_joined
-        from gfnode.selection import choose
+        from gfnode.trajectory.selection import choose
 
         work.check_target(out.expanduser(), files, force=force)
         with counting("reading", "frames") as read:

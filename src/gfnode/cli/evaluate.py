@@ -91,8 +91,8 @@ def evaluate(
     with plain_errors():
         from gfnode import report
         from gfnode.files import to_json, write_json
+        from gfnode.molecule.torsions import read_torsions
         from gfnode.run import Run
-        from gfnode.torsions import read_torsions
 
         target = json_target(json_file)
         looked = _atoms(atoms)

@@ -48,7 +48,7 @@ def export(
     with plain_errors():
         import shlex
 
-        from gfnode.share import layout
+        from gfnode.run import exported as layout
         from gfnode.share.export import export as write
         from gfnode.units import format_time
 

@@ -64,9 +64,9 @@ def ramachandran(
         from gfnode.files import to_json, write_json
         from gfnode.files import whole as written
         from gfnode.metrics.ramachandran import BASINS, read_basins
+        from gfnode.molecule.torsions import read_torsions
         from gfnode.physics.landscape import landscape
         from gfnode.report import landscape as words
-        from gfnode.torsions import read_torsions
 
         target = json_target(json_file)
         if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):

@@ -78,7 +78,7 @@ def train(
         changes = read_settings(settings or [])
         if resume and out is None:
             raise InputError("--resume needs the run folder to go on with: --out RUN")
-        from gfnode import fitting
+        from gfnode.run import fitting
 
         reader = reading.reader()
         if resume and (data or preset or changes or reader.options()):

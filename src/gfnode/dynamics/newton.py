@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gfnode.potential import Potential
-from gfnode.system import System
+from gfnode.dynamics.potential import Potential
+from gfnode.molecule.system import System
 from gfnode.units import WAVENUMBER
 from gfnode.windows import Batch
 

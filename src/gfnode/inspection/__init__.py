@@ -16,8 +16,8 @@ from gfnode.inspection.motions import look_at_motions
 from gfnode.inspection.scales import look_at_time
 from gfnode.inspection.series import Series
 from gfnode.inspection.structure import look_at_structure
-from gfnode.lengths import LENGTHS, Lengths
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.lengths import LENGTHS, Lengths
 
 __all__ = ["Choices", "Facts", "Finding", "Inspection", "inspect"]
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gfnode.cutting import choose_atoms, choose_horizon
 from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.graph import components
@@ -18,12 +17,13 @@ from gfnode.inspection.momenta import COARSE, Momenta
 from gfnode.inspection.motions import Motions
 from gfnode.inspection.scales import Clock, nice
 from gfnode.inspection.structure import Structure
-from gfnode.lengths import Lengths
 from gfnode.models import Model
 from gfnode.models.gfnode import GFNODE
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.lengths import Lengths
 from gfnode.windows import Windows
+from gfnode.windows.cutting import choose_atoms, choose_horizon
 
 Level = Literal["error", "warning", "note"]
 
@@ -48,7 +48,7 @@ class Choices:
     step_fs
         Time step of the original series.
     horizon_fs, split, times, lags, align
-        As in :class:`gfnode.cutting.WindowSettings`.
+        As in :class:`gfnode.windows.cutting.WindowSettings`.
     velocities
         ``stored``, or ``differences`` of a start and the next frame.
     velocity_gap_fs

@@ -6,8 +6,8 @@ import numpy as np
 
 from gfnode.inspection.jumps import Jump, find_jumps
 from gfnode.inspection.series import Series
-from gfnode.rounding import rounded_to
 from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.windows.rounding import rounded_to
 
 SHOWN = 5
 """At most so many gaps, repeats and jumps are named; all are counted."""

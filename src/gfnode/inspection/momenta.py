@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from gfnode import geometry
-from gfnode.forces import RIGID
 from gfnode.inspection.series import Series, rms
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import BOLTZMANN
+from gfnode.windows.forces import RIGID
 
 COARSE = 2.5
 """Frames further apart than so many fs give no velocities of atoms that vibrate."""

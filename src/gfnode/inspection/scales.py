@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gfnode.forces import RIGID
 from gfnode.inspection.series import Series
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import BOLTZMANN, WAVENUMBER
+from gfnode.windows.forces import RIGID
 
 STRETCHING = {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
 """Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …)."""

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.interop._shared import counted, named_times
-from gfnode.readers.topology import check_cell, from_mdtraj, to_mdtraj
+from gfnode.readers.topology import check_cell
 from gfnode.trajectory import Integers, Topology, Trajectory
+from gfnode.trajectory.mdtraj import from_mdtraj, to_mdtraj
 from gfnode.units import FS_PER, parse_step
 
 SAME_MASS = 0.02
@@ -54,7 +55,7 @@ def to_mdanalysis(trajectory: Trajectory) -> Any:
     from gfnode.interop._timed import TimedMemoryReader
 
     check_cell(trajectory, "MDAnalysis")
-    names = trajectory.topology or from_mdtraj(to_mdtraj(trajectory))[1]  # made up
+    names = trajectory.topology or from_mdtraj(to_mdtraj(trajectory.numbers, None))[1]  # made up
     residue = list(zip(names.residue_names, names.residue_ids, strict=True))
     begins = np.array([i == 0 or residue[i] != residue[i - 1] for i in range(len(residue))])
     universe = Universe.empty(

@@ -7,9 +7,9 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.interop._shared import counted, named_times
 from gfnode.readers.topology import ANGSTROM_PER_NM, check_cell, check_elements
-from gfnode.readers.topology import from_mdtraj as from_topology
-from gfnode.readers.topology import to_mdtraj as to_topology
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.mdtraj import from_mdtraj as from_topology
+from gfnode.trajectory.mdtraj import to_mdtraj as to_topology
 from gfnode.units import FS_PER, parse_step
 
 
@@ -32,7 +32,7 @@ def to_mdtraj(trajectory: Trajectory) -> Any:
     check_cell(trajectory, "mdtraj")
     frames = mdtraj.Trajectory(
         trajectory.positions / np.float32(ANGSTROM_PER_NM),
-        to_topology(trajectory),
+        to_topology(trajectory.numbers, trajectory.topology),
         time=trajectory.times / FS_PER["ps"],
     )
     if trajectory.cell is not None:

@@ -17,9 +17,9 @@ from gfnode.models.gfnode import GFNODE, GFNODESettings
 from gfnode.models.ito import ITO, ITOSettings
 from gfnode.models.ndcn import NDCN, NDCNSettings
 from gfnode.models.trivial import ConstantVelocity, MeanConformer, Persistence, RigidRotor
+from gfnode.molecule.system import System
 from gfnode.plugins import Registry
 from gfnode.settings import Settings
-from gfnode.system import System
 
 __all__ = [
     "MODELS",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
-from gfnode.system import System
 
 if TYPE_CHECKING:
     from gfnode.windows import Batch, Windows
@@ -35,7 +35,7 @@ ALONE = frozenset({Symmetry.BATCH, Symmetry.LAGS})
 class Model(nn.Module):
     """Predicts conformations at any later times from one start.
 
-    A model is built for one :class:`~gfnode.system.System` and sees only its state atoms.
+    A model is built for one :class:`~gfnode.molecule.system.System` and sees only its state atoms.
 
     Attributes
     ----------
@@ -191,7 +191,7 @@ class Generative(Model):
         generator
             On the device of the positions.
         solver, steps
-            How they are drawn; see :mod:`gfnode.diffusion`.
+            How they are drawn; see :mod:`gfnode.models.diffusion`.
 
         Returns
         -------

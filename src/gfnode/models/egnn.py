@@ -6,8 +6,8 @@ from torch import Tensor
 from gfnode.models.base import ALONE, EUCLIDEAN, Model
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayers, lag_embedding
+from gfnode.molecule.system import System
 from gfnode.settings import Settings
-from gfnode.system import System
 
 
 class EGNNSettings(Settings):

@@ -11,7 +11,7 @@ from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
 from gfnode.models.egnn import EGNNSettings, copies
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayer, Incidence
-from gfnode.system import System
+from gfnode.molecule.system import System
 
 
 class EGNOSettings(EGNNSettings):

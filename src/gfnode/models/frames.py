@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gfnode.dynamics.rigid import LINEAR, steered_rotation
 from gfnode.geometry import (
     center,
     inertia_tensor,
@@ -20,8 +21,7 @@ from gfnode.geometry import (
 )
 from gfnode.models.layers import lag_embedding, perceptron, zero_last
 from gfnode.models.rotors import Rotors
-from gfnode.rigid import LINEAR, steered_rotation
-from gfnode.system import System
+from gfnode.molecule.system import System
 from gfnode.windows import Batch, Windows
 
 

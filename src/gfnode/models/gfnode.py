@@ -25,10 +25,10 @@ from gfnode.models.frames import Anchored, Centred, Frame
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayers, lag_embedding
 from gfnode.models.newton import Newton
+from gfnode.models.quasiharmonic import QuasiHarmonic
+from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
-from gfnode.quasiharmonic import QuasiHarmonic
 from gfnode.settings import Settings
-from gfnode.system import System
 from gfnode.windows import Windows
 
 TOGETHER = 64
@@ -62,7 +62,8 @@ class GFNODESettings(Settings):
         The same for positions and velocities, or ``oscillator`` (anchored frame only).
     coordinate_basis
         With ``oscillator``: ``quasiharmonic``, the directions in which the molecule is seen to
-        vibrate, see :class:`~gfnode.quasiharmonic.QuasiHarmonic`; or the modes of the ``graph``.
+        vibrate, see :class:`~gfnode.models.quasiharmonic.QuasiHarmonic`; or the modes of the
+        ``graph``.
     anharmonic, settling, rotors
         With ``oscillator``: whether periods depend on energies, see
         :class:`~gfnode.dynamics.oscillator.OscillatorDynamics`; whether quasi-harmonic modes may

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gfnode.system import System
+from gfnode.molecule.system import System
 
 
 class AtomInputs(nn.Module):

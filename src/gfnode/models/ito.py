@@ -12,16 +12,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gfnode.diffusion import SAMPLERS, SCHEDULES, Noise, even_times, noise_loss
 from gfnode.errors import InputError
 from gfnode.geometry import center, kabsch_rotation, mean_conformer
-from gfnode.interpolation import interpolate
 from gfnode.models.base import ALONE, EUCLIDEAN, Generative, Symmetry
+from gfnode.models.diffusion import SAMPLERS, SCHEDULES, Noise, even_times, noise_loss
+from gfnode.models.interpolation import interpolate
 from gfnode.models.layers import lag_embedding, perceptron
 from gfnode.models.painn import Geometry, Message, Neighbours, Radial, Readout, Update, unit
+from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
 from gfnode.settings import Settings
-from gfnode.system import System
 
 if TYPE_CHECKING:
     from gfnode.windows import Batch, Windows
@@ -42,7 +42,7 @@ class ITOSettings(Settings):
         Noise schedule, ``cosine`` or ``linear``.
     weighting
         What the loss is the error of: the ``noise``, or the ``velocity`` of the diffusion, which
-        counts errors at much noise for more; see :func:`gfnode.diffusion.noise_loss`.
+        counts errors at much noise for more; see :func:`gfnode.models.diffusion.noise_loss`.
     lags_per_step
         How many lags of each window a training step looks at, drawn anew each time; None: all.
     samples, solver, steps

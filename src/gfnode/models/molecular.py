@@ -5,10 +5,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from gfnode.calibration import Calibration
 from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.models.base import Model, Symmetry
+from gfnode.models.calibration import Calibration
 
 STEPS = 12
 """Gauss-Newton steps."""

@@ -12,8 +12,8 @@ from gfnode.dynamics import Steps, solve
 from gfnode.graph import laplacian
 from gfnode.models.base import ALONE, Model, Symmetry
 from gfnode.models.layers import AtomMatrix
+from gfnode.molecule.system import System
 from gfnode.settings import Settings
-from gfnode.system import System
 
 if TYPE_CHECKING:
     from gfnode.windows import Batch

@@ -8,13 +8,13 @@ from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from gfnode.dynamics.newton import NewtonDynamics
-from gfnode.forces import Forces, find_forces
+from gfnode.dynamics.potential import Potential
 from gfnode.models.frames import Anchored
-from gfnode.potential import Potential
+from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
-from gfnode.system import System
 from gfnode.units import WAVENUMBER, format_time
 from gfnode.windows import Batch, Windows
+from gfnode.windows.forces import Forces, find_forces
 
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Positions, velocities and lags to positions at the lags."""
@@ -158,8 +158,8 @@ class Newton(nn.Module):
         Parameters
         ----------
         windows
-            Training windows; where nothing tells forces, see :func:`gfnode.forces.find_forces`,
-            nothing is learned, and nothing moved.
+            Training windows; where nothing tells forces, see
+            :func:`gfnode.windows.forces.find_forces`, nothing is learned, and nothing moved.
         frame
             Says how the molecule is turned.
         modes

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from gfnode.dynamics.rigid import free_rotation
 from gfnode.errors import InputError
 from gfnode.geometry import angular_momentum, center, inertia_tensor, mean_conformer, superpose
 from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
+from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
-from gfnode.rigid import free_rotation
-from gfnode.system import System
 
 if TYPE_CHECKING:
     from gfnode.windows import Windows

@@ -25,6 +25,7 @@ from gfnode.evaluation import Evaluation
 from gfnode.experiment import prepare
 from gfnode.files import write_arrays, write_json
 from gfnode.models import TRIVIAL
+from gfnode.molecule.torsions import read_torsions
 from gfnode.physics.energy import check_engine, measure_energy
 from gfnode.physics.kinetics import measure_kinetics
 from gfnode.physics.motion import measure_motion
@@ -34,7 +35,6 @@ from gfnode.physics.spectra import measure_spectra
 from gfnode.physics.structure import geometry, shape
 from gfnode.physics.torsions import torsions
 from gfnode.physics.wholeness import integrity
-from gfnode.torsions import read_torsions
 from gfnode.trajectory import Trajectory
 from gfnode.windows import Windows
 
@@ -121,7 +121,7 @@ def assess(
     atoms
         Geometry and shape of the heavy atoms, or of all that the model sees.
     torsions
-        Further dihedrals, ``NAME=A-B-C-D``; see :func:`gfnode.torsions.read_torsions`.
+        Further dihedrals, ``NAME=A-B-C-D``; see :func:`gfnode.molecule.torsions.read_torsions`.
     energy
         Engine of potential energies (``xtb``, ``openmm``); None leaves them out.
     evaluation

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfnode.molecule.system import System
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.section import Section
 from gfnode.simulate import energies
-from gfnode.system import System
 from gfnode.trajectory import Doubles, Floats, Topology
 
 FRAMES = 50

@@ -18,10 +18,10 @@ from gfnode.metrics.kinetics import (
     standardise,
     vamp2,
 )
+from gfnode.molecule.torsions import named_torsions
 from gfnode.physics.modes import on_reference
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.section import Section
-from gfnode.torsions import named_torsions
 from gfnode.trajectory import Doubles, Floats, Integers
 
 BINS = 8

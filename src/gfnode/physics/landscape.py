@@ -25,7 +25,7 @@ from gfnode.metrics.ramachandran import (
     torus_bins,
     transitions,
 )
-from gfnode.torsions import named_torsions, ramachandran_pairs
+from gfnode.molecule.torsions import named_torsions, ramachandran_pairs
 from gfnode.trajectory import Doubles, Integers, Trajectory
 
 SHARES = (0.0001, 0.001, 0.01, 0.1)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnode.errors import InputError
+from gfnode.experiment.held_out import held_out
 from gfnode.fourier import Basis
 from gfnode.geometry import center, kabsch_rotation
-from gfnode.held_out import held_out
 from gfnode.metrics.spectra import power_spectrum, spacing_of
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.windows import Windows

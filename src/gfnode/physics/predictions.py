@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gfnode.evaluation import MOST_VALUES
 from gfnode.experiment import molecular_graph, prepare
-from gfnode.internal import Internal
 from gfnode.metrics import Blocks
 from gfnode.models import Model
-from gfnode.system import System
+from gfnode.molecule.internal import Internal
+from gfnode.molecule.system import System
 from gfnode.trajectory import Doubles, Floats, Integers, Topology, Trajectory
 from gfnode.windows import Windows
 
@@ -48,7 +48,8 @@ class Predictions:
     looked
         Whether geometry and shape are those of the heavy atoms or of all state atoms.
     torsions
-        Further dihedrals to be compared, as :func:`gfnode.torsions.read_torsions` takes them.
+        Further dihedrals to be compared, as :func:`gfnode.molecule.torsions.read_torsions` takes
+        them.
     """
 
     run: "Run"
@@ -134,7 +135,7 @@ def predict_test_part(
     Parameters
     ----------
     trajectories
-        Those of training, in order (:meth:`gfnode.provenance.Provenance.arrange`).
+        Those of training, in order (:meth:`gfnode.experiment.provenance.Provenance.arrange`).
     most_values
         Coordinates of one method that may be held.
     advance

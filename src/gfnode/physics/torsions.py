@@ -28,11 +28,11 @@ from gfnode.metrics.ramachandran import (
     populations,
     torus_bins,
 )
+from gfnode.molecule.torsions import named_torsions, ramachandran_pairs, read_torsions
 from gfnode.physics.comparing import CONSTANT, FLOOR, Samples, compare
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import Quantity, distance, estimate, lag_edges
 from gfnode.physics.section import Section
-from gfnode.torsions import named_torsions, ramachandran_pairs, read_torsions
 from gfnode.trajectory import Doubles, Floats, Integers
 
 MOST_TORSIONS = 40

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from gfnode.integrity import (
+from gfnode.metrics import mean_estimate
+from gfnode.molecule.integrity import (
     HYDROGEN_BOND,
     LONGEST,
     SHORTEST,
@@ -13,7 +14,6 @@ from gfnode.integrity import (
     Integrity,
     mean_lengths,
 )
-from gfnode.metrics import mean_estimate
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import estimate, lag_edges, summary
 from gfnode.physics.section import Section

@@ -25,8 +25,8 @@ from gfnode.readers.places import SAMPLES, place_of
 from gfnode.readers.reader import Reader
 from gfnode.readers.source import Block, Given, Source, batches, in_memory
 from gfnode.readers.topology import read_topology, same_atoms
-from gfnode.selection import Selection
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.selection import Selection
 from gfnode.units import parse_step
 
 __all__ = [
@@ -128,15 +128,15 @@ def load(
     name
         What to call the molecule; default: the name in the file.
     select
-        The atoms to keep, see :func:`gfnode.selection.choose`: ``"heavy"``, ``"0-7,12"``,
-        ``"name CA"``. Default: all, but where the topology names water or ions beside something
-        else, that alone.
+        The atoms to keep, see :func:`gfnode.trajectory.selection.choose`: ``"heavy"``,
+        ``"0-7,12"``, ``"name CA"``. Default: all, but where the topology names water or ions beside
+        something else, that alone.
     stride
         Keep every so many-th frame.
     whole
         Make molecules that a periodic box cuts whole, and their motion continuous (see
-        :class:`gfnode.periodic.Unwrapper`). Default: where there is a box; False: leave the frames
-        as they are stored; True: refuse a file without one.
+        :class:`gfnode.molecule.periodic.Unwrapper`). Default: where there is a box; False: leave
+        the frames as they are stored; True: refuse a file without one.
     mapping
         What the arrays of an npz file of unknown layout are:
         ``"positions=coords:nm,numbers=Z,times=t:ps"``, or the same as a dictionary.

@@ -11,11 +11,11 @@ from gfnode.errors import InputError
 from gfnode.memory import room
 from gfnode.readers.source import Block, Source
 from gfnode.readers.topology import check_elements
-from gfnode.selection import Selection, choose, solvent
 from gfnode.trajectory import Integers, Topology, Trajectory, check_finite, check_times
+from gfnode.trajectory.selection import Selection, choose, solvent
 
 if TYPE_CHECKING:
-    from gfnode.periodic import Unwrapper
+    from gfnode.molecule.periodic import Unwrapper
 
 
 LARGEST = {
@@ -195,7 +195,7 @@ class _Filling:
                 )
             return self._unwrapper is not None
         if self._unwrapper is None:
-            from gfnode import periodic
+            from gfnode.molecule import periodic
 
             bonds = _bonds(self.source, self.rows)
             molecules = periodic.label(bonds, len(self.source.numbers))
@@ -244,7 +244,7 @@ def _bonds(source: Source, rows: Integers) -> Integers:
         if block.cell is not None
         for i in range(len(block.positions))
     ]
-    from gfnode.periodic import near_bonds
+    from gfnode.molecule.periodic import near_bonds
 
     found = near_bonds(source.numbers, seen)
     return np.concatenate([named, found[lonely[found].any(1)]])

@@ -11,8 +11,9 @@ from gfnode.readers.archive import DENSEST
 from gfnode.readers.boundary import femtoseconds, frame_times
 from gfnode.readers.isolation import Arrays, isolated
 from gfnode.readers.source import Block, Given, Source, batches
-from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, box_vectors, from_mdtraj, need_tables
+from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, box_vectors, need_tables
 from gfnode.trajectory import Integers, Topology
+from gfnode.trajectory.mdtraj import from_mdtraj
 
 DAMAGED = "not an mdtraj HDF5 file, or damaged"
 

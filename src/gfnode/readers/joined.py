@@ -18,8 +18,8 @@ from gfnode.readers import opened
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.places import sources_of
 from gfnode.readers.source import Block, Source
-from gfnode.selection import Selection
 from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory.selection import Selection
 from gfnode.units import format_time
 
 SAME = 0.02

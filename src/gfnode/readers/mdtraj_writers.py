@@ -12,8 +12,9 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.readers import dcd, gromacs
 from gfnode.readers.hdf5 import count_hdf5
-from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, check_cell, need_tables, to_mdtraj
+from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, check_cell, need_tables
 from gfnode.trajectory import Floats, Trajectory
+from gfnode.trajectory.mdtraj import to_mdtraj
 from gfnode.units import FS_PER
 
 TIMELESS = (".dcd", ".pdb")
@@ -138,7 +139,9 @@ def _to_mdtraj(trajectory: Trajectory, path: Path, last: float = -np.inf) -> Any
         )
     check_cell(trajectory, path.suffix)
     frames = mdtraj.Trajectory(
-        trajectory.positions / ANGSTROM_PER_NM, to_mdtraj(trajectory), time=times
+        trajectory.positions / ANGSTROM_PER_NM,
+        to_mdtraj(trajectory.numbers, trajectory.topology),
+        time=times,
     )
     if trajectory.cell is not None:
         frames.unitcell_vectors = trajectory.cell / ANGSTROM_PER_NM

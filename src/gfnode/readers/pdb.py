@@ -5,7 +5,8 @@ from pathlib import Path
 from gfnode.errors import InputError
 from gfnode.readers.boundary import ends_with_line, foreign, frame_times
 from gfnode.readers.source import Given, Source, in_memory
-from gfnode.readers.topology import ANGSTROM_PER_NM, from_mdtraj
+from gfnode.readers.topology import ANGSTROM_PER_NM
+from gfnode.trajectory.mdtraj import from_mdtraj
 
 
 def open_pdb(path: Path, given: Given) -> Source:

@@ -36,7 +36,7 @@ class Reader:
 
     def load(self, source: str | Path) -> list[Trajectory]:
         """Read a file: one trajectory, or one of each molecule, or of each run of a data set."""
-        from gfnode.molecules import each_molecule
+        from gfnode.molecule.copies import each_molecule
         from gfnode.readers import load
         from gfnode.readers.places import sources_of
 

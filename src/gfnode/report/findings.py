@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from gfnode.lengths import other_unit
+from gfnode.trajectory.lengths import other_unit
 from gfnode.units import format_time
 
 Found = Mapping[str, Any]

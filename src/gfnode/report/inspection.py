@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gfnode.lengths import UNITS
 from gfnode.report.findings import about, count, jump_words, percent, rough
 from gfnode.report.findings import frame_words as _frame
 from gfnode.report.findings import original_words as _original
+from gfnode.trajectory.lengths import UNITS
 from gfnode.units import format_time
 
 Found = Mapping[str, Any]

@@ -7,7 +7,7 @@ Bonds, angles and the radius of gyration are compared with the training data, of
 
 the mean distance by which values have to be moved; a bond has a distribution of its own, and the
 mean of W over the bonds is told. What is broken, and what clashes, is as in
-:mod:`gfnode.integrity`.
+:mod:`gfnode.molecule.integrity`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from gfnode.geometry import bond_angles, bond_lengths, radius_of_gyration
-from gfnode.integrity import LONGEST, SHORTEST, clash_limits, mean_lengths
-from gfnode.internal import angles, nonbonded_pairs
 from gfnode.metrics.distributions import wasserstein
-from gfnode.system import System
+from gfnode.molecule.integrity import LONGEST, SHORTEST, clash_limits, mean_lengths
+from gfnode.molecule.internal import angles, nonbonded_pairs
+from gfnode.molecule.system import System
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.units import BOLTZMANN
 

@@ -87,7 +87,7 @@ def model_card(config: Mapping[str, Any], evaluation: Mapping[str, Any] | None, 
     Parameters
     ----------
     config
-        Of the exported model; see :mod:`gfnode.share.layout`.
+        Of the exported model; see :mod:`gfnode.run.exported`.
     evaluation
         Its ``evaluation.json``, if there is one.
     out

@@ -11,12 +11,12 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from gfnode import examples
-from gfnode.checkpoint import save_tensors
 from gfnode.errors import InputError
 from gfnode.files import make_folder, read_json, to_json, whole, write_json
 from gfnode.run import Run
-from gfnode.share import layout
+from gfnode.run import exported as layout
 from gfnode.share.card import model_card, plain
+from gfnode.weights import save_tensors
 
 _DATA = ("name", "formula", "frames", "atoms", "span_fs", "fingerprint", "temperature_K")
 _PATH = re.compile(
@@ -36,7 +36,7 @@ def export(
 ) -> Path:
     """Write a trained model for others: weights, configuration and a model card.
 
-    The layout is that of model hubs; see :mod:`gfnode.share.layout`. Names of files stay, their
+    The layout is that of model hubs; see :mod:`gfnode.run.exported`. Names of files stay, their
     folders do not.
 
     Parameters

@@ -358,7 +358,8 @@ def _all_atoms(topology: Any) -> tuple[Any, Any]:
     """Atomic numbers and names of all atoms of an OpenMM topology."""
     from mdtraj import Topology
 
-    from gfnode.readers.topology import check_elements, from_mdtraj
+    from gfnode.readers.topology import check_elements
+    from gfnode.trajectory.mdtraj import from_mdtraj
 
     numbers, names = from_mdtraj(Topology.from_openmm(topology))
     check_elements("the box of water", numbers, names)

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gfnode import internal
 from gfnode.errors import InputError
 from gfnode.evaluation import evaluate
 from gfnode.experiment import prepare
@@ -21,10 +20,11 @@ from gfnode.fourier import eigenbasis
 from gfnode.geometry import bond_angles, bond_lengths, center, dihedrals
 from gfnode.graph import laplacian
 from gfnode.models import Model
+from gfnode.molecule import internal
+from gfnode.molecule.torsions import backbone
 from gfnode.physics.modes import coefficients, even_lags, windows_at
 from gfnode.rollout import Repeated
 from gfnode.run import Run
-from gfnode.torsions import backbone
 from gfnode.trajectory import Integers
 from gfnode.windows import Batch, Windows
 

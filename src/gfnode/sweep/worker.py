@@ -42,8 +42,8 @@ def do(folder: str | Path, measures: Sequence[Mapping[str, Any]] = ()) -> None:
 
 
 def _do(task: Task) -> None:
-    from gfnode import __version__, fitting
-    from gfnode.run import Run
+    from gfnode import __version__
+    from gfnode.run import Run, fitting
     from gfnode.sweep.measures import MEASURES
 
     folder, began = task.folder, time.perf_counter()
@@ -83,7 +83,7 @@ def _do(task: Task) -> None:
 
 def _find_data(folder: Path, job: Job) -> None:
     """Tell a run where its data lies now; the key of the job says that it is the same."""
-    from gfnode.provenance import Provenance
+    from gfnode.experiment.provenance import Provenance
 
     facts = read_json(folder / "run.json")
     options = job.reader.options()

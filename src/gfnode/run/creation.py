@@ -5,17 +5,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gfnode import baselines
-from gfnode.checkpoint import save_tensors
 from gfnode.errors import InputError
-from gfnode.experiment import Dataset, Experiment, build_model, versions
+from gfnode.experiment import Dataset, Experiment, baselines, build_model, versions
+from gfnode.experiment.provenance import Provenance
 from gfnode.files import make_folder, write_arrays, write_json
 from gfnode.models import MODELS, Model
-from gfnode.opening import RUN, VERSION
-from gfnode.provenance import Provenance
 from gfnode.readers import FORMATS, Reader
+from gfnode.run.opening import RUN, VERSION
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
+from gfnode.weights import save_tensors
 
 
 def create_folder(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from gfnode.internal import Internal, near_in_graph, nonbonded_pairs
+from gfnode.molecule.internal import Internal, near_in_graph, nonbonded_pairs
 from gfnode.trajectory import Doubles, Floats, Integers
 
 LONGEST, SHORTEST = 1.3, 0.7

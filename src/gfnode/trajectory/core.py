@@ -11,76 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gfnode.errors import InputError
-from gfnode.interop import Exchange
+from gfnode.trajectory.checks import (
+    Doubles,
+    Floats,
+    Integers,
+    as_array,
+    check_finite,
+    check_times,
+)
+from gfnode.trajectory.exchange import Exchange
+from gfnode.trajectory.topology import Topology
 from gfnode.units import BOLTZMANN, format_time
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Topology:
-    """Names and bonds of a molecular system.
-
-    Parameters
-    ----------
-    names
-        Atom names, one an atom.
-    residue_names, residue_ids
-        Name and number of the residue that each atom belongs to.
-    bonds
-        Index pairs, ``(bond, 2)``; empty when the source names none.
-    """
-
-    names: tuple[str, ...]
-    residue_names: tuple[str, ...]
-    residue_ids: tuple[int, ...]
-    bonds: Integers
-
-    def check(self, atoms: int, where: str = "") -> None:
-        """Raise InputError unless this names ``atoms`` atoms and bonds between them."""
-        for key in ("names", "residue_names", "residue_ids"):
-            if (got := len(getattr(self, key))) != atoms:
-                raise InputError(f"{where}the topology has {got} {key}, expected {atoms}, as atoms")
-        bonds = self.bonds
-        if bonds.ndim != 2 or bonds.shape[1] != 2 or (bonds.size and not _within(bonds, atoms)):
-            raise InputError(f"{where}bonds must be pairs of atoms from 0 to {atoms - 1}")
-
-    def select(self, atoms: Integers) -> "Topology":
-        """Keep some atoms, in the order given, and the bonds between them.
-
-        Two atoms that are joined through at most five atoms left out count as bonded, so that a
-        chain of Cα (three bonds from one to the next) or of phosphorus stays a chain.
-        """
-        bonds = kept_bonds(self.bonds, len(self.names), atoms)
-        return Topology(
-            tuple(self.names[i] for i in atoms),
-            tuple(self.residue_names[i] for i in atoms),
-            tuple(self.residue_ids[i] for i in atoms),
-            bonds,
-        )
-
-
-def kept_bonds(bonds: Integers, n_atoms: int, atoms: Integers, through: int = 5) -> Integers:
-    """Bonds among some of the atoms, ``(bond, 2)``, as numbers of ``atoms``.
-
-    A bond is added between atoms that a path of at most ``through`` atoms left out joins.
-    """
-    from scipy import sparse
-
-    left = np.ones(n_atoms, dtype=bool)
-    left[atoms] = False
-    i, j = bonds.reshape(-1, 2).T
-    ones = np.ones(2 * len(i), dtype=bool)
-    graph = sparse.csr_array((ones, (np.r_[i, j], np.r_[j, i])), shape=(n_atoms, n_atoms))
-    joined, out = graph[atoms], graph[left]
-    found, reached = joined[:, atoms], joined[:, left]
-    for _ in range(through):
-        found = found + reached @ out[:, atoms]
-        reached = reached + reached @ out[:, left]
-    pairs = np.stack(sparse.triu(found, k=1, format="coo").nonzero(), 1)
-    return pairs.astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,20 +79,20 @@ class Trajectory(Exchange):
         # a source may be all there is to say of how the data was made
         said = self.source if len(self.source) <= 100 else self.label
         where = f"{said}: " if said else ""
-        put(self, "positions", _array(where, "positions", self.positions, np.float32))
-        put(self, "times", _array(where, "times", self.times, np.float64))
-        put(self, "numbers", _array(where, "numbers", self.numbers, np.int64))
+        put(self, "positions", as_array(where, "positions", self.positions, np.float32))
+        put(self, "times", as_array(where, "times", self.times, np.float64))
+        put(self, "numbers", as_array(where, "numbers", self.numbers, np.int64))
         frames, atoms = len(self.times), len(self.numbers)
         expected = {"positions": (frames, atoms, 3), "times": (frames,), "numbers": (atoms,)}
         for key in ("velocities", "forces"):
             if (values := getattr(self, key)) is not None:
-                put(self, key, _array(where, key, values, np.float32))
+                put(self, key, as_array(where, key, values, np.float32))
                 expected[key] = (frames, atoms, 3)
         if self.cell is not None:
-            put(self, "cell", _array(where, "cell", self.cell, np.float32))
+            put(self, "cell", as_array(where, "cell", self.cell, np.float32))
             expected["cell"] = (frames, 3, 3)
         if self.deviations is not None:
-            put(self, "deviations", _array(where, "deviations", self.deviations, np.float32))
+            put(self, "deviations", as_array(where, "deviations", self.deviations, np.float32))
             expected["deviations"] = (frames, atoms)
         for key, shape in expected.items():
             if (got := getattr(self, key).shape) != shape:
@@ -216,9 +157,9 @@ class Trajectory(Exchange):
         Raises
         ------
         InputError
-            For what :func:`gfnode.selection.choose` refuses.
+            For what :func:`gfnode.trajectory.selection.choose` refuses.
         """
-        from gfnode.selection import choose
+        from gfnode.trajectory.selection import choose
 
         what = atoms if isinstance(atoms, str) else np.asarray(atoms).tolist()
         index = choose(what, self.numbers, self.topology, self.label)
@@ -308,60 +249,3 @@ class Trajectory(Exchange):
         from gfnode import readers
 
         return readers.save(self, path, precision=precision)
-
-
-def check_finite(
-    values: NDArray[Any],
-    key: str,
-    where: str,
-    frames: Integers | None = None,
-    atoms: Integers | None = None,
-) -> None:
-    """Raise InputError that names frame and atom of the first value that is not finite.
-
-    ``frames`` and ``atoms`` number them where they are others than 0, 1, 2, …; large arrays are
-    looked through in pieces.
-    """
-    piece = max(1, 2**22 // max(1, values[:1].size))
-    for begin in range(0, len(values), piece):
-        part = values[begin : begin + piece]
-        if not (finite := np.isfinite(part)).all():
-            frame, atom, *_ = np.argwhere(~finite)[0]
-            i = begin + frame if frames is None else frames[begin + frame]
-            j = atom if atoms is None or key == "cell" else atoms[atom]
-            what = "row" if key == "cell" else "atom"
-            raise InputError(
-                f"{where}{key} are not finite at frame {i}, {what} {j}: "
-                f"{part[frame, atom]}; remove or repair that frame"
-            )
-
-
-def check_times(times: Doubles, where: str) -> None:
-    """Raise InputError that names the frame unless times are finite and increase."""
-    if times.ndim != 1:
-        raise InputError(f"{where}times have shape {times.shape}, expected (frame,)")
-    if not np.isfinite(times).all():
-        frame = int(np.flatnonzero(~np.isfinite(times))[0])
-        raise InputError(f"{where}the time of frame {frame} is not finite")
-    if (steps := np.diff(times)).size and steps.min() <= 0:
-        frame = int(np.argmax(steps <= 0)) + 1
-        kind = "repeated" if steps[frame - 1] == 0 else "unsorted"
-        raise InputError(
-            f"{where}{kind} times: frame {frame} is at {format_time(times[frame])}, the one before "
-            f"at {format_time(times[frame - 1])}; times must increase. Sort the frames, drop "
-            "repeats, or give the files of separate runs separately"
-        )
-
-
-def _within(index: Integers, atoms: int) -> bool:
-    return bool(index.min() >= 0 and index.max() < atoms)
-
-
-def _array(where: str, key: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.dtype == object or array.dtype.kind not in "fiub":
-        raise InputError(f"{where}{key} holds {array.dtype} values, expected numbers")
-    if dtype is np.int64 and array.dtype.kind == "f" and not (array == np.rint(array)).all():
-        raise InputError(f"{where}{key} holds fractions, expected whole numbers")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, which is refused
-        return np.ascontiguousarray(array, dtype=dtype)

@@ -13,11 +13,11 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
-from gfnode.checkpoint import load_tensors, save_tensors
 from gfnode.errors import InputError
 from gfnode.graph import hop_edges
-from gfnode.interpolation import interpolate
 from gfnode.models.base import Model
+from gfnode.models.interpolation import interpolate
+from gfnode.weights import load_tensors, save_tensors
 from gfnode.windows import Windows
 
 FILE = "calibration.safetensors"

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gfnode.cutting import make_windows
 from gfnode.errors import InputError
-from gfnode.experiment import Experiment, prepare
-from gfnode.lengths import warn_of_unit
-from gfnode.provenance import Provenance
-from gfnode.system import System
+from gfnode.experiment.experiment import Experiment, prepare
+from gfnode.experiment.provenance import Provenance
+from gfnode.molecule.system import System
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.lengths import warn_of_unit
 from gfnode.windows import Windows
+from gfnode.windows.cutting import make_windows
 
 
 def held_out(

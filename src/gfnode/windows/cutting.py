@@ -1,7 +1,7 @@
 """Cutting trajectories into the windows of training, validation and test.
 
-Which starts belong to which part is in :mod:`gfnode.splits`, how lags are drawn in
-:mod:`gfnode.lags`.
+Which starts belong to which part is in :mod:`gfnode.windows.splits`, how lags are drawn in
+:mod:`gfnode.windows.lags`.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from gfnode import lags as draw
-from gfnode import splits
 from gfnode.errors import InputError
-from gfnode.rounding import steadied
-from gfnode.selection import choose
 from gfnode.settings import Femtoseconds, Settings
 from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory.selection import choose
 from gfnode.units import format_time
-from gfnode.windows import Frames, Windows
+from gfnode.windows import lags as draw
+from gfnode.windows import splits
+from gfnode.windows.rounding import steadied
+from gfnode.windows.windows import Frames, Windows
 
 Atoms = str | list[int]
 PARTS = ("train", "validation", "test")
@@ -55,7 +55,7 @@ class WindowSettings(Settings):
         frame lies within ``successor_steps`` time steps; ``auto``: the first of these that fits.
     state, score
         The atoms a model is given, and those of them that are scored: ``all``, ``heavy``, indices
-        or an expression, see :func:`gfnode.selection.choose`.
+        or an expression, see :func:`gfnode.trajectory.selection.choose`.
     align
         Superpose every target on its start (over the scored atoms); None decides by the
         presence of a solvent-like loss of orientation: frames at least 100 fs apart.

@@ -7,7 +7,7 @@ import numpy as np
 
 from gfnode import graph
 from gfnode.errors import InputError
-from gfnode.periodic import label
+from gfnode.molecule.periodic import label
 from gfnode.trajectory import Trajectory
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from rich.console import Console
 
-from gfnode.checkpoint import load_training, save_training
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
-from gfnode.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
-from gfnode.run import Run
-from gfnode.stepping import launch
+from gfnode.run.run import Run
 from gfnode.training import EpochRecord, Trainer, TrainingState
+from gfnode.training.checkpoint import load_training, save_training
+from gfnode.training.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
+from gfnode.training.stepping import launch
 
 __all__ = ["Data", "Reader", "Said", "fit", "resume"]
 

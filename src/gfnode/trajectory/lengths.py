@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from gfnode.trajectory import Trajectory
+from gfnode.trajectory.core import Trajectory
 
 LENGTHS = {"angstrom": 1.0, "nm": 0.1, "bohr": 1 / 0.529177210903, "pm": 100.0}
 """What nearest atoms measure, in sums of covalent radii, if positions are in this unit."""

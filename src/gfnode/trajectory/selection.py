@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.trajectory import Integers, Topology
+from gfnode.trajectory.checks import Integers
+from gfnode.trajectory.topology import Topology
 
 Selection = str | Sequence[int]
 
@@ -163,7 +164,7 @@ def _outside(what: str, n_atoms: int, where: str) -> InputError:
 def _expression(text: str, numbers: Integers, topology: Topology | None, where: str) -> Integers:
     from mdtraj.core.selection import parse_selection
 
-    from gfnode.readers.topology import mdtraj_topology
+    from gfnode.trajectory.mdtraj import to_mdtraj
 
     if len(text) > LONGEST:
         raise InputError(f"{where}the selection is longer than {LONGEST} characters")
@@ -177,7 +178,7 @@ def _expression(text: str, numbers: Integers, topology: Topology | None, where: 
         raise InputError(
             f"{where}selection {text!r} cannot be understood{_nearest(text)}: expected {EXAMPLES}"
         ) from error
-    atoms = mdtraj_topology(numbers, topology).atoms
+    atoms = to_mdtraj(numbers, topology).atoms
     return np.array([atom.index for atom in atoms if parsed.expr(atom)], dtype=np.int64)
 
 

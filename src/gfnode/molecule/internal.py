@@ -2,9 +2,9 @@
 
 Which atoms make a bond, an angle, a dihedral, an improper, a tetrahedron; which of those are
 stereocentres; which pairs are not bonded and must not touch. Their values are functions of
-positions in :mod:`gfnode.geometry`; torsions with names are in :mod:`gfnode.torsions`. Indices are
-those of the atoms that the bonds speak of. Everything is array operations on the bond graph: a
-protein takes milliseconds.
+positions in :mod:`gfnode.geometry`; torsions with names are in :mod:`gfnode.molecule.torsions`.
+Indices are those of the atoms that the bonds speak of. Everything is array operations on the bond
+graph: a protein takes milliseconds.
 """
 
 from dataclasses import dataclass
@@ -190,7 +190,7 @@ def nonbonded_pairs(
     """All pairs i < j at least ``apart`` bonds apart, or in different molecules, ``(pair, 2)``.
 
     There are about half the square of the number of atoms: for large systems take only those that
-    are close, by :mod:`gfnode.integrity`.
+    are close, by :mod:`gfnode.molecule.integrity`.
     """
     atoms = np.arange(n_atoms) if atoms is None else np.unique(atoms)
     pairs = atoms[np.stack(np.triu_indices(len(atoms), 1), 1)]

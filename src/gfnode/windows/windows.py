@@ -1,7 +1,7 @@
 """Windows: a start, its velocity, and the later frames that a model is asked for.
 
 The frames lie once on the device; a window is three indices into them, and a batch is an index
-operation. How trajectories are cut into windows is in :mod:`gfnode.cutting`.
+operation. How trajectories are cut into windows is in :mod:`gfnode.windows.cutting`.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfnode import lags as draw
 from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.memory import room
 from gfnode.trajectory import Floats, Integers, Trajectory
-from gfnode.velocities import SHORT, over_gap
+from gfnode.windows import lags as draw
+from gfnode.windows.velocities import SHORT, over_gap
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Windows:
         Frames that may be learned from, ascending, where there are more than starts and targets.
     steady
         Velocity at the origin in Å/fs and angular velocity in 1/fs that are added to a start's,
-        ``(window, 2, 3)``; see :func:`gfnode.rounding.steadied`.
+        ``(window, 2, 3)``; see :func:`gfnode.windows.rounding.steadied`.
     gap
         Time in fs over which velocities are differences in training, validation and prediction
         alike: all of them where forces let them be evened, else the median. None: stored.

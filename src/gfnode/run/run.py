@@ -26,27 +26,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from gfnode import baselines, opening, prediction
-from gfnode.calibration import FILE, Calibration
-from gfnode.checkpoint import load_tensors, load_weights, save_tensors
-from gfnode.creation import create_folder
+from gfnode import prediction
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
-from gfnode.experiment import Dataset, Experiment
+from gfnode.experiment import Dataset, Experiment, baselines
+from gfnode.experiment.held_out import held_out
+from gfnode.experiment.provenance import Provenance
 from gfnode.files import write_arrays, write_json
-from gfnode.held_out import held_out
 from gfnode.models import Model
+from gfnode.models.calibration import FILE, Calibration
 from gfnode.models.molecular import Molecular
-from gfnode.opening import VERSION as VERSION  # noqa: PLC0414
-from gfnode.prediction import BeyondHorizonWarning as BeyondHorizonWarning  # noqa: PLC0414
 from gfnode.progress import Report, silent
-from gfnode.provenance import Provenance
 from gfnode.readers import Reader
-from gfnode.share import layout
+from gfnode.run import exported as layout
+from gfnode.run import opening
+from gfnode.run.creation import create_folder
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
-from gfnode.velocities import VelocityRule
+from gfnode.weights import load_tensors, load_weights, save_tensors
 from gfnode.windows import Windows
+from gfnode.windows.velocities import VelocityRule
 
 if TYPE_CHECKING:
     from gfnode.physics import Physics
@@ -254,7 +253,7 @@ class Run:
     def held_out(
         self, data: Trajectory | Sequence[Trajectory] | None = None
     ) -> tuple[Windows, bool]:
-        """Windows of ``data``, as of :meth:`evaluate`; see :func:`gfnode.held_out.held_out`."""
+        """Windows of ``data``, as of :meth:`evaluate`; see :mod:`gfnode.experiment.held_out`."""
         given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
         gap = self.facts.get("velocity_gap_fs")
         return held_out(given, self.provenance, self.experiment, self.model.system, gap)

@@ -18,7 +18,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.models.base import Model
 from gfnode.settings import Settings
-from gfnode.stepping import Loss, Precision, compiled, launch, pays, products
+from gfnode.training.stepping import Loss, Precision, compiled, launch, pays, products
 from gfnode.windows import Windows, to_device
 
 
@@ -55,7 +55,7 @@ class TrainingSettings(Settings):
         Stop after so many validations without a better one; None never does.
     compile
         Compile the steps; None: on a processor, where those planned pay for it. See
-        :mod:`gfnode.stepping`.
+        :mod:`gfnode.training.stepping`.
     products
         ``bfloat16``: matrix products of training steps in bfloat16 where the device has units for
         it, else as they are; sums, weights, validation and predictions stay ``float32``.

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from gfnode.dynamics.muon import Muon
 from gfnode.graph import renumberings
-from gfnode.muon import Muon
+from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
-from gfnode.system import System
 
 
 class Potential(nn.Module):
@@ -140,7 +140,7 @@ class Potential(nn.Module):
             Which frames each member learns from, ``(member, frame)``.
         steps, batch, rates
             Steps, frames a step, and the largest learning rates: of the network's matrices, by
-            :class:`~gfnode.muon.Muon`, and of the rest, by AdamW.
+            :class:`~gfnode.dynamics.muon.Muon`, and of the rest, by AdamW.
         unknown
             A direction in which the forces on each frame are not known, ``(frame, atom, 3)``:
             errors along it do not count.

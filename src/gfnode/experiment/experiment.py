@@ -11,17 +11,17 @@ import torch
 from pydantic import Field
 
 from gfnode import graph
-from gfnode.cutting import WindowSettings, choose_atoms, make_windows
 from gfnode.errors import InputError
-from gfnode.lengths import doubts
 from gfnode.models import Model, build, read_options
+from gfnode.molecule.system import System
 from gfnode.presets import PRESETS
-from gfnode.published import rigid_pairs
 from gfnode.settings import Settings
-from gfnode.system import System
 from gfnode.training import TrainingSettings
 from gfnode.trajectory import Integers, Trajectory, kept_bonds
+from gfnode.trajectory.lengths import doubts
 from gfnode.windows import Windows, select_atoms
+from gfnode.windows.cutting import WindowSettings, choose_atoms, make_windows
+from gfnode.windows.published import rigid_pairs
 
 
 class GraphSettings(Settings):

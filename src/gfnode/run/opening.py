@@ -11,9 +11,9 @@ from gfnode.errors import InputError
 from gfnode.experiment import Experiment, build_model
 from gfnode.files import read_json
 from gfnode.models import MODELS, Model
+from gfnode.molecule.system import System
 from gfnode.readers import FORMATS
-from gfnode.share import layout
-from gfnode.system import System
+from gfnode.run import exported as layout
 
 RUN = "run.json"
 VERSION = 3

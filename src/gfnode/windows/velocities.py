@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnode.errors import InputError
-from gfnode.rounding import steadied
 from gfnode.trajectory import Floats, Integers, Trajectory
 from gfnode.units import format_time
+from gfnode.windows.rounding import steadied
 
 if TYPE_CHECKING:
-    from gfnode.cutting import WindowSettings
+    from gfnode.windows.cutting import WindowSettings
 
 Array = TypeVar("Array", Tensor, NDArray[Any])
 
@@ -53,7 +53,7 @@ class VelocityRule:
     Parameters
     ----------
     kind, successor_steps
-        See :class:`gfnode.cutting.WindowSettings`.
+        See :class:`gfnode.windows.cutting.WindowSettings`.
     gap
         Median time in fs over which they are differences, where known.
     steady

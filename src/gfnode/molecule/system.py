@@ -33,7 +33,7 @@ class System:
         Largest lag of training, fs.
     rigid
         Pairs of state atoms whose edges carry a mark, ``(pair, 2)``; see
-        :func:`gfnode.published.rigid_pairs`.
+        :func:`gfnode.windows.published.rigid_pairs`.
     """
 
     source_numbers: Integers

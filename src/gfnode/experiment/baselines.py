@@ -4,10 +4,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gfnode.checkpoint import load_tensors, load_weights
-from gfnode.experiment import Dataset, whole_system
+from gfnode.experiment.experiment import Dataset, whole_system
 from gfnode.models import TRIVIAL, Model, build
-from gfnode.system import System
+from gfnode.molecule.system import System
+from gfnode.weights import load_tensors, load_weights
 
 FILE = "baselines.safetensors"
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.internal import both_ways
+from gfnode.molecule.internal import both_ways
 from gfnode.trajectory import Integers, Topology
 
 SIDE = (

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfnode.rounding import rounded_to
-from gfnode.windows import Windows, evenly
+from gfnode.windows.rounding import rounded_to
+from gfnode.windows.windows import Windows, evenly
 
 LONGEST = 1.0
 """Frames at most so many fs apart show forces: a bond to hydrogen swings in 11 fs."""

@@ -1,0 +1,1 @@
+"""What follows from bonds: internal coordinates, torsions, what is whole, what a model is for."""

@@ -1,0 +1,48 @@
+"""All that training needs to go on: weights, optimizer and progress, as safetensors."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from gfnode.errors import InputError
+from gfnode.training.loop import Progress, TrainingState
+from gfnode.weights import load_tensors, load_weights, save_tensors
+
+
+def save_training(path: Path, state: TrainingState) -> None:
+    """Write all that training needs to go on from here."""
+    tensors = {f"model.{key}": value for key, value in state.model.state_dict().items()}
+    if state.averaged is not None:
+        tensors |= {f"averaged.{key}": value for key, value in state.averaged.state_dict().items()}
+    for number, values in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{key}": value for key, value in values.items()}
+    save_tensors(path, tensors, state.progress.to_dict())
+
+
+def load_training(path: Path, state: TrainingState) -> None:
+    """Put what :func:`save_training` wrote back into a state, in place.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, damaged, or of another model.
+    """
+    tensors, facts = load_tensors(path)
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    load_weights(state.model, under("model."), path)
+    if state.averaged is not None:
+        load_weights(state.averaged, under("averaged."), path)
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in under("optimizer.").items():
+        number, name = key.split(".", 1)
+        moments.setdefault(int(number), {})[name] = value
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    try:
+        loaded = Progress.from_dict(facts)
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: the training progress is damaged: {error}") from error
+    vars(state.progress).update(vars(loaded))

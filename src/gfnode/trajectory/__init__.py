@@ -1,0 +1,16 @@
+"""The one form in which molecular motion enters and leaves the package."""
+
+from gfnode.trajectory.checks import Doubles, Floats, Integers, check_finite, check_times
+from gfnode.trajectory.core import Trajectory
+from gfnode.trajectory.topology import Topology, kept_bonds
+
+__all__ = [
+    "Doubles",
+    "Floats",
+    "Integers",
+    "Topology",
+    "Trajectory",
+    "check_finite",
+    "check_times",
+    "kept_bonds",
+]

@@ -1,0 +1,72 @@
+"""Arrays of trajectories: their types, and what is refused."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gfnode.errors import InputError
+from gfnode.units import format_time
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+def check_finite(
+    values: NDArray[Any],
+    key: str,
+    where: str,
+    frames: Integers | None = None,
+    atoms: Integers | None = None,
+) -> None:
+    """Raise InputError that names frame and atom of the first value that is not finite.
+
+    ``frames`` and ``atoms`` number them where they are others than 0, 1, 2, …; large arrays are
+    looked through in pieces.
+    """
+    piece = max(1, 2**22 // max(1, values[:1].size))
+    for begin in range(0, len(values), piece):
+        part = values[begin : begin + piece]
+        if not (finite := np.isfinite(part)).all():
+            frame, atom, *_ = np.argwhere(~finite)[0]
+            i = begin + frame if frames is None else frames[begin + frame]
+            j = atom if atoms is None or key == "cell" else atoms[atom]
+            what = "row" if key == "cell" else "atom"
+            raise InputError(
+                f"{where}{key} are not finite at frame {i}, {what} {j}: "
+                f"{part[frame, atom]}; remove or repair that frame"
+            )
+
+
+def check_times(times: Doubles, where: str) -> None:
+    """Raise InputError that names the frame unless times are finite and increase."""
+    if times.ndim != 1:
+        raise InputError(f"{where}times have shape {times.shape}, expected (frame,)")
+    if not np.isfinite(times).all():
+        frame = int(np.flatnonzero(~np.isfinite(times))[0])
+        raise InputError(f"{where}the time of frame {frame} is not finite")
+    if (steps := np.diff(times)).size and steps.min() <= 0:
+        frame = int(np.argmax(steps <= 0)) + 1
+        kind = "repeated" if steps[frame - 1] == 0 else "unsorted"
+        raise InputError(
+            f"{where}{kind} times: frame {frame} is at {format_time(times[frame])}, the one before "
+            f"at {format_time(times[frame - 1])}; times must increase. Sort the frames, drop "
+            "repeats, or give the files of separate runs separately"
+        )
+
+
+def within(index: Integers, atoms: int) -> bool:
+    """Whether all of ``index`` are numbers of ``atoms`` atoms."""
+    return bool(index.min() >= 0 and index.max() < atoms)
+
+
+def as_array(where: str, key: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
+    """Give ``values`` as a contiguous array of ``dtype``; InputError for what is not numbers."""
+    array = np.asarray(values)
+    if array.dtype == object or array.dtype.kind not in "fiub":
+        raise InputError(f"{where}{key} holds {array.dtype} values, expected numbers")
+    if dtype is np.int64 and array.dtype.kind == "f" and not (array == np.rint(array)).all():
+        raise InputError(f"{where}{key} holds fractions, expected whole numbers")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, which is refused
+        return np.ascontiguousarray(array, dtype=dtype)

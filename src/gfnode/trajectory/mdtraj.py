@@ -1,0 +1,54 @@
+"""Names and bonds to and from mdtraj's topology."""
+
+from typing import Any
+
+import numpy as np
+
+from gfnode.trajectory.checks import Integers
+from gfnode.trajectory.topology import Topology
+
+
+def from_mdtraj(topology: Any) -> tuple[Integers, Topology]:
+    """Convert an mdtraj topology; standard bonds are added where the file names none.
+
+    Atoms without an element, such as virtual sites, get the number 0; see :func:`check_elements`.
+    """
+    atoms = list(topology.atoms)
+    if topology.n_bonds == 0:
+        topology = topology.copy()
+        topology.create_standard_bonds()
+    bonds = {tuple(sorted((a.index, b.index))) for a, b in topology.bonds}
+    numbers = [0 if atom.element is None else max(atom.element.atomic_number, 0) for atom in atoms]
+    found = np.array(numbers, dtype=np.int64)
+    names = Topology(
+        tuple(atom.name for atom in atoms),
+        tuple(atom.residue.name for atom in atoms),
+        tuple(atom.residue.resSeq for atom in atoms),
+        np.array(sorted(bonds), dtype=np.int64).reshape(-1, 2),
+    )
+    return found, names
+
+
+def to_mdtraj(numbers: Integers, names: Topology | None) -> Any:
+    """Convert elements, names and bonds, or make up names: one residue MOL."""
+    import mdtraj
+
+    elements = [mdtraj.core.element.Element.getByAtomicNumber(int(z)) for z in numbers]
+    names = names or Topology(
+        tuple(f"{element.symbol}{i + 1}"[:4] for i, element in enumerate(elements)),
+        ("MOL",) * len(elements),
+        (1,) * len(elements),
+        np.empty((0, 2), dtype=np.int64),
+    )
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    residue, before = None, None
+    for i, element in enumerate(elements):
+        belongs = (names.residue_names[i], names.residue_ids[i])
+        if residue is None or belongs != before:
+            residue, before = topology.add_residue(belongs[0], chain, resSeq=belongs[1]), belongs
+        topology.add_atom(names.names[i], element, residue)
+    atoms = list(topology.atoms)
+    for a, b in names.bonds:
+        topology.add_bond(atoms[a], atoms[b])
+    return topology
