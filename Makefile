@@ -45,6 +45,7 @@ test-slow: venv
 lint: venv
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
 
 types: venv
 	$(BIN)/mypy

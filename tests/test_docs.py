@@ -205,3 +205,14 @@ def test_citation() -> None:
     assert f"\nversion: {gfnode.__version__}\n" in text
     for title in ("Joint modeling of spatial and temporal multiscales", "E(n) Equivariant Graph"):
         assert title in text
+
+
+def test_architecture_lists_all_modules() -> None:
+    tree = re.search(
+        r"```\nsrc/gfnode/\n(.*?)```", (ROOT / "docs/architecture.md").read_text(), re.S
+    )
+    assert tree
+    named = set(re.findall(r"(?<!\S)([a-z0-9]+)(?:/|\.py)(?!\S)", tree[1]))
+    package = ROOT / "src" / "gfnode"
+    there = {p.parent.name for p in package.glob("*/__init__.py")}
+    assert named == there | {p.stem for p in package.glob("[!_]*.py")}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.interop._shared import counted, named_times
-from gfnode.readers.topology import check_cell
+from gfnode.readers.cells import check_cell
 from gfnode.trajectory import Integers, Topology, Trajectory
 from gfnode.trajectory.mdtraj import from_mdtraj, to_mdtraj
 from gfnode.units import FS_PER, parse_step

@@ -6,7 +6,8 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.interop._shared import counted, named_times
-from gfnode.readers.topology import ANGSTROM_PER_NM, check_cell, check_elements
+from gfnode.readers.cells import ANGSTROM_PER_NM, check_cell
+from gfnode.readers.topology import check_elements
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.mdtraj import from_mdtraj as from_topology
 from gfnode.trajectory.mdtraj import to_mdtraj as to_topology

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import foreign, frame_times
+from gfnode.readers.cells import box_vectors
 from gfnode.readers.source import Block, Given, Source, batches
-from gfnode.readers.topology import box_vectors, read_topology, same_atoms
+from gfnode.readers.topology import read_topology, same_atoms
 from gfnode.trajectory import Integers
 from gfnode.units import format_time
 

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import femtoseconds, foreign, frame_times
+from gfnode.readers.cells import ANGSTROM_PER_NM, SPEED
 from gfnode.readers.isolation import Arrays, isolated
 from gfnode.readers.source import Block, Given, Source, batches
-from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, read_topology, same_atoms
+from gfnode.readers.topology import read_topology, same_atoms
 from gfnode.trajectory import Integers
 
 XTC_MAGIC, TRR_MAGIC = 1995, 1993

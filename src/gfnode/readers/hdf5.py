@@ -1,6 +1,8 @@
 """mdtraj's HDF5, read in slices by a process of its own: libhdf5 trusts the file."""
 
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,9 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.readers.archive import DENSEST
 from gfnode.readers.boundary import femtoseconds, frame_times
+from gfnode.readers.cells import ANGSTROM_PER_NM, SPEED, box_vectors
 from gfnode.readers.isolation import Arrays, isolated
 from gfnode.readers.source import Block, Given, Source, batches
-from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, box_vectors, need_tables
 from gfnode.trajectory import Integers, Topology
 from gfnode.trajectory.mdtraj import from_mdtraj
 
@@ -71,6 +73,14 @@ def open_hdf5(path: Path, given: Given) -> Source:
         topology=topology,
         time_step=given.step,
     )
+
+
+def need_tables(path: Path) -> None:
+    """Load PyTables, lest every child that is forked loads it; refuse HDF5 where there is none."""
+    if find_spec("tables") is None:
+        raise InputError(f"{path}: HDF5 files need PyTables: pip install tables")
+    for library in ("tables", "mdtraj.formats"):
+        import_module(library)
 
 
 def topology_of(path: Path) -> tuple[Integers, Topology]:

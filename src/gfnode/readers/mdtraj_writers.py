@@ -11,8 +11,8 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.readers import dcd, gromacs
-from gfnode.readers.hdf5 import count_hdf5
-from gfnode.readers.topology import ANGSTROM_PER_NM, SPEED, check_cell, need_tables
+from gfnode.readers.cells import ANGSTROM_PER_NM, SPEED, check_cell
+from gfnode.readers.hdf5 import count_hdf5, need_tables
 from gfnode.trajectory import Floats, Trajectory
 from gfnode.trajectory.mdtraj import to_mdtraj
 from gfnode.units import FS_PER

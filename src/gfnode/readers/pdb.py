@@ -4,8 +4,8 @@ from pathlib import Path
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import ends_with_line, foreign, frame_times
+from gfnode.readers.cells import ANGSTROM_PER_NM
 from gfnode.readers.source import Given, Source, in_memory
-from gfnode.readers.topology import ANGSTROM_PER_NM
 from gfnode.trajectory.mdtraj import from_mdtraj
 
 

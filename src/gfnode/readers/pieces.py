@@ -11,7 +11,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.readers import FORMATS, extxyz, mdtraj_writers, npz, save
 from gfnode.readers.boundary import foreign
-from gfnode.readers.topology import need_tables
+from gfnode.readers.hdf5 import need_tables
 from gfnode.trajectory import Trajectory
 
 Pieces = Callable[[], Iterator[Trajectory]]

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from gfnode.errors import InputError
+from gfnode.readers.formats import load
+from gfnode.readers.places import sources_of
 from gfnode.trajectory import Trajectory
 
 Data = Trajectory | str | Path | Sequence[Trajectory | str | Path]
@@ -37,8 +39,6 @@ class Reader:
     def load(self, source: str | Path) -> list[Trajectory]:
         """Read a file: one trajectory, or one of each molecule, or of each run of a data set."""
         from gfnode.molecule.copies import each_molecule
-        from gfnode.readers import load
-        from gfnode.readers.places import sources_of
 
         found = []
         for each in sources_of(source):

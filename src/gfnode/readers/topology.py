@@ -1,23 +1,16 @@
-"""Topologies and cells in mdtraj's terms: nm, ps, lengths and angles."""
+"""Topology files, by mdtraj: elements, names and bonds, and what they leave to be guessed."""
 
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import foreign
-from gfnode.trajectory import Integers, Topology, Trajectory
+from gfnode.readers.hdf5 import topology_of
+from gfnode.trajectory import Integers, Topology
 from gfnode.trajectory.mdtraj import from_mdtraj
-from gfnode.units import FS_PER
-
-ANGSTROM_PER_NM = 10.0
-SPEED = ANGSTROM_PER_NM / FS_PER["ps"]
-"""Å/fs in one nm/ps."""
 
 IONS = {
     name: symbol
@@ -60,8 +53,6 @@ def read_topology(path: Path | None) -> Top:
     assert path is not None  # formats without elements are given one
     suffix = path.suffix.lower()
     if suffix == ".h5":
-        from gfnode.readers.hdf5 import topology_of
-
         return Top(path, *topology_of(path))
     with foreign(path, "no topology can be read from it"):
         found = mdtraj.load_topology(str(path))
@@ -138,41 +129,3 @@ def check_elements(
             f"{path}: atom {atom} ({called}) has no known element: fill in its element (in PDB "
             "columns 77-78), or leave virtual sites out with --select"
         )
-
-
-def box_vectors(lengths: NDArray[Any], angles: NDArray[Any]) -> NDArray[Any]:
-    """Cell vectors as rows ``(frame, 3, 3)`` from lengths and angles in degrees."""
-    from mdtraj.utils.unitcell import lengths_and_angles_to_box_vectors
-
-    rows = lengths_and_angles_to_box_vectors(*lengths.T, *angles.T)
-    return np.stack(rows, axis=1, dtype=np.float32)
-
-
-def check_cell(trajectory: Trajectory, holder: str) -> None:
-    """Refuse a cell that lengths and angles cannot hold: they say nothing of how it lies.
-
-    Raises
-    ------
-    InputError
-        For a cell that is periodic in part, left-handed, or turned against the axes.
-    """
-    if trajectory.cell is None:
-        return
-    above = np.abs(trajectory.cell[:, [0, 0, 1], [1, 2, 2]]).max(1)
-    along = np.einsum("fii->fi", trajectory.cell).min(1)
-    wrong = np.flatnonzero((along <= 0) | (above > 1e-5 * np.abs(trajectory.cell).max((1, 2))))
-    if wrong.size:
-        raise InputError(
-            f"{trajectory.label}: {holder} cannot hold a cell that is periodic in part or turned; "
-            f"that of frame {wrong[0]} is not a along x, b in the xy plane, c above it: save as "
-            ".npz or .extxyz, turn cell, positions and velocities, or drop the cell with "
-            "dataclasses.replace(trajectory, cell=None)"
-        )
-
-
-def need_tables(path: Path) -> None:
-    """Load PyTables, lest every child that is forked loads it; refuse HDF5 where there is none."""
-    if find_spec("tables") is None:
-        raise InputError(f"{path}: HDF5 files need PyTables: pip install tables")
-    for library in ("tables", "mdtraj.formats"):
-        import_module(library)

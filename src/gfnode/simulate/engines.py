@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gfnode.errors import InputError
+from gfnode.simulate.extra import need
+from gfnode.simulate.openmm import potential
 from gfnode.trajectory import Doubles, Topology
 from gfnode.units import ELECTRONVOLT, KCAL_MOL
 
@@ -19,23 +21,6 @@ XTB = "xtb"
 OPENMM = "openmm"
 FEW_ATOMS = 200
 """Up to so many atoms one thread is faster than two."""
-
-
-def need(module: str, what: str) -> None:
-    """Refuse what takes a package that is not installed.
-
-    Raises
-    ------
-    InputError
-        With the line that installs it.
-    """
-    if find_spec(module) is None:
-        raise InputError(f"{what} needs {module}, which is not installed: {install()}")
-
-
-def install() -> str:
-    """How the packages of simulations are installed."""
-    return "pip install 'gfnode[simulate]'"
 
 
 @dataclass(frozen=True)
@@ -164,8 +149,6 @@ def energies(
     if x.ndim != 3 or x.shape[1:] != (len(z), 3):
         raise InputError(f"positions have shape {x.shape}, expected (frame, {len(z)}, 3)")
     if engine == OPENMM:
-        from gfnode.simulate.openmm import potential
-
         energy = potential(z, topology, force_field, solvent)
     else:
         energy = _by_ase(Engine(engine, options or {}), z, charge)

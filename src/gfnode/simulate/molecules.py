@@ -11,7 +11,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.readers import FORMATS, load
 from gfnode.readers.boundary import existing_file, foreign
-from gfnode.simulate.engines import need
+from gfnode.simulate.extra import need
 from gfnode.trajectory import Doubles, Integers, Topology
 
 PEPTIDES = {"ala2": "alanine-dipeptide.pdb"}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.simulate.engines import need
+from gfnode.simulate.extra import need
 from gfnode.trajectory import Doubles, Integers, Topology
 from gfnode.units import KCAL_MOL
 

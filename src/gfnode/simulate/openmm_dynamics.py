@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.simulate.dynamics import Snapshot
-from gfnode.simulate.engines import need
+from gfnode.simulate.extra import need
 from gfnode.simulate.molecules import Molecule
 from gfnode.simulate.openmm import (
     KJ_MOL,

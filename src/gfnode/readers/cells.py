@@ -1,0 +1,44 @@
+"""Lengths, speeds and periodic cells in mdtraj's terms: nm, ps, lengths and angles."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.errors import InputError
+from gfnode.trajectory import Trajectory
+from gfnode.units import FS_PER
+
+ANGSTROM_PER_NM = 10.0
+SPEED = ANGSTROM_PER_NM / FS_PER["ps"]
+"""Å/fs in one nm/ps."""
+
+
+def box_vectors(lengths: NDArray[Any], angles: NDArray[Any]) -> NDArray[Any]:
+    """Cell vectors as rows ``(frame, 3, 3)`` from lengths and angles in degrees."""
+    from mdtraj.utils.unitcell import lengths_and_angles_to_box_vectors
+
+    rows = lengths_and_angles_to_box_vectors(*lengths.T, *angles.T)
+    return np.stack(rows, axis=1, dtype=np.float32)
+
+
+def check_cell(trajectory: Trajectory, holder: str) -> None:
+    """Refuse a cell that lengths and angles cannot hold: they say nothing of how it lies.
+
+    Raises
+    ------
+    InputError
+        For a cell that is periodic in part, left-handed, or turned against the axes.
+    """
+    if trajectory.cell is None:
+        return
+    above = np.abs(trajectory.cell[:, [0, 0, 1], [1, 2, 2]]).max(1)
+    along = np.einsum("fii->fi", trajectory.cell).min(1)
+    wrong = np.flatnonzero((along <= 0) | (above > 1e-5 * np.abs(trajectory.cell).max((1, 2))))
+    if wrong.size:
+        raise InputError(
+            f"{trajectory.label}: {holder} cannot hold a cell that is periodic in part or turned; "
+            f"that of frame {wrong[0]} is not a along x, b in the xy plane, c above it: save as "
+            ".npz or .extxyz, turn cell, positions and velocities, or drop the cell with "
+            "dataclasses.replace(trajectory, cell=None)"
+        )

@@ -1,0 +1,260 @@
+"""The formats of trajectory files by suffix: how each is opened, and how it is written."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gfnode.errors import InputError
+from gfnode.files import partial_name
+from gfnode.plugins import Registry
+from gfnode.readers import dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
+from gfnode.readers.assemble import Choice, assemble
+from gfnode.readers.boundary import existing_file, foreign
+from gfnode.readers.places import place_of
+from gfnode.readers.source import Given, Source
+from gfnode.trajectory import Trajectory
+from gfnode.trajectory.selection import Selection
+from gfnode.units import parse_step
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one file format is read and written.
+
+    Parameters
+    ----------
+    open
+        ``open(path, given)`` gives a :class:`Source`: everything but the frames, and the way to
+        them.
+    write
+        ``write(trajectory, path, precision)``; only npz has a use for the precision in Å.
+    needs_top
+        The file holds no elements, so a topology file must come with it.
+    """
+
+    open: Callable[[Path, Given], Source]
+    write: Callable[[Trajectory, Path, float | None], None]
+    needs_top: bool = False
+
+
+def _check(suffix: str, loaded: object) -> Format:
+    if not isinstance(loaded, Format):
+        raise TypeError(f"expected a gfnode.readers.Format, got {type(loaded).__name__}")
+    if suffix.count(".") != 1 or len(suffix) < 2 or {"/", "\\"} & set(suffix):
+        raise ValueError(f"{suffix!r} is no suffix of a file: expected one such as '.csv'")
+    return loaded
+
+
+def _suffix(name: str) -> str:
+    return f".{name.removeprefix('.')}".lower()
+
+
+_OWN: dict[str, Format] = {
+    ".npz": Format(npz.open_npz, npz.write),
+    ".extxyz": Format(extxyz.open_extxyz, extxyz.write),
+    ".xyz": Format(extxyz.open_extxyz, extxyz.write),
+    ".xtc": Format(gromacs.open_xtc, mdtraj_writers.write, needs_top=True),
+    ".trr": Format(gromacs.open_trr, mdtraj_writers.write, needs_top=True),
+    ".dcd": Format(dcd.open_dcd, mdtraj_writers.write, needs_top=True),
+    ".h5": Format(hdf5.open_hdf5, mdtraj_writers.write),
+    ".pdb": Format(pdb.open_pdb, mdtraj_writers.write),
+}
+
+FORMATS: Registry[Format] = Registry("gfnode.readers", "file format", _OWN, _check, _suffix)
+"""The known formats by suffix, those of installed plug-ins among them."""
+
+
+def load(
+    source: str | Path,
+    *,
+    top: str | Path | None = None,
+    step: float | str | None = None,
+    name: str | None = None,
+    select: Selection | None = None,
+    stride: int = 1,
+    whole: bool | None = None,
+    mapping: str | Mapping[str, str] | None = None,
+    memory: float | str | None = None,
+) -> Trajectory:
+    """Read a trajectory.
+
+    Only what is kept takes memory; where that is much, it lies in a file on disk that is gone with
+    the trajectory (see :func:`gfnode.memory.room`).
+
+    Parameters
+    ----------
+    source
+        A file; ``sample:toluene`` for the one that comes with the package; or a public one that
+        ``gfnode fetch`` has downloaded, such as ``md17:aspirin``, with its topology and time step
+        (of several runs one is named: ``ala2/0``).
+    top
+        Topology for XTC, TRR and DCD, which hold no elements: a PDB, GRO, PSF, … file.
+    step
+        Time between consecutive frames (of the original series for rMD17): fs, or text such as
+        ``"2fs"``. It overrides the times in the file and is required where the format has none.
+    name
+        What to call the molecule; default: the name in the file.
+    select
+        The atoms to keep, see :func:`gfnode.trajectory.selection.choose`: ``"heavy"``,
+        ``"0-7,12"``, ``"name CA"``. Default: all, but where the topology names water or ions beside
+        something else, that alone.
+    stride
+        Keep every so many-th frame.
+    whole
+        Make molecules that a periodic box cuts whole, and their motion continuous (see
+        :class:`gfnode.molecule.periodic.Unwrapper`). Default: where there is a box; False: leave
+        the frames as they are stored; True: refuse a file without one.
+    mapping
+        What the arrays of an npz file of unknown layout are:
+        ``"positions=coords:nm,numbers=Z,times=t:ps"``, or the same as a dictionary.
+    memory
+        Bytes, or text such as ``"2GB"``, above which arrays lie on disk; default: ``GFNODE_MEMORY``
+        in the environment, else a quarter of the memory that is available.
+
+    Returns
+    -------
+    Trajectory
+        Positions in Å, times in fs, velocities in Å/fs where the file holds them. Its ``notes``
+        say what was left out or repaired.
+
+    Raises
+    ------
+    InputError
+        For everything that is wrong with the file, which the message names.
+    """
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+        raise InputError(f"the stride is {stride}, expected a whole number from 1")
+    choice = Choice(select, stride, whole, memory)
+    with opened(source, top=top, step=step, mapping=mapping) as (path, found):
+        return assemble(path, found, choice, name)
+
+
+@contextmanager
+def opened(
+    source: str | Path,
+    *,
+    top: str | Path | None = None,
+    step: float | str | None = None,
+    mapping: str | Mapping[str, str] | None = None,
+) -> Iterator[tuple[Path, Source]]:
+    """Open a trajectory without its frames; see :func:`load`."""
+    with place_of(source) as place, np.errstate(all="ignore"):  # inf and nan are refused
+        with _enough_memory(place.path):
+            found = _open(
+                place.path,
+                place.top if top is None else top,
+                place.step if step is None else step,
+                mapping,
+            )
+        place.check(found)
+        with _enough_memory(place.path):
+            yield place.path, found if found.name else replace(found, name=place.name)
+
+
+@contextmanager
+def _enough_memory(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise InputError(
+            f"{path}: asks for more memory than there is ({error}): it is damaged, or too large; "
+            "keep fewer atoms or frames (--select, --stride)"
+        ) from error
+
+
+def _open(
+    path: Path,
+    top: str | Path | None,
+    step: float | str | None,
+    mapping: str | Mapping[str, str] | None,
+) -> Source:
+    existing_file(path)
+    form = _format(path)
+    if form.needs_top and top is None:
+        raise InputError(
+            f"{path}: {path.suffix} files name no elements: give the topology with --top, "
+            "e.g. --top molecule.pdb"
+        )
+    if mapping is not None and path.suffix.lower() != ".npz":
+        raise InputError(f"{path}: only .npz files take a mapping: leave out --map")
+    if top is not None and not form.needs_top and mapping is None:
+        raise InputError(f"{path}: {path.suffix} files name their own elements: leave out --top")
+    if isinstance(mapping, Mapping):
+        mapping = ",".join(f"{key}={value}" for key, value in mapping.items())
+    topology = None if top is None else existing_file(Path(top).expanduser())
+    return form.open(path, Given(parse_step(step), topology, mapping))
+
+
+def save(trajectory: Trajectory, path: str | Path, *, precision: float | None = None) -> Path:
+    """Write a trajectory; the file appears whole or not at all.
+
+    ===================  ==========  ==========  ======================================
+    suffix               times       velocities  positions to
+    ===================  ==========  ==========  ======================================
+    .npz                 yes         yes         float32, or ``precision``
+    .extxyz, .xyz        yes         yes         1e-8 Å
+    .h5                  yes         yes         float32 (needs PyTables)
+    .xtc                 yes         no          0.01 Å
+    .trr                 yes         no          float32
+    .dcd, .pdb           no          no          float32, 0.001 Å
+    ===================  ==========  ==========  ======================================
+
+    XTC, TRR and HDF5 hold times as float32 ps. XTC, TRR and DCD cannot be opened without a
+    topology, so the first frame is written beside them as ``<stem>.pdb``, unless that is there.
+
+    Parameters
+    ----------
+    precision
+        For npz: round positions to this many Å, and velocities to a hundredth of it per fs, and
+        store whole numbers, which take a third of the space.
+
+    Returns
+    -------
+    Path
+        The trajectory file.
+
+    Raises
+    ------
+    InputError
+        For an unknown suffix, values that the format cannot hold, a folder that does not exist or
+        cannot be written, a full disk.
+    """
+    path = Path(path).expanduser()
+    form = _format(path)
+    if precision is not None and path.suffix.lower() != ".npz":
+        raise InputError(f"{path}: only .npz files take a precision ({precision} given)")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file name")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written: the folder {path.parent} does not exist")
+    _write_whole(form, trajectory, path, precision)
+    if form.needs_top and not (beside := path.with_suffix(".pdb")).exists():
+        _write_whole(FORMATS[".pdb"], trajectory[0], beside, None)
+    return path
+
+
+def _write_whole(form: Format, trajectory: Trajectory, path: Path, precision: float | None) -> None:
+    """Write under a temporary name, then rename: no half-written file ever has the real name."""
+    partial = partial_name(path.with_suffix(path.suffix.lower()))
+    try:
+        with foreign(path, "cannot be written"):
+            form.write(trajectory, partial, precision)
+            os.replace(partial, path)
+    except InputError as error:
+        said = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: {said}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _format(path: Path) -> Format:
+    if (form := FORMATS.get(path.suffix.lower())) is None:
+        raise InputError(
+            f"{path}: unknown format {path.suffix or '(no suffix)'}: expected {', '.join(FORMATS)}"
+        )
+    return form
