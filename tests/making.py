@@ -220,3 +220,10 @@ class Springs:
 def springs(name: str = "ethanol", stiffness: float = 0.1) -> Springs:
     """Springs of about 240 kcal/mol/Å² between atoms up to two bonds apart."""
     return Springs(name, stiffness)
+
+
+def conformations(count: int = 5, noise: float = 0.1, seed: int = 1) -> torch.Tensor:
+    """Conformations about the rest of :func:`springs`, ``(frame, atom, 3)``."""
+    generator = torch.Generator().manual_seed(seed)
+    base = torch.from_numpy(springs().positions)
+    return base + noise * torch.randn(count, *base.shape, generator=generator).double()

@@ -526,7 +526,7 @@ class TestCommand:
 def test_columns_are_documented() -> None:
     from gfnode.paper.documents import CSV_COLUMNS
 
-    text = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reproduce.md").read_text()
     table = text.split("| column | holds |")[1].split("\n\n")[0]
     named = [
         name
@@ -540,7 +540,7 @@ def test_options_are_documented() -> None:
     import typer
 
     command = typer.main.get_command(app).commands["reproduce"]  # type: ignore[attr-defined]
-    text = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reproduce.md").read_text()
     options = {each for option in command.params for each in option.opts if each[:2] == "--"}
     assert len(options) > 15
     assert {each for each in options if each not in text} == set()

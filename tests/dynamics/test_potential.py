@@ -6,7 +6,7 @@ import torch
 
 from gfnode.dynamics.potential import Potential
 from gfnode.graph import renumberings
-from making import rotation, springs, system_of
+from making import conformations, rotation, springs, system_of
 
 ETHANOL = system_of("ethanol")
 
@@ -21,12 +21,6 @@ def rough(seed=0):
     potential.spread.fill_(0.2)
     potential.scale.fill_(0.01)
     return potential
-
-
-def conformations(count=5, noise=0.1, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    base = torch.from_numpy(springs().positions)
-    return base + noise * torch.randn(count, *base.shape, generator=generator).double()
 
 
 def test_forces_are_minus_the_gradient_of_the_energy():

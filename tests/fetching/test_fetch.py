@@ -158,7 +158,7 @@ class TestCatalogue:
 
 
 def test_the_documented_catalogue(tmp_path, monkeypatch):
-    page = (Path(__file__).parents[1] / "docs" / "fetch.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "fetch.md").read_text(encoding="utf-8")
     (tmp_path / "own.toml").write_text(page.split("```toml\n")[1].split("```")[0])
     monkeypatch.setenv("GFNODE_CATALOGUE", str(tmp_path / "own.toml"))
     urls = [find(f"md17:{name}").runs[0].remote.urls for name in ("uracil", "my-molecule")]

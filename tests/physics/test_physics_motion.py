@@ -29,7 +29,7 @@ from gfnode.units import BOLTZMANN
 from gfnode.windows import Frames, Windows
 from making import rotation, system_of, wiggle
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CHANGES = {
     "windows": {"horizon": 600.0, "times": 8, "most": [60, 20, 120], "score": "all"},
     "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},

@@ -34,7 +34,7 @@ from gfnode.run import Run
 from gfnode.trajectory import Trajectory
 from gfnode.windows import Windows
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"training.epochs": 1, "windows.most": [40, 24, 60], "windows.times": 4}
 
 

@@ -280,7 +280,7 @@ class TestCommand:
 
 
 def test_every_key_is_documented(run, toluene, tmp_path):
-    page = Path(__file__).resolve().parents[1] / "docs" / "rollout.md"
+    page = Path(__file__).resolve().parents[2] / "docs" / "rollout.md"
     told = page.read_text(encoding="utf-8").split("<!-- keys -->")[1].split("<!-- /keys -->")[0]
     known = set(re.findall(r"`(\w+)`", told))
     written = run.rollout(

@@ -8,6 +8,7 @@ import mdtraj
 import numpy as np
 import pytest
 import torch
+from harmonic import Harmonic
 from scipy.stats import wasserstein_distance
 from torch import Tensor
 
@@ -29,7 +30,6 @@ from gfnode.simulate.synthetic import harmonic_network
 from gfnode.trajectory import Trajectory
 from gfnode.windows import Frames, Windows
 from making import geometry_of, system_of
-from test_rollout import Harmonic
 
 
 @cache

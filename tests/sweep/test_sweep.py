@@ -60,7 +60,7 @@ def ethanol(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def process(out: Path, data: Path, *, jobs: int, epochs: int) -> "subprocess.Popen[str]":
     """A sweep as a process of its own."""
     text = SCRIPT.format(
-        tests=str(Path(__file__).parent), out=str(out), data=str(data), jobs=jobs, epochs=epochs
+        tests=str(Path(__file__).parents[1]), out=str(out), data=str(data), jobs=jobs, epochs=epochs
     )
     return subprocess.Popen(
         [sys.executable, "-c", text],

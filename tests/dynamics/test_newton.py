@@ -10,8 +10,7 @@ import torch
 from gfnode.dynamics.newton import NewtonDynamics
 from gfnode.units import WAVENUMBER
 from gfnode.windows import Batch
-from making import springs, system_of
-from test_potential import conformations
+from making import conformations, springs, system_of
 
 ETHANOL = system_of("ethanol")
 OMEGA = 1700 * WAVENUMBER
