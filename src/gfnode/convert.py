@@ -13,6 +13,7 @@ from gfnode.progress import Report
 from gfnode.readers import FORMATS, save
 from gfnode.readers.pieces import SUFFIXES, save_pieces
 from gfnode.readers.source import BLOCK
+from gfnode.thinning import evenly
 from gfnode.trajectory import Floats, Integers, Trajectory
 from gfnode.units import FS_PER, format_time
 
@@ -99,7 +100,7 @@ class Aligner:
         self.atoms = atoms
         first = from_numpy(trajectory.positions[0, atoms])
         if reference == "mean":
-            frames = np.unique(np.linspace(0, len(trajectory) - 1, MEAN_OF).astype(int))
+            frames = evenly(len(trajectory), MEAN_OF)
             mean = mean_conformer(from_numpy(trajectory.positions[frames][:, atoms]))
             first = superpose(mean.to(first), first)
         self.reference = first

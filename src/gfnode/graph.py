@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from gfnode.errors import InputError
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Integers
 
 Coordinates = NDArray[np.floating[Any]]
@@ -66,7 +67,7 @@ def bonds_from_distances(
 
     _check_positions(positions, len(numbers))
     radii = np.asarray(covalent_radii, dtype=np.float64)[numbers]
-    chosen = np.unique(np.linspace(0, len(positions) - 1, 100).round().astype(np.int64))
+    chosen = evenly(len(positions), 100)
     frames = np.asarray(positions[chosen], dtype=np.float64)
     # A median below the limit means that more than half of the frames, or half of an even number,
     # are: any majority of frames shows every such pair at least once.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gfnode.molecule.sketch import sketch
+from gfnode.thinning import evenly
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
 
@@ -87,8 +88,7 @@ def _cell(trajectory: Trajectory) -> str:
 def _temperature(trajectory: Trajectory) -> str:
     if trajectory.velocities is None:
         return ""
-    count = min(max(SAMPLED // trajectory.n_atoms, 1), len(trajectory))
-    chosen = np.unique(np.linspace(0, len(trajectory) - 1, count).astype(np.int64))
+    chosen = evenly(len(trajectory), max(SAMPLED // trajectory.n_atoms, 1))
     kelvin = trajectory[chosen].temperature()
     return f"{kelvin:.4g} K over 3N degrees of freedom"
 

@@ -176,12 +176,3 @@ def test_everything_has_a_whole_horizon_after_it():
         i for i in range(110) if times[i] + 10.0 <= times[segments == segments[i]].max() + 1e-6
     ]
     assert found.tolist() == expected
-
-
-@pytest.mark.parametrize(("count", "most"), [(5, 10), (10, 10), (1000, 7), (11, 10)])
-def test_thin_is_even(count, most):
-    kept = splits.thin(count, most)
-    assert len(kept) == min(count, most) == len(np.unique(kept))
-    assert kept[0] == 0
-    assert kept[-1] == count - 1
-    assert np.ptp(np.diff(kept)) <= 1

@@ -10,6 +10,7 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.readers import Reader
+from gfnode.thinning import evenly
 from gfnode.trajectory import Trajectory
 
 
@@ -122,7 +123,7 @@ def _temperature(trajectory: Trajectory, most: int = 500, longest: float = 1.0) 
     Where no velocities are stored they are taken from the next frame, if that is at most
     ``longest`` fs later: then a C–H stretch keeps 97 % of its energy. None: not known.
     """
-    chosen = np.unique(np.linspace(0, len(trajectory) - 1, most).astype(np.int64))
+    chosen = evenly(len(trajectory), most)
     if trajectory.velocities is not None:
         return trajectory[chosen].temperature()
     chosen = np.unique(np.minimum(chosen, len(trajectory) - 2))

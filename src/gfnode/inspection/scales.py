@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfnode.inspection.series import Series
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import BOLTZMANN, WAVENUMBER
 from gfnode.windows.forces import RIGID
@@ -150,7 +151,7 @@ def _swing(series: Series, bonds: Integers, rounded_to: float | None) -> _Swing:
     if element is None:
         return _Swing(why_not="no hydrogen")
     chosen = bonds[(kinds == (1, element)).all(1)]
-    chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), 60)).astype(np.int64)]
+    chosen = chosen[evenly(len(chosen), 60)]
     name = f"{chemical_symbols[element]}-H"
     step = series.step
     assert step is not None

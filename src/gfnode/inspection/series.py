@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 
 CHUNK = 4_000_000
@@ -121,7 +122,7 @@ class Series:
 
     def evenly(self, most: int) -> Integers:
         """At most ``most`` frames, evenly chosen."""
-        return thin(np.arange(len(self)), most)
+        return evenly(len(self), most)
 
     def successive(self, longest: float = np.inf, most: int | None = None) -> Integers:
         """Frames whose successor in the same trajectory is at most ``longest`` fs away."""
@@ -155,9 +156,7 @@ class Series:
 
 def thin(values: Integers, most: int) -> Integers:
     """At most ``most`` of the values, evenly chosen."""
-    if len(values) <= most:
-        return values
-    return values[np.linspace(0, len(values) - 1, most).round().astype(np.int64)]
+    return values[evenly(len(values), most)]
 
 
 def symbol(numbers: Integers, atom: int) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gfnode import graph
 from gfnode.inspection.series import Series
+from gfnode.thinning import evenly
 from gfnode.trajectory import Integers
 
 SHOWN = 6
@@ -220,7 +221,7 @@ def _cut(series: Series, bonds: Integers, labels: Integers) -> tuple[float, floa
     assert first.cell is not None
     if not len(bonds):
         return 0.0, 0.0
-    chosen = np.unique(np.linspace(0, len(first) - 1, 20).round().astype(np.int64))
+    chosen = evenly(len(first), 20)
     numbers_of_bonds, numbers_of_molecules = [], []
     for frame in chosen:
         x = first.positions[frame].astype(np.float64)

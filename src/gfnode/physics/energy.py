@@ -10,6 +10,7 @@ from gfnode.molecule.system import System
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.section import Section
 from gfnode.simulate import energies
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Topology
 
 FRAMES = 50
@@ -71,10 +72,7 @@ def measure_energy(
             }
         )
     windows, times = predictions.lags_fs.shape
-    count = min(frames, windows * times)
-    window, time = np.divmod(
-        np.linspace(0, windows * times - 1, count).round().astype(np.int64), times
-    )
+    window, time = np.divmod(evenly(windows * times, frames), times)
 
     def of(positions: Floats) -> Doubles:
         return energies(
@@ -99,7 +97,7 @@ def measure_energy(
     return Section(
         {
             "engine": engine,
-            "frames": count,
+            "frames": len(window),
             "true_mean_kcal_mol": middle,
             "true": numbers.pop("true"),
             "methods": numbers,

@@ -22,6 +22,7 @@ from gfnode.molecule.torsions import named_torsions
 from gfnode.physics.modes import on_reference
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.section import Section
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
 BINS = 8
@@ -77,7 +78,7 @@ class Features:
             self.quadruples = torsion_atoms(system.bonds, np.arange(system.n_atoms), self.masses)
             self.names = ["-".join(map(str, row)) for row in self.quadruples.tolist()]
         if len(self.quadruples) > TORSIONS:
-            chosen = np.linspace(0, len(self.quadruples) - 1, TORSIONS).round().astype(np.int64)
+            chosen = evenly(len(self.quadruples), TORSIONS)
             self.quadruples = self.quadruples[chosen]
             self.names = [self.names[k] for k in chosen]
         if len(self.quadruples):

@@ -14,6 +14,7 @@ from gfnode.experiment.held_out import held_out
 from gfnode.fourier import Basis
 from gfnode.geometry import center, kabsch_rotation
 from gfnode.metrics.spectra import power_spectrum, spacing_of
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.windows import Windows
 
@@ -159,7 +160,7 @@ def dense(windows: Windows, lags_fs: Doubles, starts: int) -> Windows:
         raise InputError(
             f"no start is followed by {len(lags_fs)} even lags up to {lags_fs[-1]:g} fs"
         )
-    chosen = kept[np.linspace(0, len(kept) - 1, min(starts, len(kept))).round().astype(np.int64)]
+    chosen = kept[evenly(len(kept), starts)]
     cut = windows.take(torch.from_numpy(chosen))
     return replace(cut, targets=torch.from_numpy(targets[chosen]))
 

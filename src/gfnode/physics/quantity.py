@@ -12,6 +12,7 @@ from gfnode.evaluation import LAG_BINS
 from gfnode.metrics import Estimate, summarise
 from gfnode.metrics.jackknife import Distance
 from gfnode.physics.predictions import Predictions
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
 MOST_COORDINATES = 1000
@@ -52,8 +53,7 @@ class Quantity:
 
     def few(self, most: int = MOST_COORDINATES) -> Integers:
         """The coordinates that are compared, ``(coordinate, k)``."""
-        chosen = np.linspace(0, len(self.index) - 1, min(most, len(self.index)))
-        return self.index[np.unique(chosen.round().astype(np.int64))]
+        return self.index[evenly(len(self.index), most)]
 
     def of(self, positions: Floats, index: Integers) -> Doubles:
         """Values ``(coordinate, sample)`` of positions ``(..., atom, 3)``, ``...`` in order."""

@@ -18,6 +18,7 @@ from gfnode.physics.comparing import CONSTANT, FLOOR, compare
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import Quantity, lag_edges, summary
 from gfnode.physics.section import Section
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
 MOST_PAIRS = 100
@@ -116,10 +117,9 @@ def mean_of_training(predictions: Predictions) -> Floats:
     It is placed with the atoms looked at.
     """
     training = predictions.training
-    chosen = np.linspace(0, len(training) - 1, min(len(training), MOST_CONFORMATIONS))
     weights = torch.zeros(training.shape[1])
     weights[torch.from_numpy(predictions.internal.atoms)] = 1.0
-    frames = torch.from_numpy(training[chosen.round().astype(np.int64)])
+    frames = torch.from_numpy(training[evenly(len(training), MOST_CONFORMATIONS)])
     mean = mean_conformer(frames, weights)
     return superpose(mean[None], torch.from_numpy(predictions.starts), weights)[:, None].numpy()
 

@@ -33,6 +33,7 @@ from gfnode.physics.comparing import CONSTANT, FLOOR, Samples, compare
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import Quantity, distance, estimate, lag_edges
 from gfnode.physics.section import Section
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
 MOST_TORSIONS = 40
@@ -92,8 +93,7 @@ def _asked(predictions: Predictions) -> dict[str, Integers]:
 
 
 def _few(names: list[str], most: int) -> list[str]:
-    chosen = np.linspace(0, len(names) - 1, min(most, len(names)))
-    return [names[k] for k in np.unique(chosen.round().astype(np.int64))]
+    return [names[k] for k in evenly(len(names), most)]
 
 
 def _angles(positions: Floats, atoms: Integers) -> Doubles:

@@ -11,6 +11,7 @@ from gfnode.errors import InputError
 from gfnode.memory import room
 from gfnode.readers.source import Block, Source
 from gfnode.readers.topology import check_elements
+from gfnode.thinning import evenly
 from gfnode.trajectory import Integers, Topology, Trajectory, check_finite, check_times
 from gfnode.trajectory.selection import Selection, choose, solvent
 
@@ -240,7 +241,7 @@ def _bonds(source: Source, rows: Integers) -> Integers:
         return named
     seen = [
         (block.positions[i], block.cell[i])
-        for block in source.blocks(rows[np.unique(np.linspace(0, len(rows) - 1, 5).astype(int))])
+        for block in source.blocks(rows[evenly(len(rows), 5)])
         if block.cell is not None
         for i in range(len(block.positions))
     ]

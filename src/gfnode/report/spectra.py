@@ -11,6 +11,7 @@ from rich.table import Table
 
 from gfnode.metrics.spectra import PER_CM
 from gfnode.report.plots import COLOURS
+from gfnode.thinning import evenly
 from gfnode.units import format_time
 
 SHOWN = 16
@@ -180,9 +181,7 @@ def _moves(space: Mapping[str, Any]) -> bool:
 
 
 def _thinned(values: list[Any]) -> list[Any]:
-    if len(values) <= SHOWN:
-        return values
-    return [values[k] for k in np.linspace(0, len(values) - 1, SHOWN).round().astype(int)]
+    return [values[k] for k in evenly(len(values), SHOWN)]
 
 
 def _upper(wavenumber: NDArray[np.floating], density: NDArray[np.floating]) -> float:

@@ -30,6 +30,7 @@ from gfnode.metrics import CONFIDENCE, Blocks, Estimate, mean_estimate, squared_
 from gfnode.models import Generative, Model
 from gfnode.progress import Report, silent
 from gfnode.rollout.apply import Rollout, State, predict
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import format_time
 
@@ -264,6 +265,6 @@ def _truth(
             f"only {min(len(fits), starts)} start has {format_time(step * offsets[-1])} of truth "
             "after it, expected at least two; give a shorter length or a longer trajectory"
         )
-    chosen = fits[np.linspace(0, len(fits) - 1, min(starts, len(fits))).round().astype(int)]
+    chosen = fits[evenly(len(fits), starts)]
     targets = first[chosen][:, None] + offsets
     return torch.from_numpy(chosen), torch.from_numpy(targets), step * offsets.astype(np.float64)

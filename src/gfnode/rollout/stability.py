@@ -24,6 +24,7 @@ from gfnode.metrics.distributions import wasserstein
 from gfnode.molecule.integrity import LONGEST, SHORTEST, clash_limits, mean_lengths
 from gfnode.molecule.internal import angles, nonbonded_pairs
 from gfnode.molecule.system import System
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.units import BOLTZMANN
 
@@ -114,7 +115,7 @@ class Reference:
             Of training windows, state atoms, ``(window, atom, 3)`` in Å/fs.
         """
         state = [system.state_of(each) for each in trajectories]
-        frames = np.concatenate([each.positions[_evenly(len(each), SAMPLE)] for each in state])
+        frames = np.concatenate([each.positions[evenly(len(each), SAMPLE)] for each in state])
         bonds = system.bonds
         others = nonbonded_pairs(bonds, system.n_atoms)
         if len(others) > MOST_PAIRS:
@@ -151,7 +152,7 @@ class Reference:
                 rest = [s.positions for i, s in enumerate(self.series) if i != number]
                 outside = np.concatenate([*rest, series.positions[~inside]])
                 parts = [
-                    internal(x[_evenly(len(x), SAMPLE)], self.bonds, self.triples)
+                    internal(x[evenly(len(x), SAMPLE)], self.bonds, self.triples)
                     for x in (series.positions[inside], outside)
                 ]
                 found.append(drift(*parts))
@@ -216,7 +217,7 @@ def measure(
         Times (fs since the start) and kinetic temperatures (K) of applications.
     """
     bounds = np.linspace(0, frames, min(stretches, frames) + 1).round().astype(int)
-    wanted = [a + _evenly(b - a, SAMPLE) for a, b in pairwise(bounds)]
+    wanted = [a + evenly(b - a, SAMPLE) for a, b in pairwise(bounds)]
     sampled: list[list[Internal]] = [[] for _ in wanted]
     ends = np.stack([bounds[:-1], bounds[1:] - 1])  # first and last frame of each
     times = np.zeros(ends.shape)
@@ -312,7 +313,3 @@ def _distances(positions: Floats, pairs: Integers) -> Doubles:
     """Distances ``(frame, pair)`` in Å."""
     between = positions[:, pairs[:, 1]].astype(np.float64) - positions[:, pairs[:, 0]]
     return np.asarray(np.linalg.norm(between, axis=-1))
-
-
-def _evenly(count: int, most: int) -> Integers:
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)

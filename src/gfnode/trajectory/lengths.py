@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from gfnode.thinning import evenly
 from gfnode.trajectory.core import Trajectory
 
 LENGTHS = {"angstrom": 1.0, "nm": 0.1, "bohr": 1 / 0.529177210903, "pm": 100.0}
@@ -55,7 +56,7 @@ class Lengths:
         most = max(1, min(_FRAMES, _PLACES // len(numbers)) // len(trajectories))
         near, expected = [], []
         for each in trajectories:
-            for k in np.unique(np.linspace(0, len(each) - 1, most).astype(np.int64)):
+            for k in evenly(len(each), most):
                 frame = each.positions[k].astype(np.float64)
                 distance, partner = cKDTree(frame).query(frame, k=2)
                 near.append(distance[:, 1])

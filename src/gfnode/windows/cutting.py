@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gfnode.errors import InputError
 from gfnode.settings import Femtoseconds, Settings
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Integers, Trajectory
 from gfnode.trajectory.selection import choose
 from gfnode.units import format_time
@@ -295,7 +296,7 @@ class _Cutter:
         else:
             first, last = draw.reach(self.times, self.frames.segments, starts, self.horizon)
             starts = starts[last - first >= self.n_lags]
-        return starts[splits.thin(len(starts), s.most[part])]
+        return starts[evenly(len(starts), s.most[part])]
 
     def _targets(self, starts: Integers, part: int) -> Integers:
         s = self.settings

@@ -72,13 +72,6 @@ def everything(times: Doubles, segments: Integers, usable: Integers, horizon: fl
     return {"test": usable[inside]}
 
 
-def thin(count: int, most: int) -> Integers:
-    """At most ``most`` of ``count``, evenly chosen."""
-    if count <= most:
-        return np.arange(count)
-    return np.linspace(0, count - 1, most).round().astype(np.int64)
-
-
 def published(n_frames: int, horizon: int) -> Parts:
     """The paper's MD17 split: random starts from a legacy generator seeded 100.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels.common import TRUE, grid, legend, number, power_of_ten, style
 from gfnode.report.pictures import Layout, Panel, Picture, Table
+from gfnode.thinning import evenly
 from gfnode.units import format_time
 
 PREDICTED = "predicted"
@@ -151,8 +152,7 @@ def _bounds(found: Mapping[str, Any]) -> tuple[float, float, float]:
 def _chosen(spaces: Sequence[Space]) -> list[int]:
     """Eigenspaces whose spectra are drawn: evenly among those that move."""
     moving = [k for k, each in enumerate(spaces) if each["eigenvalue"] > _STILL]
-    places = np.linspace(0, len(moving) - 1, min(_MOST_SPACES, len(moving))).round()
-    return [moving[int(k)] for k in np.unique(places)]
+    return [moving[k] for k in evenly(len(moving), _MOST_SPACES)]
 
 
 def _powers(run: RunFiles, spaces: Sequence[Space]) -> Picture:
