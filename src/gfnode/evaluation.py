@@ -18,13 +18,12 @@ from gfnode.metrics import (
     squared_errors,
     summarise,
 )
+from gfnode.metrics.lags import lag_edges
 from gfnode.models import TRIVIAL, Model
 from gfnode.models.calibration import WITHIN, Calibration
 from gfnode.progress import Report, silent
 from gfnode.trajectory import Doubles
 from gfnode.windows import Windows
-
-LAG_BINS = 8
 
 MOST_VALUES = 20_000_000
 """Coordinates of one method that are held in memory: 2000 windows of 8 lags and 22 atoms are a
@@ -77,8 +76,7 @@ class Evaluation:
     def summary(self, method: str, *, superposed: bool = False) -> LagErrors:
         """Means with intervals of one method."""
         errors = (self.superposed if superposed else self.errors)[method]
-        edges = np.linspace(0, self.horizon_fs, LAG_BINS + 1)
-        return summarise(errors, self.lags_fs, self.blocks, edges.tolist())
+        return summarise(errors, self.lags_fs, self.blocks, lag_edges(self.horizon_fs).tolist())
 
     @property
     def best_trivial(self) -> str:

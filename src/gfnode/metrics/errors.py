@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from gfnode.errors import InputError
+from gfnode.metrics.lags import lag_bins
 from gfnode.trajectory import Doubles, Integers
 
 if TYPE_CHECKING:
@@ -240,8 +241,7 @@ def summarise(
         raise InputError(f"errors have shape {values.shape} (window, time), lags {lags.shape}")
     if len(edges) < 2 or (np.diff(edges) <= 0).any():
         raise InputError(f"lag bins need at least two ascending ends, got {list(edges_fs)}")
-    bins = np.digitize(lags, edges * (1 + _SLACK), right=True) - 1
-    inside = bins[..., None] == np.arange(len(edges) - 1)  # (window, time, bin)
+    inside = lag_bins(lags, edges)[..., None] == np.arange(len(edges) - 1)  # (window, time, bin)
     last = values[np.arange(len(values)), lags.argmax(1)]
     return LagErrors(
         mean_estimate(values, blocks),

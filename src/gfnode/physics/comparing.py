@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfnode.evaluation import LAG_BINS
 from gfnode.metrics.distributions import (
     TURN,
     bin_of,
@@ -25,6 +24,7 @@ from gfnode.metrics.distributions import (
     wasserstein_of_bins,
 )
 from gfnode.metrics.jackknife import jackknife, leave_one_out
+from gfnode.metrics.lags import LAG_BINS
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import Quantity, distance, halves, lag_bins, summary
 from gfnode.trajectory import Doubles, Integers

@@ -18,15 +18,14 @@ from gfnode.metrics.kinetics import (
     standardise,
     vamp2,
 )
+from gfnode.metrics.lags import LAG_BINS
 from gfnode.molecule.torsions import named_torsions
 from gfnode.physics.modes import on_reference
 from gfnode.physics.predictions import Predictions
+from gfnode.physics.quantity import lag_bins, lag_edges
 from gfnode.physics.section import Section
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
-
-BINS = 8
-"""Lag bins up to the horizon, as in the evaluation."""
 
 TORSIONS = 20
 """At most so many torsions (evenly chosen), a cosine and a sine each."""
@@ -120,8 +119,8 @@ def measure_kinetics(predictions: Predictions) -> Section:
     if not starts.shape[1]:
         return Section({"reason": "the molecule has neither torsions nor a connected graph"})
     windows, times = predictions.lags_fs.shape
-    edges = np.linspace(0.0, predictions.system.horizon, BINS + 1)
-    bins = np.digitize(predictions.lags_fs, edges * (1 + 1e-6), right=True) - 1
+    edges = lag_edges(predictions)
+    bins = lag_bins(predictions)
     methods = {"true": predictions.true, **predictions.predicted}
     later = {
         name: features.of(x.reshape(-1, *x.shape[2:])).reshape(windows, times, -1)
@@ -131,13 +130,13 @@ def measure_kinetics(predictions: Predictions) -> Section:
     blocks = predictions.blocks
     lags = [
         float(predictions.lags_fs[bins == k].mean()) if (bins == k).any() else float("nan")
-        for k in range(BINS)
+        for k in range(LAG_BINS)
     ]
     numbers: Numbers = {
         "features": features.kind,
         "names": features.names,
         "blocks": blocks.count,
-        "lag_edges_fs": edges.tolist(),
+        "lag_edges_fs": edges,
         "lags_fs": lags,
     }
     found: dict[str, Numbers] = {}
@@ -163,7 +162,7 @@ def measure_kinetics(predictions: Predictions) -> Section:
     )
     numbers["true"] = found.pop("true")
     numbers["methods"] = found
-    arrays: dict[str, NDArray[Any]] = {"lags_fs": np.array(lags), "lag_edges_fs": edges}
+    arrays: dict[str, NDArray[Any]] = {"lags_fs": np.array(lags), "lag_edges_fs": np.array(edges)}
     for name, each in (("true", numbers["true"]), *found.items()):
         arrays[f"vamp2_{name}"] = _rows(each["vamp2"])
         arrays[f"timescales_ps_{name}"] = np.stack([_rows(row) for row in each["timescales_ps"]])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gfnode.geometry import angular_momentum, inertia_tensor, momentum
 from gfnode.metrics import Blocks, LagErrors, summarise
+from gfnode.metrics.lags import lag_edges
 from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
 from gfnode.physics.predictions import Predictions
@@ -28,9 +29,6 @@ from gfnode.windows import Windows
 
 WINDOWS = 128
 """Test windows looked at: each lag is predicted two or four times more."""
-
-BINS = 8
-"""Lag bins up to the horizon, as in the evaluation."""
 
 COARSE = 2.5
 """Frames further apart than so many fs give no velocities of atoms that vibrate."""
@@ -57,7 +55,7 @@ def measure_motion(predictions: Predictions) -> Section:
     start = windows.batch(slice(None))
     masses = torch.from_numpy(system.masses)
     lags = windows.lags.numpy()
-    edges = np.linspace(0.0, system.horizon, BINS + 1)
+    edges = lag_edges(system.horizon)
     begun = Momenta.of(start.positions[:, None], start.velocities[:, None], masses)
     thermal = begun.thermal(start.positions, masses)
     numbers: Numbers = {

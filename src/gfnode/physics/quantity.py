@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfnode.evaluation import LAG_BINS
-from gfnode.metrics import Estimate, summarise
+from gfnode.metrics import Estimate, lags, summarise
 from gfnode.metrics.jackknife import Distance
 from gfnode.physics.predictions import Predictions
 from gfnode.thinning import evenly
@@ -64,15 +63,13 @@ class Quantity:
 
 def lag_edges(predictions: Predictions) -> list[float]:
     """Ends of the lag bins in fs, as in an evaluation."""
-    horizon = predictions.system.horizon
-    return [float(edge) for edge in np.linspace(0, horizon, LAG_BINS + 1)]
+    edges: list[float] = lags.lag_edges(predictions.system.horizon).tolist()
+    return edges
 
 
 def lag_bins(predictions: Predictions) -> Integers:
     """Lag bin of each window and lag, ``(window, time)``; −1 beyond the last."""
-    edges = np.array(lag_edges(predictions))
-    found = np.digitize(predictions.lags_fs, edges * (1 + 1e-6), right=True) - 1
-    return np.where(found < LAG_BINS, found, -1)
+    return lags.lag_bins(predictions.lags_fs, lag_edges(predictions))
 
 
 def halves(predictions: Predictions) -> Integers:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.evaluation import LAG_BINS
 from gfnode.geometry import dihedrals
 from gfnode.metrics import Estimate
 from gfnode.metrics.distributions import (
@@ -18,6 +17,7 @@ from gfnode.metrics.distributions import (
     smoothed,
 )
 from gfnode.metrics.jackknife import jackknife, leave_one_out
+from gfnode.metrics.lags import LAG_BINS
 from gfnode.metrics.ramachandran import (
     BASINS,
     COARSE,

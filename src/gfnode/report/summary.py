@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.metrics import Blocks, Verdict, paired_verdict
+from gfnode.metrics.lags import lag_bins
 from gfnode.report.tables import error_bars, verdict
 from gfnode.units import format_time
 
@@ -72,7 +73,7 @@ def verdicts_by_lag(evaluation: Mapping[str, Any], windows: Windows) -> list[Ver
         windows.errors[name] for name in (evaluation["model"], evaluation["best_trivial"])
     )
     edges = np.asarray(evaluation["methods"][evaluation["model"]]["lag_edges_fs"])
-    bins = np.digitize(windows.lags_fs, edges * (1 + 1e-6), right=True) - 1
+    bins = lag_bins(windows.lags_fs, edges)
     found: list[Verdict | None] = []
     for number in range(len(edges) - 1):
         inside = bins == number
