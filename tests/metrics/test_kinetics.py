@@ -6,10 +6,10 @@ from deeptime.decomposition import TICA, VAMP
 
 from gfnode.errors import InputError
 from gfnode.metrics import Blocks
+from gfnode.metrics.jackknife import half_widths
 from gfnode.metrics.kinetics import (
     Moments,
     implied_timescales,
-    jackknife,
     lagged,
     scores,
     standardise,
@@ -132,10 +132,10 @@ def test_jackknife_of_a_mean_is_the_t_interval():
     from scipy import stats
 
     values = np.random.default_rng(0).normal(size=9)
-    low, high = jackknife((values.sum() - values)[:, None] / 8)
+    low, high = half_widths((values.sum() - values)[:, None] / 8)
     exact = stats.t.ppf(0.975, 8) * values.std(ddof=1) / 3
     assert float(high[0]) == pytest.approx(exact) == -float(low[0])
-    assert np.isnan(jackknife(np.zeros((2, 1)))[0]).all()
+    assert np.isnan(half_widths(np.zeros((2, 1)))[0]).all()
 
 
 def test_tica_of_a_trajectory():

@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from gfnode.errors import InputError
-from gfnode.metrics.errors import CONFIDENCE, Blocks, Estimate
+from gfnode.metrics.errors import Blocks, Estimate
+from gfnode.metrics.jackknife import half_widths
 from gfnode.trajectory import Doubles
 
 EPSILON = 1e-6
@@ -143,7 +143,7 @@ def vamp2(moments: Moments, inflation: float = 1.0) -> Estimate:
         zero = np.zeros(len(c00))
         model = CovarianceModel(c00, c0t, ctt, zero, zero, data_mean_removed=True, lagtime=1)
         score = float(VAMP(epsilon=EPSILON).fit(model).fetch_model().score(2))
-    low, high = jackknife(scores(moments.without_each()), inflation)
+    low, high = half_widths(scores(moments.without_each()), inflation)
     return Estimate(
         score,
         max(score + float(low), 1.0),
@@ -194,36 +194,13 @@ def implied_timescales(
         has timescale zero.
     """
     found = _eigenvalues(moments.covariances()[None])[0, :most]
-    low, high = jackknife(_eigenvalues(moments.without_each())[:, :most], inflation)
+    low, high = half_widths(_eigenvalues(moments.without_each())[:, :most], inflation)
     ends = np.stack([found, found + low, found + high], -1)
     blocks, count = len(moments.counts), _count(moments)
     return tuple(
         Estimate(_timescale(x, lag), _timescale(a, lag), _timescale(b, lag), blocks, count)
         for x, a, b in ends.tolist()
     )
-
-
-def jackknife(replicates: Doubles, inflation: float = 1.0) -> tuple[Doubles, Doubles]:
-    """Half widths of a 95 % interval, below and above, from values with one block left out.
-
-    Parameters
-    ----------
-    replicates
-        ``(block, ...)``.
-
-    Returns
-    -------
-    tuple
-        ``(...)`` each, negative and positive; nan with fewer than three blocks.
-    """
-    count = len(replicates)
-    if count < 3:
-        none = np.full(replicates.shape[1:], np.nan)
-        return none, none
-    away = replicates - replicates.mean(0)
-    error = np.sqrt(inflation * (count - 1) / count * np.square(away).sum(0))
-    width = np.asarray(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * error)
-    return -width, width
 
 
 @dataclass(frozen=True, eq=False)
