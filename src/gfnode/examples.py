@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import read_arrays, read_json, write_arrays
+from gfnode.files import not_older, read_arrays, read_json, write_arrays
 from gfnode.trajectory import Doubles, Floats, Trajectory
 
 if TYPE_CHECKING:
@@ -165,11 +165,7 @@ def up_to_date(folder: Path) -> bool:
 
 def evaluated(folder: Path) -> bool:
     """Whether the folder holds an evaluation that is not older than its best weights."""
-    weights = folder / "weights.safetensors"
-    written = [folder / name for name in ("evaluation.json", "errors.npz")]
-    return all(
-        each.is_file() and each.stat().st_mtime >= weights.stat().st_mtime for each in written
-    )
+    return not_older(folder, "evaluation.json", "errors.npz")
 
 
 def check_run(run: "Run") -> None:

@@ -21,9 +21,9 @@ from gfnode import cli
 from gfnode.errors import InputError
 from gfnode.models import Model, build
 from gfnode.prediction import BeyondHorizonWarning
+from gfnode.readers.unfinished import folder_of
 from gfnode.rollout import Rollout, record, steps
 from gfnode.rollout.record import Recorded, Recording
-from gfnode.simulate.store import folder_of
 from gfnode.trajectory import Trajectory
 from making import system_of
 
@@ -136,7 +136,7 @@ class TestRecording:
         with pytest.raises(InputError, match=r"unfinished rollout: go on with it \(--resume\)"):
             recording.run()
         other = replace(recording, rollout=replace(recording.rollout, stride=100.0))
-        with pytest.raises(InputError, match="stride fs is 200"):
+        with pytest.raises(InputError, match="another rollout: its stride fs is 200"):
             other.run(resume=True)
         assert other.run(overwrite=True).frames == 81
 

@@ -19,9 +19,9 @@ import numpy as np
 from springs import MOLECULES
 
 from gfnode import load
+from gfnode.readers.unfinished import folder_of
 from gfnode.simulate import run
 from gfnode.simulate.run import simulate
-from gfnode.simulate.store import folder_of
 from gfnode.trajectory import Trajectory
 
 run.SAVE_EVERY_S = 0.0

@@ -15,9 +15,9 @@ from springs import MASSES, MOLECULES, WATER
 
 import gfnode
 from gfnode import InputError
+from gfnode.readers.unfinished import Store, folder_of, record_of
 from gfnode.simulate import run, simulate
 from gfnode.simulate.run import prepare
-from gfnode.simulate.store import Store, folder_of, record_of
 from gfnode.units import BOLTZMANN
 
 HERE = Path(__file__).parent
@@ -240,7 +240,7 @@ def test_what_lies_there_is_not_lost(tmp_path: Path) -> None:
         simulate(MOLECULES["water"], **SHORT, out=out, resume=True)
     with (
         FileLock(folder_of(out) / "lock"),
-        pytest.raises(InputError, match="another process is simulating there"),
+        pytest.raises(InputError, match="another process is writing there"),
     ):
         simulate(five, **SHORT, out=out, resume=True)
     made = simulate(five, **SHORT, out=out, resume=True)

@@ -10,6 +10,7 @@ from gfnode.cli.bars import naming
 from gfnode.cli.console import plain_errors
 from gfnode.cli.options import Step, Top, load_for
 from gfnode.errors import InputError
+from gfnode.files import not_older
 
 if TYPE_CHECKING:
     from gfnode.readers import Reader
@@ -100,7 +101,7 @@ def _complete(
     found = Run.open(run)
     examples.check_run(found)
     shown = examples.up_to_date(run) and not data
-    physics = physics and (bool(data) or not _measured(run))
+    physics = physics and (bool(data) or not not_older(run, "physics.json", "physics.npz"))
     if shown and not physics:
         return
     try:
@@ -121,14 +122,6 @@ def _complete(
     if not shown:
         typer.echo(f"{name}following a typical, the best and the worst test window")
         examples.make_examples(found, given).save(run)
-
-
-def _measured(run: Path) -> bool:
-    """Whether the folder holds physics that is not older than its best weights."""
-    written, weights = run / "physics.json", run / "weights.safetensors"
-    if not (written.is_file() and (run / "physics.npz").is_file()):
-        return False
-    return not weights.is_file() or written.stat().st_mtime >= weights.stat().st_mtime
 
 
 def _measure(run: "Run", given: "list[Trajectory]") -> None:

@@ -1,8 +1,8 @@
 """A rollout written to a trajectory file as it goes.
 
-The frames, and the state after them, are kept by :class:`gfnode.simulate.store.Store`: killed at
-any moment, the rollout goes on from what is there, and on a CPU to the same frames bit for bit. The
-file itself is written from them at the end, in pieces. Memory does not grow with the length.
+The frames, and the state after them, are kept by :class:`gfnode.readers.unfinished.Store`: killed
+at any moment, the rollout goes on from what is there, and on a CPU to the same frames bit for bit.
+The file itself is written from them at the end, in pieces. Memory does not grow with the length.
 """
 
 import shutil
@@ -20,9 +20,9 @@ from gfnode.dynamics.solver import SolverError
 from gfnode.errors import InputError
 from gfnode.progress import Report, silent
 from gfnode.readers.pieces import check_target, save_pieces
+from gfnode.readers.unfinished import Store, folder_of
 from gfnode.rollout.apply import Rollout, State
 from gfnode.rollout.stability import kinetic_temperature
-from gfnode.simulate.store import Store, folder_of
 from gfnode.trajectory import Doubles, Trajectory
 
 SECONDS = 5.0
@@ -168,7 +168,7 @@ class Recording:
         check_target(self.path)
         there = folder_of(self.path)
         if resume:
-            found = Store.resume(self.path, self.settings)
+            found = Store.resume(self.path, self.settings, what="rollout")
             if found is not None:
                 return found
         elif (there / "settings.json").exists() and not overwrite:
@@ -177,7 +177,7 @@ class Recording:
                 "begin anew with --overwrite"
             )
         shape = {"positions": self.start.positions[0].shape}
-        return Store.begin(self.path, self.settings, shape), {}
+        return Store.begin(self.path, self.settings, shape, what="rollout"), {}
 
 
 @dataclass(frozen=True)

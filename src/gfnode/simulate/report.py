@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from gfnode.readers import FORMATS
+from gfnode.readers.unfinished import record_of
 from gfnode.simulate.protocol import Protocol
 from gfnode.simulate.run import Outcome, Simulation
-from gfnode.simulate.store import record_of
 from gfnode.simulate.summary import Summary
 from gfnode.units import FS_PER, format_duration, format_time
 

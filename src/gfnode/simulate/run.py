@@ -16,12 +16,12 @@ from gfnode.errors import InputError
 from gfnode.files import read_json
 from gfnode.progress import Report
 from gfnode.readers import FORMATS, load, read_topology
+from gfnode.readers.unfinished import Store, folder_of, record_of, same_settings
 from gfnode.simulate.command import command_line
 from gfnode.simulate.dynamics import Dynamics
 from gfnode.simulate.engines import OPENMM, XTB, Engine, one_thread
 from gfnode.simulate.molecules import Molecule, find
 from gfnode.simulate.protocol import Protocol, protocol
-from gfnode.simulate.store import Store, folder_of, record_of, same_settings
 from gfnode.simulate.summary import Summary, summarise
 from gfnode.trajectory import Trajectory
 
@@ -104,7 +104,7 @@ class Simulation:
     def _open(self, path: Path, *, resume: bool, overwrite: bool) -> tuple[Store, int] | None:
         """Begin or go on: the store and the step it stands at. None: it is finished."""
         settings = self.settings()
-        if resume and (opened := Store.resume(path, settings)):
+        if resume and (opened := Store.resume(path, settings, what="simulation")):
             store, state = opened
             if state:
                 step = int(state.pop("step"))
@@ -122,12 +122,12 @@ class Simulation:
         elif path.exists() and not overwrite:
             raise InputError(f"{path}: exists; give another name, or replace it with --overwrite")
         self.dynamics.prepare()  # first: a molecule that the engine does not take leaves no folder
-        return Store.begin(path, settings, self.dynamics.shapes()), 0
+        return Store.begin(path, settings, self.dynamics.shapes(), what="simulation"), 0
 
     def _check_finished(self, path: Path) -> None:
         """Refuse a finished file that is of another simulation, or not of this length."""
         record = read_json(record_of(path))
-        same_settings(path, record.get("settings", {}), self.settings())
+        same_settings(path, record.get("settings", {}), self.settings(), "simulation")
         if (frames := record.get("result", {}).get("frames")) != self.protocol.frames:
             raise InputError(
                 f"{path}: is finished with {frames} frames, asked for are {self.protocol.frames}; "

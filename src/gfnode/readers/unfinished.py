@@ -1,8 +1,8 @@
-"""Frames and state of a simulation on disk, such that killing it at any moment loses little.
+"""A trajectory that grows on disk, such that killing what makes it at any moment loses little.
 
-Beside ``FILE`` lies the folder ``FILE.unfinished`` while a simulation runs::
+Beside ``FILE`` lies the folder ``FILE.unfinished`` while a simulation or a rollout runs::
 
-    settings.json    what is simulated, and the layout of a frame
+    settings.json    what is made, and the layout of a frame
     frames.bin       frames, appended
     state.npz        number of frames that count, and everything that is needed to go on
     lock             held by the process that writes
@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.files import make_folder, read_arrays, read_json, to_json, whole
-from gfnode.readers import save
+from gfnode.readers.formats import save
 from gfnode.trajectory import Trajectory
 
-FORMAT = "gfnode simulation"
 SUFFIX = ".unfinished"
 RECORD = ".simulation.json"
 
@@ -43,7 +42,7 @@ LAYOUT = {
 
 
 def folder_of(path: Path) -> Path:
-    """Where an unfinished simulation lies."""
+    """Where an unfinished trajectory lies."""
     return path.with_name(path.name + SUFFIX)
 
 
@@ -66,7 +65,7 @@ def _to_disk(file: Any) -> None:
 
 @dataclass
 class Store:
-    """An unfinished simulation on disk. Use :meth:`begin` or :meth:`resume`.
+    """An unfinished trajectory on disk. Use :meth:`begin` or :meth:`resume`.
 
     Parameters
     ----------
@@ -84,15 +83,19 @@ class Store:
     frames: int = 0
 
     @classmethod
-    def begin(cls, path: Path, settings: Mapping[str, Any], shapes: Mapping[str, Any]) -> "Store":
+    def begin(
+        cls, path: Path, settings: Mapping[str, Any], shapes: Mapping[str, Any], *, what: str
+    ) -> "Store":
         """Make the folder; what lies in one that is there is lost.
 
         Parameters
         ----------
         settings
-            What is simulated: what a run that goes on must agree with.
+            How it is made: what one that goes on must agree with.
         shapes
             Shape of every array of a frame.
+        what
+            ``simulation`` or ``rollout``.
 
         Raises
         ------
@@ -104,14 +107,19 @@ class Store:
         for name in ("settings.json", "state.npz", "frames.bin"):  # settings first: none, no run
             (folder / name).unlink(missing_ok=True)
         shapes = {key: list(shape) for key, shape in shapes.items()}
-        head = {"format": FORMAT, "version": 1, "settings": dict(settings), "frame": shapes}
+        head = {
+            "format": f"gfnode {what}",
+            "version": 1,
+            "settings": dict(settings),
+            "frame": shapes,
+        }
         (folder / "frames.bin").touch()
         write_json_durably(folder / "settings.json", head)
         return cls(path, _layout(shapes), lock)
 
     @classmethod
     def resume(
-        cls, path: Path, settings: Mapping[str, Any]
+        cls, path: Path, settings: Mapping[str, Any], *, what: str
     ) -> "tuple[Store, dict[str, NDArray[Any]]] | None":
         """Open what :meth:`begin` left; None where there is nothing to go on with.
 
@@ -123,7 +131,7 @@ class Store:
         Raises
         ------
         InputError
-            For another simulation, a damaged folder, or another process that writes there.
+            For another one, a damaged folder, or another process that writes there.
         """
         folder = folder_of(path)
         if not (folder / "settings.json").exists():
@@ -131,9 +139,9 @@ class Store:
         lock = _locked(folder)
         try:
             head = read_json(folder / "settings.json")
-            if head.get("format") != FORMAT or head.get("version") != 1:
-                raise InputError(f"{folder}: is no unfinished simulation of this gfnode")
-            same_settings(folder, head["settings"], settings)
+            if head.get("format") != f"gfnode {what}" or head.get("version") != 1:
+                raise InputError(f"{folder}: is no unfinished {what} of this gfnode")
+            same_settings(folder, head["settings"], settings, what)
             store = cls(path, _layout(head["frame"]), lock)
             state = store._read_state(folder)
         except BaseException:
@@ -208,8 +216,10 @@ class Store:
         self.lock.release()
 
 
-def same_settings(where: Path, found: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Refuse to go on with another simulation.
+def same_settings(
+    where: Path, found: Mapping[str, Any], given: Mapping[str, Any], what: str
+) -> None:
+    """Refuse to go on with another simulation or rollout, ``what``.
 
     Raises
     ------
@@ -219,7 +229,7 @@ def same_settings(where: Path, found: Mapping[str, Any], given: Mapping[str, Any
     for key in [*given, *found]:
         if (there := found.get(key)) != (here := given.get(key)):
             raise InputError(
-                f"{where}: holds another simulation: its {key.replace('_', ' ')} is {there}, now "
+                f"{where}: holds another {what}: its {key.replace('_', ' ')} is {there}, now "
                 f"it is {here}. Give the same command, or begin anew with --overwrite"
             )
 
@@ -233,5 +243,5 @@ def _locked(folder: Path) -> FileLock:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(f"{folder}: another process is simulating there") from error
+        raise InputError(f"{folder}: another process is writing there") from error
     return lock
