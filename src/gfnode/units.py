@@ -21,8 +21,11 @@ ELECTRONVOLT = 9.648533212331e-3
 WAVENUMBER = 2 * math.pi * 2.99792458e-5
 """One cm⁻¹, as an angular frequency, in 1/fs."""
 
+KJ_MOL = 1e-4
+"""One kJ/mol in u Å² fs⁻²."""
+
 KCAL_MOL = 4.184e-4
-"""One kcal/mol in u Å² fs⁻²; one kJ/mol is 10⁻⁴ of them."""
+"""One kcal/mol in u Å² fs⁻²."""
 
 _NUMBER = r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
 _TEMPERATURE = re.compile(rf"{_NUMBER}(K?)\s*")

@@ -269,25 +269,29 @@ def test_step_overrides_stored_times(tmp_path, methane):
         assert (got.times.tolist(), got.time_step, got.name) == ([0, 250, 500, 750], 250, "gas")
 
 
-def test_trr_velocities(tmp_path, methane):
-    """Written here byte by byte, as GROMACS does, for mdtraj writes no velocities."""
+def test_trr_velocities_and_forces(tmp_path, methane):
+    """Written here byte by byte, as GROMACS does, for mdtraj writes neither."""
     save(methane, tmp_path / "top.pdb")
+    kilojoules_per_nm = np.random.default_rng(0).normal(0, 500, methane.positions.shape)
     for real in (">f4", ">f8"):
         size = np.dtype(real).itemsize
         frames = b""
         for i, time in enumerate(methane.times):
             head = [1993, 13, 12]
-            blocks = [0, 0, 9 * size, 0, 0, 0, 0, 15 * size, 15 * size, 0, 5, i, 0]
+            blocks = [0, 0, 9 * size, 0, 0, 0, 0, 15 * size, 15 * size, 15 * size, 5, i, 0]
             frames += np.array(head, ">i4").tobytes() + b"GMX_trn_file"
             frames += np.array(blocks, ">i4").tobytes()
             frames += np.array([time / 1000, 0], real).tobytes()
             frames += (methane.cell[i] / 10).astype(real).tobytes()
             frames += (methane.positions[i] / 10).astype(real).tobytes()
             frames += (methane.velocities[i] * 100).astype(real).tobytes()
+            frames += kilojoules_per_nm[i].astype(real).tobytes()
         (tmp_path / "run.trr").write_bytes(frames)
         got = load(tmp_path / "run.trr", top=tmp_path / "top.pdb")
         np.testing.assert_allclose(got.positions, methane.positions, rtol=1e-6)
         np.testing.assert_allclose(got.velocities, methane.velocities, rtol=1e-6)
+        # an atom of 1 u under 1 kJ/mol/nm gains 1 nm/ps in 1 ps: 10 Å/ps each ps
+        np.testing.assert_allclose(got.forces, kilojoules_per_nm * 10 / 1000**2, rtol=1e-6)
         np.testing.assert_allclose(got.cell, methane.cell)
         np.testing.assert_array_equal(got.times, methane.times)
         seen = mdtraj.load(tmp_path / "run.trr", top=tmp_path / "top.pdb")

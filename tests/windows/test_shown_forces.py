@@ -86,13 +86,16 @@ def test_far_from_the_origin_single_precision_hides_them():
         assert (find_forces(plain(far), BONDS, 300) is not None) == shown
 
 
-def test_a_bond_of_fixed_length_tells_of_no_potential():
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_bond_of_fixed_length_tells_of_no_potential(stored):
+    """Nor do stored forces: programs leave out those that hold the length."""
     trajectory, _ = motion()
     x = trajectory.positions.copy()
     i, j = BONDS[0].tolist()
     apart = x[:, j] - x[:, i]
     x[:, j] = x[:, i] + 1.1 * apart / np.linalg.norm(apart, axis=-1, keepdims=True)
-    assert find_forces(plain(replace(trajectory, positions=x)), BONDS, 300) is None
+    held = replace(trajectory, positions=x, forces=trajectory.forces if stored else None)
+    assert find_forces(train_windows(held), BONDS, 300) is None
 
 
 def test_published_windows_stand_alone():

@@ -7,11 +7,14 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.trajectory import Trajectory
-from gfnode.units import FS_PER
+from gfnode.units import FS_PER, KJ_MOL
 
 ANGSTROM_PER_NM = 10.0
 SPEED = ANGSTROM_PER_NM / FS_PER["ps"]
 """Å/fs in one nm/ps."""
+
+FORCE = KJ_MOL / ANGSTROM_PER_NM
+"""u Å/fs² in one kJ/mol/nm."""
 
 
 def box_vectors(lengths: NDArray[Any], angles: NDArray[Any]) -> NDArray[Any]:

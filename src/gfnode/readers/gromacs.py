@@ -3,7 +3,7 @@
 mdtraj decompresses XTC, but takes a file that was cut off or damaged as it comes. So the frame
 heads are walked through first, the numbers are decompressed in a process of their own, and the
 least and the largest coordinate of each frame must be those that its head names. TRR frames are
-plain arrays and read here, as mdtraj does not give their velocities.
+plain arrays and read here, as mdtraj does not give their velocities and forces.
 
 Times are float32 ps in both (TRR: also float64). They become float64 by way of the shortest decimal
 that names the float32, so 0.1 ps is 100 fs and not 100.0000015 fs.
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import femtoseconds, foreign, frame_times
-from gfnode.readers.cells import ANGSTROM_PER_NM, SPEED
+from gfnode.readers.cells import ANGSTROM_PER_NM, FORCE, SPEED
 from gfnode.readers.isolation import Arrays, isolated
 from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.readers.topology import read_topology, same_atoms
@@ -157,7 +157,7 @@ def _check_bounds(path: Path, nm: NDArray[Any], rows: Integers, heads: XtcHeads)
 
 
 def open_trr(path: Path, given: Given) -> Source:
-    """Open positions, times, the cell, and velocities where all frames have them.
+    """Open positions, times, the cell, and velocities and forces where all frames have them.
 
     Frames that hold no positions (velocities or forces alone) are left out.
     """
@@ -169,7 +169,8 @@ def open_trr(path: Path, given: Given) -> Source:
         raise InputError(f"{path}: no frame holds positions")
     for frame in frames:
         same_atoms(path, frame.atoms, top)
-    shapes = {"x": (len(top.numbers), 3), "v": (len(top.numbers), 3), "box": (3, 3)}
+    atoms = (len(top.numbers), 3)
+    shapes = {"x": atoms, "v": atoms, "f": atoms, "box": (3, 3)}
 
     def every(key: str, unit: float, rows: Integers) -> Any:
         if not all(key in frame.places for frame in frames):
@@ -190,6 +191,7 @@ def open_trr(path: Path, given: Given) -> Source:
                 every("x", ANGSTROM_PER_NM, part),
                 every("v", SPEED, part),
                 None if cell is None else cell[part],
+                every("f", FORCE, part),
             )
 
     times = femtoseconds(np.array([frame.time for frame in frames]))

@@ -9,10 +9,9 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.simulate.extra import need
 from gfnode.trajectory import Doubles, Integers, Topology
-from gfnode.units import KCAL_MOL
+from gfnode.units import KCAL_MOL, KJ_MOL
 
 NM = 10.0  # Å
-KJ_MOL = 1e-4  # u Å²/fs²
 
 IMPLICIT = {"vacuum": None, "obc": "implicit/obc2.xml", "obc1": "implicit/obc1.xml"}
 """Solvents without molecules: their OpenMM files, for force fields that have none of their own."""

@@ -14,7 +14,6 @@ from gfnode.simulate.dynamics import Snapshot
 from gfnode.simulate.extra import need
 from gfnode.simulate.molecules import Molecule
 from gfnode.simulate.openmm import (
-    KJ_MOL,
     NM,
     WATER,
     create_system,
@@ -24,7 +23,7 @@ from gfnode.simulate.openmm import (
 )
 from gfnode.simulate.protocol import NONE, Protocol
 from gfnode.trajectory import Doubles
-from gfnode.units import FS_PER
+from gfnode.units import FS_PER, KJ_MOL
 
 CUTOFF_NM = 0.9
 PRESSURE_BAR = 1.0

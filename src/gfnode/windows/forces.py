@@ -46,13 +46,16 @@ def find_forces(windows: Windows, bonds: Tensor, most: int) -> Forces | None:
     windows
         Training windows over all atoms.
     bonds
-        ``(bond, 2)``; where some have a fixed length there is no motion to tell forces from.
+        ``(bond, 2)``; where some have a fixed length there is no motion to tell forces from, and
+        stored forces are not those of the motion.
     most
         So many frames at most, evenly chosen.
     """
     seen, frames = windows.seen, windows.frames
     if frames.forces is not None:
         chosen = seen[evenly(len(seen), most, seen.device)]
+        if _rigid(frames.positions[chosen], bonds):  # programs leave out what holds the lengths
+            return None
         return Forces(chosen, frames.forces[chosen], None)
     if frames.masses is None or windows.shown is None:  # published windows stand alone
         return None
