@@ -125,7 +125,7 @@ def test_mdtraj_makes_the_same_molecules_whole():
         cell=np.broadcast_to(TRICLINIC, (40, 3, 3)),
         topology=topology,
     )
-    theirs = mdtraj.Trajectory(cut.positions / 10, to_mdtraj(cut))
+    theirs = mdtraj.Trajectory(cut.positions / 10, to_mdtraj(cut.numbers, cut.topology))
     theirs.unitcell_vectors = cut.cell / 10
     theirs = theirs.make_molecules_whole(sorted_bonds=bonds.astype(np.int32))
     ours = Unwrapper(bonds, n_atoms)(cut.positions, cut.cell)

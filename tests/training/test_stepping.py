@@ -91,7 +91,7 @@ def test_steps_that_depend_on_numbers_are_not_compiled(traced):
 def test_long_training_is_compiled_unasked(monkeypatch):
     """Operations are counted: three times those of the forward pass, of every step planned."""
     asked = []
-    monkeypatch.setattr("gfnode.training.compiled", lambda *of: asked.append(of))
+    monkeypatch.setattr("gfnode.training.loop.compiled", lambda *of: asked.append(of))
     trainer = trainer_for()
     batch = trainer.train.batch(torch.arange(16))
     from torch.utils.flop_counter import FlopCounterMode
@@ -153,7 +153,7 @@ def test_products_are_in_bfloat16_in_training_steps_alone(monkeypatch):
 
     monkeypatch.setattr(trainer, "loss", look("step", loss))
     monkeypatch.setattr(trainer, "_validate", look("validation", validate))
-    monkeypatch.setattr("gfnode.training.compiled", look("step", lambda *of: None))
+    monkeypatch.setattr("gfnode.training.loop.compiled", look("step", lambda *of: None))
     train(trainer)
     assert seen == {"step": {"medium"}, "validation": {"highest"}}
     assert torch.get_float32_matmul_precision() == "highest"
