@@ -153,7 +153,8 @@ def test_nothing_tells_of_this_machine(tmp_path, monkeypatch):
     note = f"made whole with {home}/tools/unwrap and /opt/secret/other.dat and C:\\Users\\me\\x.top"
     loaded = gfnode.load(home / "traj.xtc", top=home / "traj.pdb")
     monkeypatch.setattr(
-        "gfnode.readers.load", lambda *a, **k: type(loaded)(**vars(loaded) | {"notes": (note,)})
+        "gfnode.readers.reader.load",
+        lambda *a, **k: type(loaded)(**vars(loaded) | {"notes": (note,)}),
     )
     reader = Reader(top=str(home / "traj.pdb"), stride=1)
     run = gfnode.fit(
