@@ -11,9 +11,10 @@ from typing import Any
 
 from gfnode.errors import InputError
 from gfnode.models.base import Generative, Model, Symmetry
+from gfnode.models.composition import GFNODESettings
 from gfnode.models.egnn import EGNN, EGNNSettings
 from gfnode.models.egno import EGNO, EGNOSettings
-from gfnode.models.gfnode import GFNODE, GFNODESettings
+from gfnode.models.gfnode import GFNODE
 from gfnode.models.ito import ITO, ITOSettings
 from gfnode.models.ndcn import NDCN, NDCNSettings
 from gfnode.models.trivial import ConstantVelocity, MeanConformer, Persistence, RigidRotor
