@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from typer.testing import CliRunner, Result
 
 import gfnode
-from gfnode import cli
+from commands import call, fails, works
 from gfnode.cli import console
 from gfnode.models.gfnode import GFNODE
 from gfnode.presets import PRESETS, SUMMARIES
@@ -32,27 +31,6 @@ SMALL = (
     *("--set", "training.epochs=1", "--set", "training.batch=32"),
     *("--set", "model.width=8", "--set", "model.encoder_layers=1"),
 )
-
-
-def call(*words: str | Path) -> Result:
-    """Run a command in this process; only its own exits are caught."""
-    return CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
-
-
-def works(*words: str | Path) -> str:
-    result = call(*words)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fails(*words: str | Path) -> str:
-    """The error of a command that must end with one line and exit code 2."""
-    result = call(*words)
-    assert result.exit_code == 2, result.output
-    assert result.stderr.startswith("error: "), result.output
-    assert result.stderr.count("\n") == 1, result.stderr
-    assert "Traceback" not in result.output
-    return result.stderr
 
 
 def process(*words: str | Path, **options: object) -> "subprocess.Popen[str]":

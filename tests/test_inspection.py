@@ -13,10 +13,10 @@ import mdtraj
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from typer.testing import CliRunner, Result
 
 import gfnode
-from gfnode import cli, report
+from commands import call, fails, works
+from gfnode import report
 from gfnode.errors import InputError
 from gfnode.files import to_json
 from gfnode.inspection import Facts, Inspection, inspect
@@ -33,25 +33,6 @@ from gfnode.units import BOLTZMANN, WAVENUMBER
 def toluene() -> Trajectory:
     """4 ps of the sample: 800 frames every 5 fs, with velocities."""
     return gfnode.load("sample:toluene")[:800]
-
-
-def call(*words: str | Path) -> Result:
-    return CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
-
-
-def works(*words: str | Path) -> str:
-    result = call(*words)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fails(*words: str | Path) -> str:
-    """The error of a command that must end with one line and exit code 2."""
-    result = call(*words)
-    assert result.exit_code == 2, result.output
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
 
 
 def codes(found: Inspection) -> list[str]:

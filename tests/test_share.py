@@ -19,10 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from safetensors import safe_open
-from typer.testing import CliRunner
 
 import gfnode
-from gfnode.cli import app
+from commands import call
 from gfnode.errors import InputError
 from gfnode.files import read_json
 from gfnode.run import Run
@@ -495,10 +494,6 @@ def test_a_single_file_is_no_model(made):
 
 
 # On the command line
-
-
-def call(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def test_the_commands(made, tmp_path):

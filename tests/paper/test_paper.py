@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
-from typer.testing import Result as Called
 
+from commands import call
 from gfnode.cli import app
 from gfnode.errors import InputError
 from gfnode.experiment import configure
@@ -41,10 +40,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_md17(folder / "md17_ethanol.npz", "ethanol")
     return folder
-
-
-def call(*words: str | Path) -> Called:
-    return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
 
 
 def finished(

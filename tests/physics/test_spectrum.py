@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import gfnode
-from gfnode import cli
+from commands import call
 from gfnode.errors import InputError
 from gfnode.files import to_json
 from gfnode.metrics.spectra import PER_CM
@@ -18,10 +17,6 @@ from gfnode.physics.spectrum import spectrum
 from gfnode.report.spectra import spectrum_words
 from gfnode.simulate import harmonic_network
 from making import rotation
-
-
-def call(*words):
-    return CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")

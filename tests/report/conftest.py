@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import QUIET, SMALL, SOFTWARE, Page, call, chromium
+from pages import QUIET, SMALL, SOFTWARE, Page, chromium
 
 import gfnode
+from commands import call
 
 
 @pytest.fixture(scope="session")

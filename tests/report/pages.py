@@ -10,9 +10,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from typer.testing import CliRunner
-
-from gfnode import cli
 
 SMALL = (
     *("--set", "windows.most=[64,32,32]", "--set", "windows.horizon=200fs"),
@@ -21,10 +18,6 @@ SMALL = (
 )
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'$x_{</svg>{{7*7}}"
 VOID = {"meta", "link", "input", "br", "img", "hr"}
-
-
-def call(*words: str | Path) -> Any:
-    return CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
 
 
 class Page(HTMLParser):

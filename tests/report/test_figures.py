@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from pages import call
 from PIL import Image
 
+from commands import call
 from gfnode.errors import InputError
 from gfnode.report import write_figures
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import HOSTILE, Page, Visit, call, files, number, rows
+from pages import HOSTILE, Page, Visit, files, number, rows
 
 import gfnode
+from commands import call
 from gfnode.errors import InputError
 from gfnode.examples import KINDS, Example, Examples, make_examples, stride_of
 from gfnode.report import write_page

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import HOSTILE, Page, Visit, call, files, rows
+from pages import HOSTILE, Page, Visit, files, rows
 
+from commands import call
 from gfnode.report import write_page
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels import physics_panels

@@ -2,13 +2,15 @@
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from springs import FIVE
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
+import commands
 import gfnode
 from gfnode.cli import app
 from gfnode.simulate.report import Pace
@@ -27,22 +29,9 @@ def five(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("five.xyz").write_text("\n".join(["5", "", *lines, ""]))
 
 
-def call(*words: str) -> Result:
-    return CliRunner().invoke(app, ["simulate", *words], catch_exceptions=False)
-
-
-def works(*words: str) -> str:
-    result = call(*words)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fails(*words: str) -> str:
-    result = call(*words)
-    assert result.exit_code == 2, result.output
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
+call, works, fails = (
+    partial(each, "simulate") for each in (commands.call, commands.works, commands.fails)
+)
 
 
 def test_says_what_it_made_and_what_comes_next() -> None:
