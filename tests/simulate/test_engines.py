@@ -13,7 +13,7 @@ from ase.calculators.emt import EMT
 import gfnode
 from gfnode import InputError
 from gfnode.simulate import Engine, energies
-from gfnode.simulate import engines as module
+from gfnode.simulate import extra as module
 
 EV = 23.060548  # kcal/mol
 

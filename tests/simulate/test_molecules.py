@@ -11,7 +11,7 @@ from ase.io import write
 import gfnode
 from gfnode import InputError
 from gfnode.graph import bonds_from_distances
-from gfnode.simulate import engines
+from gfnode.simulate import engines, extra
 from gfnode.simulate.molecules import built_in, find
 
 MD17 = {
@@ -129,6 +129,6 @@ def test_neither_name_nor_file_nor_smiles(
         with pytest.raises(InputError, match=message):
             find(what)
     assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(extra, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"SMILES needs rdkit, .*pip install 'gfnode\[simulate\]'"):
         find("CCO")

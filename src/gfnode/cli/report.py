@@ -10,7 +10,6 @@ from gfnode.cli.bars import naming
 from gfnode.cli.console import plain_errors
 from gfnode.cli.options import Step, Top, load_for
 from gfnode.errors import InputError
-from gfnode.files import not_older
 
 if TYPE_CHECKING:
     from gfnode.readers import Reader
@@ -96,6 +95,7 @@ def _complete(
 ) -> None:
     """Make what the report of a run lacks."""
     from gfnode import examples, report
+    from gfnode.files import not_older
     from gfnode.run import Run
 
     found = Run.open(run)
