@@ -31,7 +31,7 @@ HEADER = """\
 
 
 def train_step(model: nn.Module, batch: list[Tensor]) -> Callable[[], None]:
-    """Forward, mean squared error, backward and Adam, as ``training.py`` does it."""
+    """Forward, mean squared error, backward and Adam, as ``training/loop.py`` does it."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-15, fused=True)
     *inputs, targets = batch
 

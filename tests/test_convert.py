@@ -233,6 +233,21 @@ def test_the_topology_beside(folder, tmp_path):
     assert gfnode.load(tmp_path / "b.xtc", top=tmp_path / "b.pdb").n_atoms == ATOMS
 
 
+def test_a_topology_that_is_read_from_is_never_written_over(folder, tmp_path):
+    call(folder / "a.npz", tmp_path / "source.pdb")
+    out = tmp_path / "source.xtc"
+    step = ("--step", "100fs", "--select", "0-4", "--force")
+    said = call(tmp_path / "source.pdb", out, *step, code=2).stderr
+    assert "source.pdb: is read from" in said
+    call(folder / "a.npz", tmp_path / "full.xtc")
+    top = tmp_path / "full.pdb"
+    top.rename(tmp_path / "source.pdb")
+    before = (tmp_path / "source.pdb").read_bytes()
+    named = ("--top", tmp_path / "source.pdb", "--select", "0-4", "--force")
+    assert "is read from" in call(tmp_path / "full.xtc", out, *named, code=2).stderr
+    assert (tmp_path / "source.pdb").read_bytes() == before
+
+
 class TestJoined:
     @pytest.fixture
     def parts(self, tmp_path):

@@ -191,13 +191,6 @@ class Propagator:
         begun = begin(run.model, start, asked, 0, rule)
         gap = run.facts.get("velocity_gap_fs")
         self._gap = float(gap) if gap else None
-        if self._gap and self._gap > SHORT and start.velocities is not None and len(start) == 1:
-            warnings.warn(
-                f"the model was trained with differences of frames {format_time(self._gap)} apart "
-                "for velocities, and momenta are of an instant: better give the start and the "
-                'frame that follows it, with info["time_fs"]',
-                stacklevel=3,
-            )
         system = run.model.system
         unseen = system.n_atoms - len(system.score)
         if self._lags is None and unseen and any(True for _ in run.model.parameters()):

@@ -270,10 +270,13 @@ def check_target(path: Path, sources: Sequence[str], *, force: bool = False) -> 
         )
 
 
-def beside(path: Path, trajectory: Trajectory, *, force: bool = False) -> Path | None:
+def beside(
+    path: Path, trajectory: Trajectory, sources: Sequence[str] = (), *, force: bool = False
+) -> Path | None:
     """The topology that goes with a file of no elements, if there is one already.
 
-    One of other atoms is refused, or with ``force`` taken for none: it is to be written anew.
+    One of other atoms is refused, or with ``force`` taken for none: it is to be written anew, but
+    never where it is one of the sources.
 
     Raises
     ------
@@ -292,6 +295,7 @@ def beside(path: Path, trajectory: Trajectory, *, force: bool = False) -> Path |
         same = False
     if same:
         return topology
+    check_apart(topology, sources)
     if not force:
         raise InputError(
             f"{topology}: is there already and holds other atoms than {path} will: name another "

@@ -103,7 +103,7 @@ def begin(
     number = frame % len(state)
     velocities = rule.at(state, np.array([number]), system.time_step, trajectory)[0]
     alone = number + 1 >= len(state)
-    stored = state.velocities is not None and (alone or rule.kind in ("auto", "stored"))
+    stored = state.velocities is not None and (alone or rule.takes_stored)
     gap = None if stored else float(state.times[number + 1] - state.times[number])
     return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}", gap)
 

@@ -13,7 +13,7 @@ import gfnode
 from gfnode.cli import app
 from gfnode.errors import InputError
 from gfnode.models import build
-from gfnode.models.calibration import FILE, WITHIN, Calibration
+from gfnode.models.calibration import FILE, WITHIN, Calibration, _shares
 from gfnode.run import Run
 from gfnode.share.export import export
 from gfnode.windows import Frames, Windows
@@ -234,3 +234,8 @@ class TestCommands:
         assert result.exit_code == 2
         assert "expected mean or molecule" in result.output
         assert not (tmp_path / "x.pdb").exists()
+
+
+def test_few_atoms_and_lags_are_enough_for_shares():
+    size, spread = torch.rand(2, 1, 3, generator=torch.Generator().manual_seed(0)) + 0.1
+    assert _shares(size, spread, torch.randn(1, 3, 3) * size[..., None]).isfinite().all()

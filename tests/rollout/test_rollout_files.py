@@ -191,6 +191,13 @@ def call(*words: str | Path) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+def test_never_overwrites_its_start(run, toluene):
+    before = toluene.read_bytes()
+    with pytest.raises(InputError, match="is read from"):
+        run.rollout(toluene, "200fs", toluene)
+    assert toluene.read_bytes() == before
+
+
 class TestCommand:
     def test_says_what_became_of_it(self, run, toluene, tmp_path):
         out = tmp_path / "long.xtc"

@@ -1,9 +1,12 @@
 """Velocities of starts: differences over uneven gaps, made even by forces."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from gfnode.errors import InputError
 from gfnode.trajectory import Trajectory
 from gfnode.windows.cutting import WindowSettings, make_windows
 from gfnode.windows.velocities import VelocityRule, over_gap
@@ -105,3 +108,31 @@ def test_frames_far_apart_are_left_alone():
     x = windows.frames.positions
     plain = (x[windows.successors] - x[windows.starts]) / gap[:, None, None]
     assert torch.allclose(windows.batch(slice(None)).velocities, plain.float())
+
+
+def stored(trajectory):
+    """The same frames with velocities of an instant."""
+    return replace(trajectory, velocities=np.full(trajectory.positions.shape, 7.0))
+
+
+@pytest.mark.parametrize(("gap", "instants"), [(None, True), (1.0, True), (40.0, False)])
+def test_stored_velocities_are_not_taken_for_differences_over_a_long_time(gap, instants):
+    trajectory = stored(moving([40.0] * 20, forces=False))
+    rule = VelocityRule(gap=gap)
+    found = rule.at(trajectory, np.array([3, 5]), 40.0)
+    assert (found == 7.0).all() == instants
+    if not instants:
+        expected = VelocityRule(gap=gap).at(
+            replace(trajectory, velocities=None), np.array([3, 5]), 40.0
+        )
+        np.testing.assert_array_equal(found, expected)
+        with pytest.warns(UserWarning, match="differences of frames 40 fs apart for velocities"):
+            assert (rule.at(trajectory, np.array([20]), 40.0) == 7.0).all()
+
+
+def test_trajectories_of_two_spacings_are_refused_where_velocities_are_differences():
+    pair = [moving([5.0] * 1000, forces=False), moving([100.0] * 400, forces=False)]
+    settings = WindowSettings(horizon=1000.0, score="all", align=False)
+    with pytest.raises(InputError, match="frames 5 fs and 100 fs apart"):
+        make_windows(pair, settings)
+    assert make_windows([stored(each) for each in pair], settings)[0]["train"].gap is None

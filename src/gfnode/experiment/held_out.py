@@ -1,6 +1,7 @@
 """Windows that a run has not seen in training."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from gfnode.trajectory import Trajectory
 from gfnode.trajectory.lengths import warn_of_unit
 from gfnode.windows import Windows
 from gfnode.windows.cutting import make_windows
+from gfnode.windows.velocities import VelocityRule
 
 
 def held_out(
@@ -54,5 +56,8 @@ def held_out(
                 "baselines that need all atoms"
             )
         warn_of_unit(trajectory)
+    rule = VelocityRule(experiment.windows.velocities, gap=gap)
+    if rule.kind == "auto" and not rule.takes_stored:  # differences over a time, as in training
+        given = [replace(each, velocities=None) for each in given]
     settings = experiment.windows.model_copy(update={"horizon": system.horizon, "split": "all"})
     return make_windows(given, settings, gap)[0]["test"], False

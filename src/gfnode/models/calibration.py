@@ -163,10 +163,11 @@ def _shares(size: Tensor, spread: Tensor, error: Tensor) -> Tensor:
     size = size.clamp(min=1e-6)
     square, order = (spread / size).square().flatten().sort()
     relative = (error / size[..., None]).flatten(0, 1)[order]
-    width = torch.stack([_width(part) for part in relative.tensor_split(GROUPS)]).square()
-    mean = torch.stack([part.mean() for part in square.tensor_split(GROUPS)])
+    groups = min(GROUPS, len(square))
+    width = torch.stack([_width(part) for part in relative.tensor_split(groups)]).square()
+    mean = torch.stack([part.mean() for part in square.tensor_split(groups)])
     rows = torch.stack([1 / width, mean / width], 1).double()  # errors relative to the width
-    a, b = nnls(rows.numpy(), np.ones(GROUPS))[0]
+    a, b = nnls(rows.numpy(), np.ones(groups))[0]
     left = relative / (a + b * square).sqrt()[:, None].clamp(min=1e-6)
     return torch.tensor([a, b]).float() * _width(left).square()
 

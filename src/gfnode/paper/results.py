@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.files import read_json
+from gfnode.files import read_arrays, read_json
 from gfnode.metrics import Blocks
 from gfnode.paper.specs import Quantity
 from gfnode.trajectory import Doubles
@@ -131,9 +131,6 @@ def _finite(values: NDArray[Any]) -> Doubles:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); delete the run, and do it again"
-        ) from error
+        return read_arrays(path)
+    except InputError as error:
+        raise InputError(f"{error}; delete the run, and do it again") from error

@@ -145,6 +145,8 @@ class Reference:
         found: list[dict[str, float]] = []
         for number, series in enumerate(self.series):
             times = series.times - series.times[0]
+            if not times[-1]:  # a single frame has no stretches
+                continue
             length = min(span, float(times[-1]) / 2)
             begins = np.linspace(0.0, times[-1] - length, min(10, int(times[-1] / length)))
             for begin in begins:

@@ -32,7 +32,7 @@ from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import Dataset, Experiment, baselines
 from gfnode.experiment.held_out import held_out
 from gfnode.experiment.provenance import Provenance
-from gfnode.files import write_arrays, write_json
+from gfnode.files import check_apart, write_arrays, write_json
 from gfnode.models import Model
 from gfnode.models.calibration import FILE, Calibration
 from gfnode.models.molecular import Molecular
@@ -363,6 +363,8 @@ class Run:
         """
         from gfnode.rollout.runs import roll
 
+        if not isinstance(start, Trajectory):
+            check_apart(Path(path), [start])
         begun = self._begin(start, [self.model.system.time_step], frame)
         return roll(self, begun, length, path, **options)
 

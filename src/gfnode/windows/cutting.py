@@ -207,6 +207,14 @@ class _Cutter:
                     f"{first.label} stores no velocities; use windows.velocities=forward"
                 )
             return number
+        spacings = [each.spacing for each in self.trajectories]
+        known = [each for each in spacings if each is not None]
+        if len(known) == len(spacings) and max(known) > min(known) * (1 + 1e-3):
+            raise InputError(
+                f"trajectories have frames {format_time(min(known))} and {format_time(max(known))} "
+                "apart, and velocities that are differences would be of both: give trajectories "
+                "of one spacing (--stride), or such that store velocities"
+            )
         same = np.append(np.diff(self.frames.segments) == 0, False)
         if kind == "successor":
             step, most = first.step or 0.0, self.settings.successor_steps

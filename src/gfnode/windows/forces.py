@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gfnode.thinning import evenly
 from gfnode.windows.rounding import rounded_to
-from gfnode.windows.windows import Windows, evenly
+from gfnode.windows.windows import Windows
 
 LONGEST = 1.0
 """Frames at most so many fs apart show forces: a bond to hydrogen swings in 11 fs."""
@@ -53,7 +54,7 @@ def find_forces(windows: Windows, bonds: Tensor, most: int) -> Forces | None:
     """
     seen, frames = windows.seen, windows.frames
     if frames.forces is not None:
-        chosen = seen[evenly(len(seen), most, seen.device)]
+        chosen = seen[torch.from_numpy(evenly(len(seen), most)).to(seen.device)]
         if _rigid(frames.positions[chosen], bonds):  # programs leave out what holds the lengths
             return None
         return Forces(chosen, frames.forces[chosen], None)
@@ -62,7 +63,7 @@ def find_forces(windows: Windows, bonds: Tensor, most: int) -> Forces | None:
     chosen = _in_a_row(windows)
     if not len(chosen):
         return None
-    chosen = chosen[evenly(len(chosen), most, chosen.device)]
+    chosen = chosen[torch.from_numpy(evenly(len(chosen), most)).to(chosen.device)]
     step = frames.times[chosen + 1] - frames.times[chosen]
     before, now, after = (frames.positions[chosen + k].double() for k in (-1, 0, 1))
     h, m = step[:, None, None], frames.masses.double()

@@ -55,7 +55,9 @@ class VelocityRule:
     kind, successor_steps
         See :class:`gfnode.windows.cutting.WindowSettings`.
     gap
-        Median time in fs over which they are differences, where known.
+        Median time in fs over which they are differences, where known. Stored velocities are of an
+        instant: where training had differences over more than :data:`SHORT`, and ``auto`` chose
+        them, frames that store velocities give differences too.
     steady
         Whether momenta of rounded frames are taken over a longer time.
     """
@@ -71,6 +73,16 @@ class VelocityRule:
         steady = not windows.split.startswith("published")
         gap = facts.get("velocity_gap_fs")
         return cls(windows.velocities, windows.successor_steps, gap, steady)
+
+    @property
+    def takes_instants(self) -> bool:
+        """Whether velocities of an instant are as good as those of training."""
+        return self.gap is None or self.gap <= SHORT
+
+    @property
+    def takes_stored(self) -> bool:
+        """Whether stored velocities come first, where there are any."""
+        return self.kind == "stored" or (self.kind == "auto" and self.takes_instants)
 
     def at(
         self, state: Trajectory, frames: Integers, time_step: float, whole: Trajectory | None = None
@@ -95,9 +107,17 @@ class VelocityRule:
             For a frame whose velocities are neither stored nor found from a next frame.
         """
         stored = state.velocities
-        if stored is not None and self.kind in ("auto", "stored"):
+        if stored is not None and self.takes_stored:
             return stored[frames]
         alone = frames + 1 >= len(state)
+        if stored is not None and alone.any() and not self.takes_instants:
+            assert self.gap is not None
+            warnings.warn(
+                f"the model was trained with differences of frames {format_time(self.gap)} apart "
+                "for velocities, and stored ones are of an instant: better give a start with the "
+                "frame that follows it",
+                stacklevel=4,
+            )
         if self.kind == "stored" or (alone.any() and stored is None):
             frame = int(frames[0] if self.kind == "stored" else frames[alone][0])
             raise InputError(

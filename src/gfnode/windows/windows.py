@@ -14,6 +14,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.memory import room
+from gfnode.thinning import evenly
 from gfnode.trajectory import Floats, Integers, Trajectory
 from gfnode.windows import lags as draw
 from gfnode.windows.velocities import SHORT, over_gap
@@ -195,7 +196,7 @@ class Windows:
 
     def evenly(self, limit: int) -> Tensor:
         """Numbers of at most ``limit`` windows, evenly chosen."""
-        return evenly(len(self), limit, self.device)
+        return torch.from_numpy(evenly(len(self), limit)).to(self.device)
 
     def redraw(self, horizon: float, seed: Sequence[int]) -> "Windows":
         """The same starts with fresh irregular lags; the same seed gives the same lags."""
@@ -211,11 +212,6 @@ class Windows:
     def to(self, device: torch.device | str) -> "Windows":
         """Move to a device; parts that share frames should be moved by :func:`to_device`."""
         return to_device({"": self}, device)[""]
-
-
-def evenly(count: int, limit: int, device: torch.device) -> Tensor:
-    """At most ``limit`` of the numbers from 0 to ``count`` − 1, evenly chosen."""
-    return torch.linspace(0, max(count - 1, 0), min(limit, count), device=device).round().long()
 
 
 def select_atoms(parts: dict[str, Windows], atoms: Integers | Tensor) -> dict[str, Windows]:
