@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import gfnode
+from gfnode import rollout
 from gfnode.errors import InputError
 from gfnode.estimator import GFNODE
 from gfnode.run import BeyondHorizonWarning
@@ -125,6 +127,13 @@ def test_what_makes_no_sense_is_refused(fitted, trajectory):
         new.set_params(**{"training.epoch": 3}).fit(trajectory)
     with pytest.warns(BeyondHorizonWarning, match="61 fs is beyond the 60 fs horizon"):
         fitted.predict(trajectory, [61.0], frames=[0])
+
+
+def test_predictions_that_are_not_finite_are_refused(fitted, trajectory, monkeypatch):
+    real = rollout.predict
+    monkeypatch.setattr("gfnode.estimator.predict", lambda *of: real(*of) * torch.nan)
+    with pytest.raises(InputError, match="no finite positions 10 fs after the start"):
+        fitted.predict(trajectory, ["10fs"])
 
 
 def test_parameters_come_back_as_they_were_given():

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from gfnode.errors import InputError
-from gfnode.prediction import warn_if_beyond
+from gfnode.prediction import check_finite, warn_if_beyond
 from gfnode.readers.reader import Data, Reader
 from gfnode.rollout import predict
 from gfnode.run import Run
@@ -202,7 +202,9 @@ class GFNODE:
         x, v = (torch.from_numpy(np.concatenate(each)) for each in zip(*begun, strict=True))
         run.model.eval()
         with torch.no_grad():
-            return predict(run.model, x, v, lags.tolist()).numpy()
+            found = predict(run.model, x, v, lags.tolist())
+        check_finite(found.sum(0), lags.tolist(), run.model.system.horizon, str(run.folder))
+        return found.numpy()
 
     def default_times(self) -> list[float]:
         """Eight lags in fs, evenly spaced up to the horizon of training."""

@@ -1,7 +1,7 @@
 """From one start to later conformations: what a trained model predicts, and what it samples."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import index
 
@@ -83,7 +83,7 @@ def begin(
         For lags that are not positive, other atoms than the model's, or a start without
         velocities.
     """
-    if isinstance(times, str | float | int):
+    if isinstance(times, str) or not isinstance(times, Iterable):
         raise InputError(f"times are {times!r}, expected a list of them, e.g. [{times!r}]")
     lags = tuple(sorted({parse_time(time) for time in times}))
     wrong = [format_time(lag) for lag in lags if not 0 < lag < np.inf]
@@ -108,6 +108,19 @@ def begin(
     return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}", gap)
 
 
+def check_finite(found: Tensor, lags: Sequence[float], horizon: float, by: str) -> None:
+    """Raise InputError unless predictions ``(time, atom, 3)`` are finite at all lags."""
+    if found.isfinite().all():
+        return
+    far = lags[int((~found.isfinite()).flatten(1).any(1).int().argmax())]
+    remedy = f"it was trained up to {format_time(horizon)}: ask for shorter times"
+    if far <= horizon * (1 + 1e-6):
+        remedy = "its training failed: look at its log.txt, and train it again"
+    raise InputError(
+        f"{by} predicts no finite positions {format_time(far)} after the start; {remedy}"
+    )
+
+
 @torch.no_grad()
 def predict(
     model: Model, start: Start, by: str = "a model", calibration: Calibration | None = None
@@ -119,15 +132,7 @@ def predict(
     model.eval()
     pieces = [model.with_spread(x, v, piece) for piece in lags.split(together, 1)]
     found = torch.cat([each for each, _ in pieces], 1)[0]
-    if not found.isfinite().all():
-        far = start.lags[int((~found.isfinite()).flatten(1).any(1).int().argmax())]
-        horizon = model.system.horizon
-        remedy = f"it was trained up to {format_time(horizon)}: ask for shorter times"
-        if far <= horizon * (1 + 1e-6):
-            remedy = "its training failed: look at its log.txt, and train it again"
-        raise InputError(
-            f"{by} predicts no finite positions {format_time(far)} after the start; {remedy}"
-        )
+    check_finite(found, start.lags, model.system.horizon, by)
     times = start.now.times[0] + np.asarray(start.lags)
     result = _like(start.now, found, times, f"predicted by {by} from {start.where}")
     if calibration is None:

@@ -416,7 +416,7 @@ def test_times_that_make_no_sense_are_refused(run, times):
             run.predict(wiggle(frames=20), times)
 
 
-@pytest.mark.parametrize("times", ["10fs", 10.0])
+@pytest.mark.parametrize("times", ["10fs", 10.0, None])
 def test_times_are_a_list(run, times):
     with pytest.raises(InputError, match="expected a list of them"):
         run.predict(wiggle(frames=20), times)
@@ -461,7 +461,8 @@ def test_velocities_are_those_that_training_used(tmp_path):
     start, bare = wiggle(), wiggle(velocities=False)
     found = run.predict(start, [20.0], frame=5)
     assert np.array_equal(found.positions, run.predict(bare, [20.0], frame=5).positions)
-    single = run.predict(start[5], [20.0])  # no next frame: what is stored will do
+    with pytest.warns(UserWarning, match="stored ones are of an instant"):
+        single = run.predict(start[5], [20.0])  # no next frame: what is stored will do
     assert 0 < np.abs(single.positions - found.positions).max() < 0.1
     with pytest.raises(InputError, match="stores none and has no next frame"):
         run.predict(bare[5], [20.0])

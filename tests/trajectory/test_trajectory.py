@@ -92,6 +92,9 @@ def test_slices_are_trajectories():
 def test_slices_that_are_no_trajectory():
     with pytest.raises(InputError, match="water has no frame 5: expected 0 to 4"):
         make()[5]
+    for wrong in ([99], 1.5, "a"):
+        with pytest.raises(InputError, match="water has 5 frames, and none of these"):
+            make()[wrong]
     with pytest.raises(InputError, match="unsorted"):
         make()[::-1]
     with pytest.raises(InputError, match="empty"):

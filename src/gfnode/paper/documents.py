@@ -30,7 +30,7 @@ class Made:
     ----------
     command
         The command line.
-    preset, split, seeds, epochs
+    preset, splits, seeds, epochs
         Of the runs.
     failed
         Runs without a result, with the reason.

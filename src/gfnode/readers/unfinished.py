@@ -9,7 +9,8 @@ Beside ``FILE`` lies the folder ``FILE.unfinished`` while a simulation or a roll
 
 Frames reach the disk before the state that counts them is renamed into place, so ``state.npz``
 always names frames that are there; what follows them in ``frames.bin`` is cut off on going on.
-The finished file is written in the folder and then moved.
+The finished file of a simulation is written in the folder and then moved; that of a rollout is
+written in pieces, under a temporary name beside its own.
 """
 
 import os

@@ -125,10 +125,17 @@ class Trajectory(Exchange):
                     f"{self.label} has no frame {frames}: expected 0 to {len(self) - 1}"
                 )
             frames = [int(frames)]
+        try:
+            times = self.times[frames]
+        except IndexError as error:
+            raise InputError(
+                f"{self.label} has {len(self)} frames, and none of these: {error}; expected "
+                f"numbers from 0 to {len(self) - 1}, or a slice"
+            ) from None
         return replace(
             self,
             positions=self.positions[frames],
-            times=self.times[frames],
+            times=times,
             velocities=None if self.velocities is None else self.velocities[frames],
             forces=None if self.forces is None else self.forces[frames],
             cell=None if self.cell is None else self.cell[frames],
