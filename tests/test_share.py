@@ -328,6 +328,8 @@ def test_a_flipped_bit_of_the_configuration_is_found_or_means_nothing(model, mad
         ({"experiment__model__width": 8}, "model.safetensors: these weights are not of the model"),
         ({"experiment__windows__times": "many"}, "windows.times"),
         ({"experiment__model__width": 10**9}, "the model that it describes cannot be built"),
+        ({"velocity_gap_fs": "x"}, "differences over 'x' fs"),
+        ({"velocity_gap_fs": -1.0}, "differences over -1.0 fs"),
         ({"files": 3}, "'files' is missing or no dict"),
         ({"files": {}}, "does not name model.safetensors"),
         ({"files": {"../run.json": {}}}, r"names '../run.json', which is no file of a model"),

@@ -1,5 +1,6 @@
 """From a folder to a model without weights: what its JSON says, read, checked and built."""
 
+import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -81,6 +82,7 @@ def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
     """
     try:
         _check_entries(facts["data"])
+        _check_gap(facts.get("velocity_gap_fs"))
         system = System.from_dict(facts["system"])
         experiment = Experiment.read(facts["experiment"], str(where))
         _check_model(facts, experiment.model.get("name"), where)
@@ -133,6 +135,13 @@ def _check_entries(entries: Any) -> None:
         for entry in entries
     ):
         raise ValueError("what is said of the training data makes no sense")
+
+
+def _check_gap(gap: Any) -> None:
+    """Raise ValueError unless velocities are stored ones or differences over some fs."""
+    number = isinstance(gap, int | float) and not isinstance(gap, bool)
+    if gap is not None and not (number and 0 < gap < math.inf):
+        raise ValueError(f"velocities are differences over {gap!r} fs, expected a positive number")
 
 
 def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:
