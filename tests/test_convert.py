@@ -209,7 +209,7 @@ def test_existing_files_are_not_replaced_unasked(folder, tmp_path):
     assert len(gfnode.load(out)) == FRAMES
     same = call(out, out, "--force", code=2).stderr
     assert "is read from" in same
-    assert "unknown format .abc to convert to" in call(out, tmp_path / "c.abc", code=2).stderr
+    assert "unknown format .abc: expected" in call(out, tmp_path / "c.abc", code=2).stderr
     nowhere = call(out, tmp_path / "no" / "c.npz", code=2).stderr
     assert "does not exist" in nowhere
 

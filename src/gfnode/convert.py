@@ -10,8 +10,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.files import check_apart, sweep_partials
 from gfnode.progress import Report
-from gfnode.readers import FORMATS, save
-from gfnode.readers.pieces import SUFFIXES, save_pieces
+from gfnode.readers import save, saving
 from gfnode.readers.source import BLOCK
 from gfnode.thinning import evenly
 from gfnode.trajectory import Floats, Integers, Trajectory
@@ -237,16 +236,10 @@ def write(
                 progress(min(begin + step, len(trajectory)), len(trajectory))
 
     sweep_partials(path)
-    if path.suffix.lower() in SUFFIXES and precision is None:
-        written = save_pieces(pieces, len(trajectory), path)
-    else:
-        whole = trajectory if aligner is None else aligner(trajectory)
-        written = save(whole, path, precision=precision)
-    if anew and FORMATS[path.suffix.lower()].needs_top:
-        save(
-            trajectory[:1] if aligner is None else aligner(trajectory[:1]), path.with_suffix(".pdb")
-        )
-    return written
+    if path.suffix.lower() in saving.SUFFIXES and precision is None:
+        return saving.save_pieces(pieces, len(trajectory), path, anew=anew)
+    whole = trajectory if aligner is None else aligner(trajectory)
+    return save(whole, path, precision=precision, anew=anew)
 
 
 def check_target(path: Path, sources: Sequence[str], *, force: bool = False) -> None:
@@ -257,11 +250,7 @@ def check_target(path: Path, sources: Sequence[str], *, force: bool = False) -> 
     InputError
         For an existing file, one of the sources, and a format that cannot be written.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(
-            f"{path}: unknown format {path.suffix or '(no suffix)'} to convert to: expected "
-            f"{', '.join(FORMATS)}"
-        )
+    saving.check_target(path)
     check_apart(path, sources)
     if path.exists() and not force:
         raise InputError(
@@ -283,22 +272,15 @@ def beside(
     InputError
         See above.
     """
-    form = FORMATS[path.suffix.lower()]
-    topology = path.with_suffix(".pdb")
-    if not form.needs_top or not topology.exists():
-        return None
-    from gfnode.readers import read_topology
-
     try:
-        same = np.array_equal(read_topology(topology).numbers, trajectory.numbers)
+        return saving.topology_beside(path, trajectory.numbers)
     except InputError:
-        same = False
-    if same:
-        return topology
-    check_apart(topology, sources)
-    if not force:
+        topology = saving.topology_path(path)
+        assert topology is not None
+        check_apart(topology, sources)
+        if force:
+            return None
         raise InputError(
             f"{topology}: is there already and holds other atoms than {path} will: name another "
             "file, or replace both with --force"
-        )
-    return None
+        ) from None

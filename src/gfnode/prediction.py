@@ -45,7 +45,6 @@ class Start:
     velocities: Floats  # (atom, 3) Å/fs
     lags: tuple[float, ...]  # fs, ascending
     where: str  # in words
-    gap: float | None = None  # fs to the frame that the velocities come from; None: stored
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,12 +99,9 @@ def begin(
     state = system.state_of(trajectory)
     now = state[frame]
     warn_of_unit(now)
-    number = frame % len(state)
-    velocities = rule.at(state, np.array([number]), system.time_step, trajectory)[0]
-    alone = number + 1 >= len(state)
-    stored = state.velocities is not None and (alone or rule.takes_stored)
-    gap = None if stored else float(state.times[number + 1] - state.times[number])
-    return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}", gap)
+    number = np.array([frame % len(state)])
+    velocities = rule.at(state, number, system.time_step, trajectory)[0]
+    return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}")
 
 
 def check_finite(found: Tensor, lags: Sequence[float], horizon: float, by: str) -> None:

@@ -214,9 +214,10 @@ def test_mdtraj_reads_the_others(tmp_path, methane, suffix):
 
 
 def test_topology_beside_is_written_once(tmp_path, methane):
-    (tmp_path / "run.pdb").write_text("mine")
+    save(methane[1:2], tmp_path / "run.pdb")
+    before = (tmp_path / "run.pdb").read_bytes()
     save(methane, tmp_path / "run.xtc")
-    assert (tmp_path / "run.pdb").read_text() == "mine"
+    assert (tmp_path / "run.pdb").read_bytes() == before
 
 
 def test_partly_periodic_cell(tmp_path, methane):

@@ -229,7 +229,7 @@ class TestCommand:
         a, b = (methods[name]["rmse_angstrom"][0]["value"] for name in ("rollout", "direct"))
         assert a == pytest.approx(b, rel=1e-5)
 
-    def test_velocities_of_the_next_frame_where_none_are_stored(self, run, toluene, tmp_path):
+    def test_velocities_are_those_of_training_whatever_the_start_has(self, run, toluene, tmp_path):
         bare = replace(gfnode.load(toluene), velocities=None).save(tmp_path / "bare.npz")
         out = tmp_path / "a.npz"
         code, said, _ = call(
@@ -238,7 +238,7 @@ class TestCommand:
         )
         assert code == 0
         found = json.loads(said)
-        assert found["velocities"] == "next-frame"
+        assert found["velocities"] == "derivative"  # its own come from the next frame
         assert (found["stride_fs"], found["every_fs"], found["frames"]) == (100.0, 20.0, 51)
         assert found["errors"] is None
 

@@ -246,8 +246,8 @@ def _run(
 ) -> None:
     from rich.progress import BarColumn
 
+    from gfnode.readers.saving import check_target
     from gfnode.simulate.report import describe_outcome, describe_plan
-    from gfnode.simulate.run import check_target
 
     check_target(path)
     typer.echo(describe_plan(simulation, path))

@@ -7,10 +7,11 @@ Other packages do so by entry points of the group ``gfnode.readers``; see :mod:`
 """
 
 from gfnode.readers.boundary import foreign, frame_times
-from gfnode.readers.formats import FORMATS, Format, load, opened, save
+from gfnode.readers.formats import FORMATS, Format, load, opened
 from gfnode.readers.isolation import isolated
 from gfnode.readers.places import SAMPLES
 from gfnode.readers.reader import Reader
+from gfnode.readers.saving import save
 from gfnode.readers.source import Block, Given, Source, batches, in_memory
 from gfnode.readers.topology import read_topology, same_atoms
 

@@ -1,19 +1,17 @@
-"""The formats of trajectory files by suffix: how each is opened, and how it is written."""
+"""The formats of trajectory files by suffix, and reading any of them."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import partial_name
 from gfnode.plugins import Registry
 from gfnode.readers import dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
 from gfnode.readers.assemble import Choice, assemble
-from gfnode.readers.boundary import existing_file, foreign
+from gfnode.readers.boundary import existing_file
 from gfnode.readers.places import place_of
 from gfnode.readers.source import Given, Source
 from gfnode.trajectory import Trajectory
@@ -173,7 +171,7 @@ def _open(
     mapping: str | Mapping[str, str] | None,
 ) -> Source:
     existing_file(path)
-    form = _format(path)
+    form = format_of(path)
     if form.needs_top and top is None:
         raise InputError(
             f"{path}: {path.suffix} files name no elements: give the topology with --top, "
@@ -189,70 +187,8 @@ def _open(
     return form.open(path, Given(parse_step(step), topology, mapping))
 
 
-def save(trajectory: Trajectory, path: str | Path, *, precision: float | None = None) -> Path:
-    """Write a trajectory; the file appears whole or not at all.
-
-    ===================  ==========  ==========  ======================================
-    suffix               times       velocities  positions to
-    ===================  ==========  ==========  ======================================
-    .npz                 yes         yes         float32, or ``precision``
-    .extxyz, .xyz        yes         yes         1e-8 Å
-    .h5                  yes         yes         float32 (needs PyTables)
-    .xtc                 yes         no          0.01 Å
-    .trr                 yes         no          float32
-    .dcd, .pdb           no          no          float32, 0.001 Å
-    ===================  ==========  ==========  ======================================
-
-    XTC, TRR and HDF5 hold times as float32 ps. XTC, TRR and DCD cannot be opened without a
-    topology, so the first frame is written beside them as ``<stem>.pdb``, unless that is there.
-
-    Parameters
-    ----------
-    precision
-        For npz: round positions to this many Å, and velocities to a hundredth of it per fs, and
-        store whole numbers, which take a third of the space.
-
-    Returns
-    -------
-    Path
-        The trajectory file.
-
-    Raises
-    ------
-    InputError
-        For an unknown suffix, values that the format cannot hold, a folder that does not exist or
-        cannot be written, a full disk.
-    """
-    path = Path(path).expanduser()
-    form = _format(path)
-    if precision is not None and path.suffix.lower() != ".npz":
-        raise InputError(f"{path}: only .npz files take a precision ({precision} given)")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a file name")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: cannot be written: the folder {path.parent} does not exist")
-    _write_whole(form, trajectory, path, precision)
-    if form.needs_top and not (beside := path.with_suffix(".pdb")).exists():
-        _write_whole(FORMATS[".pdb"], trajectory[0], beside, None)
-    return path
-
-
-def _write_whole(form: Format, trajectory: Trajectory, path: Path, precision: float | None) -> None:
-    """Write under a temporary name, then rename: no half-written file ever has the real name."""
-    partial = partial_name(path.with_suffix(path.suffix.lower()))
-    try:
-        with foreign(path, "cannot be written"):
-            form.write(trajectory, partial, precision)
-            os.replace(partial, path)
-    except InputError as error:
-        said = str(error).removeprefix(f"{path}: ")
-        raise InputError(f"{path}: {said}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-def _format(path: Path) -> Format:
+def format_of(path: Path) -> Format:
+    """The format of a file, by its suffix; InputError for one that is not known."""
     if (form := FORMATS.get(path.suffix.lower())) is None:
         raise InputError(
             f"{path}: unknown format {path.suffix or '(no suffix)'}: expected {', '.join(FORMATS)}"

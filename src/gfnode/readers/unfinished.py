@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.files import make_folder, read_arrays, read_json, to_json, whole
-from gfnode.readers.formats import save
+from gfnode.readers.saving import save, topology_beside, topology_path
 from gfnode.trajectory import Trajectory
 
 SUFFIX = ".unfinished"
@@ -185,10 +185,15 @@ class Store:
             np.savez(file, frames=np.array(self.frames), **state)  # type: ignore[arg-type]
             _to_disk(file)
 
-    def read(self) -> NDArray[Any]:
-        """All frames that count, a structured array ``(frame,)``."""
-        file = folder_of(self.path) / "frames.bin"
-        return np.fromfile(file, dtype=self.frame, count=self.frames)
+    def read(self, first: int = 0, count: int | None = None) -> NDArray[Any]:
+        """Frames that count, from the ``first`` on (all): a structured array ``(frame,)``."""
+        left = self.frames - first
+        return np.fromfile(
+            folder_of(self.path) / "frames.bin",
+            self.frame,
+            left if count is None else min(count, left),
+            offset=first * self.frame.itemsize,
+        )
 
     def finish(
         self, trajectory: Trajectory, record: Mapping[str, Any], precision: float | None
@@ -199,18 +204,22 @@ class Store:
         beside the file.
         """
         folder = folder_of(self.path)
-        made = save(trajectory, folder / self.path.name, precision=precision)
-        beside = made.with_suffix(".pdb")
+        there = topology_beside(self.path, trajectory.numbers)
+        made = save(trajectory, folder / self.path.name, precision=precision, anew=True)
         written = folder / record_of(self.path).name
         write_json_durably(written, record)
         os.replace(written, record_of(self.path))
-        top = self.path.with_suffix(".pdb")  # of formats that hold no elements
-        if beside != made and beside.exists() and not top.exists():
-            os.replace(beside, top)
+        topology = topology_path(self.path)
+        if topology is not None and there is None:
+            os.replace(folder / topology.name, topology)
         os.replace(made, self.path)
-        self.lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        self.discard()
         return self.path
+
+    def discard(self) -> None:
+        """Remove the folder, and what is in it."""
+        self.lock.release()
+        shutil.rmtree(folder_of(self.path), ignore_errors=True)
 
     def close(self) -> None:
         """Let another process go on."""

@@ -5,7 +5,6 @@ at any moment, the rollout goes on from what is there, and on a CPU to the same 
 The file itself is written from them at the end, in pieces. Memory does not grow with the length.
 """
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from gfnode.dynamics.solver import SolverError
 from gfnode.errors import InputError
 from gfnode.progress import Report, silent
-from gfnode.readers.pieces import check_target, save_pieces
+from gfnode.readers.saving import SUFFIXES, check_target, save_pieces, topology_beside
 from gfnode.readers.unfinished import Store, folder_of
 from gfnode.rollout.apply import Rollout, State
 from gfnode.rollout.stability import kinetic_temperature
@@ -162,10 +161,12 @@ class Recording:
                 last = monotonic()
         if any(map(len, waiting)):
             flush()
-        return Recorded(self, min(done, total), ended, np.array(temperatures, dtype=np.float64))
+        kelvin = np.array(temperatures, dtype=np.float64)
+        return Recorded(self, store, min(done, total), ended, kelvin)
 
     def _open(self, resume: bool, overwrite: bool) -> tuple[Store, dict[str, NDArray[Any]]]:
-        check_target(self.path)
+        check_target(self.path, SUFFIXES)
+        topology_beside(self.path, self.start.numbers)  # of other atoms: refused at once
         there = folder_of(self.path)
         if resume:
             found = Store.resume(self.path, self.settings, what="rollout")
@@ -196,6 +197,8 @@ class Recorded:
     ----------
     recording
         What they are of.
+    store
+        Where they are.
     frames
         How many there are.
     ended
@@ -206,6 +209,7 @@ class Recorded:
     """
 
     recording: Recording
+    store: Store
     frames: int
     ended: Ended | None
     kelvin: Doubles
@@ -219,14 +223,10 @@ class Recorded:
     def pieces(self) -> Iterator[Trajectory]:
         """The frames, some at a time."""
         r = self.recording
-        shape = r.start.positions[0].shape
-        layout = np.dtype([("positions", "<f4", shape)])
-        file = folder_of(r.path) / "frames.bin"
         size = max(1, PIECE // (3 * r.start.n_atoms))
         for first in range(0, self.frames, size):
             count = min(size, self.frames - first)
-            offset = first * layout.itemsize
-            found = np.fromfile(file, layout, count, offset=offset)["positions"]
+            found = self.store.read(first, count)["positions"]
             times = r.start.times[0] + np.arange(first, first + count) * r.rollout.spacing
             cell = r.start.cell
             yield replace(
@@ -245,7 +245,7 @@ class Recorded:
         """Write the trajectory file, and remove what it was made of."""
         r = self.recording
         save_pieces(self.pieces, self.frames, r.path)
-        shutil.rmtree(folder_of(r.path), ignore_errors=True)
+        self.store.discard()
         return r.path
 
 

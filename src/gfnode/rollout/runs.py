@@ -125,11 +125,12 @@ class Roller:
         step = system.time_step
         usual = self.stride if self.generative else step * max(1, np.ceil(FINEST / step - 1e-9))
         self.every = float(usual) if every is None else every
+        self.gap: float | None = run.facts.get("velocity_gap_fs")  # None: training had stored ones
         self._windows: Windows | None = None
 
-    def plan(self, gap: float | None) -> Rollout:
-        """How the model is applied to a start whose velocities come from a ``gap`` (or stored)."""
-        velocities: Velocities = Difference(gap, self.stride)
+    def plan(self) -> Rollout:
+        """How the model is applied again and again."""
+        velocities: Velocities = Difference(self.gap, self.stride)
         model = self.run.model.eval()
         if self.generative:
             x, v = self.training()
@@ -152,18 +153,16 @@ class Roller:
         for name, value in sorted(self.run.model.state_dict().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         begun = hashlib.sha256(start.now.positions.tobytes() + start.velocities.tobytes())
-        gap = start.gap
-        kinds = "drawn" if self.generative else "derivative" if gap is None else "next-frame"
+        kinds = "drawn" if self.generative else "derivative" if self.gap is None else "next-frame"
         facts = {
             "model": self.run.experiment.model["name"],
             "weights": digest.hexdigest(),
             "start": start.where,
             "state": begun.hexdigest(),
             "velocities": kinds,
-            "gap_fs": gap,
+            "gap_fs": self.gap,
         }
-        plan = self.plan(gap)
-        recording = Recording(plan, start.now, start.velocities, self.length, path, facts)
+        recording = Recording(self.plan(), start.now, start.velocities, self.length, path, facts)
         return recording.run(resume=resume, overwrite=overwrite, advance=advance)
 
     def reference(self) -> Reference:
@@ -172,20 +171,18 @@ class Roller:
         system = self.run.model.system
         return Reference.of(system, self.run.trajectories(), velocities.numpy())
 
-    def growth(
-        self, data: Sequence[Trajectory], starts: int, gap: float | None, advance: Report
-    ) -> Growth:
+    def growth(self, data: Sequence[Trajectory], starts: int, advance: Report) -> Growth:
         """Errors beside the truth, on windows that training has not seen.
 
         Parameters
         ----------
-        data, gap
-            As of :meth:`gfnode.run.Run.evaluate`; where its velocities come from.
+        data
+            As of :meth:`gfnode.run.Run.evaluate`.
         """
         windows, _ = self.run.held_out(data)
         baselines = self.run.baselines()
         shown = {name: baselines[name] for name in ("persistence", "mean-conformer")}
-        return compare(self.plan(gap), shown, windows, self.length, starts=starts, advance=advance)
+        return compare(self.plan(), shown, windows, self.length, starts=starts, advance=advance)
 
 
 def roll(
@@ -263,5 +260,5 @@ def roll(
         floor = reference.floor(span / STRETCHES)
         temperature = reference.temperature
     recorded.finish()  # whatever is wrong with the truth, the frames are there
-    growth = None if truth is None else roller.growth(truth, starts, start.gap, advance)
+    growth = None if truth is None else roller.growth(truth, starts, advance)
     return Rolled(path, recorded, stability, floor, temperature, growth)

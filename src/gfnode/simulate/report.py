@@ -5,7 +5,7 @@ import shlex
 import time
 from pathlib import Path
 
-from gfnode.readers import FORMATS
+from gfnode.readers.saving import topology_path
 from gfnode.readers.unfinished import record_of
 from gfnode.simulate.protocol import Protocol
 from gfnode.simulate.run import Outcome, Simulation
@@ -62,10 +62,9 @@ def describe_outcome(simulation: Simulation, outcome: Outcome, path: Path) -> li
         lines += _describe_summary(simulation, outcome.summary)
         lines.append(f"record: {record_of(path)}")
     top = ""
-    if FORMATS[path.suffix.lower()].needs_top:
-        beside = path.with_suffix(".pdb")
-        lines.append(f"topology: {beside}")
-        top = f" --top {shlex.quote(str(beside))}"
+    if (topology := topology_path(path)) is not None:
+        lines.append(f"topology: {topology}")
+        top = f" --top {shlex.quote(str(topology))}"
     step = "" if path.suffix.lower() not in (".dcd", ".pdb") else f" --step {found.spacing:g}fs"
     return [*lines, "Look at it with", f"  gfnode data {shlex.quote(str(path))}{top}{step}"]
 

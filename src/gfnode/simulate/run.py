@@ -15,7 +15,8 @@ from gfnode import __version__
 from gfnode.errors import InputError
 from gfnode.files import read_json
 from gfnode.progress import Report
-from gfnode.readers import FORMATS, load, read_topology
+from gfnode.readers import load
+from gfnode.readers.saving import check_target, topology_beside, topology_path
 from gfnode.readers.unfinished import Store, folder_of, record_of, same_settings
 from gfnode.simulate.command import command_line
 from gfnode.simulate.dynamics import Dynamics
@@ -78,28 +79,17 @@ class Simulation:
             with tempfile.TemporaryDirectory() as folder:
                 return self.run(Path(folder) / "frames.npz", progress=progress)
         check_target(path)
-        self._check_topology(path)
+        topology_beside(path, self.dynamics.numbers)  # of other atoms: refused before the steps
         with one_thread(len(self.molecule.numbers)):
             opened = self._open(path, resume=resume, overwrite=overwrite)
             if opened is None:
-                return Outcome(load(path, top=_top(path)), None)
+                return Outcome(load(path, top=topology_path(path)), None)
             store, step = opened
             try:
                 self._go(store, step, progress)
                 return self._finish(store, precision)
             finally:
                 store.close()
-
-    def _check_topology(self, path: Path) -> None:
-        """Refuse a PDB file of other atoms beside: it stays, and would be read with the frames."""
-        top = _top(path)
-        if top is None or not top.exists():
-            return
-        if not np.array_equal(read_topology(top).numbers, self.dynamics.numbers):
-            raise InputError(
-                f"{top}: is there, and of other atoms than {self.molecule.name}; it would be taken "
-                f"for the topology of {path.name}: give another name"
-            )
 
     def _open(self, path: Path, *, resume: bool, overwrite: bool) -> tuple[Store, int] | None:
         """Begin or go on: the store and the step it stands at. None: it is finished."""
@@ -223,28 +213,6 @@ class Simulation:
             f"{self.molecule.origin}, {self.dynamics.describe()}, {self.protocol.describe()}; "
             f"gfnode {__version__}: {self.command}"
         )
-
-
-def check_target(path: Path) -> None:
-    """Refuse a file that could not be written in the end.
-
-    Raises
-    ------
-    InputError
-        For an unknown suffix, a folder, a folder that does not exist.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(
-            f"{path}: unknown format {path.suffix or '(no suffix)'}: expected {', '.join(FORMATS)}"
-        )
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a file name")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: cannot be written: the folder {path.parent} does not exist")
-
-
-def _top(path: Path) -> Path | None:
-    return path.with_suffix(".pdb") if FORMATS[path.suffix.lower()].needs_top else None
 
 
 def prepare(

@@ -7,7 +7,7 @@ import pytest
 
 import gfnode
 from gfnode.errors import InputError
-from gfnode.readers.pieces import SUFFIXES, Pieces, save_pieces
+from gfnode.readers.saving import SUFFIXES, Pieces, save_pieces
 from gfnode.trajectory import Trajectory
 
 
@@ -79,3 +79,22 @@ def test_times_that_the_format_cannot_tell_apart_at_the_seam(whole, tmp_path):
     far = Trajectory(whole.positions[:2], [1e9, 1e9 + 1e-3], whole.numbers)
     with pytest.raises(InputError, match="too coarse to tell these frames apart"):
         save_pieces(cut(far, 1), 2, tmp_path / "a.xtc")
+
+
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd"])
+def test_a_topology_of_other_atoms_beside_is_refused(whole, suffix, tmp_path):
+    """It would be taken for that of the new file: names, bonds and elements of another molecule."""
+    path, topology = tmp_path / f"a{suffix}", tmp_path / "a.pdb"
+    whole.select(np.arange(10)).save(topology)
+    for write in (whole.save, lambda to: save_pieces(cut(whole, 7), 20, to)):
+        with pytest.raises(InputError, match=rf"a\.pdb: is there already .* atoms than .*a\{suffix}"):
+            write(path)
+        assert [each.name for each in tmp_path.iterdir()] == ["a.pdb"]
+    topology.write_text("no topology\n")
+    with pytest.raises(InputError, match=r"a\.pdb: is there already"):
+        whole.save(path)
+    save_pieces(cut(whole, 7), 20, path, anew=True)
+    assert opened(path, whole).n_atoms == whole.n_atoms
+    kept = topology.read_bytes()
+    whole[5:].save(path)  # of the same atoms: it stays
+    assert topology.read_bytes() == kept

@@ -1,0 +1,206 @@
+"""Writing trajectories, whole or piece by piece, and the topology beside files without elements."""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from gfnode.errors import InputError
+from gfnode.files import whole
+from gfnode.readers import extxyz, mdtraj_writers, npz
+from gfnode.readers.boundary import foreign
+from gfnode.readers.formats import FORMATS, format_of
+from gfnode.readers.hdf5 import need_tables
+from gfnode.readers.topology import read_topology
+from gfnode.trajectory import Integers, Trajectory
+
+Pieces = Callable[[], Iterator[Trajectory]]
+"""Gives the pieces, in order and from the first, every time it is called."""
+
+SUFFIXES = (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".dcd", ".h5", ".pdb")
+"""Formats that can be written in pieces."""
+
+
+def save(
+    trajectory: Trajectory, path: str | Path, *, precision: float | None = None, anew: bool = False
+) -> Path:
+    """Write a trajectory; the file appears whole or not at all.
+
+    ===================  ==========  ==========  ======================================
+    suffix               times       velocities  positions to
+    ===================  ==========  ==========  ======================================
+    .npz                 yes         yes         float32, or ``precision``
+    .extxyz, .xyz        yes         yes         1e-8 Å
+    .h5                  yes         yes         float32 (needs PyTables)
+    .xtc                 yes         no          0.01 Å
+    .trr                 yes         no          float32
+    .dcd, .pdb           no          no          float32, 0.001 Å
+    ===================  ==========  ==========  ======================================
+
+    XTC, TRR and HDF5 hold times as float32 ps. XTC, TRR and DCD cannot be opened without a
+    topology, so the first frame is written beside them as ``<stem>.pdb``, unless that is there.
+
+    Parameters
+    ----------
+    precision
+        For npz: round positions to this many Å, and velocities to a hundredth of it per fs, and
+        store whole numbers, which take a third of the space.
+    anew
+        Whether the topology beside XTC, TRR and DCD is written even if there is one.
+
+    Returns
+    -------
+    Path
+        The trajectory file.
+
+    Raises
+    ------
+    InputError
+        For an unknown suffix, values that the format cannot hold, a folder that does not exist or
+        cannot be written, a full disk, and a topology of other atoms that lies beside.
+    """
+    path = Path(path).expanduser()
+    check_target(path)
+    if precision is not None and path.suffix.lower() != ".npz":
+        raise InputError(f"{path}: only .npz files take a precision ({precision} given)")
+    there = None if anew else topology_beside(path, trajectory.numbers)
+    with _written(path) as partial:
+        format_of(path).write(trajectory, partial, precision)
+    if there is None:
+        _write_topology(path, trajectory[0])
+    return path
+
+
+def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = False) -> Path:
+    """Write trajectories one after the other as one, in memory that does not grow with them.
+
+    The result is what :func:`save` writes of the whole.
+
+    Parameters
+    ----------
+    pieces
+        At least one, of the same atoms, each later than the one before.
+    frames
+        Take so many frames of them, from the first.
+    path, anew
+        As of :func:`save`; the format must be one of :data:`SUFFIXES`.
+
+    Raises
+    ------
+    InputError
+        As of :func:`save`, and for too few frames or pieces out of order.
+    """
+    path = Path(path).expanduser()
+    check_target(path, SUFFIXES)
+    suffix = path.suffix.lower()
+
+    def chosen() -> Iterator[Trajectory]:
+        return _ascending(pieces(), frames, path)
+
+    first = next(chosen())[0]
+    there = None if anew else topology_beside(path, first.numbers)
+
+    with _written(path) as partial:
+        if suffix == ".npz":
+            npz.write_pieces(chosen, frames, partial)
+        elif suffix in (".extxyz", ".xyz"):
+            extxyz.write_pieces(chosen(), partial)
+        else:
+            mdtraj_writers.write_pieces(chosen(), frames, partial)
+    if there is None:
+        _write_topology(path, first)
+    return path
+
+
+def check_target(path: Path, among: Collection[str] = FORMATS) -> None:
+    """Refuse a file that could not be written in the end.
+
+    Parameters
+    ----------
+    among
+        Suffixes of the formats that can be written.
+
+    Raises
+    ------
+    InputError
+        For another suffix, a folder, a folder that does not exist, HDF5 without PyTables.
+    """
+    if path.suffix.lower() not in among:
+        raise InputError(
+            f"{path}: unknown format {path.suffix or '(no suffix)'}: expected {', '.join(among)}"
+        )
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file name")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written: the folder {path.parent} does not exist")
+    if path.suffix.lower() == ".h5":
+        need_tables(path)
+
+
+def topology_path(path: Path) -> Path | None:
+    """Where the topology of a file lies whose format holds no elements; None: it needs none."""
+    return path.with_suffix(".pdb") if format_of(path).needs_top else None
+
+
+def topology_beside(path: Path, numbers: Integers) -> Path | None:
+    """The topology that lies beside a file already; None where it needs none or there is none.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers of what is to be written to ``path``.
+
+    Raises
+    ------
+    InputError
+        Where it is of other atoms, or none: what is written would be read with it.
+    """
+    topology = topology_path(path)
+    if topology is None or not topology.exists():
+        return None
+    try:
+        same = np.array_equal(read_topology(topology).numbers, numbers)
+    except InputError:
+        same = False
+    if not same:
+        raise InputError(
+            f"{topology}: is there already and holds other atoms than {path} will, and would be "
+            "taken for its topology: give another name, or take it away"
+        )
+    return topology
+
+
+def _write_topology(path: Path, frame: Trajectory) -> None:
+    if (topology := topology_path(path)) is not None:
+        save(frame, topology)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """Give the name to write under, its suffix in lower case; errors name the real one."""
+    with whole(path) as partial:
+        lower = partial.with_suffix(path.suffix.lower())
+        try:
+            with foreign(path, "cannot be written"):
+                yield lower
+            lower.replace(partial)
+        except InputError as error:
+            raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+        finally:
+            if lower != partial:
+                lower.unlink(missing_ok=True)
+
+
+def _ascending(pieces: Iterator[Trajectory], frames: int, path: Path) -> Iterator[Trajectory]:
+    """The first ``frames`` frames, checked where one piece follows another."""
+    last, left = -np.inf, frames
+    for piece in pieces:
+        if piece.times[0] <= last:
+            raise InputError(f"{path}: a piece begins at {piece.times[0]:g} fs, after {last:g} fs")
+        yield piece if len(piece) <= left else piece[:left]
+        left -= len(piece)
+        if left <= 0:
+            return
+        last = float(piece.times[-1])
+    raise InputError(f"{path}: {frames - left} frames came of {frames}")
