@@ -155,6 +155,9 @@ def test_frames_of_mdanalysis():
     there.trajectory[7]
     assert Trajectory.from_mdanalysis(there, stride=3).times.tolist() == [0, 60, 120, 180]
     assert there.trajectory.frame == 7
+    for stride in (0, 1.5, True):
+        with pytest.raises(InputError, match=f"stride is {stride}, expected a whole number"):
+            Trajectory.from_mdanalysis(there, stride=stride)
     assert Trajectory.from_mdanalysis(there, frames=slice(2, 8), stride=2).times.tolist() == [
         40,
         80,
@@ -217,6 +220,10 @@ def test_what_ase_may_hold():
     first, second = (ase.Atoms("CO", [[0, 0, 0], [0, 0, 1.1]]) for _ in range(2))
     with pytest.raises(InputError, match="no frames came from ASE"):
         Trajectory.from_ase([])
+    with pytest.raises(InputError, match=r"expected ase\.Atoms, got str; a file is read by gfnode"):
+        Trajectory.from_ase("molecule.xyz")
+    with pytest.raises(InputError, match=r"expected ase\.Atoms, got int"):
+        Trajectory.from_ase([first, 3])
     with pytest.raises(InputError, match="frame 1 from ASE holds OC, the first one CO"):
         Trajectory.from_ase([first, ase.Atoms("OC")])
     first.info["time_ps"] = 1.0

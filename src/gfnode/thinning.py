@@ -7,3 +7,10 @@ from numpy.typing import NDArray
 def evenly(count: int, most: int) -> NDArray[np.int64]:
     """Numbers of at most ``most`` of ``count`` things in order, from the first to the last."""
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
+def places(kept: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Place of each of ``count`` things among those that are kept; -1 where it is not."""
+    found = np.full(count, -1)
+    found[kept] = np.arange(len(kept))
+    return found

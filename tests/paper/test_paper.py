@@ -447,6 +447,8 @@ class TestFigures:
         assert [e["mean"] for e in mean if e["row"] == "gfnode"] == pytest.approx(
             [1.5, 2.5, 3.5, 4.5, 5.5]
         )
+        own = figures.horizons(specs.load("figure3"), [result], "last-lag", each=True).records[""]
+        assert [e["frames"] for e in own if e["row"] == "gfnode"] == [1000]  # the first to finish
 
 
 class TestCommand:

@@ -403,3 +403,13 @@ def test_the_table_says_what_was_measured(predictions):
     assert motion_table({"spectra": {"reason": "frames are uneven"}}) is None
     physics["spectra"] = json.loads(to_json(measure_spectra(predictions).numbers))
     assert "rank correlation, frequency–eigenvalue" in printed(motion_table(physics))
+
+
+def test_a_single_test_window_is_measured(tmp_path):
+    """There is little to say of it, and no warning of numpy's says that."""
+    run = fit(wiggle(1600).save(tmp_path / "wiggle.npz"), tmp_path / "run", most=[60, 20, 1])
+    found = assess(run, run.trajectories()).sections
+    assert found["spectra"].numbers["windows"] == 1
+    assert np.isnan(found["spectra"].numbers["density_of_states"]["distance_floor_per_ps"])
+    numbers = json.loads(to_json({name: section.numbers for name, section in found.items()}))
+    assert "mean frequency of velocities (1/ps)" in printed(motion_table(numbers))

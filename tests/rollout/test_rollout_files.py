@@ -198,6 +198,25 @@ def test_never_overwrites_its_start(run, toluene):
     assert toluene.read_bytes() == before
 
 
+def test_what_is_there_is_replaced_only_where_that_is_wanted(run, tmp_path):
+    start = gfnode.load("sample:toluene")[700]
+    path, topology = tmp_path / "a.xtc", tmp_path / "a.pdb"
+    start.select("heavy").save(topology)
+    with pytest.raises(InputError, match=r"a\.pdb: is there already and holds other atoms"):
+        run.rollout(start, "200fs", path)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.pdb"]
+    topology.unlink()
+    run.rollout(start, "200fs", path)
+    before = path.read_bytes()
+    for resume in (False, True):  # there is nothing to go on with
+        with pytest.raises(InputError, match=r"a\.xtc: is there already: .* with --overwrite"):
+            run.rollout(start, "400fs", path, resume=resume)
+    assert path.read_bytes() == before
+    run.rollout(start, "400fs", path, overwrite=True)
+    assert len(gfnode.load(path, top=topology)) == 41
+    assert {each.name for each in tmp_path.iterdir()} == {"a.xtc", "a.pdb"}
+
+
 class TestCommand:
     def test_says_what_became_of_it(self, run, toluene, tmp_path):
         out = tmp_path / "long.xtc"

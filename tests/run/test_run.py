@@ -299,6 +299,16 @@ def test_other_data_is_all_unseen(run):
     }
 
 
+def test_frames_further_apart_than_those_of_training_are_warned_of(tmp_path):
+    """Their differences are no velocities as those that the model was trained with."""
+    path = wiggle(1200).save(tmp_path / "wiggle.npz")
+    run = fit(path, tmp_path / "run", windows=CHANGES["windows"] | {"horizon": 400.0})
+    far = wiggle(frames=120, step=25.0, seed=4, velocities=False)
+    with pytest.warns(UserWarning, match="next frame is 25 fs after the start, .* at most 20 fs"):
+        run.evaluate(far)
+    run.evaluate(wiggle(frames=120, step=25.0, seed=4))  # which stores them
+
+
 def test_evaluation_of_other_data_is_not_kept_as_the_test(run):
     before = (run.folder / "evaluation.json").read_bytes()
     run.evaluate(wiggle(frames=120, seed=4))

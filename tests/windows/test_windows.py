@@ -315,6 +315,8 @@ def test_targets_are_superposed_on_the_start_over_the_scored_atoms():
     torch.testing.assert_close(pair.batch(slice(0, 9)).targets, a.targets[:, :, [2, 1, 0]])
     fewer = windows.select(np.array([1, 0]))
     torch.testing.assert_close(fewer.batch(slice(0, 9)).targets, a.targets[:, :, [1, 0]])
+    with pytest.raises(InputError, match="superposed over atoms that are not among"):
+        windows.select(np.array([1, 2]))
 
 
 def test_alignment_is_on_by_default_where_frames_are_far_apart():

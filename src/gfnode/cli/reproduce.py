@@ -294,9 +294,9 @@ def _draw(
     ]
     if not found:
         raise InputError(f"no run is finished, so there is nothing to draw (in {out / 'runs'})")
-    rows = chosen_rows(spec, choice.models)
+    rows, each = chosen_rows(spec, choice.models), choice.horizons == "each"
     terminal = console()
-    for line in draw(spec, rows, found, metric=metric, of=of, made=made, out=out):
+    for line in draw(spec, rows, found, metric=metric, of=of, each=each, made=made, out=out):
         terminal.print(line, soft_wrap=isinstance(line, str), markup=False)
 
 

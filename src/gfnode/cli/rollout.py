@@ -82,7 +82,8 @@ def rollout(
         ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Lose the interrupted rollout in --out.")
+        bool,
+        typer.Option("--overwrite", help="Replace --out, and what an interruption left."),
     ] = False,
     truth: Annotated[
         bool,

@@ -56,8 +56,13 @@ def held_out(
                 "baselines that need all atoms"
             )
         warn_of_unit(trajectory)
-    rule = VelocityRule(experiment.windows.velocities, gap=gap)
+    rule = VelocityRule(experiment.windows.velocities, experiment.windows.successor_steps, gap)
     if rule.kind == "auto" and not rule.takes_stored:  # differences over a time, as in training
         given = [replace(each, velocities=None) for each in given]
     settings = experiment.windows.model_copy(update={"horizon": system.horizon, "split": "all"})
-    return make_windows(given, settings, gap)[0]["test"], False
+    windows = make_windows(given, settings, gap)[0]["test"]
+    if windows.successors is not None:
+        times = windows.frames.times
+        longest = float((times[windows.successors] - times[windows.starts]).max())
+        rule.warn_if_far(longest, system.time_step)
+    return windows, False

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gfnode import graph
 from gfnode.inspection.series import Series
-from gfnode.thinning import evenly
+from gfnode.thinning import evenly, places
 from gfnode.trajectory import Integers
 
 SHOWN = 6
@@ -154,8 +154,7 @@ def hill(numbers: tuple[int, ...]) -> str:
 def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
     """Formulas of the rotatable groups of the largest molecule."""
     numbers = series.first.numbers
-    place = np.full(len(numbers), -1)
-    place[largest] = np.arange(len(largest))
+    place = places(largest, len(numbers))
     inner = place[bonds]
     inner = inner[(inner >= 0).all(1)]
     rotors = graph.rotors(inner, series.first.masses[largest])

@@ -1,6 +1,7 @@
 """To and from ASE, which works in Å and in a time unit of its own (about 10.18 fs)."""
 
 from collections.abc import Iterable
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,15 @@ def from_ase(
     """
     from ase import Atoms, units
 
-    images = [frames] if isinstance(frames, Atoms) else list(frames)
+    one = isinstance(frames, Atoms | str | PathLike)
+    images: list[Any] = [frames] if one else list(frames)
     if not images:
         raise InputError("no frames came from ASE: expected at least one Atoms")
+    if other := next((each for each in images if not isinstance(each, Atoms)), None):
+        raise InputError(
+            f"expected ase.Atoms, got {type(other).__name__}"
+            + ("; a file is read by gfnode.load" if isinstance(frames, str | PathLike) else "")
+        )
     first, fs = images[0], parse_step(step)
     for i, atoms in enumerate(images):
         if not np.array_equal(atoms.numbers, first.numbers):

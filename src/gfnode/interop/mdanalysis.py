@@ -171,8 +171,8 @@ def from_mdanalysis(
 
 
 def _frames(total: int, frames: slice | Sequence[int] | None, stride: int) -> list[int]:
-    if stride < 1:
-        raise InputError(f"stride is {stride}, expected 1 or more")
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+        raise InputError(f"stride is {stride!r}, expected a whole number from 1")
     if frames is None or isinstance(frames, slice):
         chosen = list(range(total))[frames or slice(None)]
     else:

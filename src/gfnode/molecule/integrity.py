@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from gfnode.molecule.internal import Internal, near_in_graph, nonbonded_pairs
+from gfnode.thinning import places
 from gfnode.trajectory import Doubles, Floats, Integers
 
 LONGEST, SHORTEST = 1.3, 0.7
@@ -134,8 +135,7 @@ class Integrity:
     @cached_property
     def _pairs(self) -> Integers:
         """Pairs that may clash, as places among the atoms looked at."""
-        place = np.full(len(self.numbers), -1)
-        place[self.internal.atoms] = np.arange(len(self.internal.atoms))
+        place = places(self.internal.atoms, len(self.numbers))
         return place[nonbonded_pairs(self.bonds, len(self.numbers), self.internal.atoms)]
 
     @cached_property

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.graph import bonds_from_distances, components
+from gfnode.thinning import places
 from gfnode.trajectory import Doubles, Integers, Trajectory
 
 SIZE = 260
@@ -82,8 +83,7 @@ def _choose(trajectory: Trajectory) -> tuple[Integers, Integers]:
         sizes = np.bincount(labels)
         largest = np.lexsort((np.arange(len(labels)), labels, -sizes[labels]))[:MOST]
         keep = np.sort(largest)
-        place = np.full(len(shown), -1)
-        place[keep] = np.arange(len(keep))
+        place = places(keep, len(shown))
         bonds = place[bonds]
         shown, bonds = shown[keep], bonds[(bonds >= 0).all(1)]
     ends = frame[shown][bonds]

@@ -8,6 +8,7 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.graph import Edges
+from gfnode.thinning import places
 from gfnode.trajectory import Doubles, Integers, Trajectory
 
 
@@ -54,6 +55,11 @@ class System:
     def numbers(self) -> Integers:
         """Atomic numbers of the state atoms, ``(atom,)``."""
         return self.source_numbers[self.atoms]
+
+    @cached_property
+    def place(self) -> Integers:
+        """Place of every atom of the data among the state atoms, ``(source atom,)``; -1: none."""
+        return places(self.atoms, len(self.source_numbers))
 
     @cached_property
     def masses(self) -> Doubles:

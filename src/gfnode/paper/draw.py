@@ -27,10 +27,16 @@ def draw(
     *,
     metric: str,
     of: str,
+    each: bool,
     made: Made,
     out: Path,
 ) -> Iterator[Any]:
     """Write the files of a table or figure, and give what the console is to show.
+
+    Parameters
+    ----------
+    of, each
+        Of figures: which modes are shown, and whether every horizon has models of its own.
 
     Raises
     ------
@@ -41,7 +47,7 @@ def draw(
         if spec.kind == "ramachandran":
             drawn = figures.ramachandran(spec, results)
         elif spec.kind == "horizons":
-            drawn = figures.horizons(spec, results, metric)
+            drawn = figures.horizons(spec, results, metric, each=each)
         else:
             drawn = figures.spectra(spec, results, of)
         yield from drawn.said

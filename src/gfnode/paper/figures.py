@@ -93,8 +93,14 @@ def ramachandran(spec: Spec, results: Sequence[Result]) -> Drawn:
 # --------------------------------------------------------------------------- horizons
 
 
-def horizons(spec: Spec, results: Sequence[Result], metric: str) -> Drawn:
-    """Figure 3: error at the horizon against the horizon, a panel for each molecule."""
+def horizons(spec: Spec, results: Sequence[Result], metric: str, *, each: bool = False) -> Drawn:
+    """Figure 3: error at the horizon against the horizon, a panel for each molecule.
+
+    Parameters
+    ----------
+    each
+        Whether every horizon has models of its own, be they finished or not.
+    """
     titles = {row.id: row.title for row in spec.rows}
     scale = spec.quantities[0].scale
     records: Records = []
@@ -102,7 +108,6 @@ def horizons(spec: Spec, results: Sequence[Result], metric: str) -> Drawn:
         measured = result.measure("at-lags")
         step = float(result.facts["system"]["time_step_fs"])
         own = [k for k in measured if k.startswith("errors_")]
-        each = len({r.place.variant for r in results}) > 1
         lags = measured["lags_fs"][0]
         frames = np.round(lags / step).astype(int)
         # one model is looked at twice in each thousand frames, for a mean over lags

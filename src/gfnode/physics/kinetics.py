@@ -158,7 +158,7 @@ def measure_kinetics(predictions: Predictions) -> Section:
             slow.append([each.to_dict() for each in times_ps])
         found[name] = {"vamp2": scores, "timescales_ps": slow}
     numbers["highest_vamp2"] = 1 + directions(
-        np.cov(starts - scale[0], rowvar=False) / np.outer(scale[1], scale[1])
+        np.cov(starts - scale[0], rowvar=False, ddof=0) / np.outer(scale[1], scale[1])
     )
     numbers["true"] = found.pop("true")
     numbers["methods"] = found

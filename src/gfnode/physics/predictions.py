@@ -90,8 +90,7 @@ class Predictions:
         if len(bonds) and system.n_atoms < whole:  # stereocentres are found with all atoms
             found, _ = molecular_graph(self.trajectories[0], self.run.experiment.graph)
             outer = Internal.of(found, system.source_numbers, system.atoms)
-            place = np.full(whole, -1)
-            place[system.atoms] = np.arange(system.n_atoms)
+            place = system.place
             everything = outer.renumbered(place)
         else:
             everything = Internal.of(bonds, system.numbers)
@@ -191,13 +190,12 @@ def predict_windows(
     mine = windows.select(atoms)
     whole = mine.batch(slice(None))
     name = run.experiment.model["name"]
-    models = {name: run.model} | {k: m for k, m in run.baselines().items() if k != name}
+    models = run.judged()
     predicted = {}
     for key, model in models.items():
         told = known if key == name else None
         found = predict_all(model, windows) if told is None else told[chosen]
-        place = np.full(len(model.system.source_numbers), -1)
-        place[model.system.atoms] = np.arange(model.system.n_atoms)
+        place = model.system.place
         predicted[key] = found.numpy()[:, :, place[atoms]]
         advance(key)
     return Predictions(

@@ -205,8 +205,11 @@ def _states(
     step = float(frequency[1])
     true = densities["true"].mean(0)
     numbers["distance_per_ps"] = spectral_distance(true, densities["predicted"].mean(0), step)
-    first, second = densities["true"][:half].mean(0), densities["true"][half:].mean(0)
-    numbers["distance_floor_per_ps"] = spectral_distance(first, second, step)
+    floor = float("nan")  # of a single window there are no two halves
+    if half:
+        first, second = densities["true"][:half].mean(0), densities["true"][half:].mean(0)
+        floor = spectral_distance(first, second, step)
+    numbers["distance_floor_per_ps"] = floor
     arrays["velocity_lags_fs"] = (
         1e3 * spacing * np.arange(len(arrays["velocity_autocorrelation_true"]))
     )

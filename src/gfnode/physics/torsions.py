@@ -77,11 +77,8 @@ def _named(predictions: Predictions) -> dict[str, Integers]:
 def _asked(predictions: Predictions) -> dict[str, Integers]:
     """Torsions of a user, who numbers the atoms of the trajectory, among the state atoms."""
     source, system = predictions.trajectories[0], predictions.system
-    place = np.full(source.n_atoms, -1)
-    if source.n_atoms == len(system.source_numbers):
-        place[system.atoms] = np.arange(system.n_atoms)
-    else:  # it holds the state atoms only
-        place[:] = np.arange(source.n_atoms)
+    whole = source.n_atoms == len(system.source_numbers)  # or of the state atoms only
+    place = system.place if whole else np.arange(source.n_atoms)
     found = read_torsions(predictions.torsions, source.n_atoms, source.topology)
     for name, atoms in found.items():
         if (place[atoms] < 0).any():

@@ -11,7 +11,7 @@ from gfnode.errors import InputError
 from gfnode.memory import room
 from gfnode.readers.source import Block, Source
 from gfnode.readers.topology import check_elements
-from gfnode.thinning import evenly
+from gfnode.thinning import evenly, places
 from gfnode.trajectory import Integers, Topology, Trajectory, check_finite, check_times
 from gfnode.trajectory.selection import Selection, choose, solvent
 
@@ -201,8 +201,7 @@ class _Filling:
             bonds = _bonds(self.source, self.rows)
             molecules = periodic.label(bonds, len(self.source.numbers))
             involved = np.flatnonzero(np.isin(molecules, molecules[self.atoms]))
-            place = np.full(len(molecules), -1)
-            place[involved] = np.arange(len(involved))
+            place = places(involved, len(molecules))
             bonds = place[bonds]
             self._unwrapper = periodic.Unwrapper(bonds[(bonds >= 0).all(1)], len(involved))
             self._involved = involved

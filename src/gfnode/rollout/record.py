@@ -94,14 +94,14 @@ class Recording:
         resume
             Go on with what an interrupted rollout left, if it left anything.
         overwrite
-            Lose what an interrupted rollout left.
+            Replace the file, and lose what an interrupted rollout left.
         advance
             Told how many frames there are, and of how many.
 
         Raises
         ------
         InputError
-            For a file that cannot be written, and for frames of another rollout that are there.
+            For a file that cannot be written, that is there, and for frames of another rollout.
         """
         store, kept = self._open(resume, overwrite)
         try:
@@ -176,6 +176,10 @@ class Recording:
             raise InputError(
                 f"{there} holds frames of an unfinished rollout: go on with it (--resume), or "
                 "begin anew with --overwrite"
+            )
+        if self.path.exists() and not overwrite:
+            raise InputError(
+                f"{self.path}: is there already: give another name, or replace it with --overwrite"
             )
         shape = {"positions": self.start.positions[0].shape}
         return Store.begin(self.path, self.settings, shape, what="rollout"), {}

@@ -219,7 +219,8 @@ def roll(
     seed
         Of a generative model.
     resume, overwrite
-        Go on with what an interrupted rollout into the same file left; or lose it.
+        Go on with what an interrupted rollout into the same file left; or replace the file, and
+        lose that.
     truth
         Trajectories that errors are measured beside, as of :meth:`gfnode.run.Run.evaluate`: those
         of training, of whose test part they are then, or others.

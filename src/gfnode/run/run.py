@@ -223,7 +223,7 @@ class Run:
         """
         windows, own = self.held_out(data)
         name = self.experiment.model["name"]
-        models = {name: self.model} | {k: m for k, m in self.baselines().items() if k != name}
+        models = self.judged()
         horizon, bars = self.model.system.horizon, self._error_bars
         result = evaluate(name, models, windows, horizon, bars, report=report)
         if save and own and self._keeps:
@@ -261,6 +261,11 @@ class Run:
     def baselines(self) -> dict[str, Model]:
         """The trivial baselines as they were fitted on the training windows."""
         return baselines.load_baselines(self.folder / baselines.FILE, self.model.system)
+
+    def judged(self) -> dict[str, Model]:
+        """The model, by its name, and the trivial baselines beside it."""
+        name = self.experiment.model["name"]
+        return {name: self.model} | {k: m for k, m in self.baselines().items() if k != name}
 
     def calibrate(self, dataset: Dataset) -> None:
         """Measure errors on the validation windows, and distances on those of training."""

@@ -55,11 +55,8 @@ def structure(run: Run, path: Path) -> None:
             for key, values in ((name, error), (f"{name}_relative", error / wanted)):
                 found.setdefault(f"{key}:{method}", []).append(values.mean(-1).cpu().numpy())
 
-    name = run.experiment.model["name"]
-    models = {name: run.model} | {k: m for k, m in run.baselines().items() if k != name}
-    for method, model in models.items():
-        place = np.full(len(system.source_numbers), -1)
-        place[model.system.atoms] = np.arange(model.system.n_atoms)
+    for method, model in run.judged().items():
+        place = model.system.place
         for batch, predicted in predictions(model, parts["test"]):
             mine = _internal(predicted, place[pairs], place[corners])
             true = _internal(batch.targets, place[pairs], place[corners])
@@ -77,8 +74,7 @@ def torsions(run: Run, path: Path) -> None:
     trajectories = run.trajectories()
     windows = prepare(trajectories, run.experiment).parts["test"]
     quadruples = backbone(trajectories[0].topology)
-    place = np.full(len(run.model.system.source_numbers), -1)
-    place[run.model.system.atoms] = np.arange(run.model.system.n_atoms)
+    place = run.model.system.place
     if (place[quadruples] < 0).any():
         raise InputError("the backbone is not among the state atoms of the model")
     index = torch.as_tensor(place[quadruples])
@@ -102,7 +98,7 @@ def at_lags(run: Run, path: Path, lags_fs: Sequence[float], repeated: bool = Fal
     model, horizon = run.model, run.model.system.horizon
     if repeated:
         model, horizon = Repeated(model, horizon, windows.gap), max(lags_fs)
-    models = {name: model} | {k: m for k, m in run.baselines().items() if k != name}
+    models = run.judged() | {name: model}
     write_arrays(path, evaluate(name, models, windows, horizon).arrays())
 
 

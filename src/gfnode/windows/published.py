@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gfnode.thinning import places
 from gfnode.trajectory import Integers
 
 # Pairs of heavy atoms, numbered in file order, that the published experiments mark as rigid.
@@ -46,7 +47,6 @@ def rigid_pairs(source_numbers: Integers, atoms: Integers, bonds: Integers) -> I
         return bonds
     heavy = np.flatnonzero(source_numbers > 1)
     named = [text.split("-") for text in RIGID.get(formula, "").split()]
-    place = np.full(len(source_numbers), -1)
-    place[atoms] = np.arange(len(atoms))
+    place = places(atoms, len(source_numbers))
     pairs = place[heavy[np.asarray(named, dtype=np.int64).reshape(-1, 2)]]
     return pairs[(pairs >= 0).all(1)]

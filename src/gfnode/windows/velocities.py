@@ -84,6 +84,16 @@ class VelocityRule:
         """Whether stored velocities come first, where there are any."""
         return self.kind == "stored" or (self.kind == "auto" and self.takes_instants)
 
+    def warn_if_far(self, longest: float, time_step: float, stacklevel: int = 3) -> None:
+        """Warn of a next frame that is further after a start than any of training; both in fs."""
+        limit = self.successor_steps * time_step
+        if longest > limit * (1 + 1e-3):
+            warnings.warn(
+                f"the next frame is {format_time(longest)} after the start, the model was trained "
+                f"with velocities of frames at most {format_time(limit)} apart",
+                stacklevel=stacklevel,
+            )
+
     def at(
         self, state: Trajectory, frames: Integers, time_step: float, whole: Trajectory | None = None
     ) -> Floats:
@@ -128,13 +138,7 @@ class VelocityRule:
         after = np.minimum(frames + 1, len(state) - 1)
         gaps = np.where(alone, 1.0, state.times[after] - state.times[frames])
         longest = float(gaps.max(initial=0.0, where=~alone))
-        limit = self.successor_steps * time_step
-        if longest > limit * (1 + 1e-3):
-            warnings.warn(
-                f"the next frame is {format_time(longest)} after the start, the model was trained "
-                f"with velocities of frames at most {format_time(limit)} apart",
-                stacklevel=4,
-            )
+        self.warn_if_far(longest, time_step, stacklevel=5)
         change = state.positions[after] - state.positions[frames]
         found = (change / gaps[:, None, None]).astype(np.float32)
         if state.forces is not None and self.gap is not None:

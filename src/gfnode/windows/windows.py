@@ -14,7 +14,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.memory import room
-from gfnode.thinning import evenly
+from gfnode.thinning import evenly, places
 from gfnode.trajectory import Floats, Integers, Trajectory
 from gfnode.windows import lags as draw
 from gfnode.windows.velocities import SHORT, over_gap
@@ -227,8 +227,14 @@ def select_atoms(parts: dict[str, Windows], atoms: Integers | Tensor) -> dict[st
         if id(f) not in cut:
             cut[id(f)] = f.each(lambda values: values[:, index])
 
+    where = torch.from_numpy(places(index.cpu().numpy(), n_atoms)).to(device)
+
     def place(align: Tensor | None) -> Tensor | None:
-        return None if align is None else (index[None] == align[:, None]).float().argmax(1)
+        if align is None:
+            return None
+        if (where[align] < 0).any():
+            raise InputError("targets are superposed over atoms that are not among those selected")
+        return where[align]
 
     return {
         name: replace(w, frames=cut[id(w.frames)], align=place(w.align))
