@@ -4,13 +4,19 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gfnode.errors import InputError
 from gfnode.units import parse_time
 
 Femtoseconds = Annotated[float, BeforeValidator(parse_time)]
 """A time in fs; text with a unit (``"1.5ps"``) is understood."""
+
+Layers = Annotated[int, Field(ge=1, le=100)]
+"""A number of layers. It has an end, so that nobody's settings build a model without one."""
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+"""A number of features, of lags, of samples: whatever the size of a model or a step goes by."""
 
 
 class Settings(BaseModel):

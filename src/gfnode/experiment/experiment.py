@@ -41,7 +41,7 @@ class GraphSettings(Settings):
     """
 
     bonds: Literal["auto", "topology", "distances", "published", "published-alanine"] = "auto"
-    hops: int = Field(2, ge=1)
+    hops: int = Field(2, ge=1, le=100)
     rigid: Literal["none", "published"] = "none"
 
 

@@ -22,7 +22,7 @@ from gfnode.graph import laplacian
 from gfnode.models.quasiharmonic import QuasiHarmonic
 from gfnode.models.spectral import SpectralBlock, SpectralPropagator, Transform
 from gfnode.molecule.system import System
-from gfnode.settings import Settings
+from gfnode.settings import Layers, Settings, Width
 
 
 class GFNODESettings(Settings):
@@ -98,10 +98,10 @@ class GFNODESettings(Settings):
     time_input: Literal["scalar", "sinusoidal", "none"] = "scalar"
     coordinate_activation: bool = False
     encoder: Literal["egnn", "graphsage", "gcn"] = "egnn"
-    width: int = Field(32, ge=1)
-    encoder_layers: int = Field(3, ge=1)
-    decoder_layers: int = Field(2, ge=1)
-    lag_width: int = Field(16, ge=4, multiple_of=2)
+    width: Width = 32
+    encoder_layers: Layers = 3
+    decoder_layers: Layers = 2
+    lag_width: Width = Field(16, ge=4, multiple_of=2)
 
 
 def graph_transform(s: GFNODESettings, system: System) -> Transform:

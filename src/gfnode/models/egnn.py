@@ -7,7 +7,7 @@ from gfnode.models.base import ALONE, EUCLIDEAN, Model
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayers, lag_embedding
 from gfnode.molecule.system import System
-from gfnode.settings import Settings
+from gfnode.settings import Layers, Settings, Width
 
 
 class EGNNSettings(Settings):
@@ -23,9 +23,9 @@ class EGNNSettings(Settings):
         Training begins with no atom moved; otherwise from random weights throughout.
     """
 
-    width: int = Field(64, ge=1)
-    layers: int = Field(5, ge=1)
-    lag_width: int = Field(32, ge=4, multiple_of=2)
+    width: Width = 64
+    layers: Layers = 5
+    lag_width: Width = Field(32, ge=4, multiple_of=2)
     residual: bool = False
     still: bool = True
 

@@ -12,6 +12,7 @@ from gfnode.models.egnn import EGNNSettings, copies
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayer, Incidence
 from gfnode.molecule.system import System
+from gfnode.settings import Width
 
 
 class EGNOSettings(EGNNSettings):
@@ -29,9 +30,9 @@ class EGNOSettings(EGNNSettings):
         Points of the grid; the start is one more, at lag zero.
     """
 
-    time_modes: int = Field(2, ge=1)
+    time_modes: Width = 2
     times: Literal["grid", "as-if-regular"] = "grid"
-    grid: int = Field(8, ge=2)
+    grid: Width = Field(8, ge=2)
 
 
 class TimeConvolution(nn.Module):

@@ -21,7 +21,7 @@ from gfnode.models.layers import lag_embedding, perceptron
 from gfnode.models.painn import Geometry, Message, Neighbours, Radial, Readout, Update, unit
 from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
-from gfnode.settings import Settings
+from gfnode.settings import Layers, Settings, Width
 
 if TYPE_CHECKING:
     from gfnode.windows import Batch, Windows
@@ -54,18 +54,18 @@ class ITOSettings(Settings):
         Of the noise that the point prediction begins with.
     """
 
-    width: int = Field(32, ge=1)
-    encoder_layers: int = Field(3, ge=1)
-    score_layers: int = Field(2, ge=1)
-    embedding: int = Field(16, ge=4, multiple_of=2)
+    width: Width = 32
+    encoder_layers: Layers = 3
+    score_layers: Layers = 2
+    embedding: Width = Field(16, ge=4, multiple_of=2)
     schedule: Literal["cosine", "linear"] = "cosine"
     weighting: Literal["noise", "velocity"] = "noise"
     lags_per_step: int | None = Field(4, ge=1)
-    samples: int = Field(8, ge=2, multiple_of=2)
+    samples: Width = Field(8, ge=2, multiple_of=2)
     solver: Literal["dpm", "ancestral"] = "dpm"
-    steps: int = Field(10, ge=2)
-    validation_samples: int = Field(2, ge=2, multiple_of=2)
-    validation_steps: int = Field(4, ge=2)
+    steps: Width = Field(10, ge=2)
+    validation_samples: Width = Field(2, ge=2, multiple_of=2)
+    validation_steps: Width = Field(4, ge=2)
     noise_seed: int = Field(0, ge=0)
 
 

@@ -13,7 +13,7 @@ from gfnode.graph import laplacian
 from gfnode.models.base import ALONE, Model, Symmetry
 from gfnode.models.layers import AtomMatrix
 from gfnode.molecule.system import System
-from gfnode.settings import Settings
+from gfnode.settings import Settings, Width
 
 if TYPE_CHECKING:
     from gfnode.windows import Batch
@@ -35,7 +35,7 @@ class NDCNSettings(Settings):
         Tolerances of the solver, see :func:`gfnode.dynamics.solve`.
     """
 
-    width: int = Field(64, ge=1)
+    width: Width = 64
     predicts: Literal["displacement", "position"] = "displacement"
     turned: bool = True
     rtol: float = Field(1e-3, gt=0)
