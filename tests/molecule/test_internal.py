@@ -108,15 +108,15 @@ def test_alanine_dipeptide(peptide: mdtraj.Trajectory) -> None:
 def test_stereocentres_of_a_protein(protein) -> None:
     """Cα of all but glycine, and Cβ of isoleucine and threonine."""
     _, numbers, topology = protein
-    found = internal.stereocentres(topology.bonds, numbers)
+    found = internal.Internal.of(topology.bonds, numbers)
     named = zip(topology.names, topology.residue_names, strict=True)
     expected = [
         i
         for i, (name, residue) in enumerate(named)
         if (name == "CA" and residue != "GLY") or (name == "CB" and residue in ("ILE", "THR"))
     ]
-    assert found.tolist() == expected
-    assert len(found) > 200
+    assert found.centres[found.stereo].tolist() == expected
+    assert len(expected) > 200
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,8 @@ def test_stereocentres_of_a_protein(protein) -> None:
     ],
 )
 def test_stereocentres(bonds: list, numbers: list, expected: list) -> None:
-    assert internal.stereocentres(np.array(bonds), np.array(numbers)).tolist() == expected
+    found = internal.Internal.of(np.array(bonds), np.array(numbers))
+    assert found.centres[found.stereo].tolist() == expected
 
 
 def test_no_bonds_and_one_atom() -> None:

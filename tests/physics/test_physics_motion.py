@@ -17,7 +17,7 @@ from gfnode.files import read_arrays, read_json, to_json
 from gfnode.fourier import Basis, eigenbasis
 from gfnode.graph import laplacian
 from gfnode.models import Model
-from gfnode.physics import SECTIONS, assess, predict_test_part
+from gfnode.physics import SECTIONS, assess, predict_unseen
 from gfnode.physics.energy import measure_energy, summary
 from gfnode.physics.kinetics import Features, measure_kinetics
 from gfnode.physics.modes import dense, even_lags, space_power
@@ -47,7 +47,7 @@ def fit(data, out, **windows):
 def predictions(tmp_path_factory):
     folder = tmp_path_factory.mktemp("physics")
     run = fit(wiggle(1600).save(folder / "wiggle.npz"), folder / "run")
-    return predict_test_part(run, run.trajectories())
+    return predict_unseen(run)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ class TestMotion:
         x = moving.positions.copy()
         x[250:] = x[250]  # as of a simulation that stopped
         run = fit(replace(moving, positions=x), tmp_path / "run", horizon=60.0, times=3)
-        numbers = measure_motion(predict_test_part(run, run.trajectories())).numbers
+        numbers = measure_motion(predict_unseen(run)).numbers
         assert numbers["start"]["thermal_momentum_u_A_per_fs"] == 0
         assert set(numbers["true"]["momentum_change_u_A_per_fs_of_thermal"]) == {None}
 
@@ -162,7 +162,7 @@ class TestMotion:
         run = fit(
             wiggle(400), tmp_path / "heavy", state=[0, 1], score=[0, 1], horizon=60.0, times=3
         )
-        part = predict_test_part(run, run.trajectories())
+        part = predict_unseen(run)
         assert "2 of 3 atoms" in measure_motion(part).numbers["reason"]
         assert "2 of 3 atoms" in measure_energy(part).numbers["reason"]
         aligned = replace(predictions, windows=replace(predictions.windows, align=torch.arange(3)))

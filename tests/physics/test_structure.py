@@ -21,8 +21,7 @@ from gfnode.physics import (
     Predictions,
     assess,
     comparing,
-    predict_test_part,
-    predict_windows,
+    predict_unseen,
     structure,
 )
 from gfnode.physics.predictions import predict_all
@@ -66,7 +65,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def predictions(run: Run) -> Predictions:
-    return predict_test_part(run, run.trajectories())
+    return predict_unseen(run)
 
 
 @pytest.fixture(scope="module")
@@ -310,14 +309,7 @@ def test_what_an_evaluation_predicted_is_not_predicted_again(
     assert run.model not in asked
     assert to_json(found) == to_json(expected)
 
-    some = predict_windows(
-        run,
-        run.trajectories(),
-        windows,
-        whole[:1, 0],
-        known=whole,
-        most_values=5 * whole[0].numel(),
-    )
+    some = predict_unseen(run, known=whole, most_values=5 * whole[0].numel())
     assert len(some.predicted["gfnode"]) == 5
     np.testing.assert_array_equal(some.predicted["gfnode"], whole[windows.evenly(5)])
     monkeypatch.setattr("gfnode.evaluation.MOST_VALUES", whole.numel() - 1)

@@ -117,9 +117,9 @@ def evaluate(
         if (bars := report.error_bars(result)) is not None:
             terminal.print(bars, soft_wrap=True)
         if physics:
-            from gfnode.physics import steps
+            from gfnode.physics import stages
 
-            with naming("physics", "predicting", steps(found)) as advance:
+            with naming("physics", "predicting", stages(found)) as advance:
                 measured = found.physics(
                     given,
                     atoms=looked,

@@ -125,7 +125,7 @@ def _complete(
 
 
 def _measure(run: "Run", given: "list[Trajectory]") -> None:
-    from gfnode.physics import assess, steps
+    from gfnode.physics import assess, stages
 
-    with naming("physics", "predicting", steps(run)) as advance:
+    with naming("physics", "predicting", stages(run)) as advance:
         assess(run, given, advance=advance).save(run.folder)

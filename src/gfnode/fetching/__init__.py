@@ -300,7 +300,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _check_molecule(entry: Entry, path: Path, numbers: "Integers") -> None:
-    from gfnode.readers.md17 import formula_of
+    from gfnode.trajectory import formula_of
 
     if (formula := formula_of(numbers)) != entry.formula:
         raise InputError(f"{path}: holds {formula}, expected {entry.formula} ({entry.name})")

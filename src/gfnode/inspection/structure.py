@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from gfnode import graph
 from gfnode.inspection.series import Series
 from gfnode.thinning import evenly, places
-from gfnode.trajectory import Integers
+from gfnode.trajectory import Integers, formula_of
 
 SHOWN = 6
 """At most so many bonds, kinds of molecules and groups are named; all are counted."""
@@ -139,16 +138,7 @@ def _formulas(numbers: Integers, labels: Integers) -> list[str]:
     """Hill formula of each molecule."""
     order = np.argsort(labels, kind="stable")
     pieces = np.split(numbers[order], np.flatnonzero(np.diff(labels[order])) + 1)
-    return [hill(tuple(sorted(piece.tolist()))) for piece in pieces]
-
-
-@lru_cache(maxsize=4096)
-def hill(numbers: tuple[int, ...]) -> str:
-    """Hill formula of some atoms, given by their atomic numbers in ascending order."""
-    from ase.data import chemical_symbols
-    from ase.formula import Formula
-
-    return str(Formula.from_list([chemical_symbols[z] for z in numbers]).format("hill"))
+    return [formula_of(piece) for piece in pieces]
 
 
 def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
@@ -158,9 +148,7 @@ def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
     inner = place[bonds]
     inner = inner[(inner >= 0).all(1)]
     rotors = graph.rotors(inner, series.first.masses[largest])
-    return Counter(
-        hill(tuple(sorted(numbers[largest[members]].tolist()))) for members in rotors.members
-    )
+    return Counter(formula_of(numbers[largest[members]]) for members in rotors.members)
 
 
 def _differences(named: Integers | None, found: Integers) -> tuple[Integers, Integers]:

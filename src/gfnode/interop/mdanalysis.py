@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.interop._shared import counted, named_times
 from gfnode.readers.cells import check_cell
-from gfnode.trajectory import Integers, Topology, Trajectory
+from gfnode.trajectory import Integers, Topology, Trajectory, formula_of
 from gfnode.trajectory.mdtraj import from_mdtraj, to_mdtraj
 from gfnode.units import FS_PER, parse_step
 
@@ -197,8 +197,6 @@ def elements(group: Any) -> Integers:
     GuessedElementsWarning
         Where any was guessed.
     """
-    from ase.data import chemical_symbols
-    from ase.formula import Formula
     from MDAnalysis.guesser.default_guesser import DefaultGuesser
 
     numbers = _numbers(getattr(group, "elements", [""] * len(group)))
@@ -217,10 +215,9 @@ def elements(group: Any) -> Integers:
             f"MDAnalysis: the element of atom {atom} ({str(names[atom])!r}, {masses[atom]:.4g} u) "
             "is not known: name it with universe.add_TopologyAttr('elements', [...])"
         )
-    found = Formula.from_list([chemical_symbols[z] for z in numbers[unknown]]).format("hill")
     warnings.warn(
         f"MDAnalysis names no elements for {unknown.size} of {len(group)} atoms; guessed from "
-        f"masses and atom names: {found}",
+        f"masses and atom names: {formula_of(numbers[unknown])}",
         GuessedElementsWarning,
         stacklevel=4,
     )

@@ -103,11 +103,6 @@ def counts(index: Integers, bins: int) -> Doubles:
     return found.reshape(bins, bins).astype(np.float64)
 
 
-def marginals(p: Doubles) -> tuple[Doubles, Doubles]:
-    """Probabilities of φ alone and of ψ alone."""
-    return p.sum(1), p.sum(0)
-
-
 def assign(phi: ArrayLike, psi: ArrayLike, basins: Sequence[Basin] = BASINS) -> Integers:
     """Basin of each pair of angles by number; the first that holds it, else ``len(basins)``."""
     label = np.full(np.broadcast(phi, psi).shape, len(basins))

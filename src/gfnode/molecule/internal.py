@@ -142,16 +142,6 @@ def tetrahedra(bonds: Integers, n_atoms: int) -> tuple[Integers, Integers]:
     return around, centres
 
 
-def stereocentres(bonds: Integers, numbers: Integers) -> Integers:
-    """Atoms with four neighbours that all differ, ``(centre,)``.
-
-    Neighbours differ where :func:`colours` tells them apart: by the elements and the connections
-    all around them. Centres that only the hands of others set apart (in rings, say) are not found.
-    """
-    around, centres = tetrahedra(_ascending(bonds), len(numbers))
-    return centres[_all_differ(colours(bonds, numbers)[around])]
-
-
 def colours(bonds: Integers, numbers: Integers) -> Integers:
     """Classes of atoms that look alike: colour refinement of the molecular graph, ``(atom,)``.
 

@@ -18,25 +18,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
-from torch import Tensor
 
-from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation
-from gfnode.experiment import prepare
 from gfnode.files import write_arrays, write_json
 from gfnode.models import TRIVIAL
 from gfnode.molecule.torsions import read_torsions
 from gfnode.physics.energy import check_engine, measure_energy
 from gfnode.physics.kinetics import measure_kinetics
 from gfnode.physics.motion import measure_motion
-from gfnode.physics.predictions import Predictions, predict_test_part, predict_windows
+from gfnode.physics.predictions import Predictions, predict_unseen
 from gfnode.physics.section import Section
 from gfnode.physics.spectra import measure_spectra
 from gfnode.physics.structure import geometry, shape
 from gfnode.physics.torsions import torsions
 from gfnode.physics.wholeness import integrity
 from gfnode.trajectory import Trajectory
-from gfnode.windows import Windows
 
 if TYPE_CHECKING:
     from gfnode.run import Run
@@ -47,9 +43,8 @@ __all__ = [
     "Predictions",
     "Section",
     "assess",
-    "predict_test_part",
-    "predict_windows",
-    "steps",
+    "predict_unseen",
+    "stages",
 ]
 
 SECTIONS: dict[str, Callable[[Predictions], Section | None]] = {
@@ -135,16 +130,12 @@ def assess(
         As of :meth:`gfnode.run.Run.evaluate`, and for a torsion that is none.
     """
     given = [data] if isinstance(data, Trajectory) else list(data or run.trajectories())
-    windows, _ = run.held_out(given)
-    arranged = run.provenance.arrange(given) or given
     read_torsions(torsions, given[0].n_atoms, given[0].topology)  # says at once what is wrong
     if energy is not None:
         check_engine(run.model.system, energy, given[0].topology)
-    predictions = predict_windows(
+    predictions = predict_unseen(
         run,
-        arranged,
-        windows,
-        _training(run, windows),
+        given,
         known=None if evaluation is None else evaluation.predicted,
         advance=advance,
         looked=atoms,
@@ -163,14 +154,6 @@ def assess(
     return Physics(sections)
 
 
-def steps(run: "Run") -> int:
+def stages(run: "Run") -> int:
     """How often :func:`assess` says that something is done."""
     return len({run.experiment.model["name"], *TRIVIAL}) + len(SECTIONS)
-
-
-def _training(run: "Run", windows: Windows) -> Tensor:
-    """Conformations that a constant geometry is taken from, all atoms."""
-    try:
-        return prepare(run.trajectories(), run.experiment).parts["train"].conformations()
-    except InputError:  # an exported model has none of its data
-        return windows.conformations()

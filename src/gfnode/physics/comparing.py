@@ -26,7 +26,7 @@ from gfnode.metrics.distributions import (
 from gfnode.metrics.jackknife import jackknife, leave_one_out
 from gfnode.metrics.lags import LAG_BINS
 from gfnode.physics.predictions import Predictions
-from gfnode.physics.quantity import Quantity, distance, halves, lag_bins, summary
+from gfnode.physics.quantity import Quantity, distance, halves, summary
 from gfnode.trajectory import Doubles, Integers
 
 BINS = 60
@@ -81,7 +81,7 @@ class Samples:
         times = predictions.lags_fs.shape[1]
         labels = np.repeat(predictions.blocks.labels, times)
         half = np.repeat(halves(predictions), times)
-        lags = lag_bins(predictions).ravel()
+        lags = predictions.lag_bins.ravel()
         groups = [np.ones(len(labels), bool), *(lags == k for k in range(LAG_BINS))]
         count = predictions.blocks.count
         filled = np.stack([np.bincount(labels[mine], minlength=count) > 0 for mine in groups])

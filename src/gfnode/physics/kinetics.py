@@ -22,7 +22,6 @@ from gfnode.metrics.lags import LAG_BINS
 from gfnode.molecule.torsions import named_torsions
 from gfnode.physics.modes import on_reference
 from gfnode.physics.predictions import Predictions
-from gfnode.physics.quantity import lag_bins, lag_edges
 from gfnode.physics.section import Section
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
@@ -119,8 +118,8 @@ def measure_kinetics(predictions: Predictions) -> Section:
     if not starts.shape[1]:
         return Section({"reason": "the molecule has neither torsions nor a connected graph"})
     windows, times = predictions.lags_fs.shape
-    edges = lag_edges(predictions)
-    bins = lag_bins(predictions)
+    edges = predictions.lag_edges
+    bins = predictions.lag_bins
     methods = {"true": predictions.true, **predictions.predicted}
     later = {
         name: features.of(x.reshape(-1, *x.shape[2:])).reshape(windows, times, -1)

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from gfnode.geometry import angular_momentum, inertia_tensor, momentum
 from gfnode.metrics import Blocks, LagErrors, summarise
-from gfnode.metrics.lags import lag_edges
 from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
 from gfnode.physics.predictions import Predictions
@@ -55,7 +54,7 @@ def measure_motion(predictions: Predictions) -> Section:
     start = windows.batch(slice(None))
     masses = torch.from_numpy(system.masses)
     lags = windows.lags.numpy()
-    edges = lag_edges(system.horizon)
+    edges = np.asarray(predictions.lag_edges)
     begun = Momenta.of(start.positions[:, None], start.velocities[:, None], masses)
     thermal = begun.thermal(start.positions, masses)
     numbers: Numbers = {

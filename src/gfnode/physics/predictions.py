@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gfnode.errors import InputError
 from gfnode.evaluation import MOST_VALUES
 from gfnode.experiment import molecular_graph, prepare
-from gfnode.metrics import Blocks
+from gfnode.metrics import Blocks, lags
 from gfnode.models import Model
 from gfnode.molecule.internal import Internal
 from gfnode.molecule.system import System
@@ -31,7 +32,7 @@ class Predictions:
     run
         The run.
     trajectories
-        Its training data, in order.
+        Its training data, in order, or other data that was given.
     windows
         The test windows looked at, over all atoms; evenly chosen where there are many.
     training
@@ -67,6 +68,17 @@ class Predictions:
     def system(self) -> System:
         """Of the model: its atoms are those of every array here."""
         return self.run.model.system
+
+    @cached_property
+    def lag_edges(self) -> list[float]:
+        """Ends of the lag bins in fs, as in an evaluation."""
+        edges: list[float] = lags.lag_edges(self.system.horizon).tolist()
+        return edges
+
+    @cached_property
+    def lag_bins(self) -> Integers:
+        """Lag bin of each window and lag, ``(window, time)``; −1 beyond the last."""
+        return lags.lag_bins(self.lags_fs, self.lag_edges)
 
     @property
     def model(self) -> str:
@@ -120,47 +132,9 @@ class Predictions:
         return (np.arange(count) + max(1, count // 2)) % count
 
 
-def predict_test_part(
+def predict_unseen(
     run: "Run",
-    trajectories: Sequence[Trajectory],
-    *,
-    most_values: int = MOST_VALUES,
-    advance: Callable[[str], None] = lambda method: None,
-    looked: Literal["heavy", "all"] = "heavy",
-    torsions: Sequence[str] = (),
-) -> Predictions:
-    """Predict the test windows of a run by its model and every trivial baseline.
-
-    Parameters
-    ----------
-    trajectories
-        Those of training, in order (:meth:`gfnode.experiment.provenance.Provenance.arrange`).
-    most_values
-        Coordinates of one method that may be held.
-    advance
-        Told which method is done.
-    looked, torsions
-        See :class:`Predictions`.
-    """
-    parts = prepare(trajectories, run.experiment).parts
-    training = parts["train"].conformations()
-    return predict_windows(
-        run,
-        trajectories,
-        parts["test"],
-        training,
-        most_values=most_values,
-        advance=advance,
-        looked=looked,
-        torsions=torsions,
-    )
-
-
-def predict_windows(
-    run: "Run",
-    trajectories: Sequence[Trajectory],
-    windows: Windows,
-    training: Tensor,
+    data: Trajectory | Sequence[Trajectory] | None = None,
     *,
     known: Tensor | None = None,
     most_values: int = MOST_VALUES,
@@ -168,41 +142,39 @@ def predict_windows(
     looked: Literal["heavy", "all"] = "heavy",
     torsions: Sequence[str] = (),
 ) -> Predictions:
-    """Predict given windows by the model of a run and every trivial baseline.
+    """Predict windows that a run has not seen, by its model and every trivial baseline.
 
     Parameters
     ----------
-    trajectories
-        That the windows are of.
-    windows
-        Over all atoms.
-    training
-        Conformations that a constant geometry is taken from, ``(sample, atom, 3)``, all atoms.
+    data
+        As of :meth:`gfnode.run.Run.evaluate`.
     known
-        What the model predicts for the windows, where that was done before.
-    most_values, advance, looked, torsions
-        As of :func:`predict_test_part`.
+        What the model predicts for all of the windows, where that was done before.
+    most_values
+        Coordinates of one method that may be held.
+    advance
+        Told which method is done.
+    looked, torsions
+        See :class:`Predictions`.
     """
+    given = [data] if isinstance(data, Trajectory) else list(data or run.trajectories())
+    everything, _ = run.held_out(given)
     atoms = run.model.system.atoms
-    each = windows.targets.shape[1] * len(atoms) * 3
-    chosen = windows.evenly(max(1, most_values // each))
-    windows = windows.take(chosen)
-    mine = windows.select(atoms)
-    whole = mine.batch(slice(None))
-    name = run.experiment.model["name"]
-    models = run.judged()
+    each = everything.targets.shape[1] * len(atoms) * 3
+    chosen = everything.evenly(max(1, most_values // each))
+    windows = everything.take(chosen)
+    whole = windows.select(atoms).batch(slice(None))
     predicted = {}
-    for key, model in models.items():
-        told = known if key == name else None
+    for key, model in run.judged().items():
+        told = known if model is run.model else None
         found = predict_all(model, windows) if told is None else told[chosen]
-        place = model.system.place
-        predicted[key] = found.numpy()[:, :, place[atoms]]
+        predicted[key] = found.numpy()[:, :, model.system.place[atoms]]
         advance(key)
     return Predictions(
         run,
-        trajectories,
+        run.provenance.arrange(given) or given,
         windows,
-        training[:, torch.as_tensor(atoms)].numpy(),
+        _training(run, everything)[:, torch.as_tensor(atoms)].numpy(),
         whole.positions.numpy(),
         whole.targets.numpy(),
         predicted,
@@ -210,6 +182,14 @@ def predict_windows(
         looked,
         tuple(torsions),
     )
+
+
+def _training(run: "Run", windows: Windows) -> Tensor:
+    """Conformations that a constant geometry is taken from, all atoms."""
+    try:
+        return prepare(run.trajectories(), run.experiment).parts["train"].conformations()
+    except InputError:  # an exported model has none of its data
+        return windows.conformations()
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfnode.metrics import Estimate, lags, summarise
+from gfnode.metrics import Estimate, summarise
 from gfnode.metrics.jackknife import Distance
 from gfnode.physics.predictions import Predictions
 from gfnode.thinning import evenly
@@ -61,17 +61,6 @@ class Quantity:
         return np.ascontiguousarray(values.T.numpy(), dtype=np.float64)
 
 
-def lag_edges(predictions: Predictions) -> list[float]:
-    """Ends of the lag bins in fs, as in an evaluation."""
-    edges: list[float] = lags.lag_edges(predictions.system.horizon).tolist()
-    return edges
-
-
-def lag_bins(predictions: Predictions) -> Integers:
-    """Lag bin of each window and lag, ``(window, time)``; −1 beyond the last."""
-    return lags.lag_bins(predictions.lags_fs, lag_edges(predictions))
-
-
 def halves(predictions: Predictions) -> Integers:
     """0 or 1: whether a window lies in the first or second half of the blocks, ``(window,)``.
 
@@ -102,7 +91,7 @@ def distance(found: Distance, scale: float = 1.0) -> dict[str, Any]:
 
 def summary(values: Doubles, predictions: Predictions, scale: float = 1.0) -> dict[str, Any]:
     """Mean of what each window and lag gives, and by lag bin, as JSON."""
-    found = summarise(values, predictions.lags_fs, predictions.blocks, lag_edges(predictions))
+    found = summarise(values, predictions.lags_fs, predictions.blocks, predictions.lag_edges)
     return {
         "error": estimate(found.mean, scale),
         "error_by_lag": [estimate(each, scale) for each in found.by_lag],

@@ -16,7 +16,7 @@ from gfnode.geometry import (
 )
 from gfnode.physics.comparing import CONSTANT, FLOOR, compare
 from gfnode.physics.predictions import Predictions
-from gfnode.physics.quantity import Quantity, lag_edges, summary
+from gfnode.physics.quantity import Quantity, summary
 from gfnode.physics.section import Section
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
@@ -148,6 +148,6 @@ def _section(kinds: list[Quantity], predictions: Predictions) -> Section | None:
     facts = {
         "atoms": len(predictions.internal.atoms),
         "looked_at": predictions.looked,
-        "lag_edges_fs": lag_edges(predictions),
+        "lag_edges_fs": predictions.lag_edges,
     }
     return Section(facts | {"quantities": numbers}, arrays)

@@ -31,7 +31,7 @@ from gfnode.metrics.ramachandran import (
 from gfnode.molecule.torsions import named_torsions, ramachandran_pairs, read_torsions
 from gfnode.physics.comparing import CONSTANT, FLOOR, Samples, compare
 from gfnode.physics.predictions import Predictions
-from gfnode.physics.quantity import Quantity, distance, estimate, lag_edges
+from gfnode.physics.quantity import Quantity, distance, estimate
 from gfnode.physics.section import Section
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
@@ -64,7 +64,7 @@ def torsions(predictions: Predictions) -> Section | None:
         residues[residue], found = _ramachandran(pairs[residue], predictions)
         arrays |= {f"ramachandran.{residue}.{key}": value for key, value in found.items()}
     basins = {b.name: {"phi_deg": b.phi_deg, "psi_deg": b.psi_deg} for b in BASINS}
-    facts: dict[str, Any] = {"lag_edges_fs": lag_edges(predictions), "quantities": numbers}
+    facts: dict[str, Any] = {"lag_edges_fs": predictions.lag_edges, "quantities": numbers}
     if residues:
         facts |= {"basins": basins, "states": [*basins, OTHER], "grid": COARSE}
     return Section(facts | {"ramachandran": residues}, arrays)

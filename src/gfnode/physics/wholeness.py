@@ -15,7 +15,7 @@ from gfnode.molecule.integrity import (
     mean_lengths,
 )
 from gfnode.physics.predictions import Predictions
-from gfnode.physics.quantity import estimate, lag_edges, summary
+from gfnode.physics.quantity import estimate, summary
 from gfnode.physics.section import Section
 from gfnode.trajectory import Floats, Integers
 
@@ -48,7 +48,7 @@ def integrity(predictions: Predictions) -> Section | None:
             "collapsed_below": SHORTEST,
             "clash_below": TOUCH,
             "hydrogen_bond_below": HYDROGEN_BOND,
-            "lag_edges_fs": lag_edges(predictions),
+            "lag_edges_fs": predictions.lag_edges,
             "methods": methods,
         }
     )

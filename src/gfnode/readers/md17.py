@@ -15,7 +15,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.readers.archive import Archive
 from gfnode.readers.source import Source, atomic_numbers
-from gfnode.trajectory import Integers
+from gfnode.trajectory import Integers, formula_of
 from gfnode.units import KCAL_MOL
 
 MOLECULES = {
@@ -112,14 +112,6 @@ def _forces(archive: Archive, key: str, atoms: int, frames: int) -> dict[str, tu
         return {}
     archive.check_shape(key, "forces", atoms, frames)
     return {"forces": (key, KCAL_MOL)}
-
-
-def formula_of(numbers: Integers) -> str:
-    """Molecular formula in Hill order."""
-    from ase.data import chemical_symbols
-    from ase.formula import Formula
-
-    return str(Formula.from_list([chemical_symbols[z] for z in numbers]).format("hill"))
 
 
 @dataclass(frozen=True)

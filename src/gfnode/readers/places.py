@@ -46,7 +46,7 @@ class Place:
         """
         if self.formula is None:
             return
-        from gfnode.readers.md17 import formula_of
+        from gfnode.trajectory import formula_of
 
         if (formula := formula_of(source.numbers)) != self.formula:
             raise InputError(f"{self.path}: holds {formula}, expected {self.formula}")

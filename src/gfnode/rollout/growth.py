@@ -129,19 +129,13 @@ class Growth:
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, under the keys that docs/rollout.md explains."""
-
-        def estimate(e: Estimate | None) -> dict[str, Any] | None:
-            if e is None:
-                return None
-            return {"value": e.value, "low": e.low, "high": e.high, "count": e.count}
-
         return {
             "starts": len(self.starts_fs),
             "lags_fs": self.lags_fs.tolist(),
             "methods": {
                 name: {
-                    "rmse_angstrom": [estimate(each) for each in self.rmse(name)],
-                    "growth_per_ps": estimate(self.rate(name)),
+                    "rmse_angstrom": [each.to_dict() for each in self.rmse(name)],
+                    "growth_per_ps": None if (rate := self.rate(name)) is None else rate.to_dict(),
                     "reaches_persistence_fs": self.reaches(name, "persistence"),
                     "reaches_unrelated_fs": self.reaches(name, "unrelated"),
                 }

@@ -2,6 +2,7 @@
 
 from gfnode.trajectory.checks import Doubles, Floats, Integers, check_finite, check_times
 from gfnode.trajectory.core import Trajectory
+from gfnode.trajectory.formula import formula_of
 from gfnode.trajectory.topology import Topology, kept_bonds
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "Trajectory",
     "check_finite",
     "check_times",
+    "formula_of",
     "kept_bonds",
 ]

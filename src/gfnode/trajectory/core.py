@@ -20,6 +20,7 @@ from gfnode.trajectory.checks import (
     check_times,
 )
 from gfnode.trajectory.exchange import Exchange
+from gfnode.trajectory.formula import formula_of
 from gfnode.trajectory.topology import Topology
 from gfnode.units import BOLTZMANN, format_time
 
@@ -225,9 +226,7 @@ class Trajectory(Exchange):
     @property
     def formula(self) -> str:
         """Molecular formula in Hill order."""
-        from ase.formula import Formula
-
-        return str(Formula.from_list(list(self.symbols)).format("hill"))
+        return formula_of(self.numbers)
 
     @cached_property
     def fingerprint(self) -> str:

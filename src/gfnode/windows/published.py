@@ -3,7 +3,7 @@
 import numpy as np
 
 from gfnode.thinning import places
-from gfnode.trajectory import Integers
+from gfnode.trajectory import Integers, formula_of
 
 # Pairs of heavy atoms, numbered in file order, that the published experiments mark as rigid.
 RIGID = {
@@ -39,10 +39,7 @@ def rigid_pairs(source_numbers: Integers, atoms: Integers, bonds: Integers) -> I
     Integers
         ``(pair, 2)``: for alanine dipeptide all bonds, for a molecule outside the protocol none.
     """
-    from ase.data import chemical_symbols
-    from ase.formula import Formula
-
-    formula = str(Formula.from_list([chemical_symbols[z] for z in source_numbers]).format("hill"))
+    formula = formula_of(source_numbers)
     if formula == _ALANINE_DIPEPTIDE:
         return bonds
     heavy = np.flatnonzero(source_numbers > 1)
