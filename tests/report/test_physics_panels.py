@@ -12,6 +12,7 @@ from commands import call
 from gfnode.report import write_page
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels import physics_panels
+from gfnode.report.physics_table import atoms_words
 from gfnode.report.pictures import COLUMN, WIDE
 
 EDGES = [0.0, 100.0, 200.0]
@@ -293,3 +294,18 @@ def test_browser_shows_physics_without_a_word_or_a_request(opened, measured, tmp
     assert found.said == []
     assert found.asked == [page.as_uri()]
     found.context.close()
+
+
+def test_the_atoms_that_are_looked_at_are_named(measured):
+    """Else the numbers of heavy atoms are taken for those of the molecule."""
+    physics = numbers()
+    heavy = "of the 7 heavy atoms, hydrogens are not looked at"
+    said = []
+    for looked in ("heavy", "all"):
+        for section in ("geometry", "shape", "integrity"):
+            physics[section] |= {"looked_at": looked, "atoms": 7}
+        (measured / "physics.json").write_text(json.dumps(physics))
+        said.append(" ".join(physics_panels(RunFiles.read(measured))[0].sentences))
+        assert (heavy in atoms_words(physics)) == (looked == "heavy")
+    assert f"All of this is {heavy}" in said[0]
+    assert "heavy" not in said[1]

@@ -113,6 +113,13 @@ class Predictions:
             return everything
         return heavy
 
+    @property
+    def looked_at(self) -> Literal["heavy", "all"]:
+        """``heavy`` where the molecule has hydrogens that are not among the atoms looked at."""
+        missing = len(self.internal.atoms) < len(self.system.source_numbers)
+        without = (self.system.numbers[self.internal.atoms] > 1).all()
+        return "heavy" if missing and without else "all"
+
     @cached_property
     def blocks(self) -> Blocks:
         """Blocks of start time that intervals are taken over."""

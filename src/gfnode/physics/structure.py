@@ -147,7 +147,7 @@ def _section(kinds: list[Quantity], predictions: Predictions) -> Section | None:
         arrays |= {f"{kind.name}.{key}": value for key, value in found.items()}
     facts = {
         "atoms": len(predictions.internal.atoms),
-        "looked_at": predictions.looked,
+        "looked_at": predictions.looked_at,
         "lag_edges_fs": predictions.lag_edges,
     }
     return Section(facts | {"quantities": numbers}, arrays)

@@ -40,7 +40,7 @@ def integrity(predictions: Predictions) -> Section | None:
     return Section(
         {
             "atoms": len(internal.atoms),
-            "looked_at": predictions.looked,
+            "looked_at": predictions.looked_at,
             "bonds": len(internal.bonds),
             "centres": len(internal.stereo),
             "stereocentres": int(internal.stereo.sum()),

@@ -29,6 +29,17 @@ BESIDE = ("true", "constant", "floor")
 MOST = 6
 """Named torsions that have rows of their own."""
 
+
+def atoms_words(physics: Mapping[str, Any]) -> str:
+    """Which atoms geometry, shape and integrity are of, where these are not all."""
+    sections = ("geometry", "shape", "integrity")
+    section: Mapping[str, Any] = next((physics[s] for s in sections if s in physics), {})
+    if section.get("looked_at") != "heavy":
+        return ""
+    count = section["atoms"]
+    return f"of the {count} heavy atoms, hydrogens are not looked at" if count else ""
+
+
 Row = tuple[str, Mapping[str, Any]]
 
 
@@ -36,10 +47,11 @@ def physics_table(physics: Mapping[str, Any]) -> Table:
     """The model beside the best trivial baseline of each row, the constant and the floor."""
     rows = list(_rows(physics))
     model = next((name for _, found in rows for name in found if name not in BESIDE), "model")
+    atoms = f": {of}" if (of := atoms_words(physics)) else ""
     title = (
-        "How physical predictions are (mean over windows and lags, 95 % intervals over blocks of "
-        "time)\nconstant: a fixed mean geometry; floor: what independent stretches of real "
-        "dynamics differ by (per frame: what is found in the truth)"
+        f"How physical predictions are{atoms} (mean over windows and lags, 95 % intervals over "
+        "blocks of time)\nconstant: a fixed mean geometry; floor: what independent stretches of "
+        "real dynamics differ by (per frame: what is found in the truth)"
     )
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, title_style="italic")
     for name in ("", model, "best trivial", "constant", "floor"):

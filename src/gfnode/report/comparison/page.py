@@ -16,6 +16,7 @@ from gfnode.report.loading import RunFiles
 from gfnode.report.page import flat
 from gfnode.report.panels.common import CONSTANT, FLOOR, estimate_cell, estimate_rows
 from gfnode.report.panels.merits import merits
+from gfnode.report.physics_table import atoms_words
 from gfnode.report.pictures import Picture, Table
 from gfnode.report.template import check_target, fill, interval, rms, save
 from gfnode.units import format_time
@@ -247,7 +248,11 @@ def _physics(compared: Compared) -> Table:
         for name, each in columns.items()
         if key in each
     ]
-    caption = "How physical predictions are, with 95 % intervals"
+    of = {atoms_words(run.physics) for run in compared.runs if run.physics}
+    atoms = (
+        ", of other atoms in each" if len(of) > 1 else "".join(f", {each}" for each in of if each)
+    )
+    caption = f"How physical predictions are{atoms}, with 95 % intervals"
     return Table("compared-physics", caption, ["measure", *columns], body, rows)
 
 

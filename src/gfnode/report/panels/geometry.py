@@ -24,6 +24,7 @@ from gfnode.report.panels.common import (
     middles,
     style,
 )
+from gfnode.report.physics_table import atoms_words
 from gfnode.report.pictures import Layout, Panel, Picture, Table
 
 NAMES = {
@@ -77,7 +78,9 @@ def geometry_panel(run: RunFiles) -> Panel | None:
         pictures.append(_by_lag(run, quantities, edges))
     if "methods" in whole:
         tables.append(_integrity(run, whole["methods"]))
-    sentences = [*_sentences(run, quantities), *_whole_words(run, whole)]
+    of = atoms_words(run.physics)
+    looked = f"All of this is {of} (gfnode evaluate --atoms all does)." if of else ""
+    sentences = [*filter(None, [looked]), *_sentences(run, quantities), *_whole_words(run, whole)]
     return Panel("geometry", "Geometry", sentences, pictures, tables)
 
 
