@@ -11,12 +11,15 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
@@ -92,6 +95,24 @@ def not_older(folder: Path, *names: str) -> bool:
     best = folder / "weights.safetensors"
     since = best.stat().st_mtime if best.is_file() else 0.0
     return all((at := folder / n).is_file() and at.stat().st_mtime >= since for n in names)
+
+
+def locked(path: Path, what: str) -> "FileLock":
+    """Take the lock file at ``path`` for this process; ``what`` says who else may hold it.
+
+    Raises
+    ------
+    InputError
+        When another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(what) from error
+    return lock
 
 
 def make_folder(path: Path) -> Path:

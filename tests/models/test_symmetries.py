@@ -1,5 +1,6 @@
 """Every promise of every model, with weights that move atoms, to 1e-4 of the displacement."""
 
+import pickle
 from functools import cache
 from pathlib import Path
 
@@ -280,3 +281,11 @@ def test_published_breaks_rotation_by_the_activation_alone(name):
 
 def test_every_registered_model_is_here():
     assert set(MODELS) <= set(VARIANTS)
+
+
+@pytest.mark.parametrize("variant", [*MODELS, "default", "paper", "published"])
+def test_a_model_is_pickled_whole(variant):
+    """For worker processes of its user; gfnode itself never unpickles."""
+    here = case(variant, "toluene")
+    there = pickle.loads(pickle.dumps(here.model))
+    torch.testing.assert_close(here.run(here.x, here.v, here.times, there), here.found)

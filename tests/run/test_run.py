@@ -18,6 +18,7 @@ import gfnode
 from gfnode.errors import InputError
 from gfnode.files import make_folder, read_json, whole, write_arrays, write_json
 from gfnode.run import VERSION, BeyondHorizonWarning, Run
+from gfnode.run.creation import alone
 from gfnode.trajectory import Topology, Trajectory
 from gfnode.weights import load_tensors, save_tensors
 from making import wiggle
@@ -280,6 +281,33 @@ def test_damaged_baselines_are_refused(run, made):
 def test_a_run_is_not_overwritten(made):
     with pytest.raises(InputError, match="holds a run already"):
         fit(made[1], made[0])
+
+
+def test_two_trainings_in_one_folder_at_once_are_refused(made, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    out.mkdir()
+    with alone(out), pytest.raises(InputError, match="another process is training there"):
+        fit(made[1], out)
+    assert list(out.iterdir()) == []
+
+    def faster(dataset):
+        """Another process makes its run while this one gets ready."""
+        (out / "run.json").write_text("theirs")
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gfnode.run.creation.baselines.fit_baselines", faster)
+        with pytest.raises(InputError, match="holds a run already"):
+            fit(made[1], out)
+    assert (out / "run.json").read_text() == "theirs"
+    assert len(list(out.iterdir())) == 1
+    going = shutil.copytree(made[0], tmp_path / "going")
+    write_json(
+        going / "run.json",
+        {k: v for k, v in read_json(going / "run.json").items() if k != "training"},
+    )
+    with alone(going), pytest.raises(InputError, match="another process is training there"):
+        gfnode.resume(going, progress=False)
 
 
 # Evaluation of other data

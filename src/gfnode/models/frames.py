@@ -155,7 +155,7 @@ class Anchored(Frame):
         self.register_buffer("weights", masses.clone())  # of the superposition
         self.register_buffer("steps", torch.tensor(16))  # of the integration of turns
         self._steps = 16  # the same on the host
-        self.register_load_state_dict_post_hook(lambda self, _: self._take_steps())
+        self.register_load_state_dict_post_hook(_take_steps)
         self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and turn, in horizons
         self.share = nn.Parameter(torch.zeros(len(self.rotors)))
         self.register_buffer("free", torch.zeros(len(self.rotors)))  # 1: a tip that turns freely
@@ -269,11 +269,8 @@ class Anchored(Frame):
         rate = (placement.inverse @ placement.momentum[..., None]).norm(dim=1)
         wanted = (2 * rate * self._elapsed(lags)[..., 1]).max().ceil()
         self.steps.copy_(wanted.clamp(2, self._most_steps))
-        self._take_steps()
+        _take_steps(self)
         return bool(wanted <= 2 * self._most_steps)
-
-    def _take_steps(self) -> None:
-        self._steps = int(self.steps)
 
     def place(self, positions: Tensor, velocities: Tensor) -> Placement:
         """Split a start; ``(batch, atom, 3)`` in Å and Å/fs."""
@@ -386,3 +383,8 @@ class Anchored(Frame):
         )
         moved = placement.centre[:, None] + elapsed[..., :1, None] * placement.drift[:, None]
         return moved, rotation
+
+
+def _take_steps(anchored: Anchored, _missing: object = None) -> None:
+    """Keep the number of steps on the host; no lambda, so that models can be pickled."""
+    anchored._steps = int(anchored.steps)

@@ -64,7 +64,7 @@ class Newton(nn.Module):
         self.register_buffer("knots", knots, persistent=False)  # fs
         self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
         self.reach = 0.0  # the longest lag in fs at which w is not zero
-        self.register_load_state_dict_post_hook(lambda self, _: self._look())
+        self.register_load_state_dict_post_hook(_look)
 
     @classmethod
     def suits(cls, system: System) -> bool:
@@ -168,7 +168,7 @@ class Newton(nn.Module):
             Told steps done and in all.
         """
         self.trust.zero_()
-        self._look()
+        _look(self)
         if (forces := self.forces(windows)) is None:
             return
         seen = forces.frames
@@ -225,10 +225,11 @@ class Newton(nn.Module):
         )
         trust = torch.from_numpy(falling.x.copy()).to(trust)
         self.trust.copy_(torch.where(trust < self._least, 0.0, trust))
-        self._look()
+        _look(self)
 
-    def _look(self) -> None:
-        """Up to what lag there is anything to integrate."""
-        used = self.trust > 0
-        last = int(used.sum())  # w never rises
-        self.reach = float(self.knots[min(last, len(used) - 1)]) if last else 0.0
+
+def _look(newton: Newton, _missing: object = None) -> None:
+    """Up to what lag there is anything to integrate; no lambda, so that models can be pickled."""
+    used = newton.trust > 0
+    last = int(used.sum())  # w never rises
+    newton.reach = float(newton.knots[min(last, len(used) - 1)]) if last else 0.0

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.files import make_folder, read_arrays, read_json, to_json, whole
+from gfnode.files import locked, make_folder, read_arrays, read_json, to_json, whole
 from gfnode.readers.saving import save, topology_beside, topology_path
 from gfnode.trajectory import Trajectory
 
@@ -249,9 +249,4 @@ def _layout(shapes: Mapping[str, Any]) -> np.dtype[Any]:
 
 
 def _locked(folder: Path) -> FileLock:
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"{folder}: another process is writing there") from error
-    return lock
+    return locked(folder / "lock", f"{folder}: another process is writing there")

@@ -1,6 +1,7 @@
 """The folder of a new run: all but the training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, Experiment, baselines, build_model, versions
 from gfnode.experiment.provenance import Provenance
-from gfnode.files import make_folder, write_arrays, write_json
+from gfnode.files import locked, make_folder, write_arrays, write_json
 from gfnode.models import MODELS, Model
 from gfnode.readers import FORMATS, Reader
 from gfnode.run.opening import RUN, VERSION
@@ -38,10 +39,7 @@ def create_folder(
     InputError
         When the folder holds a run already, or cannot be written.
     """
-    if (folder / RUN).exists():
-        raise InputError(
-            f"{folder} holds a run already; go on with it (--resume) or choose another --out"
-        )
+    _refuse_run(folder)
     model = build_model(experiment, dataset.system)
     trained = any(True for _ in model.parameters())
     batch = trained and choose_batch(dataset.parts["train"], model, experiment.training)
@@ -66,10 +64,40 @@ def create_folder(
     for name, part in dataset.parts.items():
         arrays[f"{name}_starts"] = part.starts.numpy()
         arrays[f"{name}_targets"] = part.targets.numpy()
-    write_arrays(folder / "splits.npz", arrays)
-    save_tensors(folder / baselines.FILE, baselines.fit_baselines(dataset), {})
-    write_json(folder / RUN, facts)
+    fitted = baselines.fit_baselines(dataset)
+    with alone(folder):
+        _refuse_run(folder)  # another process may have been faster
+        write_arrays(folder / "splits.npz", arrays)
+        save_tensors(folder / baselines.FILE, fitted, {})
+        write_json(folder / RUN, facts)
     return model, facts
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Write to a run folder while no other process trains there.
+
+    Raises
+    ------
+    InputError
+        When one does.
+    """
+    lock = locked(
+        folder / "training.lock",
+        f"{folder}: another process is training there; wait for it, or choose another --out",
+    )
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _refuse_run(folder: Path) -> None:
+    if (folder / RUN).exists():
+        raise InputError(
+            f"{folder} holds a run already; go on with it (--resume) or choose another --out"
+        )
 
 
 def _plugins_of(model: str, files: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:

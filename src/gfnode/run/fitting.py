@@ -11,6 +11,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
+from gfnode.run.creation import alone
 from gfnode.run.run import Run
 from gfnode.training import EpochRecord, Trainer, TrainingState
 from gfnode.training.checkpoint import load_training, save_training
@@ -73,7 +74,8 @@ def fit(
     folder = Path(out) if out is not None else Path("runs") / trajectories[0].label
     dataset = prepare(trajectories, experiment)
     run = Run.create(folder, experiment, dataset, trajectories, files, reader=reader)
-    return _train(run, dataset, progress, said)
+    with alone(folder):
+        return _train(run, dataset, progress, said)
 
 
 def resume(folder: str | Path, *, progress: bool = True, said: Said | None = None) -> Run:
@@ -92,7 +94,8 @@ def resume(folder: str | Path, *, progress: bool = True, said: Said | None = Non
         raise InputError(f"{folder} is an exported model: training goes on in its run folder only")
     if "training" in run.facts and run.calibration is not None:
         return Run.open(folder)
-    return _train(run, prepare(run.trajectories(), run.experiment), progress, said)
+    with alone(run.folder):
+        return _train(run, prepare(run.trajectories(), run.experiment), progress, said)
 
 
 def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run:
