@@ -238,3 +238,14 @@ def test_models_are_left_in_evaluation_mode_without_gradients(found):
     _, models, _ = found
     assert not models["gfnode"].training
     assert all(w.grad is None for w in models["gfnode"].parameters())
+
+
+def test_what_a_notebook_shows_of_it_is_short(found):
+    result, _, windows = found
+    shown = repr(result)
+    assert shown.startswith("Evaluation(gfnode: ")
+    assert f"over {len(windows)} windows of 4 lags up to 60 fs" in shown
+    assert len(shown) < 200
+    page = result._repr_html_()
+    assert all(f">{name}<" in page for name in result.errors)
+    assert f"{result.errors['gfnode'].mean():.3g} [" in page

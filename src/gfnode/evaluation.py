@@ -23,6 +23,7 @@ from gfnode.models import TRIVIAL, Model
 from gfnode.models.calibration import WITHIN, Calibration
 from gfnode.progress import Report, silent
 from gfnode.trajectory import Doubles
+from gfnode.units import format_time
 from gfnode.windows import Windows
 
 MOST_VALUES = 20_000_000
@@ -67,6 +68,21 @@ class Evaluation:
     aligned: bool
     inside: Doubles | None = None
     predicted: Tensor | None = None
+
+    def __repr__(self) -> str:
+        windows, times = self.lags_fs.shape
+        best = self.best_trivial
+        return (
+            f"Evaluation({self.model}: {self.errors[self.model].mean():.4g} Å² per coordinate over "
+            f"{windows} windows of {times} lags up to {format_time(self.lags_fs.max())}, {best} "
+            f"{self.errors[best].mean():.4g} Å²)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Errors of all methods, for notebooks."""
+        from gfnode.notebook import evaluation_html
+
+        return evaluation_html(self)
 
     @property
     def blocks(self) -> Blocks:

@@ -11,6 +11,8 @@ from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
 
 if TYPE_CHECKING:
+    from gfnode.evaluation import Evaluation
+    from gfnode.metrics import Estimate
     from gfnode.run import Run
 
 SAMPLED = 2_000_000
@@ -60,6 +62,25 @@ def run_html(run: "Run") -> str:
         "folder": str(run.folder),
     }
     return _table("Run", rows)
+
+
+def evaluation_html(evaluation: "Evaluation") -> str:
+    """Table of the errors of all methods, with 95 % intervals; all text is escaped."""
+    windows, times = evaluation.lags_fs.shape
+    lags = f"{times} lags up to" if times > 1 else "one lag,"
+    rows = {
+        "windows": f"{windows}, {lags} {format_time(float(evaluation.lags_fs.max()))}",
+        "mean squared error": "Å² per coordinate: mean over lags; last lag",
+    }
+    for name in evaluation.errors:
+        found = evaluation.summary(name)
+        rows[name] = f"{_estimate(found.mean)}; {_estimate(found.last)}"
+    return _table(f"Evaluation of {evaluation.model}", rows)
+
+
+def _estimate(found: "Estimate") -> str:
+    between = f" [{found.low:.3g}, {found.high:.3g}]" if np.isfinite(found.low) else ""
+    return f"{found.value:.3g}{between}"
 
 
 def _spacing(trajectory: Trajectory) -> str:

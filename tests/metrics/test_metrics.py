@@ -212,6 +212,9 @@ def test_pairing_sees_small_differences_through_large_levels() -> None:
     assert found.ratio.value == pytest.approx(0.9, abs=0.002)
     assert found.difference.value == pytest.approx(near.mean() - base.mean())
     assert paired_verdict(base, near, blocks).verdict == "worse"
+    equal = paired_verdict(0.99999 * base, base, blocks)  # by an amount that means nothing
+    assert equal.ratio.high < 1
+    assert equal.verdict == "indistinguishable"
     assert paired_verdict(base, base, blocks).verdict == "indistinguishable"
     # without pairing the two intervals overlap widely
     assert mean_estimate(near, blocks).high > mean_estimate(base, blocks).low

@@ -69,7 +69,7 @@ def test_parts_of_a_blocked_split_share_no_frame(**drawn):
     make = ramp if even else uneven
     trajectories = [make(700, seed=seed + k, velocities=stored) for k in range(many)]
     parts, found = cut(trajectories, horizon=horizon, lags=lags, times=2)
-    assert found == horizon
+    assert found <= horizon < found + 2.0  # the frame before
     frames = parts["train"].frames
     for name in PARTS:
         windows = parts[name]
@@ -114,6 +114,17 @@ def test_the_horizon_that_is_chosen_fits_the_split_that_is_chosen(span, step):
     assert horizon <= span / 10
     assert horizon == pytest.approx(round(horizon / step) * step)
     assert all(len(parts[name]) for name in PARTS)
+
+
+@pytest.mark.parametrize(("asked", "found"), [(7.0, 6.0), (2.0, 2.0), (1e-7 + 8.0, 8.0)])
+def test_a_horizon_between_frames_ends_at_the_frame_before(asked, found):
+    """Nothing can be learnt of lags at which there are no frames."""
+    assert cut(ramp(step=2.0), horizon=asked)[1] == pytest.approx(found, rel=1e-6)
+
+
+def test_a_single_heavy_atom_is_not_scored_alone():
+    assert choose_atoms(wiggle(), "heavy", "score").tolist() == [0, 1, 2]
+    assert choose_atoms(wiggle(), "heavy", "state").tolist() == [0]
 
 
 def test_horizons_of_the_protocol():

@@ -19,6 +19,7 @@ from gfnode.settings import Settings
 from gfnode.training import TrainingSettings
 from gfnode.trajectory import Integers, Trajectory, kept_bonds
 from gfnode.trajectory.lengths import doubts
+from gfnode.units import format_time
 from gfnode.windows import Windows, select_atoms
 from gfnode.windows.cutting import WindowSettings, choose_atoms, make_windows
 from gfnode.windows.published import rigid_pairs
@@ -181,6 +182,10 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
         )
     pieces = graph.describe_components(graph.components(edges.index, len(state)))
     notes = dict.fromkeys(note for each in trajectories for note in (*each.notes, *doubts(each)))
+    asked = settings.horizon or horizon
+    if asked > horizon * (1 + 1e-6):
+        apart = f"the horizon is {format_time(horizon)} and not {format_time(asked)}: frames are "
+        notes[f"{apart}{format_time(step)} apart"] = None
     return Dataset(system, parts, (*notes, *([pieces] if pieces else [])))
 
 

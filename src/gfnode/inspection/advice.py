@@ -125,7 +125,7 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
         "lags": settings.lags,
         "state_atoms": len(choose_atoms(trajectories[0], settings.state, "state")),
         "score_atoms": len(choose_atoms(trajectories[0], settings.score, "score")),
-        "scored": "heavy" if settings.score == "heavy" and (numbers > 1).any() else "all",
+        "scored": "heavy" if settings.score == "heavy" and (numbers > 1).sum() > 1 else "all",
     }
     try:
         known["horizon_fs"] = choose_horizon(trajectories, settings)

@@ -293,6 +293,10 @@ def _half_width(deviation: Doubles, filled: Integers | int, blocks: Blocks) -> D
     return np.asarray(quantile * np.sqrt(variance))
 
 
+SAME = 1e-3
+"""Mean errors whose ratio is known to be this close to one are as good as equal."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether method a is better than method b on the same windows.
@@ -305,7 +309,8 @@ class Verdict:
         Mean error of a over that of b.
     verdict
         ``better`` or ``worse`` where the interval of the ratio is clear of one (that of its
-        logarithm clear of zero), else ``indistinguishable`` (always with fewer than two blocks).
+        logarithm clear of zero) and not all within :data:`SAME` of it, else ``indistinguishable``
+        (always with fewer than two blocks).
         Errors of blocks differ by factors, so the ratio is steadier than the difference.
     """
 
@@ -338,9 +343,10 @@ def paired_verdict(errors_a: ArrayLike, errors_b: ArrayLike, blocks: Blocks) -> 
         spread = _half_width(Sa / Sa.sum() - Sb / Sb.sum(), blocks.count, blocks)
         low, high = ratio * np.exp(-spread), ratio * np.exp(spread)
     verdict: Literal["better", "worse", "indistinguishable"] = "indistinguishable"
-    if high < 1:
+    same = low > 1 - SAME and high < 1 + SAME
+    if high < 1 and not same:
         verdict = "better"
-    elif low > 1:
+    elif low > 1 and not same:
         verdict = "worse"
     if np.isinf(Sa.sum()) != np.isinf(Sb.sum()):
         verdict = "worse" if np.isinf(Sa.sum()) else "better"

@@ -75,6 +75,9 @@ class Physics:
 
     sections: dict[str, Section]
 
+    def __repr__(self) -> str:
+        return f"Physics({', '.join(self.sections)})"
+
     @property
     def numbers(self) -> dict[str, Any]:
         """All numbers, by section."""

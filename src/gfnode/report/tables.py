@@ -48,13 +48,13 @@ def verdict(evaluation: Mapping[str, Any], other: str) -> str:
     ratio = found["ratio"]
     if ratio["value"] is None:
         return text
-    text += f": {_times(ratio['value'])} times its mean error"
+    text += f": {times(ratio['value'])} times its mean error"
     if ratio["low"] is None:
         return text + " (a single block of time gives no interval)"
-    return text + f" (95 % interval {_times(ratio['low'])} to {_times(ratio['high'])})"
+    return text + f" (95 % interval {times(ratio['low'])} to {times(ratio['high'])})"
 
 
-def _times(ratio: float) -> str:
+def times(ratio: float) -> str:
     """A ratio with three digits, or as many as tell it from one."""
     away = abs(ratio - 1)
     if not 0 < away < 0.005:

@@ -56,6 +56,12 @@ class Rolled:
     temperature: float | None
     growth: Growth | None
 
+    def __repr__(self) -> str:
+        recorded = self.recorded
+        spacing = recorded.recording.rollout.spacing
+        ended = "" if recorded.ended is None else f", ended: {recorded.ended.why}"
+        return f"Rolled({self.path}: {recorded.frames} frames, every {format_time(spacing)}{ended})"
+
     def to_dict(self) -> dict[str, Any]:
         """Every number, under the keys that docs/rollout.md explains."""
         recording, ended, s = self.recorded.recording, self.recorded.ended, self.stability

@@ -35,8 +35,9 @@ class WindowSettings(Settings):
     Parameters
     ----------
     horizon
-        Largest lag; None chooses 1.5 ps, or 300 frames where frames are further apart than 5 fs,
-        and at most a fifteenth of the trajectory.
+        Largest lag, taken to the frame before it where frames are evenly spaced; None chooses
+        1.5 ps, or 300 frames where frames are further apart than 5 fs, and at most a fifteenth of
+        the trajectory.
     times
         Number of lags in a window; None chooses 8, fewer where the horizon has no room for them.
     lags
@@ -80,8 +81,15 @@ class WindowSettings(Settings):
 
 
 def choose_atoms(trajectory: Trajectory, choice: Atoms, what: str) -> Integers:
-    """Resolve a selection of the ``state`` or the ``score`` atoms."""
-    return choose(choice, trajectory.numbers, trajectory.topology, f"windows.{what}")
+    """Resolve a selection of the ``state`` or the ``score`` atoms.
+
+    Of a molecule with a single heavy atom (water, methane) all are scored where heavy ones are
+    asked for: one atom has no conformation.
+    """
+    chosen = choose(choice, trajectory.numbers, trajectory.topology, f"windows.{what}")
+    if what == "score" and choice == "heavy" and len(chosen) == 1:
+        return np.arange(trajectory.n_atoms)
+    return chosen
 
 
 def given_lags(settings: WindowSettings) -> list[float] | None:
@@ -137,6 +145,9 @@ def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings)
             f"horizon {format_time(horizon)} does not fit: the longest trajectory spans "
             f"{format_time(longest)}; {fits if longest > 15 * step else 'give a longer trajectory'}"
         )
+    if (even := trajectories[0].spacing) is not None:  # no frame lies between two
+        whole = int(horizon / even * (1 + 1e-6)) * even
+        return horizon if abs(whole - horizon) <= 1e-6 * horizon else whole
     return horizon
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from gfnode.report.comparison.runs import Compared, Pair, molecules
 from gfnode.report.summary import angstrom, interval
-from gfnode.report.tables import verdict
+from gfnode.report.tables import times, verdict
 from gfnode.units import format_time
 
 _VERDICTS = {
@@ -80,12 +80,12 @@ def _verdict(compared: Compared, pair: Pair) -> str:
     first, second = (compared.names[number] for number in (pair.first, pair.second))
     ratio = pair.verdict.ratio
     between = (
-        f"95 % interval {ratio.low:.3g} to {ratio.high:.3g}"
+        f"95 % interval {times(ratio.low)} to {times(ratio.high)}"
         if ratio.low == ratio.low  # not nan
         else "a single block of time gives no interval"
     )
     return (
-        f"{first} {_VERDICTS[pair.verdict.verdict]} {second}: {ratio.value:.3g} times its mean "
+        f"{first} {_VERDICTS[pair.verdict.verdict]} {second}: {times(ratio.value)} times its mean "
         f"squared error ({between}), on {pair.windows} windows in {pair.blocks} blocks of time "
         "that both were judged on."
     )
