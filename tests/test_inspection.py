@@ -211,6 +211,12 @@ FAULTS: dict[str, tuple[Callable[[], Trajectory], str, str]] = {
         "time-step",
         "the time step is about 0.5 fs, not 0.1 fs",
     ),
+    "velocities in another unit": (
+        lambda: replace(ethane(), velocities=0.1 * ethane().velocities),
+        "velocity-unit",
+        "stored velocities carry the atoms as a step of 5 fs would, though bonds swing as they "
+        "do with 0.5 fs",
+    ),
     "fs for ps": (
         lambda: Trajectory(
             np.random.default_rng(0).normal(0, 0.5, (50, 1, 3)), np.arange(50.0), [18]

@@ -221,10 +221,14 @@ def _scales(lengths: Lengths, clock: Clock, structure: Structure) -> list[Findin
         found.append(Finding("note" if chain else "warning", "no-bond-lengths", values))
     if clock.fits is False:
         step = clock.step_fs or clock.step_stored_fs
-        code = "time-step" if step is not None else "too-hot"
-        options = () if step is None else ("--step", f"{nice(step):g}fs")
         values = {"stated_fs": clock.stated_fs, "step_fs": step and nice(step)}
-        found.append(Finding("error", code, values, options))
+        if step is None:
+            found.append(Finding("error", "too-hot", values))
+        elif clock.swing_fits:  # the other clock does not
+            values["step_fs"] = clock.step_stored_fs
+            found.append(Finding("error", "velocity-unit", values))
+        else:
+            found.append(Finding("error", "time-step", values, ("--step", f"{nice(step):g}fs")))
     return found
 
 

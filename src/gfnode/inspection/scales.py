@@ -48,8 +48,9 @@ class Clock:
         The time step that fits.
     step_stored_fs
         That which stored velocities and displacements give, where both are known.
-    fits
-        Whether the stated step agrees with the clocks; None where none can be read.
+    swing_fits, fits
+        Whether the stated step agrees with the swing, and with both clocks; None where there are
+        none.
     too_hot
         Displacements between frames would need more than 3000 K.
     """
@@ -63,6 +64,7 @@ class Clock:
     usual_wavenumber: float | None
     step_fs: float | None
     step_stored_fs: float | None
+    swing_fits: bool | None
     fits: bool | None
     too_hot: bool
 
@@ -99,12 +101,12 @@ def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> C
         usual = STRETCHING[swing.element]
         wavenumber = swing.angle / (WAVENUMBER * stated)
         step = _settle(swing.angle / (WAVENUMBER * usual), usual, stated, series)
-        if abs(np.log(step / stated)) < np.log(1 + TOLERANCE):
+        if agree(step, stated):
             wavenumber = usual * stated / step if swing.folded else wavenumber
     believed = [each for each in (step, stored) if each is not None]
     fits = None
     if believed and stated is not None:
-        fits = all(abs(np.log(each / stated)) < np.log(1 + TOLERANCE) for each in believed)
+        fits = all(agree(each, stated) for each in believed)
     if too_hot and not believed:
         fits = False
     return Clock(
@@ -117,9 +119,15 @@ def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> C
         usual_wavenumber=usual,
         step_fs=step,
         step_stored_fs=stored,
+        swing_fits=None if step is None or stated is None else agree(step, stated),
         fits=fits,
         too_hot=too_hot,
     )
+
+
+def agree(step: float, stated: float) -> bool:
+    """Whether two time steps are the same, as far as clocks can be trusted."""
+    return bool(abs(np.log(step / stated)) < np.log(1 + TOLERANCE))
 
 
 def nice(step: float) -> float:

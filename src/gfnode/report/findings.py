@@ -218,6 +218,11 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
         f"{v['expected']:.3g} Å): a selection such as Cα, or a wrong unit"
     ),
     "time-step": _step,
+    "velocity-unit": lambda v, f: (
+        f"stored velocities carry the atoms as a step of {about(v['step_fs'])} would, though bonds "
+        f"swing as they do with {format_time(v['stated_fs'])}: lengths and velocities are not in "
+        "Å and Å/fs alike; convert both, or leave the velocities out"
+    ),
     "too-hot": lambda v, f: (
         f"atoms go further between frames than at 3000 K: {format_time(v['stated_fs'])} between "
         "frames is too short; give the right time with --step"

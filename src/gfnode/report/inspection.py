@@ -186,7 +186,7 @@ def _clock(clock: Found) -> Iterator[Row]:
     stated = format_time(clock["stated_fs"])
     if clock["angle"] is not None:
         bond = clock["bond"].replace("-", "–")
-        fit = "fits" if clock["fits"] else f"does not fit, {about(clock['step_fs'])} would"
+        fit = "fits" if clock["swing_fits"] else f"does not fit, {about(clock['step_fs'])} would"
         yield (
             "time step",
             (
