@@ -42,7 +42,7 @@ def test_parse_times():
     assert parse_times("100fs, 0.5ps,1ns,") == [100, 500, 1e6]
     assert parse_times("0:2fs:1fs") == [0, 1, 2]
     for text in ("1fs:2fs:0", "2fs:1fs:1fs"):
-        with pytest.raises(InputError, match="last not before the first and the step above zero"):
+        with pytest.raises(InputError, match="the last not before the first, the step above zero"):
             parse_times(text)
     with pytest.raises(InputError, match="no time in ' , '"):
         parse_times(" , ")

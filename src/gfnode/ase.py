@@ -18,7 +18,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.interop.ase import from_ase
 from gfnode.models import Generative
-from gfnode.prediction import begin
+from gfnode.prediction import begin, not_in_loss
 from gfnode.rollout import Difference, Thermal, predict, steps
 from gfnode.run import Run
 from gfnode.trajectory import Doubles
@@ -192,12 +192,10 @@ class Propagator:
         gap = run.facts.get("velocity_gap_fs")
         self._gap = float(gap) if gap else None
         system = run.model.system
-        unseen = system.n_atoms - len(system.score)
-        if self._lags is None and unseen and any(True for _ in run.model.parameters()):
+        if self._lags is None and (unseen := not_in_loss(run.model)):
             warnings.warn(
-                f"{unseen} of {system.n_atoms} atoms were not in the loss of training "
-                "(windows.score): where they go was not learnt, but every step starts from there. "
-                "Train with windows.score=all, or ask for direct=True",
+                f"{unseen}, but every step starts from there. Train with windows.score=all, or ask "
+                "for direct=True",
                 stacklevel=3,
             )
         self._positions, self._velocities, _ = begun.tensors

@@ -23,7 +23,7 @@ from gfnode.models import TRIVIAL, Model
 from gfnode.models.calibration import WITHIN, Calibration
 from gfnode.progress import Report, silent
 from gfnode.trajectory import Doubles
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 from gfnode.windows import Windows
 
 MOST_VALUES = 20_000_000
@@ -74,7 +74,8 @@ class Evaluation:
         best = self.best_trivial
         return (
             f"Evaluation({self.model}: {self.errors[self.model].mean():.4g} Å² per coordinate over "
-            f"{windows} windows of {times} lags up to {format_time(self.lags_fs.max())}, {best} "
+            f"{windows} windows of {count(times, 'lag')} up to {format_time(self.lags_fs.max())}, "
+            f"{best} "
             f"{self.errors[best].mean():.4g} Å²)"
         )
 

@@ -37,6 +37,18 @@ def warn_if_beyond(lag: float, horizon: float) -> None:
         )
 
 
+def not_in_loss(model: Model) -> str:
+    """Which atoms training did not look at, in words; empty where it looked at all."""
+    system = model.system
+    unseen = system.n_atoms - len(system.score)
+    if not unseen or not any(True for _ in model.parameters()):
+        return ""
+    return (
+        f"{unseen} of {system.n_atoms} atoms were not in the loss of training (windows.score): "
+        "where they go was not learnt"
+    )
+
+
 @dataclass(frozen=True)
 class Start:
     """A start as a model takes it."""

@@ -109,7 +109,7 @@ def _range(text: str, ends: list[float]) -> list[float]:
     if len(ends) != 3 or ends[2] <= 0 or not 0 <= (ends[1] - ends[0]) / ends[2] < 1e6:
         raise InputError(
             f"cannot read the range {text!r}: expected first:last:step such as 100fs:1.5ps:100fs, "
-            "the last not before the first and the step above zero"
+            "the last not before the first, the step above zero, and fewer than a million times"
         )
     first, last, step = ends
     return [first + i * step for i in range(int((last - first) / step * (1 + 1e-9)) + 1)]
@@ -135,3 +135,8 @@ def format_duration(seconds: float) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def count(number: int, what: str) -> str:
+    """A number of things, in English: ``1 lag``, ``8 lags``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,5 +1,7 @@
 """Molecules in a periodic box, against the motion that they were cut from and against mdtraj."""
 
+import re
+
 import mdtraj
 import numpy as np
 import pytest
@@ -260,3 +262,19 @@ def test_molecules_of_one_file_are_split_at_the_same_times():
         own = [set((starts[segments[starts] == k] - k * frames).tolist()) for k in range(molecules)]
         assert own[0]
         assert own == [own[0]] * molecules
+
+
+def test_a_crystal_has_no_whole(tmp_path):
+    """Bonds that close around the box are lost, and a note says how many."""
+    from ase.build import bulk
+
+    copper = bulk("Cu", "fcc", a=3.6, cubic=True) * (3, 3, 3)
+    frames = [copper.copy() for _ in range(3)]
+    for number, each in enumerate(frames):
+        each.info["time_fs"] = float(number)
+    found = load(Trajectory.from_ase(frames).save(tmp_path / "cu.extxyz"))
+    (said,) = [note for note in found.notes if "without end" in note]
+    lost = int(re.search(r"(\d+) bonds across the box", said)[1])
+    x = found.positions[0]
+    near = (np.linalg.norm(x[:, None] - x, axis=-1) < 2.7).sum() - len(x)
+    assert near // 2 + lost == 108 * 12 // 2  # of the nearest neighbours in fcc

@@ -53,6 +53,7 @@ def predict(
     """Predict the conformations at any later times of one start."""
     with plain_errors():
         from gfnode.files import check_apart
+        from gfnode.prediction import not_in_loss
         from gfnode.run import Run
 
         check_apart(out, [start])
@@ -70,6 +71,8 @@ def predict(
             f"{out}: {frames} of {predicted.n_atoms} atoms ({predicted.formula}), {span} after "
             f"frame {frame} of {trajectory.label} (at {format_time(began)})"
         )
+        if unseen := not_in_loss(found.model):
+            typer.echo(f"note: {unseen}; train with --set windows.score=all for all", err=True)
         if predicted.deviations is not None:
             typer.echo(_error_bars(predicted.deviations, out.suffix.lower()))
         if out.suffix.lower() in (".xtc", ".trr", ".dcd"):

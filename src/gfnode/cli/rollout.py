@@ -169,12 +169,12 @@ def rollout(
 
 def _warn(run: "Run") -> None:
     """Say which atoms training did not look at."""
-    system = run.model.system
-    if (unseen := system.n_atoms - len(system.score)) and any(True for _ in run.model.parameters()):
+    from gfnode.prediction import not_in_loss
+
+    if unseen := not_in_loss(run.model):
         typer.echo(
-            f"note: {unseen} of {system.n_atoms} atoms were not in the loss of training "
-            "(windows.score): where they go was not learnt, but the next application starts from "
-            "there. For rollouts, train with --set windows.score=all",
+            f"note: {unseen}, but the next application starts from there. For rollouts, train with "
+            "--set windows.score=all",
             err=True,
         )
 

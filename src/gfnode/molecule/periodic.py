@@ -47,6 +47,7 @@ class Unwrapper:
 
     def __init__(self, bonds: Integers, n_atoms: int) -> None:
         self.molecules = label(bonds, n_atoms)
+        self._bonds = bonds.reshape(-1, 2)
         self._parents = _parents(bonds, self.molecules)
         sizes = np.bincount(self.molecules)
         self._centre = sparse.csr_array(
@@ -56,6 +57,8 @@ class Unwrapper:
         self._last: NDArray[np.float64] | None = None  # centres before they are shifted
         self._shift = np.zeros((len(sizes), 3))
         self.frames = self.broken = self.jumps = 0
+        self.endless = 0
+        """Bonds of the first frame that still reach across the box: a crystal has no whole."""
 
     def __call__(self, positions: Coordinates, cell: Coordinates) -> Coordinates:
         """Treat ``(frame, atom, 3)`` in cells ``(frame, 3, 3)``, both in Å and finite."""
@@ -63,6 +66,9 @@ class Unwrapper:
         inverse = np.linalg.pinv(lattice)  # the zero rows of a cell stay zero
         images = _along_paths(np.rint((x - x[:, self._parents]) @ inverse), self._parents)
         x -= images @ lattice
+        if not self.frames:
+            i, j = self._bonds.T
+            self.endless = int(np.rint((x[0, i] - x[0, j]) @ inverse[0]).any(1).sum())
         centres = np.stack([self._centre @ frame for frame in x])
         before = centres[:1] if self._last is None else self._last[None]
         jumps = np.rint((centres - np.concatenate([before, centres[:-1]])) @ inverse)

@@ -225,7 +225,13 @@ class _Filling:
         if u is not None and u.jumps:
             did.append(f"made them jump {u.jumps} times from side to side, which is undone")
         told = f"{self.path.name}: the periodic box {', and '.join(did)}; --as-stored leaves them"
-        return [*self._dropped, told] if did else self._dropped
+        notes = [*self._dropped, told] if did else [*self._dropped]
+        if u is not None and u.endless:
+            notes.append(
+                f"{self.path.name}: no molecules, but something without end across the periodic "
+                f"box (a crystal, a polymer): {u.endless} bonds across the box are not in the graph"
+            )
+        return notes
 
 
 def _bonds(source: Source, rows: Integers) -> Integers:

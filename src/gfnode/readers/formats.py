@@ -191,6 +191,8 @@ def format_of(path: Path) -> Format:
     """The format of a file, by its suffix; InputError for one that is not known."""
     if (form := FORMATS.get(path.suffix.lower())) is None:
         raise InputError(
-            f"{path}: unknown format {path.suffix or '(no suffix)'}: expected {', '.join(FORMATS)}"
+            f"{path}: unknown format {path.suffix or '(no suffix)'}: expected "
+            f"{', '.join(FORMATS)}; in Python, what ASE, mdtraj or MDAnalysis read is taken by "
+            "Trajectory.from_ase, from_mdtraj, from_mdanalysis"
         )
     return form

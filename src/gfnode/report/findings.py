@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gfnode.trajectory.lengths import other_unit
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 
 Found = Mapping[str, Any]
 
@@ -100,11 +100,6 @@ def jump_words(each: Found, several: bool) -> str:
         f"{where} {how}; {count(each['atoms'], 'atom')} went too far, atom {each['atom']} by "
         f"{each['distance']:.3g} Å (at most {each['expected']:.2g} Å expected)"
     )
-
-
-def count(number: int, what: str) -> str:
-    """A number of things."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def rough(value: float) -> str:

@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gfnode.report.findings import about, count, jump_words, percent, rough
+from gfnode.report.findings import about, jump_words, percent, rough
 from gfnode.report.findings import frame_words as _frame
 from gfnode.report.findings import original_words as _original
 from gfnode.trajectory.lengths import UNITS
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 
 Found = Mapping[str, Any]
 Row = tuple[str, str]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gfnode import __version__
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 
 if TYPE_CHECKING:
     from gfnode.experiment import Dataset
@@ -23,12 +23,13 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
             f"{data['frames']} frames over {format_time(data['span_fs'])}, time step "
             f"{format_time(system.time_step)} [{data['file']}]"
         )
-    sizes = ", ".join(f"{count} {name}" for name, count in facts["windows"].items())
+    sizes = ", ".join(f"{number} {name}" for name, number in facts["windows"].items())
     times = dataset.parts["train"].targets.shape[1]
     align = any(part.align is not None for part in dataset.parts.values())
     yield (
-        f"windows   {sizes} ({settings.windows.split} split); {times} "
-        f"{settings.windows.lags} lags up to the horizon of {format_time(system.horizon)}"
+        f"windows   {sizes} ({settings.windows.split} split); "
+        f"{count(times, settings.windows.lags + ' lag')} up to the horizon of "
+        f"{format_time(system.horizon)}"
         f"{'; targets superposed on the start' if align else ''}"
     )
     yield (
@@ -43,7 +44,7 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
         training = settings.training
         batch = facts.get("batch") or training.batch
         yield (
-            f"training  at most {training.epochs} epochs of "
+            f"training  at most {count(training.epochs, 'epoch')} of "
             f"{facts['windows']['train'] // batch} batches of {batch} windows, "
             f"learning rate {training.rate:g}, seed {settings.seed}"
         )
@@ -57,7 +58,7 @@ def describe_result(run: "Run") -> Iterator[str]:
         best = trained["best_epoch"]
         when = f"at epoch {best}" if best else "as fitted, before training"
         yield (
-            f"trained {trained['epochs']} epochs in {trained['seconds']:.0f} s on "
+            f"trained {count(trained['epochs'], 'epoch')} in {trained['seconds']:.0f} s on "
             f"{trained['device']} ({trained['ended']}); best validation error "
             f"{trained['best_validation_error']:.4g} Å² per coordinate {when}"
         )
@@ -80,7 +81,7 @@ def describe_evaluation(
     superposed = evaluation["targets_superposed_on_start"]
     return (
         f"{names}, {part}: {evaluation['windows']} windows in {evaluation['blocks']} blocks of "
-        f"time, {evaluation['times']} lags up to {format_time(evaluation['horizon_fs'])}; "
+        f"time, {count(evaluation['times'], 'lag')} up to {format_time(evaluation['horizon_fs'])}; "
         f"{len(system.score)} of {len(system.source_numbers)} atoms scored; targets "
         f"{'superposed on the start' if superposed else 'as they are, not superposed'}"
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from gfnode.report.tables import hundredths, verdicts
 from gfnode.share import citation
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 
 HUB_LICENCES = frozenset(
     [
@@ -215,7 +215,9 @@ def _trained_on(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "time step", format_time(system["time_step_fs"])
     sizes = ", ".join(f"{count} {plain(name)}" for name, count in config["windows"].items())
     yield "windows", f"{sizes}; split {escaped(windows['split'])}"
-    yield "atoms", f"{len(system['atoms'])} in the state, {len(system['score'])} scored"
+    unseen = len(system["atoms"]) - len(system["score"])
+    told = f"; the other {unseen} were not in the loss of training" if unseen else ""
+    yield "atoms", f"{len(system['atoms'])} in the state, {len(system['score'])} scored{told}"
     for note in config["notes"]:
         yield "note", escaped(note, 500)
     for data in config["data"]:
@@ -255,8 +257,8 @@ def _errors(config: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> 
     yield (
         f"Mean squared error per coordinate in 10⁻² Å², with 95 % intervals over blocks of time, "
         f"on {evaluation['windows']} windows of the test part in {evaluation['blocks']} blocks, "
-        f"{evaluation['times']} lags up to {format_time(evaluation['horizon_fs'])}, targets "
-        f"{placed}. All but the first are trivial: what a model has to be better than."
+        f"{count(evaluation['times'], 'lag')} up to {format_time(evaluation['horizon_fs'])}, "
+        f"targets {placed}. All but the first are trivial: what a model has to be better than."
     )
     rows = [
         (escaped(name), *(_interval(method[key]) for key in COLUMNS.values()))
@@ -292,7 +294,7 @@ def _made(config: Mapping[str, Any]) -> Iterator[str]:
         best = training["best_epoch"]
         when = f"at epoch {best}" if best else "as fitted, before training"
         told += (
-            f" {training['epochs']} epochs on {escaped(training['device'])} "
+            f" {count(training['epochs'], 'epoch')} on {escaped(training['device'])} "
             f"({escaped(training['ended'])}); best validation error "
             f"{training['best_validation_error']:.4g} Å² per coordinate {when}."
         )
