@@ -495,7 +495,9 @@ class TestBadInput:
         gfnode.load(toluene)[1:].save(data)
         assert "no longer holds the data" in fails("evaluate", tmp_path / "run")
         data.unlink()
-        assert "no such file" in fails("evaluate", tmp_path / "run")
+        said = fails("evaluate", tmp_path / "run")
+        assert "data.npz: no such file" in said
+        assert "give where it is now (--data)" in said
 
     def test_a_folder_that_cannot_be_written(self, toluene, tmp_path):
         (tmp_path / "file").write_text("in the way")

@@ -92,6 +92,11 @@ class Provenance:
                 raise InputError(
                     f"{where} was trained on data in memory; give the trajectory (--data)"
                 )
+            if not Path(file).exists() and ":" not in file:  # no name such as sample:toluene
+                raise InputError(
+                    f"{file}: no such file; {where} was trained on it: put it back, or give where "
+                    "it is now (--data)"
+                )
             if file not in opened:
                 opened[file] = cycle(Reader.of(entry.get("reader", {})).load(file))
             trajectory = next(opened[file])

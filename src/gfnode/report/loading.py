@@ -131,4 +131,6 @@ def read_history(path: Path) -> list[dict[str, float | None]]:
                 for row in csv.DictReader(file)
             ]
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+        raise InputError(
+            f"{path} is damaged: {error}; take it away, and the report comes without its curves"
+        ) from error
