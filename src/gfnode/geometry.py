@@ -213,13 +213,15 @@ def inertia_tensor(positions: Tensor, masses: Tensor) -> Tensor:
     r = positions - center(positions, masses)
     second = (masses.to(r).unsqueeze(-1) * r).mT @ r
     trace = second.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return trace[..., None, None] * torch.eye(3).to(r) - second
+    return trace[..., None, None] * torch.eye(3, dtype=r.dtype, device=r.device) - second
 
 
 def cross_matrix(vectors: Tensor) -> Tensor:
     """Matrix [v]× ``(..., 3, 3)`` of ``vectors (..., 3)``: [v]× x = v × x."""
     rows = vectors.unsqueeze(-2).expand(*vectors.shape, 3)
-    matrix: Tensor = torch.linalg.cross(rows, torch.eye(3).to(rows).expand_as(rows)).mT
+    matrix: Tensor = torch.linalg.cross(
+        rows, torch.eye(3, dtype=rows.dtype, device=rows.device).expand_as(rows)
+    ).mT
     return matrix
 
 
@@ -236,4 +238,8 @@ def rotation_matrix(vectors: Tensor) -> Tensor:
     angle = torch.linalg.vector_norm(vectors, dim=-1)[..., None, None]
     K = cross_matrix(vectors)
     half = torch.sinc(angle / (2 * torch.pi))
-    return torch.eye(3).to(K) + torch.sinc(angle / torch.pi) * K + half.square() / 2 * (K @ K)
+    return (
+        torch.eye(3, dtype=K.dtype, device=K.device)
+        + torch.sinc(angle / torch.pi) * K
+        + half.square() / 2 * (K @ K)
+    )

@@ -526,7 +526,7 @@ def test_a_step_never_waits_for_the_device(preset):
     trainer.optimizer.step = unguarded
     index = torch.arange(16)
     with mode:
-        loss = trainer._step(trainer.train, index)
+        loss = trainer._step(trainer.train.batch(index))
         with pytest.raises(AssertionError):
             float(loss)
     assert loss.isfinite()
@@ -545,15 +545,15 @@ def test_training_on_a_gpu(preset):
         trainer = Trainer(model, parts, experiment.training, 0, accelerator=device)
         assert trainer.train.device.type == device
         if device == "cuda":
-            trainer._step(trainer.train, torch.arange(16, device="cuda"))
+            trainer._step(trainer.train.batch(torch.arange(16, device="cuda")))
             torch.cuda.set_sync_debug_mode("error")
             try:
-                trainer._step(trainer.train, torch.arange(16, device="cuda"))
+                trainer._step(trainer.train.batch(torch.arange(16, device="cuda")))
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         else:
-            trainer._step(trainer.train, torch.arange(16))
-            trainer._step(trainer.train, torch.arange(16))
+            trainer._step(trainer.train.batch(torch.arange(16)))
+            trainer._step(trainer.train.batch(torch.arange(16)))
         histories.append(trainer.run(quiet, quiet).history)
     for ours, theirs in zip(*histories, strict=True):
         assert ours.validation_error == pytest.approx(theirs.validation_error, rel=1e-2)

@@ -157,7 +157,7 @@ def _powers(matrix: Tensor) -> Tensor:
 def _exponential_of_step(powers: Tensor) -> Tensor:
     """Compute exp(A) = exp(A/2)² from the powers of A, ``(space, feature, feature)``."""
     width = powers.shape[-2]
-    half = _taylor_coefficients(powers.new_tensor(0.5))
+    half = _taylor_coefficients(powers.new_full((), 0.5))
     identity = torch.eye(width, dtype=powers.dtype, device=powers.device)
     blocks = powers.reshape(*powers.shape[:-1], ORDER, width)
     series = identity + (blocks * half[1:, None]).sum(-2)

@@ -214,4 +214,4 @@ def _shortest_turn(source: Tensor, target: Tensor) -> Tensor:
     cross = torch.linalg.cross(source, target.expand_as(source))
     K = cross_matrix(cross)
     cosine = (source * target).sum(-1)[..., None, None]
-    return torch.eye(3).to(K) + K + K @ K / (1 + cosine)
+    return torch.eye(3, dtype=K.dtype, device=K.device) + K + K @ K / (1 + cosine)

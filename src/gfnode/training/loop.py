@@ -14,12 +14,18 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gfnode.errors import InputError
 from gfnode.models.base import Model
 from gfnode.settings import Settings
+from gfnode.training.replay import Replayed, Step
 from gfnode.training.stepping import Loss, Precision, compiled, launch, pays, products
-from gfnode.windows import Windows, to_device
+from gfnode.windows import Batch, Windows, to_device
+
+CHUNK = 25
+"""Steps whose windows are gathered at once, and after which the losses are looked at: the only
+waits for the device."""
 
 
 class TrainingSettings(Settings):
@@ -56,6 +62,8 @@ class TrainingSettings(Settings):
     compile
         Compile the steps; None: on a processor, where those planned pay for it. See
         :mod:`gfnode.training.stepping`.
+    replay
+        On an NVIDIA GPU, record a step once and replay it, which launches it as a whole.
     products
         ``bfloat16``: matrix products of training steps in bfloat16 where the device has units for
         it, else as they are; sums, weights, validation and predictions stay ``float32``.
@@ -75,6 +83,7 @@ class TrainingSettings(Settings):
     select: Literal["mean", "last-lag"] = "mean"
     patience: int | None = Field(15, ge=1)
     compile: bool | None = None
+    replay: bool = True
     products: Precision = "float32"
 
 
@@ -217,17 +226,24 @@ class Trainer:
         self.batches = len(self.train) // self.batch
         self.validate_every = validation_interval(parts, settings)
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+        on_gpu = self.fabric.device.type == "cuda"
         optimizer = kinds[settings.optimizer](
             _groups(model, settings),
             lr=settings.rate,
             weight_decay=settings.weight_decay,
             fused=True,  # one pass over all weights: ten times faster than one weight at a time
+            capturable=on_gpu,
         )
+        if on_gpu:  # recorded steps find the rates where they were when recorded
+            for group in optimizer.param_groups:
+                group["lr"] = torch.tensor(group["lr"], device=self.fabric.device)
         self.module, self.optimizer = self.fabric.setup(model, optimizer)
         self.module.mark_forward_method("loss")
         self.loss: Loss = self.module.loss
+        self.step: Step = self._step
         self.generator = torch.Generator(self.fabric.device)
         averaged = None if settings.ema is None else copy.deepcopy(model).requires_grad_(False)
+        self.average = get_ema_multi_avg_fn(settings.ema or 0.0)
         self.state = TrainingState(model, optimizer, averaged, Progress())
 
     def rate(self, epoch: int, step: int) -> float:
@@ -274,6 +290,8 @@ class Trainer:
                 on_start(self.state, progress.best_error)
         if progress.stopped is None:
             self._compile(on_note)
+            if s.replay and self.fabric.device.type == "cuda":
+                self.step = Replayed(self._step, self.generator, on_note)
         while progress.epoch < s.epochs and progress.stopped is None:
             record = self._epoch(progress.epoch, on_batch)
             progress.epoch += 1
@@ -319,18 +337,18 @@ class Trainer:
         self.generator.manual_seed(seed)  # of what is random in the loss
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(windows), generator=generator).to(windows.device)
-        losses: list[Tensor] = []
         total, rate = 0.0, s.rate
         self.module.train()
-        for number in range(self.batches):
-            rate = self.rate(epoch, epoch * self.batches + number)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate * group["scale"]
-            losses.append(self._step(windows, order[number * self.batch :][: self.batch]))
-            if len(losses) == 25 or number + 1 == self.batches:  # the only waits for the device
-                total += self._collect(losses, epoch, number)
-                losses.clear()
-                on_batch(epoch, number + 1, total / (number + 1))
+        for first in range(0, self.batches, CHUNK):
+            end = min(first + CHUNK, self.batches)
+            gathered = windows.batch(order[first * self.batch : end * self.batch])
+            losses: list[Tensor] = []
+            for number, batch in enumerate(gathered.split(self.batch), first):
+                rate = self.rate(epoch, epoch * self.batches + number)
+                self._set_rate(rate)
+                losses.append(self.step(batch))
+            total += self._collect(losses, epoch, first)
+            on_batch(epoch, end, total / end)
         elapsed = perf_counter() - began
         mean = last = None
         if (epoch + 1) % self.validate_every == 0 or epoch + 1 == s.epochs:
@@ -344,8 +362,14 @@ class Trainer:
             self.batches * self.batch / elapsed,
         )
 
-    def _step(self, windows: Windows, index: Tensor) -> Tensor:
-        batch = windows.batch(index)
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * group["scale"])
+            else:
+                group["lr"] = rate * group["scale"]
+
+    def _step(self, batch: Batch) -> Tensor:
         self.optimizer.zero_grad()
         with products(self.settings.products):
             loss = self.loss(batch, self.generator)
@@ -354,20 +378,15 @@ class Trainer:
             torch.nn.utils.clip_grad_norm_(self.state.model.parameters(), self.settings.clip)
         self.optimizer.step()
         if self.state.averaged is not None:
-            self._average(self.state.averaged)
+            now = list(self.state.model.parameters())
+            self.average(list(self.state.averaged.parameters()), now, 0)
         return loss.detach()
 
-    @torch.no_grad()
-    def _average(self, averaged: Model) -> None:
-        weight = 1 - (self.settings.ema or 0.0)
-        for kept, current in zip(averaged.parameters(), self.state.model.parameters(), strict=True):
-            kept.lerp_(current, weight)
-
-    def _collect(self, losses: list[Tensor], epoch: int, number: int) -> float:
+    def _collect(self, losses: list[Tensor], epoch: int, first: int) -> float:
         values = torch.stack(losses)
         finite = values.isfinite()
         if not bool(finite.all()):
-            batch = number + 1 - len(losses) + int((~finite).float().argmax()) + 1
+            batch = first + int((~finite).float().argmax()) + 1
             raise Diverged(
                 f"the training loss is not a number at epoch {epoch + 1}, batch {batch} of "
                 f"{self.batches}; the last good checkpoint is kept. Try a lower training.rate, a "

@@ -29,6 +29,11 @@ class Batch:
     lags: Tensor  # (batch, time)
     targets: Tensor  # (batch, time, atom, 3)
 
+    def split(self, size: int) -> list["Batch"]:
+        """Cut into batches of this size; the last may be smaller."""
+        pieces = (values.split(size) for values in vars(self).values())
+        return [Batch(*piece) for piece in zip(*pieces, strict=True)]
+
 
 @dataclass(frozen=True, eq=False)
 class Frames:
