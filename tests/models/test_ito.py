@@ -174,7 +174,7 @@ def test_an_epoch_is_the_same_whenever_it_is_trained():
         for _ in range(before):
             trainer.generator.manual_seed(99)
             torch.rand(10, generator=trainer.generator)
-        trainer._epoch(1, lambda *_: None)
+        list(trainer._epoch(1, lambda *_: None))
         weights.append({key: value.clone() for key, value in model.state_dict().items()})
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 

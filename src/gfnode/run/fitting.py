@@ -1,9 +1,9 @@
 """Train a model on trajectories: the main job, from data to a run folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -18,9 +18,13 @@ from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
 from gfnode.training.stepping import launch
 
-__all__ = ["Data", "Reader", "Said", "fit", "resume"]
+__all__ = ["Data", "Reader", "Said", "begin", "fit", "reopen", "resume", "training"]
+
+SAVING = 0.05
+"""Share of the time that may go into saving the state of training."""
 
 Said = Callable[[Run, Dataset], None]
+Result = TypeVar("Result")
 
 
 def fit(
@@ -63,6 +67,20 @@ def fit(
         For anything wrong with data or configuration; :class:`gfnode.training.Diverged` when the
         loss is no longer a number.
     """
+    run, dataset = begin(data, preset=preset, changes=changes, out=out, reader=reader)
+    with alone(run.folder):
+        return _train(run, dataset, progress, said)
+
+
+def begin(
+    data: Data,
+    *,
+    preset: str = "default",
+    changes: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    reader: Reader | None = None,
+) -> tuple[Run, Dataset]:
+    """Make the folder of a run and prepare its data; see :func:`fit`."""
     experiment = configure(preset, changes)
     launch(experiment.accelerator)  # says at once what cannot be used
     if experiment.windows.split == "all":
@@ -73,9 +91,7 @@ def fit(
     trajectories, files = reader.gather(data)
     folder = Path(out) if out is not None else Path("runs") / trajectories[0].label
     dataset = prepare(trajectories, experiment)
-    run = Run.create(folder, experiment, dataset, trajectories, files, reader=reader)
-    with alone(folder):
-        return _train(run, dataset, progress, said)
+    return Run.create(folder, experiment, dataset, trajectories, files, reader=reader), dataset
 
 
 def resume(folder: str | Path, *, progress: bool = True, said: Said | None = None) -> Run:
@@ -89,18 +105,55 @@ def resume(folder: str | Path, *, progress: bool = True, said: Said | None = Non
     InputError
         When the folder holds no run, or its data has moved or changed.
     """
+    run, dataset = reopen(folder)
+    if dataset is None:
+        return run
+    with alone(run.folder):
+        return _train(run, dataset, progress, said)
+
+
+def reopen(folder: str | Path) -> tuple[Run, Dataset | None]:
+    """Open a run to go on with it, and its data; None where it has ended; see :func:`resume`."""
     run = Run.open(folder, weights=False)
     if run.exported:
         raise InputError(f"{folder} is an exported model: training goes on in its run folder only")
     if "training" in run.facts and run.calibration is not None:
-        return Run.open(folder)
-    with alone(run.folder):
-        return _train(run, prepare(run.trajectories(), run.experiment), progress, said)
+        return Run.open(folder), None
+    return run, prepare(run.trajectories(), run.experiment)
 
 
 def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run:
     if said is not None:
         said(run, dataset)
+    facts = _to_the_end(training(run, dataset, progress=progress))
+    run.calibrate(dataset)
+    if facts is not None:
+        run.record(training=facts)  # last: a run that has this has ended
+    return run
+
+
+def _to_the_end(turns: Generator[None, None, Result]) -> Result:
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
+def training(
+    run: Run, dataset: Dataset, *, progress: bool = False
+) -> Generator[None, None, dict[str, Any] | None]:
+    """Train from wherever the folder stands, and stop to let others work, as :class:`Trainer` does.
+
+    The state is saved after an epoch, unless saving takes more than a twentieth of the time; then
+    after one of the next.
+
+    Returns
+    -------
+    dict or None
+        What to say of it in ``run.json``; None of a model with nothing to train.
+    """
     began = perf_counter()
     experiment, last = run.experiment, run.folder / "last.safetensors"
     if not last.exists():  # the run begins (or never got through its first epoch)
@@ -112,8 +165,7 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
             console.print(run.model.found, highlight=False, soft_wrap=True)
     if not any(True for _ in run.model.parameters()):  # nothing to train
         run.save_best(run.model)
-        run.calibrate(dataset)
-        return run
+        return None
     trainer = Trainer(
         run.model,
         dataset.of(run.model),
@@ -125,7 +177,7 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
     state = trainer.state
     if last.exists():
         load_training(last, state)
-    before = state.progress.seconds
+    before, saving = state.progress.seconds, 0.0
     epochs = experiment.training.epochs
     monitors: list[Monitor] = [FolderMonitor(run.folder, state.progress.history)]
     if progress:
@@ -146,20 +198,27 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
             monitor.batch(epoch, done, error)
 
     def on_epoch(state: TrainingState, record: EpochRecord, best: bool) -> None:
-        # weights first: killed in between, the epoch is done again and writes the same weights
+        nonlocal saving
+        # weights first: killed in between, epochs are done again and write the same weights
         if best:
             run.save_best(state.validated)
-        state.progress.seconds = before + perf_counter() - began
-        save_training(last, state)
+        now = perf_counter()
+        state.progress.seconds = before + now - began
+        if state.progress.stopped or saving <= SAVING * (now - began):
+            save_training(last, state)
+            saving += perf_counter() - now
         for monitor in monitors:
             monitor.epoch(state, record, best)
 
     try:
-        done = trainer.run(on_batch, on_epoch, on_start, on_note)
+        yield from trainer.running(on_batch, on_epoch, on_start, on_note)
     finally:
         for monitor in monitors:
             monitor.close()
-    training = {
+    run.model.cpu()
+    run.load_best()
+    done = state.progress
+    return {
         "epochs": done.epoch,
         "best_epoch": done.best_epoch,
         "best_validation_error": done.best_error,
@@ -168,8 +227,3 @@ def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run
         "seconds": done.seconds,
         "device": str(trainer.fabric.device),
     }
-    run.model.cpu()
-    run.load_best()
-    run.calibrate(dataset)
-    run.record(training=training)  # last: a run that has this has ended
-    return run

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gfnode.errors import InputError
-from gfnode.training.loop import Progress, TrainingState
+from gfnode.training.state import Progress, TrainingState
 from gfnode.weights import load_tensors, load_weights, save_tensors
 
 

@@ -7,137 +7,24 @@ up again ends at the same weights, bit for bit on a CPU.
 
 import copy
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gfnode.errors import InputError
 from gfnode.models.base import Model
-from gfnode.settings import Settings
-from gfnode.training.replay import Replayed, Step
-from gfnode.training.stepping import Loss, Precision, compiled, launch, pays, products
+from gfnode.training.replay import Replayed
+from gfnode.training.settings import TrainingSettings
+from gfnode.training.state import EpochRecord, Progress, TrainingState
+from gfnode.training.stepping import Loss, compiled, launch, pays, products
 from gfnode.windows import Batch, Windows, to_device
 
 CHUNK = 25
 """Steps whose windows are gathered at once, and after which the losses are looked at: the only
 waits for the device."""
-
-
-class TrainingSettings(Settings):
-    """How a model is trained.
-
-    Parameters
-    ----------
-    epochs
-        Epochs at most.
-    batch
-        Windows a batch; the last incomplete batch of an epoch is dropped. None chooses: 64, fewer
-        where there are few windows or the molecule is large.
-    rate, schedule, warmup
-        Learning rate; ``cosine``: to zero over all epochs after ``warmup`` steps; ``published``:
-        halved every 2500 epochs; ``constant``.
-    physical_rate
-        Learning rate of the parameters with a physical meaning (frequencies, dampings, memories,
-        shares), on the same schedule; None: the same as of the networks.
-    optimizer, weight_decay
-        ``adamw`` or ``adam``; quantities with a physical meaning do not decay.
-    clip
-        Largest norm of the gradient; None leaves it.
-    ema
-        Decay of the moving average of the weights that is validated and kept; None keeps the
-        weights themselves.
-    validate_every
-        Epochs between validations; None chooses so few that they cost less than the training
-        between them.
-    select
-        The validation error that the best weights have the least of: ``mean`` over lags, or
-        ``last-lag``.
-    patience
-        Stop after so many validations without a better one; None never does.
-    compile
-        Compile the steps; None: on a processor, where those planned pay for it. See
-        :mod:`gfnode.training.stepping`.
-    replay
-        On an NVIDIA GPU, record a step once and replay it, which launches it as a whole.
-    products
-        ``bfloat16``: matrix products of training steps in bfloat16 where the device has units for
-        it, else as they are; sums, weights, validation and predictions stay ``float32``.
-    """
-
-    epochs: int = Field(60, ge=1)
-    batch: int | None = Field(None, ge=1)
-    rate: float = Field(5e-4, gt=0)
-    physical_rate: float | None = Field(1e-2, gt=0)
-    schedule: Literal["cosine", "published", "constant"] = "cosine"
-    warmup: int = Field(50, ge=0)
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    weight_decay: float = Field(1e-4, ge=0)
-    clip: float | None = Field(1.0, gt=0)
-    ema: float | None = Field(0.99, gt=0, lt=1)
-    validate_every: int | None = Field(None, ge=1)
-    select: Literal["mean", "last-lag"] = "mean"
-    patience: int | None = Field(15, ge=1)
-    compile: bool | None = None
-    replay: bool = True
-    products: Precision = "float32"
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch came to; errors per coordinate in Å², of the scored atoms.
-
-    The training error is the model's loss, which in some models has no unit.
-    """
-
-    epoch: int
-    train_error: float
-    validation_error: float | None
-    validation_error_last_lag: float | None
-    learning_rate: float
-    windows_per_s: float
-
-
-@dataclass
-class Progress:
-    """Where training stands, beside weights and optimizer."""
-
-    epoch: int = 0  # epochs done
-    best_error: float = math.inf
-    best_epoch: int = 0  # 0: as fitted, before any training
-    validations_since_best: int = 0
-    stopped: str | None = None  # why, once it has
-    seconds: float = 0.0  # of work until then, what is fitted before training included
-    history: list[EpochRecord] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
-        return asdict(self) | {"best_error": repr(self.best_error)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Progress":
-        """Inverse of :meth:`to_dict`."""
-        history = [EpochRecord(**record) for record in data["history"]]
-        return cls(**data | {"best_error": float(data["best_error"]), "history": history})
-
-
-@dataclass(frozen=True)
-class TrainingState:
-    """All that a checkpoint must hold for training to go on."""
-
-    model: Model
-    optimizer: torch.optim.Optimizer
-    averaged: Model | None
-    progress: Progress
-
-    @property
-    def validated(self) -> Model:
-        """The model whose weights are validated and kept."""
-        return self.averaged or self.model
 
 
 OnBatch = Callable[[int, int, float], None]
@@ -240,7 +127,8 @@ class Trainer:
         self.module, self.optimizer = self.fabric.setup(model, optimizer)
         self.module.mark_forward_method("loss")
         self.loss: Loss = self.module.loss
-        self.step: Step = self._step
+        self.step: Callable[..., Tensor] = self._step
+        self.errors = lambda: self._errors(self._gathered())
         self.generator = torch.Generator(self.fabric.device)
         averaged = None if settings.ema is None else copy.deepcopy(model).requires_grad_(False)
         self.average = get_ema_multi_avg_fn(settings.ema or 0.0)
@@ -283,6 +171,21 @@ class Trainer:
         Diverged
             When the loss is not finite; what was saved before stays.
         """
+        for _ in self.running(on_batch, on_epoch, on_start, on_note):
+            pass
+        return self.state.progress
+
+    def running(
+        self,
+        on_batch: OnBatch,
+        on_epoch: OnEpoch,
+        on_start: OnStart | None = None,
+        on_note: OnNote = lambda text: None,
+    ) -> Iterator[None]:
+        """Train as :meth:`run` does, and stop to let others work before every wait for the device.
+
+        On a GPU runs that take turns keep it busy together; each comes to what it would alone.
+        """
         progress, s = self.state.progress, self.settings
         if progress.epoch == 0 and self.state.model.comes_fitted:
             progress.best_error = self._validate()[s.select == "last-lag"]
@@ -291,9 +194,9 @@ class Trainer:
         if progress.stopped is None:
             self._compile(on_note)
             if s.replay and self.fabric.device.type == "cuda":
-                self.step = Replayed(self._step, self.generator, on_note)
+                self._record(on_note)
         while progress.epoch < s.epochs and progress.stopped is None:
-            record = self._epoch(progress.epoch, on_batch)
+            record = yield from self._epoch(progress.epoch, on_batch)
             progress.epoch += 1
             progress.history.append(record)
             error = (
@@ -310,7 +213,6 @@ class Trainer:
             elif s.patience is not None and progress.validations_since_best >= s.patience:
                 progress.stopped = f"no better validation error in {s.patience} validations"
             on_epoch(self.state, record, better)
-        return progress
 
     def _compile(self, on_note: OnNote) -> None:
         """Compile the steps, where that is asked for or pays."""
@@ -326,7 +228,13 @@ class Trainer:
                 loss = compiled(self.state.model, batch, self.generator, on_note)
             self.loss = loss or self.loss
 
-    def _epoch(self, epoch: int, on_batch: OnBatch) -> EpochRecord:
+    def _record(self, on_note: OnNote) -> None:
+        """Let steps and validation be recorded and replayed."""
+        batches = list(self._gathered())  # once: to superpose is to wait for the device
+        self.step = Replayed(self._step, "steps", on_note, self.generator)
+        self.errors = Replayed(lambda: self._errors(batches), "validation", on_note)
+
+    def _epoch(self, epoch: int, on_batch: OnBatch) -> Generator[None, None, EpochRecord]:
         from time import perf_counter
 
         s, began = self.settings, perf_counter()
@@ -346,7 +254,8 @@ class Trainer:
             for number, batch in enumerate(gathered.split(self.batch), first):
                 rate = self.rate(epoch, epoch * self.batches + number)
                 self._set_rate(rate)
-                losses.append(self.step(batch))
+                losses.append(self.step(*vars(batch).values()))
+            yield
             total += self._collect(losses, epoch, first)
             on_batch(epoch, end, total / end)
         elapsed = perf_counter() - began
@@ -369,10 +278,10 @@ class Trainer:
             else:
                 group["lr"] = rate * group["scale"]
 
-    def _step(self, batch: Batch) -> Tensor:
+    def _step(self, *batch: Tensor) -> Tensor:
         self.optimizer.zero_grad()
         with products(self.settings.products):
-            loss = self.loss(batch, self.generator)
+            loss = self.loss(Batch(*batch), self.generator)
             self.fabric.backward(loss)
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.state.model.parameters(), self.settings.clip)
@@ -394,17 +303,25 @@ class Trainer:
             )
         return float(values.sum())
 
+    def _gathered(self) -> Iterator[Batch]:
+        """The validation windows, as many at once as are predicted at once."""
+        number = torch.arange(len(self.validation), device=self.fabric.device)
+        at_once = self.state.validated.at_once(self.validation.targets.shape[1])
+        return map(self.validation.batch, number.split(at_once))
+
     @torch.no_grad()
-    def _validate(self) -> tuple[float, float]:
+    def _errors(self, batches: Iterable[Batch]) -> Tensor:
+        """Mean errors over all lags, and at the last one, ``(2,)``."""
         model = self.state.validated.eval()
         total = torch.zeros(2, device=self.fabric.device)
-        number = torch.arange(len(self.validation), device=self.fabric.device)
-        for index in number.split(model.at_once(self.validation.targets.shape[1])):
-            batch = self.validation.batch(index)
+        for batch in batches:
             predicted = model.estimate(batch.positions, batch.velocities, batch.lags)
             errors = (predicted - batch.targets)[..., model.scored, :].square().mean((-1, -2))
             at_last = errors.gather(1, batch.lags.argmax(1, keepdim=True))
             total += torch.stack([errors.mean(1).sum(), at_last.sum()])
         self.state.model.train()
-        mean, last = (total / len(self.validation)).tolist()
+        return total / len(self.validation)
+
+    def _validate(self) -> tuple[float, float]:
+        mean, last = self.errors().tolist()
         return mean, last

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gfnode.progress import Report, silent
-from gfnode.training.loop import EpochRecord, TrainingState
+from gfnode.training.state import EpochRecord, TrainingState
 
 
 class Monitor(Protocol):
