@@ -17,7 +17,7 @@ import torch
 
 from measuring import CLOCKS, machine
 
-NAMES = ("start_up", "train_step", "dynamics", "loading", "prediction")
+NAMES = ("start_up", "train_step", "dynamics", "loading", "prediction", "gpu")
 
 
 def main() -> int:

@@ -561,33 +561,6 @@ def test_a_step_never_waits_for_the_device(preset):
     assert loss.isfinite()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("preset", ["default", "published"])
-def test_training_on_a_gpu(preset):
-    experiment = settings(preset, epochs=2)
-    dataset = prepare([wiggle()], experiment)
-    histories = []
-    for device in ("cpu", "cuda"):
-        model = build_model(experiment, dataset.system)
-        parts = dataset.of(model)
-        model.prepare(parts["train"])
-        trainer = Trainer(model, parts, experiment.training, 0, accelerator=device)
-        assert trainer.train.device.type == device
-        if device == "cuda":
-            trainer._step(*vars(trainer.train.batch(torch.arange(16, device="cuda"))).values())
-            torch.cuda.set_sync_debug_mode("error")
-            try:
-                trainer._step(*vars(trainer.train.batch(torch.arange(16, device="cuda"))).values())
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
-        else:
-            trainer._step(*vars(trainer.train.batch(torch.arange(16))).values())
-            trainer._step(*vars(trainer.train.batch(torch.arange(16))).values())
-        histories.append(trainer.run(quiet, quiet).history)
-    for ours, theirs in zip(*histories, strict=True):
-        assert ours.validation_error == pytest.approx(theirs.validation_error, rel=1e-2)
-
-
 def test_settings_of_training_are_checked():
     for wrong in ({"epochs": 0}, {"batch": 0}, {"rate": 0.0}, {"ema": 1.0}, {"clip": 0.0}):
         with pytest.raises(InputError, match=next(iter(wrong))):

@@ -52,7 +52,8 @@ def make_launcher(
 ) -> "Launcher":
     """Make the launcher that the options ask for."""
     from gfnode.memory import limit
-    from gfnode.sweep.launchers import Local, Ray, Resources, Slurm
+    from gfnode.sweep.launchers import Local, Ray, Resources, Slurm, gpu_memory
+    from gfnode.sweep.together import Together
 
     one_of("--launcher", name, ("local", "ray", "slurm"))
     resources = Resources(cpus, gpus, limit(memory))
@@ -63,6 +64,8 @@ def make_launcher(
         cluster = str(given.pop("cluster", "slurm"))
         options = {f"slurm_{key}": value for key, value in given.items()}
         return Slurm(resources, out / "slurm", hours=hours, options=options, cluster=cluster)
+    if memory_of_gpus := gpu_memory():
+        return Together(resources, out, memory_of_gpus, jobs)
     return Local(resources, jobs)
 
 

@@ -18,7 +18,7 @@ from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
 from gfnode.training.stepping import launch
 
-__all__ = ["Data", "Reader", "Said", "begin", "fit", "reopen", "resume", "training"]
+__all__ = ["Data", "Reader", "Said", "begin", "finish", "fit", "reopen", "resume", "training"]
 
 SAVING = 0.05
 """Share of the time that may go into saving the state of training."""
@@ -67,9 +67,8 @@ def fit(
         For anything wrong with data or configuration; :class:`gfnode.training.Diverged` when the
         loss is no longer a number.
     """
-    run, dataset = begin(data, preset=preset, changes=changes, out=out, reader=reader)
-    with alone(run.folder):
-        return _train(run, dataset, progress, said)
+    begun = begin(data, preset=preset, changes=changes, out=out, reader=reader)
+    return finish(*begun, progress=progress, said=said)
 
 
 def begin(
@@ -105,11 +104,7 @@ def resume(folder: str | Path, *, progress: bool = True, said: Said | None = Non
     InputError
         When the folder holds no run, or its data has moved or changed.
     """
-    run, dataset = reopen(folder)
-    if dataset is None:
-        return run
-    with alone(run.folder):
-        return _train(run, dataset, progress, said)
+    return finish(*reopen(folder), progress=progress, said=said)
 
 
 def reopen(folder: str | Path) -> tuple[Run, Dataset | None]:
@@ -122,13 +117,19 @@ def reopen(folder: str | Path) -> tuple[Run, Dataset | None]:
     return run, prepare(run.trajectories(), run.experiment)
 
 
-def _train(run: Run, dataset: Dataset, progress: bool, said: Said | None) -> Run:
-    if said is not None:
-        said(run, dataset)
-    facts = _to_the_end(training(run, dataset, progress=progress))
-    run.calibrate(dataset)
-    if facts is not None:
-        run.record(training=facts)  # last: a run that has this has ended
+def finish(
+    run: Run, dataset: Dataset | None, *, progress: bool = False, said: Said | None = None
+) -> Run:
+    """Train what was begun or taken up again, and measure its errors; see :func:`fit`."""
+    if dataset is None:
+        return run
+    with alone(run.folder):
+        if said is not None:
+            said(run, dataset)
+        facts = _to_the_end(training(run, dataset, progress=progress))
+        run.calibrate(dataset)
+        if facts is not None:
+            run.record(training=facts)  # last: a run that has this has ended
     return run
 
 

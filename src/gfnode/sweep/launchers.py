@@ -115,7 +115,7 @@ class Local(Launcher):
         self.taken.add(place)
         environment = os.environ | self.resources.environment
         if len(self.gpus) > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = _visible(place % len(self.gpus))
+            environment["CUDA_VISIBLE_DEVICES"] = visible(place % len(self.gpus))
         words = ["-m", "gfnode.sweep", str(task.folder), _measures(task)]
         with (task.folder / "job.log").open("ab") as log:
             process = subprocess.Popen(
@@ -152,16 +152,22 @@ class _Process(Handle):
         return True
 
     def said(self) -> str:
-        code = self.process.returncode
-        if code < 0:
-            name = signal.Signals(-code).name
-            cause = " (out of memory?)" if name == "SIGKILL" else ""
-            return f"the process was ended by {name}{cause}"
-        return f"the process ended with exit code {code}: {_last_line(self.log)}"
+        return how_it_ended(self.process, self.log)
 
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+def how_it_ended(process: "subprocess.Popen[Any]", log: Path) -> str:
+    """The end of a process in words, with the last that it said."""
+    code = process.returncode
+    if code < 0:
+        name = signal.Signals(-code).name
+        cause = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"the process was ended by {name}{cause}"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"the process ended with exit code {code}: {lines[-1] if lines else 'it said nothing'}"
 
 
 class Ray(Launcher):
@@ -320,7 +326,7 @@ def gpu_memory() -> list[float]:
     return found
 
 
-def _visible(number: int) -> str:
+def visible(number: int) -> str:
     """The name of a GPU, among those that this process may see."""
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return names.split(",")[number] if names else str(number)
@@ -337,11 +343,6 @@ def _cores() -> int:
 
 def _measures(task: Task) -> str:
     return json.dumps([each.to_dict() for each in task.measures])
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
 
 
 def _extra(module: str, extra: str) -> Any:

@@ -4,15 +4,20 @@ import os
 import resource
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gfnode.errors import InputError
 from gfnode.files import read_json, write_json
 from gfnode.sweep.jobs import Job, Measure
 from gfnode.sweep.store import State, Task
+
+if TYPE_CHECKING:
+    from gfnode.experiment import Dataset
+    from gfnode.run import Run
 
 
 def do(folder: str | Path, measures: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -28,17 +33,38 @@ def do(folder: str | Path, measures: Sequence[Mapping[str, Any]] = ()) -> None:
         As :meth:`Measure.to_dict` has them.
     """
     task = Task(Path(folder), tuple(Measure(**each) for each in measures))
-    with task.lock:
-        if task.state is State.FINISHED:
-            return
-        task.forget_failure()
-        try:
+    with task.lock, failures_kept(task):
+        if task.state is not State.FINISHED:
             _do(task)
-        except InputError as error:
-            task.fail(str(error))
-        except Exception as error:
-            traceback.print_exc()
-            task.fail(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+@contextmanager
+def failures_kept(task: Task) -> Iterator[None]:
+    """Forget the last failure of a task, and record another in its folder."""
+    task.forget_failure()
+    try:
+        yield
+    except InputError as error:
+        task.fail(str(error))
+    except Exception as error:
+        traceback.print_exc()
+        task.fail(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def begun(folder: Path) -> "tuple[Run, Dataset | None]":
+    """The run of a job, new or taken up again, and its data; None where it has ended."""
+    from gfnode.run import fitting
+
+    job = Job.from_dict(read_json(folder / "job.json"))
+    if (folder / "run.json").exists():
+        _find_data(folder, job)
+        return fitting.reopen(folder)
+    return fitting.begin(
+        list(job.files),
+        changes=job.experiment.model_dump(mode="json"),
+        out=folder,
+        reader=job.reader,
+    )
 
 
 def _do(task: Task) -> None:
@@ -47,19 +73,8 @@ def _do(task: Task) -> None:
     from gfnode.sweep.measures import MEASURES
 
     folder, began = task.folder, time.perf_counter()
-    job = Job.from_dict(read_json(folder / "job.json"))
     if not (folder / "finished.json").exists():
-        if (folder / "run.json").exists():
-            _find_data(folder, job)
-            run = fitting.resume(folder, progress=False)
-        else:
-            run = fitting.fit(
-                list(job.files),
-                changes=job.experiment.model_dump(mode="json"),
-                out=folder,
-                reader=job.reader,
-                progress=False,
-            )
+        run = fitting.finish(*begun(folder))
         trained = time.perf_counter()
         run.evaluate()
         write_json(
@@ -75,7 +90,7 @@ def _do(task: Task) -> None:
             },
         )
     else:
-        _find_data(folder, job)
+        _find_data(folder, Job.from_dict(read_json(folder / "job.json")))
         run = Run.open(folder)
     for measure in task.missing:
         MEASURES[measure.name](run, folder / measure.file, **measure.options)
