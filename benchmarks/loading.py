@@ -73,7 +73,7 @@ def point(path: str, preset: str) -> dict[str, float]:
     moments.append(perf_counter())
     grown = 1e6 * (peak_memory() - before)
     trainer = Trainer(model, parts, experiment.training, 0, accelerator="cpu")
-    trainer._step(trainer.train, torch.arange(trainer.batch))
+    trainer.step(*vars(trainer.train.batch(torch.arange(trainer.batch))).values())
     moments.append(perf_counter())
     spent = dict(zip(("read", "windows", "fit", "step"), np.diff(moments).tolist(), strict=True))
     return spent | {"memory_over_array": grown / trajectory.positions.nbytes}

@@ -115,12 +115,15 @@ def test_training_goes_on_from_a_saved_state(tmp_path):
     whole = trainer_for(which)
     expected = trained(whole)
     cut = trainer_for(which)
-    for _ in cut.running(lambda *_: None, lambda *_: None):
-        if cut.state.progress.epoch == 3:
-            break
-    save_training(tmp_path / "last.safetensors", cut.state)
+
+    def save(state, record, best):
+        if record.epoch == 3:
+            save_training(tmp_path / "last.safetensors", state)
+
+    cut.run(lambda *_: None, save)
     resumed = trainer_for(which)
     load_training(tmp_path / "last.safetensors", resumed.state)
+    assert resumed.state.progress.epoch == 3
     for (a, _), (b, _) in zip(trained(resumed), expected, strict=True):
         assert a == pytest.approx(b, rel=1e-3)
 

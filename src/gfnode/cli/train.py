@@ -63,7 +63,7 @@ def train(
     """Train a model on trajectories; the result is a run folder.
 
     It holds weights, configuration, splits and logs (TensorBoard: --logdir RUN). Training that was
-    interrupted goes on with --resume and loses at most one epoch.
+    interrupted goes on with --resume and loses at most one epoch, or a second or two of short ones.
     """
     from gfnode import report
 

@@ -6,6 +6,7 @@ compiled for later runs of the same shapes, which then begin within seconds.
 """
 
 import copy
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ def launch(accelerator: str) -> "Fabric":
     """
     from lightning_fabric import Fabric
 
+    # on GPUs it advises on the precision of products, which is ours to choose
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     try:
         return Fabric(accelerator=accelerator, devices=1)
     except (RuntimeError, ValueError) as error:
