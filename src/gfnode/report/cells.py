@@ -20,10 +20,11 @@ def three(value: float | None) -> str:
 def with_interval(
     estimate: Mapping[str, Any], digits: Callable[[float | None], str] = hundredths
 ) -> str:
-    """A value, and its 95 % interval where there is one."""
+    """A value, and its 95 % interval where there is one; a count of nothing has none."""
     value = digits(estimate["value"])
-    if estimate["low"] is not None and estimate["high"] is not None:
-        ends = (digits(estimate[key]) for key in ("low", "high"))
+    low, high = estimate["low"], estimate["high"]
+    if low is not None and high is not None and (low, high) != (0.0, 0.0):
+        ends = (digits(each) for each in (low, high))
         value = Markup("{}").format(value) + _INTERVAL.format(*ends)
     return value.replace("-", "−") if not isinstance(value, Markup) else value
 

@@ -99,10 +99,11 @@ def growth_sentences(result: Mapping[str, Any]) -> Iterator[str]:
             )
         for other, kind in _OTHERS.items():
             when = method[f"reaches_{other}_fs"]
-            said = "stays below" if when is None else f"is not below, from {format_time(when)} on,"
-            if when == 0.0:
-                said = "is at no lag below"
-            yield f"{name}: its error {said} that of {kind}"
+            that = f"that of {kind}"
+            said = (
+                f"stays below {that}" if when is None else f"reaches {that} at {format_time(when)}"
+            )
+            yield f"{name}: its error {f'is at no lag below {that}' if when == 0.0 else said}"
 
 
 _OTHERS = {"persistence": "persistence", "unrelated": "unrelated conformations"}

@@ -128,7 +128,7 @@ class Trainer:
         self.module.mark_forward_method("loss")
         self.loss: Loss = self.module.loss
         self.step: Callable[..., Tensor] = self._step
-        self.errors = lambda: self._errors(self._gathered())
+        self.errors: Callable[[], Tensor] = lambda: self._errors(self._gathered())
         self.generator = torch.Generator(self.fabric.device)
         averaged = None if settings.ema is None else copy.deepcopy(model).requires_grad_(False)
         self.average = get_ema_multi_avg_fn(settings.ema or 0.0)

@@ -95,7 +95,9 @@ class Replayed:
     def _give_up(self, error: RuntimeError) -> None:
         self.plain = True
         said = " ".join(str(error).split())
-        self.note(f"{self.what} not recorded, training goes on without: {said[:200]}")
+        self.note(
+            f"{self.what} not recorded (training.replay), training goes on without: {said[:200]}"
+        )
 
 
 @contextmanager
