@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gfnode.graph import Edges
+from gfnode.kernels.messages import messages, suits
 
 
 def perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
@@ -189,15 +190,36 @@ class EGNNLayer(nn.Module):
         """Update features ``(atom, batch, feature)`` and positions ``(atom, batch, 3)``."""
         difference = edges.difference(x)
         distance = difference.square().sum(-1, keepdim=True)
-        m = self.message_in(h, torch.cat([distance, scalars], -1), edges)
-        m = functional.silu(self.message_out(functional.silu(m)))
-        if self.shift is not None and self.drive is not None:
-            shift = edges.sum(difference * self.shift(m)) / edges.degree
-            x = x + shift.clamp(-100, 100) + self.drive(h) * v
-        if positions_only:
+        scalars = torch.cat([distance, scalars], -1)
+        take = self._at_once if edges.dense and suits(h) else self._one_by_one
+        updated, shift, drive = take(h, scalars, edges, features=not positions_only)
+        if shift is not None and drive is not None:
+            shift = edges.sum(difference * shift) / edges.degree
+            x = x + shift.clamp(-100, 100) + drive * v
+        if updated is None:
             return h, x
-        updated = self.feature(torch.cat([h, edges.sum(m)], -1))
         return (h + updated if self.residual else updated), x
+
+    def _one_by_one(
+        self, h: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """φ_h, ψ and φ_v, one operation after the other."""
+        m = self.message_in(h, scalars, edges)
+        m = functional.silu(self.message_out(functional.silu(m)))
+        shift = None if self.shift is None else self.shift(m)
+        drive = None if self.drive is None else self.drive(h)
+        updated = self.feature(torch.cat([h, edges.sum(m)], -1)) if features else None
+        return updated, shift, drive
+
+    def _at_once(
+        self, h: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The same as one operation."""
+        inside = [self.message_in.weight, self.message_in.bias, *self.message_out.parameters()]
+        heads = (self.shift, self.drive, self.feature if features else None)
+        none: list[Tensor | None] = [None] * 4
+        networks = [none if head is None else list(head.parameters()) for head in heads]
+        return messages(h, scalars, edges.index, [*inside, *sum(networks, [])])
 
 
 class EGNNLayers(nn.Module):

@@ -1,0 +1,348 @@
+// Messages of an EGNN layer, and their gradient, in one pass over memory.
+//
+// A tile, some two dozen samples, goes through the whole layer while what it needs lies in the
+// cache: products, SiLU and sums are not arrays of their own, as they are when an operation is
+// taken after the other. With s(z) = z / (1 + exp(−z)) and all products of rows times matrix:
+//
+//   forward    a_ij = h_i A + h_j B + e_ij C + c      z_ij = s(a_ij) M + m       u_ij = s(z_ij)
+//              push_ij = s(y_ij) p' + π,              y_ij = u_ij P + p
+//              S_i = Σ_j u_ij
+//              drive_i = s(d_i) q' + κ,               d_i = h_i Q + q
+//              out_i = s(f_i) F' + φ',                f_i = h_i F + S_i G + φ
+//
+//   backward   a bar is the gradient of what stands below it; s' is the slope of s:
+//              f̄ = (ōut F'ᵀ) s'(f)     S̄ = f̄ Gᵀ      h̄ += f̄ Fᵀ
+//              d̄ = drivē q' s'(d)      h̄ += d̄ Qᵀ
+//              ȳ = push̄ p' s'(y)       ū = ȳ Pᵀ + S̄_i
+//              z̄ = ū s'(z)             ā = (z̄ Mᵀ) s'(a)
+//              h̄_i += Σ_j ā_ij Aᵀ      h̄_j += Σ_i ā_ij Bᵀ      ē_ij = ā_ij Cᵀ
+//              and of a weight W in r W: W̄ = Σ rᵀ (gradient of r W), over all rows r.
+//
+// a, z, y, d, f and S are kept for the gradient. The rows of a sample are summed in one order,
+// whatever the other samples are: its numbers do not depend on them. Gradients of weights are
+// summed within each thread and added up by the caller.
+//
+// Arrays are C-ordered: h (atom, batch, W), e (edge, batch, scalars). W, the width, is a constant
+// of compilation, so that the addresses in products are too; it must be a multiple of two vectors.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+constexpr int W = WIDTH;
+static_assert(W % (2 * LANES) == 0, "the width must be a multiple of two vectors");
+
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef std::int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4)));
+
+// Places in the arrays of weights and of their gradients.
+enum {
+    OWN, OTHER, SCALARS, IN_BIAS, OUT, OUT_BIAS,
+    SHIFT, SHIFT_BIAS, SHIFT_LAST, SHIFT_LAST_BIAS,
+    DRIVE, DRIVE_BIAS, DRIVE_LAST, DRIVE_LAST_BIAS,
+    FEATURE_OWN, FEATURE_SUM, FEATURE_BIAS, FEATURE_LAST, FEATURE_LAST_BIAS,
+};
+
+// Places in the array of what is kept for the gradient.
+enum { KEPT_IN, KEPT_OUT, KEPT_SHIFT, KEPT_DRIVE, KEPT_FEATURE, KEPT_SUM };
+
+static inline vec &at(float *p) { return *reinterpret_cast<vec *>(p); }
+static inline vec at(const float *p) { return *reinterpret_cast<const vec *>(p); }
+static inline vec all(float value) { return value - vec{}; }
+
+static inline float total(vec x) {
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += x[i];
+    return sum;
+}
+
+// 1 / (1 + exp(−x)): exp(−x) = 2^n 2^f, −½ ≤ f ≤ ½, the latter by a polynomial with a relative
+// error of 1e-7. Beyond ±83 it stays what it is there.
+static inline vec sigmoid(vec x) {
+    vec t = x * -1.44269504f;
+    t = t < all(-120.0f) ? all(-120.0f) : t;
+    t = t > all(120.0f) ? all(120.0f) : t;
+    vec whole = t + 12582912.0f;  // 1.5 × 2^23: the last bits of the sum are n
+    vec f = t - (whole - 12582912.0f);
+    vec p = all(1.32647e-3f);
+    p = p * f + 9.67151e-3f;
+    p = p * f + 5.550734e-2f;
+    p = p * f + 2.4022242e-1f;
+    p = p * f + 6.9314698e-1f;
+    p = p * f + 1.0f;
+    return 1.0f / (1.0f + reinterpret_cast<vec>(reinterpret_cast<ivec>(p) + (reinterpret_cast<ivec>(whole) << 23)));
+}
+
+static inline void silu(int n, const float *z, float *value) {
+    for (int j = 0; j < n; j += LANES) at(value + j) = at(z + j) * sigmoid(at(z + j));
+}
+
+static inline void silu(int n, const float *z, float *value, float *slope) {
+    for (int j = 0; j < n; j += LANES) {
+        vec x = at(z + j), part = sigmoid(x);
+        at(value + j) = x * part;
+        at(slope + j) = part * (1.0f + x * (1.0f - part));
+    }
+}
+
+static inline void multiply(int n, float *x, const float *by) {
+    for (int j = 0; j < n; j += LANES) at(x + j) *= at(by + j);
+}
+
+static inline void add(int n, float *x, const float *y) {
+    for (int j = 0; j < n; j += LANES) at(x + j) += at(y + j);
+}
+
+static inline void add_rows(int rows, float *sum, const float *x) {
+    for (int j = 0; j < W; j += LANES) {
+        vec all_rows = at(sum + j);
+        for (int r = 0; r < rows; r++) all_rows += at(x + r * W + j);
+        at(sum + j) = all_rows;
+    }
+}
+
+// R rows and two vectors of columns of a product, held in registers.
+template <int R, int ROW, int STEP, bool ADD>
+static inline void block(int inner, const float *__restrict a, const float *__restrict b,
+                         const float *bias, float *__restrict c) {
+    vec sum[R][2];
+#pragma GCC unroll 6
+    for (int i = 0; i < R; i++)
+        for (int j = 0; j < 2; j++) {
+            sum[i][j] = bias ? at(bias + j * LANES) : vec{};
+            if (ADD) sum[i][j] += at(c + i * W + j * LANES);
+        }
+#pragma GCC unroll 4
+    for (int k = 0; k < inner; k++) {
+        vec left = at(b + k * W), right = at(b + k * W + LANES);
+#pragma GCC unroll 6
+        for (int i = 0; i < R; i++) {
+            vec x = all(a[i * ROW + k * STEP]);
+            sum[i][0] += x * left;
+            sum[i][1] += x * right;
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < R; i++)
+        for (int j = 0; j < 2; j++) at(c + i * W + j * LANES) = sum[i][j];
+}
+
+// c (rows, W) = [c +] a b [+ bias], with b (inner, W) and a[i, k] at a[i ROW + k STEP].
+template <int ROW, int STEP, bool ADD>
+static void product(int rows, int inner, const float *a, const float *b, const float *bias, float *c) {
+    for (int j = 0; j < W; j += 2 * LANES) {
+        const float *offset = bias ? bias + j : nullptr;
+        int i = 0;
+        for (; i + 6 <= rows; i += 6) block<6, ROW, STEP, ADD>(inner, a + i * ROW, b + j, offset, c + i * W + j);
+        for (; i + 4 <= rows; i += 4) block<4, ROW, STEP, ADD>(inner, a + i * ROW, b + j, offset, c + i * W + j);
+        for (; i + 2 <= rows; i += 2) block<2, ROW, STEP, ADD>(inner, a + i * ROW, b + j, offset, c + i * W + j);
+        for (; i < rows; i++) block<1, ROW, STEP, ADD>(inner, a + i * ROW, b + j, offset, c + i * W + j);
+    }
+}
+
+static void linear(int rows, const float *x, const float *weight, const float *bias, float *y) {
+    product<W, 1, false>(rows, W, x, weight, bias, y);
+}
+
+static void add_linear(int rows, const float *x, const float *weight, float *y) {
+    product<W, 1, true>(rows, W, x, weight, nullptr, y);
+}
+
+// ∂/∂weight (W out, W in) of rows x weightᵀ, whose gradient is g: gᵀ x.
+static void add_outer(int rows, const float *g, const float *x, float *weight) {
+    product<1, W, true>(W, rows, g, x, nullptr, weight);
+}
+
+// s(z)·last + bias for each row.
+static void head(int rows, const float *z, const float *last, const float *bias, float *out) {
+    for (int r = 0; r < rows; r++) {
+        vec sum{};
+        for (int j = 0; j < W; j += LANES) {
+            vec x = at(z + r * W + j);
+            sum += x * sigmoid(x) * at(last + j);
+        }
+        out[r] = total(sum) + bias[0];
+    }
+}
+
+// Its gradient: from g (rows) to that of z, and those of `last`, its bias and the bias below z.
+static void head_back(int rows, const float *g, const float *z, const float *last, float *gz,
+                      float *glast, float *gbias, float *gbelow) {
+    for (int r = 0; r < rows; r++) {
+        gbias[0] += g[r];
+        for (int j = 0; j < W; j += LANES) {
+            vec x = at(z + r * W + j), part = sigmoid(x);
+            vec slope = g[r] * at(last + j) * part * (1.0f + x * (1.0f - part));
+            at(glast + j) += g[r] * x * part;
+            at(gbelow + j) += slope;
+            at(gz + r * W + j) = slope;
+        }
+    }
+}
+
+// Where a tile begins; a multiple of the six rows that products take at once.
+static inline int begin(long batch, long tile, long tiles) {
+    return tile == tiles ? batch : (batch * tile / tiles + 3) / 6 * 6;
+}
+
+struct Sizes {
+    std::int64_t threads, tiles, atoms, edges, batch, scalars;
+};
+
+extern "C" void forward(const Sizes *sizes, const std::int64_t *ends, const float *h, const float *scalars,
+                        const float *const *w, float *const *kept, float *pushes, float *drives, float *out) {
+    const auto [threads, tiles, atoms, edges, batch, S] = *sizes;
+    const std::int64_t most = batch / tiles + 7;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (std::int64_t thread = 0; thread < threads; thread++) {
+        std::vector<float> space((3 * atoms + 2) * most * W);
+        float *own = space.data(), *other = own + atoms * most * W, *sum = other + atoms * most * W;
+        float *u = sum + atoms * most * W, *z = u + most * W;
+        for (std::int64_t tile = tiles * thread / threads; tile < tiles * (thread + 1) / threads; tile++) {
+            const int b0 = begin(batch, tile, tiles), rows = begin(batch, tile + 1, tiles) - b0;
+            const int size = rows * W;
+            if (rows == 0) continue;
+            for (std::int64_t i = 0; i < atoms; i++) {
+                const float *hi = h + (i * batch + b0) * W;
+                linear(rows, hi, w[OWN], w[IN_BIAS], own + i * size);
+                linear(rows, hi, w[OTHER], nullptr, other + i * size);
+                if (drives) {
+                    float *d = kept ? kept[KEPT_DRIVE] + (i * batch + b0) * W : z;
+                    linear(rows, hi, w[DRIVE], w[DRIVE_BIAS], d);
+                    head(rows, d, w[DRIVE_LAST], w[DRIVE_LAST_BIAS], drives + i * batch + b0);
+                }
+            }
+            std::memset(sum, 0, sizeof(float) * atoms * size);
+            for (std::int64_t k = 0; k < edges; k++) {
+                const std::int64_t place = k * batch + b0;
+                const float *p = own + ends[k] * size, *q = other + ends[edges + k] * size;
+                for (int r = 0; r < rows; r++) {
+                    const float *e = scalars + (place + r) * S;
+                    for (int j = 0; j < W; j += LANES) {
+                        vec a = at(p + r * W + j) + at(q + r * W + j);
+                        for (int l = 0; l < S; l++) a += e[l] * at(w[SCALARS] + l * W + j);
+                        at(u + r * W + j) = a * sigmoid(a);
+                        if (kept) at(kept[KEPT_IN] + (place + r) * W + j) = a;
+                    }
+                }
+                float *below = kept ? kept[KEPT_OUT] + place * W : z;
+                linear(rows, u, w[OUT], w[OUT_BIAS], below);
+                silu(size, below, u);
+                if (out) add(size, sum + ends[k] * size, u);
+                if (pushes) {
+                    float *y = kept ? kept[KEPT_SHIFT] + place * W : z;
+                    linear(rows, u, w[SHIFT], w[SHIFT_BIAS], y);
+                    head(rows, y, w[SHIFT_LAST], w[SHIFT_LAST_BIAS], pushes + place);
+                }
+            }
+            for (std::int64_t i = 0; out && i < atoms; i++) {
+                const std::int64_t place = (i * batch + b0) * W;
+                float *f = kept ? kept[KEPT_FEATURE] + place : z;
+                linear(rows, h + place, w[FEATURE_OWN], w[FEATURE_BIAS], f);
+                add_linear(rows, sum + i * size, w[FEATURE_SUM], f);
+                if (kept) std::memcpy(kept[KEPT_SUM] + place, sum + i * size, sizeof(float) * size);
+                silu(size, f, u);
+                linear(rows, u, w[FEATURE_LAST], w[FEATURE_LAST_BIAS], out + place);
+            }
+        }
+    }
+}
+
+// `w` holds the square weights turned: (out, in). `gw` holds gradients of weights, each (thread, …).
+extern "C" void backward(const Sizes *sizes, const std::int64_t *ends, const float *h, const float *scalars,
+                         const float *const *w, const float *const *kept, const float *gpushes,
+                         const float *gdrives, const float *gout, float *gh, float *gscalars,
+                         float *const *gw) {
+    const auto [threads, tiles, atoms, edges, batch, S] = *sizes;
+    const std::int64_t most = batch / tiles + 7;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (std::int64_t thread = 0; thread < threads; thread++) {
+        std::vector<float> space((3 * atoms + 4) * most * W);
+        float *gown = space.data(), *gother = gown + atoms * most * W, *gsum = gother + atoms * most * W;
+        float *value = gsum + atoms * most * W, *slope = value + most * W;
+        float *g = slope + most * W, *g2 = g + most * W;
+        const auto square = [&](int which) { return gw[which] + thread * W * W; };
+        const auto row = [&](int which) { return gw[which] + thread * W; };
+        const auto one = [&](int which) { return gw[which] + thread; };
+        float *gC = gw[SCALARS] + thread * S * W;
+        for (std::int64_t tile = tiles * thread / threads; tile < tiles * (thread + 1) / threads; tile++) {
+            const int b0 = begin(batch, tile, tiles), rows = begin(batch, tile + 1, tiles) - b0;
+            const int size = rows * W;
+            if (rows == 0) continue;
+            std::memset(gown, 0, sizeof(float) * atoms * size);
+            std::memset(gother, 0, sizeof(float) * atoms * size);
+            for (std::int64_t i = 0; gout && i < atoms; i++) {
+                const std::int64_t place = (i * batch + b0) * W;
+                silu(size, kept[KEPT_FEATURE] + place, value, slope);
+                add_outer(rows, gout + place, value, square(FEATURE_LAST));
+                add_rows(rows, row(FEATURE_LAST_BIAS), gout + place);
+                linear(rows, gout + place, w[FEATURE_LAST], nullptr, g);
+                multiply(size, g, slope);
+                add_outer(rows, g, h + place, square(FEATURE_OWN));
+                add_outer(rows, g, kept[KEPT_SUM] + place, square(FEATURE_SUM));
+                add_rows(rows, row(FEATURE_BIAS), g);
+                linear(rows, g, w[FEATURE_SUM], nullptr, gsum + i * size);
+                linear(rows, g, w[FEATURE_OWN], nullptr, gh + place);
+            }
+            for (std::int64_t k = 0; k < edges; k++) {
+                const std::int64_t place = k * batch + b0;
+                float *to_own = gown + ends[k] * size, *to_other = gother + ends[edges + k] * size;
+                silu(size, kept[KEPT_OUT] + place * W, value, slope);
+                if (gout)
+                    std::memcpy(g, gsum + ends[k] * size, sizeof(float) * size);
+                else
+                    std::memset(g, 0, sizeof(float) * size);
+                if (gpushes) {
+                    head_back(rows, gpushes + place, kept[KEPT_SHIFT] + place * W, w[SHIFT_LAST], g2,
+                              row(SHIFT_LAST), one(SHIFT_LAST_BIAS), row(SHIFT_BIAS));
+                    add_outer(rows, g2, value, square(SHIFT));
+                    add_linear(rows, g2, w[SHIFT], g);
+                }
+                multiply(size, g, slope);
+                silu(size, kept[KEPT_IN] + place * W, value, slope);
+                add_outer(rows, g, value, square(OUT));
+                add_rows(rows, row(OUT_BIAS), g);
+                linear(rows, g, w[OUT], nullptr, g2);
+                multiply(size, g2, slope);
+                add(size, to_own, g2);
+                add(size, to_other, g2);
+                for (int r = 0; r < rows; r++)
+                    for (int l = 0; l < S; l++) {
+                        const std::int64_t scalar = (place + r) * S + l;
+                        vec sum{};
+                        for (int j = 0; j < W; j += LANES) {
+                            vec x = at(g2 + r * W + j);
+                            at(gC + l * W + j) += scalars[scalar] * x;
+                            sum += x * at(w[SCALARS] + l * W + j);
+                        }
+                        gscalars[scalar] = total(sum);
+                    }
+            }
+            for (std::int64_t i = 0; i < atoms; i++) {
+                const std::int64_t place = (i * batch + b0) * W;
+                add_outer(rows, gown + i * size, h + place, square(OWN));
+                add_outer(rows, gother + i * size, h + place, square(OTHER));
+                add_rows(rows, row(IN_BIAS), gown + i * size);
+                if (gout)
+                    add_linear(rows, gown + i * size, w[OWN], gh + place);
+                else
+                    linear(rows, gown + i * size, w[OWN], nullptr, gh + place);
+                add_linear(rows, gother + i * size, w[OTHER], gh + place);
+                if (gdrives) {
+                    head_back(rows, gdrives + i * batch + b0, kept[KEPT_DRIVE] + place, w[DRIVE_LAST], g,
+                              row(DRIVE_LAST), one(DRIVE_LAST_BIAS), row(DRIVE_BIAS));
+                    add_outer(rows, g, h + place, square(DRIVE));
+                    add_linear(rows, g, w[DRIVE], gh + place);
+                }
+            }
+        }
+    }
+}
