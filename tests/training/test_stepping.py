@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gfnode.experiment import build_model, configure, prepare
-from gfnode.training import Trainer, stepping
+from gfnode.training import Trainer
 from making import wiggle
 
 TINY = {
@@ -88,55 +88,17 @@ def test_steps_that_depend_on_numbers_are_not_compiled(traced):
     assert said[1].startswith("not compiled, training goes on without: ")
 
 
-def test_long_training_is_compiled_unasked(monkeypatch):
-    """Operations are counted: three times those of the forward pass, of every step planned."""
-    asked = []
-    monkeypatch.setattr("gfnode.training.loop.compiled", lambda *of: asked.append(of))
-    trainer = trainer_for()
-    batch = trainer.train.batch(torch.arange(16))
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        trainer.loss(batch, trainer.generator).backward()
-    each = counter.get_total_flops()
-    steps = stepping.FEW
-    monkeypatch.setattr(stepping, "PAYS", 0.9 * each * steps)
-    assert stepping.pays(trainer.loss, batch, trainer.generator, steps)
-    assert not stepping.pays(trainer.loss, batch, trainer.generator, steps - 1)  # not counted
-    monkeypatch.setattr(stepping, "PAYS", 1.3 * each * steps)
-    assert not stepping.pays(trainer.loss, batch, trainer.generator, steps)
-    train(trainer)
-    assert asked == []
-    monkeypatch.setattr(stepping, "PAYS", 0.0)
-    monkeypatch.setattr(stepping, "FEW", 12)
-    for changes, times in (
-        ({}, 1),
-        ({"training__compile": False}, 0),
-        ({"model__dynamics": "neural"}, 0),  # not one graph
-    ):
-        asked.clear()
-        train(trainer_for(**changes))
-        assert len(asked) == times
-
-
 @pytest.mark.parametrize("name", ["gfnode", "egnn"])
-def test_models_that_say_so_are_one_graph(name):
+def test_models_are_one_graph(name):
     """A graph that breaks would be an error."""
     experiment = configure("paper", TINY | ({} if name == "gfnode" else {"model": {"name": name}}))
     dataset = prepare([wiggle()], experiment)
     model = build_model(experiment, dataset.system)
-    assert model.compiles
     batch = dataset.of(model)["train"].batch(slice(0, 4))
     seen = batch.positions, batch.velocities, batch.lags
     torch._dynamo.reset()
     graph = torch.compile(model, backend="eager", fullgraph=True)
     torch.testing.assert_close(graph(*seen), model(*seen))
-
-
-def test_the_default_model_is_not_compiled_unasked():
-    experiment = configure("default", {key: TINY[key] for key in ("graph", "windows")})
-    dataset = prepare([wiggle()], experiment)
-    assert not build_model(experiment, dataset.system).compiles
 
 
 def test_products_are_in_bfloat16_in_training_steps_alone(monkeypatch):

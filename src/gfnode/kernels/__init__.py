@@ -1,0 +1,1 @@
+"""Operations that are written in C++ because arrays of PyTorch's would not stay in the cache."""

@@ -56,7 +56,10 @@ def _compile(compile_: list[str], link: list[str], place: Path) -> None:
     """Made elsewhere and renamed: others may want the same at the same time."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as made:
-        for command in ([*compile_, "-o", f"{made}/code.o"], [*link, f"{made}/code.o", "-o", f"{made}/code.so"]):
+        for command in (
+            [*compile_, "-o", f"{made}/code.o"],
+            [*link, f"{made}/code.o", "-o", f"{made}/code.so"],
+        ):
             subprocess.run(command, capture_output=True, check=True, timeout=120)
         Path(made, "code.so").replace(place)
 

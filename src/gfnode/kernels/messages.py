@@ -14,27 +14,30 @@ from gfnode.kernels.build import library
 ROWS = 24
 """Samples that go through a layer together: what they need lies in the cache of a core."""
 
-LANES = 32
-"""The width is a multiple of two of the longest vectors there are, of 16 numbers."""
+STEP = 32
+"""Of widths: two of the longest vectors there are, of sixteen numbers each."""
 
 Weights = Sequence[Tensor | None]
-"""Weight and bias of: the first linear layer of messages, the second, and those of the networks of
-shifts, drives and features, twice each; all as PyTorch keeps them, None where there are none."""
+"""Weight and bias of the two linear layers of messages, then those of two linear layers each for
+shifts, drives and features, as PyTorch keeps them; None for those of a network that there is not.
+"""
+
+_SHIFT, _DRIVE, _FEATURE = 4, 8, 12  # where they begin
 
 
 def suits(h: Tensor) -> bool:
     """Whether features ``(atom, batch, width)`` can be given to :func:`messages`.
 
-    They can in single precision on a processor, where a compiler is or was, unless products may
-    be rounded further or PyTorch is compiling a graph of its own.
+    They can in single precision on a processor for which the code is or can be compiled, unless
+    products may be rounded or PyTorch is making a graph of its own.
     """
     return (
-        h.device.type == "cpu"
+        not torch.compiler.is_compiling()
+        and h.device.type == "cpu"
         and h.dtype == torch.float32
-        and h.shape[-1] % LANES == 0
-        and not torch.compiler.is_compiling()
+        and h.shape[-1] % STEP == 0
         and torch.get_float32_matmul_precision() != "medium"
-        and library("messages.cpp", WIDTH=h.shape[-1]) is not None
+        and _library(h) is not None
     )
 
 
@@ -52,30 +55,29 @@ def messages(
     ends
         Own and other atom of the edges, ``(2, edge)``.
     weights
-        See :data:`Weights`; without those of a network there is none of its output.
+        See :data:`Weights`; what has none is not computed.
 
     Returns
     -------
-    Tensor or None, …
+    Tensor or None, Tensor or None, Tensor or None
         Features ``(atom, batch, width)``, shifts ``(edge, batch, 1)``, drives ``(atom, batch, 1)``.
     """
-    found: tuple[Tensor | None, ...] = _Messages.apply(h, scalars, ends, *weights)
-    out, pushes, drives = found
-    return out, pushes, drives
+    features, shifts, drives = _Messages.apply(h, scalars, ends, *weights)
+    return features, shifts, drives
 
 
 class _Sizes(ctypes.Structure):
-    _fields_ = [
+    _fields_ = tuple(
         (name, ctypes.c_int64)
         for name in ("threads", "tiles", "atoms", "edges", "batch", "scalars")
-    ]
+    )
 
-    @classmethod
-    def of(cls, h: Tensor, scalars: Tensor) -> "_Sizes":
-        (atoms, batch, _), (edges, _, n_scalars) = h.shape, scalars.shape
-        threads = max(1, min(torch.get_num_threads(), math.ceil(batch / 6)))
-        tiles = threads * max(1, math.ceil(batch / (ROWS * threads)))
-        return cls(threads, tiles, atoms, edges, batch, n_scalars)
+
+def _sizes(h: Tensor, scalars: Tensor) -> _Sizes:
+    (atoms, batch, _), (edges, _, n_scalars) = h.shape, scalars.shape
+    threads = max(1, min(torch.get_num_threads(), math.ceil(batch / 6)))
+    tiles = threads * max(1, math.ceil(batch / (ROWS * threads)))
+    return _Sizes(threads, tiles, atoms, edges, batch, n_scalars)
 
 
 class _Messages(torch.autograd.Function):
@@ -84,66 +86,74 @@ class _Messages(torch.autograd.Function):
         ctx: Any, h: Tensor, scalars: Tensor, ends: Tensor, *weights: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         h, scalars, ends = h.contiguous(), scalars.contiguous(), ends.contiguous()
-        sizes, width = _Sizes.of(h, scalars), h.shape[-1]
-        shift, drive, feature = (weights[first] is not None for first in (4, 8, 12))
-        atoms, edges = h.shape, (*scalars.shape[:2], width)
-        shapes = [edges, edges, shift and edges, drive and atoms, feature and atoms]
-        needed = any(ctx.needs_input_grad)
-        kept = [h.new_empty(shape) if shape and needed else None for shape in (*shapes, shapes[-1])]
-        out = torch.empty_like(h) if feature else None
-        pushes = h.new_empty(*edges[:2], 1) if shift else None
-        drives = h.new_empty(*atoms[:2], 1) if drive else None
-        parts = [None if w is None else w.t().contiguous() for w in _parts(weights, width)]
-        _call(
-            "forward", width, sizes, ends, h, scalars, parts, kept if needed else None,
-            pushes, drives, out,
-        )  # fmt: skip
+        on_edges, on_atoms = (*scalars.shape[:2], h.shape[-1]), h.shape
+        shift, drive, feature = (weights[at] is not None for at in (_SHIFT, _DRIVE, _FEATURE))
+        kept: list[Tensor | None] = [None] * 6
+        if any(ctx.needs_input_grad):
+            shapes = [on_edges, on_edges, on_edges, on_atoms, on_atoms, on_atoms]
+            there = [True, True, shift, drive, feature, feature]
+            kept = [h.new_empty(n) if made else None for n, made in zip(shapes, there, strict=True)]
+        features = h.new_empty(on_atoms) if feature else None
+        shifts = h.new_empty(*on_edges[:2], 1) if shift else None
+        drives = h.new_empty(*on_atoms[:2], 1) if drive else None
+        parts = [None if w is None else w.t().contiguous() for w in _split(weights, h.shape[-1])]
+        _library(h).forward(
+            ctypes.byref(_sizes(h, scalars)),
+            *map(_address, (ends, h, scalars, parts, kept if kept[0] is not None else None)),
+            *map(_address, (shifts, drives, features)),
+        )
         ctx.save_for_backward(h, scalars, ends, *weights, *kept)
         ctx.set_materialize_grads(False)
-        return out, pushes, drives
+        return features, shifts, drives
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        h, scalars, ends, *rest = ctx.saved_tensors
-        weights, kept = rest[:16], rest[16:]
-        gout, gpushes, gdrives = (None if g is None else g.contiguous() for g in gradients)
-        sizes, width = _Sizes.of(h, scalars), h.shape[-1]
-        parts = _parts(weights, width)
-        own = [None if w is None else w.contiguous() for w in parts]
-        own[2] = None if parts[2] is None else parts[2].mT.contiguous()
-        gh, gscalars = torch.empty_like(h), torch.empty_like(scalars)
-        summed = [None if w is None else h.new_zeros(sizes.threads, *w.shape) for w in own]
-        _call(
-            "backward", width, sizes, ends, h, scalars, own, kept,
-            gpushes, gdrives, gout, gh, gscalars, summed,
-        )  # fmt: skip
-        g = [None if w is None else w.sum(0) for w in summed]
-        first = torch.cat([g[0], g[1], g[2].mT], 1)
-        feature = None if g[14] is None else torch.cat([g[14], g[15]], 1)
-        whole = [first, *g[3:14], feature, *g[16:]]
-        return gh, gscalars, None, *whole
+        h, scalars, ends, *saved = ctx.saved_tensors
+        weights, kept = saved[:-6], saved[-6:]
+        features, shifts, drives = (None if g is None else g.contiguous() for g in gradients)
+        own, other, rest, *others = _split(weights, h.shape[-1])
+        parts = [None if w is None else w.contiguous() for w in (own, other, rest.t(), *others)]
+        sizes = _sizes(h, scalars)
+        # each thread adds to its own; what no gradient reaches stays zero
+        summed = [None if w is None else w.new_zeros(sizes.threads, *w.shape) for w in parts]
+        of_h, of_scalars = torch.empty_like(h), torch.empty_like(scalars)
+        _library(h).backward(
+            ctypes.byref(sizes),
+            *map(_address, (ends, h, scalars, parts, kept, shifts, drives, features)),
+            *map(_address, (of_h, of_scalars, summed)),
+        )
+        of_weights = [None if w is None else w.sum(0) for w in summed]
+        return of_h, of_scalars, None, *_joined(of_weights)
 
 
-def _parts(weights: Weights, width: int) -> list[Tensor | None]:
-    """In the order of ``messages.cpp``: those that act on concatenations are split."""
-    first, *others = weights[:12]
-    feature, *last = weights[12:]
+def _split(weights: Weights, width: int) -> list[Any]:
+    """In the order of ``messages.cpp``: those that act on concatenations in their parts."""
+    first, feature = weights[0], weights[_FEATURE]
     assert first is not None
-    sizes = [width, width, first.shape[1] - 2 * width]
-    split = (None, None) if feature is None else feature.split(width, 1)
-    return [*first.split(sizes, 1), *others, *split, *last]
+    scalars = first.shape[1] - 2 * width
+    of_features = (None, None) if feature is None else feature.split(width, 1)
+    ends = first.split([width, width, scalars], 1)
+    return [*ends, *weights[1:_FEATURE], *of_features, *weights[_FEATURE + 1 :]]
 
 
-def _call(name: str, width: int, sizes: _Sizes, *arguments: Any) -> None:
-    function = library("messages.cpp", WIDTH=width)[name]  # type: ignore[index]
-    function(ctypes.byref(sizes), *map(_pointer, arguments))
+def _joined(gradients: list[Any]) -> list[Tensor | None]:
+    """In the order of :data:`Weights` again."""
+    (own, other, rest), others = gradients[:3], gradients[3:]
+    own_feature, summed, *last = others[_FEATURE - 1 :]
+    feature = None if own_feature is None else torch.cat([own_feature, summed], 1)
+    first = torch.cat([own, other, rest.t()], 1)
+    return [first, *others[: _FEATURE - 1], feature, *last]
 
 
-def _pointer(x: Any) -> Any:
-    """The address of a tensor, or an array of addresses; null for None."""
-    if isinstance(x, Tensor):
-        return ctypes.c_void_p(x.data_ptr())
+def _library(h: Tensor) -> Any:
+    return library("messages.cpp", WIDTH=h.shape[-1])
+
+
+def _address(x: Any) -> Any:
+    """Of a tensor, or an array of those of several; null for None."""
     if x is None:
         return None
+    if isinstance(x, Tensor):
+        return ctypes.c_void_p(x.data_ptr())
     return (ctypes.c_void_p * len(x))(*(None if y is None else y.data_ptr() for y in x))

@@ -43,14 +43,10 @@ class Model(nn.Module):
         The symmetries this model keeps.
     loss_unit
         Of the training loss.
-    compiles
-        Whether long training is compiled unasked: a step is one graph, done within minutes, and
-        a sixth faster at least.
     """
 
     promises: ClassVar[frozenset[Symmetry]]
     loss_unit: ClassVar[str] = "Å²"
-    compiles: bool = False
 
     scored: Tensor
 

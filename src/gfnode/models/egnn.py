@@ -46,7 +46,6 @@ class EGNN(Model):
     """
 
     promises = EUCLIDEAN | ALONE
-    compiles = True
 
     def __init__(self, system: System, settings: EGNNSettings) -> None:
         super().__init__(system)

@@ -58,8 +58,6 @@ class GFNODE(Model):
         )
         if anchored:
             self.decoder.silence()
-        # turns are integrated in many small steps, which no compiler is done with soon
-        self.compiles = not anchored and s.dynamics == s.coordinate_dynamics == "linear"
         self.newton = Newton(system) if s.newton and anchored and Newton.suits(system) else None
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:

@@ -215,11 +215,11 @@ class EGNNLayer(nn.Module):
         self, h: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The same as one operation."""
-        inside = [self.message_in.weight, self.message_in.bias, *self.message_out.parameters()]
-        heads = (self.shift, self.drive, self.feature if features else None)
-        none: list[Tensor | None] = [None] * 4
-        networks = [none if head is None else list(head.parameters()) for head in heads]
-        return messages(h, scalars, edges.index, [*inside, *sum(networks, [])])
+        weights: list[Tensor | None] = [self.message_in.weight, self.message_in.bias]
+        weights += self.message_out.parameters()
+        for network in (self.shift, self.drive, self.feature if features else None):
+            weights += [None] * 4 if network is None else network.parameters()
+        return messages(h, scalars, edges.index, weights)
 
 
 class EGNNLayers(nn.Module):

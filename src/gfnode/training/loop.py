@@ -19,7 +19,7 @@ from gfnode.models.base import Model
 from gfnode.training.replay import Replayed
 from gfnode.training.settings import TrainingSettings
 from gfnode.training.state import EpochRecord, Progress, TrainingState
-from gfnode.training.stepping import Loss, compiled, launch, pays, products
+from gfnode.training.stepping import Loss, compiled, launch, products
 from gfnode.windows import Batch, Windows, to_device
 
 CHUNK = 25
@@ -192,7 +192,8 @@ class Trainer:
             if on_start is not None:
                 on_start(self.state, progress.best_error)
         if progress.stopped is None:
-            self._compile(on_note)
+            if s.compile:
+                self._compile(on_note)
             if s.replay and self.fabric.device.type == "cuda":
                 self._record(on_note)
         while progress.epoch < s.epochs and progress.stopped is None:
@@ -215,18 +216,12 @@ class Trainer:
             on_epoch(self.state, record, better)
 
     def _compile(self, on_note: OnNote) -> None:
-        """Compile the steps, where that is asked for or pays."""
-        asked = self.settings.compile
-        suits = self.state.model.compiles and self.fabric.device.type == "cpu"
-        if not (suits if asked is None else asked):
-            return
+        """Compile the steps."""
         batch = self.train.batch(torch.arange(self.batch, device=self.fabric.device))
-        steps = self.settings.epochs * self.batches  # of the whole run, whenever it is taken up
-        if asked or pays(self.loss, batch, self.generator, steps):
-            self.module.train()
-            with products(self.settings.products):  # code is compiled for them
-                loss = compiled(self.state.model, batch, self.generator, on_note)
-            self.loss = loss or self.loss
+        self.module.train()
+        with products(self.settings.products):  # code is compiled for them
+            loss = compiled(self.state.model, batch, self.generator, on_note)
+        self.loss = loss or self.loss
 
     def _record(self, on_note: OnNote) -> None:
         """Let steps and validation be recorded and replayed."""

@@ -40,8 +40,7 @@ class TrainingSettings(Settings):
     patience
         Stop after so many validations without a better one; None never does.
     compile
-        Compile the steps; None: on a processor, where those planned pay for it. See
-        :mod:`gfnode.training.stepping`.
+        Let PyTorch compile the steps, see :mod:`gfnode.training.stepping`.
     replay
         On an NVIDIA GPU, record a step once and replay it, which launches it as a whole.
     products
@@ -62,6 +61,6 @@ class TrainingSettings(Settings):
     validate_every: int | None = Field(None, ge=1)
     select: Literal["mean", "last-lag"] = "mean"
     patience: int | None = Field(15, ge=1)
-    compile: bool | None = None
+    compile: bool = False
     replay: bool = True
     products: Precision = "float32"

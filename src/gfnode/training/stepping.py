@@ -1,8 +1,9 @@
 """How training steps are carried out: compiled or not, and how exact their products are.
 
-Compiling fuses what is done element by element between matrix products: a step takes a sixth to a
-quarter less on a processor (docs/performance.md), after a minute or more. PyTorch keeps what it
-compiled for later runs of the same shapes, which then begin within seconds.
+PyTorch can compile the whole step, which fuses what is done element by element between matrix
+products, after a minute or more; it keeps what it compiled for later runs of the same shapes, which
+then begin within seconds. It pays on a GPU, and on a processor for models that are not made of
+:mod:`gfnode.kernels` (docs/performance.md).
 """
 
 import copy
@@ -22,14 +23,6 @@ from gfnode.windows import Batch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-PAYS = 4e13
-"""Floating-point operations ahead from which on a model is compiled unasked: a quarter of an hour
-on a processor, of which compiling saves more than it takes. Counted and not timed, so that a run
-that is repeated or taken up again does the same."""
-
-FEW = 1000
-"""Steps below which they are not even counted."""
 
 Loss = Callable[[Batch, torch.Generator], Tensor]
 Precision = Literal["float32", "bfloat16"]
@@ -66,17 +59,6 @@ def products(precision: Precision) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def pays(loss: Loss, batch: Batch, generator: torch.Generator, steps: int) -> bool:
-    """Whether so many steps, gradients included, are worth compiling for."""
-    if steps < FEW:
-        return False
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        loss(batch, generator)
-    return 3.0 * counter.get_total_flops() * steps > PAYS
 
 
 def compiled(

@@ -1,0 +1,264 @@
+"""Messages as one operation: the same as one operation after the other, gradients included."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from gfnode.experiment import build_model, configure, prepare
+from gfnode.graph import hop_edges
+from gfnode.kernels import build, messages
+from gfnode.models import layers
+from gfnode.models.layers import EGNNLayers
+from making import system_of, wiggle
+
+compiled = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or shutil.which(os.environ.get("CXX", "c++")) is None,
+    reason="needs Linux and a C++ compiler",
+)
+SYSTEM = system_of("CH3CH2OH")
+SCALARS = 3
+SMALL = {
+    "windows": {"horizon": 60.0, "times": 3, "most": (70, 20, 20), "split": "blocked"},
+    "graph": {"bonds": "distances"},
+    "windows.state": "all",
+    "windows.score": "all",
+}
+
+
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """Take the plain form from here on."""
+    return lambda: monkeypatch.setattr(layers, "suits", lambda h: False)
+
+
+def stack(width=32, n_layers=2, **options):
+    torch.manual_seed(3)
+    return EGNNLayers(SYSTEM.n_atoms, SYSTEM.edges, width, n_layers, SCALARS, **options)
+
+
+def inputs(batch, width=32, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(SYSTEM.n_atoms, batch, n) for n in (width, 3, 3)]
+    shapes.append((len(SYSTEM.edges), batch, SCALARS))
+    return [torch.randn(*shape, generator=generator).requires_grad_() for shape in shapes]
+
+
+def outcome(network, arrays, **options):
+    h, x = network(*arrays, **options)
+    loss = (h.sin() if h.requires_grad else h).sum() + x.square().sum()
+    wanted = [*arrays, *network.parameters()]
+    return [h, x, *torch.autograd.grad(loss, wanted, allow_unused=True)]
+
+
+def assert_alike(found, expected):
+    """A gradient of nothing is zero."""
+    arrays = [torch.zeros(()) if y is None else y for y in (*found, *expected)]
+    for one, other in zip(arrays[: len(found)], arrays[len(found) :], strict=True):
+        assert (one - other).abs().max() <= 2e-5 * (1e-3 + other.abs().max())
+
+
+@compiled
+@pytest.mark.parametrize("width", [32, 96])
+@pytest.mark.parametrize("batch", [1, 5, 6, 50, 131])
+def test_values_and_gradients_are_the_same(width, batch, one_by_one):
+    network, arrays = stack(width), inputs(batch, width)
+    assert messages.suits(arrays[0])
+    found = outcome(network, arrays)
+    one_by_one()
+    assert_alike(found, outcome(network, arrays))
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("made", "asked"),
+    [
+        ({"moves": False}, {}),
+        ({"residual": True}, {}),
+        ({"moves": False, "residual": True}, {}),
+        ({}, {"positions_only": True}),
+        ({"residual": True}, {"positions_only": True}),
+    ],
+)
+def test_so_they_are_for_every_form_of_layer(made, asked, one_by_one):
+    network, arrays = stack(**made), inputs(20)
+    found = outcome(network, arrays, **asked)
+    one_by_one()
+    assert_alike(found, outcome(network, arrays, **asked))
+
+
+@compiled
+@pytest.mark.parametrize("asked", [0, 1, 2], ids=["features", "shifts", "drives"])
+def test_a_gradient_of_one_output_alone(asked):
+    network = stack(n_layers=1).layers[0]
+    h, _, _, scalars = inputs(9)
+    scalars = torch.cat([scalars.square().sum(-1, keepdim=True), scalars], -1)
+    edges = stack(n_layers=1).edges
+    results = []
+    for take in (network._at_once, network._one_by_one):
+        output = take(h, scalars, edges, features=True)[asked]
+        wanted = [h, *network.parameters()]
+        gradients = torch.autograd.grad(output.sin().sum(), wanted, allow_unused=True)
+        results.append([output, *gradients])
+    assert_alike(*results)
+
+
+@compiled
+def test_frozen_weights_and_no_gradients_at_all():
+    network, arrays = stack().requires_grad_(False), inputs(7)
+    expected = [y.detach() for y in network(*arrays)]
+    _, x = network(*arrays)
+    assert torch.autograd.grad(x.sum(), arrays[1])[0].abs().max() > 0
+    with torch.no_grad():
+        for one, other in zip(network(*arrays), expected, strict=True):
+            assert torch.equal(one, other)
+
+
+@compiled
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_sample_does_not_depend_on_the_others_nor_on_threads(threads):
+    network, arrays = stack(), inputs(61)
+    before = torch.get_num_threads()
+    try:
+        whole = network(*arrays)
+        torch.set_num_threads(threads)
+        for few in (slice(0, 1), slice(3, 40), slice(55, 61)):
+            part = network(*(y[:, few] for y in arrays))
+            for one, other in zip(part, whole, strict=True):
+                assert torch.equal(one, other[:, few])
+    finally:
+        torch.set_num_threads(before)
+
+
+@compiled
+def test_numbers_of_any_size():
+    """Where exponentials would overflow, SiLU is zero or the number itself."""
+    network, arrays = stack(n_layers=1), inputs(8)
+    with torch.no_grad():
+        for size in (0.0, 1e2, 1e6):
+            h, x = network(size * arrays[0], *arrays[1:])
+            double = EGNNLayers(SYSTEM.n_atoms, SYSTEM.edges, 32, 1, SCALARS).double()
+            double.load_state_dict(network.state_dict())
+            expected = double(size * arrays[0].double(), *(y.double() for y in arrays[1:]))
+            for one, other in zip((h, x), expected, strict=True):
+                assert (one - other).abs().max() <= 1e-5 * (1 + other.abs().max())
+
+
+@compiled
+def test_a_missing_number_stays_missing():
+    network, arrays = stack(n_layers=1), inputs(8)
+    with torch.no_grad():
+        arrays[0][0, 3] = torch.nan
+        h, _ = network(*arrays)
+    assert h[0, 3].isnan().all()
+    assert h[:, 4].isfinite().all()
+
+
+@compiled
+def test_atoms_without_edges_and_without_samples():
+    edges = hop_edges(np.array([[0, 1]]), 3)
+    network = EGNNLayers(3, edges, 32, 1, SCALARS)
+    h, x, v = torch.randn(3, 4, 32), torch.randn(3, 4, 3), torch.randn(3, 4, 3)
+    scalars = torch.randn(len(edges), 4, SCALARS)
+    drive = network.layers[0].drive(h[2])
+    torch.testing.assert_close(network(h, x, v, scalars)[1][2], x[2] + drive * v[2])
+    empty = network(h[:, :0], x[:, :0], v[:, :0], scalars[:, :0])
+    assert [tuple(y.shape) for y in empty] == [(3, 0, 32), (3, 0, 3)]
+
+
+@compiled
+@pytest.mark.parametrize("name", ["gfnode", "egnn", "egno"])
+def test_models_train_by_it(name, one_by_one, monkeypatch):
+    sizes = {} if name == "gfnode" else {"model.name": name}
+    experiment = configure("paper", SMALL | sizes)
+    dataset = prepare([wiggle()], experiment)
+    torch.manual_seed(0)
+    model = build_model(experiment, dataset.system)
+    batch = dataset.of(model)["train"].batch(slice(0, 20))
+    calls = []
+    monkeypatch.setattr(layers, "messages", lambda *of: calls.append(of) or messages.messages(*of))
+
+    def gradients():
+        loss = model.loss(batch, torch.Generator().manual_seed(0))
+        return [loss, *torch.autograd.grad(loss, model.parameters(), allow_unused=True)]
+
+    found = gradients()
+    assert len(calls) >= 4
+    one_by_one()
+    for one, other in zip(found, gradients(), strict=True):
+        if other is not None:
+            assert (one - other).norm() <= 1e-4 * (1e-6 + other.norm())
+
+
+def test_other_numbers_and_graphs_of_pytorch_take_the_plain_form():
+    h = torch.zeros(2, 3, 32)
+    assert not messages.suits(h.double())
+    assert not messages.suits(h[..., :6])
+    assert not messages.suits(h.to("meta"))
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert not messages.suits(h)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    network, arrays = stack(), inputs(4)
+    expected = network(*arrays)
+    torch._dynamo.reset()
+    graph = torch.compile(network, backend="eager", fullgraph=True)
+    for one, other in zip(graph(*arrays), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def apart(monkeypatch, tmp_path):
+    """A cache folder of its own, and nothing remembered in this process."""
+    monkeypatch.setenv("GFNODE_CACHE", str(tmp_path / "cache"))
+    build.library.cache_clear()
+    yield tmp_path
+    build.library.cache_clear()
+
+
+@compiled
+def test_it_is_compiled_once(apart, monkeypatch):
+    commands, run = [], subprocess.run
+    monkeypatch.setattr(
+        subprocess, "run", lambda *of, **how: commands.append(of) or run(*of, **how)
+    )
+    assert build.library("messages.cpp", WIDTH=32) is not None
+    made = [path.name for path in (apart / "cache" / "kernels").iterdir()]
+    assert len(commands) == 3  # version, compile, link
+    assert len(made) == 1
+    assert made[0].endswith(".so")
+    build.library.cache_clear()
+    assert build.library("messages.cpp", WIDTH=32) is not None
+    assert len(commands) == 4
+    assert build.library("messages.cpp", WIDTH=64) is not None  # other code
+    assert len(list((apart / "cache" / "kernels").iterdir())) == 2
+
+
+def test_without_it_everything_works(apart, monkeypatch):
+    h = torch.zeros(2, 3, 32)
+    broken = apart / "broken"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(broken.stat().st_mode | stat.S_IEXEC)
+    for name, value in (("CXX", "no-such-compiler"), ("CXX", str(broken)), (build.OFF, "1")):
+        with monkeypatch.context() as patched:
+            patched.setenv(name, value)
+            build.library.cache_clear()
+            assert not messages.suits(h)
+    network, arrays = stack(), inputs(4)
+    monkeypatch.setenv(build.OFF, "1")
+    build.library.cache_clear()
+    assert_alike(network(*arrays), [y.detach() for y in network(*arrays)])
+
+
+@compiled
+def test_a_folder_that_cannot_be_written(apart, monkeypatch):
+    (apart / "file").touch()
+    monkeypatch.setenv("GFNODE_CACHE", str(apart / "file"))
+    assert build.library("messages.cpp", WIDTH=32) is None
