@@ -64,7 +64,7 @@ def assert_alike(found, expected):
 
 
 @compiled
-@pytest.mark.parametrize("width", [32, 96])
+@pytest.mark.parametrize("width", [8, 32, 48, 96])
 @pytest.mark.parametrize("batch", [1, 5, 6, 50, 131])
 def test_values_and_gradients_are_the_same(width, batch, one_by_one):
     network, arrays = stack(width), inputs(batch, width)

@@ -23,22 +23,23 @@
 // summed within each thread and added up by the caller.
 //
 // Arrays are C-ordered: h (atom, batch, W), e (edge, batch, scalars). W, the width, is a constant
-// of compilation, so that the addresses in products are too; it must be a multiple of two vectors.
+// of compilation, so that the addresses in products are too; it must be a multiple of eight.
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
-#if defined(__AVX512F__)
+// Numbers in a vector: as many as the processor takes, of which two fit into the width.
+#if defined(__AVX512F__) && WIDTH % 32 == 0
 constexpr int LANES = 16;
-#elif defined(__AVX__)
+#elif defined(__AVX__) && WIDTH % 16 == 0
 constexpr int LANES = 8;
 #else
 constexpr int LANES = 4;
 #endif
 constexpr int W = WIDTH;
-static_assert(W % (2 * LANES) == 0, "the width must be a multiple of two vectors");
+static_assert(W % 8 == 0, "the width must be a multiple of eight");
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef std::int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4)));

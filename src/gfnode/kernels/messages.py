@@ -14,8 +14,8 @@ from gfnode.kernels.build import library
 ROWS = 24
 """Samples that go through a layer together: what they need lies in the cache of a core."""
 
-STEP = 32
-"""Of widths: two of the longest vectors there are, of sixteen numbers each."""
+STEP = 8
+"""The width is a multiple of it: two short vectors of the processor."""
 
 Weights = Sequence[Tensor | None]
 """Weight and bias of the two linear layers of messages, then those of two linear layers each for
