@@ -62,8 +62,10 @@ def messages(
     Tensor or None, Tensor or None, Tensor or None
         Features ``(atom, batch, width)``, shifts ``(edge, batch, 1)``, drives ``(atom, batch, 1)``.
     """
-    features, shifts, drives = _Messages.apply(h, scalars, ends, *weights)
-    return features, shifts, drives
+    if torch.is_grad_enabled():
+        features, shifts, drives = _Messages.apply(h, scalars, ends, *weights)
+        return features, shifts, drives
+    return _forward(h.contiguous(), scalars.contiguous(), ends.contiguous(), weights, None)
 
 
 class _Sizes(ctypes.Structure):
@@ -80,6 +82,28 @@ def _sizes(h: Tensor, scalars: Tensor) -> _Sizes:
     return _Sizes(threads, tiles, atoms, edges, batch, n_scalars)
 
 
+def _networks(weights: Weights) -> tuple[bool, bool, bool]:
+    """Whether there are shifts, drives and features."""
+    shift, drive, feature = (weights[first] is not None for first in (_SHIFT, _DRIVE, _FEATURE))
+    return shift, drive, feature
+
+
+def _forward(
+    h: Tensor, scalars: Tensor, ends: Tensor, weights: Weights, kept: Weights | None
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Fill `kept` with what a gradient needs, if it is given."""
+    shift, drive, feature = _networks(weights)
+    features = torch.empty_like(h) if feature else None
+    shifts = h.new_empty(*scalars.shape[:2], 1) if shift else None
+    drives = h.new_empty(*h.shape[:2], 1) if drive else None
+    parts = [None if w is None else w.t().contiguous() for w in _split(weights, h.shape[-1])]
+    _library(h).forward(
+        ctypes.byref(_sizes(h, scalars)),
+        *map(_address, (ends, h, scalars, parts, kept, shifts, drives, features)),
+    )
+    return features, shifts, drives
+
+
 class _Messages(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -87,24 +111,13 @@ class _Messages(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         h, scalars, ends = h.contiguous(), scalars.contiguous(), ends.contiguous()
         on_edges, on_atoms = (*scalars.shape[:2], h.shape[-1]), h.shape
-        shift, drive, feature = (weights[at] is not None for at in (_SHIFT, _DRIVE, _FEATURE))
-        kept: list[Tensor | None] = [None] * 6
-        if any(ctx.needs_input_grad):
-            shapes = [on_edges, on_edges, on_edges, on_atoms, on_atoms, on_atoms]
-            there = [True, True, shift, drive, feature, feature]
-            kept = [h.new_empty(n) if made else None for n, made in zip(shapes, there, strict=True)]
-        features = h.new_empty(on_atoms) if feature else None
-        shifts = h.new_empty(*on_edges[:2], 1) if shift else None
-        drives = h.new_empty(*on_atoms[:2], 1) if drive else None
-        parts = [None if w is None else w.t().contiguous() for w in _split(weights, h.shape[-1])]
-        _library(h).forward(
-            ctypes.byref(_sizes(h, scalars)),
-            *map(_address, (ends, h, scalars, parts, kept if kept[0] is not None else None)),
-            *map(_address, (shifts, drives, features)),
-        )
+        shapes = [on_edges, on_edges, on_edges, on_atoms, on_atoms, on_atoms]
+        shift, drive, feature = _networks(weights)
+        there = [True, True, shift, drive, feature, feature]
+        kept = [h.new_empty(n) if made else None for n, made in zip(shapes, there, strict=True)]
         ctx.save_for_backward(h, scalars, ends, *weights, *kept)
         ctx.set_materialize_grads(False)
-        return features, shifts, drives
+        return _forward(h, scalars, ends, weights, kept)
 
     @staticmethod
     @once_differentiable
