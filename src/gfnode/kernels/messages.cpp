@@ -5,7 +5,7 @@
 // taken after the other. With s(z) = z / (1 + exp(−z)) and all products of rows times matrix:
 //
 //   forward    a_ij = h_i A + h_j B + e_ij C + c      z_ij = s(a_ij) M + m       u_ij = s(z_ij)
-//              push_ij = s(y_ij) p' + π,              y_ij = u_ij P + p
+//              shift_ij = s(y_ij) p' + π,              y_ij = u_ij P + p
 //              S_i = Σ_j u_ij
 //              drive_i = s(d_i) q' + κ,               d_i = h_i Q + q
 //              out_i = s(f_i) F' + φ',                f_i = h_i F + S_i G + φ
@@ -13,7 +13,7 @@
 //   backward   a bar is the gradient of what stands below it; s' is the slope of s:
 //              f̄ = (ōut F'ᵀ) s'(f)     S̄ = f̄ Gᵀ      h̄ += f̄ Fᵀ
 //              d̄ = drivē q' s'(d)      h̄ += d̄ Qᵀ
-//              ȳ = push̄ p' s'(y)       ū = ȳ Pᵀ + S̄_i
+//              ȳ = shift̄ p' s'(y)       ū = ȳ Pᵀ + S̄_i
 //              z̄ = ū s'(z)             ā = (z̄ Mᵀ) s'(a)
 //              h̄_i += Σ_j ā_ij Aᵀ      h̄_j += Σ_i ā_ij Bᵀ      ē_ij = ā_ij Cᵀ
 //              and of a weight W in r W: W̄ = Σ rᵀ (gradient of r W), over all rows r.
@@ -28,6 +28,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 // Numbers in a vector: as many as the processor takes, of which two fit into the width.
@@ -79,7 +80,8 @@ static inline vec sigmoid(vec x) {
     p = p * f + 2.4022242e-1f;
     p = p * f + 6.9314698e-1f;
     p = p * f + 1.0f;
-    return 1.0f / (1.0f + reinterpret_cast<vec>(reinterpret_cast<ivec>(p) + (reinterpret_cast<ivec>(whole) << 23)));
+    ivec power = reinterpret_cast<ivec>(p) + (reinterpret_cast<ivec>(whole) << 23);
+    return 1.0f / (1.0f + reinterpret_cast<vec>(power));
 }
 
 static inline void silu(int n, const float *z, float *value) {
@@ -138,14 +140,22 @@ static inline void block(int inner, const float *__restrict a, const float *__re
 
 // c (rows, W) = [c +] a b [+ bias], with b (inner, W) and a[i, k] at a[i ROW + k STEP].
 template <int ROW, int STEP, bool ADD>
-static void product(int rows, int inner, const float *a, const float *b, const float *bias, float *c) {
+static void product(int rows, int inner, const float *a, const float *b, const float *bias,
+                    float *c) {
     for (int j = 0; j < W; j += 2 * LANES) {
-        const float *offset = bias ? bias + j : nullptr;
-        int i = 0;
-        for (; i + 6 <= rows; i += 6) block<6, ROW, STEP, ADD>(inner, a + i * ROW, b + j, offset, c + i * W + j);
-        for (; i + 4 <= rows; i += 4) block<4, ROW, STEP, ADD>(inner, a + i * ROW, b + j, offset, c + i * W + j);
-        for (; i + 2 <= rows; i += 2) block<2, ROW, STEP, ADD>(inner, a + i * ROW, b + j, offset, c + i * W + j);
-        for (; i < rows; i++) block<1, ROW, STEP, ADD>(inner, a + i * ROW, b + j, offset, c + i * W + j);
+        const float *right = b + j, *start = bias ? bias + j : nullptr;
+        const float *left = a;
+        float *to = c + j;
+        int rest = rows;
+        const auto take = [&](auto number) {
+            constexpr int R = decltype(number)::value;
+            for (; rest >= R; rest -= R, left += R * ROW, to += R * W)
+                block<R, ROW, STEP, ADD>(inner, left, right, start, to);
+        };
+        take(std::integral_constant<int, 6>{});
+        take(std::integral_constant<int, 4>{});
+        take(std::integral_constant<int, 2>{});
+        take(std::integral_constant<int, 1>{});
     }
 }
 
@@ -198,27 +208,42 @@ struct Sizes {
     std::int64_t threads, tiles, atoms, edges, batch, scalars;
 };
 
-extern "C" void forward(const Sizes *sizes, const std::int64_t *ends, const float *h, const float *scalars,
-                        const float *const *w, float *const *kept, float *pushes, float *drives, float *out) {
+// Memory of a thread: `arrays` of the rows of one tile each.
+struct Space {
+    std::vector<float> numbers;
+    std::size_t used = 0, size;
+    Space(std::int64_t arrays, std::int64_t rows) : numbers(arrays * rows * W), size(rows * W) {}
+    float *take(std::int64_t arrays = 1) {
+        float *start = numbers.data() + used;
+        used += arrays * size;
+        return start;
+    }
+};
+
+extern "C" void forward(const Sizes *sizes, const std::int64_t *ends, const float *h,
+                        const float *scalars, const float *const *w, float *const *kept,
+                        float *shifts, float *drives, float *out) {
     const auto [threads, tiles, atoms, edges, batch, S] = *sizes;
     const std::int64_t most = batch / tiles + 7;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (std::int64_t thread = 0; thread < threads; thread++) {
-        std::vector<float> space((3 * atoms + 2) * most * W);
-        float *own = space.data(), *other = own + atoms * most * W, *sum = other + atoms * most * W;
-        float *u = sum + atoms * most * W, *z = u + most * W;
-        for (std::int64_t tile = tiles * thread / threads; tile < tiles * (thread + 1) / threads; tile++) {
+        Space space(3 * atoms + 2, most);
+        float *own = space.take(atoms), *other = space.take(atoms), *sum = space.take(atoms);
+        float *u = space.take(), *z = space.take();
+        const std::int64_t last = tiles * (thread + 1) / threads;
+        for (std::int64_t tile = tiles * thread / threads; tile < last; tile++) {
             const int b0 = begin(batch, tile, tiles), rows = begin(batch, tile + 1, tiles) - b0;
             const int size = rows * W;
             if (rows == 0) continue;
             for (std::int64_t i = 0; i < atoms; i++) {
-                const float *hi = h + (i * batch + b0) * W;
+                const std::int64_t place = i * batch + b0;
+                const float *hi = h + place * W;
                 linear(rows, hi, w[OWN], w[IN_BIAS], own + i * size);
                 linear(rows, hi, w[OTHER], nullptr, other + i * size);
                 if (drives) {
-                    float *d = kept ? kept[KEPT_DRIVE] + (i * batch + b0) * W : z;
+                    float *d = kept ? kept[KEPT_DRIVE] + place * W : z;
                     linear(rows, hi, w[DRIVE], w[DRIVE_BIAS], d);
-                    head(rows, d, w[DRIVE_LAST], w[DRIVE_LAST_BIAS], drives + i * batch + b0);
+                    head(rows, d, w[DRIVE_LAST], w[DRIVE_LAST_BIAS], drives + place);
                 }
             }
             std::memset(sum, 0, sizeof(float) * atoms * size);
@@ -238,10 +263,10 @@ extern "C" void forward(const Sizes *sizes, const std::int64_t *ends, const floa
                 linear(rows, u, w[OUT], w[OUT_BIAS], below);
                 silu(size, below, u);
                 if (out) add(size, sum + ends[k] * size, u);
-                if (pushes) {
+                if (shifts) {
                     float *y = kept ? kept[KEPT_SHIFT] + place * W : z;
                     linear(rows, u, w[SHIFT], w[SHIFT_BIAS], y);
-                    head(rows, y, w[SHIFT_LAST], w[SHIFT_LAST_BIAS], pushes + place);
+                    head(rows, y, w[SHIFT_LAST], w[SHIFT_LAST_BIAS], shifts + place);
                 }
             }
             for (std::int64_t i = 0; out && i < atoms; i++) {
@@ -257,29 +282,31 @@ extern "C" void forward(const Sizes *sizes, const std::int64_t *ends, const floa
     }
 }
 
-// `w` holds the square weights turned: (out, in). `gw` holds gradients of weights, each (thread, …).
-extern "C" void backward(const Sizes *sizes, const std::int64_t *ends, const float *h, const float *scalars,
-                         const float *const *w, const float *const *kept, const float *gpushes,
-                         const float *gdrives, const float *gout, float *gh, float *gscalars,
-                         float *const *gw) {
+// `w` holds the square weights turned: (out, in). `gw` holds gradients of weights, each of them
+// (thread, …), of the same form and zero; what is not given has no gradient.
+extern "C" void backward(const Sizes *sizes, const std::int64_t *ends, const float *h,
+                         const float *scalars, const float *const *w, const float *const *kept,
+                         const float *gshifts, const float *gdrives, const float *gout, float *gh,
+                         float *gscalars, float *const *gw) {
     const auto [threads, tiles, atoms, edges, batch, S] = *sizes;
     const std::int64_t most = batch / tiles + 7;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (std::int64_t thread = 0; thread < threads; thread++) {
-        std::vector<float> space((3 * atoms + 4) * most * W);
-        float *gown = space.data(), *gother = gown + atoms * most * W, *gsum = gother + atoms * most * W;
-        float *value = gsum + atoms * most * W, *slope = value + most * W;
-        float *g = slope + most * W, *g2 = g + most * W;
+        Space space(3 * atoms + 4, most);
+        float *gown = space.take(atoms), *gother = space.take(atoms), *gsum = space.take(atoms);
+        float *value = space.take(), *slope = space.take(), *g = space.take(), *g2 = space.take();
         const auto square = [&](int which) { return gw[which] + thread * W * W; };
         const auto row = [&](int which) { return gw[which] + thread * W; };
         const auto one = [&](int which) { return gw[which] + thread; };
         float *gC = gw[SCALARS] + thread * S * W;
-        for (std::int64_t tile = tiles * thread / threads; tile < tiles * (thread + 1) / threads; tile++) {
+        const std::int64_t last = tiles * (thread + 1) / threads;
+        for (std::int64_t tile = tiles * thread / threads; tile < last; tile++) {
             const int b0 = begin(batch, tile, tiles), rows = begin(batch, tile + 1, tiles) - b0;
             const int size = rows * W;
             if (rows == 0) continue;
             std::memset(gown, 0, sizeof(float) * atoms * size);
             std::memset(gother, 0, sizeof(float) * atoms * size);
+            if (!gout) std::memset(gsum, 0, sizeof(float) * atoms * size);
             for (std::int64_t i = 0; gout && i < atoms; i++) {
                 const std::int64_t place = (i * batch + b0) * W;
                 silu(size, kept[KEPT_FEATURE] + place, value, slope);
@@ -295,15 +322,11 @@ extern "C" void backward(const Sizes *sizes, const std::int64_t *ends, const flo
             }
             for (std::int64_t k = 0; k < edges; k++) {
                 const std::int64_t place = k * batch + b0;
-                float *to_own = gown + ends[k] * size, *to_other = gother + ends[edges + k] * size;
                 silu(size, kept[KEPT_OUT] + place * W, value, slope);
-                if (gout)
-                    std::memcpy(g, gsum + ends[k] * size, sizeof(float) * size);
-                else
-                    std::memset(g, 0, sizeof(float) * size);
-                if (gpushes) {
-                    head_back(rows, gpushes + place, kept[KEPT_SHIFT] + place * W, w[SHIFT_LAST], g2,
-                              row(SHIFT_LAST), one(SHIFT_LAST_BIAS), row(SHIFT_BIAS));
+                std::memcpy(g, gsum + ends[k] * size, sizeof(float) * size);
+                if (gshifts) {
+                    head_back(rows, gshifts + place, kept[KEPT_SHIFT] + place * W, w[SHIFT_LAST],
+                              g2, row(SHIFT_LAST), one(SHIFT_LAST_BIAS), row(SHIFT_BIAS));
                     add_outer(rows, g2, value, square(SHIFT));
                     add_linear(rows, g2, w[SHIFT], g);
                 }
@@ -313,8 +336,8 @@ extern "C" void backward(const Sizes *sizes, const std::int64_t *ends, const flo
                 add_rows(rows, row(OUT_BIAS), g);
                 linear(rows, g, w[OUT], nullptr, g2);
                 multiply(size, g2, slope);
-                add(size, to_own, g2);
-                add(size, to_other, g2);
+                add(size, gown + ends[k] * size, g2);
+                add(size, gother + ends[edges + k] * size, g2);
                 for (int r = 0; r < rows; r++)
                     for (int l = 0; l < S; l++) {
                         const std::int64_t scalar = (place + r) * S + l;
@@ -328,20 +351,20 @@ extern "C" void backward(const Sizes *sizes, const std::int64_t *ends, const flo
                     }
             }
             for (std::int64_t i = 0; i < atoms; i++) {
-                const std::int64_t place = (i * batch + b0) * W;
-                add_outer(rows, gown + i * size, h + place, square(OWN));
-                add_outer(rows, gother + i * size, h + place, square(OTHER));
+                const std::int64_t place = i * batch + b0;
+                const float *hi = h + place * W;
+                float *ghi = gh + place * W;
+                if (!gout) std::memset(ghi, 0, sizeof(float) * size);
+                add_outer(rows, gown + i * size, hi, square(OWN));
+                add_outer(rows, gother + i * size, hi, square(OTHER));
                 add_rows(rows, row(IN_BIAS), gown + i * size);
-                if (gout)
-                    add_linear(rows, gown + i * size, w[OWN], gh + place);
-                else
-                    linear(rows, gown + i * size, w[OWN], nullptr, gh + place);
-                add_linear(rows, gother + i * size, w[OTHER], gh + place);
+                add_linear(rows, gown + i * size, w[OWN], ghi);
+                add_linear(rows, gother + i * size, w[OTHER], ghi);
                 if (gdrives) {
-                    head_back(rows, gdrives + i * batch + b0, kept[KEPT_DRIVE] + place, w[DRIVE_LAST], g,
-                              row(DRIVE_LAST), one(DRIVE_LAST_BIAS), row(DRIVE_BIAS));
-                    add_outer(rows, g, h + place, square(DRIVE));
-                    add_linear(rows, g, w[DRIVE], gh + place);
+                    head_back(rows, gdrives + place, kept[KEPT_DRIVE] + place * W, w[DRIVE_LAST],
+                              g, row(DRIVE_LAST), one(DRIVE_LAST_BIAS), row(DRIVE_BIAS));
+                    add_outer(rows, g, hi, square(DRIVE));
+                    add_linear(rows, g, w[DRIVE], ghi);
                 }
             }
         }
