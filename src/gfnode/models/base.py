@@ -43,10 +43,13 @@ class Model(nn.Module):
         The symmetries this model keeps.
     loss_unit
         Of the training loss.
+    piece
+        Numbers in the largest array of a prediction on a processor, see :meth:`at_once`.
     """
 
     promises: ClassVar[frozenset[Symmetry]]
     loss_unit: ClassVar[str] = "Å²"
+    piece: ClassVar[int] = 5_000_000
 
     scored: Tensor
 
@@ -97,10 +100,10 @@ class Model(nn.Module):
     def at_once(self, times: int) -> int:
         """How many starts of ``times`` lags to predict at once, without a gradient.
 
-        At most 250. On a processor so few that what a layer works on stays in its cache, which is
-        up to three times as fast as large pieces (docs/performance.md).
+        At most 250. On a processor large pieces are slower where layers work on whole arrays, and
+        small ones take more operations (docs/performance.md).
         """
-        most = 1_300_000 if self.scored.device.type == "cpu" else 100_000_000
+        most = self.piece if self.scored.device.type == "cpu" else 100_000_000
         return max(1, min(250, most // (self.widest * self.rows(times))))
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:

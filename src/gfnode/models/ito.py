@@ -105,6 +105,7 @@ class ITO(Generative):
 
     loss_unit = ""
     promises = (EUCLIDEAN | ALONE | {Symmetry.START}) - {Symmetry.REFLECTION}
+    piece = 1_300_000  # its layers work on whole arrays, which then stay in the cache
 
     knots: Tensor
     spread: Tensor
