@@ -75,9 +75,10 @@ class _Sizes(ctypes.Structure):
     )
 
 
-def _sizes(h: Tensor, scalars: Tensor) -> _Sizes:
+def _sizes(h: Tensor, scalars: Tensor, least: int) -> _Sizes:
+    """Of arrays, and of the work of threads, each of which gets so many samples at least."""
     (atoms, batch, _), (edges, _, n_scalars) = h.shape, scalars.shape
-    threads = max(1, min(torch.get_num_threads(), math.ceil(batch / 6)))
+    threads = max(1, min(torch.get_num_threads(), math.ceil(batch / least)))
     tiles = threads * max(1, math.ceil(batch / (ROWS * threads)))
     return _Sizes(threads, tiles, atoms, edges, batch, n_scalars)
 
@@ -98,7 +99,7 @@ def _forward(
     drives = h.new_empty(*h.shape[:2], 1) if drive else None
     parts = [None if w is None else w.t().contiguous() for w in _split(weights, h.shape[-1])]
     _library(h).forward(
-        ctypes.byref(_sizes(h, scalars)),
+        ctypes.byref(_sizes(h, scalars, least=6)),
         *map(_address, (ends, h, scalars, parts, kept, shifts, drives, features)),
     )
     return features, shifts, drives
@@ -127,8 +128,8 @@ class _Messages(torch.autograd.Function):
         features, shifts, drives = (None if g is None else g.contiguous() for g in gradients)
         own, other, rest, *others = _split(weights, h.shape[-1])
         parts = [None if w is None else w.contiguous() for w in (own, other, rest.t(), *others)]
-        sizes = _sizes(h, scalars)
-        # each thread adds to its own; what no gradient reaches stays zero
+        sizes = _sizes(h, scalars, least=ROWS)
+        # each thread adds to its own, so few of them; what no gradient reaches stays zero
         summed = [None if w is None else w.new_zeros(sizes.threads, *w.shape) for w in parts]
         of_h, of_scalars = torch.empty_like(h), torch.empty_like(scalars)
         _library(h).backward(
