@@ -113,7 +113,8 @@ def test_bins_without_windows_and_unknown_intervals_are_drawn():
     figure = error_against_lag(evaluation(methods=methods), "toluene")
     assert lines(figure)["gfnode"] == pytest.approx(np.array([[0.25, 1], [1.25, 3]]))
     figure.draw_without_rendering()
-    lag_table(evaluation(methods=methods))
+    heads = [str(column.header) for column in lag_table(evaluation(methods=methods)).columns]
+    assert heads == ["", "lags to\n500 fs", "lags to\n1.5 ps"]  # no empty column between
     error_table(evaluation(methods=methods))
 
 

@@ -31,12 +31,14 @@ def error_table(evaluation: Mapping[str, Any]) -> Table:
 
 
 def lag_table(evaluation: Mapping[str, Any]) -> Table:
-    """Errors by lag bin."""
+    """Errors by lag, in those bins in which there are any."""
     table = plain_table("Mean squared error per coordinate in 10⁻² Å², by lag")
-    for edge in evaluation["methods"][evaluation["model"]]["lag_edges_fs"][1:]:
-        table.add_column(f"lags to\n{format_time(edge)}", justify="right")
+    own = evaluation["methods"][evaluation["model"]]
+    bins = [number for number, each in enumerate(own["by_lag"]) if each["count"]]
+    for number in bins:
+        table.add_column(f"lags to\n{format_time(own['lag_edges_fs'][number + 1])}", justify="right")
     for name, method in evaluation["methods"].items():
-        cells = [hundredths(each["value"]) if each["count"] else "–" for each in method["by_lag"]]
+        cells = [hundredths(method["by_lag"][number]["value"]) for number in bins]
         table.add_row(name, *cells, style="bold" if name == evaluation["model"] else "")
     return table
 
