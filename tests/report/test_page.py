@@ -81,12 +81,10 @@ class TestNumbers:
         head, *body = parsed.tables["table-lags"]
         names = list(evaluation["methods"])
         assert head[1:-1] == names
-        assert len(body) == 8
+        assert 2 <= len(body) <= 8
         for place, name in enumerate(names, 1):
-            for row, each in zip(body, evaluation["methods"][name]["by_lag"], strict=True):
-                if not each["count"]:
-                    assert row[place] == "–"
-                    continue
+            filled = [each for each in evaluation["methods"][name]["by_lag"] if each["count"]]
+            for row, each in zip(body, filled, strict=True):
                 assert row[place].strip().startswith(hundredths(each["value"]))
                 assert number(row[place]) == pytest.approx(100 * each["value"], rel=6e-3)
 
