@@ -8,6 +8,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from gfnode.dynamics.muon import Muon
 from gfnode.graph import renumberings
+from gfnode.kernels.forces import Packed, forces, pack
 from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
 
@@ -35,7 +36,7 @@ class Potential(nn.Module):
         Networks that are learned side by side, from other weights and in another order.
     """
 
-    _depth = 3
+    _depth = 3  # of forces.cpp too
 
     mean: Tensor
     spread: Tensor
@@ -69,10 +70,27 @@ class Potential(nn.Module):
         # u Å²/fs², mean and spread of energies in training
         self.register_buffer("usual", torch.zeros(2, members, 1))
         self.bonds, self.numbers = system.bonds, system.numbers
+        self._packed: tuple[tuple[int, ...], Packed | None] = (), None
 
     def forward(self, positions: Tensor) -> Tensor:
         """Forces in u Å/fs² at positions in Å, ``(member, batch, atom, 3)`` both."""
+        packed = None if torch.is_grad_enabled() else self.packed
+        if packed is not None:
+            return forces(positions, packed)
         return self.scale * self._forces(positions, self._weights)
+
+    @property
+    def packed(self) -> Packed | None:
+        """The weights for forces in one pass, where there is such; made anew when they change."""
+        parts = [self.mean, self.spread, self.scale, *self._weights]
+        state = tuple(n for y in parts for n in (y.data_ptr(), y._version))
+        if state != self._packed[0]:
+            *layers, last, square, line = self._weights
+            form = self._share * (square + square.mT)
+            ends = [self.scale * y for y in (last, form, self._share * line)]
+            atoms = self.between.shape[1]
+            self._packed = state, pack(atoms, self.mean, self.spread, layers, ends)
+        return self._packed[1]
 
     def energy(self, positions: Tensor) -> Tensor:
         """Energy in u Å²/fs², ``(member, batch)``, up to a constant."""

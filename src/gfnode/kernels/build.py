@@ -14,8 +14,11 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from gfnode.catalogue.cache import folder
+
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fPIC", "-fopenmp")
 
 OFF = "GFNODE_PLAIN"
 """Environment variable that asks for the plain form everywhere."""
@@ -40,16 +43,26 @@ def library(source: str, **constants: int) -> ctypes.CDLL | None:
     code = Path(__file__).with_name(source)
     native = "-march=native" if platform.machine() == "x86_64" else "-mcpu=native"
     defined = [f"-D{name}={value}" for name, value in constants.items()]
-    command = [compiler, "-std=c++17", "-O3", native, "-fPIC", "-fopenmp", *defined]
+    command = [compiler, *FLAGS, native, *defined]
     try:
         version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
-        parts = (code.read_bytes(), " ".join(command).encode(), version, _processor())
+        headers = (path.read_bytes() for path in sorted(code.parent.glob("*.hpp")))
+        parts = (code.read_bytes(), *headers, " ".join(command).encode(), version, _processor())
         place = folder() / "kernels" / f"{hashlib.sha256(b'|'.join(parts)).hexdigest()[:32]}.so"
         if not place.exists():
             _compile([*command, "-c", str(code)], [compiler, "-shared", *_openmp()], place)
         return ctypes.CDLL(str(place))
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def address(x: Any) -> Any:
+    """Of a tensor, or an array of those of several; null for None."""
+    if x is None:
+        return None
+    if hasattr(x, "data_ptr"):
+        return ctypes.c_void_p(x.data_ptr())
+    return (ctypes.c_void_p * len(x))(*(None if y is None else y.data_ptr() for y in x))
 
 
 def _compile(compile_: list[str], link: list[str], place: Path) -> None:

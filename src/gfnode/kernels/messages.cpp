@@ -25,25 +25,9 @@
 // Arrays are C-ordered: h (atom, batch, W), e (edge, batch, scalars). W, the width, is a constant
 // of compilation, so that the addresses in products are too; it must be a multiple of eight.
 
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
-#include <vector>
+#include "blocks.hpp"
 
-// Numbers in a vector: as many as the processor takes, of which two fit into the width.
-#if defined(__AVX512F__) && WIDTH % 32 == 0
-constexpr int LANES = 16;
-#elif defined(__AVX__) && WIDTH % 16 == 0
-constexpr int LANES = 8;
-#else
-constexpr int LANES = 4;
-#endif
 constexpr int W = WIDTH;
-static_assert(W % 8 == 0, "the width must be a multiple of eight");
-
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef std::int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4)));
 
 // Places in the arrays of weights and of their gradients.
 enum {
@@ -56,54 +40,6 @@ enum {
 // Places in the array of what is kept for the gradient.
 enum { KEPT_IN, KEPT_OUT, KEPT_SHIFT, KEPT_DRIVE, KEPT_FEATURE, KEPT_SUM };
 
-static inline vec &at(float *p) { return *reinterpret_cast<vec *>(p); }
-static inline vec at(const float *p) { return *reinterpret_cast<const vec *>(p); }
-static inline vec all(float value) { return value - vec{}; }
-
-static inline float total(vec x) {
-    float sum = 0;
-    for (int i = 0; i < LANES; i++) sum += x[i];
-    return sum;
-}
-
-// 1 / (1 + exp(−x)): exp(−x) = 2^n 2^f, −½ ≤ f ≤ ½, the latter by a polynomial with a relative
-// error of 1e-7. Beyond ±83 it stays what it is there.
-static inline vec sigmoid(vec x) {
-    vec t = x * -1.44269504f;
-    t = t < all(-120.0f) ? all(-120.0f) : t;
-    t = t > all(120.0f) ? all(120.0f) : t;
-    vec whole = t + 12582912.0f;  // 1.5 × 2^23: the last bits of the sum are n
-    vec f = t - (whole - 12582912.0f);
-    vec p = all(1.32647e-3f);
-    p = p * f + 9.67151e-3f;
-    p = p * f + 5.550734e-2f;
-    p = p * f + 2.4022242e-1f;
-    p = p * f + 6.9314698e-1f;
-    p = p * f + 1.0f;
-    ivec power = reinterpret_cast<ivec>(p) + (reinterpret_cast<ivec>(whole) << 23);
-    return 1.0f / (1.0f + reinterpret_cast<vec>(power));
-}
-
-static inline void silu(int n, const float *z, float *value) {
-    for (int j = 0; j < n; j += LANES) at(value + j) = at(z + j) * sigmoid(at(z + j));
-}
-
-static inline void silu(int n, const float *z, float *value, float *slope) {
-    for (int j = 0; j < n; j += LANES) {
-        vec x = at(z + j), part = sigmoid(x);
-        at(value + j) = x * part;
-        at(slope + j) = part * (1.0f + x * (1.0f - part));
-    }
-}
-
-static inline void multiply(int n, float *x, const float *by) {
-    for (int j = 0; j < n; j += LANES) at(x + j) *= at(by + j);
-}
-
-static inline void add(int n, float *x, const float *y) {
-    for (int j = 0; j < n; j += LANES) at(x + j) += at(y + j);
-}
-
 static inline void add_rows(int rows, float *sum, const float *x) {
     for (int j = 0; j < W; j += LANES) {
         vec all_rows = at(sum + j);
@@ -112,64 +48,17 @@ static inline void add_rows(int rows, float *sum, const float *x) {
     }
 }
 
-// R rows and two vectors of columns of a product, held in registers.
-template <int R, int ROW, int STEP, bool ADD>
-static inline void block(int inner, const float *__restrict a, const float *__restrict b,
-                         const float *bias, float *__restrict c) {
-    vec sum[R][2];
-#pragma GCC unroll 6
-    for (int i = 0; i < R; i++)
-        for (int j = 0; j < 2; j++) {
-            sum[i][j] = bias ? at(bias + j * LANES) : vec{};
-            if (ADD) sum[i][j] += at(c + i * W + j * LANES);
-        }
-#pragma GCC unroll 4
-    for (int k = 0; k < inner; k++) {
-        vec left = at(b + k * W), right = at(b + k * W + LANES);
-#pragma GCC unroll 6
-        for (int i = 0; i < R; i++) {
-            vec x = all(a[i * ROW + k * STEP]);
-            sum[i][0] += x * left;
-            sum[i][1] += x * right;
-        }
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < R; i++)
-        for (int j = 0; j < 2; j++) at(c + i * W + j * LANES) = sum[i][j];
-}
-
-// c (rows, W) = [c +] a b [+ bias], with b (inner, W) and a[i, k] at a[i ROW + k STEP].
-template <int ROW, int STEP, bool ADD>
-static void product(int rows, int inner, const float *a, const float *b, const float *bias,
-                    float *c) {
-    for (int j = 0; j < W; j += 2 * LANES) {
-        const float *right = b + j, *start = bias ? bias + j : nullptr;
-        const float *left = a;
-        float *to = c + j;
-        int rest = rows;
-        const auto take = [&](auto number) {
-            constexpr int R = decltype(number)::value;
-            for (; rest >= R; rest -= R, left += R * ROW, to += R * W)
-                block<R, ROW, STEP, ADD>(inner, left, right, start, to);
-        };
-        take(std::integral_constant<int, 6>{});
-        take(std::integral_constant<int, 4>{});
-        take(std::integral_constant<int, 2>{});
-        take(std::integral_constant<int, 1>{});
-    }
-}
-
 static void linear(int rows, const float *x, const float *weight, const float *bias, float *y) {
-    product<W, 1, false>(rows, W, x, weight, bias, y);
+    product<W, W, 1, false>(rows, W, x, weight, bias, y);
 }
 
 static void add_linear(int rows, const float *x, const float *weight, float *y) {
-    product<W, 1, true>(rows, W, x, weight, nullptr, y);
+    product<W, W, 1, true>(rows, W, x, weight, nullptr, y);
 }
 
 // ∂/∂weight (W out, W in) of rows x weightᵀ, whose gradient is g: gᵀ x.
 static void add_outer(int rows, const float *g, const float *x, float *weight) {
-    product<1, W, true>(W, rows, g, x, nullptr, weight);
+    product<W, 1, W, true>(W, rows, g, x, nullptr, weight);
 }
 
 // s(z)·last + bias for each row.

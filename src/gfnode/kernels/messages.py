@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gfnode.kernels.build import library
+from gfnode.kernels.build import address, library
 
 ROWS = 24
 """Samples that go through a layer together: what they need lies in the cache of a core."""
@@ -100,7 +100,7 @@ def _forward(
     parts = [None if w is None else w.t().contiguous() for w in _split(weights, h.shape[-1])]
     _library(h).forward(
         ctypes.byref(_sizes(h, scalars, least=6)),
-        *map(_address, (ends, h, scalars, parts, kept, shifts, drives, features)),
+        *map(address, (ends, h, scalars, parts, kept, shifts, drives, features)),
     )
     return features, shifts, drives
 
@@ -134,8 +134,8 @@ class _Messages(torch.autograd.Function):
         of_h, of_scalars = torch.empty_like(h), torch.empty_like(scalars)
         _library(h).backward(
             ctypes.byref(sizes),
-            *map(_address, (ends, h, scalars, parts, kept, shifts, drives, features)),
-            *map(_address, (of_h, of_scalars, summed)),
+            *map(address, (ends, h, scalars, parts, kept, shifts, drives, features)),
+            *map(address, (of_h, of_scalars, summed)),
         )
         of_weights = [None if w is None else w.sum(0) for w in summed]
         return of_h, of_scalars, None, *_joined(of_weights)
@@ -162,12 +162,3 @@ def _joined(gradients: list[Any]) -> list[Tensor | None]:
 
 def _library(h: Tensor) -> Any:
     return library("messages.cpp", WIDTH=h.shape[-1])
-
-
-def _address(x: Any) -> Any:
-    """Of a tensor, or an array of those of several; null for None."""
-    if x is None:
-        return None
-    if isinstance(x, Tensor):
-        return ctypes.c_void_p(x.data_ptr())
-    return (ctypes.c_void_p * len(x))(*(None if y is None else y.data_ptr() for y in x))

@@ -129,7 +129,8 @@ class Newton(nn.Module):
         centre = positions.double().mean(-2, keepdim=True)
         x = (((positions - centre) @ rotation) / self._grid[0]).round() * self._grid[0]
         v = ((velocities.double() @ rotation) / self._grid[1]).round() * self._grid[1]
-        count, missing = len(x), -len(x) % self._together
+        alone = self.dynamics.potential.packed is not None
+        count, missing = len(x), 0 if alone else -len(x) % self._together
         x, v, lags = (torch.cat([y, y[:1].expand(missing, *y.shape[1:])]) for y in (x, v, lags))
         x, v = x.to(positions), v.to(positions)
         moved = (self.dynamics(x, v, lags) - x[:, None])[:, :count]

@@ -36,7 +36,9 @@ def lag_table(evaluation: Mapping[str, Any]) -> Table:
     own = evaluation["methods"][evaluation["model"]]
     bins = [number for number, each in enumerate(own["by_lag"]) if each["count"]]
     for number in bins:
-        table.add_column(f"lags to\n{format_time(own['lag_edges_fs'][number + 1])}", justify="right")
+        table.add_column(
+            f"lags to\n{format_time(own['lag_edges_fs'][number + 1])}", justify="right"
+        )
     for name, method in evaluation["methods"].items():
         cells = [hundredths(method["by_lag"][number]["value"]) for number in bins]
         table.add_row(name, *cells, style="bold" if name == evaluation["model"] else "")

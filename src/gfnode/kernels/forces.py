@@ -1,0 +1,86 @@
+"""The forces of a learned potential as one operation, see ``forces.cpp``."""
+
+import ctypes
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gfnode.kernels.build import address, library
+
+ROWS = 24
+"""Conformations that go through the network together."""
+
+STEP = 32
+"""Pairs are filled up to a multiple of it: two of the longest vectors there are."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Weights of a potential as ``forces.cpp`` wants them, see :func:`pack`."""
+
+    atoms: int
+    width: int
+    pairs: int
+    weights: tuple[Tensor, ...]
+
+    @property
+    def library(self) -> Any:
+        """The code for these sizes; None where there is none."""
+        return library("forces.cpp", WIDTH=self.width, PAIRS=self.pairs, ATOMS=self.atoms)
+
+
+def pack(
+    atoms: int, mean: Tensor, spread: Tensor, layers: Sequence[Tensor], ends: Sequence[Tensor]
+) -> Packed | None:
+    """Put weights in order.
+
+    Parameters
+    ----------
+    atoms
+        Of the molecule.
+    mean, spread
+        Of inverse distances, ``(pair,)``.
+    layers
+        Weight ``(member, width, input)`` and bias ``(member, 1, width)`` of three layers by turns.
+    ends
+        l ``(member, 1, width)``, Q ``(member, pair, pair)`` and m ``(member, 1, pair)``.
+
+    Returns
+    -------
+    Packed or None
+        None where :func:`forces` cannot be used: not in single precision on a processor for which
+        it is or can be compiled.
+    """
+    width = layers[0].shape[1]
+    if mean.dtype != torch.float32 or mean.device.type != "cpu" or width % STEP:
+        return None
+    more = -len(mean) % STEP
+    fill = torch.nn.functional.pad
+    first, bias_1, second, bias_2, third, bias_3 = layers
+    last, form, line = ends
+    first = fill(first, (0, more))
+    turned = [y.mT for y in (first, second, third)]
+    biases = bias_1, bias_2, bias_3
+    by_turns = [y for pair in zip(turned, biases, strict=True) for y in pair]
+    weights = [
+        *(fill(mean, (0, more)), fill(1 / spread, (0, more)), *by_turns, first, second, third),
+        *(last, fill(form, (0, more, 0, more)), fill(line, (0, more))),
+    ]
+    packed = Packed(atoms, width, len(mean) + more, tuple(y.contiguous() for y in weights))
+    return packed if packed.library is not None else None
+
+
+def forces(positions: Tensor, packed: Packed) -> Tensor:
+    """Forces at positions, ``(member, batch, atom, 3)`` both."""
+    positions = positions.contiguous()
+    members, batch = positions.shape[:2]
+    tiles = max(1, math.ceil(batch / ROWS))
+    threads = max(1, min(torch.get_num_threads(), members * tiles))
+    found = torch.empty_like(positions)
+    sizes = map(ctypes.c_int64, (threads, tiles, members, batch))
+    packed.library.forces(*sizes, address(positions), address(packed.weights), address(found))
+    return found
