@@ -90,6 +90,8 @@ def test_changed_weights_count():
     other.load_state_dict(made.state_dict())
     assert torch.equal(other(x), made(x))
     assert torch.equal(pickle.loads(pickle.dumps(made))(x), made(x))
+    with torch.inference_mode():
+        assert torch.equal(potential()(x), potential()(x))
 
 
 def test_the_plain_form_elsewhere(monkeypatch):

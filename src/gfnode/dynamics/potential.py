@@ -70,7 +70,7 @@ class Potential(nn.Module):
         # u Å²/fs², mean and spread of energies in training
         self.register_buffer("usual", torch.zeros(2, members, 1))
         self.bonds, self.numbers = system.bonds, system.numbers
-        self._packed: tuple[tuple[int, ...], Packed | None] = (), None
+        self._packed: tuple[list[tuple[int, int]], list[Tensor], Packed | None] = [], [], None
 
     def forward(self, positions: Tensor) -> Tensor:
         """Forces in u Å/fs² at positions in Å, ``(member, batch, atom, 3)`` both."""
@@ -83,14 +83,15 @@ class Potential(nn.Module):
     def packed(self) -> Packed | None:
         """The weights for forces in one pass, where there is such; made anew when they change."""
         parts = [self.mean, self.spread, self.scale, *self._weights]
-        state = tuple(n for y in parts for n in (y.data_ptr(), y._version))
+        state = [(id(y), 0 if y.is_inference() else y._version) for y in parts]
         if state != self._packed[0]:
             *layers, last, square, line = self._weights
             form = self._share * (square + square.mT)
             ends = [self.scale * y for y in (last, form, self._share * line)]
             atoms = self.between.shape[1]
-            self._packed = state, pack(atoms, self.mean, self.spread, layers, ends)
-        return self._packed[1]
+            packed = pack(atoms, self.mean, self.spread, layers, ends)
+            self._packed = state, parts, packed  # parts: no other tensor gets the id of one
+        return self._packed[-1]
 
     def energy(self, positions: Tensor) -> Tensor:
         """Energy in u Å²/fs², ``(member, batch)``, up to a constant."""
