@@ -1,22 +1,15 @@
 """Forces in one pass: those of the potential, whatever else is asked for to the last bit."""
 
 import copy
-import os
 import pickle
-import shutil
-import sys
 
 import pytest
 import torch
 
+from compilers import compiled
 from gfnode.dynamics.potential import Potential
 from gfnode.kernels import build
 from making import system_of
-
-compiled = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or shutil.which(os.environ.get("CXX", "c++")) is None,
-    reason="needs Linux and a C++ compiler",
-)
 
 
 def potential(molecule="CH3CH2OH", **options):

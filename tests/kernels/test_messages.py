@@ -1,15 +1,13 @@
 """Messages as one operation: the same as one operation after the other, gradients included."""
 
-import os
-import shutil
 import stat
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 
+from compilers import compiled
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.graph import hop_edges
 from gfnode.kernels import build, messages
@@ -17,10 +15,6 @@ from gfnode.models import layers
 from gfnode.models.layers import EGNNLayers
 from making import system_of, wiggle
 
-compiled = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or shutil.which(os.environ.get("CXX", "c++")) is None,
-    reason="needs Linux and a C++ compiler",
-)
 SYSTEM = system_of("CH3CH2OH")
 SCALARS = 3
 SMALL = {
