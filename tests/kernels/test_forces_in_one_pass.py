@@ -94,7 +94,7 @@ def test_the_plain_form_elsewhere(monkeypatch):
     plain = made(x)  # with gradients
     with torch.no_grad():
         monkeypatch.setenv(build.OFF, "1")
-        build.library.cache_clear()
+        build.loaded.cache_clear()
         assert potential().packed is None
         torch.testing.assert_close(potential()(x), plain)
-    build.library.cache_clear()
+    build.loaded.cache_clear()

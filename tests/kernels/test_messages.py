@@ -212,9 +212,9 @@ def test_other_numbers_and_graphs_of_pytorch_take_the_plain_form():
 def apart(monkeypatch, tmp_path):
     """A cache folder of its own, and nothing remembered in this process."""
     monkeypatch.setenv("GFNODE_CACHE", str(tmp_path / "cache"))
-    build.library.cache_clear()
+    build.loaded.cache_clear()
     yield tmp_path
-    build.library.cache_clear()
+    build.loaded.cache_clear()
 
 
 @compiled
@@ -223,15 +223,15 @@ def test_it_is_compiled_once(apart, monkeypatch):
     monkeypatch.setattr(
         subprocess, "run", lambda *of, **how: commands.append(of) or run(*of, **how)
     )
-    assert build.library("messages.cpp", WIDTH=32) is not None
+    assert build.loaded("messages.cpp", WIDTH=32) is not None
     made = [path.name for path in (apart / "cache" / "kernels").iterdir()]
     assert len(commands) == 3  # version, compile, link
     assert len(made) == 1
     assert made[0].endswith(".so")
-    build.library.cache_clear()
-    assert build.library("messages.cpp", WIDTH=32) is not None
+    build.loaded.cache_clear()
+    assert build.loaded("messages.cpp", WIDTH=32) is not None
     assert len(commands) == 4
-    assert build.library("messages.cpp", WIDTH=64) is not None  # other code
+    assert build.loaded("messages.cpp", WIDTH=64) is not None  # other code
     assert len(list((apart / "cache" / "kernels").iterdir())) == 2
 
 
@@ -243,11 +243,11 @@ def test_without_it_everything_works(apart, monkeypatch):
     for name, value in (("CXX", "no-such-compiler"), ("CXX", str(broken)), (build.OFF, "1")):
         with monkeypatch.context() as patched:
             patched.setenv(name, value)
-            build.library.cache_clear()
+            build.loaded.cache_clear()
             assert not messages.suits(h)
     network, arrays = stack(), inputs(4)
     monkeypatch.setenv(build.OFF, "1")
-    build.library.cache_clear()
+    build.loaded.cache_clear()
     assert_alike(network(*arrays), [y.detach() for y in network(*arrays)])
 
 
@@ -255,4 +255,4 @@ def test_without_it_everything_works(apart, monkeypatch):
 def test_a_folder_that_cannot_be_written(apart, monkeypatch):
     (apart / "file").touch()
     monkeypatch.setenv("GFNODE_CACHE", str(apart / "file"))
-    assert build.library("messages.cpp", WIDTH=32) is None
+    assert build.loaded("messages.cpp", WIDTH=32) is None

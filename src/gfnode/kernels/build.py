@@ -25,7 +25,7 @@ OFF = "GFNODE_PLAIN"
 
 
 @cache
-def library(source: str, **constants: int) -> ctypes.CDLL | None:
+def loaded(source: str, **constants: int) -> ctypes.CDLL | None:
     """Compile a file of this package with these constants, and load it.
 
     What was compiled before for the same source, compiler and processor is taken from the cache

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gfnode.kernels.build import address, library
+from gfnode.kernels.build import address, loaded
 
 ROWS = 24
 """Conformations that go through the network together."""
@@ -28,9 +28,9 @@ class Packed:
     weights: tuple[Tensor, ...]
 
     @property
-    def library(self) -> Any:
+    def loaded(self) -> Any:
         """The code for these sizes; None where there is none."""
-        return library("forces.cpp", WIDTH=self.width, PAIRS=self.pairs, ATOMS=self.atoms)
+        return loaded("forces.cpp", WIDTH=self.width, PAIRS=self.pairs, ATOMS=self.atoms)
 
 
 def pack(
@@ -71,7 +71,7 @@ def pack(
         *(last, fill(form, (0, more, 0, more)), fill(line, (0, more))),
     ]
     packed = Packed(atoms, width, len(mean) + more, tuple(y.contiguous() for y in weights))
-    return packed if packed.library is not None else None
+    return packed if packed.loaded is not None else None
 
 
 def forces(positions: Tensor, packed: Packed) -> Tensor:
@@ -82,5 +82,5 @@ def forces(positions: Tensor, packed: Packed) -> Tensor:
     threads = max(1, min(torch.get_num_threads(), members * tiles))
     found = torch.empty_like(positions)
     sizes = map(ctypes.c_int64, (threads, tiles, members, batch))
-    packed.library.forces(*sizes, address(positions), address(packed.weights), address(found))
+    packed.loaded.forces(*sizes, address(positions), address(packed.weights), address(found))
     return found

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gfnode.kernels.build import address, library
+from gfnode.kernels.build import address, loaded
 
 ROWS = 24
 """Samples that go through a layer together: what they need lies in the cache of a core."""
@@ -37,7 +37,7 @@ def suits(h: Tensor) -> bool:
         and h.dtype == torch.float32
         and h.shape[-1] % STEP == 0
         and torch.get_float32_matmul_precision() != "medium"
-        and _library(h) is not None
+        and _loaded(h) is not None
     )
 
 
@@ -98,7 +98,7 @@ def _forward(
     shifts = h.new_empty(*scalars.shape[:2], 1) if shift else None
     drives = h.new_empty(*h.shape[:2], 1) if drive else None
     parts = [None if w is None else w.t().contiguous() for w in _split(weights, h.shape[-1])]
-    _library(h).forward(
+    _loaded(h).forward(
         ctypes.byref(_sizes(h, scalars, least=6)),
         *map(address, (ends, h, scalars, parts, kept, shifts, drives, features)),
     )
@@ -132,7 +132,7 @@ class _Messages(torch.autograd.Function):
         # each thread adds to its own, so few of them; what no gradient reaches stays zero
         summed = [None if w is None else w.new_zeros(sizes.threads, *w.shape) for w in parts]
         of_h, of_scalars = torch.empty_like(h), torch.empty_like(scalars)
-        _library(h).backward(
+        _loaded(h).backward(
             ctypes.byref(sizes),
             *map(address, (ends, h, scalars, parts, kept, shifts, drives, features)),
             *map(address, (of_h, of_scalars, summed)),
@@ -160,5 +160,5 @@ def _joined(gradients: list[Any]) -> list[Tensor | None]:
     return [first, *others[: _FEATURE - 1], feature, *last]
 
 
-def _library(h: Tensor) -> Any:
-    return library("messages.cpp", WIDTH=h.shape[-1])
+def _loaded(h: Tensor) -> Any:
+    return loaded("messages.cpp", WIDTH=h.shape[-1])
