@@ -18,7 +18,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.interop.ase import from_ase
 from gfnode.models import Generative
-from gfnode.prediction import begin, not_in_loss
+from gfnode.prediction import begin, check_follows, not_in_loss
 from gfnode.rollout import Difference, Thermal, predict, steps
 from gfnode.run import Run
 from gfnode.trajectory import Doubles
@@ -62,7 +62,10 @@ class Propagator:
     direct
         Ask every frame from the one start.
     seed
-        Of a generative model's samples.
+        Of what is drawn.
+    sampled
+        Draw one of the motions that the model holds possible, not their mean: of a model with a
+        learned potential.
 
     Attributes
     ----------
@@ -94,12 +97,15 @@ class Propagator:
         times: Iterable[float | str] | None = None,
         direct: bool = False,
         seed: int = 0,
+        sampled: bool = False,
     ) -> None:
         images = [atoms] if isinstance(atoms, Atoms) else list(atoms)
         if steps is not None and (isinstance(steps, bool) or steps < 1):
             raise InputError(f"the number of steps is {steps}, expected a whole number from 1")
         self.model_run = run if isinstance(run, Run) else Run.open(run)
-        self.stride, self.seed = parse_time(stride), seed
+        if sampled:
+            check_follows(self.model_run.model)
+        self.stride, self.seed, self.sampled = parse_time(stride), seed, sampled
         self._direct = direct or times is not None
         self._lags = self._choose(steps, None if times is None else list(times))
         self._steps = steps if self._lags is None else len(self._lags)
@@ -192,7 +198,8 @@ class Propagator:
         gap = run.facts.get("velocity_gap_fs")
         self._gap = float(gap) if gap else None
         system = run.model.system
-        if self._lags is None and (unseen := not_in_loss(run.model)):
+        unseen = "" if self.sampled else not_in_loss(run.model)
+        if self._lags is None and unseen:
             warnings.warn(
                 f"{unseen}, but every step starts from there. Train with windows.score=all, or ask "
                 "for direct=True",
@@ -233,6 +240,7 @@ class Propagator:
             self.stride,
             draw=draw or (Difference(self._gap, self.stride) if self._gap else None),
             seed=self.seed,
+            sampled=self.sampled,
         )
         return islice(moments, self._steps)
 
@@ -249,17 +257,23 @@ class Propagator:
     @torch.no_grad()
     def _at_once(self, lags: Doubles) -> Iterator[_Moment]:
         """All lags from the one start; velocities by differences, where they mean motion."""
-        model = self.model_run.model.eval()
+        model, x, v = self.model_run.model.eval(), self._positions, self._velocities
+        draw = torch.Generator().manual_seed(self.seed)
         around = Difference(self._gap, float(lags[0]))
         offsets = () if isinstance(model, Generative) else around.offsets
-        asked = lags[:, None] + np.array([0.0, *offsets])
-        found = predict(model, self._positions, self._velocities, asked.ravel().tolist())[0]
-        found = found.reshape(*asked.shape, *found.shape[1:])
-        draw = torch.Generator()
-        velocities = around(found[:, 0], found[:, 1:], draw) if offsets else None
+        velocities: Tensor | None = None
+        if self.sampled:
+            drawn = model.trajectories(x, v, torch.from_numpy(lags).to(x)[None], draw)
+            positions, velocities = (y[0] for y in drawn)
+        else:
+            asked = lags[:, None] + np.array([0.0, *offsets])
+            found = predict(model, x, v, asked.ravel().tolist())[0].unflatten(0, asked.shape)
+            positions = found[:, 0]
+            if offsets:
+                velocities = around(positions, found[:, 1:], draw)
         for number, lag in enumerate(lags.tolist()):
             moved = None if velocities is None else velocities[number : number + 1]
-            yield lag, found[number, :1], moved
+            yield lag, positions[number : number + 1], moved
 
     def _frame(self, time: float, positions: Tensor, velocities: Tensor | None) -> Atoms:
         frame = self._template.copy()

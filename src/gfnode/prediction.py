@@ -1,9 +1,10 @@
 """From one start to later conformations: what a trained model predicts, and what it samples."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import index
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ from gfnode.windows.velocities import VelocityRule
 
 STEPS = {"dpm": 40, "ancestral": 500}
 """Steps of each solver that recover mean and covariance of a normal distribution to 3 percent."""
+
+
+TOGETHER = 256
+"""Motions that are drawn at once."""
 
 
 class BeyondHorizonWarning(UserWarning):
@@ -156,7 +161,7 @@ def sample(
     start: Start,
     count: int,
     *,
-    solver: str = "dpm",
+    solver: str | None = None,
     steps: int | None = None,
     seed: int = 0,
     advance: Callable[[int], None] = lambda done: None,
@@ -164,8 +169,10 @@ def sample(
 ) -> dict[float, Trajectory]:
     """Draw conformations at every lag.
 
-    Each lag is sampled for itself, with the same noise; so a lag's samples do not depend on the
-    others asked for, and samples of two lags make no trajectory.
+    A model that has learned a potential draws motions: sample k at one lag and at another belong to
+    the same one. Of a :class:`~gfnode.models.Generative` model each lag is sampled for itself, with
+    the same noise; so a lag's samples do not depend on the others asked for, and samples of two
+    lags make no trajectory.
 
     Parameters
     ----------
@@ -174,11 +181,11 @@ def sample(
     count
         Samples of each lag.
     solver, steps
-        ``dpm`` or ``ancestral``; None: `STEPS`.
+        Of a generative model: ``dpm`` (None) or ``ancestral``; None: `STEPS`.
     seed
         The same gives the same samples.
     advance
-        Told how many samples were just drawn.
+        Told how many conformations were just drawn.
     by
         What the model is called in the source of the trajectories.
 
@@ -191,43 +198,104 @@ def sample(
     Raises
     ------
     InputError
-        For a model that gives one conformation and no distribution, an unknown solver, or too few
-        samples or steps.
+        For a model that gives one conformation and no distribution, an unknown solver, too few
+        samples or steps, or a start whose motions leave what the model knows.
     """
-    if not isinstance(model, Generative):
-        names = [name for name, entry in MODELS.items() if issubclass(entry.model, Generative)]
-        mine = next((name for name, e in MODELS.items() if type(model) is e.model), "this model")
-        raise InputError(
-            f"{mine} gives one conformation at a lag and has no samples: use gfnode predict, or "
-            f"train a model that samples (--set model.name={names[0]})"
-        )
-    if solver not in SAMPLERS:
-        raise InputError(f"unknown solver {solver!r}: expected {' or '.join(SAMPLERS)}")
     if count < 1:
         raise InputError(f"the number of samples is {count}, expected at least 1")
+    generator = torch.Generator().manual_seed(seed)
     model.eval()
+    if isinstance(model, Generative):
+        solver = "dpm" if solver is None else solver
+        if solver not in SAMPLERS:
+            raise InputError(f"unknown solver {solver!r}: expected {' or '.join(SAMPLERS)}")
+        how = {"solver": solver, "steps": STEPS[solver] if steps is None else steps}
+        drawn: Iterable[Tensor] = _conformations(model, start, count, generator, advance, **how)
+    else:
+        check_follows(model)
+        if solver is not None or steps is not None:
+            raise InputError(
+                "this model draws motions in its potential: a solver and its steps are those of a "
+                "diffusion model; leave them out"
+            )
+        drawn = _motions(model, start, count, generator, advance)
+    return {
+        lag: _like(
+            start.now,
+            found,
+            np.arange(float(count)),
+            f"sampled by {by} {format_time(lag)} after {start.where}",
+        )
+        for lag, found in zip(start.lags, drawn, strict=True)
+    }
+
+
+def check_follows(model: Model) -> None:
+    """Raise InputError unless a model can draw motions, see :meth:`Model.trajectories`."""
+    if model.follows:
+        return
+    names = [name for name, entry in MODELS.items() if issubclass(entry.model, Generative)]
+    mine = next((name for name, e in MODELS.items() if type(model) is e.model), "this model")
+    raise InputError(
+        f"{mine} gives one conformation at a lag and has no samples: use gfnode predict, or train "
+        f"a model that samples, {names[0]} (--set model.name={names[0]}) or the default preset on "
+        "a trajectory that holds forces, or frames at most 1 fs apart"
+    )
+
+
+def _conformations(
+    model: Generative,
+    start: Start,
+    count: int,
+    generator: torch.Generator,
+    advance: Callable[[int], None],
+    **how: Any,
+) -> Iterator[Tensor]:
+    """Of each lag, ``(sample, atom, 3)``; all with the same noise."""
     x, v, lags = start.tensors
     together = max(1, model.at_once(1))
-    found = {}
-    for number, lag in enumerate(start.lags):
-        generator = torch.Generator().manual_seed(seed)
+    begun = generator.get_state()
+    for lag in lags.split(1, 1):
+        generator.set_state(begun)
         pieces = []
         for first in range(0, count, together):
             piece = min(together, count - first)
-            drawn = model.sample(
-                x,
-                v,
-                lags[:, number : number + 1],
-                piece,
-                generator,
-                solver=solver,
-                steps=STEPS[solver] if steps is None else steps,
-            )
+            drawn = model.sample(x, v, lag, piece, generator, **how)
             pieces.append(drawn[0, 0])
             advance(piece)
-        said = f"sampled by {by} {format_time(lag)} after {start.where}"
-        found[lag] = _like(start.now, torch.cat(pieces), np.arange(float(count)), said)
-    return found
+        yield torch.cat(pieces)
+
+
+def _motions(
+    model: Model,
+    start: Start,
+    count: int,
+    generator: torch.Generator,
+    advance: Callable[[int], None],
+) -> Tensor:
+    """Motions ``(time, sample, atom, 3)``; those that leave what is known are drawn again."""
+    kept: list[Tensor] = []
+    tried = found = 0
+    while found < count:
+        if tried >= 4 * count:
+            raise InputError(
+                f"only {found} of {tried} motions from {start.where} stay within what the "
+                f"model's potential knows up to {format_time(start.lags[-1])}: ask for shorter "
+                "times, or use gfnode predict, which falls back to the mean"
+            )
+        piece = min(TOGETHER, count - found)
+        x, v, lags = (y.expand(piece, *y.shape[1:]) for y in start.tensors)
+        drawn, _ = model.trajectories(x, v, lags, generator)
+        kept.append(drawn[drawn.isfinite().flatten(1).all(1)])
+        tried, found = tried + piece, found + len(kept[-1])
+        advance(len(kept[-1]) * len(start.lags))
+    if tried > found:
+        warnings.warn(
+            f"{tried - found} of {tried} motions left what the model's potential knows, and were "
+            "drawn again",
+            stacklevel=4,
+        )
+    return torch.cat(kept).transpose(0, 1)
 
 
 def _like(now: Trajectory, found: Tensor, times: Doubles, source: str) -> Trajectory:

@@ -8,6 +8,7 @@ import scipy.integrate
 import torch
 
 from gfnode.dynamics.newton import NewtonDynamics
+from gfnode.rollout.apply import without_momenta
 from gfnode.units import WAVENUMBER
 from gfnode.windows import Batch
 from making import conformations, springs, system_of
@@ -145,9 +146,33 @@ def test_a_random_thermostat_makes_a_canonical_ensemble():
     assert kinetic.mean() == pytest.approx(1.0, abs=0.03)
     assert kinetic.var() == pytest.approx(2 / 27, rel=0.15)
     along, others = dynamics._random(0)
-    assert along.shape == others.shape == (256, 6, 1, 1, 1)
+    assert along.shape == others.shape == (256, 6)
     assert torch.equal(along[:, :3], -along[:, 3:])
     assert float(others.mean()) == pytest.approx(26, rel=0.03)
+
+
+@pytest.mark.parametrize("thermostat", ["random", "friction"])
+def test_samples_come_to_equilibrium(thermostat):
+    """19 of 21 internal motions have a spring (two torsions have none): U = 19/21 K̄."""
+    molecule = springs()
+    dynamics = dynamics_of(Springy(molecule), kinetic=0.02)
+    x = torch.from_numpy(molecule.positions).expand(200, -1, -1)
+    v = torch.randn(x.shape, generator=torch.Generator().manual_seed(4)).double()
+    v = without_momenta(x, v, dynamics.masses[:, 0])
+    colder = 0.5 * 0.02 / (0.5 * (dynamics.masses * v.square()).sum((1, 2)))
+    v = v * colder.sqrt()[:, None, None]
+    if thermostat == "random":
+        dynamics.rate.fill_(1 / 50)
+    else:
+        dynamics.frequency.fill_(OMEGA)
+    lags = torch.tensor([[600.0, 700.0, 800.0]]).double().expand(200, -1)
+    found, speeds = dynamics.sample(x, v, lags, torch.Generator().manual_seed(5))
+    found = found[:, 0]
+    energy = molecule.energy(found.flatten(0, 1).numpy())
+    assert energy.mean() == pytest.approx(0.02 * 19 / 21, rel=0.1)
+    kinetic = 0.5 * (dynamics.masses * speeds.square()).sum((-2, -1))
+    assert kinetic.mean() == pytest.approx(0.02, rel=0.05)
+    assert not torch.equal(found[0], dynamics.sample(x, v, lags, torch.Generator())[0][0, 0])
 
 
 @pytest.mark.parametrize("thermostat", [{}, {"frequency": OMEGA}, {"memory": 50.0}])

@@ -2,11 +2,17 @@
 
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+import gfnode
+from gfnode import cli, rollout
+from gfnode.ase import Propagator
+from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.models import Symmetry
 from gfnode.models.newton import Newton
@@ -157,3 +163,140 @@ def test_without_forces_nothing_changes():
     model, _ = prepared(replace(trajectory(), forces=None)[::4])  # every 2 fs
     assert model.newton.reach == 0
     assert Symmetry.PERMUTATION in model.kept
+
+
+@torch.no_grad()
+def test_motions_are_drawn(fitted):
+    model, parts = fitted
+    assert model.follows
+    b = parts["test"].batch(slice(0, 5))
+
+    def draw(seed, x=b.positions, v=b.velocities, lags=b.lags):
+        return model.trajectories(x, v, lags, torch.Generator().manual_seed(seed))[0]
+
+    found = draw(1)
+    assert torch.equal(found, draw(1))
+    assert not torch.equal(found, draw(2))
+    early = torch.full_like(b.lags[:, :1], 2.0)
+    near = draw(1, lags=early) - model(b.positions, b.velocities, early)
+    assert near.abs().max() < 2e-3
+    matrix = rotation(5)
+    x, v, expected = ((y.double() @ matrix.mT).float() for y in (b.positions, b.velocities, found))
+    moved = (found - b.positions[:, None]).norm(dim=-1).mean()
+    assert (draw(1, x + 2.0, v) - 2.0 - expected).norm(dim=-1).max() < 1e-3 * moved
+    torn = b.velocities.clone()
+    torn[1, 2] += 1.0  # 1 Å/fs: this atom flies away
+    assert draw(1, v=torn)[1].isnan().all()
+    assert torch.equal(draw(1, v=torn)[0], found[0])
+
+
+@torch.no_grad()
+def test_a_drawn_rollout_keeps_its_energy(fitted):
+    """Springs without a thermostat; the mean of motions would come to rest."""
+    model, parts = fitted
+    molecule = springs()
+    b = parts["test"].batch(slice(0, 8))
+
+    def energy(x, v):
+        kinetic = 0.5 * (torch.from_numpy(molecule.masses) * v.double().square()).sum((1, 2))
+        return kinetic + torch.from_numpy(molecule.energy(x.double().numpy()))
+
+    def after(**how):
+        steps = rollout.steps(model, b.positions, b.velocities, HORIZON, **how)
+        *_, (_, x, v) = islice(steps, 10)
+        return energy(x, v)
+
+    before = energy(b.positions, b.velocities)
+    assert (after(sampled=True) / before).log().abs().max() < 0.1
+    assert (after() / before).mean() < 0.7
+
+
+def test_models_without_a_potential_draw_nothing(tmp_path):
+    model, parts = prepared(**{"model.newton": False})
+    assert not model.follows
+    b = parts["test"].batch(slice(0, 2))
+    with pytest.raises(InputError, match="has no samples"):
+        next(rollout.steps(model, b.positions, b.velocities, HORIZON, sampled=True))
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def run(fitted, tmp_path_factory):
+    out = tmp_path_factory.mktemp("springs") / "run"
+    changes = {"windows.horizon": HORIZON, "training.epochs": 1}
+    return gfnode.fit(trajectory(), out=out, changes=changes)
+
+
+def test_samples_of_all_lags_are_of_the_same_motions(run):
+    told = []
+    found = run.sample(trajectory(), ["100fs", "101fs"], 6, frame=4000, advance=told.append)
+    assert sum(told) == 12
+    for lag, samples in found.items():
+        alone = run.sample(trajectory(), [lag], 6, frame=4000)[lag]
+        assert np.allclose(alone.positions, samples.positions, atol=1e-6)
+    first = found[100.0].positions
+    assert np.abs(first[0] - first[1:]).max((1, 2)).min() > 1e-4
+
+
+def test_refused(run, monkeypatch):
+    with pytest.raises(InputError, match="a solver and its steps are those of a diffusion"):
+        run.sample(trajectory(), ["10fs"], 2, solver="dpm")
+    lost = Newton.sample
+    monkeypatch.setattr(
+        Newton, "sample", lambda *given, **how: [y * torch.nan for y in lost(*given, **how)]
+    )
+    with pytest.raises(InputError, match="only 0 of 8 motions from springs, frame 9 stay"):
+        run.sample(trajectory(), ["10fs"], 2, frame=9)
+
+
+def test_motions_that_are_lost_are_drawn_again(run, monkeypatch):
+    drawn = Newton.sample
+
+    asked = []
+
+    def some(*given, **how):
+        found, speeds = drawn(*given, **how)
+        asked.append(len(found))
+        if len(asked) == 1:
+            found[::2] = torch.nan
+        return found, speeds
+
+    monkeypatch.setattr(Newton, "sample", some)
+    with pytest.warns(UserWarning, match="2 of 5 motions left what the model's potential"):
+        found = run.sample(trajectory(), ["10fs"], 3)
+    assert len(found[10.0]) == 3
+    assert asked == [3, 2]
+
+
+def test_a_rollout_goes_on_to_the_same_frames(run, tmp_path):
+    start = tmp_path / "start.npz"
+    trajectory()[:2].save(start)
+
+    def roll(name, length, *more):
+        words = ["rollout", str(run.folder), "--start", str(start), "--out"]
+        words += [str(tmp_path / name), "--sampled", "--length", length, *more]
+        result = CliRunner().invoke(cli.app, words)
+        assert result.exit_code == 0, result.output
+        return gfnode.load(tmp_path / name).positions
+
+    whole = roll("whole.npz", "1ps")
+    assert not np.array_equal(whole, roll("other.npz", "1ps", "--seed", "1"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gfnode.rollout.record.save_pieces", interrupted)
+        with pytest.raises(AssertionError):
+            roll("part.npz", "0.5ps")
+    assert np.array_equal(whole, roll("part.npz", "1ps", "--resume"))
+
+
+def test_ase_goes_through_one_motion(run):
+    atoms = trajectory()[3000].to_ase()[0]
+    times = ["20fs", "40fs"]
+    drawn = [Propagator(atoms, run, times=times, sampled=True, seed=seed) for seed in (1, 1, 2)]
+    one, same, other = (np.array([frame.positions for frame in each]) for each in drawn)
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    stepped = next(iter(Propagator(atoms, run, "20fs", sampled=True)))
+    assert np.abs(stepped.positions - one[0]).max() < 0.05

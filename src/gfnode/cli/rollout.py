@@ -34,6 +34,7 @@ Examples:
   gfnode rollout runs/toluene --start sample:toluene --length 10ps --out long.npz --truth \\
       --json long.json
   gfnode rollout runs/toluene --start sample:toluene --length 1ns --every 100fs --out ns.xtc
+  gfnode rollout runs/ethanol --start ethanol.npz --length 100ps --sampled --out motion.xtc
   gfnode rollout runs/toluene --start sample:toluene --length 2ns --every 100fs --out ns.xtc \\
       --resume
 
@@ -74,7 +75,15 @@ def rollout(
             "(a model that samples: the time of an application).",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of a model that samples (ito).")] = 0,
+    sampled: Annotated[
+        bool,
+        typer.Option(
+            "--sampled",
+            help="Draw one of the possible motions in place of their mean: of a model that has "
+            "learned a potential.",
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of what is drawn.")] = 0,
     resume: Annotated[
         bool,
         typer.Option(
@@ -122,7 +131,8 @@ def rollout(
         if truth:
             seen = any(found.provenance.holds(each) for each in given)
             truths = found.trajectories() if seen else given
-        _warn(found)
+        if not sampled:  # a potential moves all atoms
+            _warn(found)
         try:
             with _progress(length) as advance:
                 rolled = found.rollout(
@@ -133,6 +143,7 @@ def rollout(
                     stride=stride,
                     every=every,
                     seed=seed,
+                    sampled=sampled,
                     resume=resume,
                     overwrite=overwrite,
                     truth=truths,

@@ -15,6 +15,7 @@ from gfnode.units import format_time, parse_times
 @app.command(
     epilog="""\b
 Examples:
+  gfnode sample runs/ethanol --start ethanol.npz --times 0.1ps:1.5ps:0.1ps --samples 50 --out e.npz
   gfnode train --data sample:toluene --set model.name=ito --out runs/ito
   gfnode sample runs/ito --start sample:toluene --frame 4000 --times 1ps --samples 100 --out e.npz
   gfnode sample runs/ito --start sample:toluene --times 100fs,1ps --solver ancestral --out e.xtc"""
@@ -49,8 +50,12 @@ def sample(
         int, typer.Option(metavar="NUMBER", help="Frame of --start to begin from, counted from 0.")
     ] = 0,
     solver: Annotated[
-        str, typer.Option(metavar="NAME", help="dpm (DPM-Solver, few steps) or ancestral (DDPM).")
-    ] = "dpm",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of model ito: dpm (DPM-Solver, few steps; the default) or ancestral (DDPM).",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(metavar="NUMBER", help="Steps of the solver; default 40, ancestral 500."),
@@ -58,9 +63,11 @@ def sample(
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same draws the same.")] = 0,
     reading: Reading = AS_STORED,
 ) -> None:
-    """Draw an ensemble of conformations at later times of one start (model ito).
+    """Draw an ensemble of conformations at later times of one start.
 
-    Frames of the files are samples, not times: the samples of one file are independent.
+    Models that have learned a potential can, and model ito. Frames of the files are samples, not
+    times: the samples of one file are independent. In a potential, frame k of all files is one
+    motion; for a trajectory with its times see gfnode rollout --sampled.
     """
     with plain_errors():
         from gfnode.files import check_apart

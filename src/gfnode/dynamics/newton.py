@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,31 @@ from gfnode.units import WAVENUMBER
 from gfnode.windows import Batch
 
 State = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Positions, velocities, friction ``(trajectory, batch, 1, 1)`` and accelerations."""
+"""Positions, velocities, friction ``(member, row, 1, 1)`` and accelerations; rows are starts."""
+
+Draw = Callable[[int], tuple[Tensor, Tensor]]
+"""R and S of a step in each trajectory, ``(trajectory, batch)``; see :class:`NewtonDynamics`."""
+
+
+@dataclass(frozen=True)
+class Bath:
+    """A thermostat.
+
+    Parameters
+    ----------
+    frequency, rate
+        ω and 1/τ in 1/fs, ``(batch)`` or one for all.
+    friction
+        ξ √g/ω to begin with, ``(trajectory, 1)``.
+    draw
+        Random numbers.
+    """
+
+    frequency: Tensor
+    rate: Tensor
+    friction: Tensor
+    draw: Draw
+
 
 _DRAWN = 256  # steps for which random numbers are drawn together
 
@@ -35,8 +60,9 @@ class NewtonDynamics(nn.Module):
 
         α² = c + (1 − c) (R² + S) K̄/(g K) + 2 R √(c (1 − c) K̄/(g K))
 
-    Which it is, ω and τ are chosen in :meth:`tune`; a molecule may be left alone, too. The
-    scheme is velocity Verlet with friction split off on both sides, symmetric in time.
+    :meth:`sample` draws ξ and these numbers anew. Which thermostat it is, ω and τ are chosen in
+    :meth:`tune`; a molecule may be left alone, too. The scheme is velocity Verlet with friction
+    split off on both sides, symmetric in time.
 
     Velocities that are differences over a gap are those of its middle: they are taken back to the
     start by requiring that the integrated motion over the gap be the difference.
@@ -77,7 +103,7 @@ class NewtonDynamics(nn.Module):
         quantiles = (torch.arange(count) + 0.5) / count
         quantiles = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)  # of mean square one
         quantiles = quantiles / quantiles.square().mean().sqrt().clamp(min=1e-6)
-        self.register_buffer("friction", quantiles[:, None, None, None], persistent=False)
+        self.register_buffer("friction", quantiles[:, None], persistent=False)
 
     @torch.no_grad()
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
@@ -93,43 +119,107 @@ class NewtonDynamics(nn.Module):
         positions, velocities, lags
             As of :meth:`gfnode.models.base.Model.forward`.
         """
-        return self._integrate(positions, velocities, lags, self.frequency, self.rate)
+        return self._usual(positions, velocities, lags, self.frequency, self.rate)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        positions: Tensor,
+        velocities: Tensor,
+        lags: Tensor,
+        generator: torch.Generator,
+        *,
+        exact: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw one trajectory of each start.
+
+        Starts i, i + K, … move in member i of K.
+
+        Parameters
+        ----------
+        positions, velocities, lags
+            As of :meth:`forward`; as many starts as a multiple of K.
+        generator
+            Of ξ and of the random thermostat, on the device of the positions.
+        exact
+            Velocities are those of the start, as this method gives them, and no differences.
+
+        Returns
+        -------
+        Tensor, Tensor
+            Positions and velocities at the lags, ``(batch, 1, time, atom, 3)`` in Å and Å/fs.
+        """
+
+        def normal(*more: int) -> Tensor:
+            shape = len(positions), 1, *more
+            return torch.randn(shape, generator=generator, device=positions.device)
+
+        def draw(_: int) -> tuple[Tensor, Tensor]:
+            return normal(), normal(self.freedoms - 1).square().sum(-1)
+
+        x, v, lags = (y[:, None] for y in (positions, velocities, lags))
+        bath = Bath(self.frequency, self.rate, normal(), draw)
+        return self._integrate(x, v, lags, bath, exact=exact)
+
+    def _usual(self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor, rate: Tensor) -> Tensor:
+        """As :meth:`forward`, with thermostats ``(batch)`` or one for all."""
+        x, v, lags = (y.expand(self.trajectories, *y.shape) for y in (x, v, lags))
+        drawn: dict[int, tuple[Tensor, Tensor]] = {}
+
+        def draw(step: int) -> tuple[Tensor, Tensor]:
+            first = step - step % _DRAWN
+            if first not in drawn:
+                drawn.clear()
+                drawn[first] = self._random(first)
+            along, others = (y[step - first, :, None] for y in drawn[first])
+            return along, others
+
+        return self._integrate(x, v, lags, Bath(frequency, rate, self.friction, draw))[0]
 
     def _integrate(
-        self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor, rate: Tensor
-    ) -> Tensor:
-        x, v = (y.expand(self.trajectories, *y.shape) for y in (x, v))
-        friction = self.friction * frequency / math.sqrt(self.freedoms)
-        state = x, v, friction.expand(*x.shape[:2], 1, 1), self._pull(x)
-        state = self._begin(state, frequency)
-        found = x.new_empty(*x.shape[:2], lags.shape[1], *x.shape[2:])
+        self, x: Tensor, v: Tensor, lags: Tensor, bath: Bath, *, exact: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Positions and velocities at the lags, all ``(trajectory, batch, ...)``."""
+        shape = x.shape[:2]
+
+        def rows(y: Tensor) -> Tensor:
+            return self._by_member(y.expand(shape))[..., None, None]
+
+        x, v, lags = (self._by_member(y) for y in (x, v, lags))
+        frequency, rate = rows(bath.frequency), rows(bath.rate)
+        start = rows(bath.friction) * frequency / math.sqrt(self.freedoms)
+        state = x, v, start, self._pull(x)
+        if not exact:
+            state = self._begin(state, frequency)
+        lags = lags.flatten(0, 1)
+        found, speeds = (x.new_empty(*lags.shape, *x.shape[2:]) for _ in range(2))
         number = torch.div(lags, self.step, rounding_mode="floor").long()
         order = number.flatten().argsort(stable=True)
         starts = torch.div(order, lags.shape[1], rounding_mode="floor")
         places = order % lags.shape[1]
         ending = torch.bincount(number.flatten())
-        asked = torch.cat([ending, rate.any().to(ending)[None]])
-        *counts, scaled = asked.tolist()  # the only wait for the device
+        # the only wait for the device
+        *counts, random = torch.cat([ending, bath.rate.any().to(ending)[None]]).tolist()
         last = len(counts) - 1
         done = 0
         for step, count in enumerate(counts):
             if count:
-                start, time = (y[done : done + count] for y in (starts, places))
-                rest = (lags[start, time] - step * self.step)[None, :, None, None]
-                here, speed, damping, pull = (y[:, start] for y in state)
+                row, time = (y[done : done + count] for y in (starts, places))
+                rest = (lags[row, time] - step * self.step)[:, None, None]
+                here, speed, damping, pull = (y.flatten(0, 1)[row] for y in state)
                 curve = pull - damping * speed
-                found[:, start, time] = here + rest * speed + rest**2 / 2 * curve
+                found[row, time] = here + rest * speed + rest**2 / 2 * curve
+                speeds[row, time] = speed + rest * curve
                 done += count
             if step < last:
                 state = self._advance(state, self.step, frequency)
-                if scaled and step % _DRAWN == 0:
-                    along, others = self._random(step)
-                if scaled:
-                    state = self._scaled(state, rate, along[step % _DRAWN], others[step % _DRAWN])
-        return found
+                if random:
+                    state = self._scaled(state, rate, *map(rows, bath.draw(step)))
+        found, speeds = (y.unflatten(0, x.shape[:2]) for y in (found, speeds))
+        return self._by_trajectory(found, shape[1]), self._by_trajectory(speeds, shape[1])
 
     def _random(self, first: int) -> tuple[Tensor, Tensor]:
-        """R and S of the next steps in each trajectory, ``(step, trajectory, 1, 1, 1)``.
+        """R and S of the next steps in each trajectory, ``(step, trajectory)``.
 
         They are the same however many follow. Half of the trajectories have the R of the other half
         with another sign.
@@ -139,8 +229,7 @@ class NewtonDynamics(nn.Module):
         along = torch.cat([half, -half], 1)[:, : self.trajectories]
         shape = _DRAWN, self.trajectories, self.freedoms - 1
         others = torch.randn(shape, generator=generator).square().sum(-1)
-        along, others = (y[..., None, None, None].to(self.masses) for y in (along, others))
-        return along, others
+        return along.to(self.masses), others.to(self.masses)
 
     def _scaled(self, state: State, rate: Tensor, along: Tensor, others: Tensor) -> State:
         """Scale velocities at random after a step."""
@@ -153,17 +242,22 @@ class NewtonDynamics(nn.Module):
         return x, v * squared.clamp(min=0).sqrt(), friction, pull
 
     def known(self, found: Tensor) -> Tensor:
-        """Which positions of :meth:`forward` the potential knows, ``(trajectory, batch, time)``."""
-        return self._of_members(self.potential.knows, found, 3)
+        """Which positions the potential knows, ``(trajectory, batch, time)`` of what comes back."""
+        known = self._by_member(found)
+        known = self.potential.knows(known.flatten(1, 2)).unflatten(1, known.shape[1:3])
+        return self._by_trajectory(known, found.shape[1])
+
+    def _by_member(self, y: Tensor) -> Tensor:
+        """``(trajectory, batch, ...)`` as ``(member, row, ...)``."""
+        return y.unflatten(0, (-1, self.potential.members)).transpose(0, 1).flatten(1, 2)
+
+    def _by_trajectory(self, y: Tensor, batch: int) -> Tensor:
+        """The other way round."""
+        return y.unflatten(1, (-1, batch)).transpose(0, 1).flatten(0, 1)
 
     def _pull(self, x: Tensor) -> Tensor:
-        return self._of_members(self.potential, x, 2) / self.masses
-
-    def _of_members(self, what: Callable[[Tensor], Tensor], x: Tensor, axes: int) -> Tensor:
-        """Of each trajectory, what its member of the potential says; the axes before atoms."""
-        together = x.unflatten(0, (self.each, -1)).transpose(0, 1)
-        said = what(together.flatten(1, axes)).unflatten(1, together.shape[1 : axes + 1])
-        return said.transpose(0, 1).flatten(0, 1)
+        pull: Tensor = self.potential(x) / self.masses
+        return pull
 
     def _heat(self, v: Tensor, frequency: Tensor) -> Tensor:
         """Rate of change of the friction."""
@@ -204,9 +298,10 @@ class NewtonDynamics(nn.Module):
             Time in fs over which velocities are differences; 0: they are those of the start.
         """
         self.gap.fill_(gap)
-        x, v = (y.expand(self.trajectories, *y.shape) for y in (batch.positions, batch.velocities))
+        shape = (self.potential.members, *batch.positions.shape)
+        x, v = (y.expand(shape) for y in (batch.positions, batch.velocities))
         still = torch.zeros_like(self.frequency)
-        _, v, _, _ = self._begin((x, v, still.expand(*x.shape[:2], 1, 1), self._pull(x)), still)
+        _, v, _, _ = self._begin((x, v, still.expand(*shape[:2], 1, 1), self._pull(x)), still)
         self.kinetic.copy_(0.5 * (self.masses * v.square()).sum((-2, -1)).mean())
         short = batch.lags <= self._tuned_up_to
         tried = torch.zeros(1 + len(self._wavenumbers) + len(self._memories), 2)
@@ -214,11 +309,11 @@ class NewtonDynamics(nn.Module):
         tried[1 + len(self._wavenumbers) :, 1] = 1 / torch.tensor(self._memories)
         tried = tried.to(short.device)
         count = len(tried)
-        found = self._integrate(
+        found = self._usual(
             batch.positions.repeat(count, 1, 1),
             batch.velocities.repeat(count, 1, 1),
             batch.lags.clamp(max=self._tuned_up_to).repeat(count, 1),
-            *tried.repeat_interleave(len(short), 0).T[..., None, None],
+            *tried.repeat_interleave(len(short), 0).T,
         )
         found = found.mean(0).unflatten(0, (count, -1))
         errors = (found - batch.targets).square().mean((-1, -2))[:, short].nan_to_num(torch.inf)

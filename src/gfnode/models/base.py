@@ -141,6 +141,42 @@ class Model(nn.Module):
         """
         return self(positions, velocities, lags), None
 
+    @property
+    def follows(self) -> bool:
+        """Whether :meth:`trajectories` can be drawn."""
+        return False
+
+    def trajectories(
+        self,
+        positions: Tensor,
+        velocities: Tensor,
+        lags: Tensor,
+        generator: torch.Generator,
+        *,
+        exact: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw one of the motions that the model holds possible, of each start.
+
+        Positions at all lags of a start are of one motion. A start that is given twice moves twice.
+
+        Parameters
+        ----------
+        positions, velocities, lags
+            As of :meth:`forward`.
+        generator
+            On the device of the positions.
+        exact
+            Velocities are those of the moment, as this method gives them; else what they were in
+            training, which may be differences of frames.
+
+        Returns
+        -------
+        Tensor, Tensor
+            Positions and velocities, ``(batch, time, atom, 3)`` in Å and Å/fs; NaN where a motion
+            leaves what the model knows.
+        """
+        raise NotImplementedError
+
     def loss(self, batch: "Batch", generator: torch.Generator) -> Tensor:
         """What training makes small: the mean squared error of the scored atoms, unless overridden.
 

@@ -77,6 +77,25 @@ class GFNODE(Model):
         )
         return found
 
+    @property
+    def follows(self) -> bool:
+        """Where a potential was learned."""
+        return self.newton is not None and self.newton.reach > 0
+
+    def trajectories(
+        self,
+        positions: Tensor,
+        velocities: Tensor,
+        lags: Tensor,
+        generator: torch.Generator,
+        *,
+        exact: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Those in the learned potential alone."""
+        assert self.newton is not None
+        assert isinstance(self.frame, Anchored)
+        return self.newton.sample(self.frame, positions, velocities, lags, generator, exact=exact)
+
     def modes(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict by encoder, modes and decoder alone."""
         t = lags / self.system.horizon

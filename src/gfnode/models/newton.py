@@ -120,21 +120,60 @@ class Newton(nn.Module):
     ) -> Tensor:
         """Trajectories of starts, ``(trajectory, batch, time, atom, 3)``.
 
+        So many at a time that matrix products round alike.
+        """
+        x, v, rotation = self._placed(frame, positions, velocities)
+        alone = self.dynamics.potential.packed is not None
+        count, together = len(x), 1 if alone else self._together
+        x, v, lags = (_filled(y, together) for y in (x, v, lags))
+        moved = (self.dynamics(x, v, lags) - x[:, None])[:, :count]
+        return positions[:, None] + moved @ rotation[:, None].mT
+
+    @torch.no_grad()
+    def sample(
+        self,
+        frame: Anchored,
+        positions: Tensor,
+        velocities: Tensor,
+        lags: Tensor,
+        generator: torch.Generator,
+        *,
+        exact: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw a trajectory of each start, see :meth:`gfnode.models.base.Model.trajectories`.
+
+        Members of the potential take turns, the thermostat is drawn, and so is the start within
+        what it is rounded to.
+        """
+        x, v, rotation = self._placed(frame, positions, velocities, rounded=not exact)
+        if not exact:
+            for size, y in zip(self._grid, (x, v), strict=True):
+                y.add_(torch.rand(y.shape, generator=generator, device=y.device) - 0.5, alpha=size)
+        count, members = len(x), self.dynamics.potential.members
+        x, v, lags = (_filled(y, members) for y in (x, v, lags))
+        found, speeds = self.dynamics.sample(x, v, lags, generator, exact=exact)
+        known = self.dynamics.known(found).all(-1)[..., None, None, None]
+        moved, speeds = (
+            torch.where(known, y, torch.nan)[:count, 0] @ rotation[:, None].mT
+            for y in (found - x[:, None, None], speeds)
+        )
+        return positions[:, None] + moved, speeds
+
+    def _placed(
+        self, frame: Anchored, positions: Tensor, velocities: Tensor, *, rounded: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Starts in the conformer's frame, and the rotation that takes them there.
+
         Trajectories part, and would carry the rounding errors of a start that is turned or moved
-        along. So all are integrated in the conformer's frame, from a rounded start, which is then
-        the same to the last bit but where a coordinate lies between two roundings; and so many at a
-        time that matrix products round alike.
+        along. A rounded start is then the same to the last bit but where a coordinate lies between
+        two roundings.
         """
         rotation = frame.orientation(positions.double())
         centre = positions.double().mean(-2, keepdim=True)
-        x = (((positions - centre) @ rotation) / self._grid[0]).round() * self._grid[0]
-        v = ((velocities.double() @ rotation) / self._grid[1]).round() * self._grid[1]
-        alone = self.dynamics.potential.packed is not None
-        count, missing = len(x), 0 if alone else -len(x) % self._together
-        x, v, lags = (torch.cat([y, y[:1].expand(missing, *y.shape[1:])]) for y in (x, v, lags))
-        x, v = x.to(positions), v.to(positions)
-        moved = (self.dynamics(x, v, lags) - x[:, None])[:, :count]
-        return positions[:, None] + moved @ rotation[:, None].mT.to(positions)
+        x, v = (positions - centre) @ rotation, velocities.double() @ rotation
+        if rounded:
+            x, v = ((y / size).round() * size for size, y in zip(self._grid, (x, v), strict=True))
+        return x.to(positions), v.to(positions), rotation.to(positions)
 
     def _hats(self, lags: Tensor) -> Tensor:
         """Values at lags of the piecewise linear functions of log τ, ``(..., knot)``."""
@@ -227,6 +266,11 @@ class Newton(nn.Module):
         trust = torch.from_numpy(falling.x.copy()).to(trust)
         self.trust.copy_(torch.where(trust < self._least, 0.0, trust))
         _look(self)
+
+
+def _filled(y: Tensor, multiple: int) -> Tensor:
+    """As many rows as a multiple, the missing ones like the first."""
+    return torch.cat([y, y[:1].expand(-len(y) % multiple, *y.shape[1:])])
 
 
 def _look(newton: Newton, _missing: object = None) -> None:

@@ -47,6 +47,7 @@ _VELOCITIES = {
     "derivative": "by its derivative",
     "next-frame": "by the next frame it predicts",
     "drawn": "drawn at random",
+    "integrated": "those of the motion",
 }
 
 

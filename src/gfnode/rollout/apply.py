@@ -16,8 +16,10 @@ beyond the stride. (Forward-mode differentiation would spare that, but free rota
 comes without a derivative by time, and some models are built on it.)
 
 A model that predicts a mean loses motion with every application: the mean of many paths moves less
-than any one of them. A :class:`~gfnode.models.Generative` model draws one sample an application,
-and velocities at random: at equilibrium those know nothing of the positions.
+than any one of them. One that has learned a potential can draw a path instead, whose velocities it
+knows: differences of the steps of an integrator are not those it goes on with, and would heat the
+molecule by some percent an application. A :class:`~gfnode.models.Generative` model draws one sample
+an application, and velocities at random: at equilibrium those know nothing of the positions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +33,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.geometry import angular_momentum, center, inertia_tensor, momentum
 from gfnode.models import Generative, Model, Symmetry
-from gfnode.prediction import STEPS
+from gfnode.prediction import STEPS, check_follows
 from gfnode.units import format_time
 
 DELTA = 0.5
@@ -209,11 +211,13 @@ class Rollout:
         multiples of the stride.
     seed
         Of what is random: an application's draws depend on the seed and its number alone.
+    sampled
+        Draw one of the motions that the model holds possible, not their mean.
 
     Raises
     ------
     InputError
-        For times that are not positive, or do not fit the model.
+        For times that are not positive, or do not fit the model, and for a model that cannot draw.
     """
 
     model: Model
@@ -221,8 +225,11 @@ class Rollout:
     velocities: Velocities | None = None
     every: float | None = None
     seed: int = 0
+    sampled: bool = False
 
     def __post_init__(self) -> None:
+        if self.sampled:
+            check_follows(self.model)
         for name in ("stride", "every"):
             value = getattr(self, name)
             if value is not None and not 0 < value < np.inf:
@@ -266,6 +273,11 @@ class Rollout:
         origin = state.origin + middle
         draw = torch.Generator(x.device).manual_seed(_seed(self.seed, state.count))
         kept = [k * self.spacing - state.count * self.stride for k in self.numbers(state.count)]
+        if self.sampled:
+            lags = x.new_tensor([*kept, self.stride]).expand(len(x), -1)
+            found, speeds = model.trajectories(x, v, lags, draw, exact=state.count > 0)
+            after = State(state.count + 1, found[:, -1], speeds[:, -1], origin)
+            return after, (found[:, :-1] + origin[:, None]).to(x.dtype)
         if isinstance(model, Generative):
             lags = x.new_full((len(x), 1), self.stride)
             now = model.sample(x, v, lags, 1, draw, solver="dpm", steps=STEPS["dpm"])[:, 0, 0]
@@ -314,6 +326,7 @@ def steps(
     *,
     draw: Velocities | None = None,
     seed: int = 0,
+    sampled: bool = False,
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
     """Apply a model again and again, without end.
 
@@ -330,7 +343,9 @@ def steps(
         them from a frame ``gap`` later. Default: derivatives of the model; for a generative one
         `Thermal` velocities like those of the starts.
     seed
-        Of a generative model's samples.
+        Of what is drawn.
+    sampled
+        As of :class:`Rollout`.
 
     Yields
     ------
@@ -340,14 +355,14 @@ def steps(
     Raises
     ------
     InputError
-        For a stride that is not positive, or shapes that do not fit.
+        For a stride that is not positive, shapes that do not fit, or a model that cannot draw.
     """
     model.eval()
     state = State.of(positions, velocities)
     if draw is None and isinstance(model, Generative):
         masses = torch.as_tensor(model.system.masses, device=positions.device)
         draw = Thermal.like(positions, velocities, masses)
-    rollout = Rollout(model, stride, draw, seed=seed)
+    rollout = Rollout(model, stride, draw, seed=seed, sampled=sampled)
     while True:
         state, _ = rollout.apply(state)
         placed = (state.positions + state.origin).to(positions.dtype)

@@ -77,6 +77,7 @@ class Recording:
             "stride_fs": self.rollout.stride,
             "every_fs": self.rollout.spacing,
             "seed": self.rollout.seed,
+            "sampled": self.rollout.sampled,
             **self.facts,
         }
 
@@ -149,7 +150,10 @@ class Recording:
                 numbers = self.rollout.numbers(state.count)
                 times = [*(k * self.rollout.spacing for k in numbers)]
                 times.append((state.count + 1) * self.rollout.stride)
-                ended = Ended(times[int(finite.argmin())], "what it predicts is no longer finite")
+                why = "what it predicts is no longer finite"
+                if self.rollout.sampled:
+                    why = "its motion leaves what the model's potential knows"
+                ended = Ended(times[int(finite.argmin())], why)
                 break
             temperatures.append(kinetic_temperature(state.velocities.numpy(), masses))
             state = after

@@ -76,6 +76,7 @@ class Rolled:
             "stride_fs": recording.rollout.stride,
             "every_fs": recording.rollout.spacing,
             "seed": recording.rollout.seed,
+            "sampled": recording.rollout.sampled,
             "frames": self.recorded.frames,
             "ended": None if ended is None else {"time_fs": ended.time, "why": ended.why},
             "first_broken_bond": None if s is None else _event(s.broken),
@@ -123,8 +124,9 @@ class Roller:
         every: float | None = None,
         *,
         seed: int = 0,
+        sampled: bool = False,
     ) -> None:
-        self.run, self.length, self.seed = run, length, seed
+        self.run, self.length, self.seed, self.sampled = run, length, seed, sampled
         system = run.model.system
         self.generative = isinstance(run.model, Generative)
         self.stride = system.horizon if stride is None else stride
@@ -141,7 +143,7 @@ class Roller:
         if self.generative:
             x, v = self.training()
             velocities = Thermal.like(x, v, torch.as_tensor(model.system.masses))
-        return Rollout(model, self.stride, velocities, self.every, self.seed)
+        return Rollout(model, self.stride, velocities, self.every, self.seed, self.sampled)
 
     def training(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions and velocities at training starts, state atoms, ``(window, atom, 3)``."""
@@ -160,6 +162,7 @@ class Roller:
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         begun = hashlib.sha256(start.now.positions.tobytes() + start.velocities.tobytes())
         kinds = "drawn" if self.generative else "derivative" if self.gap is None else "next-frame"
+        kinds = "integrated" if self.sampled else kinds
         facts = {
             "model": self.run.experiment.model["name"],
             "weights": digest.hexdigest(),
@@ -200,6 +203,7 @@ def roll(
     stride: float | str | None = None,
     every: float | str | None = None,
     seed: int = 0,
+    sampled: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     truth: Sequence[Trajectory] | None = None,
@@ -223,7 +227,10 @@ def roll(
         Between frames; None: the first multiple of the time step from 10 fs, for a generative
         model the stride.
     seed
-        Of a generative model.
+        Of what is drawn.
+    sampled
+        Draw one of the motions that the model holds possible, not their mean: of a model with a
+        learned potential.
     resume, overwrite
         Go on with what an interrupted rollout into the same file left; or replace the file, and
         lose that.
@@ -247,7 +254,7 @@ def roll(
         )
     path = Path(path).expanduser()
     taken = [None if each is None else parse_time(each) for each in (stride, every)]
-    roller = Roller(run, span, *taken, seed=seed)
+    roller = Roller(run, span, *taken, seed=seed, sampled=sampled)
     if roller.every > span * (1 + 1e-6):
         raise InputError(
             f"frames every {format_time(roller.every)} of a rollout of {format_time(span)} are the "

@@ -331,12 +331,14 @@ class Run:
         count: int = 100,
         *,
         frame: int = 0,
-        solver: str = "dpm",
+        solver: str | None = None,
         steps: int | None = None,
         seed: int = 0,
         advance: Callable[[int], None] = lambda done: None,
     ) -> dict[float, Trajectory]:
-        """Draw an ensemble of conformations at each of some later times (``ito`` only).
+        """Draw an ensemble of conformations at each of some later times.
+
+        Models with a learned potential can (``run.model.follows``), and ``ito``.
 
         Start, times and frame are as of :meth:`predict`, the rest, what comes back (samples by lag)
         and what may go wrong as of :func:`gfnode.prediction.sample`.
