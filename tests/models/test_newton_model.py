@@ -166,6 +166,21 @@ def test_without_forces_nothing_changes():
 
 
 @torch.no_grad()
+def test_motion_goes_on_beyond_the_horizon(fitted):
+    """A rollout takes velocities from lags around its stride, which is the horizon."""
+    model, parts = fitted
+    b = parts["test"].batch(slice(0, 20))
+
+    def size(stride):
+        rule = rollout.Difference(None, stride)
+        lags = torch.tensor([stride, *(stride + each for each in rule.offsets)])
+        found = model(b.positions, b.velocities, lags.expand(20, -1))
+        return rule(found[:, 0], found[:, 1:], torch.Generator()).square().mean()
+
+    assert size(HORIZON) == pytest.approx(float(size(0.95 * HORIZON)), rel=0.3)
+
+
+@torch.no_grad()
 def test_motions_are_drawn(fitted):
     model, parts = fitted
     assert model.follows

@@ -323,7 +323,7 @@ def test_every_key_is_documented(run, toluene, tmp_path):
     assert keys(written) <= known
     # what is null here: events, an early end
     rest = {"time_fs", "why", "atoms", "distance_angstrom", "bound_angstrom", "share_of_frames"}
-    names = {"derivative", "drawn", "null", "value", "low", "high", "count"}
+    names = {"derivative", "drawn", "integrated", "null", "value", "low", "high", "count"}
     assert known <= keys(written) | rest | names
 
 

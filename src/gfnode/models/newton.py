@@ -1,5 +1,6 @@
 """Newton's equations beside the modes: trusted for as long as they foretell training windows."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -63,7 +64,7 @@ class Newton(nn.Module):
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self.register_buffer("knots", knots, persistent=False)  # fs
         self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
-        self.reach = 0.0  # the longest lag in fs at which w is not zero
+        self.reach = 0.0  # w is zero from this lag on, fs
         self.register_load_state_dict_post_hook(_look)
 
     @classmethod
@@ -275,6 +276,6 @@ def _filled(y: Tensor, multiple: int) -> Tensor:
 
 def _look(newton: Newton, _missing: object = None) -> None:
     """Up to what lag there is anything to integrate; no lambda, so that models can be pickled."""
-    used = newton.trust > 0
-    last = int(used.sum())  # w never rises
-    newton.reach = float(newton.knots[min(last, len(used) - 1)]) if last else 0.0
+    last = int((newton.trust > 0).sum())  # w never rises
+    beyond = last == len(newton.knots)
+    newton.reach = math.inf if beyond else float(newton.knots[last]) if last else 0.0
