@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import gfnode
 from gfnode import cli, rollout
 from gfnode.ase import Propagator
+from gfnode.dynamics.potential import Potential
 from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.models import Symmetry
@@ -163,6 +164,28 @@ def test_without_forces_nothing_changes():
     model, _ = prepared(replace(trajectory(), forces=None)[::4])  # every 2 fs
     assert model.newton.reach == 0
     assert Symmetry.PERMUTATION in model.kept
+
+
+def test_trust_is_fitted_to_what_the_members_have_not_learned(monkeypatch):
+    seen = {}
+
+    def fit(self, positions, forces, shown, **_):
+        seen["shown"] = shown
+
+    def fit_trust(self, batch, frame, modes, unseen_by):
+        seen["batch"], seen["member"] = batch, unseen_by
+
+    monkeypatch.setattr(Potential, "fit", fit)
+    monkeypatch.setattr(Newton, "_fit_trust", fit_trust)
+    model, parts = prepared()
+    windows = parts["train"]
+    frames = windows.frames.positions[model.newton.forces(windows).frames]
+    batch = seen["batch"]
+    assert len(batch.positions) > 20
+    for member, start, targets in zip(seen["member"], batch.positions, batch.targets, strict=True):
+        learned = frames[seen["shown"][member]]
+        for x in (start, *targets):
+            assert (learned - x).abs().amax((1, 2)).min() > 0
 
 
 @torch.no_grad()

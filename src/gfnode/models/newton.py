@@ -64,6 +64,7 @@ class Newton(nn.Module):
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self.register_buffer("knots", knots, persistent=False)  # fs
         self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
+        self._horizon = system.horizon
         self.reach = 0.0  # w is zero from this lag on, fs
         self.register_load_state_dict_post_hook(_look)
 
@@ -215,23 +216,30 @@ class Newton(nn.Module):
         seen = forces.frames
         members = torch.arange(self.dynamics.potential.members, device=seen.device)
         # stretches of time by turns: member m does not see those numbered m
-        stretch = torch.arange(len(seen), device=seen.device) * self._stretches // len(seen)
+        turns = 2 * len(members)
+        span = float(windows.frames.times[seen].diff().clamp(min=0).sum())
+        fit_in = int(span / (2 * self._horizon))  # half of the windows lie within one stretch
+        stretches = min(self._stretches, max(turns, fit_in))
+        stretch = torch.arange(len(seen), device=seen.device) * stretches // len(seen)
         x = windows.frames.positions[seen]
         rotation = frame.orientation(x)
         with torch.enable_grad():
             self.dynamics.potential.fit(
                 frame.shapes(x) + frame.conformer,
                 forces.values @ rotation,
-                stretch % (2 * len(members)) != members[:, None],
+                stretch % turns != members[:, None],
                 steps=int(np.clip(self._epochs * len(seen) // self._batch, *self._steps)),
                 batch=self._batch,
                 unknown=None if forces.unknown is None else forces.unknown @ rotation,
                 report=report,
             )
         self.dynamics.tune(windows.batch(windows.evenly(64)), windows.gap or 0.0)
-        place = torch.searchsorted(seen, windows.starts).clamp(max=len(seen) - 1)
-        unseen_by = stretch[place] % (2 * len(members))
-        fresh = torch.nonzero(unseen_by < len(members)).flatten()
+        ends = torch.stack([windows.starts, windows.targets.amax(1)])
+        first, last = stretch[torch.searchsorted(seen, ends).clamp(max=len(seen) - 1)]
+        unseen_by = first % turns
+        unseen = unseen_by < len(members)
+        whole = unseen & (first == last)
+        fresh = torch.nonzero(whole if whole.any() else unseen).flatten()
         if len(fresh):
             some = windows.take(fresh)
             chosen = some.evenly(self._most_windows)
