@@ -12,7 +12,7 @@ from gfnode.molecule.system import System
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.lengths import warn_of_unit
 from gfnode.windows import Windows
-from gfnode.windows.cutting import make_windows
+from gfnode.windows.cutting import make_windows, superposes
 from gfnode.windows.velocities import VelocityRule
 
 
@@ -56,11 +56,17 @@ def held_out(
                 "baselines that need all atoms"
             )
         warn_of_unit(trajectory)
-    rule = VelocityRule(experiment.windows.velocities, experiment.windows.successor_steps, gap)
+    rule = VelocityRule.of(experiment.windows, {"velocity_gap_fs": gap})
     if rule.kind == "auto" and not rule.takes_stored:  # differences over a time, as in training
         given = [replace(each, velocities=None) for each in given]
-    settings = experiment.windows.model_copy(update={"horizon": system.horizon, "split": "all"})
-    windows = make_windows(given, settings, gap)[0]["test"]
+    as_trained = {
+        "horizon": system.horizon,
+        "split": "all",
+        "align": superposes(experiment.windows, system.time_step),
+    }
+    windows = make_windows(given, experiment.windows.model_copy(update=as_trained), gap)[0]["test"]
+    if not rule.steady:
+        windows = replace(windows, steady=None)
     if windows.successors is not None:
         times = windows.frames.times
         longest = float((times[windows.successors] - times[windows.starts]).max())

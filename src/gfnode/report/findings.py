@@ -242,8 +242,8 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "few-windows": _few,
     "slow-motion": _slowest,
     "no-velocities": lambda v, f: (
-        f"frames {format_time(v['gap_fs'])} apart tell nothing of velocities, so the model has "
-        "the conformation alone to go by"
+        f"frames {format_time(v['gap_fs'])} apart tell nothing of velocities: in their place the "
+        "model is told where the next frame is, which a prediction needs, too"
     ),
     "coarse": lambda v, f: (
         f"positions are rounded to {v['rounded_to']:g} Å, more than bonds vibrate by; store them "

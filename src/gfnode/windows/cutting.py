@@ -188,6 +188,14 @@ def make_windows(
     return {name: replace(part, gap=gap) for name, part in parts.items()}, horizon
 
 
+def superposes(settings: WindowSettings, step: float) -> bool:
+    """Whether targets are superposed on their starts, where training has time steps of so many fs.
+
+    Unless settings say so, they are where frames are too far apart to tell which way it turns.
+    """
+    return step >= 100.0 if settings.align is None else settings.align
+
+
 @dataclass(frozen=True, eq=False)
 class _Cutter:
     """Cuts the windows of one data set."""
@@ -343,9 +351,7 @@ class _Cutter:
         return draw.at(self.times, self.frames.segments, starts, lags)
 
     def _alignment(self) -> Tensor | None:
-        first, align = self.trajectories[0], self.settings.align
-        if align is None:
-            align = (first.step or 0.0) >= 100.0
-        if not align:
+        first = self.trajectories[0]
+        if not superposes(self.settings, first.step or 0.0):
             return None
         return torch.from_numpy(choose_atoms(first, self.settings.score, "score"))

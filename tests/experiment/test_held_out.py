@@ -1,0 +1,40 @@
+"""Windows of other data are cut as those of training were, whatever the other data looks like."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gfnode.experiment import configure, prepare
+from gfnode.experiment.held_out import held_out
+from gfnode.experiment.provenance import Provenance
+from gfnode.readers import Reader
+from making import wiggle
+
+
+def windows_of_other_data(trained_on, other, preset="default"):
+    atoms = {"windows.state": "all", "windows.score": "all"}
+    experiment = configure(preset, {"windows.horizon": 60 * trained_on.step} | atoms)
+    dataset = prepare([trained_on], experiment)
+    known = Provenance(Provenance.describe([trained_on], [""], Reader()))
+    gap = None if trained_on.velocities is not None else trained_on.step
+    windows, own = held_out([other], known, experiment, dataset.whole_system, gap)
+    assert not own
+    return dataset.parts["train"], windows
+
+
+@pytest.mark.parametrize(("step", "other", "frames"), [(200.0, 50.0, 400), (5.0, 200.0, 400)])
+def test_targets_are_superposed_where_they_were_in_training(step, other, frames):
+    train, windows = windows_of_other_data(wiggle(1000, step), wiggle(frames, other, seed=1))
+    assert (windows.align is None) == (train.align is None)
+
+
+def test_momenta_are_steadied_where_they_were_in_training():
+    def rounded(seed):
+        motion = wiggle(21_000, 0.5, seed, velocities=False)
+        drift = 1e-4 * np.arange(len(motion))[:, None, None]
+        return replace(motion, positions=np.round(motion.positions + drift, 3).astype(np.float32))
+
+    for preset, steadied in (("default", True), ("published", False)):
+        _, windows = windows_of_other_data(rounded(0), rounded(1), preset)
+        assert (windows.steady is not None) == steadied
