@@ -17,6 +17,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.models import Symmetry
 from gfnode.models.newton import Newton
+from gfnode.report import describe_result
 from gfnode.trajectory import Trajectory
 from making import rotation, springs
 
@@ -55,7 +56,7 @@ def fitted(briefly):
 
 @torch.no_grad()
 def error(model, windows):
-    b = windows.batch(windows.evenly(100))
+    b = windows.batch(windows.evenly(500))
     found = model(b.positions, b.velocities, b.lags)
     return float((found - b.targets)[..., model.scored, :].square().mean())
 
@@ -277,6 +278,14 @@ def test_samples_of_all_lags_are_of_the_same_motions(run):
         assert np.allclose(alone.positions, samples.positions, atol=1e-6)
     first = found[100.0].positions
     assert np.abs(first[0] - first[1:]).max((1, 2)).min() > 1e-4
+
+
+def test_training_tells_the_error_of_the_whole_model(run):
+    validation = prepare([trajectory()], run.experiment).parts["validation"]
+    told = float(run.calibration.error)
+    assert told == pytest.approx(error(run.model, validation), rel=1e-3)
+    assert told < 0.5 * run.facts["training"]["best_validation_error"]
+    assert any(f"the validation error is {told:.4g} Å²" in line for line in describe_result(run))
 
 
 def test_refused(run, monkeypatch):

@@ -4,7 +4,7 @@ Errors are those on validation windows, which chose the weights but did not trai
 are those of the training windows.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -50,6 +50,10 @@ class Calibration:
         State atoms at most two bonds apart, and three where that distance is stiff, ``(pair, 2)``.
     lengths, spreads
         Mean distance of each and its standard deviation, ``(pair,)`` in Å.
+    error
+        Mean squared error of the scored atoms in these windows, Å² per coordinate: that of the
+        whole model, while training may validate a cheaper one, see
+        :meth:`gfnode.models.base.Model.estimate`. NaN where it was not kept.
     """
 
     lags: Tensor
@@ -58,6 +62,7 @@ class Calibration:
     pairs: Tensor
     lengths: Tensor
     spreads: Tensor
+    error: Tensor = field(default_factory=lambda: torch.tensor(torch.nan))
 
     def deviations(self, lags: Tensor, spread: Tensor | None = None) -> Tensor:
         """Deviations at lags ``(…)`` in fs: ``(…, atom)`` in Å.
@@ -118,7 +123,8 @@ class Calibration:
         if spreads:
             shares = _shares(fitted.deviations(lag).float(), torch.cat(spreads)[order], error)
         lively = _liveliness(train, validation, model.scored)
-        return replace(fitted, sizes=sizes * lively, shares=shares)
+        mean = error[:, model.scored].square().mean()
+        return replace(fitted, sizes=sizes * lively, shares=shares, error=mean)
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
@@ -139,7 +145,7 @@ class Calibration:
         except TypeError as error:
             raise InputError(f"{path}: expected the tensors of a calibration: {error}") from error
         knots, pairs = len(found.lags), len(found.pairs)
-        expected = [(knots,), (knots, atoms), (2,), (pairs, 2), (pairs,), (pairs,)]
+        expected = [(knots,), (knots, atoms), (2,), (pairs, 2), (pairs,), (pairs,), ()]
         shapes = [tuple(value.shape) for value in asdict(found).values()]
         if shapes != expected or (
             pairs and not 0 <= found.pairs.min() <= found.pairs.max() < atoms

@@ -62,6 +62,11 @@ def describe_result(run: "Run") -> Iterator[str]:
             f"{trained['device']} ({trained['ended']}); best validation error "
             f"{trained['best_validation_error']:.4g} Å² per coordinate {when}"
         )
+    if trained and run.model.follows and run.calibration is not None:
+        yield (
+            "training leaves Newton's equations out; with them the validation error is "
+            f"{run.calibration.error:.4g} Å² per coordinate"
+        )
     yield f"run folder: {run.folder}"
     horizon = format_time(run.model.system.horizon).replace(" ", "")
     start = run.facts["data"][0]["file"]  # read as in training without being told
