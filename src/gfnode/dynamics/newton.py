@@ -1,13 +1,14 @@
 """Newton's equations in a learned potential, with the thermostat of the simulation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gfnode.dynamics.potential import Potential
+from gfnode.kernels import forces as kernel
 from gfnode.molecule.system import System
 from gfnode.units import WAVENUMBER
 from gfnode.windows import Batch
@@ -200,21 +201,23 @@ class NewtonDynamics(nn.Module):
         ending = torch.bincount(number.flatten())
         # the only wait for the device
         *counts, random = torch.cat([ending, bath.rate.any().to(ending)[None]]).tolist()
-        last = len(counts) - 1
-        done = 0
+        done = at = 0
         for step, count in enumerate(counts):
-            if count:
-                row, time = (y[done : done + count] for y in (starts, places))
-                rest = (lags[row, time] - step * self.step)[:, None, None]
-                here, speed, damping, pull = (y.flatten(0, 1)[row] for y in state)
-                curve = pull - damping * speed
-                found[row, time] = here + rest * speed + rest**2 / 2 * curve
-                speeds[row, time] = speed + rest * curve
-                done += count
-            if step < last:
-                state = self._advance(state, self.step, frequency)
-                if random:
-                    state = self._scaled(state, rate, *map(rows, bath.draw(step)))
+            if not count and not (random and step % _DRAWN == 0):
+                continue
+            scaling: tuple[Tensor, ...] = ()
+            if random and step > at:
+                drawn = zip(*(bath.draw(each) for each in range(at, step)), strict=True)
+                scaling = rate, *(torch.stack([rows(y) for y in each]) for each in drawn)
+            state = self._go(state, step - at, self.step, frequency, scaling)
+            at = step
+            row, time = (y[done : done + count] for y in (starts, places))
+            rest = (lags[row, time] - step * self.step)[:, None, None]
+            here, speed, damping, pull = (y.flatten(0, 1)[row] for y in state)
+            curve = pull - damping * speed
+            found[row, time] = here + rest * speed + rest**2 / 2 * curve
+            speeds[row, time] = speed + rest * curve
+            done += count
         found, speeds = (y.unflatten(0, x.shape[:2]) for y in (found, speeds))
         return self._by_trajectory(found, shape[1]), self._by_trajectory(speeds, shape[1])
 
@@ -274,15 +277,35 @@ class NewtonDynamics(nn.Module):
         v = (v + h / 2 * pull) * torch.exp(-h / 2 * friction)
         return x, v, friction + h / 2 * self._heat(v, frequency), pull
 
+    def _go(
+        self,
+        state: State,
+        steps: int,
+        h: float | Tensor,
+        frequency: Tensor,
+        scaling: Sequence[Tensor] = (),
+    ) -> State:
+        """So many steps of length h; what scales velocities at random: 1/τ, and R and S by step."""
+        packed = getattr(self.potential, "packed", None)
+        if packed is not None:
+            frequency = frequency.expand_as(state[2])
+            bath = kernel.Bath(self.masses[:, 0], float(self.kinetic), frequency, *scaling)
+            x, v, friction, pull = kernel.advance(state, packed, bath, steps, float(h))
+            return x, v, friction, pull
+        for step in range(steps):
+            state = self._advance(state, h, frequency)
+            if scaling:
+                rate, *noise = scaling
+                state = self._scaled(state, rate, *(y[step] for y in noise))
+        return state
+
     def _begin(self, state: State, frequency: Tensor) -> State:
         """Velocities at the start of the gap, of those over it."""
         x, over, friction, pull = state
         v, substeps = over, 4
         for _ in range(3):
-            moved = x, v, friction, pull
-            for _ in range(substeps):
-                moved = self._advance(moved, self.gap / substeps, frequency)
-            mean = (moved[0] - x) / self.gap.clamp(min=1e-6)
+            moved, *_ = self._go((x, v, friction, pull), substeps, self.gap / substeps, frequency)
+            mean = (moved - x) / self.gap.clamp(min=1e-6)
             v = torch.where(self.gap > 0, v + over - mean, over)
         return x, v, friction, pull
 

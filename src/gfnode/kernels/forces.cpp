@@ -1,19 +1,22 @@
-// Forces of a learned potential, see gfnode/dynamics/potential.py, in one pass over memory.
+// Forces of a learned potential, see gfnode/dynamics/potential.py, in one pass over memory, and
+// motion by them, see gfnode/dynamics/newton.py.
 //
 // A tile, some two dozen conformations, goes through the network and back while it lies in the
-// cache. With q = 1/|x_i − x_j| of all pairs, z = (q − μ)/σ and s = SiLU:
+// cache, and stays there for all steps that are asked for. With q = 1/|x_i − x_j| of all pairs,
+// z = (q − μ)/σ and s = SiLU:
 //
 //   a_1 = z A_1 + b_1     a_2 = s(a_1) A_2 + b_2     a_3 = s(a_2) A_3 + b_3
 //   g_3 = l s'(a_3)       g_2 = (g_3 A_3ᵀ) s'(a_2)   g_1 = (g_2 A_2ᵀ) s'(a_1)
 //   −∂U/∂q = −(z Q + m + g_1 A_1ᵀ)/σ
 //   F_i = Σ_j ∂U/∂q_ij q_ij³ (x_i − x_j)
 //
-// The forces on a conformation do not depend on what other conformations are asked for, to the
+// What becomes of a conformation does not depend on what other conformations are asked for, to the
 // last bit. PAIRS is the number of pairs, filled up with such that have μ = 1/σ = 0 to a multiple
 // of 32.
 
 #include "blocks.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 constexpr int W = WIDTH, P = PAIRS, N = ATOMS;
@@ -48,22 +51,24 @@ static void sum_forces(const float *x, const float *pull, float *force) {
             }
 }
 
-extern "C" void forces(std::int64_t threads, std::int64_t tiles, std::int64_t members,
-                       std::int64_t batch, const float *x, const float *const *w, float *out) {
-    const std::int64_t most = (batch + tiles - 1) / tiles;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (std::int64_t task = 0; task < members * tiles; task++) {
-        const std::int64_t member = task / tiles, tile = task % tiles;
-        const std::int64_t first = batch * tile / tiles, last = batch * (tile + 1) / tiles;
-        const int rows = last - first;
-        const auto of = [&](int which, int size) { return w[which] + member * size; };
-        std::vector<float> space(most * (3 * P + 4 * W));
-        float *q = space.data(), *z = q + most * P, *pull = z + most * P, *h = pull + most * P;
-        float *g = h + most * W, *slope_1 = g + most * W, *slope_2 = slope_1 + most * W;
-        const float *conformations = x + (member * batch + first) * 3 * N;
+// The weights of a member, and room for a tile of it.
+struct Tile {
+    const float *const *w;
+    std::int64_t member;
+    std::vector<float> space;
+
+    Tile(const float *const *w, std::int64_t member, std::int64_t rows)
+        : w(w), member(member), space(rows * (3 * P + 4 * W)) {}
+
+    const float *of(int which, int size) const { return w[which] + member * size; }
+
+    // Forces (row, atom, 3) on conformations x.
+    void forces(int rows, const float *x, float *out) {
+        float *q = space.data(), *z = q + rows * P, *pull = z + rows * P, *h = pull + rows * P;
+        float *g = h + rows * W, *slope_1 = g + rows * W, *slope_2 = slope_1 + rows * W;
         for (int r = 0; r < rows; r++) {
             float *own = q + r * P;
-            inverse_distances(conformations + r * 3 * N, own);
+            inverse_distances(x + r * 3 * N, own);
             for (int p = N * (N - 1) / 2; p < P; p++) own[p] = 0.0f;
             for (int p = 0; p < P; p += LANES)
                 at(z + r * P + p) = (at(own + p) - at(w[MEAN] + p)) * at(w[INVERSE_SPREAD] + p);
@@ -86,8 +91,87 @@ extern "C" void forces(std::int64_t threads, std::int64_t tiles, std::int64_t me
                 const vec near = at(q + r * P + p);
                 at(pull + r * P + p) *= at(w[INVERSE_SPREAD] + p) * near * near * near;
             }
-            sum_forces(conformations + r * 3 * N, pull + r * P,
-                       out + (member * batch + first + r) * 3 * N);
+            sum_forces(x + r * 3 * N, pull + r * P, out + r * 3 * N);
         }
     }
+};
+
+struct Sizes {
+    std::int64_t threads, tiles, members, batch;
+};
+
+// Do something to each tile: its member, its first row of all, and how many.
+template <typename Action> static void each_tile(const Sizes &s, Action action) {
+#pragma omp parallel for num_threads(s.threads) schedule(static)
+    for (std::int64_t task = 0; task < s.members * s.tiles; task++) {
+        const std::int64_t member = task / s.tiles, tile = task % s.tiles;
+        const std::int64_t first = s.batch * tile / s.tiles, last = s.batch * (tile + 1) / s.tiles;
+        action(member, member * s.batch + first, static_cast<int>(last - first));
+    }
+}
+
+extern "C" void forces(const Sizes *sizes, const float *const *w, const float *x, float *out) {
+    each_tile(*sizes, [=](std::int64_t member, std::int64_t first, int rows) {
+        Tile(w, member, rows).forces(rows, x + first * 3 * N, out + first * 3 * N);
+    });
+}
+
+// A thermostat: ω and 1/τ of each row, R and S of each step and row, or null; K̄ and step length.
+struct Bath {
+    const float *frequency, *rate, *along, *others;
+    float kinetic, step;
+    std::int64_t freedoms;
+};
+
+static float twice_kinetic(const float *v, const float *mass) {
+    float sum = 0.0f;
+    for (int i = 0; i < N; i++)
+        for (int c = 0; c < 3; c++) sum += mass[i] * v[3 * i + c] * v[3 * i + c];
+    return sum;
+}
+
+// Steps of positions, velocities (row, atom, 3), friction (row) and accelerations, in place.
+extern "C" void advance(const Sizes *sizes, const float *const *w, const float *mass,
+                        std::int64_t steps, const Bath *bath, float *x, float *v, float *friction,
+                        float *pull) {
+    const float half = bath->step / 2, kinetic = bath->kinetic;
+    const std::int64_t all = sizes->members * sizes->batch;
+    each_tile(*sizes, [=](std::int64_t member, std::int64_t first, int rows) {
+        Tile tile(w, member, rows);
+        const auto heat = [=](std::int64_t row) {
+            const float frequency = bath->frequency[row];
+            const float twice = twice_kinetic(v + row * 3 * N, mass);
+            return half * frequency * frequency * (twice / (2 * kinetic) - 1);
+        };
+        for (std::int64_t step = 0; step < steps; step++) {
+            for (std::int64_t row = first; row < first + rows; row++) {
+                friction[row] += heat(row);
+                const float damping = std::exp(-half * friction[row]);
+                for (std::int64_t k = row * 3 * N; k < (row + 1) * 3 * N; k++) {
+                    v[k] = v[k] * damping + half * pull[k];
+                    x[k] += bath->step * v[k];
+                }
+            }
+            tile.forces(rows, x + first * 3 * N, pull + first * 3 * N);
+            for (std::int64_t row = first; row < first + rows; row++) {
+                const float damping = std::exp(-half * friction[row]);
+                for (int i = 0; i < N; i++)
+                    for (int c = 0; c < 3; c++) {
+                        const std::int64_t k = (row * N + i) * 3 + c;
+                        pull[k] /= mass[i];
+                        v[k] = (v[k] + half * pull[k]) * damping;
+                    }
+                friction[row] += heat(row);
+                if (!bath->along) continue;
+                const float left = std::exp(-bath->step * bath->rate[row]);
+                const float twice = std::max(twice_kinetic(v + row * 3 * N, mass), 1e-12f);
+                const float share = 2 * kinetic / twice / bath->freedoms;
+                const float R = bath->along[step * all + row], S = bath->others[step * all + row];
+                const float squared = left + (1 - left) * share * (R * R + S) +
+                                      2 * R * std::sqrt(left * (1 - left) * share);
+                const float scale = std::sqrt(std::max(squared, 0.0f));
+                for (std::int64_t k = row * 3 * N; k < (row + 1) * 3 * N; k++) v[k] *= scale;
+            }
+        }
+    });
 }

@@ -1,4 +1,4 @@
-"""The forces of a learned potential as one operation, see ``forces.cpp``."""
+"""The forces of a learned potential, and steps by them, as one operation: see ``forces.cpp``."""
 
 import ctypes
 import math
@@ -77,10 +77,76 @@ def pack(
 def forces(positions: Tensor, packed: Packed) -> Tensor:
     """Forces at positions, ``(member, batch, atom, 3)`` both."""
     positions = positions.contiguous()
+    found = torch.empty_like(positions)
+    packed.loaded.forces(_sizes(positions), *map(address, (packed.weights, positions, found)))
+    return found
+
+
+@dataclass(frozen=True)
+class Bath:
+    """A thermostat as :func:`advance` wants it, see :class:`gfnode.dynamics.newton.NewtonDynamics`.
+
+    Parameters
+    ----------
+    masses
+        ``(atom,)`` in u.
+    kinetic
+        K̄ in u Å²/fs².
+    frequency
+        ω of each row, 1/fs.
+    rate, along, others
+        1/τ of each row in 1/fs, and R and S of every step and row; None: velocities are not scaled
+        at random.
+    """
+
+    masses: Tensor
+    kinetic: float
+    frequency: Tensor
+    rate: Tensor | None = None
+    along: Tensor | None = None
+    others: Tensor | None = None
+
+
+def advance(
+    state: Sequence[Tensor], packed: Packed, bath: Bath, steps: int, length: float
+) -> list[Tensor]:
+    """Take steps of so many fs, as :class:`gfnode.dynamics.newton.NewtonDynamics` does.
+
+    Parameters
+    ----------
+    state
+        Positions, velocities ``(member, row, atom, 3)``, friction ``(member, row, 1, 1)`` and
+        accelerations; they are left alone.
+    """
+    moved = [y.clone(memory_format=torch.contiguous_format) for y in state]
+    parts = bath.frequency, bath.rate, bath.along, bath.others
+    kept = [None if y is None else y.contiguous() for y in parts]
+    freedoms = 3 * len(bath.masses)
+    scalars = _Bath(*map(address, kept), bath.kinetic, length, freedoms)
+    packed.loaded.advance(
+        _sizes(moved[0]),
+        *map(address, (packed.weights, bath.masses.contiguous())),
+        ctypes.c_int64(steps),
+        ctypes.byref(scalars),
+        *map(address, moved),
+    )
+    return moved
+
+
+class _Sizes(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("threads", "tiles", "members", "batch"))
+
+
+class _Bath(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("frequency", "rate", "along", "others")),
+        *((name, ctypes.c_float) for name in ("kinetic", "step")),
+        ("freedoms", ctypes.c_int64),
+    )
+
+
+def _sizes(positions: Tensor) -> Any:
     members, batch = positions.shape[:2]
     tiles = max(1, math.ceil(batch / ROWS))
     threads = max(1, min(torch.get_num_threads(), members * tiles))
-    found = torch.empty_like(positions)
-    sizes = map(ctypes.c_int64, (threads, tiles, members, batch))
-    packed.loaded.forces(*sizes, address(positions), address(packed.weights), address(found))
-    return found
+    return ctypes.byref(_Sizes(threads, tiles, members, batch))
