@@ -411,6 +411,14 @@ def test_bad_own_layout(folder, tmp_path, changes, messages):
         ("1\ntime=1\nH 0 0 0\n1\ntime=1\nH 0 0 1\n", ["repeated times: frame 1"]),
         ("1\n\nXq 0 0 0\n", ["frame 0 is no valid XYZ", "Xq"]),
         ("1\n\nH 0 nan 0\n", ["positions are not finite at frame 0"]),
+        (
+            "1\nProperties=species:S:1:pos:R:3:forces:R:3\nH 0 nan 0 0 0 0\n",
+            ["positions are not finite at frame 0, atom 0", "remove or repair"],
+        ),
+        (
+            "1\nProperties=species:S:1:pos:R:3:forces:R:3\nH 0 0 0 0 0 nan\n",
+            ["forces are not finite at frame 0, atom 0"],
+        ),
         ("1\n\nH 0 zero 0\n", ["frame 0 is no valid XYZ"]),
         ("1\n\nH 0 0\n", ["frame 0 is no valid XYZ"]),
         ("2\n\nH 0 0 0\n", ["ends inside frame 0: 1 of 2 atoms"]),

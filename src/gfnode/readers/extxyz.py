@@ -67,9 +67,7 @@ def open_extxyz(path: Path, given: Given) -> Source:
                 np.stack([frame.positions for frame in frames]).reshape(-1, found.atoms, 3),
                 np.stack([_velocities(frame, momenta) for frame in frames]) if moving else None,
                 cell if cells else None,
-                np.stack([frame.get_forces() for frame in frames]) * ELECTRONVOLT
-                if forced
-                else None,
+                np.stack([_forces(frame) for frame in frames]) * ELECTRONVOLT if forced else None,
             )
 
     stored, step = _stored_times(path, found.comments), given.step
@@ -107,6 +105,11 @@ def _velocities(frame: Any, momenta: bool) -> NDArray[Any]:
 
     stored = frame.get_velocities() if momenta else frame.arrays["velocities"]
     return np.asarray(stored) * units.fs
+
+
+def _forces(frame: Any) -> NDArray[Any]:
+    """Forces as stored; ``get_forces`` would miss them where a coordinate is not a number."""
+    return np.asarray(frame.calc.results["forces"])
 
 
 def _read(path: Path, found: _Frames, rows: Sequence[int] | Integers) -> list[Any]:
