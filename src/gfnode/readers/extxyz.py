@@ -1,10 +1,10 @@
 """Extended XYZ, read and written by ASE.
 
 Each frame's time is the key ``time_fs`` of its comment line, or ``time_ps``, or ``time``, which is
-taken as fs; ``time_fs`` is written. Velocities travel as ASE's momenta (u Å per ASE time unit); a
-column ``velocities`` is read in ASE's units too, and one of ``forces`` in eV/Å. Cell vectors along
-directions that are not periodic are zero in a Trajectory. Names and bonds have no place in this
-format.
+taken as fs, as CP2K writes it; ``time_fs`` is written. Velocities travel as ASE's momenta (u Å per
+ASE time unit); a column ``velocities`` is read in ASE's units too, and one of ``forces`` in eV/Å.
+Cell vectors along directions that are not periodic are zero in a Trajectory. Names and bonds have
+no place in this format.
 """
 
 import io
@@ -70,7 +70,8 @@ def open_extxyz(path: Path, given: Given) -> Source:
                 np.stack([_forces(frame) for frame in frames]) * ELECTRONVOLT if forced else None,
             )
 
-    stored, step = _stored_times(path, found.comments), given.step
+    step = given.step
+    stored = _stored_times(path, found.comments) if step is None else None
     notes = resting(path.name, moving_in) if momenta else ()
     name = str(first.info.get("name", ""))
     if stored is None and step is None and (known := recognise_md22(numbers)):
@@ -170,9 +171,13 @@ def _stored_times(path: Path, comments: list[str]) -> Doubles | None:
     if key is None:
         return None
     if missing := [i for i, info in enumerate(infos) if key not in info]:
-        raise InputError(f"{path}: frame {missing[0]} has no {key}, the first one has")
-    with foreign(path, f"{key} is not a number"):
-        return np.array([float(info[key].strip("\"'")) for info in infos]) * TIME_KEYS[key]
+        raise InputError(
+            f"{path}: frame {missing[0]} has no {key}, the first one has; --step, the time between "
+            "frames, stands in for them"
+        )
+    with foreign(path, f"{key} is not a number (--step stands in for stored times)"):
+        # CP2K puts a comma behind each value
+        return np.array([float(info[key].strip("\"',")) for info in infos]) * TIME_KEYS[key]
 
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
