@@ -338,12 +338,18 @@ def test_mapping_with_a_topology_and_numbers_of_every_frame(tmp_path):
     np.testing.assert_array_equal(named.positions, got.positions)
 
 
-@pytest.mark.parametrize("kind", ["conf", "fortran"])
-def test_arrays_in_the_other_order(tmp_path, kind):
+@pytest.mark.parametrize("other", [["conf"], ["vel"], ["conf", "vel"]])
+@pytest.mark.parametrize("block", [1, 30, 2**18])
+def test_arrays_in_the_other_order(tmp_path, monkeypatch, other, block):
+    """Fortran's, of one array or of both, in one block or in many."""
     made = arrays()
-    np.savez(tmp_path / "run.npz", **made | {"conf": np.asfortranarray(made["conf"])})
-    got = load(tmp_path / "run.npz", mapping="positions=conf,numbers=species,times=t")
-    np.testing.assert_array_equal(got.positions, made["conf"].astype(np.float32))
+    np.savez(tmp_path / "run.npz", **made | {key: np.asfortranarray(made[key]) for key in other})
+    monkeypatch.setattr(archive, "BLOCK", block)
+    mapping = "positions=conf,numbers=species,velocities=vel:nm/ps,times=t"
+    for stride in (1, 4):
+        got = load(tmp_path / "run.npz", mapping=mapping, stride=stride)
+        np.testing.assert_array_equal(got.positions, made["conf"][::stride].astype(np.float32))
+        np.testing.assert_allclose(got.velocities, made["vel"][::stride] / 100, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -125,13 +125,25 @@ class Archive(Mapping[str, NDArray[Any]]):
         return values[rows]
 
     def _rows(self, key: str, factor: float, rows: Integers) -> Iterator[NDArray[Any]]:
-        """Some rows of an array, a few at a time, out of the (compressed) stream of them all."""
+        """Some rows of an array, a few at a time, out of the (compressed) stream of them all.
+
+        Pieces end at the same frames for every array of one shape, whatever its order in the file.
+        """
+        for begin, stored in self._pieces(key):
+            first, last = np.searchsorted(rows, [begin, begin + len(stored)])
+            if last > first:
+                values = stored[rows[first:last] - begin]
+                yield values if factor == 1 else values * np.float64(factor)
+
+    def _pieces(self, key: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """A whole array in pieces: the first row of each, and its rows."""
         (frames, *shape), fortran, dtype = self._head(key)
-        if fortran:
-            yield self.scaled(key, factor)[rows]
-            return
         count = int(np.prod(shape))
         piece = max(1, BLOCK // max(1, count))
+        if fortran:  # no frame is whole before the end of the stream
+            whole = self[key]
+            yield from ((begin, whole[begin : begin + piece]) for begin in range(0, frames, piece))
+            return
         with ExitStack() as stack:
             with self._reading():
                 archive = stack.enter_context(zipfile.ZipFile(self.path))
@@ -142,10 +154,7 @@ class Archive(Mapping[str, NDArray[Any]]):
                 with self._reading():
                     raw = file.read(wanted * count * dtype.itemsize)
                     stored = np.frombuffer(raw, dtype).reshape(wanted, *shape)
-                first, last = np.searchsorted(rows, [begin, begin + wanted])
-                if last > first:
-                    values = stored[rows[first:last] - begin]
-                    yield values if factor == 1 else values * np.float64(factor)
+                yield begin, stored
             with self._reading():
                 if file.read(1):  # the checksum is compared where the stream ends
                     raise InputError(f"{self.path}: {key} holds more than its head says")
