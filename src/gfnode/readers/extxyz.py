@@ -2,9 +2,9 @@
 
 Each frame's time is the key ``time_fs`` of its comment line, or ``time_ps``, or ``time``, which is
 taken as fs, as CP2K writes it; ``time_fs`` is written. Velocities travel as ASE's momenta (u Å per
-ASE time unit); a column ``velocities`` is read in ASE's units too, and one of ``forces`` in eV/Å.
-Cell vectors along directions that are not periodic are zero in a Trajectory. Names and bonds have
-no place in this format.
+ASE time unit); a column ``velocities`` is read in ASE's units too, and one of ``forces`` in eV/Å;
+:mod:`gfnode.readers.columns` says what else they may be called. Cell vectors along directions that
+are not periodic are zero in a Trajectory. Names and bonds have no place in this format.
 """
 
 import io
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import check_text, ends_with_line, foreign, frame_times
+from gfnode.readers.columns import FORCES, columns_of, find_forces
 from gfnode.readers.md17 import recognise_md22
 from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.trajectory import Doubles, Integers, Trajectory
@@ -47,10 +48,11 @@ def open_extxyz(path: Path, given: Given) -> Source:
     (first,) = _read(path, found, [0])
     numbers = first.numbers
     # ASE leaves momenta out where they are zero
-    moving_in = [":momenta:" in f":{comment}" for comment in found.comments]
+    columns = [columns_of(comment) for comment in found.comments]
+    moving_in = ["momenta" in each for each in columns]
     momenta = any(moving_in)
-    moving = momenta or all("velocities:" in comment for comment in found.comments)
-    forced = all(":forces:" in comment for comment in found.comments)
+    moving = momenta or all("velocities" in each for each in columns)
+    column, notes = find_forces(path.name, columns)
     cells = any("attice" in comment for comment in found.comments)
 
     def blocks(rows: Integers) -> Iterator[Block]:
@@ -67,12 +69,14 @@ def open_extxyz(path: Path, given: Given) -> Source:
                 np.stack([frame.positions for frame in frames]).reshape(-1, found.atoms, 3),
                 np.stack([_velocities(frame, momenta) for frame in frames]) if moving else None,
                 cell if cells else None,
-                np.stack([_forces(frame) for frame in frames]) * ELECTRONVOLT if forced else None,
+                None
+                if column is None
+                else np.stack([_forces(frame, column) for frame in frames]) * ELECTRONVOLT,
             )
 
     step = given.step
     stored = _stored_times(path, found.comments) if step is None else None
-    notes = resting(path.name, moving_in) if momenta else ()
+    notes += resting(path.name, moving_in) if momenta else ()
     name = str(first.info.get("name", ""))
     if stored is None and step is None and (known := recognise_md22(numbers)):
         step, name = known.step, name or known.name
@@ -108,9 +112,10 @@ def _velocities(frame: Any, momenta: bool) -> NDArray[Any]:
     return np.asarray(stored) * units.fs
 
 
-def _forces(frame: Any) -> NDArray[Any]:
+def _forces(frame: Any, column: str) -> NDArray[Any]:
     """Forces as stored; ``get_forces`` would miss them where a coordinate is not a number."""
-    return np.asarray(frame.calc.results["forces"])
+    stored = frame.calc.results if column == FORCES else frame.arrays
+    return np.asarray(stored[column])
 
 
 def _read(path: Path, found: _Frames, rows: Sequence[int] | Integers) -> list[Any]:
