@@ -347,7 +347,14 @@ def test_object_arrays_are_never_unpickled(tmp_path):
             return Path.touch, (tmp_path / "sprung",)
 
     np.savez(tmp_path / "trap.npz", R=np.array([Trap()], dtype=object), z=[1])
-    refused(tmp_path / "trap.npz", "trap.npz", "Object arrays cannot be loaded")
+    refused(tmp_path / "trap.npz", "trap.npz", "array R holds Python objects, which gfnode never")
+    np.savez(tmp_path / "trap.npz", **ethanol(z=np.array([Trap()] * 9)))
+    refused(tmp_path / "trap.npz", "array z holds Python objects", "z.astype(str)")
+    refused(tmp_path / "trap.npz", "array z holds", mapping="positions=R,numbers=z")
+    np.savez(tmp_path / "trap.npz", x=ethanol()["R"], Z=ETHANOL, name=np.array([Trap()]))
+    refused(tmp_path / "trap.npz", "perhaps --map positions=x,numbers=Z")  # name is not needed
+    np.savez(tmp_path / "trap.npz", **ethanol(name=np.array([Trap()])))
+    assert load(tmp_path / "trap.npz").formula == "C2H6O"
     np.save(tmp_path / "trap", np.array([Trap()], dtype=object), allow_pickle=True)
     (tmp_path / "trap.npy").rename(tmp_path / "npy.npz")
     refused(tmp_path / "npy.npz", "not an npz file")

@@ -41,7 +41,8 @@ class Archive(Mapping[str, NDArray[Any]]):
             raise KeyError(key)
         with self._reading(), zipfile.ZipFile(self.path) as archive:
             stored = io.BytesIO(archive.read(f"{key}.npy"))
-            self._check(stored, key)
+            self._check_objects(key, self._read_head(stored, key)[2])
+            stored.seek(0)
             return np.asarray(np.lib.format.read_array(stored, allow_pickle=False))
 
     def __contains__(self, key: object) -> bool:
@@ -167,6 +168,8 @@ class Archive(Mapping[str, NDArray[Any]]):
         ):
             shape, fortran, dtype = self._read_head(file, key)
             stored = archive.getinfo(f"{key}.npy")
+            if dtype.hasobject:  # of any size, and never read
+                return shape, fortran, dtype
             size = file.tell() + dtype.itemsize * math.prod(shape)
             if size != stored.file_size or size > DENSEST * stored.compress_size + 1024:
                 raise InputError(
@@ -184,8 +187,6 @@ class Archive(Mapping[str, NDArray[Any]]):
         one = version == (1, 0)
         read = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(rest)
-        if dtype.hasobject:
-            raise InputError(f"{self.path}: {key}: Object arrays cannot be loaded")
         return tuple(map(int, shape)), bool(fortran), dtype
 
     def _check(self, stored: IO[bytes], key: str) -> None:
@@ -193,8 +194,16 @@ class Archive(Mapping[str, NDArray[Any]]):
             raise InputError(f"{self.path}: {key} is not a NumPy array")
         stored.seek(0)
 
+    def _check_objects(self, key: str, kind: np.dtype[Any]) -> None:
+        if kind.hasobject:
+            raise InputError(
+                f"{self.path}: array {key} holds Python objects, which gfnode never loads; save it "
+                f"as numbers or text, e.g. {key}.astype(str) or {key}.astype(float)"
+            )
+
     def _check_numbers(self, key: str, what: str) -> None:
-        if (kind := self.dtype(key)).kind not in "fiu":
+        self._check_objects(key, kind := self.dtype(key))
+        if kind.kind not in "fiu":
             raise InputError(f"{self.path}: {what} holds {kind} values, expected numbers")
 
     def _reading(self) -> Any:
