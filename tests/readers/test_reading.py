@@ -338,6 +338,23 @@ def test_mapping_with_a_topology_and_numbers_of_every_frame(tmp_path):
     np.testing.assert_array_equal(named.positions, got.positions)
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [*"CCOHHHHHH"],
+        [b"c", b"C ", *[b"o"], *[b"H"] * 6],
+        np.tile([6.0, 6, 8, 1, 1, 1, 1, 1, 1], (5, 1)),
+        np.tile([*"CCOHHHHHH"], (5, 1)),
+    ],
+)
+def test_symbols_and_numbers_of_every_frame_in_known_layouts(tmp_path, numbers):
+    x = np.random.default_rng(0).normal(size=(5, 9, 3))
+    np.savez(tmp_path / "run.npz", R=x, z=numbers)
+    np.savez(tmp_path / "r.npz", coords=x, nuclear_charges=numbers, old_indices=np.arange(5))
+    for name in ("run.npz", "r.npz"):
+        assert load(tmp_path / name).numbers.tolist() == [6, 6, 8, 1, 1, 1, 1, 1, 1]
+
+
 @pytest.mark.parametrize("other", [["conf"], ["vel"], ["conf", "vel"]])
 @pytest.mark.parametrize("block", [1, 30, 2**18])
 def test_arrays_in_the_other_order(tmp_path, monkeypatch, other, block):
@@ -363,11 +380,14 @@ def test_arrays_in_the_other_order(tmp_path, monkeypatch, other, block):
         ("positions=conf:inch,numbers=species", "'inch', expected one of angstrom"),
         ("positions=conf,numbers=species:nm", "numbers take no unit"),
         ("positions=conf", "add numbers="),
-        ("positions=box,numbers=species,times=t", "positions has shape (3,)"),
-        ("positions=conf,numbers=conf", "numbers have shape (6, 4, 3)"),
+        ("positions=box,numbers=species,times=t", "array box (positions) has shape (3,)"),
+        ("positions=conf,numbers=conf", "array conf has shape (6, 4, 3), expected (atom,)"),
         ("positions=conf,numbers=species,times=t,cell=t", "cell has shape (6,)"),
         ("positions=conf,numbers=t,times=t", "atomic number 0.0"),
-        ("positions=conf,numbers=species,velocities=box,times=t", "velocities has shape (3,)"),
+        (
+            "positions=conf,numbers=species,velocities=box,times=t",
+            "array box (velocities) has shape (3,)",
+        ),
     ],
 )
 def test_bad_mappings(tmp_path, text, message):
@@ -386,7 +406,9 @@ def test_an_unknown_layout_proposes_a_mapping_that_works(tmp_path):
     assert "conf 6×4×3" in str(caught.value)
     assert len(load(tmp_path / "run.npz", mapping=line)) == 6
     np.savez(tmp_path / "run.npz", **arrays(species=np.array(["C", "Qq", "H", "O"])))
-    with pytest.raises(InputError, match="atom 1 is 'Qq', expected an element"):
+    with pytest.raises(
+        InputError, match="array species: atom 1 is 'Qq', expected the symbol of an element"
+    ):
         load(tmp_path / "run.npz", mapping="positions=conf,numbers=species")
 
 

@@ -86,8 +86,10 @@ class Archive(Mapping[str, NDArray[Any]]):
         shape = self.shape(key)
         expected = (shape[0] if shape and frames is None else frames or 0, atoms, 3)
         if shape != expected:
+            flat = len(shape) == 2 and shape[1] == 3 * atoms
             raise InputError(
-                f"{self.path}: {what} has shape {shape}, expected {expected} (frame, atom, 3)"
+                f"{self.path}: {_named(key, what)} has shape {shape}, expected {expected} (frame, "
+                f"atom, 3)" + (f"; save {key}.reshape(-1, {atoms}, 3)" if flat else "")
             )
         return expected[0]
 
@@ -204,7 +206,14 @@ class Archive(Mapping[str, NDArray[Any]]):
     def _check_numbers(self, key: str, what: str) -> None:
         self._check_objects(key, kind := self.dtype(key))
         if kind.kind not in "fiu":
-            raise InputError(f"{self.path}: {what} holds {kind} values, expected numbers")
+            raise InputError(
+                f"{self.path}: {_named(key, what)} holds {kind} values, expected numbers"
+            )
 
     def _reading(self) -> Any:
         return foreign(self.path, "not an npz file, or damaged or cut off")
+
+
+def _named(key: str, what: str) -> str:
+    """An array by its name in the file, and what it was taken for."""
+    return f"array {key}" + (f" ({what})" if what != key else "")

@@ -5,16 +5,9 @@ it is, the name in the file, and the unit where it is none of Å, fs, Å/fs and 
 """
 
 import difflib
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers.archive import Archive
-from gfnode.readers.source import atomic_numbers
-from gfnode.trajectory import Integers
 
 KEYS = ("positions", "numbers", "times", "velocities", "forces", "cell")
 EXAMPLE = "--map positions=coords:nm,numbers=Z,times=t:ps"
@@ -65,18 +58,3 @@ def propose(archive: Archive) -> str:
     put("cell", "cblu", [k for k in real if shapes[k] in ((frames, 3, 3), (3, 3))])
     line = "--map " + ",".join(f"{what}={key}" for what, key in found.items())
     return f"perhaps {line}" + ("" if "numbers" in found else " with --top molecule.pdb")
-
-
-def elements(path: Path, values: NDArray[Any]) -> Integers:
-    """Atomic numbers ``(atom,)`` from numbers or element symbols, of all frames or of every one."""
-    if values.ndim == 2 and len(values) and (values == values[0]).all():
-        values = values[0]
-    if values.dtype.kind not in "US" or values.ndim != 1:
-        return atomic_numbers(path, values)
-    from ase.data import atomic_numbers as known
-
-    symbols = [str(symbol).strip().capitalize() for symbol in values.astype(str)]
-    for i, symbol in enumerate(symbols):
-        if known.get(symbol, 0) < 1:
-            raise InputError(f"{path}: atom {i} is {symbol!r}, expected an element")
-    return np.array([known[symbol] for symbol in symbols], dtype=np.int64)

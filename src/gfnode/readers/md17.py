@@ -59,7 +59,7 @@ def open_md17(path: Path, archive: Archive, factor: float, step: float | None) -
     ``factor`` is Å in the file's unit of length. The step is the user's, else the one that the
     file's ``theory`` states (``"…; 0.5 fs step"``), else that of the molecule's series.
     """
-    numbers = atomic_numbers(path, archive["z"])
+    numbers = atomic_numbers(path, archive["z"], "z")
     frames = archive.check_shape("R", "positions", len(numbers))
     name, formula = archive.text("name"), formula_of(numbers)
     molecule = _recognise(name, formula)
@@ -82,7 +82,7 @@ def open_rmd17(path: Path, archive: Archive, step: float | None) -> Source:
     a frame's time is its place in the series times the step. ``old_forces`` belong to the motion;
     ``forces`` were computed later, at another level of theory.
     """
-    numbers = atomic_numbers(path, archive["nuclear_charges"])
+    numbers = atomic_numbers(path, archive["nuclear_charges"], "nuclear_charges")
     frames = archive.check_shape("coords", "positions", len(numbers))
     indices = archive["old_indices"]
     if indices.shape != (frames,) or indices.dtype.kind not in "iu" or indices.min() < 0:

@@ -116,7 +116,7 @@ def _open_own(path: Path, archive: Archive, step: float | None) -> Source:
             for key, known in DIMENSIONS.items()
             if key in archive
         }
-        numbers = atomic_numbers(path, archive["numbers"])
+        numbers = atomic_numbers(path, archive["numbers"], "numbers")
         fields = {key: (key, factor) for key, factor in factors.items()}
         original = float(archive.scaled(*fields["time_step"])) if "time_step" in fields else None
         return _source(
@@ -154,7 +154,8 @@ def _open_mapped(path: Path, archive: Archive, given: Given) -> Source:
         top = read_topology(given.top)
         numbers, topology, notes = top.numbers, top.topology, top.notes
     elif "numbers" in fields:
-        numbers, topology, notes = mapping.elements(path, archive[fields["numbers"][0]]), None, ()
+        array, _ = fields["numbers"]
+        numbers, topology, notes = atomic_numbers(path, archive[array], array), None, ()
     else:
         raise InputError(f"{path}: --map names no numbers: add numbers=…, or give --top")
     return _source(

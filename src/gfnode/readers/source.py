@@ -93,15 +93,43 @@ def in_memory(
     return blocks
 
 
-def atomic_numbers(path: Path, values: NDArray[Any]) -> Integers:
-    """Return atomic numbers of any type ``(atom,)`` as int64; all must be known elements."""
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"{path}: numbers holds {values.dtype} values, expected numbers")
+def atomic_numbers(path: Path, values: NDArray[Any], array: str) -> Integers:
+    """Atomic numbers ``(atom,)`` from numbers or element symbols, of all frames or of every one.
+
+    ``array`` is what the file calls them.
+    """
+    where = f"{path}: array {array}"
+    if values.dtype.kind not in "fiuUS":
+        raise InputError(
+            f"{where} holds {values.dtype} values, expected atomic numbers or symbols of elements"
+        )
+    if values.ndim == 2 and len(values):
+        if (other := (values != values[0]).any(1)).any():
+            raise InputError(
+                f"{where} has shape {values.shape}, expected (atom,); of (frame, atom), frame "
+                f"{int(np.argmax(other))} holds other atoms than the first, and all frames must "
+                "hold the same in the same order"
+            )
+        values = values[0]
     if values.ndim != 1:
-        raise InputError(f"{path}: numbers have shape {values.shape}, expected (atom,)")
+        raise InputError(f"{where} has shape {values.shape}, expected (atom,) or (frame, atom)")
+    if values.dtype.kind in "US":
+        return _from_symbols(where, values)
     if (bad := np.flatnonzero(~np.isin(values, np.arange(1, 119)))).size:
         raise InputError(
-            f"{path}: unknown element: atomic number {values[bad[0]]}, expected 1 to 118 (atom "
+            f"{where}: unknown element: atomic number {values[bad[0]]}, expected 1 to 118 (atom "
             f"{bad[0]})"
         )
     return values.astype(np.int64)
+
+
+def _from_symbols(where: str, values: NDArray[Any]) -> Integers:
+    from ase.data import atomic_numbers as known
+
+    found = []
+    for i, stored in enumerate(values.tolist()):
+        symbol = stored.decode(errors="replace") if isinstance(stored, bytes) else stored
+        if (number := known.get(symbol.strip().capitalize(), 0)) < 1:
+            raise InputError(f"{where}: atom {i} is {symbol!r}, expected the symbol of an element")
+        found.append(number)
+    return np.array(found, dtype=np.int64)
