@@ -22,6 +22,7 @@ from gfnode.readers import FORMATS, Reader, archive, load, save, source
 from gfnode.readers.md17 import MD22, MOLECULES
 from gfnode.readers.topology import read_topology
 from gfnode.trajectory import Topology, Trajectory
+from gfnode.units import ELECTRONVOLT, KCAL_MOL
 from gfnode.windows import Frames
 
 SUFFIXES = tuple(FORMATS)
@@ -410,6 +411,72 @@ def test_an_unknown_layout_proposes_a_mapping_that_works(tmp_path):
         InputError, match="array species: atom 1 is 'Qq', expected the symbol of an element"
     ):
         load(tmp_path / "run.npz", mapping="positions=conf,numbers=species")
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (
+            {"conf": "coords_nm", "t": "time_ps", "vel": "vel_nm_per_ps", "box": "box_nm"},
+            "positions=coords_nm:nm,numbers=species,times=time_ps:ps,velocities=vel_nm_per_ps:nm/ps",
+        ),
+        (
+            {"conf": "x_ang", "t": "t_fs", "vel": "forces_ev_ang"},
+            "positions=x_ang:angstrom,numbers=species,times=t_fs:fs,forces=forces_ev_ang:ev/angstrom",
+        ),
+        (
+            {"conf": "R_bohr", "t": "energies", "vel": "Forces_Hartree_Bohr"},
+            "positions=R_bohr:bohr,numbers=species,"
+            "forces=Forces_Hartree_Bohr:hartree/bohr and --step",
+        ),
+        (
+            {"conf": "positions_Angstrom", "t": "temperature", "vel": "f_kcal_mol_A"},
+            "positions=positions_Angstrom:angstrom,numbers=species,"
+            "forces=f_kcal_mol_A:kcal/mol/angstrom and --step",
+        ),
+    ],
+)
+def test_the_mapping_proposed_has_the_units_that_names_tell(tmp_path, names, line):
+    made = {names.get(key, key): value for key, value in arrays().items()}
+    made["species"] = np.tile(made["species"], (6, 1))
+    np.savez(tmp_path / "run.npz", **made)
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "run.npz")
+    assert f"perhaps --map {line}" in str(caught.value)
+    mapping, _, step = line.partition(" and ")
+    got = load(tmp_path / "run.npz", mapping=mapping, step="1fs" if step else None)
+    unit = {"nm": 10, "ang": 1, "Angstrom": 1, "bohr": 0.529177210903}[
+        names["conf"].rpartition("_")[2]
+    ]
+    np.testing.assert_allclose(got.positions, made[names["conf"]] * unit, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("what", "array", "unit", "factor"),
+    [
+        *(
+            ("positions", "conf", each, 10)
+            for each in ("nanometer", "Nanometers", "NM", "nanometre")
+        ),
+        *(("positions", "conf", each, 1) for each in ("Angstrom", "angstroms", "Å", "A", "\u212b")),
+        ("positions", "conf", "Bohr", 0.529177210903),
+        *(("times", "t", each, 1e3) for each in ("picosecond", "PS", "picoseconds")),
+        *(("times", "t", each, 1) for each in ("femtoseconds", "Femtosecond")),
+        ("velocities", "vel", "Angstrom / ps", 1e-3),
+        ("velocities", "vel", "nanometers/picosecond", 1e-2),
+        *(("forces", "vel", each, ELECTRONVOLT) for each in ("eV/A", "ev/ang", "eV/Angstrom")),
+        *(("forces", "vel", each, KCAL_MOL) for each in ("kcal/mol/ang", "kcal/mol/Å")),
+        ("forces", "vel", "Kcal/(mol*Angstrom)", KCAL_MOL),
+        ("forces", "vel", "kJ/mol/nm", KCAL_MOL / 41.84),
+        ("forces", "vel", "Ha/bohr", 4.961475e-1),
+    ],
+)
+def test_usual_spellings_of_units(tmp_path, what, array, unit, factor):
+    made = arrays(conf=np.random.default_rng(4).normal(size=(6, 4, 3)))
+    np.savez(tmp_path / "run.npz", **made)
+    mapping = {"positions": "conf", "numbers": "species", "times": "t"} | {what: f"{array}:{unit}"}
+    got = load(tmp_path / "run.npz", mapping=mapping)
+    np.testing.assert_allclose(getattr(got, what), made[array] * factor, rtol=1e-6)
 
 
 def test_only_npz_takes_a_mapping(folder):

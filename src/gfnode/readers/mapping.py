@@ -8,6 +8,7 @@ import difflib
 
 from gfnode.errors import InputError
 from gfnode.readers.archive import Archive
+from gfnode.readers.quantities import DIMENSIONS, told_by
 
 KEYS = ("positions", "numbers", "times", "velocities", "forces", "cell")
 EXAMPLE = "--map positions=coords:nm,numbers=Z,times=t:ps"
@@ -34,7 +35,7 @@ def parse(text: str) -> dict[str, tuple[str, str]]:
 
 
 def propose(archive: Archive) -> str:
-    """A mapping that would fit the shapes in the file."""
+    """A mapping that would fit the shapes in the file, with units where names end with one."""
     shapes = {key: archive.shape(key) for key in archive}
     kinds = {key: archive.dtype(key).kind for key in archive}
     found: dict[str, str] = {}
@@ -42,7 +43,8 @@ def propose(archive: Archive) -> str:
     def put(what: str, initials: str, fits: list[str]) -> None:
         left = [key for key in fits if key not in found.values()]
         named = [key for key in left if key[:1].lower() in initials]
-        if chosen := (named or ([] if what in ("velocities", "forces") else left))[:1]:
+        by_name_only = what in ("velocities", "forces", "times")
+        if chosen := (named or ([] if by_name_only else left))[:1]:
             found[what] = chosen[0]
 
     real = [key for key in archive if kinds[key] in "fiu"]
@@ -50,11 +52,16 @@ def propose(archive: Archive) -> str:
     if "positions" not in found:
         return f"e.g. {EXAMPLE}"
     frames, atoms, _ = shapes[found["positions"]]
-    put("numbers", "zn", [k for k in archive if shapes[k] == (atoms,) and kinds[k] in "iuUS"])
-    put("times", "t", [k for k in real if shapes[k] == (frames,) and kinds[k] == "f"])
+    of_atoms = [k for k in archive if shapes[k] in ((atoms,), (frames, atoms))]
+    put("numbers", "zn", [k for k in of_atoms if kinds[k] in "iuUS"])
+    whens = [k for k in real if shapes[k] == (frames,) and kinds[k] == "f"]
+    put("times", "t", [k for k in whens if not k.lower().startswith("temp")])
     moving = [k for k in real if shapes[k] == (frames, atoms, 3)]
     put("velocities", "v", moving)
     put("forces", "f", moving)
     put("cell", "cblu", [k for k in real if shapes[k] in ((frames, 3, 3), (3, 3))])
-    line = "--map " + ",".join(f"{what}={key}" for what, key in found.items())
-    return f"perhaps {line}" + ("" if "numbers" in found else " with --top molecule.pdb")
+    units = {what: told_by(key, DIMENSIONS.get(what, {})) for what, key in found.items()}
+    named = {what: f"{key}:{units[what]}".rstrip(":") for what, key in found.items()}
+    line = "--map " + ",".join(f"{what}={array}" for what, array in named.items())
+    line += "" if "numbers" in found else " with --top molecule.pdb"
+    return f"perhaps {line}" + ("" if "times" in found else " and --step")

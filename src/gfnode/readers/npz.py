@@ -11,12 +11,11 @@ The own layout says in words what each array holds::
     names, residue_names, residue_ids, bonds
     name, source                    text
 
-It is written in angstrom and fs, and read in any unit of :data:`LENGTHS` and of
-:data:`gfnode.units.FS_PER`.
+It is written in angstrom and fs, and read in any unit of :mod:`gfnode.readers.quantities`.
 """
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,11 @@ from gfnode.errors import InputError
 from gfnode.readers import mapping, md17
 from gfnode.readers.archive import Archive, Fields
 from gfnode.readers.boundary import foreign, frame_times
+from gfnode.readers.quantities import DIMENSIONS, LENGTHS, factor
 from gfnode.readers.source import Given, Source, atomic_numbers
 from gfnode.readers.topology import read_topology
 from gfnode.trajectory import Integers, Topology, Trajectory
-from gfnode.units import ELECTRONVOLT, FS_PER, KCAL_MOL
+from gfnode.units import KCAL_MOL
 
 FORMAT = "gfnode trajectory"
 VERSION = 1
@@ -40,32 +40,6 @@ UNITS = {
     "forces": "u*angstrom/fs^2",
     "cell": "angstrom",
     "deviations": "angstrom",
-}
-
-LENGTHS = {"angstrom": 1.0, "ang": 1.0, "å": 1.0, "nm": 10.0, "pm": 0.01, "bohr": 0.529177210903}
-"""Å in one unit of length (bohr: CODATA 2018)."""
-
-SPEEDS = {
-    f"{length}/{time}": LENGTHS[length] / FS_PER[time] for length in LENGTHS for time in FS_PER
-}
-"""Å/fs in one unit of velocity."""
-
-FORCES = {
-    "u*angstrom/fs^2": 1.0,
-    "kcal/mol/angstrom": KCAL_MOL,
-    "kj/mol/nm": KCAL_MOL / 41.84,
-    "ev/angstrom": ELECTRONVOLT,
-    "hartree/bohr": 27.211386245988 * ELECTRONVOLT / LENGTHS["bohr"],
-}
-"""u Å/fs² in one unit of force (hartree: CODATA 2018)."""
-
-DIMENSIONS: dict[str, Mapping[str, float]] = {
-    "positions": LENGTHS,
-    "cell": LENGTHS,
-    "velocities": SPEEDS,
-    "forces": FORCES,
-    "times": FS_PER,
-    "time_step": FS_PER,
 }
 
 STILL_FS = 100
@@ -92,7 +66,7 @@ def open_npz(path: Path, given: Given) -> Source:
         return md17.open_rmd17(path, archive, given.step)
     if layout == "MD17":
         unit = archive.text("r_unit") or "angstrom"
-        return md17.open_md17(path, archive, _factor(path, "r_unit", unit, LENGTHS), given.step)
+        return md17.open_md17(path, archive, factor(str(path), "r_unit", unit, LENGTHS), given.step)
     known = "; ".join(f"{each}: {', '.join(keys)}" for each, keys in LAYOUTS.items())
     raise InputError(
         f"{path}: holds {archive.describe() or 'nothing'}, which is none of the known layouts "
@@ -111,7 +85,7 @@ def _open_own(path: Path, archive: Archive, step: float | None) -> Source:
         )
     with foreign(path, "not a valid gfnode trajectory"):
         factors = {
-            key: _factor(path, f"{key}_unit", archive.text(f"{key}_unit"), known)
+            key: factor(str(path), f"{key}_unit", archive.text(f"{key}_unit"), known)
             * (float(archive[f"{key}_scale"]) if f"{key}_scale" in archive else 1.0)
             for key, known in DIMENSIONS.items()
             if key in archive
@@ -146,8 +120,8 @@ def _open_mapped(path: Path, archive: Archive, given: Given) -> Source:
         if key in DIMENSIONS:
             known = DIMENSIONS[key]
             usual = KCAL_MOL if key == "forces" else 1.0
-            factor = _factor(path, f"the unit of {key}", unit, known) if unit else usual
-            found[key] = (array, factor)
+            said = f"the unit of {key}"
+            found[key] = (array, factor(str(path), said, unit, known) if unit else usual)
         elif unit:
             raise InputError(f"--map {key}={array}:{unit}: {key} take no unit")
     if given.top is not None:
@@ -187,12 +161,6 @@ def _source(
         if key in fields:
             archive.check_shape(fields[key][0], key, len(numbers), len(times))
     return Source(numbers, times, archive.blocks(fields), **rest)
-
-
-def _factor(path: Path, key: str, unit: str, known: Mapping[str, float]) -> float:
-    if (factor := known.get(unit.strip(), known.get(unit.strip().lower()))) is None:
-        raise InputError(f"{path}: {key} is {unit!r}, expected one of {', '.join(known)}")
-    return factor
 
 
 def _topology(arrays: Archive) -> Topology | None:
