@@ -484,6 +484,25 @@ def test_only_npz_takes_a_mapping(folder):
         load(folder / "run.xyz", mapping="positions=x,numbers=z")
 
 
+@pytest.mark.parametrize("layout", ["MD17", "rMD17", "mapped"])
+def test_positions_of_half_precision_are_told(tmp_path, layout):
+    x = np.random.default_rng(0).uniform(2.0, 3.9, size=(5, 9, 3))  # steps of 2⁻⁹ Å there
+    numbers = [6, 6, 8, 1, 1, 1, 1, 1, 1]
+    given = {"mapping": "positions=x:nm,numbers=Z", "step": 1} if layout == "mapped" else {}
+    for half in (True, False):
+        positions = x.astype(np.float16 if half else np.float32)
+        arrays = {
+            "MD17": {"R": positions, "z": numbers},
+            "rMD17": {"coords": positions, "nuclear_charges": numbers, "old_indices": range(5)},
+            "mapped": {"x": positions, "Z": numbers},
+        }[layout]
+        np.savez(tmp_path / "run.npz", **arrays)
+        found = load(tmp_path / "run.npz", **given)
+        size = "0.02" if layout == "mapped" else "0.002"
+        said = f"run.npz: positions are stored as float16, which resolves only about {size} Å; "
+        assert any(note.startswith(said) for note in found.notes) is half
+
+
 # MD22
 
 SIZES = {

@@ -10,8 +10,10 @@ from scipy.spatial.transform import Rotation
 from gfnode import geometry
 from gfnode.trajectory import Trajectory
 from gfnode.windows.cutting import WindowSettings, make_windows
+from gfnode.windows.forces import find_forces
 from gfnode.windows.rounding import rounded_to, steadied
 from gfnode.windows.velocities import VelocityRule
+from making import springs
 
 DRIFT = np.array([2e-3, -1e-3, 3e-3])  # Å/fs
 SPIN = 4e-3  # 1/fs, at the mean radius
@@ -122,3 +124,30 @@ def test_rounding_is_told_of_each_frame(size, scale, seed):
     found = rounded_to(x.astype(np.float32))
     assert (found[1::2] < 0.1 * size).all() or not seen
     assert (found[::2] == size).all() or not seen or np.abs(x).max() < 2 * size
+
+
+@given(
+    unit=st.sampled_from([1.0, 10.0, 0.529177210903]),
+    scale=st.floats(0.5, 50.0),
+    seed=st.integers(0, 1000),
+)
+def test_numbers_of_half_precision_are_told_of_each_frame(unit, scale, seed):
+    """In Å, nm or bohr: the root mean square of the steps between such numbers."""
+    x = np.random.default_rng(seed).normal(size=(6, 9, 3)) * scale
+    half = x[::2].astype(np.float16)
+    x[::2] = half
+    found = rounded_to((x * unit).astype(np.float32))
+    assert not found[1::2].any()
+    steps = unit * 2.0 ** (np.floor(np.log2(np.abs(half.astype(float)))) - 10)
+    expected = np.sqrt(np.square(steps).mean((1, 2)))
+    np.testing.assert_allclose(found[::2], expected, rtol=1e-3)
+
+
+def test_frames_of_half_precision_show_no_forces():
+    fine = springs("ethanol").run(400, 0.5)[0]
+    for x, shown in ((fine, True), (fine.astype(np.float16), False)):
+        trajectory = Trajectory(x, np.arange(400) * 0.5, springs("ethanol").system.numbers)
+        settings = WindowSettings(horizon=5.0, score="all", state="all")
+        windows = make_windows([trajectory], settings)[0]["train"]
+        bonds = torch.from_numpy(springs("ethanol").system.bonds)
+        assert (find_forces(windows, bonds, 50) is not None) is shown

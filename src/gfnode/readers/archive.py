@@ -3,8 +3,8 @@
 import io
 import math
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO, Any
 
@@ -93,6 +93,19 @@ class Archive(Mapping[str, NDArray[Any]]):
             )
         return expected[0]
 
+    def coarse(self, fields: Fields) -> tuple[str, ...]:
+        """A note on positions of half precision."""
+        key, factor = fields["positions"]
+        if self.dtype(key) != np.float16 or not self.shape(key)[0]:
+            return ()
+        with closing(self._pieces(key)) as pieces:
+            _, first = next(pieces)
+        steps = np.spacing(np.abs(first)).astype(np.float64) * factor
+        return (
+            f"{self.path.name}: positions are stored as float16, which resolves only about "
+            f"{np.sqrt(np.nanmean(np.square(steps))):.1g} Å; float32 keeps what the motion shows",
+        )
+
     def blocks(self, fields: Fields) -> Callable[[Integers], Iterator[Block]]:
         """The frames of ``positions``, and of ``velocities``, ``forces``, ``cell`` if there."""
 
@@ -138,7 +151,7 @@ class Archive(Mapping[str, NDArray[Any]]):
                 values = stored[rows[first:last] - begin]
                 yield values if factor == 1 else values * np.float64(factor)
 
-    def _pieces(self, key: str) -> Iterator[tuple[int, NDArray[Any]]]:
+    def _pieces(self, key: str) -> Generator[tuple[int, NDArray[Any]], None, None]:
         """A whole array in pieces: the first row of each, and its rows."""
         (frames, *shape), fortran, dtype = self._head(key)
         count = int(np.prod(shape))

@@ -66,12 +66,14 @@ def open_md17(path: Path, archive: Archive, factor: float, step: float | None) -
     if step is None and (stated := _STATED.search(archive.text("theory"))):
         step = float(stated[1])
     step = _known(path, step, name or formula, molecule)
+    fields = {"positions": ("R", factor)} | _forces(archive, "F", len(numbers), frames)
     return Source(
         numbers,
         np.arange(frames, dtype=np.float64) * step,
-        archive.blocks({"positions": ("R", factor)} | _forces(archive, "F", len(numbers), frames)),
+        archive.blocks(fields),
         time_step=step,
         name=name or molecule or "",
+        notes=archive.coarse(fields),
     )
 
 
@@ -93,15 +95,16 @@ def open_rmd17(path: Path, archive: Archive, step: float | None) -> Source:
     formula = formula_of(numbers)
     molecule = _recognise("", formula)
     step = _known(path, step, formula, molecule)
+    fields = {"positions": ("coords", 1.0)}
+    fields |= _forces(archive, "old_forces", len(numbers), frames)
     series, first = np.unique(indices.astype(np.int64), return_index=True)
     return Source(
         numbers,
         series.astype(np.float64) * step,
-        archive.blocks(
-            {"positions": ("coords", 1.0)} | _forces(archive, "old_forces", len(numbers), frames)
-        ),
+        archive.blocks(fields),
         time_step=step,
         name=molecule or "",
+        notes=archive.coarse(fields),
         order=first,
     )
 

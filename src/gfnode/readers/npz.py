@@ -150,6 +150,8 @@ def _source(
     fields: Fields,
     numbers: Integers,
     step: float | None,
+    *,
+    notes: tuple[str, ...] = (),
     **rest: Any,
 ) -> Source:
     """Open arrays by what they are: names in the file and factors into Å and fs."""
@@ -160,7 +162,8 @@ def _source(
     for key in ("positions", "velocities", "forces"):
         if key in fields:
             archive.check_shape(fields[key][0], key, len(numbers), len(times))
-    return Source(numbers, times, archive.blocks(fields), **rest)
+    notes += archive.coarse(fields)
+    return Source(numbers, times, archive.blocks(fields), notes=notes, **rest)
 
 
 def _topology(arrays: Archive) -> Topology | None:

@@ -197,7 +197,7 @@ def _gap(v: Found, found: Found) -> str:
 
 
 def _noisy(v: Found, _: Found) -> str:
-    size = f"{v['rounded_to']:g} Å" if v["rounded_to"] else "single precision"
+    size = f"{v['rounded_to']:.2g} Å" if v["rounded_to"] else "single precision"
     return (
         f"positions are rounded to {size}, which drowns velocities: it adds {v['noise']:.2g} K to "
         f"a temperature of {v['temperature']:.0f} K; store more digits or velocities"
@@ -246,7 +246,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
         "model is told where the next frame is, which a prediction needs, too"
     ),
     "coarse": lambda v, f: (
-        f"positions are rounded to {v['rounded_to']:g} Å, more than bonds vibrate by; store them "
+        f"positions are rounded to {v['rounded_to']:.2g} Å, more than bonds vibrate by; store them "
         "with decimals"
     ),
     "rounded-velocities": _noisy,

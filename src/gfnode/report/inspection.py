@@ -120,7 +120,7 @@ def _frames(found: Found) -> Iterator[Row]:
         yield "", f"and {len(files) - MOST_FILES} more"
     f = found["frames"]
     rounded = f["rounded_to"]
-    yield "precision", f"positions rounded to {rounded:g} Å" if rounded else "no rounding seen"
+    yield "precision", f"positions rounded to {rounded:.2g} Å" if rounded else "no rounding seen"
     yield "repeats", _repeats(f, several)
     for each in f["first_duplicates"]:
         yield "", f"{_frame(each, several)} is the same as {_original(each, several)}"

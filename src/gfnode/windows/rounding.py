@@ -5,6 +5,7 @@ import numpy as np
 from gfnode.trajectory import Doubles, Floats, Integers
 
 _SIZES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_UNITS = (1.0, 10.0, 0.529177210903)  # Å in an Å, a nm and a bohr
 _LARGEST_SHARE = 0.02
 _LONGEST = 100.0  # fs
 _FINE = 2.5  # fs; over longer steps rounding changes little, and in a solvent momenta do not last
@@ -15,7 +16,8 @@ def rounded_to(positions: Floats) -> Doubles:
     """Å to which the coordinates of frames are rounded, ``(frame,)``; 0 where nothing shows.
 
     Axes are told apart, as a file of six digits rounds 99.9999 and 100.000 differently, and the
-    coarsest counts. What single precision hides is not found.
+    coarsest counts. What single precision hides is not found. Of numbers of half precision (in Å,
+    nm or bohr), whose steps grow with them, it is the root mean square of the steps.
 
     Parameters
     ----------
@@ -29,8 +31,21 @@ def rounded_to(positions: Floats) -> Doubles:
     for size in _SIZES:
         off = np.abs(x - size * np.round(x / size))
         found[((off <= 2 * spacing) & (20 * spacing < size)).all(1) & moved] = size
-    coarsest: Doubles = found.max(1)
+    coarsest: Doubles = np.maximum(found.max(1), _half(x, spacing))
     return coarsest
+
+
+def _half(x: Doubles, spacing: Doubles) -> Doubles:
+    """Å between numbers of half precision (float16) in frames that hold no others, ``(frame,)``."""
+    found = np.zeros(len(x))
+    for unit in _UNITS:
+        with np.errstate(over="ignore"):  # half precision ends at 65504
+            half = (x / unit).astype(np.float16)
+        held = (np.abs(x - unit * half.astype(np.float64)) <= 2 * spacing).all((1, 2))
+        held &= x.any((1, 2))
+        steps = unit * np.spacing(np.abs(half[held])).astype(np.float64)
+        found[held] = np.sqrt(np.square(steps).mean((1, 2)))
+    return found
 
 
 def steadied(
