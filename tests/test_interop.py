@@ -21,6 +21,7 @@ from MDAnalysisTests.datafiles import DCD, GRO, PSF, TRR, XTC, PDB_multiframe
 import gfnode
 from gfnode.errors import InputError
 from gfnode.interop.mdanalysis import GuessedElementsWarning
+from gfnode.interop.mdtraj import MadeUpTimesWarning
 from gfnode.trajectory import Topology, Trajectory
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:MDAnalysis")
@@ -345,6 +346,22 @@ def test_a_triclinic_cell_with_velocities():
     np.testing.assert_allclose(back.velocities, read.velocities, rtol=2e-7)
     with pytest.raises(InputError, match=r"the element of atom 3344 \('MW', 0 u\) is not known"):
         Trajectory.from_mdanalysis(universe)
+
+
+def test_times_that_mdtraj_may_have_made_up(tmp_path):
+    """Readers of formats without times number the frames: 0, 1, 2, … ps."""
+    TOLUENE.to_mdtraj().save(str(tmp_path / "a.pdb"))
+    read = mdtraj.load(str(tmp_path / "a.pdb"))
+    with pytest.warns(MadeUpTimesWarning, match=r"0, 1, 2, … ps, .* step='2fs'"):
+        found = Trajectory.from_mdtraj(read)
+    assert found.step == 1000
+    assert "step=" in found.notes[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Trajectory.from_mdtraj(read, step="1ps").notes == ()
+        assert Trajectory.from_mdtraj(read[0]).notes == ()
+        read.time = read.time * 2
+        assert Trajectory.from_mdtraj(read).step == 2000
 
 
 def test_times_in_single_precision():

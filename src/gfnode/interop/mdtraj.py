@@ -1,5 +1,6 @@
 """To and from mdtraj, which works in nm and ps and holds no velocities."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from gfnode.trajectory import Trajectory
 from gfnode.trajectory.mdtraj import from_mdtraj as from_topology
 from gfnode.trajectory.mdtraj import to_mdtraj as to_topology
 from gfnode.units import FS_PER, parse_step
+
+
+class MadeUpTimesWarning(UserWarning):
+    """Times may be the numbers of the frames, which mdtraj puts where a file stores no times."""
 
 
 def to_mdtraj(trajectory: Trajectory) -> Any:
@@ -59,6 +64,11 @@ def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "")
     ------
     InputError
         For atoms without an element, a missing topology, times that do not increase.
+
+    Warns
+    -----
+    MadeUpTimesWarning
+        Where times are 0, 1, 2, … ps and ``step`` is not given.
     """
     if frames.topology is None:
         raise InputError("the mdtraj trajectory has no topology: load it with top=")
@@ -66,10 +76,18 @@ def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "")
     check_elements("mdtraj", numbers, topology)
     fs = parse_step(step)
     made_up = getattr(frames, "_time_default_to_arange", False)
+    notes: tuple[str, ...] = ()
     if fs is not None or made_up:
         times = counted(len(frames), fs, "mdtraj")
     else:
         times = named_times(np.asarray(frames.time))
+        # what readers of DCD, PDB and the like put is marked nowhere
+        if len(times) > 1 and (np.asarray(frames.time) == np.arange(len(times))).all():
+            notes = (
+                "times from mdtraj are 0, 1, 2, … ps, which it also puts where a file stores none; "
+                "give step=, the time between frames, e.g. step='2fs' (step='1ps' if it is that)",
+            )
+            warnings.warn(notes[0], MadeUpTimesWarning, stacklevel=3)
     cell = frames.unitcell_vectors
     return Trajectory(
         frames.xyz * np.float32(ANGSTROM_PER_NM),
@@ -80,4 +98,5 @@ def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "")
         time_step=fs,
         name=name,
         source="mdtraj",
+        notes=notes,
     )
