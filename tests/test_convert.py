@@ -83,6 +83,28 @@ def test_all_formats_of_gfnode_are_known():
     assert {".npz", ".xtc", ".dcd", ".pdb", ".h5", ".trr", ".xyz", ".extxyz"} == set(HOLDS)
 
 
+def test_what_no_trajectory_has_a_place_for_is_named(tmp_path):
+    """Energies, say: of extended XYZ and of npz."""
+    line = "Properties=species:S:1:pos:R:3:charge:R:1:forces:R:3 energy={} time_fs={} Step=1"
+    frames = [f"1\n{line.format(-1.5, i)}\nH 0 0 {i} 0.3 0 0 1\n" for i in range(3)]
+    (tmp_path / "a.extxyz").write_text("".join(frames))
+    said = call(tmp_path / "a.extxyz", tmp_path / "b.npz").stderr
+    assert "note: a.extxyz: energy, Step, charge are left out: gfnode keeps nothing of the" in said
+    assert "are left out" not in call(tmp_path / "b.npz", tmp_path / "c.extxyz").stderr
+    (tmp_path / "plain.xyz").write_text("1\n\nH 0 0 0\n")
+    assert "left out" not in call(tmp_path / "plain.xyz", tmp_path / "d.npz").stderr
+    x, f = np.random.default_rng(0).normal(size=(2, 5, 9, 3))
+    z, energies = [6, 6, 8, 1, 1, 1, 1, 1, 1], np.zeros(5)
+    np.savez(tmp_path / "md17.npz", R=x, z=z, F=f, E=energies, name="ethanol", md5="abc")
+    said = call(tmp_path / "md17.npz", tmp_path / "e.npz").stderr
+    assert "note: md17.npz: E is left out: gfnode keeps nothing of the kind" in said
+    np.savez(tmp_path / "m.npz", x=x, Z=z, f=f, Epot=energies)
+    mapping = ("--map", "positions=x,numbers=Z", "--step", "1fs")
+    said = call(tmp_path / "m.npz", tmp_path / "f.npz", *mapping).stderr
+    assert "note: m.npz: f, Epot are left out" in said
+    assert gfnode.load(tmp_path / "a.extxyz").notes == ()  # for those who convert alone
+
+
 def test_as_mdtraj_reads_it(folder, tmp_path):
     import mdtraj
 

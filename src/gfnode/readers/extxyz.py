@@ -32,6 +32,9 @@ ENTRY = re.compile(r"""([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"
 TIME_KEYS = {"time_fs": 1.0, "time_ps": 1000.0, "time": 1.0}
 """Keys of the comment line that hold the time, and fs in their unit."""
 
+READ_KEYS = (*TIME_KEYS, "lattice", "properties", "pbc", "name")
+READ_COLUMNS = ("species", "pos", "Z", "momenta", "velocities")
+
 
 @dataclass(frozen=True)
 class _Frames:
@@ -91,7 +94,15 @@ def open_extxyz(path: Path, given: Given) -> Source:
         time_step=step,
         name=name,
         notes=notes,
+        unread=_unread(found.comments[0], column),
     )
+
+
+def _unread(comment: str, forces: str | None) -> tuple[str, ...]:
+    """Keys and columns of a frame that are not read."""
+    keys = [key for key, _ in ENTRY.findall(comment) if key.lower() not in READ_KEYS]
+    columns = [key for key in columns_of(comment) if key not in (*READ_COLUMNS, forces)]
+    return tuple(keys + columns)
 
 
 def resting(name: str, moving: Sequence[bool]) -> tuple[str, ...]:

@@ -25,6 +25,9 @@ from gfnode.units import format_time
 SAME = 0.02
 """Å by which a frame that two files share may differ between them: twice the rounding of XTC."""
 
+SHOWN = 8
+"""So many names at most of what is left out."""
+
 
 def load_joined(
     sources: Sequence[str | Path],
@@ -71,10 +74,12 @@ def load_joined(
             _Part(*stack.enter_context(opened(name, top=top, step=step, mapping=mapping)))
             for name in names
         ]
+        unread = [note for part in found for note in _unread(part)]
         path, source = found[0].path, found[0].source
         if len(found) > 1:
             parts = _in_sequence(found) if in_sequence else _by_time(found)
             path, source = Path(" + ".join(part.path.name for part in parts)), join(parts)
+        source = replace(source, notes=(*source.notes, *unread))
         if progress is not None:
             source = _watched(source, progress, -(-len(source.times) // stride))
         return assemble(path, source, choice, None)
@@ -96,6 +101,15 @@ class _Part:
     def frame(self, number: int) -> Block:
         """One frame."""
         return next(iter(self.source.blocks(np.array([number]))))
+
+
+def _unread(part: _Part) -> list[str]:
+    """A note on what the file holds and no trajectory does."""
+    if not (names := part.source.unread):
+        return []
+    are = "is" if len(names) == 1 else "are"
+    shown = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    return [f"{part.path.name}: {shown} {are} left out: gfnode keeps nothing of the kind"]
 
 
 def join(parts: Sequence[_Part]) -> Source:

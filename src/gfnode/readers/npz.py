@@ -15,7 +15,8 @@ It is written in angstrom and fs, and read in any unit of :mod:`gfnode.readers.q
 """
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,22 +57,33 @@ def open_npz(path: Path, given: Given) -> Source:
     """Open an npz file of any known layout, or with a mapping."""
     archive = Archive(path)
     if given.mapping is not None:
-        return _open_mapped(path, archive, given)
+        mapped = [array for array, _ in mapping.parse(given.mapping).values()]
+        return _naming_the_rest(_open_mapped(path, archive, given), archive, mapped)
     if given.top is not None:
         raise InputError(f"{path}: .npz files name their own elements: leave out --top")
     layout = next((each for each, keys in LAYOUTS.items() if set(keys) <= set(archive)), None)
     if layout == "gfnode":
         return _open_own(path, archive, given.step)
     if layout == "rMD17":
-        return md17.open_rmd17(path, archive, given.step)
+        source = md17.open_rmd17(path, archive, given.step)
+        return _naming_the_rest(source, archive, [*LAYOUTS[layout], "old_forces"])
     if layout == "MD17":
         unit = archive.text("r_unit") or "angstrom"
-        return md17.open_md17(path, archive, factor(str(path), "r_unit", unit, LENGTHS), given.step)
+        length = factor(str(path), "r_unit", unit, LENGTHS)
+        source = md17.open_md17(path, archive, length, given.step)
+        return _naming_the_rest(source, archive, [*LAYOUTS[layout], "F"])
     known = "; ".join(f"{each}: {', '.join(keys)}" for each, keys in LAYOUTS.items())
     raise InputError(
         f"{path}: holds {archive.describe() or 'nothing'}, which is none of the known layouts "
         f"({known}); say what they are with --map, {mapping.propose(archive)}"
     )
+
+
+def _naming_the_rest(source: Source, archive: Archive, used: Collection[str]) -> Source:
+    """Name the numbers of every frame that are not read."""
+    frames = (len(source.times),) if source.order is None else archive.shape("old_indices")
+    rest = (key for key in archive if key not in used and archive.dtype(key).kind in "fiu")
+    return replace(source, unread=tuple(key for key in rest if archive.shape(key)[:1] == frames))
 
 
 def _open_own(path: Path, archive: Archive, step: float | None) -> Source:

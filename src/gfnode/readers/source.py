@@ -56,6 +56,8 @@ class Source:
         Numbers in the file of the frames in order of time, where it is not sorted by time.
     notes
         What a user should know of the file.
+    unread
+        What else it holds, by its own names: energies, say.
     """
 
     numbers: Integers
@@ -67,6 +69,7 @@ class Source:
     origin: str = ""
     order: Integers | None = None
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def batches(rows: Integers, n_atoms: int, size: int = BLOCK) -> Iterator[Integers]:
