@@ -35,6 +35,7 @@ def made(*, times=None, cell=True, velocities=True, frames=FRAMES, seed=0):
         times,
         [6] * ATOMS,
         velocities=0.01 * rng.normal(size=x.shape) if velocities else None,
+        forces=0.01 * rng.normal(size=x.shape) if velocities else None,
         cell=np.tile(np.diag([20.0, 21, 22]), (len(times), 1, 1)) if cell else None,
         topology=TOPOLOGY,
         name="chain",
@@ -73,6 +74,9 @@ def test_every_format(folder, tmp_path, suffix):
     np.testing.assert_allclose(again.positions, original.positions, **close)
     np.testing.assert_allclose(again.times, original.times, rtol=0, atol=1e-3)
     np.testing.assert_allclose(again.cell, original.cell, rtol=0, atol=1e-3)
+    assert ("no forces" in said) == (not holds.forces)
+    if holds.forces:
+        np.testing.assert_allclose(again.forces, original.forces, rtol=0, atol=1e-7)
     if holds.velocities:
         np.testing.assert_allclose(again.velocities, original.velocities, rtol=0, atol=1e-6)
     assert {path.name for path in tmp_path.iterdir()} <= {out.name, "b.pdb"}
@@ -153,11 +157,12 @@ def test_velocities_and_cell_are_turned_along(reference):
         one,
         positions=turned(one.positions) + shifts,
         velocities=turned(one.velocities),
+        forces=turned(one.forces),
         cell=turned(one.cell),
         times=np.arange(9.0),
     )
     back = Aligner(moved, np.arange(ATOMS), reference)(moved)
-    for key, atol in (("positions", 1e-5), ("velocities", 1e-7), ("cell", 2e-5)):
+    for key, atol in (("positions", 1e-5), ("velocities", 1e-7), ("forces", 1e-7), ("cell", 2e-5)):
         expected = np.repeat(getattr(one, key), 9, axis=0)
         np.testing.assert_allclose(getattr(back, key), expected, rtol=0, atol=atol)
 

@@ -51,7 +51,7 @@ HOLDS = {
     ".xyz": Holds("exact", velocities=True, forces=True, names=False, turned=True),
     ".h5": Holds("ps", velocities=True),
     ".xtc": Holds("ps", rounding=0.01),
-    ".trr": Holds("ps"),
+    ".trr": Holds("ps", velocities=True, forces=True),
     ".dcd": Holds("none"),
     ".pdb": Holds("none", rounding=0.001),
 }

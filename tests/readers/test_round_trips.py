@@ -1,10 +1,12 @@
 """What is written comes back, to the precision that each format promises."""
 
 import io
+import warnings
 import zipfile
 from dataclasses import replace
 
 import ase.io
+import MDAnalysis
 import mdtraj
 import numpy as np
 import pytest
@@ -97,8 +99,8 @@ def check(wrote, got, suffix):
         np.testing.assert_allclose(got.times, wrote.times, rtol=rtol, atol=1e-12)
     else:
         np.testing.assert_array_equal(got.times, np.arange(len(wrote)) * 2)
-    if suffix in (".npz", ".h5", ".extxyz", ".xyz") and wrote.velocities is not None:
-        atol = 0 if suffix in (".npz", ".h5") else 1e-7
+    if suffix in (".npz", ".h5", ".trr", ".extxyz", ".xyz") and wrote.velocities is not None:
+        atol = 1e-7 if suffix in (".extxyz", ".xyz") else 0
         np.testing.assert_allclose(got.velocities, wrote.velocities, rtol=3e-7, atol=atol)
     else:
         assert got.velocities is None
@@ -271,7 +273,7 @@ def test_step_overrides_stored_times(tmp_path, methane):
 
 
 def test_trr_velocities_and_forces(tmp_path, methane):
-    """Written here byte by byte, as GROMACS does, for mdtraj writes neither."""
+    """Written here byte by byte, as GROMACS does."""
     save(methane, tmp_path / "top.pdb")
     kilojoules_per_nm = np.random.default_rng(0).normal(0, 500, methane.positions.shape)
     for real in (">f4", ">f8"):
@@ -297,3 +299,34 @@ def test_trr_velocities_and_forces(tmp_path, methane):
         np.testing.assert_array_equal(got.times, methane.times)
         seen = mdtraj.load(tmp_path / "run.trr", top=tmp_path / "top.pdb")
         np.testing.assert_allclose(seen.xyz * 10, got.positions, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "held", [(), ("velocities",), ("forces",), ("velocities", "forces", "cell")]
+)
+def test_trr_as_mdanalysis_reads_it(tmp_path, methane, held):
+    forces = np.random.default_rng(0).normal(0, 0.01, methane.positions.shape)
+    made = replace(methane, forces=forces)
+    made = replace(made, **{k: None for k in ("velocities", "forces", "cell") if k not in held})
+    path = save(made, tmp_path / "run.trr")
+    ours = load(path, top=tmp_path / "run.pdb", whole=False)
+    for key in ("velocities", "forces", "cell"):
+        if key in held:
+            np.testing.assert_allclose(getattr(ours, key), getattr(made, key), rtol=1e-6)
+        else:
+            assert getattr(ours, key) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = MDAnalysis.Universe(str(tmp_path / "run.pdb"), str(path))
+        for frame, ts in zip(made, theirs.trajectory, strict=True):
+            np.testing.assert_allclose(ts.positions, frame.positions[0], rtol=1e-6)
+            assert ts.time == pytest.approx(frame.times[0] / 1000)
+            assert ts.has_velocities == ("velocities" in held)
+            assert ts.has_forces == ("forces" in held)
+            if "velocities" in held:  # Å/ps
+                np.testing.assert_allclose(ts.velocities, frame.velocities[0] * 1000, rtol=1e-6)
+            if "forces" in held:  # kJ/mol/Å
+                np.testing.assert_allclose(ts.forces, frame.forces[0] * 1e4, rtol=1e-6)
+    seen = mdtraj.load(path, top=tmp_path / "run.pdb")
+    np.testing.assert_allclose(seen.xyz * 10, made.positions, rtol=1e-6)
+    assert (seen.unitcell_lengths is not None) == ("cell" in held)

@@ -3,7 +3,7 @@
 mdtraj decompresses XTC, but takes a file that was cut off or damaged as it comes. So the frame
 heads are walked through first, the numbers are decompressed in a process of their own, and the
 least and the largest coordinate of each frame must be those that its head names. TRR frames are
-plain arrays and read here, as mdtraj does not give their velocities and forces.
+plain arrays, read and written here, as mdtraj leaves out their velocities and forces.
 
 Times are float32 ps in both (TRR: also float64). They become float64 by way of the shortest decimal
 that names the float32, so 0.1 ps is 100 fs and not 100.0000015 fs.
@@ -210,6 +210,38 @@ def count_trr(path: Path) -> int:
     with foreign(path, "cut off"):
         frames = _trr_frames(path, np.memmap(path, np.uint8, "r"))
         return sum("x" in frame.places for frame in frames)
+
+
+def trr_bytes(
+    positions: NDArray[Any],
+    times: NDArray[Any],
+    box: NDArray[Any] | None,
+    velocities: NDArray[Any] | None,
+    forces: NDArray[Any] | None,
+    *,
+    first: int,
+) -> bytes:
+    """Frames of a TRR file, in GROMACS's units; ``first`` is the number of their first.
+
+    mdtraj writes neither velocities nor forces. As there, a box of zeros stands for none.
+    """
+    frames, atoms = positions.shape[:2]
+    rows = {"x": positions, "v": velocities, "f": forces}
+    arrays = {key: values for key, values in rows.items() if values is not None}
+    sizes = [4 * 3 * atoms if key in arrays else 0 for key in rows]
+    head = [("head", ">i4", 3), ("name", "S12"), ("sizes", ">i4", 13), ("reals", ">f4", 2)]
+    layout: list[Any] = [*head, ("box", ">f4", (3, 3))]
+    layout += [(key, ">f4", (atoms, 3)) for key in arrays]
+    made = np.zeros(frames, np.dtype(layout))
+    made["head"], made["name"] = (TRR_MAGIC, 13, 12), b"GMX_trn_file"
+    made["sizes"] = [0, 0, 36, 0, 0, 0, 0, *sizes, atoms, 0, 0]
+    made["sizes"][:, 11] = np.arange(first, first + frames)
+    made["reals"][:, 0] = times
+    if box is not None:
+        made["box"] = box
+    for key, values in arrays.items():
+        made[key] = values
+    return made.tobytes()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Writing through mdtraj: XTC, TRR, DCD, PDB and HDF5.
 
-mdtraj works in nm and ps. DCD and PDB hold no times; only HDF5 is written with velocities.
+mdtraj works in nm and ps. DCD and PDB hold no times; only HDF5 and TRR are written with velocities,
+and TRR with forces.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.readers import dcd, gromacs
-from gfnode.readers.cells import ANGSTROM_PER_NM, SPEED, check_cell
+from gfnode.readers.cells import ANGSTROM_PER_NM, FORCE, SPEED, check_cell
 from gfnode.readers.hdf5 import count_hdf5, need_tables
 from gfnode.trajectory import Floats, Trajectory
 from gfnode.trajectory.mdtraj import to_mdtraj
@@ -50,11 +51,12 @@ def write_pieces(pieces: Iterable[Trajectory], frames: int, path: Path) -> None:
 def _opened(path: Path) -> Any:
     if path.suffix == ".h5":
         need_tables(path)
+    if path.suffix == ".trr":
+        return path.open("wb")
     from mdtraj import formats
 
     kinds = {
         ".xtc": formats.XTCTrajectoryFile,
-        ".trr": formats.TRRTrajectoryFile,
         ".dcd": formats.DCDTrajectoryFile,
         ".h5": formats.HDF5TrajectoryFile,
         ".pdb": formats.PDBTrajectoryFile,
@@ -62,9 +64,18 @@ def _opened(path: Path) -> Any:
     return kinds[path.suffix](str(path), "w")
 
 
-def _write_gromacs(file: Any, frames: Any, piece: Trajectory, first: int | None) -> None:
+def _write_xtc(file: Any, frames: Any, piece: Trajectory, first: int | None) -> None:
     steps = np.arange(len(piece), dtype=np.int32) + (first or 0)
     file.write(frames.xyz, time=frames.time, step=steps, box=frames.unitcell_vectors)
+
+
+def _write_trr(file: Any, frames: Any, piece: Trajectory, first: int | None) -> None:
+    velocities = None if piece.velocities is None else piece.velocities / SPEED
+    forces = None if piece.forces is None else piece.forces / FORCE
+    box = frames.unitcell_vectors
+    file.write(
+        gromacs.trr_bytes(frames.xyz, frames.time, box, velocities, forces, first=first or 0)
+    )
 
 
 def _write_dcd(file: Any, frames: Any, piece: Trajectory, first: int | None) -> None:
@@ -108,8 +119,8 @@ def _b_factors(deviations: Floats) -> list[float]:
 
 
 WRITERS = {
-    ".xtc": _write_gromacs,
-    ".trr": _write_gromacs,
+    ".xtc": _write_xtc,
+    ".trr": _write_trr,
     ".dcd": _write_dcd,
     ".h5": _write_hdf5,
     ".pdb": _write_pdb,

@@ -34,12 +34,13 @@ def save(
     .extxyz, .xyz        yes         yes         1e-8 Å
     .h5                  yes         yes         float32 (needs PyTables)
     .xtc                 yes         no          0.01 Å
-    .trr                 yes         no          float32
+    .trr                 yes         yes         float32
     .dcd, .pdb           no          no          float32, 0.001 Å
     ===================  ==========  ==========  ======================================
 
-    XTC, TRR and HDF5 hold times as float32 ps. XTC, TRR and DCD cannot be opened without a
-    topology, so the first frame is written beside them as ``<stem>.pdb``, unless that is there.
+    Forces go into npz, extended XYZ and TRR. XTC, TRR and HDF5 hold times as float32 ps. XTC, TRR
+    and DCD cannot be opened without a topology, so the first frame is written beside them as
+    ``<stem>.pdb``, unless that is there.
 
     Parameters
     ----------
