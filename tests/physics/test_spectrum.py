@@ -57,6 +57,15 @@ class TestNetwork:
         np.testing.assert_allclose(found.density, stored.density, atol=0.02 * stored.density.max())
         assert found.temperature == pytest.approx(stored.temperature, rel=0.01)
 
+    def test_differences_of_a_short_replica(self, ring):
+        """They are one fewer than its frames, and lags of their correlation one fewer again."""
+        bare = replace(ring, velocities=None)
+        for lengths in ((4000, 100), (5,), (6, 9)):
+            found = spectrum([bare[:length] for length in lengths], hops=1)
+            assert found.correlation[0] == 1.0
+            assert len(found.correlation) == min(lengths) - 1
+            assert np.isfinite(found.correlation).all()
+
     def test_replicas_are_blocks_of_their_own(self, ring):
         halves = [ring[:8000], ring[8000:]]
         found, whole = (spectrum(x, hops=1, superposed=False) for x in (halves, ring))

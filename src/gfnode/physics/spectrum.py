@@ -310,6 +310,8 @@ def _density(
 def _velocity_correlation(
     given: Sequence[Trajectory], spacing: float, stored: bool, most: int
 ) -> Doubles:
+    velocities = min(map(len, given)) - (not stored)  # differences are one fewer than frames
+    most = min(most, velocities - 1)
     total, heat = np.zeros(most + 1), 0.0
     for _, _, _, v in _velocities(given, spacing, stored):
         share = float(np.square(v).sum())
