@@ -149,6 +149,20 @@ class TestMotion:
         assert max(rotor["momentum_change_u_A_per_fs_of_thermal"]) < 1e-2
         assert found.arrays["temperature_K_true"].shape == (8, 3)
 
+    def test_does_not_depend_on_the_order_of_the_state(self, predictions, tmp_path):
+        """Masses go with their atoms, whatever order the model takes these in."""
+        data = wiggle(1600)
+        run = fit(data.save(tmp_path / "wiggle.npz"), tmp_path / "run", state=[2, 0, 1])
+        found, same = (measure_motion(p).numbers for p in (predict_unseen(run), predictions))
+        for key, value in same["start"].items():
+            assert found["start"][key] == pytest.approx(value, rel=1e-5, abs=1e-7)
+        names = ("constant-velocity", "rigid-rotor")
+        pairs = [(found["true"], same["true"])]
+        pairs += [(found["methods"][name], same["methods"][name]) for name in names]
+        for mine, other in pairs:
+            for a, b in zip(mine["temperature_K"], other["temperature_K"], strict=True):
+                assert a["value"] == pytest.approx(b["value"], rel=1e-4)
+
     def test_a_test_part_at_rest_has_no_thermal_momenta(self, tmp_path):
         moving = wiggle(400, step=2.0, velocities=False)
         x = moving.positions.copy()

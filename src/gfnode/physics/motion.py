@@ -46,7 +46,8 @@ def measure_motion(predictions: Predictions) -> Section:
     if reason := _meaningless(predictions):
         return Section({"reason": reason})
     run, system = predictions.run, predictions.system
-    windows = predictions.windows.take(predictions.windows.evenly(WINDOWS))
+    everything = predictions.windows.take(predictions.windows.evenly(WINDOWS))
+    windows = everything.select(system.atoms)  # all of them, in the order of their masses
     places, frames = windows.starts.numpy(), windows.frames
     blocks = Blocks.of(frames.times.numpy()[places], system.horizon, frames.segments[places])
     stored = windows.successors is None
@@ -79,8 +80,9 @@ def measure_motion(predictions: Predictions) -> Section:
     x, v, known = true_motion(windows, gap)
     moved = {"true": (Momenta.of(x, v, masses), known)}
     for name, model in models.items():
-        at, speed, asked = predicted_motion(model, windows, gap)
-        moved[name] = (Momenta.of(at, speed, masses), asked)
+        at, speed, asked = predicted_motion(model, everything, gap)
+        weights = torch.from_numpy(model.system.masses)
+        moved[name] = (Momenta.of(at, speed, weights), asked)
     found = {}
     for name, (momenta, asked) in moved.items():
         each = _by_lag(momenta, begun, asked, lags=lags, blocks=blocks, edges=edges)
@@ -140,21 +142,22 @@ def predicted_motion(
     Parameters
     ----------
     model
-        Of all atoms.
+        Of all atoms, in any order.
     windows
-        Of the same.
+        Of all atoms, as the data has them.
     gap
         Δ of central differences, fs; None: five-point derivative.
 
     Returns
     -------
     tuple
-        ``(window, time, atom, 3)`` in Å and Å/fs, and which lags are long enough to have a lag
-        before them, ``(window, time)``.
+        ``(window, time, atom, 3)`` in Å and Å/fs, atoms in the order of the model, and which lags
+        are long enough to have a lag before them, ``(window, time)``.
     """
     rule = Difference(None, np.inf)
     offsets = rule.offsets if gap is None else (-gap, gap)
     shift = torch.tensor([0.0, *offsets])
+    windows = windows.select(model.system.atoms)
     lags = windows.lags.float()
     known = lags > 1.001 * max(offsets)
     asked = torch.where(known[..., None], lags[..., None] + shift, lags[..., None])
