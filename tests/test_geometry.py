@@ -244,6 +244,32 @@ def test_rotation_matrix_is_that_of_scipy(vector: np.ndarray) -> None:
     np.testing.assert_array_equal(geometry.vector_of(skew), vector)
 
 
+@pytest.mark.parametrize(
+    ("x", "left"),
+    [
+        ([[0.3, 0.1, 0.2]], 0),
+        ([[0.0, 0, 0], [0.4, 0.5, 0.9]], 1),
+        ([[-0.3, 0.6, 0.9], [0, 0, 0], [0.1, -0.2, -0.3]], 4),
+        ([[0.0, 0, 0], [0.9, 0.1, 0], [-0.3, 0.9, 0.2]], 3),
+    ],
+)
+def test_velocities_without_momenta(x: list[list[float]], left: int) -> None:
+    """In single precision too, where three atoms in line are off it by rounding."""
+    positions = torch.tensor(x)
+    atoms = len(positions)
+    masses = torch.linspace(1, 16, atoms).double()
+    units = torch.eye(3 * atoms).double().unflatten(1, (atoms, 3))
+    for precise in (positions, positions.double()):
+        many = precise.expand(3 * atoms, -1, -1)
+        still = geometry.without_momenta(many, units, masses)
+        assert torch.linalg.matrix_rank(still.flatten(1), atol=1e-6) == left
+        assert geometry.free_directions(many, masses).tolist() == [left] * 3 * atoms
+        assert float(geometry.momentum(still, masses).abs().max()) < 1e-6
+        assert float(geometry.angular_momentum(many.double(), still, masses).abs().max()) < 1e-5
+        again = geometry.without_momenta(many, still, masses)
+        torch.testing.assert_close(again, still, atol=1e-6, rtol=0)
+
+
 def test_leading_axes_broadcast() -> None:
     x = torch.randn(2, 3, 5, 3, generator=torch.Generator().manual_seed(1))
     assert geometry.superpose(x, x[:, :1]).shape == x.shape

@@ -8,6 +8,9 @@ column vectors: a conformation ``(..., atom, 3)`` is turned by ``positions @ rot
 import torch
 from torch import Tensor
 
+STRAIGHT = 1e-10
+"""Of a linear molecule a moment of inertia is less than this share of the largest."""
+
 
 def center(positions: Tensor, weights: Tensor | None = None) -> Tensor:
     """Weighted mean position Σ w_i x_i / Σ w_i, kept as ``(..., 1, 3)`` so that it subtracts.
@@ -214,6 +217,38 @@ def inertia_tensor(positions: Tensor, masses: Tensor) -> Tensor:
     second = (masses.to(r).unsqueeze(-1) * r).mT @ r
     trace = second.diagonal(dim1=-2, dim2=-1).sum(-1)
     return trace[..., None, None] * torch.eye(3, dtype=r.dtype, device=r.device) - second
+
+
+def _turns(inertia: Tensor) -> tuple[Tensor, Tensor]:
+    """Axes as columns, and the inverse of the moment about each: zero for that of a line."""
+    moments, axes = torch.linalg.eigh(inertia)
+    turning = moments > STRAIGHT * moments[..., -1:]
+    return axes, torch.where(turning, moments.reciprocal(), 0.0)
+
+
+def without_momenta(positions: Tensor, velocities: Tensor, masses: Tensor) -> Tensor:
+    """Velocities less drift and turn: v − V − ω × (r − r_c), V = P/M, ω = I⁻¹L.
+
+    ``(..., atom, 3)``, computed in double precision and given in that of ``velocities``. About the
+    axis of a linear molecule nothing turns.
+    """
+    x, v, m = positions.double(), velocities.double(), masses.double()
+    v = v - (momentum(v, m) / m.sum()).unsqueeze(-2)
+    axes, inverse = _turns(inertia_tensor(x, m))
+    along = axes.mT @ angular_momentum(x, v, m).unsqueeze(-1)
+    turn = (axes @ (inverse.unsqueeze(-1) * along)).mT
+    arms = x - center(x, m)
+    v = v - torch.linalg.cross(turn.expand_as(arms), arms)
+    return v.to(velocities.dtype)
+
+
+def free_directions(positions: Tensor, masses: Tensor) -> Tensor:
+    """Independent velocities that :func:`without_momenta` leaves, ``(...)``.
+
+    3N − 6, 3N − 5 for atoms in a line, none for a single one.
+    """
+    _, inverse = _turns(inertia_tensor(positions.double(), masses.double()))
+    return 3 * positions.shape[-2] - 3 - (inverse > 0).sum(-1)
 
 
 def cross_matrix(vectors: Tensor) -> Tensor:

@@ -13,7 +13,9 @@ from gfnode.geometry import angular_momentum, momentum
 from gfnode.models import Model, build
 from gfnode.rollout import Difference, Repeated, Rollout, State, Thermal, steps
 from gfnode.rollout import apply as rollout
+from gfnode.rollout.stability import kinetic_temperature
 from gfnode.simulate.synthetic import HarmonicNetwork, harmonic_network
+from gfnode.units import BOLTZMANN
 from making import build_variant, rotation, roughen, samples_of, system_of
 
 
@@ -203,3 +205,24 @@ class TestSamples:
         torch.testing.assert_close(
             kinetic, 27 * 12 * 4e-6 * kinetic.new_ones(()), rtol=0.03, atol=0
         )
+
+    @pytest.mark.parametrize(
+        ("masses", "x"),
+        [
+            ([14.0, 14.0], [[0.0, 0, 0], [1.1, 0, 0]]),
+            ([16.0, 12.0, 16.0], [[-0.9, 0.7, 0], [0, 0, 0], [0.9, -0.7, 0]]),
+            ([16.0, 1.0, 1.0], [[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]),
+        ],
+    )
+    def test_still_velocities_of_small_molecules_are_as_hot(self, masses, x):
+        """Two atoms have one direction left, three in line four: the scale knows how many."""
+        weights, x = torch.tensor(masses).double(), torch.tensor(x).expand(20_000, -1, -1)
+        sizes = (BOLTZMANN * 300 / weights).sqrt().float()
+        draw = Thermal(sizes, weights, still=True)
+        v = draw(x, x[:, None, :0], torch.Generator().manual_seed(0))
+        assert kinetic_temperature(v.numpy(), weights.numpy()) == pytest.approx(300, rel=0.03)
+
+    def test_a_still_atom_rests(self):
+        draw = Thermal(torch.full((1,), 1e-3), torch.ones(1), still=True)
+        x = torch.zeros(3, 1, 3)
+        assert not draw(x, x[:, None, :0], torch.Generator()).any()

@@ -31,7 +31,13 @@ import torch
 from torch import Tensor
 
 from gfnode.errors import InputError
-from gfnode.geometry import angular_momentum, center, inertia_tensor, momentum
+from gfnode.geometry import (
+    angular_momentum,
+    center,
+    free_directions,
+    momentum,
+    without_momenta,
+)
 from gfnode.models import Generative, Model, Symmetry
 from gfnode.prediction import STEPS, check_follows
 from gfnode.units import format_time
@@ -143,26 +149,10 @@ class Thermal:
         velocities = drawn * self.sizes.to(now)[:, None]
         if not self.still:
             return velocities
-        # the six directions taken off leave that much less; exact for thermal sizes
-        lost = 1 - 6 / max(7, 3 * now.shape[1])
-        return without_momenta(now, velocities, self.masses) / lost**0.5
-
-
-def without_momenta(positions: Tensor, velocities: Tensor, masses: Tensor) -> Tensor:
-    """Velocities less drift and turn: v − V − ω × (r − r_c), V = P/M, ω = I⁻¹L.
-
-    ``(batch, atom, 3)``, in the precision of ``velocities``. About the axis of a linear molecule
-    nothing turns.
-    """
-    x, v, m = positions.double(), velocities.double(), masses.double()
-    v = v - (momentum(v, m) / m.sum()).unsqueeze(-2)
-    inertia = inertia_tensor(x, m)
-    turn = torch.linalg.pinv(inertia, rtol=1e-6, hermitian=True) @ angular_momentum(
-        x, v, m
-    ).unsqueeze(-1)
-    arms = x - center(x, m)
-    v = v - torch.linalg.cross(turn.squeeze(-1).unsqueeze(-2).expand_as(arms), arms)
-    return v.to(velocities.dtype)
+        # the directions taken off leave that much less; exact for thermal sizes
+        left = free_directions(now, self.masses) / (3 * now.shape[1])
+        scale = left.clamp_min(1e-9).rsqrt().to(now)  # a single atom rests
+        return without_momenta(now, velocities, self.masses) * scale[:, None, None]
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,12 @@ def without_momenta(
     velocities = velocities - masses @ velocities / masses.sum()
     if conserved == "momentum" or len(masses) == 1:
         return velocities
-    about = positions - masses @ positions / masses.sum()
-    rate = _rate(masses, about, masses @ _cross(about, velocities))
-    return np.asarray(velocities - _cross(rate, about))
+    import torch  # late: what only reads the module does without it
+
+    from gfnode import geometry
+
+    arrays = (np.ascontiguousarray(each) for each in (positions, velocities, masses))
+    return np.asarray(geometry.without_momenta(*map(torch.from_numpy, arrays)))
 
 
 def without_torque(masses: Doubles, positions: Doubles, forces: Doubles) -> Doubles:
@@ -123,7 +126,7 @@ def _rate(masses: Doubles, about: Doubles, turning: Doubles) -> Doubles:
     inertia = (masses * np.square(about).sum(1)).sum() * np.eye(3) - (masses * about.T) @ about
     moments, axes = np.linalg.eigh(inertia)
     # of a linear molecule the inertia about its axis is zero, and so is that angular momentum
-    turns = moments > 1e-10 * moments[-1]
+    turns = moments > 1e-10 * moments[-1]  # as in gfnode.geometry
     return np.asarray(axes @ (turns * (axes.T @ turning) / np.where(turns, moments, 1.0)))
 
 
