@@ -222,6 +222,18 @@ class TestSamples:
         v = draw(x, x[:, None, :0], torch.Generator().manual_seed(0))
         assert kinetic_temperature(v.numpy(), weights.numpy()) == pytest.approx(300, rel=0.03)
 
+    def test_a_single_start_gives_all_atoms_one_temperature(self):
+        """Three numbers say little of an atom's speed, and would be drawn from ever after."""
+        masses = torch.tensor(system_of("ethanol").masses)
+        x = samples_of("ethanol", system_of("ethanol"), 1).positions[:1]
+        heat = BOLTZMANN * 300 / masses[:, None]
+        generator = torch.Generator().manual_seed(0)
+        v = (torch.randn(x.shape, generator=generator).double() * heat.sqrt()).float()
+        draw = Thermal.like(x, v, masses)
+        hot = kinetic_temperature(v.numpy(), masses.numpy())
+        np.testing.assert_allclose(draw.sizes.square() * masses / BOLTZMANN, hot, rtol=1e-5)
+        assert not draw.still
+
     def test_a_still_atom_rests(self):
         draw = Thermal(torch.full((1,), 1e-3), torch.ones(1), still=True)
         x = torch.zeros(3, 1, 3)

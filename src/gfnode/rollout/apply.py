@@ -45,6 +45,9 @@ from gfnode.units import format_time
 DELTA = 0.5
 """Largest δ of the five-point difference, fs; a power of two, so that lags stay exact."""
 
+ENOUGH = 100
+"""So many starts tell the size of each atom's velocity, to some percent."""
+
 _SLACK = 1e-9  # relative slack for times that are equal but for rounding
 
 
@@ -125,11 +128,16 @@ class Thermal:
     def like(cls, positions: Tensor, velocities: Tensor, masses: Tensor) -> "Thermal":
         """Sizes by atom, and stillness, of ``(batch, atom, 3)`` in Å and Å/fs.
 
+        Of less than :data:`ENOUGH` starts the temperature of all atoms together is taken: with
+        its own three numbers alone, an atom would be hot or cold in all that is drawn.
+
         Still is what has, on average, less than 1 % of the momentum and angular momentum that
         velocities of its size, independent of each other, would have (in mean squares).
         """
         x, v, m = positions.double(), velocities.double(), masses.double()
         square = v.square().mean((0, 2))
+        if len(v) < ENOUGH:
+            square = (m * square).mean() / m
         moved = momentum(v, m).square().sum(-1).mean() / (3 * (m.square() * square).sum())
         arms = (x - center(x, m)).square().sum(-1).mean(0)
         turned = angular_momentum(x, v, m).square().sum(-1).mean() / (
@@ -331,7 +339,7 @@ def steps(
     draw
         Velocities of the applications that follow: ``Difference(gap, stride)`` where training took
         them from a frame ``gap`` later. Default: derivatives of the model; for a generative one
-        `Thermal` velocities like those of the starts.
+        `Thermal` velocities like those of the starts; of few, at their common temperature.
     seed
         Of what is drawn.
     sampled
