@@ -177,6 +177,27 @@ def test_every_section_has_its_panel_and_every_figure_is_drawn(measured):
         assert each.words.endswith(".")
 
 
+def test_wide_bands_leave_curves_to_be_seen(measured):
+    """Of two blocks of time an interval may be a hundred times as wide as its value is large."""
+    found = numbers()
+    for each in found["geometry"]["quantities"]["bond"]["methods"].values():
+        each["error_by_lag"] = [estimate(0.05, 30.0), estimate(0.1, 9.0)]
+    for each in (found["motion"]["true"], *found["motion"]["methods"].values()):
+        each["temperature_K"] = [estimate(300.0, 1e5), estimate(None)]
+    (measured / "physics.json").write_text(json.dumps(found))
+    pictures = {
+        each.name: each.draw(WIDE).axes
+        for panel in physics_panels(RunFiles.read(measured))
+        for each in panel.pictures
+    }
+    bonds, rmsd = pictures["geometry-by-lag"][:2]
+    assert bonds.get_ylim() == (0, pytest.approx(0.3))
+    assert pictures["motion"][0].get_ylim() == (0, pytest.approx(900))
+    low, high = rmsd.get_ylim()  # what it shows ends at 0.2, less than three times its curves
+    assert low == 0
+    assert 0.19 < high < 0.25
+
+
 def test_words_say_what_the_numbers_are(measured):
     said = {
         panel.key: " ".join(panel.sentences) for panel in physics_panels(RunFiles.read(measured))

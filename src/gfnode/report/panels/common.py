@@ -15,6 +15,7 @@ from gfnode.report.plots import COLOURS, short
 
 TRUE, CONSTANT, FLOOR = "true", "constant", "floor"
 PARTS = ("value", "low", "high")
+BANDS = "bands: 95 % intervals, cut off at three times the highest curve"
 LABELS = {
     TRUE: "true",
     CONSTANT: "constant (mean geometry)",
@@ -87,6 +88,18 @@ def draw_by_lag(
     value, low, high = (values(estimates, key) for key in PARTS)
     axes.plot(lags_ps, value, **options)
     axes.fill_between(lags_ps, low, high, color=options["color"], alpha=0.15, lw=0)
+
+
+def follow_curves(axes: Axes) -> None:
+    """Begin at zero, and cut bands off at three times the highest curve.
+
+    Of few blocks of time an interval may be a hundred times as wide as its value is large, and
+    would leave nothing of the curves to be seen.
+    """
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+    highest = float(drawn.max(initial=0.0, where=np.isfinite(drawn)))
+    top = axes.get_ylim()[1]
+    axes.set_ylim(0, min(top, 3 * highest) if highest > 0 else top)
 
 
 def estimate_cell(found: Estimate | None, digits: Callable[[float | None], str] = three) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels.common import (
+    BANDS,
     CONSTANT,
     FLOOR,
     TRUE,
@@ -19,6 +20,7 @@ from gfnode.report.panels.common import (
     ends,
     estimate_cell,
     estimate_rows,
+    follow_curves,
     grid,
     legend,
     middles,
@@ -265,8 +267,7 @@ def _by_lag(run: RunFiles, quantities: Mapping[str, Any], edges: list[float]) ->
         words.append(f"{NAMES.get(key, key)}: {ends(mine)} {unit}{last}.")
     caption = (
         "Mean absolute error against lag (of RMSD: the RMSD). Constant: the mean geometry of "
-        "training. Floor: a true frame of another stretch in place of a prediction. Bands: 95 % "
-        "intervals."
+        f"training. Floor: a true frame of another stretch in place of a prediction; {BANDS}."
     )
     draw = partial(_draw_by_lag, run.model, run.best, quantities, edges)
     return Picture("geometry-by-lag", draw, " ".join(words), rows, caption)
@@ -284,7 +285,7 @@ def _draw_by_lag(
                 draw_by_lag(pane, lags, found, **style(method, model, layout))
         unit = UNITS.get(quantity["unit"], quantity["unit"])
         pane.set_title(f"{NAMES.get(key, key)} ({unit})", fontsize=layout.text)
-        pane.set_ylim(bottom=0)
+        follow_curves(pane)
         pane.locator_params(nbins=4)
         layout.plain(pane)
     for pane in axes[-(2 if layout.narrow else 4) :]:

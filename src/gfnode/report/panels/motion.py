@@ -9,10 +9,12 @@ from matplotlib.figure import Figure
 
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels.common import (
+    BANDS,
     TRUE,
     by_lag_rows,
     draw_by_lag,
     ends,
+    follow_curves,
     grid,
     legend,
     middles,
@@ -52,7 +54,7 @@ def kinetics_panel(run: RunFiles) -> Panel | None:
     caption = (
         f"Left: VAMP-2 score of the step from the start to the lag, on {section['features']} "
         f"({names}): how much of the start is still known (1: nothing). Right: the slowest implied "
-        "timescale. Bands: 95 % intervals over blocks of time."
+        f"timescale. {BANDS.capitalize()}."
     )
     draw = partial(_draw_kinetics, run, methods, edges)
     sentences = _kinetics_words(run, methods)
@@ -96,9 +98,9 @@ def _draw_kinetics(
     for pane, title in zip(axes, titles, strict=True):
         pane.set_title(title, fontsize=layout.text)
         pane.set_xlabel("lag (ps)", fontsize=layout.text)
+        follow_curves(pane)
         pane.locator_params(nbins=5)
         layout.plain(pane)
-    axes[1].set_ylim(bottom=0)
     legend(figure, axes, layout)
     return figure
 
@@ -129,10 +131,10 @@ def motion_panel(run: RunFiles) -> Panel | None:
     )
     words = f"Kinetic temperature and change of momenta against lag. {told}."
     caption = (
-        f"Kinetic temperature over {section['degrees_of_freedom']} degrees of freedom, with 95 % "
-        f"intervals (at the start {start['temperature_K']:.3g} K), and how far total momentum and "
-        "angular momentum get from those of the start, in units of their size in a heat bath. A "
-        "mean prediction slows down, and looks cold."
+        f"Kinetic temperature over {section['degrees_of_freedom']} degrees of freedom (at the "
+        f"start {start['temperature_K']:.3g} K; {BANDS}), and how far total momentum and angular "
+        "momentum get from those of the start, in units of their size in a heat bath. A mean "
+        "prediction slows down, and looks cold."
     )
     mine = methods[run.model]
     hot, cold = (methods[name]["temperature_K"][-1]["value"] for name in (TRUE, run.model))
@@ -176,7 +178,7 @@ def _draw_motion(
         pane.set_title(f"{label}\nchange / thermal", fontsize=layout.text)
     for pane in axes:
         pane.set_xlabel("lag (ps)", fontsize=layout.text)
-        pane.set_ylim(bottom=0)
+        follow_curves(pane)
         pane.locator_params(nbins=4)
         layout.plain(pane)
     legend(figure, axes, layout)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels.common import (
+    BANDS,
     CONSTANT,
     FLOOR,
     TRUE,
@@ -26,6 +27,7 @@ from gfnode.report.panels.common import (
     ends,
     estimate_cell,
     estimate_rows,
+    follow_curves,
     legend,
     middles,
     power_of_ten,
@@ -228,7 +230,7 @@ def _passages(
     caption = (
         f"{residue}, against lag: the share of windows that are no longer in the basin that they "
         "started in, and the share of predictions that would have to end in another basin to match "
-        "the true passages (bands: 95 % intervals)."
+        f"the true passages ({BANDS})."
     )
     draw = partial(_draw_passages, (run.model, run.best), methods, left, edges)
     return Picture(f"passages-{slug(residue)}", draw, words, rows, caption)
@@ -267,7 +269,7 @@ def _draw_passages(
     for pane, title in zip(axes, ("left the basin", "in a wrong basin"), strict=True):
         pane.set_title(f"share {title}", fontsize=layout.text)
         pane.set_xlabel("lag (ps)", fontsize=layout.text)
-        pane.set_ylim(0, None)
+        follow_curves(pane)
         pane.locator_params(nbins=5)
         layout.plain(pane)
     legend(figure, axes, layout)
