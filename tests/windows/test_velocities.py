@@ -1,5 +1,6 @@
 """Velocities of starts: differences over uneven gaps, made even by forces."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -108,6 +109,19 @@ def test_frames_far_apart_are_left_alone():
     x = windows.frames.positions
     plain = (x[windows.successors] - x[windows.starts]) / gap[:, None, None]
     assert torch.allclose(windows.batch(slice(None)).velocities, plain.float())
+
+
+def test_every_tenth_frame_is_as_far_apart_as_in_training():
+    """A slice keeps the time step of its series: four steps are then less than one gap."""
+    trajectory = moving(np.full(3000, 0.5), forces=False)[::10]
+    settings = WindowSettings(horizon=50.0, score="all", align=False)
+    windows = make_windows([trajectory], settings)[0]["train"]
+    rule = VelocityRule.of(settings, {"velocity_gap_fs": windows.gap})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rule.at(trajectory, np.array([3]), trajectory.step)
+    with pytest.warns(UserWarning, match="10 fs after the start, .* at most 5 fs apart"):
+        rule.at(trajectory[::2], np.array([3]), trajectory.step)
 
 
 def stored(trajectory):

@@ -85,8 +85,12 @@ class VelocityRule:
         return self.kind == "stored" or (self.kind == "auto" and self.takes_instants)
 
     def warn_if_far(self, longest: float, time_step: float, stacklevel: int = 3) -> None:
-        """Warn of a next frame that is further after a start than any of training; both in fs."""
-        limit = self.successor_steps * time_step
+        """Warn of a next frame that is further after a start than any of training; both in fs.
+
+        Evenly spaced frames may have been further apart in training than ``successor_steps``: the
+        time step is that of the series that they were taken from.
+        """
+        limit = max(self.successor_steps * time_step, self.gap or 0.0)
         if longest > limit * (1 + 1e-3):
             warnings.warn(
                 f"the next frame is {format_time(longest)} after the start, the model was trained "
