@@ -17,6 +17,7 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.files import not_older, read_arrays, read_json, write_arrays
+from gfnode.metrics.lags import lag_bins, lag_edges
 from gfnode.trajectory import Doubles, Floats, Trajectory
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def relative_errors(errors: Doubles, lags_fs: Doubles, horizon: float, bins: int = 8) -> Doubles:
+def relative_errors(errors: Doubles, lags_fs: Doubles, horizon: float) -> Doubles:
     """Mean error of each window over what all windows have at the same lags, ``(window,)``.
 
     Errors grow with the lag, so a window that happened to draw short lags is not therefore good:
@@ -289,9 +290,9 @@ def relative_errors(errors: Doubles, lags_fs: Doubles, horizon: float, bins: int
         ``(window, time)``.
     """
     errors = np.nan_to_num(np.asarray(errors, dtype=np.float64), nan=1e300, posinf=1e300)
-    place = np.clip(np.ceil(lags_fs / horizon * bins - 1e-6).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(place.ravel(), minlength=bins)
-    level = np.bincount(place.ravel(), errors.ravel(), bins) / np.maximum(count, 1)
+    place = lag_bins(np.minimum(lags_fs, horizon), lag_edges(horizon)).clip(0)
+    count = np.bincount(place.ravel())
+    level = np.bincount(place.ravel(), errors.ravel()) / np.maximum(count, 1)
     return np.asarray((errors / np.maximum(level[place], 1e-300)).mean(1))
 
 
