@@ -21,12 +21,9 @@ from gfnode.models import Generative
 from gfnode.prediction import begin, check_follows, not_in_loss
 from gfnode.rollout import Difference, Thermal, predict, steps
 from gfnode.run import Run
-from gfnode.trajectory import Doubles
+from gfnode.trajectory import SHORT_GAP, Doubles
 from gfnode.units import BOLTZMANN, format_time, parse_time
 from gfnode.windows.velocities import VelocityRule
-
-SHORT = 2.0
-"""Velocities that are differences over at most so many fs are taken for instantaneous ones."""
 
 _STALE = ("forces", "energies", "stresses", "magmoms")  # of the start, not of a prediction
 _Moment = tuple[float, Tensor, Tensor | None]  # fs since the start, positions, velocities
@@ -248,7 +245,7 @@ class Propagator:
         """Velocities at random for samples: thermal, where the temperature of training is known."""
         heat = [entry.get("temperature_K") for entry in self.model_run.facts["data"]]
         masses = torch.as_tensor(self.model_run.model.system.masses)
-        if not all(heat) or (self._gap or 0.0) > SHORT:
+        if not all(heat) or (self._gap or 0.0) > SHORT_GAP:
             return None
         sizes = (BOLTZMANN * float(np.mean(heat)) / masses).sqrt().float()
         own = Thermal.like(self._positions, self._velocities, masses)

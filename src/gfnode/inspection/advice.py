@@ -13,14 +13,14 @@ from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.graph import components
 from gfnode.inspection.frames import FileFacts, Frames
-from gfnode.inspection.momenta import COARSE, Momenta
+from gfnode.inspection.momenta import Momenta
 from gfnode.inspection.motions import Motions
 from gfnode.inspection.scales import Clock, nice
 from gfnode.inspection.structure import Structure
 from gfnode.models import Model
 from gfnode.models.gfnode import GFNODE
 from gfnode.training import choose_batch
-from gfnode.trajectory import Trajectory
+from gfnode.trajectory import SHORT_GAP, Trajectory
 from gfnode.trajectory.lengths import Lengths
 from gfnode.windows import Windows
 from gfnode.windows.cutting import choose_atoms, choose_horizon
@@ -304,7 +304,7 @@ def _velocities(
 ) -> list[Finding]:
     found = []
     gap = choices.velocity_gap_fs
-    if gap is not None and gap > 4 * COARSE:
+    if gap is not None and gap > 4 * SHORT_GAP:
         found.append(Finding("note", "no-velocities", {"gap_fs": gap}))
     heat, noise = momenta.temperature, momenta.rounding_temperature
     if frames.rounded_to and heat is not None and noise is not None and noise > 0.1 * heat:
@@ -321,7 +321,7 @@ def _turning(motion: Motions | None, choices: Choices) -> list[Finding]:
     angle = None if motion is None else motion.angle_at_horizon_deg
     if angle is None or choices.align is None:
         return []
-    if not choices.align and angle > 60.0 and (choices.velocity_gap_fs or 0.0) > 4 * COARSE:
+    if not choices.align and angle > 60.0 and (choices.velocity_gap_fs or 0.0) > 4 * SHORT_GAP:
         option = ("--set", "windows.align=true")
         return [Finding("warning", "turns-unaligned", {"angle_deg": angle}, option)]
     if choices.align and angle < 5.0:

@@ -8,12 +8,9 @@ import torch
 
 from gfnode import geometry
 from gfnode.inspection.series import Series, rms
-from gfnode.trajectory import Doubles, Integers
+from gfnode.trajectory import SHORT_GAP, Doubles, Integers
 from gfnode.units import BOLTZMANN
 from gfnode.windows.forces import RIGID
-
-COARSE = 2.5
-"""Frames further apart than so many fs give no velocities of atoms that vibrate."""
 
 ZERO = 0.01
 """A momentum below this share of its thermal size is zero."""
@@ -105,8 +102,8 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
         x = series.positions(frames).astype(np.float64)
         v = series.velocities(frames).astype(np.float64)
         noise, interval = 0.0, None
-    elif shortest is not None and shortest <= COARSE:
-        frames = series.successive(max(COARSE, 1.02 * shortest), most)
+    elif shortest is not None and shortest <= SHORT_GAP:
+        frames = series.successive(max(SHORT_GAP, 1.02 * shortest), most)
         before = series.positions(frames).astype(np.float64)
         after = series.positions(frames + 1).astype(np.float64)
         gap = series.times[frames + 1] - series.times[frames]

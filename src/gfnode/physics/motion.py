@@ -22,15 +22,12 @@ from gfnode.models import Generative, Model
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.section import Section
 from gfnode.rollout import Difference
-from gfnode.trajectory import Doubles
+from gfnode.trajectory import SHORT_GAP, Doubles
 from gfnode.units import BOLTZMANN, format_time
 from gfnode.windows import Windows
 
 WINDOWS = 128
 """Test windows looked at: each lag is predicted two or four times more."""
-
-COARSE = 2.5
-"""Frames further apart than so many fs give no velocities of atoms that vibrate."""
 
 Numbers = dict[str, Any]
 
@@ -207,7 +204,7 @@ def _meaningless(predictions: Predictions) -> str | None:
         )
     if windows.align is not None:
         return "targets are superposed on the start: their rotation and drift are taken off"
-    if windows.successors is not None and (gap := _spacing(windows)) > COARSE:
+    if windows.successors is not None and (gap := _spacing(windows)) > SHORT_GAP:
         return (
             f"no velocities are stored, and frames {format_time(gap)} apart give none of atoms "
             "that vibrate"

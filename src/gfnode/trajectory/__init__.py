@@ -1,11 +1,12 @@
 """The one form in which molecular motion enters and leaves the package."""
 
 from gfnode.trajectory.checks import Doubles, Floats, Integers, check_finite, check_times
-from gfnode.trajectory.core import Trajectory
+from gfnode.trajectory.core import SHORT_GAP, Trajectory
 from gfnode.trajectory.formula import formula_of
 from gfnode.trajectory.topology import Topology, kept_bonds
 
 __all__ = [
+    "SHORT_GAP",
     "Doubles",
     "Floats",
     "Integers",

@@ -24,6 +24,12 @@ from gfnode.trajectory.formula import formula_of
 from gfnode.trajectory.topology import Topology
 from gfnode.units import BOLTZMANN, format_time
 
+SHORT_GAP = 2.5
+"""Frames at most so many fs apart: motion between them is a parabola, even of hydrogen.
+
+Their differences are velocities; of frames further apart they see less of fast vibrations.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class Trajectory(Exchange):

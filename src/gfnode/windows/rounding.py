@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from gfnode.trajectory import Doubles, Floats, Integers
+from gfnode.trajectory import SHORT_GAP, Doubles, Floats, Integers
 
 _SIZES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _UNITS = (1.0, 10.0, 0.529177210903)  # Å in an Å, a nm and a bohr
 _LARGEST_SHARE = 0.02
 _LONGEST = 100.0  # fs
-_FINE = 2.5  # fs; over longer steps rounding changes little, and in a solvent momenta do not last
 _CHUNK = 4096  # frames
 
 
@@ -115,7 +114,8 @@ def _earlier(
     from_there = np.searchsorted(times, end - wait, side="right") - 1
     not_before = np.searchsorted(times, end - _LONGEST)
     found = np.clip(from_there, np.minimum(not_before, starts), starts)
-    return np.where((wait > gap) & (gap <= _FINE), found, starts)
+    # over longer steps rounding changes little, and in a solvent momenta do not last
+    return np.where((wait > gap) & (gap <= SHORT_GAP), found, starts)
 
 
 def _swept(positions: Floats, masses: Doubles) -> tuple[Doubles, Doubles]:

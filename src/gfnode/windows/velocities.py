@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnode.errors import InputError
-from gfnode.trajectory import Floats, Integers, Trajectory
+from gfnode.trajectory import SHORT_GAP, Floats, Integers, Trajectory
 from gfnode.units import format_time
 from gfnode.windows.rounding import steadied
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from gfnode.windows.cutting import WindowSettings
 
 Array = TypeVar("Array", Tensor, NDArray[Any])
-
-SHORT = 2.5
-"""Frames at most so many fs apart: motion between them is a parabola, even of hydrogen."""
 
 
 def over_gap(mean: Array, gap: Array, wanted: Array | float, now: Array, later: Array) -> Array:
@@ -56,8 +53,9 @@ class VelocityRule:
         See :class:`gfnode.windows.cutting.WindowSettings`.
     gap
         Median time in fs over which they are differences, where known. Stored velocities are of an
-        instant: where training had differences over more than :data:`SHORT`, and ``auto`` chose
-        them, frames that store velocities give differences too.
+        instant: where training had differences over more than
+        :data:`~gfnode.trajectory.SHORT_GAP`, and ``auto`` chose them, frames that store velocities
+        give differences too.
     steady
         Whether momenta of rounded frames are taken over a longer time.
     """
@@ -77,7 +75,7 @@ class VelocityRule:
     @property
     def takes_instants(self) -> bool:
         """Whether velocities of an instant are as good as those of training."""
-        return self.gap is None or self.gap <= SHORT
+        return self.gap is None or self.gap <= SHORT_GAP
 
     @property
     def takes_stored(self) -> bool:
@@ -148,7 +146,7 @@ class VelocityRule:
         if state.forces is not None and self.gap is not None:
             now, later = (state.forces[at] / state.masses[:, None] for at in (frames, after))
             evened = over_gap(found, gaps[:, None, None], self.gap, now, later)
-            short = np.maximum(gaps, self.gap) <= SHORT
+            short = np.maximum(gaps, self.gap) <= SHORT_GAP
             found[short] = evened[short].astype(np.float32)
         if self.steady and not alone.all():
             found[~alone] += self._steadying(state, frames[~alone], whole or state)

@@ -15,9 +15,9 @@ from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.memory import room
 from gfnode.thinning import evenly, places
-from gfnode.trajectory import Floats, Integers, Trajectory
+from gfnode.trajectory import SHORT_GAP, Floats, Integers, Trajectory
 from gfnode.windows import lags as draw
-from gfnode.windows.velocities import SHORT, over_gap
+from gfnode.windows.velocities import over_gap
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Windows:
         if frames.forces is None or frames.masses is None or self.gap is None:
             return v
         now, later = (frames.forces[at] / frames.masses for at in (starts, successors))
-        short = gap.clamp(min=self.gap) <= SHORT
+        short = gap.clamp(min=self.gap) <= SHORT_GAP
         return torch.where(short, over_gap(v, gap, self.gap, now, later), v)
 
     def take(self, index: Tensor) -> "Windows":
