@@ -232,6 +232,7 @@ class TestCommand:
             "first broken bond: ",
             "first clash: ",
             "radius of",
+            "Distance of distributions from the training data, and kinetic temperature",
             "temperature (K)",
             "stretches of training",
             "error per coordinate in Å, 8 starts",

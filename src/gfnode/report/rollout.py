@@ -52,8 +52,8 @@ _VELOCITIES = {
 
 
 def drift_table(result: Mapping[str, Any]) -> Table:
-    """How far distributions drift from those of training, by stretch."""
-    table = plain_table("Drift: Wasserstein distance from the training data")
+    """How far distributions drift from those of training, and how hot it is, by stretch."""
+    table = plain_table("Distance of distributions from the training data, and kinetic temperature")
     for title in DRIFTS:
         table.add_column(title, justify="right")
     table.add_column("kinetic\ntemperature (K)", justify="right")
