@@ -14,7 +14,7 @@ from gfnode.files import to_json
 from gfnode.metrics.spectra import PER_CM
 from gfnode.physics.modes import on_reference
 from gfnode.physics.spectrum import spectrum
-from gfnode.report.spectra import spectrum_words
+from gfnode.report.spectra import spectrum_headline, spectrum_words
 from gfnode.simulate import harmonic_network
 from making import rotation
 
@@ -81,6 +81,25 @@ def test_frames_too_far_apart_name_no_peaks(ring):
     assert np.isnan(found.temperature)
     said = " ".join(spectrum_words(json.loads(to_json(found.to_dict()))))
     assert "Frames 1 ps apart do not follow vibrations: what is faster than 16.7 cm⁻¹" in said
+
+
+@pytest.mark.parametrize(
+    ("stored", "every", "said"),
+    [
+        (True, 2, "K over 3N degrees of freedom"),
+        (False, 1, "K over 3N degrees of freedom"),
+        (
+            False,
+            2,
+            "K over 3N degrees of freedom (from frames 4 fs apart, which see less of fast "
+            "vibrations)",
+        ),
+    ],
+)
+def test_a_temperature_of_frames_far_apart_says_so(ring, stored, every, said):
+    frames = ring[: 400 * every : every]
+    found = spectrum(frames if stored else replace(frames, velocities=None), hops=1)
+    assert spectrum_headline(json.loads(to_json(found.to_dict()))).endswith(said)
 
 
 def test_tumbling_is_gone_after_superposing(ring):

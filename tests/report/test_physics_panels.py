@@ -198,6 +198,17 @@ def test_wide_bands_leave_curves_to_be_seen(measured):
     assert 0.19 < high < 0.25
 
 
+@pytest.mark.parametrize(("spacing", "told"), [(2.0, False), (5.0, True), (9.0, True)])
+def test_a_temperature_of_frames_far_apart_says_so(measured, spacing, told):
+    found = numbers()
+    found["spectra"]["spacing_fs"] = spacing
+    (measured / "physics.json").write_text(json.dumps(found))
+    panels = physics_panels(RunFiles.read(measured))
+    said = " ".join(next(panel for panel in panels if panel.key == "spectra").sentences)
+    assert "50 K of 500 K" in said
+    assert (f"from frames {spacing:g} fs apart, which see less of fast vibrations" in said) == told
+
+
 def test_words_say_what_the_numbers_are(measured):
     said = {
         panel.key: " ".join(panel.sentences) for panel in physics_panels(RunFiles.read(measured))

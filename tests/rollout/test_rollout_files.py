@@ -14,6 +14,7 @@ from time import sleep
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
 import gfnode
@@ -22,6 +23,8 @@ from gfnode.errors import InputError
 from gfnode.models import Model, build
 from gfnode.prediction import BeyondHorizonWarning
 from gfnode.readers.unfinished import folder_of
+from gfnode.report import drift_table
+from gfnode.report.rollout import DRIFTS
 from gfnode.rollout import Rollout, record, steps
 from gfnode.rollout.record import Recorded, Recording
 from gfnode.trajectory import Trajectory
@@ -304,6 +307,17 @@ class TestCommand:
         assert call(*command, "--resume")[0] == 0
         assert call(*command[:-1], tmp_path / "b.npz")[0] == 0
         assert out.read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+@pytest.mark.parametrize(("gap", "told"), [(None, False), (2.0, False), (5.0, True)])
+def test_a_temperature_of_frames_far_apart_says_so(gap, told):
+    drifts = dict.fromkeys(DRIFTS.values(), 0.1) | {"temperature_k": 400.0}
+    result = {"velocity_gap_fs": gap, "training": drifts}
+    result["stretches"] = [drifts | {"begin_fs": 0.0, "end_fs": 100.0}]
+    with (console := Console(width=100)).capture() as capture:
+        console.print(drift_table(result))
+    said = " ".join(capture.get().split())
+    assert ("from frames 5 fs apart, which see less of fast vibrations" in said) == told
 
 
 def test_every_key_is_documented(run, toluene, tmp_path):

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from gfnode.report.sentences import seen_from
 from gfnode.report.tables import plain_table
 from gfnode.units import format_time
 
@@ -57,6 +58,9 @@ def drift_table(result: Mapping[str, Any]) -> Table:
     for title in DRIFTS:
         table.add_column(title, justify="right")
     table.add_column("kinetic\ntemperature (K)", justify="right")
+    if doubt := seen_from(result["velocity_gap_fs"]):
+        table.caption = f"Temperatures: {doubt}."
+        table.caption_justify = "left"
     training = result["training"]
     rows = [
         (f"{format_time(each['begin_fs'])} to {format_time(each['end_fs'])}", each)

@@ -5,12 +5,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gfnode import __version__
+from gfnode.trajectory import SHORT_GAP
 from gfnode.units import count, format_time
 
 if TYPE_CHECKING:
     from gfnode.experiment import Dataset
     from gfnode.run import Run
     from gfnode.trajectory import Trajectory
+
+
+def seen_from(gap_fs: float | None) -> str:
+    """What is to be said of a temperature by differences of frames so far apart; often nothing."""
+    if gap_fs is None or gap_fs <= SHORT_GAP:
+        return ""
+    return f"from frames {format_time(gap_fs)} apart, which see less of fast vibrations"
 
 
 def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from gfnode.metrics.spectra import PER_CM
 from gfnode.report.plots import COLOURS
+from gfnode.report.sentences import seen_from
 from gfnode.thinning import evenly
 from gfnode.units import format_time
 
@@ -21,10 +22,12 @@ SHOWN = 16
 def spectrum_headline(result: Mapping[str, Any]) -> str:
     """What was looked at, in a line."""
     heat = result["temperature_K"]
+    doubt = seen_from(None if result["velocities"] == "stored" else result["spacing_fs"])
     return (
         f"{result['molecule']}: {result['frames']} frames of {result['atoms']} atoms "
         f"{result['formula']}, every {format_time(result['spacing_fs'])}"
         + ("" if heat is None else f", {heat:.0f} K over 3N degrees of freedom")
+        + (f" ({doubt})" if doubt and heat is not None else "")
     )
 
 

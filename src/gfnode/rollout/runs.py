@@ -72,6 +72,7 @@ class Rolled:
             "model": recording.facts["model"],
             "start": recording.facts["start"],
             "velocities": recording.facts["velocities"],
+            "velocity_gap_fs": recording.facts["gap_fs"],
             "length_fs": recording.length,
             "stride_fs": recording.rollout.stride,
             "every_fs": recording.rollout.spacing,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels.common import TRUE, grid, legend, number, power_of_ten, style
 from gfnode.report.pictures import Layout, Panel, Picture, Table
+from gfnode.report.sentences import seen_from
 from gfnode.thinning import evenly
 from gfnode.units import format_time
 
@@ -65,10 +66,11 @@ def _sentences(section: Mapping[str, Any]) -> list[str]:
     states = section["density_of_states"]
     hot, cold = (states.get(f"temperature_{kind}_K") for kind in (TRUE, PREDICTED))
     if hot and cold is not None and section["spacing_fs"] <= _FINE:
+        spacing = section["spacing_fs"]
+        seen = seen_from(spacing) or f"as differences of frames {format_time(spacing)} apart see it"
         words.append(
             f"Predicted motion holds {100 * cold / hot:.2g} % of the true kinetic energy "
-            f"({cold:.3g} K of {hot:.3g} K over all degrees of freedom, as differences of frames "
-            f"{format_time(section['spacing_fs'])} apart see it)."
+            f"({cold:.3g} K of {hot:.3g} K over all degrees of freedom, {seen})."
         )
     return words
 
