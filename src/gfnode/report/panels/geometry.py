@@ -47,7 +47,7 @@ COUNTS = {
     "inverted_centres": "inverted centres",
     "chirality_lost": "stereocentres lost",
 }
-MEASURES = {"error": "error", "wasserstein": "Wasserstein", "js_bits": "JS divergence, bits"}
+MEASURES = {"error": "error", "wasserstein": "Wasserstein", "js_bits": "JS, bits"}
 _MOST_PANES = 6
 _NEARLY_ROUND = 300.0  # degrees: bins of a dihedral span the circle
 
@@ -105,7 +105,10 @@ def quantity_table(
             for measure in (*MEASURES, "relative"):
                 if measure in found:
                     rows.append(estimate_rows([key, unit, method, measure], found[measure]))
-    caption = f"{what}: mean errors and distances between distributions, with 95 % intervals"
+    caption = (
+        f"{what}: mean errors, and distances between distributions (Wasserstein, Jensen–Shannon "
+        "divergence), with 95 % intervals"
+    )
     return Table(f"{name}-numbers", caption, head, body, rows)
 
 
