@@ -14,6 +14,7 @@ from gfnode.errors import InputError
 from gfnode.models import MODELS, Generative, Model, Symmetry
 from gfnode.models.calibration import Calibration
 from gfnode.models.diffusion import SAMPLERS
+from gfnode.molecule.order import warn_of_order
 from gfnode.trajectory import Doubles, Floats, Trajectory
 from gfnode.trajectory.lengths import warn_of_unit
 from gfnode.units import format_time, parse_time
@@ -116,6 +117,7 @@ def begin(
     state = system.state_of(trajectory)
     now = state[frame]
     warn_of_unit(now)
+    warn_of_order(now, system)
     number = np.array([frame % len(state)])
     velocities = rule.at(state, number, system.time_step, trajectory)[0]
     return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}")

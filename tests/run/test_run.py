@@ -491,6 +491,37 @@ def test_another_unit_of_length_is_said(run):
         run.evaluate(nm)
 
 
+def test_another_order_of_atoms_is_said(tmp_path):
+    sample = gfnode.load("sample:toluene")[:200]
+    ring, methyl = next((i, j) for i in range(15) for j in range(i) if swaps_bonds(sample, i, j))
+    order = np.arange(15)
+    order[[ring, methyl]] = methyl, ring
+    other = replace(
+        sample,
+        positions=sample.positions[:, order],
+        velocities=sample.velocities[:, order],
+        name="other",
+    )
+    changes = {"model.name": "mean-conformer", "windows.horizon": 50.0}
+    run = gfnode.fit(sample, changes=changes, out=tmp_path / "run", progress=False)
+    run.predict(sample, [10.0])  # no warning: they are errors here
+    said = r"other: \d of 15 bonds are far too long, .* in another order than those of training"
+    with pytest.warns(UserWarning, match=said):
+        run.predict(other, [10.0], frame=100)
+    with pytest.warns(UserWarning, match=said):
+        run.evaluate(other)
+
+
+def swaps_bonds(trajectory, i, j):
+    """Whether two hydrogens hang on different atoms."""
+    if set(trajectory.numbers[[i, j]]) != {1}:
+        return False
+    heavy = np.flatnonzero(trajectory.numbers > 1)
+    x = trajectory.positions[0]
+    near = [int(np.linalg.norm(x[heavy] - x[atom], axis=1).argmin()) for atom in (i, j)]
+    return near[0] != near[1]
+
+
 def test_velocities_are_those_that_training_used(tmp_path):
     """A model of forward differences gets differences, even where velocities are stored."""
     path = wiggle().save(tmp_path / "w.npz")

@@ -8,6 +8,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.experiment.experiment import Experiment, prepare
 from gfnode.experiment.provenance import Provenance
+from gfnode.molecule.order import warn_of_order
 from gfnode.molecule.system import System
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.lengths import warn_of_unit
@@ -56,6 +57,7 @@ def held_out(
                 "baselines that need all atoms"
             )
         warn_of_unit(trajectory)
+        warn_of_order(system.state_of(trajectory), system)
     rule = VelocityRule.of(experiment.windows, {"velocity_gap_fs": gap})
     if rule.kind == "auto" and not rule.takes_stored:  # differences over a time, as in training
         given = [replace(each, velocities=None) for each in given]

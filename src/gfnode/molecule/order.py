@@ -1,0 +1,126 @@
+"""Are the atoms in the order that bonds say: some are far too long, and other atoms near instead.
+
+Bonds alone are looked at, as no change of conformation makes them long. One that has come apart is
+not enough: its ends must be as near as bonds to atoms that they are not bonded to, which is what
+another order of atoms does. It passes over chains of beads, whose bonds have other lengths; and
+over a proton that has gone from one atom to another, as one bond is never enough.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnode.molecule.periodic import lattices, near_bonds
+from gfnode.molecule.system import System
+from gfnode.thinning import evenly
+from gfnode.trajectory import Doubles, Integers, Trajectory
+
+Coordinates = NDArray[np.floating[Any]]
+Frame = tuple[Coordinates, Coordinates | None]
+"""Positions ``(atom, 3)`` and the periodic cell ``(3, 3)``, in Å."""
+
+LONG = 1.5
+"""A bond is far too long above so many times the sum of its covalent radii: second neighbours are
+1.6 times (two carbons of a benzene ring) to 2.0 times (H–C–C) as far apart."""
+
+FEWEST = 2
+"""Atoms that have changed places break so many bonds at least."""
+
+_FRAMES = 20
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Bonds that do not fit positions.
+
+    Parameters
+    ----------
+    atoms
+        Of the longest of them, as it should be.
+    length, usual
+        Of that bond here, and the sum of its covalent radii, Å.
+    long, bonds
+        How many are far too long, and how many there are.
+    """
+
+    atoms: tuple[int, int]
+    length: float
+    usual: float
+    long: int
+    bonds: int
+
+    def words(self, numbers: Integers, names: Integers | None = None) -> str:
+        """Say it; ``names`` are what the atoms are called elsewhere."""
+        from ase.data import chemical_symbols
+
+        one, other = (
+            f"{chemical_symbols[int(numbers[atom])]}{atom if names is None else int(names[atom])}"
+            for atom in self.atoms
+        )
+        return (
+            f"{self.long} of {self.bonds} bonds are far too long, {one}–{other} most: "
+            f"{self.length:.2f} Å where some {self.usual:.2f} Å are usual"
+        )
+
+
+def misfit(bonds: Integers, numbers: Integers, frames: Sequence[Frame]) -> Misfit | None:
+    """Bonds ``(bond, 2)`` that are far too long in the median of frames, with others instead.
+
+    None where there are none, or just one.
+    """
+    from ase.data import covalent_radii
+
+    bonds = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
+    if len(bonds) < FEWEST:
+        return None
+    usual = np.asarray(covalent_radii, dtype=np.float64)[numbers][bonds].sum(1)
+    lengths = np.median([_lengths(bonds, *frame) for frame in frames], axis=0)
+    far = lengths > LONG * usual
+    if far.sum() < FEWEST:
+        return None
+    none = np.zeros((3, 3))
+    near = near_bonds(numbers, [(x, none if cell is None else cell) for x, cell in frames])
+    known = {tuple(sorted(bond)) for bond in bonds.tolist()}
+    fresh = [pair for pair in near.tolist() if tuple(pair) not in known]
+    far &= np.isin(bonds, fresh).any(1)
+    if far.sum() < FEWEST:
+        return None
+    worst = int(np.where(far, lengths / usual, 0.0).argmax())
+    one, other = (int(atom) for atom in bonds[worst])
+    return Misfit(
+        (one, other), float(lengths[worst]), float(usual[worst]), int(far.sum()), len(bonds)
+    )
+
+
+def misfit_of(bonds: Integers, trajectory: Trajectory) -> Misfit | None:
+    """The same for some frames of a trajectory."""
+    cell = trajectory.cell
+    chosen = evenly(len(trajectory), _FRAMES)
+    frames = [(trajectory.positions[k], None if cell is None else cell[k]) for k in chosen]
+    return misfit(bonds, trajectory.numbers, frames)
+
+
+def warn_of_order(state: Trajectory, system: System) -> None:
+    """Warn where the state atoms of a trajectory do not look bonded as those of training are."""
+    if (found := misfit_of(system.bonds, state)) is None:
+        return
+    warnings.warn(
+        f"{state.label}: {found.words(system.numbers, system.atoms)}, while other atoms are as "
+        "near: are its atoms in another order than those of training, or is it another molecule? "
+        "Put them into the order of training",
+        stacklevel=4,
+    )
+
+
+def _lengths(bonds: Integers, positions: Coordinates, cell: Coordinates | None) -> Doubles:
+    """Lengths in Å, across the cell where that is nearer."""
+    ends = positions[bonds].astype(np.float64)
+    vectors = ends[:, 1] - ends[:, 0]
+    if cell is not None and cell.any():
+        lattice = lattices(cell)
+        vectors -= np.rint(vectors @ np.linalg.pinv(lattice)) @ lattice
+    return np.asarray(np.linalg.norm(vectors, axis=1))
