@@ -5,6 +5,8 @@ import re
 import mdtraj
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.neighborlist import natural_cutoffs, neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -143,6 +145,28 @@ def test_bonds_through_the_box():
     found = near_bonds(np.full(6, 6), [(cut[i], TRICLINIC) for i in (0, 10, 39)])
     assert {tuple(pair) for pair in bonds} <= {tuple(pair) for pair in found}
     assert (np.linalg.norm(exact[0, found[:, 0]] - exact[0, found[:, 1]], axis=-1) < 2.2).all()
+
+
+@pytest.mark.parametrize("rows", [0, 2, 3])
+def test_bonds_through_the_box_are_those_of_ase(rows):
+    rng = np.random.default_rng(rows)
+    numbers = rng.choice([1, 6, 17, 55], 40)
+    for _ in range(20):
+        cell = 6 * rng.normal(size=(3, 3))
+        cell[rows:] = 0
+        box = lattices(cell)
+        x = rng.uniform(-15, 15, (40, 3))
+        atoms = Atoms(numbers, x, cell=box, pbc=box.any(-1))
+        pairs = np.stack(neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.25)), 1)
+        expected = {(int(i), int(j)) for i, j in pairs if i < j}
+        assert {(int(i), int(j)) for i, j in near_bonds(numbers, [(x, cell)])} == expected
+
+
+def test_bonds_of_many_atoms_need_no_box():
+    """What takes room for every pair would need many GB."""
+    x = np.arange(60_000)[:, None] * np.array([1.5, 0, 0])
+    found = near_bonds(np.full(len(x), 6), [(x, np.zeros((3, 3)))])
+    assert len(found) == len(x) - 1
 
 
 # through files

@@ -5,12 +5,14 @@ pieces, and one that leaves at one side comes in at the other.
 """
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, connected_components
+from scipy.spatial import cKDTree
 
 from gfnode.trajectory import Integers
 
@@ -119,18 +121,41 @@ def near_bonds(
     tolerance
         How much longer than the sum of the radii a bond may be.
     """
-    from ase import Atoms
-    from ase.neighborlist import natural_cutoffs, neighbor_list
+    from ase.data import covalent_radii
 
+    radii = tolerance * np.asarray(covalent_radii, dtype=np.float64)[numbers]
+    reach = 2 * float(radii.max())
     found = []
     for positions, cell in frames:
-        box = lattices(cell)
-        atoms = Atoms(numbers, positions.astype(np.float64), cell=box, pbc=box.any(-1))
-        i, j = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=tolerance))
-        found.append(np.unique(np.stack([i, j], 1)[i < j], axis=0).reshape(-1, 2))
+        pairs, distance = _near(positions.astype(np.float64), lattices(cell), reach)
+        found.append(np.unique(pairs[distance < radii[pairs].sum(1)], axis=0))
     pairs, counts = np.unique(np.concatenate(found), axis=0, return_counts=True)
     bonds: Integers = pairs[counts > len(frames) / 2].astype(np.int64)
     return bonds
+
+
+def _near(
+    x: NDArray[np.float64], lattice: NDArray[np.float64], reach: float
+) -> tuple[Integers, NDArray[np.float64]]:
+    """Pairs i < j nearer than ``reach``, and their distance; once for each image in reach."""
+    outside = np.floor(parts := x @ np.linalg.pinv(lattice))
+    x, parts = x - outside @ lattice, parts - outside
+    along = np.atleast_1d(lattice.any(-1))
+    margin = np.where(along, reach / heights(lattice), np.inf)
+    places, owners = [x], [np.arange(len(x))]
+    for shift in product(*((-1, 0, 1) if each else (0,) for each in along)):
+        moved = parts + shift  # atoms beyond a face, of which those near it are kept
+        near = np.flatnonzero(((moved > -margin) & (moved < 1 + margin)).all(1))
+        if any(shift):
+            places.append(x[near] + shift @ lattice)
+            owners.append(near)
+    points, owner = np.concatenate(places), np.concatenate(owners)
+    pairs = cKDTree(points).query_pairs(reach, output_type="ndarray").astype(np.int64)
+    pairs = pairs[(pairs < len(x)).any(1)]
+    distance = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
+    pairs = np.sort(owner[pairs], axis=1)
+    different = pairs[:, 0] < pairs[:, 1]
+    return pairs[different], np.asarray(distance[different])
 
 
 def _parents(bonds: Integers, molecules: Integers) -> Integers:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.memory import room
+from gfnode.readers.fitting import check_fit
 from gfnode.readers.source import Block, Source
 from gfnode.readers.topology import check_elements
 from gfnode.thinning import evenly, places
@@ -47,6 +48,7 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
         check_elements(path, source.numbers, source.topology, atoms)
     rows = np.arange(len(source.times)) if source.order is None else source.order
     rows, times = rows[:: choice.stride], source.times[:: choice.stride]
+    notes += check_fit(path, source, int(rows[0]), atoms)
     filled = _Filling(path, source, atoms, rows, choice)
     filled.read()
     filled.drop_idle_velocities()

@@ -45,6 +45,7 @@ def open_dcd(path: Path, given: Given) -> Source:
         topology=top.topology,
         time_step=given.step,
         notes=(*top.notes, *_fewer(path, int(control[0]), len(frames))),
+        placed=top.placed,
     )
 
 

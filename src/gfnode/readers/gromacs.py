@@ -73,6 +73,7 @@ def open_xtc(path: Path, given: Given) -> Source:
         topology=top.topology,
         time_step=given.step,
         notes=top.notes,
+        placed=top.placed,
     )
 
 
@@ -202,6 +203,7 @@ def open_trr(path: Path, given: Given) -> Source:
         topology=top.topology,
         time_step=given.step,
         notes=top.notes,
+        placed=top.placed,
     )
 
 

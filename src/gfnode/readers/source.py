@@ -35,6 +35,15 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """Where a topology file has the atoms, of its own: ``(atom, 3)`` and ``(3, 3)`` in Å."""
+
+    path: Path
+    positions: NDArray[Any]
+    cell: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
 class Source:
     """An opened file: everything but the frames, and the way to them.
 
@@ -58,6 +67,8 @@ class Source:
         What a user should know of the file.
     unread
         What else it holds, by its own names: energies, say.
+    placed
+        Where the topology that came with it has the atoms; None: it does not say.
     """
 
     numbers: Integers
@@ -70,6 +81,7 @@ class Source:
     order: Integers | None = None
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    placed: Placed | None = None
 
 
 def batches(rows: Integers, n_atoms: int, size: int = BLOCK) -> Iterator[Integers]:

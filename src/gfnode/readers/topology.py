@@ -8,7 +8,9 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import foreign
+from gfnode.readers.cells import ANGSTROM_PER_NM
 from gfnode.readers.hdf5 import topology_of
+from gfnode.readers.source import Placed
 from gfnode.trajectory import Integers, Topology
 from gfnode.trajectory.mdtraj import from_mdtraj
 
@@ -44,6 +46,7 @@ class Top:
     numbers: Integers
     topology: Topology
     notes: tuple[str, ...] = ()
+    placed: Placed | None = None
 
 
 def read_topology(path: Path | None) -> Top:
@@ -55,10 +58,26 @@ def read_topology(path: Path | None) -> Top:
     if suffix == ".h5":
         return Top(path, *topology_of(path))
     with foreign(path, "no topology can be read from it"):
-        found = mdtraj.load_topology(str(path))
+        placed = None
+        if suffix in PLACING:  # which load_topology reads in the same way
+            frame = mdtraj.load_frame(str(path), 0) if suffix == ".pdb" else mdtraj.load(str(path))
+            found, placed = frame.topology, _placed(path, frame)
+        else:
+            found = mdtraj.load_topology(str(path))
         notes = _elements_of_psf(path, found) if suffix == ".psf" else ()
         notes += _elements_of_ions(path, found)
-        return Top(path, *from_mdtraj(found), notes)
+        return Top(path, *from_mdtraj(found), notes, placed)
+
+
+PLACING = (".pdb", ".gro")
+"""Topologies that say where the atoms are."""
+
+
+def _placed(path: Path, frame: Any) -> Placed:
+    cell = frame.unitcell_vectors
+    return Placed(
+        path, frame.xyz[0] * ANGSTROM_PER_NM, None if cell is None else cell[0] * ANGSTROM_PER_NM
+    )
 
 
 def same_atoms(path: Path, atoms: int, top: Top) -> None:
