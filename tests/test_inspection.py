@@ -317,6 +317,21 @@ class TestFaults:
         assert found.facts.frames.duplicates == 800
         assert "frame 0 of file 2 is the same as frame 0 of file 1" in words(found)
 
+    def test_another_order_of_atoms_in_a_file(self):
+        """It is said in place of bonds that then look broken, whichever file is longer."""
+        swapped = np.arange(15)
+        hydrogens = np.flatnonzero(toluene().numbers == 1)
+        swapped[hydrogens[[0, -1]]] = hydrogens[[-1, 0]]
+        other = toluene()[100:700].select(swapped)
+        for files in ([toluene(), other], [toluene()[:50], toluene()[50:100], other]):
+            found = inspect(files)
+            assert found.verdict == "no"
+            assert codes(found)[0] == "atom-order"
+            assert not {"jumps", "time-step"} & set(codes(found))
+            said = f"file {len(files)} has its atoms in another order than file 1: 2 of 15 bonds "
+            assert said in words(found)
+        assert "atom-order" not in codes(inspect([toluene()[:400], toluene()[400:]]))
+
     def test_other_atoms(self):
         with pytest.raises(InputError, match="hold different atoms"):
             inspect([toluene(), ethane()])

@@ -1,5 +1,6 @@
 """From trajectories to the graph, the system and the model."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -51,6 +52,29 @@ def test_another_unit_of_length_is_noted():
     tenth = replace(ethanol, positions=ethanol.positions / 10, name="ethanol")
     (note,) = prepare([tenth], configure(changes={"windows.horizon": 1.0})).notes
     assert note.startswith("ethanol: positions look like nm, not Å: nearest atoms are 0.109 apart")
+
+
+def test_another_order_of_atoms_is_noted():
+    ethanol = still(frames=40)
+    changes = configure(changes={"windows.horizon": 1.0})
+    assert prepare([ethanol, ethanol], changes).notes == ()
+    hydrogens = np.flatnonzero(ethanol.numbers == 1)
+    order = np.arange(9)
+    order[hydrogens] = hydrogens[::-1]
+    other = replace(ethanol.select(order), name="other")
+    (note,) = prepare([ethanol, other], changes).notes
+    assert re.match(r"other: \d of 8 bonds are far too long, .* another order than those of", note)
+    named = replace(
+        other, topology=topology_of(other, graph.bonds_from_distances(*arrays(ethanol)))
+    )
+    (note,) = prepare([named], changes).notes
+    assert re.match(
+        r"other: \d of 8 bonds are far too long, .* is its topology the right one", note
+    )
+
+
+def arrays(trajectory):
+    return trajectory.numbers, trajectory.positions
 
 
 # The graph

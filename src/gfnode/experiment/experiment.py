@@ -13,6 +13,7 @@ from pydantic import Field
 from gfnode import graph
 from gfnode.errors import InputError
 from gfnode.models import Model, build, read_options
+from gfnode.molecule.order import doubts_of_order
 from gfnode.molecule.system import System
 from gfnode.presets import PRESETS
 from gfnode.settings import Settings
@@ -182,6 +183,7 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
         )
     pieces = graph.describe_components(graph.components(edges.index, len(state)))
     notes = dict.fromkeys(note for each in trajectories for note in (*each.notes, *doubts(each)))
+    notes |= dict.fromkeys(doubts_of_order(bonds, trajectories, state))
     asked = settings.horizon or horizon
     if asked > horizon * (1 + 1e-6):
         apart = f"the horizon is {format_time(horizon)} and not {format_time(asked)}: frames are "

@@ -37,6 +37,10 @@ LONG = 20
 """Data should be so many times longer than its slowest motion."""
 
 
+CONFUSED = ("jumps", "time-step", "velocity-unit", "too-hot")
+"""What is found of atoms that are taken for others."""
+
+
 @dataclass(frozen=True)
 class Choices:
     """What ``gfnode train`` chooses without options.
@@ -206,6 +210,8 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
         *_velocities(frames, facts.momenta, choices, files),
         *_turning(facts.motion, choices),
     ]
+    if facts.structure.other_order:  # atoms seem to leap from file to file
+        found = [each for each in found if each.code not in CONFUSED]
     order = ("error", "warning", "note")
     return tuple(sorted(found, key=lambda each: order.index(each.level)))
 
@@ -257,6 +263,10 @@ def _frames(files: Sequence[FileFacts], frames: Frames) -> list[Finding]:
 def _molecules(facts: Facts) -> list[Finding]:
     structure, choices = facts.structure, facts.choices
     found = []
+    for other in structure.other_order[:1]:
+        numbers, bonds = len(structure.other_order), structure.bonds
+        values: dict[str, Any] = {"file": other.file, "files": numbers, "bonds": bonds}
+        found.append(Finding("error", "atom-order", values | {"long": other.long}))
     cell = structure.cell
     if cell is not None and cell.broken_bonds > 0:
         values = {"molecules": cell.broken_molecules, "bonds": cell.broken_bonds}

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gfnode import graph
 from gfnode.inspection.series import Series
+from gfnode.molecule.order import misfit_of
 from gfnode.thinning import evenly, places
 from gfnode.trajectory import Integers, formula_of
 
@@ -21,6 +22,25 @@ class Bond:
 
     atoms: tuple[int, int]
     length: float  # median, Å
+
+
+@dataclass(frozen=True)
+class OtherOrder:
+    """A file that has its atoms in another order than the first: bonds are elsewhere.
+
+    Parameters
+    ----------
+    atoms, length, usual
+        The longest of the first file's bonds there, its length and the sum of covalent radii, Å.
+    long
+        How many of them are far too long there, with other atoms as near.
+    """
+
+    file: int
+    atoms: tuple[int, int]
+    length: float
+    usual: float
+    long: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,8 @@ class Structure:
     groups
         Formula and number of the groups of the largest molecule that hang on a single bond outside
         of rings; see :func:`gfnode.graph.rotors`.
+    other_order
+        Files whose atoms are in another order than those of the first.
     """
 
     atoms: int
@@ -89,6 +111,7 @@ class Structure:
     groups: tuple[tuple[str, int], ...]
     number_of_groups: int
     cell: Cell | None
+    other_order: tuple[OtherOrder, ...]
 
 
 def look_at_structure(series: Series) -> tuple[Structure, Integers, Integers]:
@@ -124,8 +147,18 @@ def look_at_structure(series: Series) -> tuple[Structure, Integers, Integers]:
         groups=tuple(groups.most_common(SHOWN)),
         number_of_groups=groups.total(),
         cell=_cell(series, bonds, labels),
+        other_order=_other_order(series, bonds),
     )
     return structure, bonds, largest
+
+
+def _other_order(series: Series, bonds: Integers) -> tuple[OtherOrder, ...]:
+    found = []
+    for file, each in enumerate(series.trajectories[1:], 1):
+        if (misfit := misfit_of(bonds, each)) is not None:
+            what = misfit.atoms, misfit.length, misfit.usual, misfit.long
+            found.append(OtherOrder(file, *what))
+    return tuple(found)
 
 
 def _by_distances(series: Series) -> Integers:

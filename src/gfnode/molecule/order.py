@@ -96,12 +96,35 @@ def misfit(bonds: Integers, numbers: Integers, frames: Sequence[Frame]) -> Misfi
     )
 
 
-def misfit_of(bonds: Integers, trajectory: Trajectory) -> Misfit | None:
-    """The same for some frames of a trajectory."""
+def misfit_of(
+    bonds: Integers, trajectory: Trajectory, atoms: Integers | None = None
+) -> Misfit | None:
+    """The same for some frames of a trajectory; bonds may be among some atoms, by their places."""
+    chosen = np.arange(trajectory.n_atoms) if atoms is None else atoms
     cell = trajectory.cell
-    chosen = evenly(len(trajectory), _FRAMES)
-    frames = [(trajectory.positions[k], None if cell is None else cell[k]) for k in chosen]
-    return misfit(bonds, trajectory.numbers, frames)
+    frames = [
+        (trajectory.positions[k][chosen], None if cell is None else cell[k])
+        for k in evenly(len(trajectory), _FRAMES)
+    ]
+    return misfit(bonds, trajectory.numbers[chosen], frames)
+
+
+def doubts_of_order(
+    bonds: Integers, trajectories: Sequence[Trajectory], atoms: Integers
+) -> tuple[str, ...]:
+    """A sentence for each trajectory in which the bonds of the first one do not fit."""
+    said = []
+    for number, each in enumerate(trajectories):
+        if (found := misfit_of(bonds, each, atoms)) is None:
+            continue
+        asked = "is its topology the right one, with atoms in this order?"
+        if number:
+            asked = f"are its atoms in another order than those of {trajectories[0].label}?"
+        said.append(
+            f"{each.label}: {found.words(each.numbers[atoms], atoms)}, while other atoms are as "
+            f"near: {asked}"
+        )
+    return tuple(said)
 
 
 def warn_of_order(state: Trajectory, system: System) -> None:

@@ -204,6 +204,18 @@ def _noisy(v: Found, _: Found) -> str:
     )
 
 
+def _ordered(v: Found, found: Found) -> str:
+    other = found["structure"]["other_order"][0]
+    more = f", and so have {count(v['files'] - 1, 'more file')}" if v["files"] > 1 else ""
+    one, two = other["atoms"]
+    return (
+        f"file {v['file'] + 1} has its atoms in another order than file 1{more}: {v['long']} of "
+        f"{v['bonds']} bonds of file 1 are far too long there, as of atoms {one} and {two}, "
+        f"{other['length']:.3g} Å (usual {other['usual']:.2g} Å); put the atoms of all files into "
+        "one order"
+    )
+
+
 _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "single-frame": lambda v, f: "a single frame holds no motion; give a trajectory",
     "refused": lambda v, f: f"gfnode train refuses: {v['problem']}",
@@ -226,6 +238,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "duplicates": _duplicated,
     "near-duplicates": _nearly,
     "gaps": _gap,
+    "atom-order": _ordered,
     "broken-molecules": lambda v, f: (
         f"the periodic cell cuts {v['molecules']:.3g} molecules in a frame, on average; make "
         "molecules whole first"
