@@ -15,6 +15,7 @@ from gfnode.errors import InputError
 from gfnode.models import Model, build, read_options
 from gfnode.molecule.order import doubts_of_order
 from gfnode.molecule.system import System
+from gfnode.molecule.virial import doubts_of_forces
 from gfnode.presets import PRESETS
 from gfnode.settings import Settings
 from gfnode.training import TrainingSettings
@@ -184,6 +185,7 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     pieces = graph.describe_components(graph.components(edges.index, len(state)))
     notes = dict.fromkeys(note for each in trajectories for note in (*each.notes, *doubts(each)))
     notes |= dict.fromkeys(doubts_of_order(bonds, trajectories, state))
+    notes |= dict.fromkeys(doubts_of_forces(trajectories, bonds, state))
     asked = settings.horizon or horizon
     if asked > horizon * (1 + 1e-6):
         apart = f"the horizon is {format_time(horizon)} and not {format_time(asked)}: frames are "

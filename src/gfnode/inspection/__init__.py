@@ -16,6 +16,7 @@ from gfnode.inspection.motions import look_at_motions
 from gfnode.inspection.scales import look_at_time
 from gfnode.inspection.series import Series
 from gfnode.inspection.structure import look_at_structure
+from gfnode.molecule.virial import off_forces
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.lengths import LENGTHS, Lengths
 
@@ -75,13 +76,14 @@ def inspect(trajectories: Trajectory | Sequence[Trajectory]) -> Inspection:
     frames = look_at_frames(series, bonds)
     clock = look_at_time(series, bonds, frames.rounded_to)
     momenta = look_at_momenta(series, bonds, frames.rounded_to)
+    forces = off_forces(given, bonds, momenta.temperature)
     choices = choose(given)
     motion = None
     if len(series) > 2:
         score = np.flatnonzero(series.first.numbers > 1)
         score = score if len(score) else np.arange(series.first.n_atoms)
         motion = look_at_motions(series, bonds, largest, choices.horizon_fs, score)
-    facts = Facts(files, frames, lengths, clock, momenta, structure, motion, choices)
+    facts = Facts(files, frames, lengths, clock, momenta, structure, motion, choices, forces)
     findings = judge(facts)
     levels = {each.level for each in findings}
     verdict: Literal["yes", "with care", "no"] = "yes"

@@ -4,7 +4,7 @@ The choices are not worked out again here: the data is prepared as a run prepare
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from gfnode.inspection.scales import Clock, nice
 from gfnode.inspection.structure import Structure
 from gfnode.models import Model
 from gfnode.models.gfnode import GFNODE
+from gfnode.molecule.virial import OffForces
 from gfnode.training import choose_batch
 from gfnode.trajectory import SHORT_GAP, Trajectory
 from gfnode.trajectory.lengths import Lengths
@@ -196,6 +197,7 @@ class Facts:
     structure: Structure
     motion: Motions | None
     choices: Choices
+    forces: OffForces | None
 
 
 def judge(facts: Facts) -> tuple[Finding, ...]:
@@ -207,6 +209,7 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
         *_frames(files, frames),
         *_molecules(facts),
         *_windows(choices, facts.motion, files),
+        *_forced(facts.forces),
         *_velocities(frames, facts.momenta, choices, files),
         *_turning(facts.motion, choices),
     ]
@@ -279,6 +282,12 @@ def _molecules(facts: Facts) -> list[Finding]:
         values = {"pieces": choices.pieces or structure.molecules}
         found.append(Finding("warning", "several-molecules", values))
     return found
+
+
+def _forced(forces: OffForces | None) -> list[Finding]:
+    if forces is None:
+        return []
+    return [Finding("warning", "force-unit", asdict(forces) | {"words": forces.words})]
 
 
 def _windows(choices: Choices, motion: Motions | None, files: Sequence[FileFacts]) -> list[Finding]:

@@ -234,6 +234,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
         f"atoms go further between frames than at 3000 K: {format_time(v['stated_fs'])} between "
         "frames is too short; give the right time with --step"
     ),
+    "force-unit": lambda v, f: v["words"],
     "jumps": _jumped,
     "duplicates": _duplicated,
     "near-duplicates": _nearly,

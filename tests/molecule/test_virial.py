@@ -1,0 +1,104 @@
+"""The temperature that forces hold bonds at, and forces that do not fit the motion."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from gfnode.experiment import configure, prepare
+from gfnode.inspection import inspect
+from gfnode.molecule.virial import UNITS, off_forces
+from gfnode.simulate import harmonic_network
+from gfnode.trajectory import Trajectory
+from gfnode.units import WAVENUMBER
+
+BONDS = np.array([[0, 1], *([0, k] for k in (2, 3, 4)), *([1, k] for k in (5, 6, 7))])
+
+
+@cache
+def ethane(apart: int = 10, *, velocities: bool = False) -> Trajectory:
+    """Bonds at 300 K, frames 0.5 fs times ``apart``, with forces, which differences show."""
+    built = molecule("C2H6")
+    mass = 12.011 * 1.008 / (12.011 + 1.008)
+    stiffness = np.array([0.3, *[mass * (3000 * WAVENUMBER) ** 2] * 6])
+    network = harmonic_network(
+        built.positions, BONDS, built.numbers, stiffness=stiffness, temperature=300.0
+    )
+    dense = network.trajectory(8002, 0.5)
+    x = dense.positions.astype(np.float64)
+    forces = dense.masses[:, None] * (x[2:] - 2 * x[1:-1] + x[:-2]) / 0.25
+    found = replace(dense[1:-1], forces=forces.astype(np.float32), source="ethane.extxyz")
+    return replace(found if velocities else replace(found, velocities=None))[::apart]
+
+
+def scaled(trajectory: Trajectory, factor: float) -> Trajectory:
+    assert trajectory.forces is not None
+    return replace(trajectory, forces=trajectory.forces * np.float32(factor))
+
+
+@pytest.mark.parametrize("apart", [1, 10, 100])
+def test_sound_forces_are_passed_over_at_any_spacing(apart):
+    assert off_forces([ethane(apart)], BONDS, None) is None
+    assert off_forces([ethane(apart)], BONDS, 300.0) is None
+
+
+@pytest.mark.parametrize("unit", ["kcal/mol/Å", "kJ/mol/Å", "hartree/bohr"])
+def test_another_unit_is_told_and_named(unit):
+    factor = UNITS["eV/Å"] / UNITS[unit]
+    for temperature in (None, 300.0):
+        found = off_forces([scaled(ethane(), factor)], BONDS, temperature)
+        assert found is not None
+        assert found.unit == unit
+        assert found.factor == pytest.approx(factor)
+        assert f"they look like {unit}, and eV/Å is expected" in found.words
+
+
+def test_gradients_are_told():
+    found = off_forces([scaled(ethane(), -1)], BONDS, None)
+    assert found is not None
+    assert "multiply them by −1" in found.words
+
+
+def test_forces_of_zero_are_told():
+    found = off_forces([scaled(ethane(), 0.0)], BONDS, None)
+    assert found is not None
+    assert "as good as zero" in found.words
+
+
+def test_a_factor_of_less_than_three_is_passed_over():
+    for factor in (0.45, 2.2):
+        assert off_forces([scaled(ethane(), factor)], BONDS, 300.0) is None
+    other = off_forces([scaled(ethane(), 7.0)], BONDS, 300.0)
+    assert other is not None
+
+
+def test_what_tells_nothing_is_passed_over():
+    wrong = scaled(ethane(), 23.06)
+    assert off_forces([replace(wrong, forces=None)], BONDS, None) is None
+    assert off_forces([wrong[:10]], BONDS, None) is None
+    assert off_forces([wrong], BONDS[:0], None) is None
+    x = wrong.positions.copy()  # a bond that is held
+    x[:, 2] = x[:, 0] + [0.0, 0.0, 1.09]
+    assert off_forces([replace(wrong, positions=x)], BONDS, None) is None
+
+
+def test_it_is_told_of_some_of_the_atoms():
+    atoms = np.array([0, 1, 2, 3, 4])
+    found = off_forces([scaled(ethane(), 23.06)], BONDS[:4], None, atoms)
+    assert found is not None
+    assert found.unit == "kcal/mol/Å"
+
+
+def test_gfnode_data_and_train_say_so():
+    wrong = scaled(ethane(10, velocities=True), 23.06)
+    changes = configure(changes={"windows.horizon": 100.0})
+    (note,) = (each for each in prepare([wrong], changes).notes if "forces" in each)
+    assert "they look like kcal/mol/Å, and eV/Å is expected" in note
+    (finding,) = (each for each in inspect(wrong).findings if each.code == "force-unit")
+    assert finding.level == "warning"
+    assert finding.values["unit"] == "kcal/mol/Å"
+    sound = ethane(10, velocities=True)
+    assert not [each for each in prepare([sound], changes).notes if "forces" in each]
+    assert "force-unit" not in [each.code for each in inspect(sound).findings]
