@@ -20,6 +20,13 @@ from gfnode.windows.forces import Forces, find_forces
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Positions, velocities and lags to positions at the lags."""
 
+UNTRUSTED = (
+    "the potential that was learned foretells no training window, so it is not used and the modes "
+    "predict alone: gfnode data FILE says whether forces fit the motion; --set model.newton=false "
+    "saves the time that it takes"
+)
+"""What is said of a potential that was learned in vain."""
+
 
 class Newton(nn.Module):
     """Moves a prediction towards what a learned potential says.
@@ -65,6 +72,7 @@ class Newton(nn.Module):
         self.register_buffer("knots", knots, persistent=False)  # fs
         self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
         self._horizon = system.horizon
+        self._learned = False  # by this very object: what was saved says no more than the trust
         self.reach = 0.0  # w is zero from this lag on, fs
         self.register_load_state_dict_post_hook(_look)
 
@@ -77,7 +85,7 @@ class Newton(nn.Module):
     def found(self) -> str:
         """Thermostat and trust, in words; nothing where no potential was learned."""
         if not self.reach:
-            return ""
+            return UNTRUSTED if self._learned else ""
         dynamics = self.dynamics
         bath = "no thermostat"
         if dynamics.frequency > 0:
@@ -213,6 +221,7 @@ class Newton(nn.Module):
         _look(self)
         if (forces := self.forces(windows)) is None:
             return
+        self._learned = True
         seen = forces.frames
         members = torch.arange(self.dynamics.potential.members, device=seen.device)
         # stretches of time by turns: member m does not see those numbered m
