@@ -353,6 +353,23 @@ def water_box(wrapped: bool) -> Trajectory:
     return Trajectory(x, np.arange(200) * 0.5, [8, 1, 1] * 27, cell=cell, topology=topology)
 
 
+def test_a_box_that_is_not_given():
+    wrapped = water_box(wrapped=True)
+    found = inspect(replace(wrapped, cell=None, topology=None))
+    assert found.verdict == "no"
+    assert codes(found)[0] == "wrapped"
+    assert not {"jumps", "several-molecules"} & set(codes(found))
+    lengths = found.facts.frames.box
+    assert lengths is not None
+    assert lengths[0] is None
+    assert lengths[1] == pytest.approx(9.6, abs=0.1)
+    assert "atoms leap by some 9.6 Å along y, as where a periodic box puts them back" in words(
+        found
+    )
+    for sound in (wrapped, replace(water_box(wrapped=False), cell=None, topology=None), toluene()):
+        assert inspect(sound).facts.frames.box is None
+
+
 def test_a_chain_of_single_atoms_is_in_no_unit():
     """Cα atoms, 3.8 Å apart: neither bohr nor broken bonds."""
     turn = np.arange(30) * 1.7

@@ -215,6 +215,8 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
     ]
     if facts.structure.other_order:  # atoms seem to leap from file to file
         found = [each for each in found if each.code not in CONFUSED]
+    if frames.box is not None:
+        found = [each for each in found if each.code not in (*CONFUSED, "several-molecules")]
     order = ("error", "warning", "note")
     return tuple(sorted(found, key=lambda each: order.index(each.level)))
 
@@ -251,13 +253,14 @@ def _refused(files: Sequence[FileFacts], choices: Choices) -> list[Finding]:
 
 def _frames(files: Sequence[FileFacts], frames: Frames) -> list[Finding]:
     repeated = frames.duplicates / sum(each.frames for each in files)
+    found = [] if frames.box is None else [Finding("error", "wrapped", {"lengths": frames.box})]
     kinds: tuple[tuple[Level, str, int], ...] = (
         ("warning", "jumps", frames.jumps),
         ("error" if repeated > 0.5 else "warning", "duplicates", frames.duplicates),
         ("warning", "near-duplicates", frames.near_duplicates),
         ("note", "gaps", sum(each.gaps for each in files)),
     )
-    found = [Finding(level, code, {"count": count}) for level, code, count in kinds if count]
+    found += [Finding(level, code, {"count": count}) for level, code, count in kinds if count]
     if frames.rounded_to is not None and frames.rounded_to > CRUDE:
         found.append(Finding("error", "coarse", {"rounded_to": frames.rounded_to}))
     return found

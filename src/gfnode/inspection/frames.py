@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gfnode.inspection.boxless import wrapped_lengths
 from gfnode.inspection.jumps import Jump, find_jumps
 from gfnode.inspection.series import Series
 from gfnode.trajectory import Doubles, Integers, Trajectory
@@ -89,6 +90,8 @@ class Frames:
         Frames in which atoms leap.
     wrapped
         Leaps across the periodic cell (atoms put back into the cell), all atoms and frames.
+    box
+        Lengths along x, y and z, Å, of a box that is not given and that atoms leap by; None: none.
     """
 
     rounded_to: float | None
@@ -100,6 +103,7 @@ class Frames:
     jumps: int
     first_jumps: tuple[Jump, ...]
     wrapped: int
+    box: tuple[float | None, float | None, float | None] | None
 
 
 def look_at_file(trajectory: Trajectory, number: int) -> FileFacts:
@@ -150,6 +154,7 @@ def look_at_frames(series: Series, bonds: Integers) -> Frames:
         jumps=len(jumps),
         first_jumps=tuple(jumps[:SHOWN]),
         wrapped=wrapped,
+        box=wrapped_lengths(series),
     )
 
 

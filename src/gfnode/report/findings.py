@@ -204,6 +204,19 @@ def _noisy(v: Found, _: Found) -> str:
     )
 
 
+def _wrapped(v: Found, _: Found) -> str:
+    by = ", ".join(
+        f"some {rough(length)} Å along {axis}"
+        for axis, length in zip("xyz", v["lengths"], strict=True)
+        if length
+    )
+    return (
+        f"atoms leap by {by}, as where a periodic box puts them back, and the file gives no box: "
+        "molecules are cut; give its cell (an array of an npz file: --map …,cell=box), or make "
+        "molecules whole first"
+    )
+
+
 def _ordered(v: Found, found: Found) -> str:
     other = found["structure"]["other_order"][0]
     more = f", and so have {count(v['files'] - 1, 'more file')}" if v["files"] > 1 else ""
@@ -240,6 +253,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "near-duplicates": _nearly,
     "gaps": _gap,
     "atom-order": _ordered,
+    "wrapped": _wrapped,
     "broken-molecules": lambda v, f: (
         f"the periodic cell cuts {v['molecules']:.3g} molecules in a frame, on average; make "
         "molecules whole first"
