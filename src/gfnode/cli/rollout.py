@@ -179,9 +179,15 @@ def rollout(
 
 
 def _warn(run: "Run") -> None:
-    """Say which atoms training did not look at."""
+    """Say which atoms training did not look at, and that motions could be drawn."""
     from gfnode.prediction import not_in_loss
 
+    if run.model.follows:
+        typer.echo(
+            "note: means of what may happen are no motion; --sampled draws one in the potential "
+            "that this model has learned",
+            err=True,
+        )
     if unseen := not_in_loss(run.model):
         typer.echo(
             f"note: {unseen}, but the next application starts from there. For rollouts, train with "
