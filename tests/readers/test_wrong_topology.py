@@ -101,6 +101,12 @@ def test_a_topology_without_sound_coordinates_says_nothing(path, scale, tmp_path
     assert load(path, **options(path, top)).notes == ()
 
 
+def test_a_topology_of_made_up_coordinates_says_nothing(path, tmp_path):
+    x = 1.3 * np.random.default_rng(1).normal(size=(1, 9, 3)) / 2
+    top = save(Trajectory(x, [0.0], geometry_of("ethanol")[0]), tmp_path / "random.pdb")
+    assert load(path, **options(path, top)).notes == ()
+
+
 def test_molecules_that_a_box_cuts_fit(tmp_path):
     """Both files wrapped, each in its own way, with and without the box."""
     numbers, x = geometry_of("toluene")

@@ -16,6 +16,9 @@ WRONG = 0.25
 APART = 0.4
 """Å. Atoms nearer than this are at no place at all: all at zero, or in another unit."""
 
+CROWDED = 2
+"""Bonds an atom beyond which coordinates are those of no molecule: made up, or a metal."""
+
 _COINCIDE = 0.01  # share of atoms that may be so near: alternate locations
 
 
@@ -51,7 +54,8 @@ def check_fit(path: Path, source: Source, first: int, atoms: Integers) -> list[s
 
     numbers = source.numbers[atoms]
     bonds = near_bonds(numbers, [(x, np.zeros((3, 3)) if box is None else box)])
-    if (found := misfit(bonds, numbers, [(now[atoms], cell)])) is None:
+    crowded = len(bonds) > CROWDED * len(atoms)
+    if crowded or (found := misfit(bonds, numbers, [(now[atoms], cell)])) is None:
         return []
     said = f"{found.words(numbers, atoms)}, in frame {first}, while other atoms are as near"
     if found.long >= WRONG * found.bonds:
