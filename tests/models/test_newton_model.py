@@ -341,6 +341,10 @@ def test_a_rollout_goes_on_to_the_same_frames(run, tmp_path):
         assert result.exit_code == 0, result.output
         return gfnode.load(tmp_path / name).positions
 
+    words = ["rollout", str(run.folder), "--start", str(start), "--out", "a.npz", "--sampled"]
+    refused = CliRunner().invoke(cli.app, [*words, "--length", "1ps", "--geometry", "molecule"])
+    assert refused.exit_code == 2
+    assert "leave --geometry out" in refused.output
     whole = roll("whole.npz", "1ps")
     assert not np.array_equal(whole, roll("other.npz", "1ps", "--seed", "1"))
     with pytest.MonkeyPatch.context() as patch:

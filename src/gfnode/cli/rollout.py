@@ -119,10 +119,15 @@ def rollout(
     """
     with plain_errors():
         from gfnode import report
+        from gfnode.errors import InputError
         from gfnode.files import check_apart, to_json, write_json
         from gfnode.run import Run
 
         check_apart(out, [start])
+        if sampled and geometry != "mean":
+            raise InputError(
+                f"--sampled draws motions, not means to be made a {geometry}: leave --geometry out"
+            )
         target = json_target(json_file)
         found = with_geometry(Run.open(run), geometry)
         reader = reading.reader()
