@@ -61,8 +61,8 @@ class Propagator:
     seed
         Of what is drawn.
     sampled
-        Draw one of the motions that the model holds possible, not their mean: of a model with a
-        learned potential.
+        Draw one of the motions that the model holds possible, not their mean; None: where steps go
+        on from one another and the model can, having learned a potential.
 
     Attributes
     ----------
@@ -94,16 +94,18 @@ class Propagator:
         times: Iterable[float | str] | None = None,
         direct: bool = False,
         seed: int = 0,
-        sampled: bool = False,
+        sampled: bool | None = None,
     ) -> None:
         images = [atoms] if isinstance(atoms, Atoms) else list(atoms)
         if steps is not None and (isinstance(steps, bool) or steps < 1):
             raise InputError(f"the number of steps is {steps}, expected a whole number from 1")
         self.model_run = run if isinstance(run, Run) else Run.open(run)
+        self.stride, self.seed = parse_time(stride), seed
+        self._direct = direct or times is not None
         if sampled:
             check_follows(self.model_run.model)
-        self.stride, self.seed, self.sampled = parse_time(stride), seed, sampled
-        self._direct = direct or times is not None
+        can = self.model_run.model.follows and not self._direct
+        self.sampled = can if sampled is None else sampled
         self._lags = self._choose(steps, None if times is None else list(times))
         self._steps = steps if self._lags is None else len(self._lags)
         self._begin(images)

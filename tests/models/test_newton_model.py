@@ -336,7 +336,7 @@ def test_a_rollout_goes_on_to_the_same_frames(run, tmp_path):
 
     def roll(name, length, *more):
         words = ["rollout", str(run.folder), "--start", str(start), "--out"]
-        words += [str(tmp_path / name), "--sampled", "--length", length, *more]
+        words += [str(tmp_path / name), "--length", length, *more]
         result = CliRunner().invoke(cli.app, words)
         assert result.exit_code == 0, result.output
         return gfnode.load(tmp_path / name).positions
@@ -346,6 +346,7 @@ def test_a_rollout_goes_on_to_the_same_frames(run, tmp_path):
     assert refused.exit_code == 2
     assert "leave --geometry out" in refused.output
     whole = roll("whole.npz", "1ps")
+    assert not np.array_equal(whole, roll("means.npz", "1ps", "--means"))
     assert not np.array_equal(whole, roll("other.npz", "1ps", "--seed", "1"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gfnode.rollout.record.save_pieces", interrupted)
@@ -361,5 +362,5 @@ def test_ase_goes_through_one_motion(run):
     one, same, other = (np.array([frame.positions for frame in each]) for each in drawn)
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
-    stepped = next(iter(Propagator(atoms, run, "20fs", sampled=True)))
+    stepped = next(iter(Propagator(atoms, run, "20fs")))
     assert np.abs(stepped.positions - one[0]).max() < 0.05

@@ -34,7 +34,7 @@ Examples:
   gfnode rollout runs/toluene --start sample:toluene --length 10ps --out long.npz --truth \\
       --json long.json
   gfnode rollout runs/toluene --start sample:toluene --length 1ns --every 100fs --out ns.xtc
-  gfnode rollout runs/ethanol --start ethanol.npz --length 100ps --sampled --out motion.xtc
+  gfnode rollout runs/ethanol --start ethanol.npz --length 100ps --seed 1 --out motion.xtc
   gfnode rollout runs/toluene --start sample:toluene --length 2ns --every 100fs --out ns.xtc \\
       --resume
 
@@ -76,13 +76,14 @@ def rollout(
         ),
     ] = None,
     sampled: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--sampled",
-            help="Draw one of the possible motions in place of their mean: of a model that has "
-            "learned a potential.",
+            "--sampled/--means",
+            help="Draw one of the possible motions, or take their mean. Default: a motion, where "
+            "the model has learned a potential.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of what is drawn.")] = 0,
     resume: Annotated[
         bool,
@@ -136,7 +137,7 @@ def rollout(
         if truth:
             seen = any(found.provenance.holds(each) for each in given)
             truths = found.trajectories() if seen else given
-        if not sampled:  # a potential moves all atoms
+        if not (found.model.follows if sampled is None else sampled):  # that moves all atoms
             _warn(found)
         try:
             with _progress(length) as advance:
@@ -184,15 +185,9 @@ def rollout(
 
 
 def _warn(run: "Run") -> None:
-    """Say which atoms training did not look at, and that motions could be drawn."""
+    """Say which atoms training did not look at."""
     from gfnode.prediction import not_in_loss
 
-    if run.model.follows:
-        typer.echo(
-            "note: means of what may happen are no motion; --sampled draws one in the potential "
-            "that this model has learned",
-            err=True,
-        )
     if unseen := not_in_loss(run.model):
         typer.echo(
             f"note: {unseen}, but the next application starts from there. For rollouts, train with "

@@ -67,7 +67,7 @@ def sample(
 
     Models that have learned a potential can, and model ito. Frames of the files are samples, not
     times: the samples of one file are independent. In a potential, frame k of all files is one
-    motion; for a trajectory with its times see gfnode rollout --sampled.
+    motion; for a trajectory with its times see gfnode rollout.
     """
     with plain_errors():
         from gfnode.files import check_apart

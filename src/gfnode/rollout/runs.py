@@ -125,9 +125,10 @@ class Roller:
         every: float | None = None,
         *,
         seed: int = 0,
-        sampled: bool = False,
+        sampled: bool | None = None,
     ) -> None:
-        self.run, self.length, self.seed, self.sampled = run, length, seed, sampled
+        self.run, self.length, self.seed = run, length, seed
+        self.sampled = run.model.follows if sampled is None else sampled
         system = run.model.system
         self.generative = isinstance(run.model, Generative)
         self.stride = system.horizon if stride is None else stride
@@ -204,7 +205,7 @@ def roll(
     stride: float | str | None = None,
     every: float | str | None = None,
     seed: int = 0,
-    sampled: bool = False,
+    sampled: bool | None = None,
     resume: bool = False,
     overwrite: bool = False,
     truth: Sequence[Trajectory] | None = None,
@@ -230,8 +231,8 @@ def roll(
     seed
         Of what is drawn.
     sampled
-        Draw one of the motions that the model holds possible, not their mean: of a model with a
-        learned potential.
+        Draw one of the motions that the model holds possible, not their mean; None: where it can,
+        having learned a potential.
     resume, overwrite
         Go on with what an interrupted rollout into the same file left; or replace the file, and
         lose that.
