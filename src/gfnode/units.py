@@ -18,6 +18,12 @@ BOLTZMANN = 8.31446261815324e-7
 ELECTRONVOLT = 9.648533212331e-3
 """One eV (a particle) in u Å² fs⁻² (CODATA 2018: e N_A = 96485.33212331 C mol⁻¹)."""
 
+HARTREE = 27.211386245988 * ELECTRONVOLT
+"""One hartree (a particle) in u Å² fs⁻² (CODATA 2018)."""
+
+BOHR = 0.529177210903
+"""One bohr in Å (CODATA 2018)."""
+
 WAVENUMBER = 2 * math.pi * 2.99792458e-5
 """One cm⁻¹, as an angular frequency, in 1/fs."""
 

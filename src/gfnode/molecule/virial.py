@@ -17,10 +17,7 @@ import numpy as np
 
 from gfnode.thinning import evenly
 from gfnode.trajectory import Integers, Trajectory
-from gfnode.units import BOLTZMANN, ELECTRONVOLT, KCAL_MOL, KJ_MOL
-
-HARTREE = 27.211386245988 * ELECTRONVOLT
-BOHR = 0.529177210903
+from gfnode.units import BOHR, BOLTZMANN, ELECTRONVOLT, HARTREE, KCAL_MOL, KJ_MOL
 
 UNITS = {
     "eV/Å": ELECTRONVOLT,

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 
 from gfnode.errors import InputError
-from gfnode.units import ELECTRONVOLT, FS_PER, KCAL_MOL, KJ_MOL
+from gfnode.units import BOHR, ELECTRONVOLT, FS_PER, HARTREE, KCAL_MOL, KJ_MOL
 
-LENGTHS = {"angstrom": 1.0, "nm": 10.0, "pm": 0.01, "bohr": 0.529177210903}
-"""Å in one unit of length (bohr: CODATA 2018)."""
+LENGTHS = {"angstrom": 1.0, "nm": 10.0, "pm": 0.01, "bohr": BOHR}
+"""Å in one unit of length."""
 
 SPEEDS = {
     f"{length}/{time}": LENGTHS[length] / FS_PER[time] for length in LENGTHS for time in FS_PER
@@ -18,9 +18,9 @@ ENERGIES = {
     "kcal/mol": KCAL_MOL,
     "kj/mol": KJ_MOL,
     "ev": ELECTRONVOLT,
-    "hartree": 27.211386245988 * ELECTRONVOLT,
+    "hartree": HARTREE,
 }
-"""u Å²/fs² in one unit of energy (hartree: CODATA 2018)."""
+"""u Å²/fs² in one unit of energy."""
 
 FORCES = {"u*angstrom/fs^2": 1.0} | {
     f"{energy}/{length}": ENERGIES[energy] / LENGTHS[length]

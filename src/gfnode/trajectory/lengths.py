@@ -9,8 +9,9 @@ from scipy.spatial import cKDTree
 
 from gfnode.thinning import evenly
 from gfnode.trajectory.core import Trajectory
+from gfnode.units import BOHR
 
-LENGTHS = {"angstrom": 1.0, "nm": 0.1, "bohr": 1 / 0.529177210903, "pm": 100.0}
+LENGTHS = {"angstrom": 1.0, "nm": 0.1, "bohr": 1 / BOHR, "pm": 100.0}
 """What nearest atoms measure, in sums of covalent radii, if positions are in this unit."""
 
 UNITS = {"nm": "nm", "bohr": "bohr (atomic units)", "pm": "pm", "angstrom": "Å"}

@@ -3,9 +3,10 @@
 import numpy as np
 
 from gfnode.trajectory import SHORT_GAP, Doubles, Floats, Integers
+from gfnode.units import BOHR
 
 _SIZES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-_UNITS = (1.0, 10.0, 0.529177210903)  # Å in an Å, a nm and a bohr
+_UNITS = (1.0, 10.0, BOHR)  # Å in an Å, a nm and a bohr
 _LARGEST_SHARE = 0.02
 _LONGEST = 100.0  # fs
 _CHUNK = 4096  # frames
