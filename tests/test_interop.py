@@ -271,6 +271,18 @@ def test_forces_come_from_ase_where_they_are_at_hand():
     assert Trajectory.from_ase(TOLUENE.to_ase()).forces is None
 
 
+def test_forces_of_data_sets_for_potentials_are_arrays_of_other_names():
+    frames = TOLUENE.to_ase()
+    given = np.random.default_rng(0).normal(size=TOLUENE.positions.shape)
+    for atoms, forces in zip(frames, given, strict=True):
+        atoms.set_array("REF_forces", forces)
+    read = Trajectory.from_ase(frames)
+    np.testing.assert_allclose(read.forces, given * 9.648533e-3, rtol=1e-5, atol=1e-9)
+    assert "column REF_forces is read as forces, in eV/Å" in " ".join(read.notes)
+    del frames[-1].arrays["REF_forces"]
+    assert Trajectory.from_ase(frames).forces is None
+
+
 def test_a_file_that_ase_dynamics_wrote(tmp_path):
     from ase.build import bulk
     from ase.calculators.emt import EMT

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.interop._shared import counted
+from gfnode.readers.columns import Columns, find_forces
 from gfnode.readers.extxyz import TIME_KEYS, ase_frames, resting
 from gfnode.trajectory import Doubles, Floats, Topology, Trajectory
 from gfnode.units import ELECTRONVOLT, parse_step
@@ -54,7 +55,8 @@ def from_ase(
     Times are those of ``info``: ``time_fs``, ``time_ps``, or ``time``, which is taken as fs.
     Velocities come from the momenta (frames without momenta are at rest if others have them), else
     from an array ``velocities``, in ASE's units too. Forces are those that every frame's calculator
-    has at hand for just these positions, without constraints; nothing is calculated.
+    has at hand for just these positions, without constraints; nothing is calculated. Where there
+    are none, an array whose name ends in ``forces`` (``REF_forces``, in eV/Å) is taken, and noted.
     **Lost**: energies, constraints and other results; cell vectors along directions that
     are not periodic; masses other than the standard ones, though velocities count with them.
 
@@ -96,6 +98,10 @@ def from_ase(
         velocities = np.stack([atoms.get_velocities() for atoms in images]) * units.fs
     elif all(atoms.has("velocities") for atoms in images):
         velocities = np.stack([atoms.arrays["velocities"] for atoms in images]) * units.fs
+    forces = _stored_forces(images)
+    if forces is None:
+        forces, said = _forces_of_arrays(images)
+        notes += said
     cell = np.stack([atoms.cell.array * atoms.pbc[:, None] for atoms in images])
     stored = _stored_times(images) if fs is None else None
     return Trajectory(
@@ -108,7 +114,7 @@ def from_ase(
         time_step=fs,
         name=name or str(first.info.get("name", "")),
         source="ASE",
-        forces=_stored_forces(images),
+        forces=forces,
         notes=notes,
     )
 
@@ -121,6 +127,23 @@ def _stored_forces(images: list[Any]) -> Floats | None:
             return None
     forces = [atoms.get_forces(apply_constraint=False) for atoms in images]
     return np.asarray(np.stack(forces) * ELECTRONVOLT, dtype=np.float32)
+
+
+def _forces_of_arrays(images: list[Any]) -> tuple[Floats | None, tuple[str, ...]]:
+    """Forces in u Å/fs² that arrays of all frames hold, by name, and what is to be said of that."""
+    columns: list[Columns] = [
+        {
+            key: ("R", array.shape[1])
+            for key, array in atoms.arrays.items()
+            if array.ndim == 2 and array.dtype.kind == "f"
+        }
+        for atoms in images
+    ]
+    column, notes = find_forces("ASE", columns)
+    if column is None:
+        return None, notes
+    forces = np.stack([atoms.arrays[column] for atoms in images])
+    return np.asarray(forces * ELECTRONVOLT, dtype=np.float32), notes
 
 
 def _stored_times(images: list[Any]) -> Doubles | None:
