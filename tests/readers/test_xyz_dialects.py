@@ -30,6 +30,18 @@ def test_cp2k_tells_times_in_fs(tmp_path):
     np.testing.assert_allclose(found.positions[3], WATER + 0.03, atol=1e-6)
 
 
+@pytest.mark.parametrize("form", ["time = {} ps", "i=1, time={}ps, E=-1", 'time="{} ps" energy=2'])
+def test_a_unit_behind_a_time_counts(tmp_path, form):
+    path = write(tmp_path / "units.xyz", [form.format(t) for t in (0.0, 0.005, "1e-2")])
+    np.testing.assert_allclose(load(path).times, [0, 5, 10], atol=1e-9)
+
+
+def test_times_without_the_unit_of_the_first_are_refused(tmp_path):
+    path = write(tmp_path / "mixed.xyz", ["time = 0 ps", "time = 5 fs"])
+    with pytest.raises(InputError, match="frame 1"):
+        load(path)
+
+
 def test_a_step_is_taken_whatever_times_are_stored(tmp_path):
     path = write(tmp_path / "run.xyz", ["time=soon", "time=later", ""])
     assert load(path, step="2fs").times.tolist() == [0, 2, 4]

@@ -1,8 +1,9 @@
 """Extended XYZ, read and written by ASE.
 
 Each frame's time is the key ``time_fs`` of its comment line, or ``time_ps``, or ``time``, which is
-taken as fs, as CP2K writes it; ``time_fs`` is written. Velocities travel as ASE's momenta (u Å per
-ASE time unit); a column ``velocities`` is read in ASE's units too, and one of ``forces`` in eV/Å;
+taken as fs, as CP2K writes it, unless a unit follows the number; ``time_fs``
+is written. Velocities travel as ASE's momenta (u Å per ASE time unit); a column
+``velocities`` is read in ASE's units too, and one of ``forces`` in eV/Å;
 :mod:`gfnode.readers.columns` says what else they may be called. Cell vectors along directions that
 are not periodic are zero in a Trajectory. Names and bonds have no place in this format.
 """
@@ -24,13 +25,18 @@ from gfnode.readers.columns import FORCES, columns_of, find_forces
 from gfnode.readers.md17 import recognise_md22
 from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.trajectory import Doubles, Integers, Trajectory
-from gfnode.units import ELECTRONVOLT, format_time
+from gfnode.units import ELECTRONVOLT, FS_PER, format_time
 
 ENTRY = re.compile(r"""([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"']+)""")
 """A key of the comment line and its value, which may be quoted."""
 
 TIME_KEYS = {"time_fs": 1.0, "time_ps": 1000.0, "time": 1.0}
 """Keys of the comment line that hold the time, and fs in their unit."""
+
+TIME_UNIT = re.compile(
+    rf"""\btime\s*=\s*["']?\s*[-+.\d]+(?:e[-+]?\d+)?\s*({"|".join(FS_PER)})\b""", re.IGNORECASE
+)
+"""A unit behind the value of ``time``, as in ``time = 0.005 ps``; none is part of extended XYZ."""
 
 READ_KEYS = (*TIME_KEYS, "lattice", "properties", "pbc", "name")
 READ_COLUMNS = ("species", "pos", "Z", "momenta", "velocities")
@@ -191,9 +197,17 @@ def _stored_times(path: Path, comments: list[str]) -> Doubles | None:
             f"{path}: frame {missing[0]} has no {key}, the first one has; --step, the time between "
             "frames, stands in for them"
         )
+    units = [TIME_UNIT.search(each) for each in comments] if key == "time" else [None]
+    unit = units[0][1].lower() if units[0] else ""
+    if other := [i for i, each in enumerate(units) if (each[1].lower() if each else "") != unit]:
+        raise InputError(
+            f"{path}: the time of frame {other[0]} has another unit than that of the first frame "
+            f"({unit or 'none'}); --step, the time between frames, stands in for them"
+        )
     with foreign(path, f"{key} is not a number (--step stands in for stored times)"):
         # CP2K puts a comma behind each value
-        return np.array([float(info[key].strip("\"',")) for info in infos]) * TIME_KEYS[key]
+        values = [info[key].strip("\"', ").lower().removesuffix(unit) for info in infos]
+        return np.array([float(value) for value in values]) * FS_PER.get(unit, TIME_KEYS[key])
 
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
