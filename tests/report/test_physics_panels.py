@@ -198,6 +198,23 @@ def test_wide_bands_leave_curves_to_be_seen(measured):
     assert 0.19 < high < 0.25
 
 
+@pytest.mark.parametrize(("true", "scale"), [(0.75, "linear"), (400.0, "log")])
+def test_timescales_that_are_decades_apart_are_all_to_be_seen(measured, true, scale):
+    """Timescales of truth and prediction often differ a hundredfold: a linear axis hides one."""
+    found = numbers()
+    of_truth = [[estimate(true), estimate(None)], [estimate(2 * true, 1e6), estimate(None)]]
+    found["kinetics"]["true"] = found["kinetics"]["true"] | {"timescales_ps": of_truth}
+    (measured / "physics.json").write_text(json.dumps(found))
+    panels = {panel.key: panel for panel in physics_panels(RunFiles.read(measured))}
+    figure = panels["kinetics"].pictures[0].draw(WIDE)
+    figure.draw_without_rendering()
+    pane = figure.axes[1]
+    assert pane.get_yscale() == scale
+    low, high = pane.get_ylim()
+    assert low < 0.5
+    assert 2 * true < high <= 6 * true
+
+
 @pytest.mark.parametrize(("spacing", "told"), [(2.0, False), (5.0, True), (9.0, True)])
 def test_a_temperature_of_frames_far_apart_says_so(measured, spacing, told):
     found = numbers()

@@ -16,6 +16,9 @@ from gfnode.report.plots import COLOURS, short
 TRUE, CONSTANT, FLOOR = "true", "constant", "floor"
 PARTS = ("value", "low", "high")
 BANDS = "bands: 95 % intervals, cut off at three times the highest curve"
+DECADES = 30
+"""Curves whose ends are so many times apart are drawn on a logarithmic axis."""
+
 LABELS = {
     TRUE: "true",
     CONSTANT: "constant (mean geometry)",
@@ -96,10 +99,29 @@ def follow_curves(axes: Axes) -> None:
     Of few blocks of time an interval may be a hundred times as wide as its value is large, and
     would leave nothing of the curves to be seen.
     """
-    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-    highest = float(drawn.max(initial=0.0, where=np.isfinite(drawn)))
+    highest = float(_drawn(axes).max(initial=0.0))
     top = axes.get_ylim()[1]
     axes.set_ylim(0, min(top, 3 * highest) if highest > 0 else top)
+
+
+def span_curves(axes: Axes) -> None:
+    """Follow curves of positive values; on a logarithmic axis where they are decades apart.
+
+    The axis then ends a factor of two beyond the curves, whatever the bands do.
+    """
+    drawn = _drawn(axes)
+    drawn = drawn[drawn > 0]
+    if drawn.size and drawn.max() >= DECADES * drawn.min():
+        axes.set_yscale("log")
+        axes.set_ylim(drawn.min() / 2, 2 * drawn.max())
+    else:
+        follow_curves(axes)
+
+
+def _drawn(axes: Axes) -> NDArray[np.float64]:
+    """Finite values of all curves."""
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+    return drawn[np.isfinite(drawn)]
 
 
 def estimate_cell(found: Estimate | None, digits: Callable[[float | None], str] = three) -> str:

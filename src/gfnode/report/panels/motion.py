@@ -19,6 +19,7 @@ from gfnode.report.panels.common import (
     legend,
     middles,
     number,
+    span_curves,
     style,
 )
 from gfnode.report.pictures import Layout, Panel, Picture, Table
@@ -54,7 +55,7 @@ def kinetics_panel(run: RunFiles) -> Panel | None:
     caption = (
         f"Left: VAMP-2 score of the step from the start to the lag, on {section['features']} "
         f"({names}): how much of the start is still known (1: nothing). Right: the slowest implied "
-        f"timescale. {BANDS.capitalize()}."
+        f"timescale, on a logarithmic axis where curves are decades apart. {BANDS.capitalize()}."
     )
     draw = partial(_draw_kinetics, run, methods, edges)
     sentences = _kinetics_words(run, methods)
@@ -98,8 +99,10 @@ def _draw_kinetics(
     for pane, title in zip(axes, titles, strict=True):
         pane.set_title(title, fontsize=layout.text)
         pane.set_xlabel("lag (ps)", fontsize=layout.text)
-        follow_curves(pane)
-        pane.locator_params(nbins=5)
+    follow_curves(axes[0])
+    span_curves(axes[1])
+    for pane in axes:
+        pane.locator_params(axis="x", nbins=5)
         layout.plain(pane)
     legend(figure, axes, layout)
     return figure
