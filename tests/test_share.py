@@ -28,7 +28,7 @@ from gfnode.run import Run
 from gfnode.run import exported as layout
 from gfnode.run.fitting import Reader
 from gfnode.share import citation
-from gfnode.share.card import escaped, fenced, plain
+from gfnode.share.card import escaped, fenced, model_card, plain
 from gfnode.share.export import export
 from gfnode.weights import save_tensors
 from making import wiggle
@@ -220,6 +220,25 @@ def test_a_card_without_evaluation_or_licence_says_so(tmp_path, made):
     assert other["license"] == "other"
     assert other["license_name"] == "My Own 1.0"
     assert r"Model by A, B \& C." in body
+
+
+@pytest.mark.parametrize(
+    ("draws", "said"),
+    [
+        (None, "- It gives one expected conformation"),
+        ("samples", "`gfnode sample` draws ensembles"),
+        ("motions", "`gfnode rollout` follows one"),
+    ],
+)
+def test_the_card_says_what_a_prediction_is(made, draws, said):
+    config = read_json(made[2] / "config.json")
+    assert config["draws"] is None
+    assert said in model_card(config | {"draws": draws}, None, "model")
+
+
+def test_what_is_drawn_is_told_of_the_model(tmp_path):
+    run = fit(wiggle(), tmp_path / "run", model={"name": "ito", "width": 6})
+    assert read_json(export(run, tmp_path / "model") / "config.json")["draws"] == "samples"
 
 
 def test_what_is_not_kept_is_said(tmp_path):

@@ -57,6 +57,15 @@ _SYMMETRIES = {
     "lags": "a time's prediction does not depend on the other times asked for",
     "start": "as the time goes to zero the start comes back",
 }
+_DRAWN = {
+    None: "It gives one expected conformation. Long lags tend to the mean, and are smoother than "
+    "any real frame; conformational changes are mostly missed.",
+    "samples": "A prediction is a mean; `gfnode sample` draws ensembles.",
+    "motions": "A prediction is one expected conformation: long lags tend to the mean, and are "
+    "smoother than any real frame. It has learned a potential too: `gfnode sample` draws motions "
+    "that are possible in it, and `gfnode rollout` follows one.",
+}
+"""What a prediction is, by what the model draws (see :func:`gfnode.share.export.describe`)."""
 
 
 def plain(text: object, most: int = 200) -> str:
@@ -278,10 +287,7 @@ def _limits(config: Mapping[str, Any]) -> Iterator[str]:
             "- It knows this molecule only, its atoms in this order, and the conditions "
             "(temperature, solvent, level of theory) of its training data.",
             f"- Beyond {format_time(config['lags_fs'][1])} nothing was tested.",
-            "- It gives one expected conformation. Long lags tend to the mean, and are smoother "
-            "than any real frame; conformational changes are mostly missed."
-            if config["model_type"] != "ito"
-            else "- A prediction is a mean; `gfnode sample` draws ensembles.",
+            f"- {_DRAWN[config.get('draws')]}",
         ]
     )
 

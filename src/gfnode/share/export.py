@@ -13,6 +13,7 @@ from typing import Any
 from gfnode import examples
 from gfnode.errors import InputError
 from gfnode.files import make_folder, read_json, to_json, whole, write_json
+from gfnode.models import Generative, Model
 from gfnode.run import Run
 from gfnode.run import exported as layout
 from gfnode.share.card import model_card, plain
@@ -132,6 +133,7 @@ def describe(
         "units": {"positions": "angstrom", "velocities": "angstrom/fs", "times": "fs"},
         "lags_fs": [system.time_step, system.horizon],
         "symmetries": sorted(each.value for each in run.model.kept),
+        "draws": _draws(run.model),
         "weights": sum(each.numel() for each in run.model.parameters()),
         "command": command,
         "data": data,
@@ -141,6 +143,13 @@ def describe(
     kept = ["seed", "experiment", "system", "batch", "velocity_gap_fs", "windows"]
     kept += ["plugins", "versions"]
     return config | {key: facts[key] for key in kept if key in facts}
+
+
+def _draws(model: Model) -> str | None:
+    """What of the model is random: ``"samples"`` of single times, or whole ``"motions"``."""
+    if model.follows:
+        return "motions"
+    return "samples" if isinstance(model, Generative) else None
 
 
 class _Private:
