@@ -18,6 +18,7 @@ import gfnode
 from commands import call, fails, works
 from gfnode import report
 from gfnode.errors import InputError
+from gfnode.experiment import configure, prepare
 from gfnode.files import to_json
 from gfnode.inspection import Facts, Inspection, inspect
 from gfnode.inspection.frames import rounding
@@ -368,6 +369,16 @@ def test_a_box_that_is_not_given():
     )
     for sound in (wrapped, replace(water_box(wrapped=False), cell=None, topology=None), toluene()):
         assert inspect(sound).facts.frames.box is None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_training_says_that_a_box_is_missing():
+    """Who trains without a look at the data first is told too."""
+    for wrapped in (True, False):
+        box = replace(water_box(wrapped), cell=None, topology=None)
+        dataset = prepare([box], configure("default", {"graph.bonds": "auto"}))
+        told = [note for note in dataset.notes if "the file gives no box" in note]
+        assert len(told) == wrapped
 
 
 def test_a_chain_of_single_atoms_is_in_no_unit():

@@ -20,6 +20,7 @@ from gfnode.presets import PRESETS
 from gfnode.settings import Settings
 from gfnode.training import TrainingSettings
 from gfnode.trajectory import Integers, Trajectory, kept_bonds
+from gfnode.trajectory.boxless import doubts_of_box
 from gfnode.trajectory.lengths import doubts
 from gfnode.units import format_time
 from gfnode.windows import Windows, select_atoms
@@ -184,6 +185,7 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
         )
     pieces = graph.describe_components(graph.components(edges.index, len(state)))
     notes = dict.fromkeys(note for each in trajectories for note in (*each.notes, *doubts(each)))
+    notes |= dict.fromkeys(doubts_of_box(trajectories))
     notes |= dict.fromkeys(doubts_of_order(bonds, trajectories, state))
     notes |= dict.fromkeys(doubts_of_forces(trajectories, bonds, state))
     asked = settings.horizon or horizon

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gfnode.inspection.boxless import wrapped_lengths
 from gfnode.inspection.jumps import Jump, find_jumps
 from gfnode.inspection.series import Series
 from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory.boxless import wrapped_lengths
 from gfnode.windows.rounding import rounded_to
 
 SHOWN = 5
@@ -154,7 +154,7 @@ def look_at_frames(series: Series, bonds: Integers) -> Frames:
         jumps=len(jumps),
         first_jumps=tuple(jumps[:SHOWN]),
         wrapped=wrapped,
-        box=wrapped_lengths(series),
+        box=wrapped_lengths(series.trajectories),
     )
 
 

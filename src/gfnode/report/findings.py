@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gfnode.trajectory.boxless import wrapped
 from gfnode.trajectory.lengths import other_unit
 from gfnode.units import count, format_time
 
@@ -205,16 +206,7 @@ def _noisy(v: Found, _: Found) -> str:
 
 
 def _wrapped(v: Found, _: Found) -> str:
-    by = ", ".join(
-        f"some {rough(length)} Å along {axis}"
-        for axis, length in zip("xyz", v["lengths"], strict=True)
-        if length
-    )
-    return (
-        f"atoms leap by {by}, as where a periodic box puts them back, and the file gives no box: "
-        "molecules are cut; give its cell (an array of an npz file: --map …,cell=box), or make "
-        "molecules whole first"
-    )
+    return wrapped(v["lengths"])
 
 
 def _ordered(v: Found, found: Found) -> str:
