@@ -166,14 +166,18 @@ def test_models_of_differences_take_two_frames(tmp_path):
     data = wiggle(velocities=False)
     changes = {"model": {"name": "constant-velocity"}}
     run = fit(data, tmp_path / "run", **changes)
-    assert run.facts["velocity_gap_fs"] == 5.0
+    assert run.facts["velocity_gap_fs"] == -5.0
     pair = data[7:9].to_ase()
     found = list(Propagator(pair, run, "10fs", steps=2))
     x = data.positions.astype(float)
     for number, frame in enumerate(found, 1):
-        expected = x[7] + number * 2 * (x[8] - x[7])
+        expected = x[8] + number * 2 * (x[8] - x[7])
         np.testing.assert_allclose(frame.positions, expected, atol=1e-4)
-        assert frame.info["time_fs"] == 35.0 + 10.0 * number
+        assert frame.info["time_fs"] == 40.0 + 10.0 * number
+    forward = fit(data, tmp_path / "forward", windows={"velocities": "forward"}, **changes)
+    first = next(iter(Propagator(pair, forward, "10fs")))
+    np.testing.assert_allclose(first.positions, x[7] + 2 * (x[8] - x[7]), atol=1e-4)
+    assert first.info["time_fs"] == 45.0
     with pytest.warns(UserWarning, match="differences of frames 5 fs apart for velocities"):
         Propagator(wiggle()[7].to_ase()[0], run, "10fs")
 

@@ -552,7 +552,7 @@ def test_real_input(name, shared_data, tmp_path):
         assert method["mean_over_lags"]["value"] > 0
     # hardly trained, but nowhere near a molecule that falls apart
     assert result["verdicts"]["constant-velocity"]["verdict"] != "worse"
-    words = ("--start", shared_data / file, *options, "--times", "100fs,500fs", "--frame", "0")
+    words = ("--start", shared_data / file, *options, "--times", "100fs,500fs")
     predicted = tmp_path / "predicted.npz"
     works("predict", out, *words, "--out", predicted)
     assert len(gfnode.load(predicted)) == 2

@@ -60,15 +60,15 @@ def test_files_and_slices(fitted, trajectory, tmp_path):
 def test_velocities_are_those_of_training(trajectory, tmp_path):
     bare = wiggle(velocities=False)
     estimator = GFNODE("constant-velocity", changes=PLAIN).fit(bare)
-    found = estimator.predict(bare, [10.0], frames=slice(0, -1))
+    found = estimator.predict(bare, [10.0], frames=slice(1, None))
     x = bare.positions
-    np.testing.assert_allclose(found[:, 0], x[:-1] + 2 * (x[1:] - x[:-1]), atol=1e-5)
+    np.testing.assert_allclose(found[:, 0], x[1:] + 2 * (x[1:] - x[:-1]), atol=1e-5)
     with pytest.raises(
-        InputError, match=r"frame 399 of wiggle are not known: .* has no next frame"
+        InputError, match=r"frame 0 of wiggle are not known: .* has no frame before it"
     ):
         estimator.predict(bare, [10.0])
-    with pytest.warns(UserWarning, match="next frame is 40 fs after the start"):
-        estimator.predict(bare[::8], [10.0], frames=[0, 1])
+    with pytest.warns(UserWarning, match="frame before is 40 fs before the start"):
+        estimator.predict(bare[::8], [10.0], frames=[1, 2])
 
 
 def test_the_score_is_the_skill_beside_the_best_baseline(fitted, trajectory):

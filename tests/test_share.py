@@ -349,7 +349,7 @@ def test_a_flipped_bit_of_the_configuration_is_found_or_means_nothing(model, mad
         ({"experiment__model__width": 10**9}, "width: .* less than or equal to 4096"),
         ({"experiment__model__encoder_layers": 2**70}, "encoder_layers: .* equal to 100"),
         ({"velocity_gap_fs": "x"}, "differences over 'x' fs"),
-        ({"velocity_gap_fs": -1.0}, "differences over -1.0 fs"),
+        ({"velocity_gap_fs": 0.0}, "differences over 0.0 fs"),
         ({"files": 3}, "'files' is missing or no dict"),
         ({"files": {}}, "does not name model.safetensors"),
         ({"files": {"../run.json": {}}}, r"names '../run.json', which is no file of a model"),

@@ -46,8 +46,9 @@ class Propagator:
     ----------
     atoms
         The start: ``Atoms`` with momenta, the atoms of the training data (or the state atoms) in
-        their order. Or a list of the start and the next frame, with ``info["time_fs"]``, for
-        models that were trained with differences of frames.
+        their order. Or a list of two frames, with ``info["time_fs"]``, for models that were trained
+        with differences: the start and the next frame, or where the data was coarse the frame
+        before and the start.
     run
         A run, or the folder of a run or of an exported model.
     stride
@@ -184,16 +185,18 @@ class Propagator:
 
     def _begin(self, images: list[Any]) -> None:
         run = self.model_run
+        rule = VelocityRule.of(run.experiment.windows, run.facts)
         start = from_ase(images, name=images[0].get_chemical_formula() if images else "")
         if start.velocities is None and len(start) == 1:
             raise InputError(
                 f"the start {start.label} has no momenta, and the model needs velocities: set them "
-                "(atoms.set_velocities, or ase.md.velocitydistribution), or give the start and the "
-                'next frame, with info["time_fs"]'
+                "(atoms.set_velocities, or ase.md.velocitydistribution), or give "
+                + ("the start and the next frame" if rule.toward > 0 else "the frame before and it")
+                + ', with info["time_fs"]'
             )
         asked = [self.stride] if self._lags is None else self._lags.tolist()
-        rule = VelocityRule.of(run.experiment.windows, run.facts)
-        begun = begin(run.model, start, asked, 0, rule)
+        frame = rule.first(start)
+        begun = begin(run.model, start, asked, frame, rule)
         gap = run.facts.get("velocity_gap_fs")
         self._gap = float(gap) if gap else None
         system = run.model.system
@@ -207,8 +210,8 @@ class Propagator:
         self._positions, self._velocities, _ = begun.tensors
         self._positions = self._positions.reshape(1, -1, 3)
         self._start_time = float(begun.now.times[0])
-        whole = len(images[0]) == len(system.source_numbers)
-        self._template = images[0][system.atoms] if whole else images[0].copy()
+        whole = len(images[frame]) == len(system.source_numbers)
+        self._template = images[frame][system.atoms] if whole else images[frame].copy()
         self._template.calc = None
         self._template.set_constraint()
         for key in _STALE:
@@ -247,7 +250,7 @@ class Propagator:
         """Velocities at random for samples: thermal, where the temperature of training is known."""
         heat = [entry.get("temperature_K") for entry in self.model_run.facts["data"]]
         masses = torch.as_tensor(self.model_run.model.system.masses)
-        if not all(heat) or (self._gap or 0.0) > SHORT_GAP:
+        if not all(heat) or abs(self._gap or 0.0) > SHORT_GAP:
             return None
         sizes = (BOLTZMANN * float(np.mean(heat)) / masses).sqrt().float()
         own = Thermal.like(self._positions, self._velocities, masses)

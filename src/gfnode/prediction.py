@@ -78,7 +78,7 @@ def begin(
     model: Model,
     trajectory: Trajectory,
     times: Sequence[float | str],
-    frame: int,
+    frame: int | None,
     rule: VelocityRule = VelocityRule(),  # noqa: B008
 ) -> Start:
     """Take a start and the lags asked for.
@@ -88,7 +88,8 @@ def begin(
     model
         That will be asked.
     trajectory, frame
-        All atoms of the training data or the state atoms, and which frame is the start.
+        All atoms of the training data or the state atoms, and which frame is the start; None: the
+        first that has velocities.
     times
         Lags: fs, or text with a unit; in any order.
     rule
@@ -110,11 +111,11 @@ def begin(
         )
     system = model.system
     warn_if_beyond(lags[-1], system.horizon)
+    state = system.state_of(trajectory)
     try:
-        frame = index(frame)
+        frame = rule.first(state) if frame is None else index(frame)
     except TypeError:
         raise InputError(f"frame {frame!r}: expected a whole number") from None
-    state = system.state_of(trajectory)
     now = state[frame]
     warn_of_unit(now)
     warn_of_order(now, system)

@@ -112,16 +112,17 @@ def test_lags_and_batch_do_not_count(rate):
     assert torch.allclose(alone[:, 0], found[:, 1, [2, 0]], atol=1e-10)
 
 
-def test_differences_over_a_gap_are_taken_back_to_the_start():
+@pytest.mark.parametrize("gap", [2.0, -2.0])
+def test_differences_over_a_gap_are_taken_to_the_start(gap):
     molecule, (x, v) = springs(), starts()
     dynamics = dynamics_of(Springy(molecule))
-    gap = 2.0
     lags = torch.full((3, 1), 60.0).double()
     exact = dynamics(x, v, lags)
     dynamics.step = 0.5
-    after = dynamics(x, v, torch.full((3, 1), gap).double())[0, :, 0]
+    # before the start is after it with velocities turned round
+    beside = dynamics(x, math.copysign(1, gap) * v, torch.full((3, 1), abs(gap)).double())[0, :, 0]
     dynamics.step = 1.0
-    over = (after - x) / gap
+    over = (beside - x) / gap
     wrong = (dynamics(x, over, lags) - exact).abs().max()
     dynamics.gap.fill_(gap)
     assert (dynamics(x, over, lags) - exact).abs().max() < 0.03 * wrong

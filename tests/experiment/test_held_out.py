@@ -17,7 +17,7 @@ def windows_of_other_data(trained_on, other, preset="default"):
     experiment = configure(preset, {"windows.horizon": 60 * trained_on.step} | atoms)
     dataset = prepare([trained_on], experiment)
     known = Provenance(Provenance.describe([trained_on], [""], Reader()))
-    gap = None if trained_on.velocities is not None else trained_on.step
+    gap = dataset.parts["train"].gap
     windows, own = held_out([other], known, experiment, dataset.whole_system, gap)
     assert not own
     return dataset.parts["train"], windows
@@ -38,3 +38,14 @@ def test_momenta_are_steadied_where_they_were_in_training():
     for preset, steadied in (("default", True), ("published", False)):
         _, windows = windows_of_other_data(rounded(0), rounded(1), preset)
         assert (windows.steady is not None) == steadied
+
+
+@pytest.mark.parametrize("step", [1.0, 5.0])
+@pytest.mark.parametrize("velocities", [True, False])
+def test_velocities_are_differences_to_the_frame_before_where_they_were_in_training(
+    step, velocities
+):
+    trained_on = wiggle(1000, velocities=False)
+    train, windows = windows_of_other_data(trained_on, wiggle(2000, step, velocities=velocities))
+    for each in (train, windows):
+        assert (each.neighbours == each.starts - 1).all()

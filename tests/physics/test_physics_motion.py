@@ -181,7 +181,7 @@ class TestMotion:
         assert "2 of 3 atoms" in measure_energy(part).numbers["reason"]
         aligned = replace(predictions, windows=replace(predictions.windows, align=torch.arange(3)))
         assert "superposed" in measure_motion(aligned).numbers["reason"]
-        coarse = replace(predictions.windows, successors=predictions.windows.starts + 1)
+        coarse = replace(predictions.windows, neighbours=predictions.windows.starts + 1)
         said = measure_motion(replace(predictions, windows=coarse)).numbers["reason"]
         assert "5 fs apart" in said
 

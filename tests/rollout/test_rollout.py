@@ -70,10 +70,11 @@ class TestSteps:
     def test_velocities_of_a_gap_are_those_of_training(self, network):
         x, v = start(network)
         times = np.array([0.0, 17.0, 391.0])
-        draw = Difference(3.0, 40.0)
-        _, _, speed = next(steps(Harmonic(network), x, v, 40.0, draw=draw))
-        now, later = (network.state(times + t)[0] for t in (40.0, 43.0))
-        np.testing.assert_allclose(speed, (later - now) / 3.0, atol=1e-12)
+        for gap, reach in ((3.0, 3.0), (-3.0, -3.0), (-60.0, -0.999 * 40.0)):
+            draw = Difference(gap, 40.0)
+            _, _, speed = next(steps(Harmonic(network), x, v, 40.0, draw=draw))
+            now, beside = (network.state(times + t)[0] for t in (40.0, 40.0 + reach))
+            np.testing.assert_allclose(speed, (beside - now) / reach, atol=1e-12)
 
     def test_a_molecule_that_drifts_far_away_keeps_its_shape_in_float32(self):
         model = build("constant-velocity", system_of("ethanol"))
@@ -149,7 +150,7 @@ class TestRepeated:
 
     def test_is_the_rollout_and_up_to_the_stride_the_model(self):
         model, x, v = gentle()
-        for gap in (None, 5.0):
+        for gap in (None, 5.0, -5.0):
             lags = torch.tensor([[100.0, 300.0, 600.0, 900.0]]).expand(3, -1)
             found = Repeated(model, 300.0, gap)(x, v, lags)
             torch.testing.assert_close(found[:, :2], model(x, v, lags[:, :2]), rtol=0, atol=1e-5)

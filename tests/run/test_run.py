@@ -539,6 +539,28 @@ def test_velocities_are_those_that_training_used(tmp_path):
         run.predict(bare[::8], [20.0])
 
 
+def test_frames_far_apart_start_from_the_frame_before(tmp_path):
+    """So that the last frame of a file can be the start: what comes next is not known of it."""
+    data = wiggle(velocities=False)
+    run = fit(data, tmp_path / "run", model={"name": "constant-velocity"})
+    assert run.facts["velocity_gap_fs"] == -5.0
+    x, other = data.positions.astype(float), wiggle(frames=50, seed=3, velocities=False)
+    for frame, number in ((-1, 399), (None, 1), (7, 7)):
+        found = run.predict(data, [20.0], frame=frame)
+        expected = x[number] + 4 * (x[number] - x[number - 1])
+        np.testing.assert_allclose(found.positions[0], expected, atol=1e-4)
+        assert found.times == data.times[number] + 20.0
+    with pytest.raises(InputError, match=r"frame 0 .* no frame before it"):
+        run.predict(data, [20.0], frame=0)
+    errors = run.evaluate(other).errors["constant-velocity"]
+    assert errors.min() > 0  # no lag is given away by the velocity
+    before = Run.open(changed_facts(run, velocity_gap_fs=5.0))  # as runs of older versions have it
+    assert before.experiment.windows.velocities == "forward"
+    found = before.predict(data, [20.0])
+    np.testing.assert_allclose(found.positions[0], x[0] + 4 * (x[1] - x[0]), atol=1e-4)
+    assert before.evaluate(other).errors["constant-velocity"].min() < errors.min()
+
+
 def test_missing_velocities_are_refused_where_training_stored_them(tmp_path):
     path = wiggle().save(tmp_path / "w.npz")
     run = fit(path, tmp_path / "run", windows=CHANGES["windows"] | {"velocities": "stored"})

@@ -62,7 +62,7 @@ def test_momenta_of_rounded_frames(size):
 def test_nothing_but_momenta_is_changed():
     trajectory = ring(uneven(), 1e-3)
     windows = make_windows([trajectory], SETTINGS)[0]["train"]
-    rough = windows._differences(windows.starts, windows.successors)
+    rough = windows._differences(windows.starts, windows.neighbours)
     change = windows.batch(slice(None)).velocities - rough
     x = trajectory.positions[windows.starts]
     apart, change = x[:, :1] - x[:, 1:], (change[:, :1] - change[:, 1:]).numpy()

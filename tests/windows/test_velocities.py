@@ -59,7 +59,7 @@ def test_windows_with_forces_have_velocities_over_one_gap(forces):
     found = windows.batch(slice(None)).velocities.numpy()
     expected = mean_velocity(trajectory, 1.0)[windows.starts]
     error = np.abs(found - expected).max(axis=(1, 2)) / np.abs(SPEED).max()
-    even = (windows.frames.times[windows.successors] - windows.frames.times[windows.starts]) == 1.0
+    even = (windows.frames.times[windows.neighbours] - windows.frames.times[windows.starts]) == 1.0
     assert error[even].max() < 1e-4
     assert (error.max() < 0.08) == forces
     assert (np.median(error[~even]) < 0.02) == forces
@@ -105,9 +105,9 @@ def test_frames_far_apart_are_left_alone():
     trajectory = moving([40.0, 60.0] * 300)
     settings = WindowSettings(horizon=500.0, velocities="forward", score="all", align=False)
     windows = make_windows([trajectory], settings)[0]["train"]
-    gap = windows.frames.times[windows.successors] - windows.frames.times[windows.starts]
+    gap = windows.frames.times[windows.neighbours] - windows.frames.times[windows.starts]
     x = windows.frames.positions
-    plain = (x[windows.successors] - x[windows.starts]) / gap[:, None, None]
+    plain = (x[windows.neighbours] - x[windows.starts]) / gap[:, None, None]
     assert torch.allclose(windows.batch(slice(None)).velocities, plain.float())
 
 
@@ -120,8 +120,74 @@ def test_every_tenth_frame_is_as_far_apart_as_in_training():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rule.at(trajectory, np.array([3]), trajectory.step)
-    with pytest.warns(UserWarning, match="10 fs after the start, .* at most 5 fs apart"):
+    with pytest.warns(UserWarning, match="10 fs before the start, .* at most 5 fs apart"):
         rule.at(trajectory[::2], np.array([3]), trajectory.step)
+
+
+def cut(trajectory, **changes):
+    settings = WindowSettings(**({"horizon": 400.0, "score": "all", "align": False} | changes))
+    return make_windows([trajectory], settings)[0]
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_frames_far_apart_say_nothing_of_what_comes_later(even):
+    """A start and its velocity stay as they are whatever happens afterwards."""
+    gaps = np.full(900, 10.0) if even else np.random.default_rng(0).choice([10.0, 20.0], 900)
+    trajectory = replace(moving(gaps, forces=False), time_step=10.0)
+    changed = replace(trajectory, positions=trajectory.positions.copy())
+    for part, windows in cut(trajectory).items():
+        s, known = windows.starts, trajectory
+        assert windows.gap < 0
+        assert torch.equal(windows.neighbours, s - 1)
+        gap = (known.times[s] - known.times[s - 1])[:, None, None]
+        assert (gap <= 40.0).all()
+        found = windows.batch(slice(None)).velocities
+        expected = (known.positions[s] - known.positions[s - 1]) / gap
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        middle = int(s[len(s) // 2])
+        changed.positions[:] = known.positions
+        changed.positions[middle + 1 :] += 5.0
+        early = torch.nonzero(s <= middle).flatten()
+        other = cut(changed)[part].batch(early)
+        assert torch.equal(other.positions, windows.batch(early).positions)
+        assert torch.equal(other.velocities, found[early])
+
+
+def test_what_auto_takes():
+    fine, coarse = (
+        moving(np.full(count, gap), forces=False) for count, gap in ((2000, 0.5), (25_000, 10.0))
+    )
+    for settings, trajectory, toward in (
+        ({"horizon": 40.0}, fine, 1),
+        ({"horizon": 40.0, "velocities": "backward"}, fine, -1),
+        ({}, coarse, -1),
+        ({"velocities": "forward"}, coarse, 1),
+        ({"split": "published", "horizon": 500.0}, coarse, 1),
+    ):
+        windows = cut(trajectory, **settings)["validation"]
+        assert torch.equal(windows.neighbours, windows.starts + toward)
+        assert np.sign(windows.gap) == toward
+        rule = VelocityRule(settings.get("velocities", "auto"), gap=windows.gap, steady=False)
+        assert rule.toward == toward
+        found = rule.at(trajectory, windows.starts.numpy(), trajectory.step)
+        np.testing.assert_allclose(found, windows.batch(slice(None)).velocities, atol=1e-6)
+    with pytest.raises(InputError, match="no frame before them; use windows"):
+        cut(coarse, split="published", horizon=500.0, velocities="backward")
+
+
+def test_backward_differences_start_from_the_last_frame_and_not_from_the_first():
+    trajectory = moving(np.full(9, 10.0), forces=False)
+    rule = VelocityRule(gap=-10.0)
+    assert rule.first(trajectory) == 1
+    assert rule.first(stored(trajectory)) == 1  # stored velocities are of an instant
+    assert VelocityRule(gap=10.0).first(trajectory) == 0
+    found = rule.at(trajectory, np.array([1, 9]), 10.0)
+    x = trajectory.positions
+    np.testing.assert_allclose(found, (x[[1, 9]] - x[[0, 8]]) / 10.0, atol=1e-7)
+    with pytest.raises(InputError, match=r"frame 0 .* no frame before it.* after the first"):
+        rule.at(trajectory, np.array([0, 1]), 10.0)
+    with pytest.warns(UserWarning, match="the frame that comes before it"):
+        assert (rule.at(stored(trajectory), np.array([0]), 10.0) == 7.0).all()
 
 
 def stored(trajectory):

@@ -46,8 +46,8 @@ def cut(trajectories, **options):
 
 def frames_used(windows):
     used = [windows.starts, windows.targets.flatten()]
-    if windows.successors is not None:
-        used.append(windows.successors)
+    if windows.neighbours is not None:
+        used.append(windows.neighbours)
     return set(torch.cat(used).tolist())
 
 
@@ -198,7 +198,7 @@ def test_published_windows_are_bit_exact():
             for s in starts
         ]
         assert parts[name].targets.tolist() == expected
-        assert torch.equal(parts[name].successors, parts[name].starts + 1)
+        assert torch.equal(parts[name].neighbours, parts[name].starts + 1)
     regular, _ = make_windows([trajectory], settings.model_copy(update={"lags": "regular"}))
     expected = regular["test"].starts[:, None] + 375 * torch.arange(1, 9)
     assert torch.equal(regular["test"].targets, expected)
@@ -228,7 +228,7 @@ def test_stored_velocities_are_used_first():
     trajectory = ramp(velocities=True)
     parts, _ = cut(trajectory, horizon=20.0)
     windows = parts["train"]
-    assert windows.successors is None
+    assert windows.neighbours is None
     batch = windows.batch(torch.arange(5))
     np.testing.assert_array_equal(batch.velocities, trajectory.velocities[windows.starts[:5]])
 
@@ -250,7 +250,7 @@ def test_successors_give_velocities_where_frames_are_sparse():
     for name in PARTS:
         windows = parts[name]
         assert (gap[windows.starts] <= 4).all()
-        assert torch.equal(windows.successors, windows.starts + 1)
+        assert torch.equal(windows.neighbours, windows.starts + 1)
         found = windows.batch(slice(None)).velocities[:, 0, 0]
         torch.testing.assert_close(found, torch.from_numpy(1 / (0.5 * gap[windows.starts])).float())
     every, _ = cut(trajectory, horizon=500.0, split="all")
@@ -486,7 +486,7 @@ def test_a_single_frame_is_refused():
 def test_runs_of_one_kind_join_even_if_one_stores_no_velocities():
     parts, _ = cut([ramp(700), ramp(700, velocities=True)], horizon=20.0)
     assert parts["train"].frames.velocities is None
-    assert parts["train"].successors is not None
+    assert parts["train"].neighbours is not None
 
 
 # Real, sparse data
@@ -499,7 +499,7 @@ def test_rmd17_windows(shared_data):
     for name in PARTS:
         windows = parts[name]
         assert len(windows) > 10
-        gap = trajectory.times[windows.successors] - trajectory.times[windows.starts]
+        gap = trajectory.times[windows.neighbours] - trajectory.times[windows.starts]
         assert (gap <= 2.0 + 1e-3).all()  # four steps of 0.5 fs
         assert (windows.lags > 0).all()
         assert windows.lags.max() <= 1500.0 + 1e-3

@@ -45,8 +45,13 @@ def predict(
         ),
     ],
     frame: Annotated[
-        int, typer.Option(metavar="NUMBER", help="Frame of --start to begin from, counted from 0.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Frame of --start to begin from, counted from 0; -1 is the last one. Default: the "
+            "first that has velocities.",
+        ),
+    ] = None,
     geometry: Geometry = "mean",
     reading: Reading = AS_STORED,
 ) -> None:
@@ -61,6 +66,7 @@ def predict(
         found = Run.open(run)
         reader = reading.reader()
         trajectory = load_for(found, [start], reader)[0]
+        frame = found.first_frame(trajectory) if frame is None else frame
         predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
         predicted.save(out)
         began = float(trajectory.times[frame])
@@ -69,7 +75,7 @@ def predict(
         span = f"{first} to {last}" if len(predicted) > 1 else last
         typer.echo(
             f"{out}: {frames} of {predicted.n_atoms} atoms ({predicted.formula}), {span} after "
-            f"frame {frame} of {trajectory.label} (at {format_time(began)})"
+            f"frame {frame % len(trajectory)} of {trajectory.label} (at {format_time(began)})"
         )
         if unseen := not_in_loss(found.model):
             typer.echo(f"note: {unseen}; train with --set windows.score=all for all", err=True)

@@ -59,8 +59,13 @@ def rollout(
         ),
     ],
     frame: Annotated[
-        int, typer.Option(metavar="NUMBER", help="Frame of --start to begin from, counted from 0.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Frame of --start to begin from, counted from 0; -1 is the last one. Default: the "
+            "first that has velocities.",
+        ),
+    ] = None,
     stride: Annotated[
         str | None,
         typer.Option(

@@ -47,8 +47,13 @@ def sample(
         int, typer.Option(metavar="NUMBER", help="Conformations to draw at each time.")
     ] = 100,
     frame: Annotated[
-        int, typer.Option(metavar="NUMBER", help="Frame of --start to begin from, counted from 0.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Frame of --start to begin from, counted from 0; -1 is the last one. Default: the "
+            "first that has velocities.",
+        ),
+    ] = None,
     solver: Annotated[
         str | None,
         typer.Option(
@@ -78,6 +83,7 @@ def sample(
         found = Run.open(run)
         reader = reading.reader()
         trajectory = load_for(found, [start], reader)[0]
+        frame = found.first_frame(trajectory) if frame is None else frame
         with new_bar() as bar:
             task = bar.add_task("samples", total=samples * len(set(lags)))
             drawn = found.sample(
@@ -90,6 +96,7 @@ def sample(
                 seed=seed,
                 advance=lambda done: bar.advance(task, done),
             )
+        place = frame % len(trajectory)
         for lag, ensemble in drawn.items():
             said = format_time(lag)
             exact = format_time(lag, digits=12).replace(" ", "")
@@ -97,7 +104,7 @@ def sample(
             ensemble.save(path)
             typer.echo(
                 f"{path}: {len(ensemble)} samples of {ensemble.n_atoms} atoms "
-                f"({ensemble.formula}), {said} after frame {frame} of {trajectory.label}"
+                f"({ensemble.formula}), {said} after frame {place} of {trajectory.label}"
             )
             if path.suffix.lower() in (".xtc", ".trr", ".dcd"):
                 typer.echo(f"{path.with_suffix('.pdb')}: its topology")

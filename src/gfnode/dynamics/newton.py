@@ -65,7 +65,7 @@ class NewtonDynamics(nn.Module):
     :meth:`tune`; a molecule may be left alone, too. The scheme is velocity Verlet with friction
     split off on both sides, symmetric in time.
 
-    Velocities that are differences over a gap are those of its middle: they are taken back to the
+    Velocities that are differences over a gap are those of its middle: they are taken to the
     start by requiring that the integrated motion over the gap be the difference.
 
     Parameters
@@ -300,13 +300,13 @@ class NewtonDynamics(nn.Module):
         return state
 
     def _begin(self, state: State, frequency: Tensor) -> State:
-        """Velocities at the start of the gap, of those over it."""
+        """Velocities at the start, of those over the gap after it, or before it."""
         x, over, friction, pull = state
         v, substeps = over, 4
         for _ in range(3):
             moved, *_ = self._go((x, v, friction, pull), substeps, self.gap / substeps, frequency)
-            mean = (moved - x) / self.gap.clamp(min=1e-6)
-            v = torch.where(self.gap > 0, v + over - mean, over)
+            mean = (moved - x) / torch.where(self.gap == 0, 1.0, self.gap)
+            v = torch.where(self.gap == 0, over, v + over - mean)
         return x, v, friction, pull
 
     @torch.no_grad()
@@ -318,7 +318,8 @@ class NewtonDynamics(nn.Module):
         batch
             Training windows; lags of up to 200 fs count.
         gap
-            Time in fs over which velocities are differences; 0: they are those of the start.
+            Time in fs over which velocities are differences, negative where it ends at the start;
+            0: they are those of the start.
         """
         self.gap.fill_(gap)
         shape = (self.potential.members, *batch.positions.shape)

@@ -61,7 +61,12 @@ def held_out(
     rule = VelocityRule.of(experiment.windows, {"velocity_gap_fs": gap})
     if rule.kind == "auto" and not rule.takes_stored:  # differences over a time, as in training
         given = [replace(each, velocities=None) for each in given]
+    kind = rule.kind
+    if kind == "auto" and any(each.velocities is None for each in given):
+        even = all(each.spacing is not None for each in given)
+        kind = "backward" if rule.toward < 0 else "forward" if even else "successor"
     as_trained = {
+        "velocities": kind,
         "horizon": system.horizon,
         "split": "all",
         "align": superposes(experiment.windows, system.time_step),
@@ -69,8 +74,8 @@ def held_out(
     windows = make_windows(given, experiment.windows.model_copy(update=as_trained), gap)[0]["test"]
     if not rule.steady:
         windows = replace(windows, steady=None)
-    if windows.successors is not None:
+    if windows.neighbours is not None:
         times = windows.frames.times
-        longest = float((times[windows.successors] - times[windows.starts]).max())
+        longest = float((times[windows.neighbours] - times[windows.starts]).abs().max())
         rule.warn_if_far(longest, system.time_step)
     return windows, False

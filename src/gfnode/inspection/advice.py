@@ -55,7 +55,7 @@ class Choices:
     horizon_fs, split, times, lags, align
         As in :class:`gfnode.windows.cutting.WindowSettings`.
     velocities
-        ``stored``, or ``differences`` of a start and the next frame.
+        ``stored``, or differences: from the ``next-frame`` or the ``frame-before``.
     velocity_gap_fs
         Largest interval of such a difference.
     forces
@@ -140,16 +140,18 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
         batch = choose_batch(train, model, experiment.training)
     except InputError as error:
         return Choices(problem=str(error), **known)
-    gap = None
-    if train.successors is not None:
+    velocities, gap = "stored", None
+    if train.neighbours is not None:
         times = train.frames.times
-        gap = float((times[train.successors] - times[train.starts]).max())
+        gaps = times[train.neighbours] - times[train.starts]
+        velocities = "next-frame" if bool((gaps > 0).all()) else "frame-before"
+        gap = float(gaps.abs().max())
     horizon = dataset.system.horizon
     pieces = components(dataset.system.edges.index, dataset.system.n_atoms)
     return Choices(
         times=train.targets.shape[1],
         align=train.align is not None,
-        velocities="stored" if train.successors is None else "differences",
+        velocities=velocities,
         velocity_gap_fs=gap,
         forces=_forces(model, train),
         windows={name: len(part) for name, part in dataset.parts.items()},

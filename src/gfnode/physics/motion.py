@@ -47,7 +47,7 @@ def measure_motion(predictions: Predictions) -> Section:
     windows = everything.select(system.atoms)  # all of them, in the order of their masses
     places, frames = windows.starts.numpy(), windows.frames
     blocks = Blocks.of(frames.times.numpy()[places], system.horizon, frames.segments[places])
-    stored = windows.successors is None
+    stored = windows.neighbours is None
     gap = None if stored else _spacing(windows)
     start = windows.batch(slice(None))
     masses = torch.from_numpy(system.masses)
@@ -204,7 +204,7 @@ def _meaningless(predictions: Predictions) -> str | None:
         )
     if windows.align is not None:
         return "targets are superposed on the start: their rotation and drift are taken off"
-    if windows.successors is not None and (gap := _spacing(windows)) > SHORT_GAP:
+    if windows.neighbours is not None and (gap := _spacing(windows)) > SHORT_GAP:
         return (
             f"no velocities are stored, and frames {format_time(gap)} apart give none of atoms "
             "that vibrate"
@@ -214,9 +214,9 @@ def _meaningless(predictions: Predictions) -> str | None:
 
 def _spacing(windows: Windows) -> float:
     """Smallest time between a start and the frame that its velocity came from, fs."""
-    assert windows.successors is not None
+    assert windows.neighbours is not None
     times = windows.frames.times
-    return float((times[windows.successors] - times[windows.starts]).min())
+    return float((times[windows.neighbours] - times[windows.starts]).abs().min())
 
 
 def _by_lag(

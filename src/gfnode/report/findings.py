@@ -263,7 +263,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "slow-motion": _slowest,
     "no-velocities": lambda v, f: (
         f"frames {format_time(v['gap_fs'])} apart tell nothing of velocities: in their place the "
-        "model is told where the next frame is, which a prediction needs, too"
+        "model is told where the frame before was, which a prediction needs, too"
     ),
     "coarse": lambda v, f: (
         f"positions are rounded to {v['rounded_to']:.2g} Å, more than bonds vibrate by; store them "

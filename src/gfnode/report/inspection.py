@@ -101,7 +101,9 @@ def _velocity_words(choices: Found) -> str:
     if choices["velocities"] == "stored":
         return "those of the file"
     gap = choices["velocity_gap_fs"]
-    return f"from the next frame, at most {format_time(gap)} later"
+    if choices["velocities"] == "next-frame":
+        return f"from the next frame, at most {format_time(gap)} later"
+    return f"from the frame before, at most {format_time(gap)} earlier"
 
 
 def _frames(found: Found) -> Iterator[Row]:

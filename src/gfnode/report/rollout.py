@@ -47,6 +47,7 @@ def describe_rollout(result: Mapping[str, Any]) -> Iterator[str]:
 _VELOCITIES = {
     "derivative": "by its derivative",
     "next-frame": "by the next frame it predicts",
+    "frame-before": "by the frame before, as it predicts it",
     "drawn": "drawn at random",
     "integrated": "those of the motion",
 }

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def seen_from(gap_fs: float | None) -> str:
     """What is to be said of a temperature by differences of frames so far apart; often nothing."""
-    if gap_fs is None or gap_fs <= SHORT_GAP:
+    if gap_fs is None or abs(gap_fs) <= SHORT_GAP:
         return ""
-    return f"from frames {format_time(gap_fs)} apart, which see less of fast vibrations"
+    return f"from frames {format_time(abs(gap_fs))} apart, which see less of fast vibrations"
 
 
 def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:

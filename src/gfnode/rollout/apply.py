@@ -6,7 +6,8 @@ conformation at the stride with velocities that the model itself gives,
     x_{n+1} = x(stride | x_n, v_n),    v_{n+1} by :class:`Difference` or :class:`Thermal`.
 
 Velocities have to mean what they meant in training. Where training took them from the next frame, a
-``gap`` later, so does a rollout: v = (x(τ + gap) − x(τ))/gap. Where training data stores them they
+``gap`` later, so does a rollout: v = (x(τ + gap) − x(τ))/gap, with a negative gap where training
+took them from the frame before. Where training data stores them they
 are derivatives, and a rollout takes the five-point difference
 
     v = [8 (x(τ+δ) − x(τ−δ)) − (x(τ+2δ) − x(τ−2δ))] / 12δ,
@@ -79,7 +80,8 @@ class Difference:
     Parameters
     ----------
     gap
-        Time to the frame that training took velocities from, fs; None where it had derivatives.
+        Time to the frame that training took velocities from, fs, negative for one before the
+        start, and then no further than the stride; None where it had derivatives.
     stride
         Of the rollout, fs.
     """
@@ -96,12 +98,18 @@ class Difference:
     def offsets(self) -> tuple[float, ...]:
         """See :class:`Velocities`."""
         d = self.delta
-        return (-2 * d, -d, d, 2 * d) if self.gap is None else (self.gap,)
+        return (-2 * d, -d, d, 2 * d) if self.gap is None else (self._reach,)
+
+    @property
+    def _reach(self) -> float:
+        """The gap, or the way back to what one application starts from."""
+        assert self.gap is not None
+        return max(self.gap, -0.999 * self.stride)
 
     def __call__(self, now: Tensor, around: Tensor, generator: torch.Generator) -> Tensor:
         """See :class:`Velocities`."""
         if self.gap is not None:
-            return (around[:, 0] - now) / self.gap
+            return (around[:, 0] - now) / self._reach
         before2, before, after, after2 = around.unbind(1)
         return (8 * (after - before) - (after2 - before2)) / (12 * self.delta)
 

@@ -163,7 +163,9 @@ class Roller:
         for name, value in sorted(self.run.model.state_dict().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         begun = hashlib.sha256(start.now.positions.tobytes() + start.velocities.tobytes())
-        kinds = "drawn" if self.generative else "derivative" if self.gap is None else "next-frame"
+        gap = self.gap
+        kinds = "derivative" if gap is None else "next-frame" if gap > 0 else "frame-before"
+        kinds = "drawn" if self.generative else kinds
         kinds = "integrated" if self.sampled else kinds
         facts = {
             "model": self.run.experiment.model["name"],
@@ -171,7 +173,7 @@ class Roller:
             "start": start.where,
             "state": begun.hexdigest(),
             "velocities": kinds,
-            "gap_fs": self.gap,
+            "gap_fs": gap,
         }
         recording = Recording(self.plan(), start.now, start.velocities, self.length, path, facts)
         return recording.run(resume=resume, overwrite=overwrite, advance=advance)

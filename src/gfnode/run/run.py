@@ -289,8 +289,16 @@ class Run:
         found.model = Molecular.of(self.model, self.calibration, str(self.folder)).eval()
         return found
 
+    def first_frame(self, start: Trajectory) -> int:
+        """The first frame that has velocities as training had them: where predictions begin."""
+        return VelocityRule.of(self.experiment.windows, self.facts).first(start)
+
     def predict(
-        self, start: Trajectory | str | Path, times: Sequence[float | str], *, frame: int = 0
+        self,
+        start: Trajectory | str | Path,
+        times: Sequence[float | str],
+        *,
+        frame: int | None = None,
     ) -> Trajectory:
         """Predict the conformations at later times.
 
@@ -302,7 +310,7 @@ class Run:
         times
             Lags after the start: fs, or text with a unit (``"1.5ps"``). In any order.
         frame
-            Which frame of ``start`` to begin from.
+            Which frame of ``start`` to begin from; None: the first that has velocities.
 
         Returns
         -------
@@ -330,7 +338,7 @@ class Run:
         times: Sequence[float | str],
         count: int = 100,
         *,
-        frame: int = 0,
+        frame: int | None = None,
         solver: str | None = None,
         steps: int | None = None,
         seed: int = 0,
@@ -361,7 +369,7 @@ class Run:
         length: float | str,
         path: str | Path,
         *,
-        frame: int = 0,
+        frame: int | None = None,
         **options: Any,
     ) -> "Rolled":
         """Apply the model again and again, write the frames as they come, and look at them.
@@ -376,7 +384,7 @@ class Run:
         return roll(self, begun, length, path, **options)
 
     def _begin(
-        self, start: Trajectory | str | Path, times: Sequence[float | str], frame: int
+        self, start: Trajectory | str | Path, times: Sequence[float | str], frame: int | None
     ) -> prediction.Start:
         trajectory = (
             start if isinstance(start, Trajectory) else self.provenance.reader(start).load(start)[0]

@@ -196,6 +196,7 @@ def _use(config: Mapping[str, Any], out: str) -> Iterator[str]:
     folder = plain(out)
     words = ["gfnode", "predict", folder, "--start", "start.extxyz"]
     words += ["--times", f"{half},{last}", "--out", "later.extxyz"]
+    beside = "frame before" if (config.get("velocity_gap_fs") or 0.0) < 0 else "next frame"
     yield fenced(shlex.join(words), "sh")
     yield fenced(
         "import gfnode\n\n"
@@ -206,7 +207,7 @@ def _use(config: Mapping[str, Any], out: str) -> Iterator[str]:
     )
     yield (
         "The start is a frame of any trajectory file of this molecule, with velocities or with a "
-        "next frame to take them from, its atoms in the order below. Opening the model reads JSON "
+        f"{beside} to take them from, its atoms in the order below. Opening the model reads JSON "
         "and safetensors and runs no code."
     )
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.settings import Femtoseconds, Settings
 from gfnode.thinning import evenly
-from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory import SHORT_GAP, Doubles, Integers, Trajectory
 from gfnode.trajectory.selection import choose
 from gfnode.units import format_time
 from gfnode.windows import lags as draw
@@ -54,7 +54,10 @@ class WindowSettings(Settings):
         At most so many windows of train, validation and test.
     velocities
         ``stored``; ``forward``: next frame minus this one; ``successor``: the same where the next
-        frame lies within ``successor_steps`` time steps; ``auto``: the first of these that fits.
+        frame lies within ``successor_steps`` time steps; ``backward``: this frame minus the one
+        before, which says nothing of what comes later; ``auto``: stored ones where there are any,
+        else backward where frames are more than :data:`~gfnode.trajectory.SHORT_GAP` apart, else
+        forward, or successor where frames are uneven.
     state, score
         The atoms a model is given, and those of them that are scored: ``all``, ``heavy``, indices
         or an expression, see :func:`gfnode.trajectory.selection.choose`.
@@ -72,7 +75,7 @@ class WindowSettings(Settings):
     split: Literal["blocked", "published", "published-alanine", "all"] = "blocked"
     fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
     most: tuple[PositiveInt, PositiveInt, PositiveInt] = (6000, 1000, 2000)
-    velocities: Literal["auto", "stored", "forward", "successor"] = "auto"
+    velocities: Literal["auto", "stored", "forward", "successor", "backward"] = "auto"
     successor_steps: int = Field(4, ge=1)
     state: Atoms = "all"
     score: Atoms = "heavy"
@@ -180,11 +183,11 @@ def make_windows(
     starts = cutter.starts()
     parts = {name: cutter.windows(name, frames) for name, frames in starts.items()}
     leading = parts["train" if "train" in parts else "test"]
-    if leading.successors is None:
+    if leading.neighbours is None:
         gap = None
     elif gap is None:
         known = leading.frames.times
-        gap = float((known[leading.successors] - known[leading.starts]).median())
+        gap = float((known[leading.neighbours] - known[leading.starts]).median())
     return {name: replace(part, gap=gap) for name, part in parts.items()}, horizon
 
 
@@ -211,14 +214,9 @@ class _Cutter:
         return self.frames.times.numpy()
 
     @cached_property
-    def successors(self) -> Integers:
-        """The frame that gives each frame its velocity: itself (stored), the next, or none (-1)."""
-        first, kind = self.trajectories[0], self.settings.velocities
-        if kind == "auto":
-            even = all(t.spacing is not None for t in self.trajectories)
-            kind = "forward" if even else "successor"
-            if self.frames.velocities is not None:
-                kind = "stored"
+    def neighbours(self) -> Integers:
+        """The frame that gives each its velocity: itself (stored), one beside it, or -1: none."""
+        first, kind = self.trajectories[0], self._velocities
         number = np.arange(len(self.times))
         if kind == "stored":
             if self.frames.velocities is None:
@@ -234,21 +232,42 @@ class _Cutter:
                 "apart, and velocities that are differences would be of both: give trajectories "
                 "of one spacing (--stride), or such that store velocities"
             )
-        same = np.append(np.diff(self.frames.segments) == 0, False)
-        if kind == "successor":
+        joined = np.diff(self.frames.segments) == 0
+        if kind == "successor" or (kind == "backward" and len(known) < len(spacings)):
             step, most = first.step or 0.0, self.settings.successor_steps
-            same &= np.append(np.diff(self.times), np.inf) <= (most + 1e-3) * step
-            if not same.any():
+            joined &= np.diff(self.times) <= (most + 1e-3) * step
+            if not joined.any():
                 raise InputError(
                     f"no frame of {first.label} has a successor within {most} steps of "
                     f"{format_time(step)}, so no velocity is known; raise windows.successor_steps"
                 )
-        return np.where(same, number + 1, -1)
+        if kind == "backward":
+            return np.where(np.append(False, joined), number - 1, -1)
+        return np.where(np.append(joined, False), number + 1, -1)
+
+    @property
+    def _velocities(self) -> str:
+        """Where velocities come from, with ``auto`` decided."""
+        kind, published = self.settings.velocities, self.settings.split.startswith("published")
+        if kind == "backward" and published:
+            raise InputError(
+                f"the {self.settings.split} split draws starts that have no frame before them; use "
+                "windows.velocities=forward, or windows.split=blocked"
+            )
+        if kind != "auto":
+            return kind
+        if self.frames.velocities is not None:
+            return "stored"
+        spacings = [t.spacing for t in self.trajectories]
+        apart = max(t.step or 0.0 if t.spacing is None else t.spacing for t in self.trajectories)
+        if apart > SHORT_GAP and not published:
+            return "backward"
+        return "successor" if None in spacings else "forward"
 
     def starts(self) -> splits.Parts:
         """Frames that windows start from, by part."""
         s, segments = self.settings, self.frames.segments
-        usable = np.flatnonzero(self.successors >= 0)
+        usable = np.flatnonzero(self.neighbours >= 0)
         if s.split == "all":
             return splits.everything(self.times, segments, usable, self.horizon)
         if s.split == "blocked":
@@ -273,17 +292,18 @@ class _Cutter:
                 "a longer trajectory"
             )
         stored = self.frames.velocities is not None and bool(
-            (self.successors[starts] == starts).all()
+            (self.neighbours[starts] == starts).all()
         )
         published = self.settings.split.startswith("published")
+        later = bool((self.neighbours[starts] > starts).all())
         return Windows(
             self.frames,
             torch.from_numpy(starts),
             torch.from_numpy(self._targets(starts, part)),
-            None if stored else torch.from_numpy(self.successors[starts]),
+            None if stored else torch.from_numpy(self.neighbours[starts]),
             self._alignment(),
             None if published else self._shown(starts),
-            None if published or stored else self._steady(starts),
+            self._steady(starts) if later and not published else None,
         )
 
     def _steady(self, starts: Integers) -> Tensor | None:
@@ -292,7 +312,7 @@ class _Cutter:
         first = 0
         for number, trajectory in enumerate(self.trajectories):
             mine = self.frames.segments[starts] == number
-            at, after = starts[mine] - first, self.successors[starts[mine]] - first
+            at, after = starts[mine] - first, self.neighbours[starts[mine]] - first
             added = steadied(trajectory.positions, trajectory.times, trajectory.masses, at, after)
             if added is not None:
                 found[mine] = added

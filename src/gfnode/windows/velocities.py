@@ -1,4 +1,4 @@
-"""Velocities of starts: stored, or the difference to the next frame."""
+"""Velocities of starts: stored, or the difference to the next frame or the one before."""
 
 import warnings
 from collections.abc import Mapping
@@ -52,7 +52,8 @@ class VelocityRule:
     kind, successor_steps
         See :class:`gfnode.windows.cutting.WindowSettings`.
     gap
-        Median time in fs over which they are differences, where known. Stored velocities are of an
+        Median time in fs over which they are differences, where known; negative where they are
+        those to the frame before. Stored velocities are of an
         instant: where training had differences over more than
         :data:`~gfnode.trajectory.SHORT_GAP`, and ``auto`` chose them, frames that store velocities
         give differences too.
@@ -75,7 +76,17 @@ class VelocityRule:
     @property
     def takes_instants(self) -> bool:
         """Whether velocities of an instant are as good as those of training."""
-        return self.gap is None or self.gap <= SHORT_GAP
+        return self.gap is None or abs(self.gap) <= SHORT_GAP
+
+    @property
+    def toward(self) -> int:
+        """Where the other frame lies: 1 after the start, -1 before it."""
+        return -1 if self.kind == "backward" or (self.gap or 0.0) < 0 else 1
+
+    def first(self, state: Trajectory) -> int:
+        """The first frame that has a velocity."""
+        stored = state.velocities is not None and self.takes_stored
+        return 1 if self.toward < 0 and not stored and len(state) > 1 else 0
 
     @property
     def takes_stored(self) -> bool:
@@ -83,16 +94,17 @@ class VelocityRule:
         return self.kind == "stored" or (self.kind == "auto" and self.takes_instants)
 
     def warn_if_far(self, longest: float, time_step: float, stacklevel: int = 3) -> None:
-        """Warn of a next frame that is further after a start than any of training; both in fs.
+        """Warn of a frame that is further from a start than any of training; both in fs.
 
         Evenly spaced frames may have been further apart in training than ``successor_steps``: the
         time step is that of the series that they were taken from.
         """
-        limit = max(self.successor_steps * time_step, self.gap or 0.0)
+        limit = max(self.successor_steps * time_step, abs(self.gap or 0.0))
         if longest > limit * (1 + 1e-3):
+            beside = "next frame is {} after" if self.toward > 0 else "frame before is {} before"
             warnings.warn(
-                f"the next frame is {format_time(longest)} after the start, the model was trained "
-                f"with velocities of frames at most {format_time(limit)} apart",
+                f"the {beside.format(format_time(longest))} the start, the model was trained with "
+                f"velocities of frames at most {format_time(limit)} apart",
                 stacklevel=stacklevel,
             )
 
@@ -108,51 +120,57 @@ class VelocityRule:
         frames
             Numbers of frames, from 0.
         time_step
-            Of the training data in fs. Where the next frame is more than ``successor_steps`` of
-            them later, a warning says so.
+            Of the training data in fs. Where the other frame is more than ``successor_steps`` of
+            them away, a warning says so.
         whole
             The same frames with all atoms, where they are known: momenta are theirs.
 
         Raises
         ------
         InputError
-            For a frame whose velocities are neither stored nor found from a next frame.
+            For a frame whose velocities are neither stored nor found from the frame beside it.
         """
         stored = state.velocities
         if stored is not None and self.takes_stored:
             return stored[frames]
-        alone = frames + 1 >= len(state)
+        after = frames + self.toward
+        alone = (after < 0) | (after >= len(state))
         if stored is not None and alone.any() and not self.takes_instants:
             assert self.gap is not None
             warnings.warn(
-                f"the model was trained with differences of frames {format_time(self.gap)} apart "
-                "for velocities, and stored ones are of an instant: better give a start with the "
-                "frame that follows it",
+                f"the model was trained with differences of frames {format_time(abs(self.gap))} "
+                "apart for velocities, and stored ones are of an instant: better give a start with "
+                f"the frame that {'follows' if self.toward > 0 else 'comes before'} it",
                 stacklevel=4,
             )
         if self.kind == "stored" or (alone.any() and stored is None):
             frame = int(frames[0] if self.kind == "stored" else frames[alone][0])
             raise InputError(
                 f"the velocities at frame {frame} of {state.label} are not known: it stores none"
-                + (" and has no next frame" if frame + 1 >= len(state) else "")
-                + "; start from a trajectory with velocities, or from a frame before the last"
+                + (f" and has no {self._beside}" if bool(alone[frames == frame][0]) else "")
+                + "; start from a trajectory with velocities, or from a frame "
+                + ("before the last" if self.toward > 0 else "after the first")
             )
-        after = np.minimum(frames + 1, len(state) - 1)
+        after = np.where(alone, frames, after)
         gaps = np.where(alone, 1.0, state.times[after] - state.times[frames])
-        longest = float(gaps.max(initial=0.0, where=~alone))
+        longest = float(np.abs(gaps).max(initial=0.0, where=~alone))
         self.warn_if_far(longest, time_step, stacklevel=5)
         change = state.positions[after] - state.positions[frames]
         found = (change / gaps[:, None, None]).astype(np.float32)
         if state.forces is not None and self.gap is not None:
             now, later = (state.forces[at] / state.masses[:, None] for at in (frames, after))
             evened = over_gap(found, gaps[:, None, None], self.gap, now, later)
-            short = np.maximum(gaps, self.gap) <= SHORT_GAP
+            short = np.maximum(np.abs(gaps), abs(self.gap)) <= SHORT_GAP
             found[short] = evened[short].astype(np.float32)
-        if self.steady and not alone.all():
+        if self.steady and self.toward > 0 and not alone.all():
             found[~alone] += self._steadying(state, frames[~alone], whole or state)
         if stored is not None:
             found[alone] = stored[frames[alone]]
         return found
+
+    @property
+    def _beside(self) -> str:
+        return "next frame" if self.toward > 0 else "frame before it"
 
     @staticmethod
     def _steadying(state: Trajectory, frames: Integers, whole: Trajectory) -> Floats | float:

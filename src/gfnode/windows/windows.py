@@ -102,9 +102,9 @@ class Windows:
         Frame of each start, ``(window,)``.
     targets
         Frames asked for, ``(window, time)``.
-    successors
-        Frame whose difference to the start gives the velocity, ``(window,)``; None where velocities
-        are stored.
+    neighbours
+        Frame beside the start whose difference to it gives the velocity, ``(window,)``: the next
+        one, or the one before. None where velocities are stored.
     align
         Atoms over which every target is superposed on its start; None: not superposed.
     shown
@@ -114,13 +114,14 @@ class Windows:
         ``(window, 2, 3)``; see :func:`gfnode.windows.rounding.steadied`.
     gap
         Time in fs over which velocities are differences in training, validation and prediction
-        alike: all of them where forces let them be evened, else the median. None: stored.
+        alike: all of them where forces let them be evened, else the median. Negative where they
+        are differences to the frame before. None: stored.
     """
 
     frames: Frames
     starts: Tensor
     targets: Tensor
-    successors: Tensor | None
+    neighbours: Tensor | None
     align: Tensor | None = None
     shown: Tensor | None = None
     steady: Tensor | None = None
@@ -152,11 +153,11 @@ class Windows:
         positions, times = self.frames.positions, self.frames.times
         starts, targets = self.starts[index], self.targets[index]
         x = positions[starts]
-        if self.successors is None:
+        if self.neighbours is None:
             assert self.frames.velocities is not None
             v = self.frames.velocities[starts]
         else:
-            v = self._differences(starts, self.successors[index])
+            v = self._differences(starts, self.neighbours[index])
         if self.steady is not None:
             speed, turn = self.steady[index, :, None].unbind(1)
             v = v + speed + torch.linalg.cross(turn.expand_as(x), x)
@@ -168,26 +169,29 @@ class Windows:
         lags = (times[targets] - times[starts][:, None]).float()
         return Batch(x, v.float(), lags, y)
 
-    def _differences(self, starts: Tensor, successors: Tensor) -> Tensor:
-        """Mean velocities up to the successors, all over one gap where forces are known."""
+    def _differences(self, starts: Tensor, neighbours: Tensor) -> Tensor:
+        """Mean velocities up to the next frames, or since the ones before.
+
+        Over short gaps they are all over one gap where forces are known.
+        """
         frames = self.frames
-        gap = (frames.times[successors] - frames.times[starts])[:, None, None]
-        v = (frames.positions[successors] - frames.positions[starts]) / gap
+        gap = (frames.times[neighbours] - frames.times[starts])[:, None, None]
+        v = (frames.positions[neighbours] - frames.positions[starts]) / gap
         if frames.forces is None or frames.masses is None or self.gap is None:
             return v
-        now, later = (frames.forces[at] / frames.masses for at in (starts, successors))
-        short = gap.clamp(min=self.gap) <= SHORT_GAP
+        now, later = (frames.forces[at] / frames.masses for at in (starts, neighbours))
+        short = gap.abs().clamp(min=abs(self.gap)) <= SHORT_GAP
         return torch.where(short, over_gap(v, gap, self.gap, now, later), v)
 
     def take(self, index: Tensor) -> "Windows":
         """Some of the windows, by their numbers."""
-        successors = None if self.successors is None else self.successors[index]
+        neighbours = None if self.neighbours is None else self.neighbours[index]
         steady = None if self.steady is None else self.steady[index]
         return replace(
             self,
             starts=self.starts[index],
             targets=self.targets[index],
-            successors=successors,
+            neighbours=neighbours,
             steady=steady,
         )
 
@@ -260,7 +264,7 @@ def to_device(parts: dict[str, Windows], device: torch.device | str) -> dict[str
             shared[id(w.frames)],
             w.starts.to(device),
             w.targets.to(device),
-            None if w.successors is None else w.successors.to(device),
+            None if w.neighbours is None else w.neighbours.to(device),
             None if w.align is None else w.align.to(device),
             None if w.shown is None else w.shown.to(device),
             None if w.steady is None else w.steady.to(device),
