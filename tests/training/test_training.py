@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gfnode
+from gfnode.dynamics.linear import LinearDynamics
 from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.run import Run, fitting
@@ -78,6 +79,20 @@ def test_the_loss_goes_down(preset):
     left = 0.9 if preset == "default" else 0.7
     assert history[-1].train_error < left * history[0].train_error
     assert min(r.validation_error for r in history) < history[0].validation_error
+
+
+def test_a_loss_that_exploded_comes_down_again():
+    """Modes that grow exponentially: else squares of such gradients keep the optimizer still."""
+    trainer = trainer_for("paper", schedule="constant", rate=3e-3)
+    for module in trainer.state.model.modules():
+        if isinstance(module, LinearDynamics):
+            with torch.no_grad():
+                module.weight.copy_(10.0 * torch.eye(module.weight.shape[-1]))
+    trainer._set_rate(3e-3)
+    batch = vars(trainer.train.batch(torch.arange(16))).values()
+    losses = [float(trainer.step(*batch)) for _ in range(300)]
+    assert losses[0] > 1e6
+    assert losses[-1] < 10
 
 
 def test_the_recorded_errors_are_those_of_the_windows():

@@ -26,6 +26,11 @@ CHUNK = 25
 """Steps whose windows are gathered at once, and after which the losses are looked at: the only
 waits for the device."""
 
+EXPLODED = 100.0
+"""Å² per coordinate. Beyond it the gradient is that of the loss's logarithm, as high as it is here.
+Modes that grow exponentially can take the loss to 10³⁰ in a few steps; squares of such gradients
+overflow in the optimizer, and nothing would be learned ever after."""
+
 
 OnBatch = Callable[[int, int, float], None]
 OnStart = Callable[[TrainingState, float], None]
@@ -277,7 +282,7 @@ class Trainer:
         self.optimizer.zero_grad()
         with products(self.settings.products):
             loss = self.loss(Batch(*batch), self.generator)
-            self.fabric.backward(loss)
+            self.fabric.backward(loss / (loss.detach() / EXPLODED).clamp(min=1.0))
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.state.model.parameters(), self.settings.clip)
         self.optimizer.step()
