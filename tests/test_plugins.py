@@ -84,7 +84,7 @@ def test_a_model_of_a_plugin_trains_and_comes_back(package, made):
         found = run.predict(path, [20.0], frame=3)
         start = load(path)
         fly = run.model.log_memory.exp().item()
-        velocity = (start.positions[4] - start.positions[3]) / 5.0
+        velocity = (start.positions[3] - start.positions[2]) / 5.0
         expected = start.positions[3] - fly * np.expm1(-20.0 / fly) * velocity
         np.testing.assert_allclose(found.positions[0], expected, atol=1e-5)
         assert read_options("flyer", {}) == {"memory": 20.0}
