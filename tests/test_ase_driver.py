@@ -174,6 +174,11 @@ def test_models_of_differences_take_two_frames(tmp_path):
         expected = x[8] + number * 2 * (x[8] - x[7])
         np.testing.assert_allclose(frame.positions, expected, atol=1e-4)
         assert frame.info["time_fs"] == 40.0 + 10.0 * number
+    v = (x[8] - x[7]) / 5.0
+    for frame in Propagator(pair, run, times=["1fs", "40fs"]):
+        np.testing.assert_allclose(frame.get_velocities() * units.fs, v, atol=1e-5)
+    with pytest.warns(UserWarning, match="a stride of 2 fs is shorter than the 5 fs between"):
+        Propagator(pair, run, "2fs")
     forward = fit(data, tmp_path / "forward", windows={"velocities": "forward"}, **changes)
     first = next(iter(Propagator(pair, forward, "10fs")))
     np.testing.assert_allclose(first.positions, x[7] + 2 * (x[8] - x[7]), atol=1e-4)

@@ -63,6 +63,9 @@ def test_velocities_are_those_of_training(trajectory, tmp_path):
     found = estimator.predict(bare, [10.0], frames=slice(1, None))
     x = bare.positions
     np.testing.assert_allclose(found[:, 0], x[1:] + 2 * (x[1:] - x[:-1]), atol=1e-5)
+    several = estimator.predict([bare[5:], bare], [10.0])
+    np.testing.assert_allclose(several[1, 0], found[0, 0], atol=1e-6)
+    np.testing.assert_allclose(several[0, 0], found[5, 0], atol=1e-6)
     with pytest.raises(
         InputError, match=r"frame 0 of wiggle are not known: .* has no frame before it"
     ):

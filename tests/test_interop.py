@@ -279,7 +279,12 @@ def test_forces_of_data_sets_for_potentials_are_arrays_of_other_names():
     read = Trajectory.from_ase(frames)
     np.testing.assert_allclose(read.forces, given * 9.648533e-3, rtol=1e-5, atol=1e-9)
     assert "column REF_forces is read as forces, in eV/Å" in " ".join(read.notes)
+    frames[0].info["time"], frames[0].info["ps"] = frames[0].info.pop("time_fs") / 1000, True
+    one = Trajectory.from_ase(frames[:1])
+    assert one.times[0] == pytest.approx(TOLUENE.times[0])
     del frames[-1].arrays["REF_forces"]
+    for atoms in frames[:1]:
+        atoms.info["time_fs"] = float(TOLUENE.times[0])
     assert Trajectory.from_ase(frames).forces is None
 
 

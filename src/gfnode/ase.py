@@ -25,7 +25,7 @@ from gfnode.trajectory import SHORT_GAP, Doubles
 from gfnode.units import BOLTZMANN, format_time, parse_time
 from gfnode.windows.velocities import VelocityRule
 
-_STALE = ("forces", "energies", "stresses", "magmoms")  # of the start, not of a prediction
+_STALE = ("energies", "stresses", "magmoms")  # of the start, not of a prediction
 _Moment = tuple[float, Tensor, Tensor | None]  # fs since the start, positions, velocities
 
 
@@ -191,7 +191,11 @@ class Propagator:
             raise InputError(
                 f"the start {start.label} has no momenta, and the model needs velocities: set them "
                 "(atoms.set_velocities, or ase.md.velocitydistribution), or give "
-                + ("the start and the next frame" if rule.toward > 0 else "the frame before and it")
+                + (
+                    "the start and the next frame"
+                    if rule.toward(start) > 0
+                    else "the frame before and it"
+                )
                 + ', with info["time_fs"]'
             )
         asked = [self.stride] if self._lags is None else self._lags.tolist()
@@ -201,6 +205,8 @@ class Propagator:
         self._gap = float(gap) if gap else None
         system = run.model.system
         unseen = "" if self.sampled else not_in_loss(run.model)
+        if self._lags is None and not (self.sampled or isinstance(run.model, Generative)):
+            Difference(self._gap, self.stride).warn_if_short()
         if self._lags is None and unseen:
             warnings.warn(
                 f"{unseen}, but every step starts from there. Train with windows.score=all, or ask "
@@ -214,7 +220,8 @@ class Propagator:
         self._template = images[frame][system.atoms] if whole else images[frame].copy()
         self._template.calc = None
         self._template.set_constraint()
-        for key in _STALE:
+        forces = (key for key in self._template.arrays if key.lower().endswith(("force", "forces")))
+        for key in (*_STALE, *forces):
             self._template.arrays.pop(key, None)
             self._template.info.pop(key, None)
         for key in ("energy", "free_energy", "stress", "dipole"):
@@ -261,18 +268,19 @@ class Propagator:
         """All lags from the one start; velocities by differences, where they mean motion."""
         model, x, v = self.model_run.model.eval(), self._positions, self._velocities
         draw = torch.Generator().manual_seed(self.seed)
-        around = Difference(self._gap, float(lags[0]))
-        offsets = () if isinstance(model, Generative) else around.offsets
+        rules = [Difference(self._gap, lag) for lag in lags.tolist()]
+        offsets = np.array([() if isinstance(model, Generative) else r.offsets for r in rules])
         velocities: Tensor | None = None
         if self.sampled:
             drawn = model.trajectories(x, v, torch.from_numpy(lags).to(x)[None], draw)
             positions, velocities = (y[0] for y in drawn)
         else:
-            asked = lags[:, None] + np.array([0.0, *offsets])
+            asked = lags[:, None] + np.insert(offsets, 0, 0.0, axis=1)
             found = predict(model, x, v, asked.ravel().tolist())[0].unflatten(0, asked.shape)
             positions = found[:, 0]
-            if offsets:
-                velocities = around(positions, found[:, 1:], draw)
+            if offsets.size:
+                each = zip(rules, positions[:, None], found[:, None, 1:], strict=True)
+                velocities = torch.cat([rule(now, around, draw) for rule, now, around in each])
         for number, lag in enumerate(lags.tolist()):
             moved = None if velocities is None else velocities[number : number + 1]
             yield lag, positions[number : number + 1], moved

@@ -161,7 +161,7 @@ class GFNODE:
         ----------
         starts
             A trajectory or its file: every frame is a start (or those of ``frames``). Or several:
-            the first frame of each.
+            the first frame of each that has velocities.
         times
             Lags after each start: fs, or text with a unit. In the order of the result. Default:
             :meth:`default_times`.
@@ -196,7 +196,7 @@ class GFNODE:
         else:
             if frames is not None:
                 raise InputError("frames choose among those of one trajectory; several were given")
-            begun = [self._starts(start, [0]) for start in starts]
+            begun = [self._starts(start, None, first=True) for start in starts]
         if not sum(len(x) for x, _ in begun):
             raise InputError("there is no start to predict from")
         x, v = (torch.from_numpy(np.concatenate(each)) for each in zip(*begun, strict=True))
@@ -270,13 +270,19 @@ class GFNODE:
         return self._fitted().model.system.horizon * np.arange(1, LAGS + 1) / LAGS
 
     def _starts(
-        self, start: Trajectory | str | Path, frames: Sequence[int] | slice | None
+        self,
+        start: Trajectory | str | Path,
+        frames: Sequence[int] | slice | None,
+        *,
+        first: bool = False,
     ) -> tuple[Floats, Floats]:
-        """Positions and velocities, ``(start, atom, 3)``."""
+        """Positions and velocities, ``(start, atom, 3)``; of the first that has any."""
         run = self._fitted()
         if not isinstance(start, Trajectory):
             start = run.provenance.reader(start, self.reader).load(start)[0]
         state = run.model.system.state_of(start)
+        rule = VelocityRule.of(run.experiment.windows, run.facts)
+        frames = [rule.first(state)] if first else frames
         every = np.arange(len(state))
         try:
             chosen = every if frames is None else every[frames]
@@ -284,6 +290,5 @@ class GFNODE:
             raise InputError(
                 f"{start.label} has frames 0 to {len(state) - 1}, asked for {frames}"
             ) from error
-        rule = VelocityRule.of(run.experiment.windows, run.facts)
         velocities = rule.at(state, chosen, run.model.system.time_step, start)
         return state.positions[chosen], velocities

@@ -117,9 +117,10 @@ def begin(
     except TypeError:
         raise InputError(f"frame {frame!r}: expected a whole number") from None
     now = state[frame]
+    frame %= len(state)
     warn_of_unit(now)
     warn_of_order(now, system)
-    number = np.array([frame % len(state)])
+    number = np.array([frame])
     velocities = rule.at(state, number, system.time_step, trajectory)[0]
     return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}")
 

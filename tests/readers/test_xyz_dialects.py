@@ -36,6 +36,11 @@ def test_a_unit_behind_a_time_counts(tmp_path, form):
     np.testing.assert_allclose(load(path).times, [0, 5, 10], atol=1e-9)
 
 
+def test_a_key_behind_a_time_is_no_unit(tmp_path):
+    path = write(tmp_path / "keys.xyz", [f"time={t} s=1.0 NS=3" for t in (0.0, 0.5)])
+    assert load(path).times.tolist() == [0, 0.5]
+
+
 def test_times_without_the_unit_of_the_first_are_refused(tmp_path):
     path = write(tmp_path / "mixed.xyz", ["time = 0 ps", "time = 5 fs"])
     with pytest.raises(InputError, match="frame 1"):

@@ -117,16 +117,21 @@ def timeline(seed, lengths, uneven):
 @given(
     seed=st.integers(0, 2**31),
     lengths=st.lists(st.integers(2, 400), min_size=1, max_size=4),
-    uneven=st.booleans(),
+    kinds=st.tuples(st.booleans(), st.booleans()),
     horizon=st.floats(0.5, 20.0),
     weights=st.tuples(*[st.floats(0.05, 1.0)] * 3),
 )
-def test_blocks_share_no_frame_and_keep_a_horizon_apart(seed, lengths, uneven, horizon, weights):
+def test_blocks_share_no_frame_and_keep_a_horizon_apart(seed, lengths, kinds, horizon, weights):
+    uneven, before = kinds
     times, segments = timeline(seed, lengths, uneven)
     fractions = tuple(np.array(weights) / sum(weights))
     usable = np.flatnonzero(np.random.default_rng(seed).random(len(times)) < 0.9)
+    since = times
+    if before:  # starts show the frame before them
+        usable = usable[np.isin(usable, np.flatnonzero(np.diff(segments, prepend=-1) == 0))]
+        since = np.append(times[0], times[:-1])
     try:
-        parts = splits.blocked(times, segments, usable, horizon, fractions)
+        parts = splits.blocked(times, segments, usable, horizon, fractions, since=since)
     except InputError as error:
         spans = [times[segments == s].max() for s in np.unique(segments)]
         assert max(spans) <= 2 * horizon + horizon / min(fractions) + 1e-9
@@ -140,7 +145,7 @@ def test_blocks_share_no_frame_and_keep_a_horizon_apart(seed, lengths, uneven, h
             mine = parts[name][segments[parts[name]] == segment]
             assert np.isin(mine, usable).all()
             if len(mine):
-                reaches.append((times[mine].min(), times[mine].max() + horizon))
+                reaches.append((since[mine].min(), times[mine].max() + horizon))
         for (_, end), (begin, _) in pairwise(reaches):
             assert begin - end >= horizon * (1 - 1e-6)
         if reaches:

@@ -168,7 +168,7 @@ def test_what_auto_takes():
         assert torch.equal(windows.neighbours, windows.starts + toward)
         assert np.sign(windows.gap) == toward
         rule = VelocityRule(settings.get("velocities", "auto"), gap=windows.gap, steady=False)
-        assert rule.toward == toward
+        assert rule.toward(trajectory) == toward
         found = rule.at(trajectory, windows.starts.numpy(), trajectory.step)
         np.testing.assert_allclose(found, windows.batch(slice(None)).velocities, atol=1e-6)
     with pytest.raises(InputError, match="no frame before them; use windows"):

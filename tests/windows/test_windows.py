@@ -438,7 +438,7 @@ def test_missing_velocities_are_refused():
 
 def test_no_near_successor_is_refused():
     trajectory = replace(ramp(600, step=10.0), time_step=1.0)
-    with pytest.raises(InputError, match=r"successor within 4 steps of 1 fs.*successor_steps"):
+    with pytest.raises(InputError, match=r"another within 4 steps of 1 fs.*successor_steps"):
         cut(trajectory, horizon=100.0, velocities="successor")
     assert cut(trajectory, horizon=100.0, velocities="successor", successor_steps=10)
 

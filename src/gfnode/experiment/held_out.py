@@ -64,7 +64,8 @@ def held_out(
     kind = rule.kind
     if kind == "auto" and any(each.velocities is None for each in given):
         even = all(each.spacing is not None for each in given)
-        kind = "backward" if rule.toward < 0 else "forward" if even else "successor"
+        before = any(rule.toward(each) < 0 for each in given)
+        kind = "backward" if before else "forward" if even else "successor"
     as_trained = {
         "velocities": kind,
         "horizon": system.horizon,
@@ -76,6 +77,7 @@ def held_out(
         windows = replace(windows, steady=None)
     if windows.neighbours is not None:
         times = windows.frames.times
-        longest = float((times[windows.neighbours] - times[windows.starts]).abs().max())
-        rule.warn_if_far(longest, system.time_step)
+        gaps = times[windows.neighbours] - times[windows.starts]
+        toward = 1 if bool((gaps > 0).all()) else -1
+        rule.warn_if_far(float(gaps.abs().max()), system.time_step, toward)
     return windows, False

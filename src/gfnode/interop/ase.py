@@ -12,7 +12,7 @@ from gfnode.interop._shared import counted
 from gfnode.readers.columns import Columns, find_forces
 from gfnode.readers.extxyz import TIME_KEYS, ase_frames, resting
 from gfnode.trajectory import Doubles, Floats, Topology, Trajectory
-from gfnode.units import ELECTRONVOLT, parse_step
+from gfnode.units import ELECTRONVOLT, FS_PER, parse_step
 
 BONDS = "bonds"
 """Key of ``Atoms.info`` that holds index pairs ``(bond, 2)``; ASE has no place of its own."""
@@ -150,10 +150,12 @@ def _stored_times(images: list[Any]) -> Doubles | None:
     key = next((key for key in TIME_KEYS if key in images[0].info), None)
     if key is None:
         return None
-    times = []
+    # ASE reads "time = 0.5 ps" of a comment as two entries, the second one true
+    unit = next((unit for unit in FS_PER if key == "time" and images[0].info.get(unit) is True), "")
+    times, scale = [], FS_PER.get(unit, TIME_KEYS[key])
     for i, atoms in enumerate(images):
         try:
-            times.append(float(atoms.info[key]) * TIME_KEYS[key])
+            times.append(float(atoms.info[key]) * scale)
         except KeyError:
             raise InputError(
                 f"frame {i} from ASE has no info[{key!r}], the first one has"

@@ -34,7 +34,8 @@ TIME_KEYS = {"time_fs": 1.0, "time_ps": 1000.0, "time": 1.0}
 """Keys of the comment line that hold the time, and fs in their unit."""
 
 TIME_UNIT = re.compile(
-    rf"""\btime\s*=\s*["']?\s*[-+.\d]+(?:e[-+]?\d+)?\s*({"|".join(FS_PER)})\b""", re.IGNORECASE
+    rf"""\btime\s*=\s*["']?\s*[-+.\d]+(?:e[-+]?\d+)?\s*({"|".join(FS_PER)})\b(?!\s*=)""",
+    re.IGNORECASE,
 )
 """A unit behind the value of ``time``, as in ``time = 0.005 ps``; none is part of extended XYZ."""
 

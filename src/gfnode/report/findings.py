@@ -272,7 +272,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "rounded-velocities": _noisy,
     "missing-frames": lambda v, f: (
         f"the file holds {percent(v['present'])} of the series' frames; starts are frames that "
-        "have a successor within four steps"
+        "have another within four steps beside them"
     ),
     "turns-unaligned": lambda v, f: (
         f"the molecule turns by {v['angle_deg']:.0f}° within the horizon and nothing in the file "

@@ -12,8 +12,8 @@ are derivatives, and a rollout takes the five-point difference
 
     v = [8 (x(τ+δ) − x(τ−δ)) − (x(τ+2δ) − x(τ−2δ))] / 12δ,
 
-whose error is δ⁴ x⁽⁵⁾/30: 0.02 % for a C–H stretch at δ = 0.5 fs. Either asks for lags a little
-beyond the stride. (Forward-mode differentiation would spare that, but free rotation in closed form
+whose error is δ⁴ x⁽⁵⁾/30: 0.02 % for a C–H stretch at δ = 0.5 fs. Either asks for lags beside the
+stride. (Forward-mode differentiation would spare that, but free rotation in closed form
 comes without a derivative by time, and some models are built on it.)
 
 A model that predicts a mean loses motion with every application: the mean of many paths moves less
@@ -23,6 +23,7 @@ molecule by some percent an application. A :class:`~gfnode.models.Generative` mo
 an application, and velocities at random: at equilibrium those know nothing of the positions.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -105,6 +106,16 @@ class Difference:
         """The gap, or the way back to what one application starts from."""
         assert self.gap is not None
         return max(self.gap, -0.999 * self.stride)
+
+    def warn_if_short(self) -> None:
+        """Warn of a stride that does not reach back to where training took velocities from."""
+        if self.gap is not None and self.stride < -0.999 * self.gap:
+            warnings.warn(
+                f"a stride of {format_time(self.stride)} is shorter than the "
+                f"{format_time(-self.gap)} between the frames that velocities of training are "
+                "differences of: those of the steps are over a shorter time than the model knows",
+                stacklevel=4,
+            )
 
     def __call__(self, now: Tensor, around: Tensor, generator: torch.Generator) -> Tensor:
         """See :class:`Velocities`."""
@@ -346,8 +357,9 @@ def steps(
         Time of one application, fs.
     draw
         Velocities of the applications that follow: ``Difference(gap, stride)`` where training took
-        them from a frame ``gap`` later. Default: derivatives of the model; for a generative one
-        `Thermal` velocities like those of the starts; of few, at their common temperature.
+        them from a frame ``gap`` later, or earlier. Default: derivatives of the model; for a
+        generative one `Thermal` velocities like those of the starts; of few, at their common
+        temperature.
     seed
         Of what is drawn.
     sampled

@@ -140,7 +140,10 @@ class Roller:
 
     def plan(self) -> Rollout:
         """How the model is applied again and again."""
-        velocities: Velocities = Difference(self.gap, self.stride)
+        difference = Difference(self.gap, self.stride)
+        velocities: Velocities = difference
+        if not (self.sampled or self.generative):
+            difference.warn_if_short()
         model = self.run.model.eval()
         if self.generative:
             x, v = self.training()

@@ -88,7 +88,12 @@ def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
         experiment = Experiment.read(facts["experiment"], str(where))
         if experiment.windows.velocities == "auto" and gap > SHORT_GAP:
             # of a gfnode that had no backward differences
-            windows = experiment.windows.model_copy(update={"velocities": "forward"})
+            even = all(
+                abs(entry["span_fs"] - gap * (entry["frames"] - 1)) <= 1e-3 * entry["span_fs"]
+                for entry in facts["data"]
+            )
+            kind = {"velocities": "forward" if even else "successor"}
+            windows = experiment.windows.model_copy(update=kind)
             experiment = experiment.model_copy(update={"windows": windows})
         _check_model(facts, experiment.model.get("name"), where)
         return experiment, build_model(experiment, system)

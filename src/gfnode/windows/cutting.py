@@ -17,12 +17,13 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.settings import Femtoseconds, Settings
 from gfnode.thinning import evenly
-from gfnode.trajectory import SHORT_GAP, Doubles, Integers, Trajectory
+from gfnode.trajectory import Doubles, Integers, Trajectory
 from gfnode.trajectory.selection import choose
 from gfnode.units import format_time
 from gfnode.windows import lags as draw
 from gfnode.windows import splits
 from gfnode.windows.rounding import steadied
+from gfnode.windows.spacing import far_apart
 from gfnode.windows.windows import Frames, Windows
 
 Atoms = str | list[int]
@@ -238,7 +239,7 @@ class _Cutter:
             joined &= np.diff(self.times) <= (most + 1e-3) * step
             if not joined.any():
                 raise InputError(
-                    f"no frame of {first.label} has a successor within {most} steps of "
+                    f"no frame of {first.label} has another within {most} steps of "
                     f"{format_time(step)}, so no velocity is known; raise windows.successor_steps"
                 )
         if kind == "backward":
@@ -258,11 +259,10 @@ class _Cutter:
             return kind
         if self.frames.velocities is not None:
             return "stored"
-        spacings = [t.spacing for t in self.trajectories]
-        apart = max(t.step or 0.0 if t.spacing is None else t.spacing for t in self.trajectories)
-        if apart > SHORT_GAP and not published:
+        most = self.settings.successor_steps
+        if not published and any(far_apart(each, most) for each in self.trajectories):
             return "backward"
-        return "successor" if None in spacings else "forward"
+        return "forward" if all(t.spacing is not None for t in self.trajectories) else "successor"
 
     def starts(self) -> splits.Parts:
         """Frames that windows start from, by part."""
@@ -271,7 +271,10 @@ class _Cutter:
         if s.split == "all":
             return splits.everything(self.times, segments, usable, self.horizon)
         if s.split == "blocked":
-            return splits.blocked(self.times, segments, usable, self.horizon, s.fractions)
+            since = np.minimum(self.times, self.times[self.neighbours])
+            return splits.blocked(
+                self.times, segments, usable, self.horizon, s.fractions, since=since
+            )
         step = self.trajectories[0].spacing
         if len(self.trajectories) > 1 or step is None:
             raise InputError(

@@ -17,11 +17,13 @@ def blocked(
     usable: Integers,
     horizon: float,
     fractions: tuple[float, float, float],
+    *,
+    since: Doubles | None = None,
 ) -> Parts:
     """Train, a gap of one horizon, validation, a gap, test: in time order, in every trajectory.
 
-    Every window lies whole inside its block, so no two parts share a frame and each is at least
-    one horizon away from the next.
+    Every window lies whole inside its block, with the frame before its start where that gives the
+    velocity, so no two parts share a frame and each is at least one horizon away from the next.
 
     Parameters
     ----------
@@ -33,6 +35,9 @@ def blocked(
         In fs.
     fractions
         Shares of the time that is left beside the two gaps.
+    since
+        Time of the first frame that a start shows, ``(frame,)`` in fs: its own, or that of the
+        frame before it.
 
     Raises
     ------
@@ -42,6 +47,7 @@ def blocked(
     shares = np.asarray(fractions, dtype=float)
     if (shares <= 0).any() or not np.isclose(shares.sum(), 1.0):
         raise InputError(f"windows.fractions {fractions}: expected three positive shares, sum 1")
+    since = times if since is None else since
     found: dict[str, list[Integers]] = {"train": [], "validation": [], "test": []}
     long_enough = 2 * horizon + horizon / shares.min()
     for segment in np.unique(segments):
@@ -53,7 +59,7 @@ def blocked(
         starts = ends - shares * (span - 2 * horizon)
         mine = usable[segments[usable] == segment]
         for name, begin, end in zip(found, starts, ends, strict=True):
-            inside = (times[mine] >= begin) & (times[mine] + horizon <= end * (1 + 1e-9))
+            inside = (since[mine] >= begin) & (times[mine] + horizon <= end * (1 + 1e-9))
             found[name].append(mine[inside])
     if not found["train"]:
         raise InputError(

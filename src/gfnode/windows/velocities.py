@@ -13,6 +13,7 @@ from gfnode.errors import InputError
 from gfnode.trajectory import SHORT_GAP, Floats, Integers, Trajectory
 from gfnode.units import format_time
 from gfnode.windows.rounding import steadied
+from gfnode.windows.spacing import far_apart
 
 if TYPE_CHECKING:
     from gfnode.windows.cutting import WindowSettings
@@ -78,22 +79,29 @@ class VelocityRule:
         """Whether velocities of an instant are as good as those of training."""
         return self.gap is None or abs(self.gap) <= SHORT_GAP
 
-    @property
-    def toward(self) -> int:
-        """Where the other frame lies: 1 after the start, -1 before it."""
+    def toward(self, state: Trajectory) -> int:
+        """Where the other frame lies: 1 after a start, -1 before it.
+
+        Where training says nothing of it, as with stored velocities, it is that of
+        :func:`gfnode.windows.spacing.far_apart`.
+        """
+        if self.kind == "auto" and self.takes_instants:
+            return -1 if far_apart(state, self.successor_steps) else 1
         return -1 if self.kind == "backward" or (self.gap or 0.0) < 0 else 1
 
     def first(self, state: Trajectory) -> int:
         """The first frame that has a velocity."""
         stored = state.velocities is not None and self.takes_stored
-        return 1 if self.toward < 0 and not stored and len(state) > 1 else 0
+        return 1 if not stored and len(state) > 1 and self.toward(state) < 0 else 0
 
     @property
     def takes_stored(self) -> bool:
         """Whether stored velocities come first, where there are any."""
         return self.kind == "stored" or (self.kind == "auto" and self.takes_instants)
 
-    def warn_if_far(self, longest: float, time_step: float, stacklevel: int = 3) -> None:
+    def warn_if_far(
+        self, longest: float, time_step: float, toward: int, stacklevel: int = 3
+    ) -> None:
         """Warn of a frame that is further from a start than any of training; both in fs.
 
         Evenly spaced frames may have been further apart in training than ``successor_steps``: the
@@ -101,7 +109,7 @@ class VelocityRule:
         """
         limit = max(self.successor_steps * time_step, abs(self.gap or 0.0))
         if longest > limit * (1 + 1e-3):
-            beside = "next frame is {} after" if self.toward > 0 else "frame before is {} before"
+            beside = "next frame is {} after" if toward > 0 else "frame before is {} before"
             warnings.warn(
                 f"the {beside.format(format_time(longest))} the start, the model was trained with "
                 f"velocities of frames at most {format_time(limit)} apart",
@@ -133,28 +141,30 @@ class VelocityRule:
         stored = state.velocities
         if stored is not None and self.takes_stored:
             return stored[frames]
-        after = frames + self.toward
+        toward = self.toward(state)
+        beside = "next frame" if toward > 0 else "frame before it"
+        after = frames + toward
         alone = (after < 0) | (after >= len(state))
         if stored is not None and alone.any() and not self.takes_instants:
             assert self.gap is not None
             warnings.warn(
                 f"the model was trained with differences of frames {format_time(abs(self.gap))} "
                 "apart for velocities, and stored ones are of an instant: better give a start with "
-                f"the frame that {'follows' if self.toward > 0 else 'comes before'} it",
+                f"the frame that {'follows' if toward > 0 else 'comes before'} it",
                 stacklevel=4,
             )
         if self.kind == "stored" or (alone.any() and stored is None):
             frame = int(frames[0] if self.kind == "stored" else frames[alone][0])
             raise InputError(
                 f"the velocities at frame {frame} of {state.label} are not known: it stores none"
-                + (f" and has no {self._beside}" if bool(alone[frames == frame][0]) else "")
+                + (f" and has no {beside}" if bool(alone[frames == frame][0]) else "")
                 + "; start from a trajectory with velocities, or from a frame "
-                + ("before the last" if self.toward > 0 else "after the first")
+                + ("before the last" if toward > 0 else "after the first")
             )
         after = np.where(alone, frames, after)
         gaps = np.where(alone, 1.0, state.times[after] - state.times[frames])
         longest = float(np.abs(gaps).max(initial=0.0, where=~alone))
-        self.warn_if_far(longest, time_step, stacklevel=5)
+        self.warn_if_far(longest, time_step, toward, stacklevel=5)
         change = state.positions[after] - state.positions[frames]
         found = (change / gaps[:, None, None]).astype(np.float32)
         if state.forces is not None and self.gap is not None:
@@ -162,15 +172,11 @@ class VelocityRule:
             evened = over_gap(found, gaps[:, None, None], self.gap, now, later)
             short = np.maximum(np.abs(gaps), abs(self.gap)) <= SHORT_GAP
             found[short] = evened[short].astype(np.float32)
-        if self.steady and self.toward > 0 and not alone.all():
+        if self.steady and toward > 0 and not alone.all():
             found[~alone] += self._steadying(state, frames[~alone], whole or state)
         if stored is not None:
             found[alone] = stored[frames[alone]]
         return found
-
-    @property
-    def _beside(self) -> str:
-        return "next frame" if self.toward > 0 else "frame before it"
 
     @staticmethod
     def _steadying(state: Trajectory, frames: Integers, whole: Trajectory) -> Floats | float:
