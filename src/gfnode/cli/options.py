@@ -70,6 +70,15 @@ EachMolecule = Annotated[
     ),
 ]
 
+StartFrame = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Frame of --start to begin from, counted from 0; -1 is the last one. Default: the "
+        "first that has velocities.",
+    ),
+]
+
 Geometry = Annotated[
     str,
     typer.Option(

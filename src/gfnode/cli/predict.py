@@ -7,7 +7,15 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import AS_STORED, Geometry, Reading, load_for, reads, with_geometry
+from gfnode.cli.options import (
+    AS_STORED,
+    Geometry,
+    Reading,
+    StartFrame,
+    load_for,
+    reads,
+    with_geometry,
+)
 from gfnode.units import format_time, parse_times
 
 if TYPE_CHECKING:
@@ -44,14 +52,7 @@ def predict(
             metavar="FILE", help="File to write: .xtc, .npz, .extxyz, .trr, .dcd, .h5 or .pdb."
         ),
     ],
-    frame: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="Frame of --start to begin from, counted from 0; -1 is the last one. Default: the "
-            "first that has velocities.",
-        ),
-    ] = None,
+    frame: StartFrame = None,
     geometry: Geometry = "mean",
     reading: Reading = AS_STORED,
 ) -> None:

@@ -15,6 +15,7 @@ from gfnode.cli.options import (
     AS_STORED,
     Geometry,
     Reading,
+    StartFrame,
     json_target,
     load_for,
     reads,
@@ -58,14 +59,7 @@ def rollout(
             metavar="FILE", help="File to write: .xtc, .npz, .extxyz, .trr, .dcd, .h5 or .pdb."
         ),
     ],
-    frame: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="Frame of --start to begin from, counted from 0; -1 is the last one. Default: the "
-            "first that has velocities.",
-        ),
-    ] = None,
+    frame: StartFrame = None,
     stride: Annotated[
         str | None,
         typer.Option(

@@ -8,7 +8,7 @@ import typer
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import AS_STORED, Reading, load_for, reads
+from gfnode.cli.options import AS_STORED, Reading, StartFrame, load_for, reads
 from gfnode.units import format_time, parse_times
 
 
@@ -46,14 +46,7 @@ def sample(
     samples: Annotated[
         int, typer.Option(metavar="NUMBER", help="Conformations to draw at each time.")
     ] = 100,
-    frame: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="Frame of --start to begin from, counted from 0; -1 is the last one. Default: the "
-            "first that has velocities.",
-        ),
-    ] = None,
+    frame: StartFrame = None,
     solver: Annotated[
         str | None,
         typer.Option(
