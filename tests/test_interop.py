@@ -279,13 +279,20 @@ def test_forces_of_data_sets_for_potentials_are_arrays_of_other_names():
     read = Trajectory.from_ase(frames)
     np.testing.assert_allclose(read.forces, given * 9.648533e-3, rtol=1e-5, atol=1e-9)
     assert "column REF_forces is read as forces, in eV/Å" in " ".join(read.notes)
-    frames[0].info["time"], frames[0].info["ps"] = frames[0].info.pop("time_fs") / 1000, True
-    one = Trajectory.from_ase(frames[:1])
-    assert one.times[0] == pytest.approx(TOLUENE.times[0])
     del frames[-1].arrays["REF_forces"]
-    for atoms in frames[:1]:
-        atoms.info["time_fs"] = float(TOLUENE.times[0])
     assert Trajectory.from_ase(frames).forces is None
+
+
+def test_a_unit_that_ase_keeps_beside_a_time_counts(tmp_path):
+    frames = TOLUENE[3:6].to_ase()
+    for atoms in frames:
+        atoms.info["time"] = f"{atoms.info.pop('time_fs') / 1000} ps"
+    ase.io.write(tmp_path / "a.extxyz", frames)
+    text = (tmp_path / "a.extxyz").read_text().replace('"', " ").replace("Lattice=", "box=")
+    assert " ps " in text
+    (tmp_path / "a.extxyz").write_text(text)
+    read = ase.io.read(tmp_path / "a.extxyz", ":", format="extxyz")
+    np.testing.assert_allclose(Trajectory.from_ase(read).times, TOLUENE.times[3:6])
 
 
 def test_a_file_that_ase_dynamics_wrote(tmp_path):

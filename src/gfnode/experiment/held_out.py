@@ -59,13 +59,10 @@ def held_out(
         warn_of_unit(trajectory)
         warn_of_order(system.state_of(trajectory), system)
     rule = VelocityRule.of(experiment.windows, {"velocity_gap_fs": gap})
-    if rule.kind == "auto" and not rule.takes_stored:  # differences over a time, as in training
-        given = [replace(each, velocities=None) for each in given]
     kind = rule.kind
-    if kind == "auto" and any(each.velocities is None for each in given):
-        even = all(each.spacing is not None for each in given)
-        before = any(rule.toward(each) < 0 for each in given)
-        kind = "backward" if before else "forward" if even else "successor"
+    if kind == "auto" and gap is not None and not rule.takes_stored:
+        given = [replace(each, velocities=None) for each in given]
+        kind = "forward" if gap > 0 else "backward"  # differences over a time, as in training
     as_trained = {
         "velocities": kind,
         "horizon": system.horizon,

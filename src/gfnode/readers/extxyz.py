@@ -1,11 +1,11 @@
 """Extended XYZ, read and written by ASE.
 
 Each frame's time is the key ``time_fs`` of its comment line, or ``time_ps``, or ``time``, which is
-taken as fs, as CP2K writes it, unless a unit follows the number; ``time_fs``
-is written. Velocities travel as ASE's momenta (u Å per ASE time unit); a column
-``velocities`` is read in ASE's units too, and one of ``forces`` in eV/Å;
-:mod:`gfnode.readers.columns` says what else they may be called. Cell vectors along directions that
-are not periodic are zero in a Trajectory. Names and bonds have no place in this format.
+taken as fs, as CP2K writes it, unless a unit follows the number; ``time_fs`` is written.
+Velocities travel as ASE's momenta (u Å per ASE time unit); a column ``velocities`` is read in ASE's
+units too, and one of ``forces`` in eV/Å; :mod:`gfnode.readers.columns` says what else they may be
+called. Cell vectors along directions that are not periodic are zero in a Trajectory. Names and
+bonds have no place in this format.
 """
 
 import io

@@ -288,7 +288,7 @@ def _limits(config: Mapping[str, Any]) -> Iterator[str]:
             "- It knows this molecule only, its atoms in this order, and the conditions "
             "(temperature, solvent, level of theory) of its training data.",
             f"- Beyond {format_time(config['lags_fs'][1])} nothing was tested.",
-            f"- {_DRAWN[config.get('draws')]}",
+            f"- {_DRAWN[config['draws']]}",
         ]
     )
 

@@ -54,10 +54,9 @@ class VelocityRule:
         See :class:`gfnode.windows.cutting.WindowSettings`.
     gap
         Median time in fs over which they are differences, where known; negative where they are
-        those to the frame before. Stored velocities are of an
-        instant: where training had differences over more than
-        :data:`~gfnode.trajectory.SHORT_GAP`, and ``auto`` chose them, frames that store velocities
-        give differences too.
+        those to the frame before. Stored velocities are of an instant: where training had
+        differences over more than :data:`~gfnode.trajectory.SHORT_GAP`, and ``auto`` chose them,
+        frames that store velocities give differences too.
     steady
         Whether momenta of rounded frames are taken over a longer time.
     """

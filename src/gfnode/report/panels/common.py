@@ -16,7 +16,7 @@ from gfnode.report.plots import COLOURS, short
 TRUE, CONSTANT, FLOOR = "true", "constant", "floor"
 PARTS = ("value", "low", "high")
 BANDS = "bands: 95 % intervals, cut off at three times the highest curve"
-DECADES = 30
+APART = 30
 """Curves whose ends are so many times apart are drawn on a logarithmic axis."""
 
 LABELS = {
@@ -111,7 +111,7 @@ def span_curves(axes: Axes) -> None:
     """
     drawn = _drawn(axes)
     drawn = drawn[drawn > 0]
-    if drawn.size and drawn.max() >= DECADES * drawn.min():
+    if drawn.size and drawn.max() >= APART * drawn.min():
         axes.set_yscale("log")
         axes.set_ylim(drawn.min() / 2, 2 * drawn.max())
     else:
