@@ -187,6 +187,7 @@ def test_json_holds_the_documented_keys_and_is_finite(found):
             "superposed_mean_over_lags",
             "superposed_last_lag",
             "lag_edges_fs",
+            "lags_fs",
             "by_lag",
         }
         for key in ("mean_over_lags", "last_lag"):

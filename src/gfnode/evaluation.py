@@ -147,6 +147,7 @@ class Evaluation:
             "superposed_mean_over_lags": shape.mean.to_dict(),
             "superposed_last_lag": shape.last.to_dict(),
             "lag_edges_fs": list(raw.edges_fs),
+            "lags_fs": list(raw.lags_fs),
             "by_lag": [each.to_dict() for each in raw.by_lag],
         }
 

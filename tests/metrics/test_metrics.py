@@ -115,6 +115,12 @@ def test_irregular_lags_fall_in_their_bins() -> None:
     assert summary.last.value == pytest.approx(errors[:, -1].mean())
 
 
+def test_errors_of_a_bin_belong_at_the_mean_of_its_lags() -> None:
+    lags = np.tile([100.0, 150.0, 300.0], (10, 1))  # regular ones lie at the ends of their bins
+    summary = summarise(np.ones((10, 3)), lags, Blocks.of(np.arange(10.0), 300.0), [0, 200, 260, 300])
+    assert summary.lags_fs == (125.0, 230.0, 300.0)  # the second is empty
+
+
 def test_an_empty_bin_and_a_single_block_give_no_interval() -> None:
     lags = np.full((10, 2), 300.0)
     summary = summarise(np.ones((10, 2)), lags, Blocks.of(np.arange(10.0), 300.0), [0, 100, 300])

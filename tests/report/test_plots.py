@@ -12,6 +12,7 @@ from gfnode.errors import InputError
 from gfnode.report import error_against_lag, error_table, lag_table, plot_error_against_lag, verdict
 
 EDGES = [0.0, 500.0, 1000.0, 1500.0]
+LAGS = [250.0, 740.0, 1500.0]
 
 
 def estimate(value, count=10, spread=1.2):
@@ -35,7 +36,8 @@ def method(by_lag, **options):
             ("superposed_mean_over_lags", 0.5),
         )
     }
-    return values | {"lag_edges_fs": EDGES, "by_lag": [estimate(v, **options) for v in by_lag]}
+    bins = {"lag_edges_fs": EDGES, "lags_fs": LAGS}
+    return values | bins | {"by_lag": [estimate(v, **options) for v in by_lag]}
 
 
 def evaluation(**changes):
@@ -73,9 +75,9 @@ def lines(figure: Figure) -> dict[str, np.ndarray]:
     return {str(line.get_label()): line.get_xydata() for line in figure.axes[0].lines}
 
 
-def test_curves_are_the_errors_in_hundredths_at_the_middle_of_each_bin():
+def test_curves_are_the_errors_in_hundredths_at_the_mean_lag_of_each_bin():
     drawn = lines(error_against_lag(evaluation(), "toluene"))
-    assert drawn["gfnode"] == pytest.approx(np.array([[0.25, 1], [0.75, 2], [1.25, 3]]))
+    assert drawn["gfnode"] == pytest.approx(np.array([[0.25, 1], [0.74, 2], [1.5, 3]]))
     assert drawn["persistence"][:, 1] == pytest.approx([2, 4, 6])
 
 
@@ -84,7 +86,7 @@ def test_a_baseline_far_behind_does_not_stretch_the_axis_and_is_told():
     low, high = figure.axes[0].get_ylim()
     assert low < 1
     assert 6 < high < 20
-    assert "constant-velocity\n(off the scale: 6631 at 1.25 ps)" in texts(figure)
+    assert "constant-velocity\n(off the scale: 6631 at 1.50 ps)" in texts(figure)
 
 
 def test_a_model_far_behind_stays_on_the_axis():
@@ -111,7 +113,7 @@ def test_bins_without_windows_and_unknown_intervals_are_drawn():
     methods["gfnode"]["by_lag"][1]["count"] = 0
     methods["persistence"]["by_lag"][1]["count"] = 0  # the last bin: an error without bound
     figure = error_against_lag(evaluation(methods=methods), "toluene")
-    assert lines(figure)["gfnode"] == pytest.approx(np.array([[0.25, 1], [1.25, 3]]))
+    assert lines(figure)["gfnode"] == pytest.approx(np.array([[0.25, 1], [1.5, 3]]))
     figure.draw_without_rendering()
     heads = [str(column.header) for column in lag_table(evaluation(methods=methods)).columns]
     assert heads == ["", "lags to\n500 fs", "lags to\n1.5 ps"]  # no empty column between

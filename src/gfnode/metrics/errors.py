@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from gfnode.errors import InputError
-from gfnode.metrics.lags import lag_bins
+from gfnode.metrics.lags import lag_bins, mean_lags
 from gfnode.trajectory import Doubles, Integers
 
 if TYPE_CHECKING:
@@ -205,6 +205,8 @@ class LagErrors:
         At each window's largest lag.
     edges_fs
         Ends of the lag bins, ``bin + 1`` of them.
+    lags_fs
+        Mean of the lags inside each bin; its middle where there are none.
     by_lag
         Over the lags inside each bin, lower end excluded.
     """
@@ -212,6 +214,7 @@ class LagErrors:
     mean: Estimate
     last: Estimate
     edges_fs: tuple[float, ...]
+    lags_fs: tuple[float, ...]
     by_lag: tuple[Estimate, ...]
 
 
@@ -246,7 +249,8 @@ def summarise(
     return LagErrors(
         mean_estimate(values, blocks),
         mean_estimate(last, blocks),
-        tuple(float(edge) for edge in edges),
+        tuple(edges.tolist()),
+        tuple(mean_lags(lags, edges).tolist()),
         _means(np.where(inside, values[..., None], 0.0).sum(1), inside.sum(1), blocks),
     )
 

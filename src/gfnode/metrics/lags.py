@@ -19,3 +19,16 @@ def lag_bins(lags_fs: ArrayLike, edges_fs: ArrayLike) -> Integers:
     edges = np.asarray(edges_fs, dtype=np.float64)
     found = np.digitize(np.asarray(lags_fs), edges * (1 + _SLACK), right=True) - 1
     return np.where(found < len(edges) - 1, found, -1)
+
+
+def mean_lags(lags_fs: ArrayLike, edges_fs: ArrayLike) -> Doubles:
+    """Mean of the lags in each bin, ``(bin,)`` in fs: where its error belongs on an axis of lags.
+
+    Regular lags lie at the ends of their bins, so the middle of a bin is not where they are. A bin
+    without lags has its middle.
+    """
+    edges = np.asarray(edges_fs, dtype=np.float64)
+    bins, lags = lag_bins(lags_fs, edges).ravel(), np.asarray(lags_fs, dtype=np.float64).ravel()
+    count = np.bincount(bins + 1, minlength=len(edges))[1:]
+    total = np.bincount(bins + 1, lags, minlength=len(edges))[1:]
+    return np.where(count > 0, total / np.maximum(count, 1), (edges[:-1] + edges[1:]) / 2)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.examples import Examples
 from gfnode.files import read_arrays, read_json
+from gfnode.metrics.lags import mean_lags
 from gfnode.report.summary import Windows
 
 History = Sequence[Mapping[str, float | None]]
@@ -79,6 +81,10 @@ class RunFiles:
     def labels(self) -> list[str]:
         """Names of the scored atoms."""
         return [self.examples.labels[i] for i in self.facts["system"]["score"]]
+
+    def lags_ps(self, edges_fs: Sequence[float]) -> NDArray[np.float64]:
+        """Where errors of lag bins belong on an axis of lags, ``(bin,)`` in ps."""
+        return 1e-3 * mean_lags(self.windows.lags_fs, edges_fs)
 
     @property
     def loss_unit(self) -> str:

@@ -139,10 +139,9 @@ def curve(method: Mapping[str, Any]) -> NDArray[np.float64]:
 
     An interval that is not known has no width.
     """
-    edges = np.asarray(method["lag_edges_fs"])
     rows = [
-        [lag, *(100 * _number(each[key], each["value"]) for key in ("value", "low", "high"))]
-        for lag, each in zip(1e-3 * (edges[:-1] + edges[1:]) / 2, method["by_lag"], strict=True)
+        [1e-3 * lag, *(100 * _number(each[key], each["value"]) for key in ("value", "low", "high"))]
+        for lag, each in zip(method["lags_fs"], method["by_lag"], strict=True)
         if each["count"]
     ]
     return np.asarray(rows, dtype=np.float64).reshape(-1, 4).T

@@ -140,10 +140,10 @@ def _draw_ratios(
     for number, (name, run, verdicts) in enumerate(
         zip(compared.names, compared.runs, found, strict=True)
     ):
-        edges = np.asarray(run.evaluation["methods"][run.model]["lag_edges_fs"])
+        lags = run.evaluation["methods"][run.model]["lags_fs"]
         ratios = [
             (1e-3 * lag / units[number], each.ratio.value, each.ratio.low, each.ratio.high)
-            for lag, each in zip((edges[:-1] + edges[1:]) / 2, verdicts, strict=True)
+            for lag, each in zip(lags, verdicts, strict=True)
             if each is not None and np.isfinite(each.ratio.value)
         ]
         lag, value, low, high = np.asarray(ratios, dtype=float).reshape(-1, 4).T

@@ -272,15 +272,18 @@ def _by_lag(run: RunFiles, quantities: Mapping[str, Any], edges: list[float]) ->
         "Mean absolute error against lag (of RMSD: the RMSD). Constant: the mean geometry of "
         f"training. Floor: a true frame of another stretch in place of a prediction; {BANDS}."
     )
-    draw = partial(_draw_by_lag, run.model, run.best, quantities, edges)
+    draw = partial(_draw_by_lag, run.model, run.best, quantities, run.lags_ps(edges))
     return Picture("geometry-by-lag", draw, " ".join(words), rows, caption)
 
 
 def _draw_by_lag(
-    model: str, best: str, quantities: Mapping[str, Any], edges: list[float], layout: Layout
+    model: str,
+    best: str,
+    quantities: Mapping[str, Any],
+    lags: NDArray[np.float64],
+    layout: Layout,
 ) -> Figure:
     figure, axes = grid(layout, len(quantities), 4, height=0.95, sharex=True)
-    lags = 1e-3 * middles(edges)
     for pane, (key, quantity) in zip(axes, quantities.items(), strict=True):
         for method in (FLOOR, CONSTANT, best, model):
             if method in quantity["methods"]:

@@ -17,7 +17,6 @@ from gfnode.report.panels.common import (
     follow_curves,
     grid,
     legend,
-    middles,
     number,
     span_curves,
     style,
@@ -89,7 +88,7 @@ def _draw_kinetics(
 ) -> Figure:
     figure = layout.figure(0.95, 0.42)
     axes = figure.subplots(1, 2).tolist()
-    lags = 1e-3 * middles(edges)
+    lags = run.lags_ps(edges)
     for name in (TRUE, run.best, run.model):
         if name in methods:
             options = style(name, run.model, layout)
@@ -167,7 +166,7 @@ def _draw_motion(
     run: RunFiles, methods: Mapping[str, Any], edges: Sequence[float], layout: Layout
 ) -> Figure:
     figure, axes = grid(layout, 3, height=1.0)
-    lags = 1e-3 * middles(edges)
+    lags = run.lags_ps(edges)
     for name in (TRUE, run.best, run.model):
         if name not in methods:
             continue

@@ -232,7 +232,7 @@ def _passages(
         "started in, and the share of predictions that would have to end in another basin to match "
         f"the true passages ({BANDS})."
     )
-    draw = partial(_draw_passages, (run.model, run.best), methods, left, edges)
+    draw = partial(_draw_passages, (run.model, run.best), methods, left, run.lags_ps(edges))
     return Picture(f"passages-{slug(residue)}", draw, words, rows, caption)
 
 
@@ -252,13 +252,12 @@ def _draw_passages(
     names: tuple[str, str],
     methods: Mapping[str, Any],
     left: Mapping[str, NDArray[np.float64]],
-    edges: list[float],
+    lags: NDArray[np.float64],
     layout: Layout,
 ) -> Figure:
     model, best = names
     figure = layout.figure(1.0, 0.42)
     axes = figure.subplots(1, 2, sharex=True).tolist()
-    lags = 1e-3 * middles(edges)
     for name in (TRUE, best, model):
         if name in left:
             axes[0].plot(lags, left[name], **style(name, model, layout))
