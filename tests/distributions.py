@@ -26,6 +26,7 @@ from gfnode.settings import Settings
 
 class FlyerSettings(Settings):
     memory: float = Field(20.0, gt=0)
+    """How long a velocity lasts, in fs."""
 
 
 class Flyer(Model):

@@ -94,15 +94,24 @@ class TestLists:
         for name in ("gfnode", *BASELINES):
             assert re.search(rf"^ +{name} +\w", said, re.M)
         assert re.search(r"^ +rigid-rotor .*all but reflection, start", said, re.M)
-        assert "width=" in said
+        assert "gfnode settings model --model NAME" in said
 
     def test_every_preset_has_a_sentence(self):
         assert set(SUMMARIES) == set(PRESETS)
         said = works("models")
         assert all(f"--preset {name}: " in said for name in PRESETS)
 
+    def test_settings_say_what_they_mean(self):
+        said = works("settings", "rate", "hops")
+        assert "training.rate" in said
+        assert "Learning rate of the networks." in said
+        assert "graph.hops" in said
+        assert "training.epochs" not in said
+        assert "no setting has 'nonsense' in its name" in fails("settings", "nonsense")
+        assert "unknown model 'egn'" in fails("settings", "--model", "egn")
+
     def test_settings_can_be_given_back(self, toluene, tmp_path):
-        said = works("settings", "--preset", "published").splitlines()
+        said = works("settings", "--plain", "--preset", "published").splitlines()
         assert 'windows.split="published"' in said
         assert "seed=53" in said
         changes = [word for line in said for word in ("--set", line)]

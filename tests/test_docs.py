@@ -115,10 +115,20 @@ def test_every_page_is_looked_at() -> None:
 
 
 def test_table_of_settings() -> None:
-    assert {row[0]: row[1] for row in table("docs/guide.md", "settings")[1:]} == settings("default")
-    experiment = configure()
-    known = {*type(experiment).keys(), *flat({"model": experiment.model})} - {"model"}
-    assert {key.strip("`") for key in settings("default")} == known
+    """Names, defaults and meanings; links to other pages are left to the table."""
+    rows = [
+        [name.strip("`"), default.strip("`"), re.sub(r"\[(.*?)\]\(.*?\)", r"\1", meaning)]
+        for name, default, meaning in table("docs/guide.md", "settings")[1:]
+    ]
+    described = list(configure().described())
+    assert rows == [[name, json.dumps(value), told] for name, value, told in described]
+    assert {name for name, *_ in described} == {key.strip("`") for key in settings("default")}
+
+
+def test_every_setting_has_a_meaning() -> None:
+    for model in MODELS:
+        for name, _, meaning in configure("default", {"model.name": model}).described():
+            assert meaning.endswith("."), f"{name} of {model}"
 
 
 def test_table_of_presets() -> None:

@@ -97,10 +97,11 @@ def test_models_are_listed_with_their_package(package, monkeypatch):
     monkeypatch.setattr(console_module, "WIDTH", 250)  # no line is broken
     with installed(package):
         said = CliRunner().invoke(app, ["models"]).output
+        options = CliRunner().invoke(app, ["settings", "model", "--model", "flyer"]).output
     assert re.search(
         r"flyer +every atom flies on and slows down \(from flying-atoms 1\.2\.3\)", said
     )
-    assert "Options of flyer (--set model.OPTION=VALUE): memory=20.0" in said
+    assert re.search(r"model\.memory +20\.0 +How long a velocity lasts, in fs\.", options)
     assert "(from" not in said.replace("(from flying-atoms 1.2.3)", "")
 
 

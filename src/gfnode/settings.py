@@ -1,7 +1,7 @@
 """The base of every configuration: frozen, typed, and strict about unknown keys."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -20,9 +20,11 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Settings(BaseModel):
-    """Base class of configurations."""
+    """Base class of configurations; the docstring of a field says what the setting means."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @classmethod
     def read(cls, values: Mapping[str, Any], where: str = "configuration") -> Self:
@@ -45,7 +47,7 @@ class Settings(BaseModel):
         if problem["type"] != "extra_forbidden":
             said = problem["msg"].removeprefix("Value error, ")
             return f"{key}: {said} (got {problem['input']!r})"
-        known = list(cls.keys())
+        known = list(cls.meanings())
         *path, last = map(str, problem["loc"])
         level: Any = cls
         for name in path:
@@ -61,11 +63,13 @@ class Settings(BaseModel):
         return f"unknown key {key!r}; {hint}"
 
     @classmethod
-    def keys(cls, prefix: str = "") -> Iterator[str]:
-        """Dotted names of every setting."""
+    def meanings(cls, prefix: str = "") -> dict[str, str]:
+        """What every setting means, by its dotted name; empty where nothing says so."""
+        found: dict[str, str] = {}
         for name, field in cls.model_fields.items():
             kind = field.annotation
             if isinstance(kind, type) and issubclass(kind, Settings):
-                yield from kind.keys(f"{prefix}{name}.")
+                found |= kind.meanings(f"{prefix}{name}.")
             else:
-                yield prefix + name
+                found[prefix + name] = " ".join((field.description or "").split())
+        return found

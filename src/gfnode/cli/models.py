@@ -13,6 +13,7 @@ from gfnode.presets import SUMMARIES
     epilog="""\b
 Examples:
   gfnode models
+  gfnode settings model --model egno
   gfnode train --data sample:toluene --set model.name=rigid-rotor --out runs/rotor"""
 )
 def models() -> None:
@@ -35,10 +36,8 @@ def models() -> None:
             "and renumbered as the start is, does not depend on the other starts of a batch nor "
             "on the other lags asked for, and comes back to the start as the lag goes to zero.\n"
         )
-        for name, entry in MODELS.items():
-            if entry.settings is not None:
-                options = ", ".join(f"{k}={v}" for k, v in entry.settings().model_dump().items())
-                told = f"Options of {name} (--set model.OPTION=VALUE): {options}\n"
-                terminal.print(told, markup=False)
+        terminal.print(
+            "Options of a model, and what they mean: gfnode settings model --model NAME\n"
+        )
         for name, summary in SUMMARIES.items():
             terminal.print(f"--preset {name}: {summary}")

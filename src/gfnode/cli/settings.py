@@ -1,29 +1,64 @@
 """``gfnode settings``."""
 
 import json
+import re
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
 
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import console, plain_errors
+from gfnode.errors import InputError
 
 
 @app.command(
     epilog="""\b
 Examples:
   gfnode settings
-  gfnode settings --preset published"""
+  gfnode settings training
+  gfnode settings rate --preset published
+  gfnode settings model --model ito
+  gfnode settings --plain > settings.txt"""
 )
 def settings(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORD]...", help="Only settings with one of these in their name."),
+    ] = None,
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="default, paper or published.")
     ] = "default",
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Model whose options are listed.")
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines as --set takes them, without meanings.")
+    ] = False,
 ) -> None:
-    """List every setting that --set changes, with its value in a preset; times in fs."""
+    """List the settings that --set changes: values in a preset, and meanings. Times are in fs."""
     with plain_errors():
         from gfnode.experiment import configure
 
-        for section, values in configure(preset).model_dump(mode="json").items():
-            for key, value in values.items() if isinstance(values, dict) else [("", values)]:
-                typer.echo(f"{section}{'.' if key else ''}{key}={json.dumps(value)}")
+        every = list(configure(preset, {"model.name": model} if model else {}).described())
+        shown = [each for each in every if not words or any(word in each[0] for word in words)]
+        if not shown:
+            raise InputError(
+                f"no setting has {' or '.join(map(repr, words or []))} in its name: expected a "
+                "part of one, such as windows, training or rate; gfnode settings lists all"
+            )
+        if plain:
+            for name, value, _ in shown:
+                typer.echo(f"{name}={json.dumps(value)}")
+            return
+        title = f"Settings (--set NAME=VALUE), preset {preset}"
+        table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
+        table.add_column("name", no_wrap=True)
+        table.add_column("value")
+        table.add_column("meaning")
+        for name, value, meaning in shown:
+            told = re.sub(r"`(.*?)`", r"[bold]\1[/bold]", escape(meaning))
+            table.add_row(escape(name), escape(json.dumps(value, ensure_ascii=False)), told)
+        console().print(table)

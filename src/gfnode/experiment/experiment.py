@@ -1,7 +1,7 @@
 """From a configuration to a trained model: data, system, model, training, run folder."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from gfnode import graph
 from gfnode.errors import InputError
-from gfnode.models import Model, build, read_options
+from gfnode.models import Model, build, model_meanings, read_options
 from gfnode.molecule.order import doubts_of_order
 from gfnode.molecule.system import System
 from gfnode.molecule.virial import doubts_of_forces
@@ -29,24 +29,17 @@ from gfnode.windows.published import rigid_pairs
 
 
 class GraphSettings(Settings):
-    """The molecular graph.
-
-    Parameters
-    ----------
-    bonds
-        ``topology``: those the file names; ``distances``: by covalent radii; ``auto``: the first
-        that there is; ``published``: heavy atoms closer than 1.6 Å in frame 0;
-        ``published-alanine``: pairs closer than 4 Å in frame 0 as first neighbours.
-    hops
-        Atoms up to so many bonds apart are joined by edges.
-    rigid
-        Mark edges as rigid: ``none``, or those of the ``published`` protocol, which go by the
-        formula and the order of atoms in the published files.
-    """
+    """The molecular graph."""
 
     bonds: Literal["auto", "topology", "distances", "published", "published-alanine"] = "auto"
+    """`topology`: those that the file names; `distances`: covalent radii; `auto`: the first
+    that there is; `published`: heavy atoms closer than 1.6 Å in frame 0;
+    `published-alanine`: pairs closer than 4 Å there."""
     hops: int = Field(2, ge=1, le=100)
+    """Atoms up to so many bonds apart share an edge."""
     rigid: Literal["none", "published"] = "none"
+    """Which edges carry a rigid mark: `none`, or those of the `published` protocol, which
+    go by the order of atoms in the published files."""
 
 
 class Experiment(Settings):
@@ -57,7 +50,18 @@ class Experiment(Settings):
     model: dict[str, Any] = {"name": "gfnode"}  # noqa: RUF012 - pydantic copies it
     training: TrainingSettings = TrainingSettings()
     seed: int = Field(0, ge=0, lt=2**32)
+    """Of weights, order of windows and fresh lags."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the model runs: `cpu`, `cuda` or `mps`; `auto`: a GPU where there is one."""
+
+    def described(self) -> Iterator[tuple[str, Any, str]]:
+        """Dotted name, value and meaning of every setting, those of the model at hand included."""
+        options = model_meanings(self.model["name"])
+        meanings = self.meanings() | {f"model.{key}": told for key, told in options.items()}
+        for section, values in self.model_dump(mode="json").items():
+            for key, value in values.items() if isinstance(values, dict) else [("", values)]:
+                name = f"{section}.{key}" if key else section
+                yield name, value, meanings.get(name, "")
 
 
 def configure(preset: str = "default", changes: Mapping[str, Any] | None = None) -> Experiment:

@@ -30,6 +30,7 @@ __all__ = [
     "Model",
     "Symmetry",
     "build",
+    "model_meanings",
     "read_options",
 ]
 
@@ -96,6 +97,12 @@ def read_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     MODELS.check_names()
     settings = _entry(name).settings or Settings
     return settings.read(options, f"options of model {name}").model_dump()
+
+
+def model_meanings(name: str) -> dict[str, str]:
+    """What the options of a model mean, and its name."""
+    settings = _entry(name).settings or Settings
+    return {"name": "Which model; `gfnode models` lists them."} | settings.meanings()
 
 
 def build(name: str, system: System, options: Mapping[str, Any] | None = None) -> Model:

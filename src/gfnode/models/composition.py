@@ -26,82 +26,61 @@ from gfnode.settings import Layers, Settings, Width
 
 
 class GFNODESettings(Settings):
-    """What a GF-NODE is composed of; the defaults are the ``default`` preset.
-
-    Parameters
-    ----------
-    frame
-        ``centred``: the paper's, the mean is taken off. ``anchored``: a rigid body carrying the
-        mean conformer is taken off, the modes carry displacements, and the start comes back at
-        lag zero.
-    transform
-        ``graph`` Fourier transform, or ``identity`` (every atom for itself).
-    basis
-        The modes are those of the molecular ``graph``, or of a ``path`` through the atoms in file
-        order, which knows no bonds (and breaks permutation).
-    laplacian
-        ``combinatorial`` L = D − A, or ``normalised``.
-    modes
-        Modes kept; None keeps all, the lowest 256 of larger systems.
-    whole_eigenspaces
-        No cut goes through an eigenspace.
-    dynamics
-        How features move: ``linear`` (closed form), ``neural`` (adaptive Dormand–Prince),
-        ``feedforward`` (one application of W, no ODE) or ``identity``.
-    coordinate_dynamics
-        The same for positions and velocities, or ``oscillator`` (anchored frame only).
-    coordinate_basis
-        With ``oscillator``: ``quasiharmonic``, the directions in which the molecule is seen to
-        vibrate, see :class:`~gfnode.models.quasiharmonic.QuasiHarmonic`; or the modes of the
-        ``graph``.
-    anharmonic, settling, rotors
-        With ``oscillator``: whether periods depend on energies, see
-        :class:`~gfnode.dynamics.oscillator.OscillatorDynamics`; whether quasi-harmonic modes may
-        have several minima, see :class:`~gfnode.dynamics.settling.SettlingDynamics`; whether groups
-        that spin about a bond turn the rest, see :class:`~gfnode.models.frames.Anchored`.
-    newton
-        With the ``anchored`` frame, all atoms in the state, and forces in the training data:
-        whether a potential is learned from them, and trusted at short lags; see
-        :class:`~gfnode.models.newton.Newton`.
-    mode_interaction
-        After moving, the modes of the features gate each other by ``attention`` or
-        ``concatenation``, see :class:`~gfnode.dynamics.InteractingDynamics`; or ``none``.
-    time_input
-        What neural dynamics are told of the time: ``scalar``, ``sinusoidal`` or ``none``.
-    coordinate_activation
-        Pass Cartesian components through SiLU, as the published code does. It breaks rotation and
-        reflection.
-    encoder
-        ``egnn``, or ``graphsage`` or ``gcn``, which see the graph but neither distances between
-        atoms nor elements at the ends of edges, and leave positions alone.
-    width, encoder_layers, decoder_layers, lag_width
-        Features an atom, layers, width of the lag embedding (the decoder is ``width + lag_width``
-        wide).
-    """
+    """What a GF-NODE is composed of; the defaults are the ``default`` preset."""
 
     frame: Literal["centred", "anchored"] = "anchored"
+    """`anchored`: displacements from the mean conformer on a rotating body; `centred`: the
+    paper's, the mean position is taken off."""
     transform: Literal["graph", "identity"] = "graph"
+    """`graph` Fourier transform or `identity` (every atom for itself)."""
     basis: Literal["graph", "path"] = "graph"
+    """Modes of the molecular `graph`, or of a `path` through the atoms in file order;
+    breaks permutation."""
     laplacian: Literal["combinatorial", "normalised"] = "combinatorial"
+    """`combinatorial` D − A, or `normalised`."""
     modes: int | None = Field(None, ge=1)
+    """Modes kept, lowest first; null: all, or the lowest 256 of a larger system."""
     whole_eigenspaces: bool = True
+    """No cut goes through an eigenspace."""
     dynamics: Literal["linear", "neural", "feedforward", "identity"] = "linear"
+    """How features move: `linear` (closed form), `neural` (adaptive Dormand–Prince),
+    `feedforward` (one application of W, no ODE) or `identity`."""
     coordinate_dynamics: Literal["linear", "neural", "feedforward", "identity", "oscillator"] = (
         "oscillator"
     )
+    """How coordinates move: `oscillator` with the anchored frame; the four above with the
+    centred one."""
     coordinate_basis: Literal["quasiharmonic", "graph"] = "quasiharmonic"
+    """With `oscillator`: modes are the directions in which the molecule is seen to vibrate
+    (`quasiharmonic`), or those of the `graph`."""
     anharmonic: bool = True
+    """With `oscillator`: periods and dampings depend on the energies."""
     settling: bool = True
+    """With `quasiharmonic`: modes may have several positions of rest."""
     rotors: bool = True
+    """With the anchored frame: groups that spin about a bond turn the rest."""
     newton: bool = True
+    """With the anchored frame, at most 64 atoms, all in the state, and forces in the data
+    or frames at most 1 fs apart: a potential is learned; false: the modes alone, fitted in
+    seconds."""
     mode_interaction: Literal["none", "attention", "concatenation"] = "none"
+    """Modes of the features gate each other by `attention` or `concatenation`; or `none`."""
     time_input: Literal["scalar", "sinusoidal", "none"] = "scalar"
+    """What neural dynamics are told of the time: `scalar`, `sinusoidal` or `none`."""
     coordinate_activation: bool = False
+    """Pass Cartesian components through SiLU, as the published code does; breaks rotation
+    and reflection."""
     encoder: Literal["egnn", "graphsage", "gcn"] = "egnn"
+    """`egnn`, or `graphsage` or `gcn`, which see the graph but neither distances nor
+    elements, and leave positions alone."""
     width: Width = 32
+    """Features an atom."""
     encoder_layers: Layers = 3
+    """Layers of the encoder."""
     decoder_layers: Layers = 2
+    """Layers of the decoder, which is as wide as features and lag embedding together."""
     lag_width: Width = Field(16, ge=4, multiple_of=2)
+    """Width of the lag embedding."""
 
 
 def graph_transform(s: GFNODESettings, system: System) -> Transform:

@@ -11,23 +11,18 @@ from gfnode.settings import Layers, Settings, Width
 
 
 class EGNNSettings(Settings):
-    """What an EGNN is composed of.
-
-    Parameters
-    ----------
-    width, layers, lag_width
-        Features an atom, layers, width of the lag embedding.
-    residual
-        Whether a layer adds to the features; the published layers replace them.
-    still
-        Training begins with no atom moved; otherwise from random weights throughout.
-    """
+    """What an EGNN is composed of."""
 
     width: Width = 64
+    """Features an atom."""
     layers: Layers = 5
+    """Layers of the network."""
     lag_width: Width = Field(32, ge=4, multiple_of=2)
+    """Width of the lag embedding."""
     residual: bool = False
+    """Whether a layer adds to the features; the published layers replace them."""
     still: bool = True
+    """Training begins with no atom moved; false: from random weights throughout."""
 
 
 class EGNN(Model):

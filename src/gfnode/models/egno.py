@@ -16,23 +16,16 @@ from gfnode.settings import Width
 
 
 class EGNOSettings(EGNNSettings):
-    """What an EGNO is composed of, besides what an EGNN is.
-
-    Parameters
-    ----------
-    time_modes
-        Frequencies over time that the convolutions keep, the lowest.
-    times
-        ``grid``: the model runs on a regular grid up to the horizon, and the lags asked for are
-        interpolated in it. ``as-if-regular``: it runs on the lags asked for, in ascending order,
-        and takes them for regular, as the published experiments do.
-    grid
-        Points of the grid; the start is one more, at lag zero.
-    """
+    """What an EGNO is composed of, besides what an EGNN is."""
 
     time_modes: Width = 2
+    """Frequencies over time that the convolutions keep, the lowest."""
     times: Literal["grid", "as-if-regular"] = "grid"
+    """`grid`: the model runs on regular times up to the horizon, and lags are interpolated
+    in them; `as-if-regular`: it runs on the lags asked for and takes them for regular, as
+    the published experiments do."""
     grid: Width = Field(8, ge=2)
+    """Points of the grid; the start is one more, at lag zero."""
 
 
 class TimeConvolution(nn.Module):

@@ -31,42 +31,35 @@ GENERIC = (1.0, 2.0**0.5, 3.0**0.5)  # a direction in which no two atoms of a mo
 
 
 class ITOSettings(Settings):
-    """What an ITO is composed of.
-
-    Parameters
-    ----------
-    width, encoder_layers, score_layers, embedding
-        Features an atom, layers of the encoder of the start and of the score network, width of the
-        embeddings of lag and of diffusion time.
-    schedule
-        Noise schedule, ``cosine`` or ``linear``.
-    weighting
-        What the loss is the error of: the ``noise``, or the ``velocity`` of the diffusion, which
-        counts errors at much noise for more; see :func:`gfnode.models.diffusion.noise_loss`.
-    lags_per_step
-        How many lags of each window a training step looks at, drawn anew each time; None: all.
-    samples, solver, steps
-        The point prediction is the mean of so many samples, drawn by this solver (``dpm``,
-        ``ancestral``) in so many steps.
-    validation_samples, validation_steps
-        The same of the cheaper prediction that training is validated with.
-    noise_seed
-        Of the noise that the point prediction begins with.
-    """
+    """What an ITO is composed of."""
 
     width: Width = 32
+    """Features an atom."""
     encoder_layers: Layers = 3
+    """Layers that encode the start."""
     score_layers: Layers = 2
+    """Layers of the score network."""
     embedding: Width = Field(16, ge=4, multiple_of=2)
+    """Width of the embeddings of lag and diffusion time."""
     schedule: Literal["cosine", "linear"] = "cosine"
+    """Of the noise: `cosine` or `linear`."""
     weighting: Literal["noise", "velocity"] = "noise"
+    """What the loss is the error of: the `noise`, or the `velocity` of the diffusion, which
+    learns shares of several states in fewer steps and narrow distributions in more."""
     lags_per_step: int | None = Field(4, ge=1)
+    """Lags of each window in a training step, drawn anew; null: all."""
     samples: Width = Field(8, ge=2, multiple_of=2)
+    """The point prediction is the mean of so many samples."""
     solver: Literal["dpm", "ancestral"] = "dpm"
+    """That draws them: `dpm` (DPM-Solver++) or `ancestral`."""
     steps: Width = Field(10, ge=2)
+    """Of the solver."""
     validation_samples: Width = Field(2, ge=2, multiple_of=2)
+    """Samples of the cheaper prediction that training is validated with."""
     validation_steps: Width = Field(4, ge=2)
+    """Steps of the cheaper prediction."""
     noise_seed: int = Field(0, ge=0)
+    """Of the noise that the point prediction begins with."""
 
 
 @dataclass(frozen=True)

@@ -20,26 +20,19 @@ if TYPE_CHECKING:
 
 
 class NDCNSettings(Settings):
-    """What an NDCN is composed of.
-
-    Parameters
-    ----------
-    width
-        Features an atom.
-    predicts
-        ``displacement`` from the start, zero when training begins, or ``position`` about the
-        centre of the start.
-    turned
-        In training, starts and their targets are turned and mirrored at random.
-    rtol, atol
-        Tolerances of the solver, see :func:`gfnode.dynamics.solve`.
-    """
+    """What an NDCN is composed of."""
 
     width: Width = 64
+    """Features an atom."""
     predicts: Literal["displacement", "position"] = "displacement"
+    """`displacement` from the start, zero when training begins, or `position` about the
+    centre of the start."""
     turned: bool = True
+    """In training, starts and their targets are turned and mirrored at random."""
     rtol: float = Field(1e-3, gt=0)
+    """Relative tolerance of the ODE solver."""
     atol: float = Field(1e-4, gt=0)
+    """Absolute tolerance of the ODE solver."""
 
 
 class NetworkDynamics(nn.Module):

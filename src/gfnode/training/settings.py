@@ -9,58 +9,42 @@ from gfnode.training.stepping import Precision
 
 
 class TrainingSettings(Settings):
-    """How a model is trained.
-
-    Parameters
-    ----------
-    epochs
-        Epochs at most.
-    batch
-        Windows a batch; the last incomplete batch of an epoch is dropped. None chooses: 64, fewer
-        where there are few windows or the molecule is large.
-    rate, schedule, warmup
-        Learning rate; ``cosine``: to zero over all epochs after ``warmup`` steps; ``published``:
-        halved every 2500 epochs; ``constant``.
-    physical_rate
-        Learning rate of the parameters with a physical meaning (frequencies, dampings, memories,
-        shares), on the same schedule; None: the same as of the networks.
-    optimizer, weight_decay
-        ``adamw`` or ``adam``; quantities with a physical meaning do not decay.
-    clip
-        Largest norm of the gradient; None leaves it.
-    ema
-        Decay of the moving average of the weights that is validated and kept; None keeps the
-        weights themselves.
-    validate_every
-        Epochs between validations; None chooses so few that they cost less than the training
-        between them.
-    select
-        The validation error that the best weights have the least of: ``mean`` over lags, or
-        ``last-lag``.
-    patience
-        Stop after so many validations without a better one; None never does.
-    compile
-        Let PyTorch compile the steps, see :mod:`gfnode.training.stepping`.
-    replay
-        On an NVIDIA GPU, record a step once and replay it, which launches it as a whole.
-    products
-        ``bfloat16``: matrix products of training steps in bfloat16 where the device has units for
-        it, else as they are; sums, weights, validation and predictions stay ``float32``.
-    """
+    """How a model is trained."""
 
     epochs: int = Field(60, ge=1)
+    """At most so many epochs."""
     batch: int | None = Field(None, ge=1)
+    """Windows in a batch, the last incomplete one of an epoch being dropped; null chooses
+    64, fewer where there are few windows or the molecule is large."""
     rate: float = Field(5e-4, gt=0)
+    """Learning rate of the networks."""
     physical_rate: float | None = Field(1e-2, gt=0)
+    """Learning rate of quantities with a physical meaning (frequencies, dampings, memories,
+    shares), on the same schedule; null: as of the networks."""
     schedule: Literal["cosine", "published", "constant"] = "cosine"
+    """Of the learning rate: `cosine`, to zero over all epochs; `published`, halved every
+    2500 epochs; `constant`."""
     warmup: int = Field(50, ge=0)
+    """Steps to reach the rate (not with `published`)."""
     optimizer: Literal["adam", "adamw"] = "adamw"
+    """`adamw` or `adam`."""
     weight_decay: float = Field(1e-4, ge=0)
+    """Of the weights; quantities with a physical meaning do not decay."""
     clip: float | None = Field(1.0, gt=0)
+    """Largest norm of the gradient; null: any."""
     ema: float | None = Field(0.99, gt=0, lt=1)
+    """Decay of the averaged weights, which are validated and kept; null: no average."""
     validate_every: int | None = Field(None, ge=1)
+    """Epochs between validations; null: so few that they cost less than the training
+    between them."""
     select: Literal["mean", "last-lag"] = "mean"
+    """Keep the weights of the least validation error, `mean` over lags or at the `last-lag`."""
     patience: int | None = Field(15, ge=1)
+    """Stop after so many validations without a better one; null: never."""
     compile: bool = False
+    """Let PyTorch compile the steps, which takes a minute or more and pays for some models."""
     replay: bool = True
+    """On an NVIDIA GPU, record a step once and replay it: eight times faster, the same numbers."""
     products: Precision = "float32"
+    """`bfloat16`: matrix products of training steps in bfloat16 where the device has units
+    for it; all else stays float32."""

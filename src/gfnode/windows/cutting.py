@@ -31,57 +31,43 @@ PARTS = ("train", "validation", "test")
 
 
 class WindowSettings(Settings):
-    """How windows are made from trajectories.
-
-    Parameters
-    ----------
-    horizon
-        Largest lag, taken to the frame before it where frames are evenly spaced; None chooses
-        1.5 ps, or 300 frames where frames are further apart than 5 fs, and at most a fifteenth of
-        the trajectory.
-    times
-        Number of lags in a window; None chooses 8, fewer where the horizon has no room for them.
-    lags
-        ``regular``: evenly spaced up to the horizon; ``irregular``: drawn without replacement from
-        the frames inside the horizon, once; ``fresh``: the same, drawn anew for every training
-        epoch; ``given``: those of ``given_lags``.
-    split
-        ``blocked``: train, a gap of one horizon, validation, gap, test, in time order;
-        ``published``: the paper's random starts; ``published-alanine``: the same for the alanine
-        dipeptide runs; ``all``: everything is test.
-    fractions
-        Shares of train, validation and test in a blocked split.
-    most
-        At most so many windows of train, validation and test.
-    velocities
-        ``stored``; ``forward``: next frame minus this one; ``successor``: the same where the next
-        frame lies within ``successor_steps`` time steps; ``backward``: this frame minus the one
-        before, which says nothing of what comes later; ``auto``: stored ones where there are any,
-        else backward where frames are more than :data:`~gfnode.trajectory.SHORT_GAP` apart, else
-        forward, or successor where frames are uneven.
-    state, score
-        The atoms a model is given, and those of them that are scored: ``all``, ``heavy``, indices
-        or an expression, see :func:`gfnode.trajectory.selection.choose`.
-    align
-        Superpose every target on its start (over the scored atoms); None decides by the
-        presence of a solvent-like loss of orientation: frames at least 100 fs apart.
-    seed
-        Of the irregular lags.
-    """
+    """How windows are made from trajectories."""
 
     horizon: Femtoseconds | None = None
+    """Largest lag, such as 1.5ps; null chooses 1.5 ps, or 300 frames where frames are more
+    than 5 fs apart, and at most a fifteenth of the trajectory."""
     times: int | None = Field(None, ge=1)
+    """Lags in a window; null chooses 8, fewer where the horizon has no room for them."""
     lags: Literal["regular", "irregular", "fresh", "given"] = "fresh"
+    """`regular`: evenly spaced up to the horizon; `irregular`: drawn without replacement,
+    once; `fresh`: drawn anew for each epoch; `given`."""
     given_lags: list[Femtoseconds] | None = None
+    """The lags of `given`, such as ["100fs", "1ps"]; the largest is the horizon."""
     split: Literal["blocked", "published", "published-alanine", "all"] = "blocked"
+    """`blocked`: train, a gap of one horizon, validation, gap, test, in time order;
+    `published` and `published-alanine`: the paper's random starts; `all`: everything is
+    test."""
     fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
+    """Shares of train, validation and test in a blocked split."""
     most: tuple[PositiveInt, PositiveInt, PositiveInt] = (6000, 1000, 2000)
+    """At most so many windows of train, validation and test; the published splits have
+    their own numbers."""
     velocities: Literal["auto", "stored", "forward", "successor", "backward"] = "auto"
+    """`stored`; `forward`: next frame less this one; `successor`: the same where the next
+    frame is near; `backward`: this frame less the one before, which says nothing of what
+    comes later; `auto`: stored ones where there are any, else backward where frames are
+    more than 2.5 fs apart, else forward, or successor where frames are uneven."""
     successor_steps: int = Field(4, ge=1)
+    """How many time steps on a successor may lie."""
     state: Atoms = "all"
+    """Atoms the model is given: `all`, `heavy`, indices from 0, or an expression."""
     score: Atoms = "heavy"
+    """Atoms that are scored, some or all of the state."""
     align: bool | None = None
+    """Superpose every target on its start over the scored atoms; null: where frames are at
+    least 100 fs apart."""
     seed: int = 0
+    """Of irregular lags."""
 
 
 def choose_atoms(trajectory: Trajectory, choice: Atoms, what: str) -> Integers:
