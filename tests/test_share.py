@@ -101,7 +101,7 @@ def test_the_folder_has_the_layout_of_a_hub(made):
     with safe_open(made[2] / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}
     config = read_json(made[2] / "config.json")
-    assert (config["format"], config["version"]) == ("gfnode-model", 1)
+    assert (config["format"], config["version"]) == ("gfnode-model", 2)
     assert config["lags_fs"] == [5.0, 60.0]
     assert config["units"] == {
         "positions": "angstrom",
@@ -336,9 +336,10 @@ def test_a_flipped_bit_of_the_configuration_is_found_or_means_nothing(model, mad
     ("changes", "said"),
     [
         ({"format": "transformers"}, r"its format is 'transformers', expected 'gfnode-model'"),
-        ({"version": 2}, r"exported in format 2, this gfnode reads format 1; upgrade gfnode"),
-        ({"version": True}, "upgrade gfnode"),
-        ({"version": None}, "upgrade gfnode"),
+        ({"version": 3}, r"exported in format 3, this gfnode reads format 2; pip install"),
+        ({"version": 1}, r"exported in format 1, .* train and export it again"),
+        ({"version": True}, "train and export"),
+        ({"version": None}, "pip install --upgrade"),
         ({"system": 3}, "'system' is missing or no dict"),
         ({"data": {}}, "'data' is missing or no list"),
         ({"system": {}}, "config.json is damaged: KeyError"),

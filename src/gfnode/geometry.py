@@ -149,6 +149,37 @@ def mean_conformer(
     return (mean - center(mean, weights)).to(conformations.dtype)
 
 
+def flattened(conformer: Tensor, samples: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The mean conformer in the plane z = 0, if it is that of a planar molecule.
+
+    A planar molecule is its own mirror image, so that no conformation tells on which side of the
+    conformer another one lies: what is left of a thickness is noise. It counts as planar where
+    the mean square of its heights over its plane is less than a quarter of that of the samples.
+
+    Parameters
+    ----------
+    conformer
+        ``(atom, 3)`` in Å.
+    samples
+        Conformations that it is the mean of, ``(sample, atom, 3)``.
+    weights
+        ``(atom,)`` of the superposition, None for ones.
+
+    Returns
+    -------
+    Tensor
+        ``(atom, 3)``: turned, with all z zero; as it came where it is not planar.
+    """
+    centred = (conformer - center(conformer)).double()
+    axes = torch.linalg.svd(centred).Vh
+    plane = (conformer.double() - center(conformer.double(), weights)) @ axes.mT
+    plane[:, 2] = 0.0
+    rotation = kabsch_rotation(plane, samples, weights, reflect=True)
+    heights = ((samples.double() - center(samples.double(), weights)) @ rotation)[..., 2]
+    thick = (centred @ axes[2]).square().mean() > heights.square().mean() / 4
+    return conformer if thick else plane.to(conformer.dtype)
+
+
 def radius_of_gyration(positions: Tensor) -> Tensor:
     """Root of Σ |x_i − x̄|²/n about the mean position, ``(...)`` in Å.
 

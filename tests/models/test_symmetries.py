@@ -279,6 +279,25 @@ def test_published_breaks_rotation_by_the_activation_alone(name):
     assert errors[False] < 1e-6
 
 
+class Flat(Case):
+    """Starts that lie in a plane exactly, which no velocity does."""
+
+    def __init__(self, variant: str, name: str) -> None:
+        super().__init__(variant, name)
+        centred = self.x - self.x.mean(1, keepdim=True)
+        axes = torch.linalg.svd(centred[0].double()).Vh.float()
+        self.x = centred @ axes.T * torch.tensor([1.0, 1.0, 0.0])
+        self.found = self.run(self.x, self.v, self.times)
+
+
+@pytest.mark.parametrize("variant", ["default", "default, few modes", "paper", "egnn"])
+def test_promises_are_kept_for_starts_in_a_plane(variant):
+    """Nothing tells the sides of a planar molecule apart, nor does any model."""
+    found = Flat(variant, "benzene")
+    for symmetry in (Symmetry.TRANSLATION, Symmetry.ROTATION, Symmetry.REFLECTION):
+        assert found.error(symmetry) < 1e-4, symmetry
+
+
 def test_every_registered_model_is_here():
     assert set(MODELS) <= set(VARIANTS)
 

@@ -556,11 +556,6 @@ def test_frames_far_apart_start_from_the_frame_before(tmp_path):
         run.predict(data, [20.0], frame=0)
     errors = run.evaluate(other).errors["constant-velocity"]
     assert errors.min() > 0  # no lag is given away by the velocity
-    before = Run.open(changed_facts(run, velocity_gap_fs=5.0))  # as runs of older versions have it
-    assert before.experiment.windows.velocities == "forward"
-    found = before.predict(data, [20.0])
-    np.testing.assert_allclose(found.positions[0], x[0] + 4 * (x[1] - x[0]), atol=1e-4)
-    assert before.evaluate(other).errors["constant-velocity"].min() < errors.min()
 
 
 def test_other_data_that_stores_no_velocities_tells_nothing_of_what_comes(tmp_path):
@@ -574,22 +569,6 @@ def test_other_data_that_stores_no_velocities_tells_nothing_of_what_comes(tmp_pa
     np.testing.assert_allclose(found.positions[0], x[-1] + 4 * (x[-1] - x[-2]), atol=1e-4)
     begun = run._begin(bare, [20.0], -1)
     assert begun.where == "wiggle, frame 59"
-
-
-@pytest.mark.filterwarnings("ignore:the frame before")
-def test_an_older_run_of_uneven_frames_keeps_its_windows(tmp_path):
-    gaps = np.random.default_rng(0).integers(1, 10, 3000)
-    keep = np.concatenate([[0], np.cumsum(gaps)])
-    data = replace(wiggle(int(keep[-1]) + 1, 2.0, velocities=False)[keep], time_step=2.0)
-    windows = CHANGES["windows"] | {"velocities": "successor", "horizon": 200.0}
-    old = fit(data, tmp_path / "run", windows=windows, model={"name": "persistence"})
-    wanted = old.evaluate(data).errors["persistence"]
-    gap = old.facts["velocity_gap_fs"]
-    assert gap > 2.5
-    changed_facts(old, experiment__windows__velocities="auto")
-    again = Run.open(old.folder)
-    assert again.experiment.windows.velocities == "successor"
-    assert np.array_equal(again.evaluate(data).errors["persistence"], wanted)
 
 
 def test_missing_velocities_are_refused_where_training_stored_them(tmp_path):

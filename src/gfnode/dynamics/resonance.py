@@ -157,11 +157,12 @@ def find_anharmonicity(
     for chi in (0.02 * n for n in range(-3, 4)):
         for shift in (0.02 * n for n in range(-2, 3)):
             found = better(found, torch.full_like(omega, chi), omega * (1 + shift), dampings[1:2])
-    _, middle, _, best = found
-    for chi in (-0.01, 0.0, 0.01):
-        for shift in (-0.02, -0.01, 0.0, 0.01, 0.02):
-            near = (best + chi).round(decimals=3)
-            found = better(found, near, middle + shift * omega, dampings)
+    for fine in (0.01, 0.005):
+        _, middle, _, best = found
+        for chi in (-fine, 0.0, fine):
+            for shift in (-2 * fine, -fine, 0.0, fine, 2 * fine):
+                near = (best + chi).round(decimals=3)
+                found = better(found, near, middle + shift * omega, dampings)
     return found[1], found[2], found[3]
 
 

@@ -21,8 +21,9 @@ class SettlingDynamics(nn.Module):
     vibrations have faded, a curve for each mode. A start that is twice as far from the mean in
     any mode as all of training is another conformer, of which nothing is known but that the
     molecule stays in it for a while: s, the same for all modes, grows smoothly from 0 at 1.5 times
-    the largest |u| of training to 1 at 2 times. At τ = 0 the start comes back, and the first-order
-    change is the velocity.
+    the largest |u| of training to 1 at 2 times. Of a mode out of the plane of a planar molecule,
+    whose sides are alike, the curves are odd: of G_j(u) − G_j(−u). At τ = 0 the start comes back,
+    and the first-order change is the velocity.
 
     Parameters
     ----------
@@ -45,11 +46,13 @@ class SettlingDynamics(nn.Module):
 
     centres: Tensor
     largest: Tensor
+    odd: Tensor
 
     def __init__(self, vibrations: OscillatorDynamics, n_modes: int, horizon: float) -> None:
         super().__init__()
         self.vibrations, self.horizon = vibrations, horizon
         self.register_buffer("largest", torch.full((n_modes, 1), torch.inf))  # |u| of training
+        self.register_buffer("odd", torch.zeros(n_modes, dtype=torch.bool))  # whose curves are odd
         self.register_buffer("centres", torch.linspace(-4, 4, 17), persistent=False)
         self.curves = nn.Parameter(torch.zeros(2, n_modes, 17))  # r_j and d_j
         times = torch.tensor([100 * horizon, horizon / 3]).log()  # of r and d
@@ -64,7 +67,8 @@ class SettlingDynamics(nn.Module):
         return found[0, ..., None] + stays * position, found[1, ..., None]
 
     def _features(self, position: Tensor) -> Tensor:
-        return torch.exp(-((position - self.centres) ** 2))
+        found = torch.exp(-((position - self.centres) ** 2))
+        return torch.where(self.odd[:, None], found - found.flip(-1), found)  # centres are even
 
     def _staying(self, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(1 + k) e^(−k) and −k e^(−k), ``(2, batch, time, mode)``, and 1/τ_r, 1/τ_d."""

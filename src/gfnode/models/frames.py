@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gfnode.dynamics.rigid import LINEAR, steered_rotation
 from gfnode.geometry import (
     center,
+    flattened,
     inertia_tensor,
     kabsch_rotation,
     mean_conformer,
@@ -225,6 +226,8 @@ class Anchored(Frame):
             else:
                 self.weights.copy_(before[0])
                 self.conformer.copy_(before[1])
+        conformer = flattened(self.conformer, windows.conformations(), self.weights)
+        self.conformer.copy_(conformer)
         placement = place()
         fit(self.log_memory[0], memories, whole=False)
         fit(self.log_memory[1], memories)
@@ -293,8 +296,16 @@ class Anchored(Frame):
         own = (r - body) @ rotation, (v - carried) @ rotation
         return Placement(centre, drift, rotation, body, total, inverse, spins, rates, *own)
 
+    @property
+    def planar(self) -> bool:
+        """Whether the conformer lies in the plane z = 0, and nothing tells its sides apart."""
+        return not bool(self.conformer[:, 2].any())
+
     def orientation(self, positions: Tensor) -> Tensor:
-        """How the mean conformer must be turned to lie on positions best, ``(..., 3, 3)``."""
+        """How the mean conformer must be turned to lie on positions best, ``(..., 3, 3)``.
+
+        For a planar one it may be turned over as well.
+        """
         rotation = kabsch_rotation(self.conformer, positions, self.weights, reflect=True)
         return rotation.to(positions.dtype)
 

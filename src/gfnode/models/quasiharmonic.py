@@ -1,5 +1,8 @@
 """Quasi-harmonic modes: the directions in which a molecule is seen to vibrate."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +27,10 @@ class QuasiHarmonic(nn.Module):
 
     _smallest = 1e-6  # of the largest variance: below it a direction counts as rigid,
     _least = 1e-6  # u Å², and below that; a C-H bond at room temperature has 1e-3
-    _alike = 0.05  # sizes closer than this, relative, count as nearly equal
+    _alike = 0.3  # logarithms of sizes closer than this: modes that chance may have mixed
+    _bins = 12  # of lags
+    _sweeps = 2
+    _worth = 0.1  # of what tells two modes apart: what turns them must take off so much
 
     masses: Tensor
     analysis: Tensor
@@ -42,17 +48,36 @@ class QuasiHarmonic(nn.Module):
         """Every mode moves by itself."""
         return torch.arange(self.n_modes)
 
+    @property
+    def odd(self) -> Tensor:
+        """Which modes change sign when z does, ``(mode,)``: those out of a molecule's plane."""
+        return torch.einsum("aik,kai->ki", self.analysis, self.synthesis)[:, 2] > 0.5
+
     @torch.no_grad()
-    def fit(self, displacements: Tensor, velocities: Tensor) -> None:
+    def fit(
+        self, displacements: Tensor, motion: Sequence[Tensor], lags: Tensor, *, planar: bool = False
+    ) -> None:
         """Take the modes of displacements ``(sample, atom, 3)`` in Å.
 
-        Modes of nearly equal size are mixed by chance. They are turned so that velocities
-        ``(sample, atom, 3)``, not necessarily of the same samples, are uncorrelated in them, which
-        tells modes of different frequency apart. Modes beyond the rank of the displacements stay
-        empty: their amplitude is zero.
+        Modes beyond the rank of the displacements stay empty: their amplitude is zero.
+
+        Parameters
+        ----------
+        displacements
+            Of all that is known, ``(sample, atom, 3)`` in Å.
+        motion
+            Displacement and velocity of starts, ``(batch, atom, 3)``, and later displacements,
+            ``(batch, time, atom, 3)``, which tell apart modes that are nearly alike.
+        lags
+            Of the latter in fs, ``(batch, time)``.
+        planar
+            The molecule lies in the plane z = 0: modes lie in it, or are at right angles to it.
         """
         root = self.masses.double().sqrt()[:, None]
-        rows = (root * displacements.double()).flatten(1) / len(displacements) ** 0.5
+        seen = displacements.double()
+        if planar:
+            seen = torch.cat([seen, seen * seen.new_tensor([1.0, 1.0, -1.0])])
+        rows = (root * seen).flatten(1) / len(seen) ** 0.5
         if rows.shape[0] < rows.shape[1]:
             variances, mixed = torch.linalg.eigh(rows @ rows.mT)
             vectors = rows.mT @ mixed / variances.clamp(min=1e-300).sqrt()
@@ -61,21 +86,69 @@ class QuasiHarmonic(nn.Module):
         kept = variances > max(self._smallest * float(variances[-1]), self._least)
         sizes = variances[kept].sqrt().flip(0)[: self.n_modes]
         vectors = vectors[:, kept].flip(1)[:, : self.n_modes]
-        analysis, synthesis = vectors / sizes, (vectors * sizes).mT
-
-        rates = (root * velocities.double()).flatten(1) @ analysis
-        alike = (sizes[:, None] / sizes).log().abs() < self._alike
-        _, turn = torch.linalg.eigh((rates.mT @ rates) * alike)
-        analysis, synthesis = analysis @ turn, turn.mT @ synthesis
-        # a sign that does not depend on the order of atoms: amplitudes are skewed upwards
-        skewed = ((rows @ analysis) ** 3).sum(0)
-        sign = torch.where(skewed < 0, -1.0, 1.0)
-        analysis, synthesis = analysis * sign, sign[:, None] * synthesis
         found, shape = len(sizes), displacements.shape[1:]
         self.analysis.zero_()
         self.synthesis.zero_()
-        self.analysis[..., :found] = analysis.unflatten(0, shape) * root[..., None]
-        self.synthesis[:found] = synthesis.unflatten(1, shape) / root
+        self.analysis[..., :found] = (vectors / sizes).unflatten(0, shape) * root[..., None]
+        self.synthesis[:found] = (vectors * sizes).mT.unflatten(1, shape) / root
+        self._separate(sizes, motion, lags, planar=planar)
+        # a sign that does not depend on the order of atoms: amplitudes are skewed upwards
+        skewed = (self(displacements)[..., 0] ** 3).sum(0)
+        sign = torch.where(skewed < 0, -1.0, 1.0)
+        self.analysis *= sign
+        self.synthesis *= sign[:, None, None]
+
+    def _separate(
+        self, sizes: Tensor, motion: Sequence[Tensor], lags: Tensor, *, planar: bool
+    ) -> None:
+        """Turn modes of similar size, which chance has mixed, until none becomes another.
+
+        A normal mode of frequency ω moves as q(τ) = Re(z e^(iωτ)) with z = q − i q̇/ω. So the matrix
+        ⟨q_j(τ) z̄_k⟩ e^(−iωτ) of two modes is diagonal at all lags, and changes slowly with them
+        where their frequencies are close. It is averaged over bins of lags, and a Jacobi rotation
+        makes what is off the diagonals least (Cardoso & Souloumiac, SIAM J. Matrix Anal. Appl. 17,
+        161, 1996).
+        """
+        order = lags.flatten().argsort()
+        start = torch.div(order, lags.shape[1], rounding_mode="floor")
+        u, w, y = (self(x)[..., : len(sizes), 0] for x in motion)
+        moved = torch.stack([y.flatten(0, 1)[order], u[start], w[start]])  # (3, sample, mode)
+        tau = lags.flatten()[order]
+        side = self.odd if planar else torch.zeros_like(sizes, dtype=torch.bool)
+        logs, odd = sizes.log().tolist(), side.tolist()
+        pairs = [
+            [a, b]
+            for b in range(len(sizes))
+            for a in range(b)
+            if logs[a] - logs[b] < self._alike and odd[a] == odd[b]
+        ]
+        whole = torch.eye(len(sizes))
+        for pair in pairs * self._sweeps:
+            two = moved[..., pair]
+            turn = self._jacobi(two, tau)
+            if turn is not None:
+                moved[..., pair] = two @ turn
+                whole[:, pair] = whole[:, pair] @ turn
+        self.analysis[..., : len(sizes)] @= whole
+        self.synthesis[: len(sizes)] = torch.einsum(
+            "kl,kai->lai", whole, self.synthesis[: len(sizes)]
+        )
+
+    def _jacobi(self, moved: Tensor, lags: Tensor) -> Tensor | None:
+        """Rotation of two modes ``(3, sample, 2)``; None where they are as they should be."""
+        y, u, w = moved
+        omega = (w.square().sum() / u.square().sum().clamp(min=1e-30)).sqrt().clamp(min=1e-12)
+        phase = torch.polar(torch.ones_like(lags), -omega * lags)[:, None, None]
+        product = y[:, :, None] * torch.complex(u, w / omega)[:, None] * phase
+        M = torch.stack([part.sum(0) for part in product.chunk(self._bins)])
+        h = torch.stack([M[:, 0, 0] - M[:, 1, 1], M[:, 0, 1] + M[:, 1, 0]])
+        (apart, both), (_, mixed) = (h @ h.mH).real.tolist()
+        length = math.hypot(apart - mixed, 2 * both)
+        if mixed - (apart + mixed - length) / 2 <= self._worth * (apart + mixed):
+            return None
+        angle = 0.5 * math.atan2(2 * both, apart - mixed + length)
+        c, s = math.cos(angle), math.sin(angle)
+        return y.new_tensor([[c, -s], [s, c]])
 
     def forward(self, displacements: Tensor) -> Tensor:
         """Turn ``(..., atom, 3)`` in Å into amplitudes ``(..., mode, 1)``, without unit."""

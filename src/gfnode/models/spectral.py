@@ -67,8 +67,10 @@ class SpectralPropagator(nn.Module):
         batch = windows.batch(windows.evenly(min(500, max(200, room))))
         motion = frame.displacements(batch)
         if isinstance(self.transform, QuasiHarmonic):
-            seen = torch.cat([batch.positions, batch.targets.flatten(0, 1)])
-            self.transform.fit(frame.shapes(seen), motion[1])
+            seen = frame.shapes(torch.cat([batch.positions, batch.targets.flatten(0, 1)]))
+            self.transform.fit(seen, motion, batch.lags, planar=frame.planar)
+            if isinstance(self.dynamics, SettlingDynamics):
+                self.dynamics.odd.copy_(self.transform.odd & frame.planar)
         times = batch.lags / self.rest.horizon
         (u, u0), (w, w0), (y, y0) = map(self._split, motion)
         self.dynamics.fit(u, w, y, times)

@@ -33,7 +33,7 @@ CALIBRATION = "calibration.safetensors"
 EVALUATION = "evaluation.json"
 CARD = "README.md"
 FORMAT = "gfnode-model"
-VERSION = 1
+VERSION = 2
 
 _LISTED = {WEIGHTS: True, BASELINES: True}  # must it be there?
 _LISTED |= {CALIBRATION: False, EVALUATION: False}
@@ -84,9 +84,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     version = config.get("version")
     if version != VERSION or isinstance(version, bool):
+        older = isinstance(version, int) and version < VERSION
+        remedy = "train and export it again" if older else "pip install --upgrade gfnode"
         raise InputError(
             f"{folder} was exported in format {str(version)[:40]}, this gfnode reads format "
-            f"{VERSION}; upgrade gfnode (pip install --upgrade gfnode)"
+            f"{VERSION}; {remedy}"
         )
     if checksum(config) != config.get("checksum"):
         raise InputError(

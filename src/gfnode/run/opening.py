@@ -15,10 +15,9 @@ from gfnode.models import MODELS, Model
 from gfnode.molecule.system import System
 from gfnode.readers import FORMATS
 from gfnode.run import exported as layout
-from gfnode.trajectory import SHORT_GAP
 
 RUN = "run.json"
-VERSION = 3
+VERSION = 4
 
 
 def read_facts(folder: Path) -> tuple[dict[str, Any], Path]:
@@ -83,18 +82,9 @@ def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
     """
     try:
         _check_entries(facts["data"])
-        gap = _check_gap(facts.get("velocity_gap_fs"))
+        _check_gap(facts.get("velocity_gap_fs"))
         system = System.from_dict(facts["system"])
         experiment = Experiment.read(facts["experiment"], str(where))
-        if experiment.windows.velocities == "auto" and gap > SHORT_GAP:
-            # of a gfnode that had no backward differences
-            even = all(
-                abs(entry["span_fs"] - gap * (entry["frames"] - 1)) <= 1e-3 * entry["span_fs"]
-                for entry in facts["data"]
-            )
-            kind = {"velocities": "forward" if even else "successor"}
-            windows = experiment.windows.model_copy(update=kind)
-            experiment = experiment.model_copy(update={"windows": windows})
         _check_model(facts, experiment.model.get("name"), where)
         return experiment, build_model(experiment, system)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -147,12 +137,11 @@ def _check_entries(entries: Any) -> None:
         raise ValueError("what is said of the training data makes no sense")
 
 
-def _check_gap(gap: Any) -> float:
-    """The time in fs over which velocities are differences, 0 if stored; ValueError for another."""
+def _check_gap(gap: Any) -> None:
+    """ValueError for what is no time over which velocities are differences, fs; None: stored."""
     number = isinstance(gap, int | float) and not isinstance(gap, bool)
     if gap is not None and not (number and math.isfinite(gap) and gap):
         raise ValueError(f"velocities are differences over {gap!r} fs, expected a number, not 0")
-    return float(gap or 0.0)
 
 
 def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:
