@@ -16,11 +16,14 @@ def new_bar(*columns: "ProgressColumn | str", leaves: bool = False) -> "Progress
 
     It vanishes when done unless it ``leaves`` itself behind.
     """
-    from rich.progress import Progress
+    from rich.progress import Progress, TextColumn
 
     terminal = console(stderr=True)
     return Progress(
-        *columns, console=terminal, disable=not terminal.is_terminal, transient=not leaves
+        *(TextColumn(each, markup=False) if isinstance(each, str) else each for each in columns),
+        console=terminal,
+        disable=not terminal.is_terminal,
+        transient=not leaves,
     )
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from gfnode.errors import InputError
+from gfnode.terminal import plain_console
 
 WIDTH = 110  # columns where there is no terminal: wide enough for every table
 
@@ -58,5 +59,5 @@ def _ends_with(error: str) -> typer.Exit:
 
 def console(stderr: bool = False) -> Console:
     """The terminal, or plain lines wide enough for every table."""
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=WIDTH)
+    found = plain_console(stderr=stderr)
+    return found if found.is_terminal else plain_console(stderr=stderr, width=WIDTH)

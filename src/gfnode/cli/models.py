@@ -1,7 +1,6 @@
 """``gfnode models``."""
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from gfnode.cli.app import app
@@ -29,7 +28,7 @@ def models() -> None:
             broken = ", ".join(each for each in Symmetry if each not in entry.model.promises)
             origin = MODELS.origin(name)
             summary = f"{entry.summary} (from {origin})" if origin else entry.summary
-            table.add_row(escape(name), escape(summary), f"all but {broken}" if broken else "all")
+            table.add_row(name, summary, f"all but {broken}" if broken else "all")
         terminal.print(table)
         terminal.print(
             f"All symmetries: {', '.join(Symmetry)}. The prediction moves, turns, is mirrored "

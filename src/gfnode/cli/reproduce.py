@@ -297,7 +297,7 @@ def _draw(
     rows, each = chosen_rows(spec, choice.models), choice.horizons == "each"
     terminal = console()
     for line in draw(spec, rows, found, metric=metric, of=of, each=each, made=made, out=out):
-        terminal.print(line, soft_wrap=isinstance(line, str), markup=False)
+        terminal.print(line, soft_wrap=isinstance(line, str))
 
 
 def _listing() -> Table:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
@@ -54,11 +54,16 @@ def settings(
                 typer.echo(f"{name}={json.dumps(value)}")
             return
         title = f"Settings (--set NAME=VALUE), preset {preset}"
-        table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
         table.add_column("name", no_wrap=True)
         table.add_column("value")
         table.add_column("meaning")
         for name, value, meaning in shown:
-            told = re.sub(r"`(.*?)`", r"[bold]\1[/bold]", escape(meaning))
-            table.add_row(escape(name), escape(json.dumps(value, ensure_ascii=False)), told)
+            table.add_row(name, json.dumps(value, ensure_ascii=False), _told(meaning))
         console().print(table)
+
+
+def _told(meaning: str) -> Text:
+    """A meaning with what stands between backticks in bold."""
+    parts = enumerate(re.split(r"`(.*?)`", meaning))
+    return Text.assemble(*((part, "bold" if number % 2 else "") for number, part in parts))

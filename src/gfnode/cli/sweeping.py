@@ -35,7 +35,7 @@ def run_sweep(tasks: "list[Task]", launcher: "Launcher") -> dict[str, str]:
         f"{len(summary.failed)} failed"
     )
     for name, reason in summary.failed.items():
-        terminal.print(f"failed {name}: {reason}", soft_wrap=True, markup=False)
+        terminal.print(f"failed {name}: {reason}", soft_wrap=True)
     return summary.failed
 
 

@@ -15,6 +15,7 @@ from rich.progress import (
 )
 
 from gfnode.fetching.download import Watcher
+from gfnode.terminal import plain_console
 
 
 class Bar:
@@ -37,7 +38,7 @@ class Bar:
 
     def say(self, text: str) -> None:
         """See :class:`gfnode.fetching.download.Watcher`."""
-        self.console.print(text, soft_wrap=True, markup=False)
+        self.console.print(text, soft_wrap=True)
 
 
 @contextmanager
@@ -46,9 +47,9 @@ def display(shown: bool = True) -> Iterator[Watcher | None]:
     if not shown:
         yield None
         return
-    console = Console(stderr=True, highlight=False)
+    console = plain_console(stderr=True)
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

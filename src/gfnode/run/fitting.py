@@ -5,14 +5,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
-from rich.console import Console
-
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
 from gfnode.run.creation import alone
 from gfnode.run.run import Run
+from gfnode.terminal import plain_console
 from gfnode.training import EpochRecord, Trainer, TrainingState
 from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
@@ -159,11 +158,11 @@ def training(
     experiment, last = run.experiment, run.folder / "last.safetensors"
     if not last.exists():  # the run begins (or never got through its first epoch)
         windows = dataset.of(run.model)["train"]
-        console = Console(stderr=True) if progress else None
+        console = plain_console(stderr=True) if progress else None
         with fit_display(console) as report:
             run.model.prepare(windows, report)
         if console and run.model.found:
-            console.print(run.model.found, highlight=False, soft_wrap=True)
+            console.print(run.model.found, soft_wrap=True)
     if not any(True for _ in run.model.parameters()):  # nothing to train
         run.save_best(run.model)
         return None
@@ -182,7 +181,7 @@ def training(
     epochs = experiment.training.epochs
     monitors: list[Monitor] = [FolderMonitor(run.folder, state.progress.history)]
     if progress:
-        console = Console(stderr=True)
+        console = plain_console(stderr=True)
         monitors.append(LiveMonitor(console, epochs, trainer.batches, state.progress.epoch))
 
     def on_start(state: TrainingState, error: float) -> None:

@@ -146,11 +146,11 @@ class LiveMonitor:
 
     def start(self, error: float) -> None:
         """Say what there is to improve upon."""
-        self._console.print(describe_start(error), highlight=False)
+        self._console.print(describe_start(error))
 
     def note(self, text: str) -> None:
         """Say it."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def batch(self, epoch: int, done: int, error: float) -> None:
         """Move the bar."""
@@ -169,9 +169,9 @@ class LiveMonitor:
         stopped = state.progress.stopped
         if not self._console.is_terminal and (stopped or time.monotonic() - self._said > 5):
             self._said = time.monotonic()
-            self._console.print(describe(state, record), highlight=False, soft_wrap=True)
+            self._console.print(describe(state, record), soft_wrap=True)
         if stopped and record.epoch < self._epochs:
-            self._console.print(f"stopped early: {stopped}", highlight=False)
+            self._console.print(f"stopped early: {stopped}")
 
     def close(self) -> None:
         """Take the bar down."""
@@ -203,7 +203,7 @@ def fit_display(console: Console | None) -> Iterator[Report]:
         def report(done: int, total: int) -> None:
             nonlocal said, task
             if not (said or console.is_terminal):
-                console.print(f"{what} ({total} steps)", highlight=False)
+                console.print(f"{what} ({total} steps)")
             said = True
             if task is None:
                 task = bar.add_task("", total=total)
