@@ -126,8 +126,8 @@ class TestRecording:
 
     def test_can_be_made_longer_or_shorter(self, recording, tmp_path):
         killed_after(recording, 50)
-        short = replace(recording, length=500.0, path=recording.path).run(resume=True)
-        assert short.frames == 21
+        with replace(recording, length=500.0, path=recording.path).run(resume=True) as short:
+            assert short.frames == 21
         longer = replace(recording, length=3000.0, path=recording.path).run(resume=True)
         whole = replace(recording, length=3000.0, path=tmp_path / "whole.npz")
         whole.run().finish()
@@ -142,6 +142,30 @@ class TestRecording:
         with pytest.raises(InputError, match="another rollout: its stride fs is 200"):
             other.run(resume=True)
         assert other.run(overwrite=True).frames == 81
+
+    def test_no_other_process_writes_there_until_it_is_finished(self, recording):
+        with recording.run() as found:
+            for how in ({"resume": True}, {"overwrite": True}):
+                with pytest.raises(InputError, match="another process is writing there"):
+                    recording.run(**how)
+            path = found.finish()
+        assert len(gfnode.load(path)) == 81
+
+    def test_what_is_not_finished_can_be_gone_on_with(self, recording):
+        with recording.run() as found:
+            assert found.frames == 81
+        assert recording.run(resume=True).finish() == recording.path
+
+    def test_the_folder_goes_before_the_lock(self, recording, monkeypatch):
+        held: list[bool] = []
+        found = recording.run()
+        monkeypatch.setattr(
+            "gfnode.readers.unfinished.shutil.rmtree",
+            lambda *_, **__: held.append(found.store.lock.is_locked),
+        )
+        found.finish()
+        assert held == [True]
+        assert not found.store.lock.is_locked
 
     def test_refuses_a_file_that_cannot_be_written(self, recording, tmp_path):
         with pytest.raises(InputError, match=r"unknown format \.gro"):
@@ -218,6 +242,22 @@ def test_what_is_there_is_replaced_only_where_that_is_wanted(run, tmp_path):
     run.rollout(start, "400fs", path, overwrite=True)
     assert len(gfnode.load(path, top=topology)) == 41
     assert {each.name for each in tmp_path.iterdir()} == {"a.xtc", "a.pdb"}
+
+
+def test_no_other_process_writes_there_while_it_is_measured(run, tmp_path, monkeypatch):
+    start, path = gfnode.load("sample:toluene")[700], tmp_path / "a.npz"
+    refused: list[str] = []
+
+    def measured(*_: object, **__: object) -> None:
+        with pytest.raises(InputError) as error:
+            run.rollout(start, "400fs", path, resume=True)
+        refused.append(str(error.value))
+
+    monkeypatch.setattr("gfnode.rollout.runs.measure", measured)
+    run.rollout(start, "400fs", path)
+    (said,) = refused
+    assert "another process is writing there" in said
+    assert len(gfnode.load(path)) == 41
 
 
 class TestCommand:

@@ -218,8 +218,8 @@ class Store:
 
     def discard(self) -> None:
         """Remove the folder, and what is in it."""
-        self.lock.release()
         shutil.rmtree(folder_of(self.path), ignore_errors=True)
+        self.lock.release()
 
     def close(self) -> None:
         """Let another process go on."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ class Recording:
         overwrite: bool = False,
         advance: Report = silent,
     ) -> "Recorded":
-        """Compute the frames that are missing.
+        """Compute the frames that are missing; until they are closed nobody else writes there.
 
         Parameters
         ----------
@@ -107,8 +107,9 @@ class Recording:
         store, kept = self._open(resume, overwrite)
         try:
             return self._run(store, kept, advance)
-        finally:
+        except BaseException:
             store.close()
+            raise
 
     def _run(self, store: Store, kept: dict[str, NDArray[Any]], advance: Report) -> "Recorded":
         total = self.frames
@@ -199,7 +200,7 @@ class Ended:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """The frames of a rollout on disk.
+    """The frames of a rollout on disk; a context that keeps other processes away from them.
 
     Parameters
     ----------
@@ -221,6 +222,12 @@ class Recorded:
     frames: int
     ended: Ended | None
     kelvin: Doubles
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
 
     @property
     def temperatures(self) -> tuple[Doubles, Doubles]:

@@ -268,18 +268,20 @@ def roll(
             "start alone: expected a longer rollout, or frames closer together"
         )
     warn_if_beyond(roller.stride, run.model.system.horizon)
-    recorded = roller.record(start, path, resume=resume, overwrite=overwrite, advance=advance)
     stability = floor = temperature = None
-    try:
-        reference = roller.reference()
-    except InputError as error:
-        warnings.warn(f"stability is not measured: {error}", stacklevel=3)
-    else:
-        stability = measure(
-            recorded.pieces(), recorded.frames, reference, temperatures=recorded.temperatures
-        )
-        floor = reference.floor(span / STRETCHES)
-        temperature = reference.temperature
-    recorded.finish()  # whatever is wrong with the truth, the frames are there
+    with roller.record(
+        start, path, resume=resume, overwrite=overwrite, advance=advance
+    ) as recorded:
+        try:
+            reference = roller.reference()
+        except InputError as error:
+            warnings.warn(f"stability is not measured: {error}", stacklevel=3)
+        else:
+            stability = measure(
+                recorded.pieces(), recorded.frames, reference, temperatures=recorded.temperatures
+            )
+            floor = reference.floor(span / STRETCHES)
+            temperature = reference.temperature
+        recorded.finish()  # whatever is wrong with the truth, the frames are there
     growth = None if truth is None else roller.growth(truth, starts, advance)
     return Rolled(path, recorded, stability, floor, temperature, growth)
