@@ -325,6 +325,28 @@ def test_divergence_is_found_in_a_later_stretch_of_batches(monkeypatch):
         trainer.run(quiet, quiet)
 
 
+@pytest.mark.parametrize("fitted", [math.nan, math.inf])
+def test_a_fitted_model_with_no_finite_error_is_not_the_best(monkeypatch, fitted):
+    trainer = trainer_for(epochs=3)
+    errors = iter([fitted, math.nan, 5.0, 6.0])
+    monkeypatch.setattr(trainer, "_validate", lambda: (next(errors), 1.0))
+    begun, said = [], []
+    progress = trainer.run(quiet, quiet, lambda _state, error: begun.append(error), said.append)
+    assert (progress.best_error, progress.best_epoch) == (5.0, 2)
+    assert begun == []
+    assert said == ["fitted, before training: the validation error is not a number"]
+
+
+def test_validations_that_are_never_finite_end_as_divergence(tmp_path, monkeypatch):
+    path = wiggle().save(tmp_path / "w.npz")
+    monkeypatch.setattr(Trainer, "_validate", lambda _: (math.nan, math.nan))
+    told = r"no validation error of 4 epochs is a number.*Try a lower training.rate"
+    with pytest.raises(Diverged, match=told):
+        gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    with pytest.raises(Diverged, match=told):
+        gfnode.resume(tmp_path / "run", progress=False)
+
+
 # Killed and resumed
 
 

@@ -38,8 +38,13 @@ OnNote = Callable[[str], None]
 OnEpoch = Callable[[TrainingState, EpochRecord, bool], None]
 
 
+ADVICE = (
+    "Try a lower training.rate, a smaller training.clip, or look at the data with outliers in mind"
+)
+
+
 class Diverged(InputError):
-    """The loss is no longer a number."""
+    """The loss, or every validation error, is not a number."""
 
 
 def choose_batch(windows: Windows, model: Model, settings: TrainingSettings) -> int:
@@ -167,14 +172,15 @@ class Trainer:
         on_epoch
             Called after every epoch with the state, its record, and whether it is the best yet.
         on_start
-            Called with the state and the validation error of a model that comes fitted.
+            Called with the state and the validation error of a model that comes fitted, where
+            that is a number.
         on_note
             Told in words what takes time beside training.
 
         Raises
         ------
         Diverged
-            When the loss is not finite; what was saved before stays.
+            When the loss is not finite; what was saved before stays. When no validation error was.
         """
         for _ in self.running(on_batch, on_epoch, on_start, on_note):
             pass
@@ -193,9 +199,7 @@ class Trainer:
         """
         progress, s = self.state.progress, self.settings
         if progress.epoch == 0 and self.state.model.comes_fitted:
-            progress.best_error = self._validate()[s.select == "last-lag"]
-            if on_start is not None:
-                on_start(self.state, progress.best_error)
+            self._as_fitted(on_start, on_note)
         if progress.stopped is None:
             if s.compile:
                 self._compile(on_note)
@@ -219,6 +223,21 @@ class Trainer:
             elif s.patience is not None and progress.validations_since_best >= s.patience:
                 progress.stopped = f"no better validation error in {s.patience} validations"
             on_epoch(self.state, record, better)
+        if not math.isfinite(progress.best_error):
+            raise Diverged(
+                f"no validation error of {progress.epoch} epochs is a number, so no weights are "
+                f"worth keeping. {ADVICE}"
+            )
+
+    def _as_fitted(self, on_start: OnStart | None, on_note: OnNote) -> None:
+        """Validate before training; an error that is no number is none to improve upon."""
+        error = self._validate()[self.settings.select == "last-lag"]
+        if not math.isfinite(error):
+            on_note("fitted, before training: the validation error is not a number")
+            return
+        self.state.progress.best_error = error
+        if on_start is not None:
+            on_start(self.state, error)
 
     def _compile(self, on_note: OnNote) -> None:
         """Compile the steps."""
@@ -298,8 +317,7 @@ class Trainer:
             batch = first + int((~finite).float().argmax()) + 1
             raise Diverged(
                 f"the training loss is not a number at epoch {epoch + 1}, batch {batch} of "
-                f"{self.batches}; the last good checkpoint is kept. Try a lower training.rate, a "
-                "smaller training.clip, or look at the data with outliers in mind"
+                f"{self.batches}; the last good checkpoint is kept. {ADVICE}"
             )
         return float(values.sum())
 
