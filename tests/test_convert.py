@@ -332,6 +332,21 @@ class TestJoined:
         np.testing.assert_array_equal(joined.times, made().times)
         np.testing.assert_allclose(joined.positions, made().positions, rtol=0, atol=1e-6)
 
+    def test_in_sequence_goes_on_at_the_spacing_of_the_frames(self, parts):
+        """Thinned, a series still knows the step that it once had."""
+        series = replace(made(), time_step=5.0)
+        for name, piece in (("t0", series[0:12:4]), ("t1", series[12:24:4])):
+            assert piece.time_step == 5.0
+            piece.save(parts / f"{name}.npz")
+        call(parts / "t0.npz", parts / "t1.npz", parts / "b.npz", "--in-sequence")
+        np.testing.assert_array_equal(gfnode.load(parts / "b.npz").times, 400.0 * np.arange(6))
+
+    def test_in_sequence_single_frames_are_a_step_apart(self, parts):
+        for number in (0, 5):
+            replace(made()[number], time_step=100.0).save(parts / f"f{number}.npz")
+        call(parts / "f0.npz", parts / "f5.npz", parts / "b.npz", "--in-sequence")
+        np.testing.assert_array_equal(gfnode.load(parts / "b.npz").times, [0.0, 100.0])
+
     def test_what_only_some_hold_is_left_out(self, parts):
         replace(made()[8:17], velocities=None, cell=None).save(parts / "p2.npz")
         said = call(*(parts / f"p{i}.npz" for i in "123"), parts / "b.npz").stderr

@@ -194,7 +194,7 @@ def _in_sequence(parts: Sequence[_Part]) -> list[_Part]:
     found = [parts[0]]
     for part in parts[1:]:
         before = found[-1]
-        step = before.source.time_step or _last_step(before) or _last_step(part)
+        step = _last_step(before) or _last_step(part) or before.source.time_step
         if step is None:
             raise InputError(
                 f"{before.path} and {part.path} hold a frame each, and nothing says how far they "
@@ -211,7 +211,7 @@ def _last_step(part: _Part) -> float | None:
 
 
 def _spacing(*parts: _Part) -> float:
-    """Least time between frames of some files; endless where each holds one."""
+    """Least time between frames of some files; zero where each holds one."""
     return min(
         (float(np.diff(part.source.times).min()) for part in parts if len(part.source.times) > 1),
         default=0.0,
