@@ -1,12 +1,13 @@
-"""Files on the command line: their names are shown as they are."""
+"""Files on the command line: names are shown as they are, and what is read is never written."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import gfnode
-from commands import works
+from commands import fails, works
 from gfnode.cli.bars import naming
 from gfnode.fetching.display import display
 from gfnode.terminal import plain_console
@@ -69,3 +70,72 @@ def test_settings_show_backticks_in_bold() -> None:
     said = works("settings")
     assert "`" not in said
     assert "\x1b[1m" in said
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run trained on a trajectory that has its topology beside it; tests only read it."""
+    folder = tmp_path_factory.mktemp("trained")
+    gfnode.load("sample:toluene")[:600].save(folder / "md.xtc")
+    data = ("--data", folder / "md.xtc", "--top", folder / "md.pdb", "--out", folder / "run")
+    few = ("--set", "windows.most=[64,32,32]", "--set", "windows.horizon=200fs")
+    works("train", *data, *few, "--set", "model.name=mean-conformer")
+    return folder / "run"
+
+
+READ = (
+    ("data", "md.xtc", "--top", "md.pdb", "--json", "md.xtc"),
+    ("data", "md.xtc", "--top", "md.pdb", "--json", "./md.pdb"),
+    ("spectrum", "a.npz", "--json", "a.npz"),
+    ("spectrum", "a.npz", "--csv", "a.npz"),
+    ("ramachandran", "a.npz", "--json", "a.npz"),
+    ("convert", "md.xtc", "md.pdb", "--top", "md.pdb", "--force"),
+    ("convert", "md.xtc", "md.xtc", "--top", "md.pdb", "--force"),
+    ("simulate", "a.xyz", "--out", "a.xyz", "--engine", "emt", "--steps", "10", "--overwrite"),
+)
+OF_RUN = (
+    ("predict", "--start", "md.xtc", "--top", "md.pdb", "--times", "100fs", "--out", "md.pdb"),
+    ("predict", "--start", "md.xtc", "--top", "md.pdb", "--times", "100fs", "--out", "md.xtc"),
+    ("predict", "--start", "md.xtc", "--times", "100fs", "--out", "../md.pdb"),
+    ("predict", "--start", "a.npz", "--times", "100fs", "--out", "../md.pdb"),
+    ("sample", "--start", "a.npz", "--times", "100fs", "--out", "a.npz"),
+    ("sample", "--start", "a-100fs.npz", "--times", "100fs,200fs", "--out", "a.npz"),
+    ("rollout", "--start", "a.npz", "--length", "1ps", "--out", "b.npz", "--json", "a.npz"),
+    (*("rollout", "--start", "md.xtc", "--top", "md.pdb", "--length", "1ps", "--out", "md.pdb"),
+     "--overwrite"),
+    ("evaluate", "--data", "md.xtc", "--top", "md.pdb", "--json", "md.xtc"),
+    ("evaluate", "--json", "../md.xtc"),
+    ("evaluate", "--json", "../run/run.json"),
+    ("report", "--out", "../md.xtc"),
+    ("report", "--data", "md.xtc", "--top", "md.pdb", "--out", "md.pdb"),
+)  # fmt: skip
+
+
+def refused(words: tuple[object, ...], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ends with one line, and every file stays as it was."""
+    here = folder.parent / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    whole = gfnode.load("sample:toluene")[:600]
+    for name in ("md.xtc", "a.npz", "a-100fs.npz", "a.xyz"):
+        whole.save(name)
+    before = {path: path.read_bytes() for path in folder.parent.rglob("*") if path.is_file()}
+    assert "is read from, and cannot be written as well" in fails(*words)
+    assert {p: p.read_bytes() for p in folder.parent.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("words", READ)
+def test_what_is_read_is_never_written_over(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(words, tmp_path / "none", monkeypatch)
+
+
+@pytest.mark.parametrize("words", OF_RUN)
+def test_what_is_read_beside_a_run_is_never_written_over(
+    words: tuple[str, ...], run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run.parent, tmp_path, dirs_exist_ok=True)
+    facts = tmp_path / "run" / "run.json"
+    facts.write_text(facts.read_text().replace(str(run.parent), str(tmp_path)))
+    refused((words[0], tmp_path / "run", *words[1:]), tmp_path / "run", monkeypatch)

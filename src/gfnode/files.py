@@ -32,7 +32,8 @@ def check_apart(path: Path, sources: Iterable[str | Path]) -> None:
     InputError
         Names the file.
     """
-    if any(path.resolve() == Path(source).expanduser().resolve() for source in sources):
+    read = {Path(source).expanduser().resolve() for source in sources}
+    if path.expanduser().resolve() in read:
         raise InputError(f"{path}: is read from, and cannot be written as well: name another file")
 
 

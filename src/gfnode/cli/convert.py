@@ -8,7 +8,7 @@ import typer
 from gfnode.cli.app import app
 from gfnode.cli.bars import counting
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import AS_STORED, Reading, reads
+from gfnode.cli.options import AS_STORED, Reading, keep_inputs, reads
 from gfnode.units import format_time
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def convert(
         from gfnode.readers.joined import load_joined
         from gfnode.trajectory.selection import choose
 
+        keep_inputs([out], files, reading.top)
         work.check_target(out.expanduser(), files, force=force)
         with counting("reading", "frames") as read:
             how = {key: value for key, value in vars(reading).items() if key != "each_molecule"}

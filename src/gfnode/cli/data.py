@@ -8,7 +8,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import AS_STORED, Reading, json_target, load, reads
+from gfnode.cli.options import AS_STORED, Reading, json_target, keep_inputs, load, reads
 
 
 @app.command(
@@ -43,6 +43,7 @@ def data(
         from gfnode.inspection import inspect
 
         target = json_target(json_file)
+        keep_inputs([target], files, reading.top)
         reader = reading.reader()
         result = json.loads(to_json(inspect(load(files, reader)).to_dict()))  # null: not finite
         terminal = console(stderr=json_file == "-")

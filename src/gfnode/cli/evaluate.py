@@ -14,6 +14,7 @@ from gfnode.cli.options import (
     Geometry,
     Reading,
     json_target,
+    keep_inputs,
     load_for,
     reads,
     with_geometry,
@@ -97,6 +98,7 @@ def evaluate(
         target = json_target(json_file)
         looked = _atoms(atoms)
         found = with_geometry(Run.open(run), geometry)
+        keep_inputs([target], data or [], reading.top, found)
         reader = reading.reader()
         given = load_for(found, data, reader) if data else found.trajectories()
         own = found.provenance.arrange(given) is not None

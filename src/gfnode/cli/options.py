@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -169,6 +169,39 @@ def load_for(run: "Run", files: Sequence[str], given: "Reader") -> "list[Traject
     for note in dict.fromkeys(note for trajectory in found for note in trajectory.notes):
         typer.echo(f"note: {note}", err=True)
     return found
+
+
+def keep_inputs(
+    outputs: Iterable[Path | None],
+    files: Iterable[str],
+    top: str | None,
+    run: "Run | None" = None,
+) -> None:
+    """Refuse to write over anything that a command reads.
+
+    Parameters
+    ----------
+    outputs
+        What it writes; None: nothing.
+    files, top
+        What the user names.
+    run
+        Whose own files and training data are read as well.
+
+    Raises
+    ------
+    InputError
+        Names the output.
+    """
+    from gfnode.files import check_apart
+
+    inputs: list[str | Path] = [*files, *filter(None, [top])]
+    if run is not None:
+        inputs += [run.folder / name for name in ("run.json", "config.json")]
+        inputs += run.folder.glob("*.safetensors")
+        inputs += () if run.exported else run.provenance.inputs  # of strangers: names, no places
+    for path in filter(None, outputs):
+        check_apart(path, inputs)
 
 
 def json_target(text: str | None) -> Path | None:

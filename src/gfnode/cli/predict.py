@@ -12,6 +12,7 @@ from gfnode.cli.options import (
     Geometry,
     Reading,
     StartFrame,
+    keep_inputs,
     load_for,
     reads,
     with_geometry,
@@ -58,13 +59,12 @@ def predict(
 ) -> None:
     """Predict the conformations at any later times of one start."""
     with plain_errors():
-        from gfnode.files import check_apart
         from gfnode.prediction import not_in_loss
         from gfnode.run import Run
 
-        check_apart(out, [start])
         lags = parse_times(times)
         found = Run.open(run)
+        keep_inputs([out], [start], reading.top, found)
         reader = reading.reader()
         trajectory = load_for(found, [start], reader)[0]
         frame = found.first_frame(trajectory) if frame is None else frame

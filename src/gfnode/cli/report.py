@@ -8,7 +8,7 @@ import typer
 from gfnode.cli.app import app
 from gfnode.cli.bars import naming
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import Step, Top, load_for
+from gfnode.cli.options import Step, Top, keep_inputs, load_for
 from gfnode.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def report(
     with plain_errors():
         from gfnode import report
         from gfnode.readers import Reader
+        from gfnode.run import Run
 
         several = len(runs) > 1
         out = report.check_target(
@@ -78,8 +79,12 @@ def report(
         kinds = [each.strip() for each in formats.split(",")]
         if figures:
             report.check_formats(kinds)
-        for run in runs:
-            _complete(run, data, Reader(top, step), f"{run}: " if several else "", physics=physics)
+        opened = [Run.open(run) for run in runs]
+        for found in opened:
+            keep_inputs([out], data or [], top, found)
+        for run, found in zip(runs, opened, strict=True):
+            name = f"{run}: " if several else ""
+            _complete(found, data, Reader(top, step), name, physics=physics)
         if several:
             report.write_comparison(runs, out)
         else:
@@ -91,14 +96,13 @@ def report(
 
 
 def _complete(
-    run: Path, data: list[str] | None, reader: "Reader", name: str, *, physics: bool
+    found: "Run", data: list[str] | None, reader: "Reader", name: str, *, physics: bool
 ) -> None:
     """Make what the report of a run lacks."""
     from gfnode import examples, report
     from gfnode.files import not_older
-    from gfnode.run import Run
 
-    found = Run.open(run)
+    run = found.folder
     examples.check_run(found)
     shown = examples.up_to_date(run) and not data
     physics = physics and (bool(data) or not not_older(run, "physics.json", "physics.npz"))

@@ -17,6 +17,7 @@ from gfnode.cli.options import (
     Reading,
     StartFrame,
     json_target,
+    keep_inputs,
     load_for,
     reads,
     with_geometry,
@@ -120,16 +121,16 @@ def rollout(
     with plain_errors():
         from gfnode import report
         from gfnode.errors import InputError
-        from gfnode.files import check_apart, to_json, write_json
+        from gfnode.files import to_json, write_json
         from gfnode.run import Run
 
-        check_apart(out, [start])
         if sampled and geometry != "mean":
             raise InputError(
                 f"--sampled draws motions, not means to be made a {geometry}: leave --geometry out"
             )
         target = json_target(json_file)
         found = with_geometry(Run.open(run), geometry)
+        keep_inputs([out, target], [start], reading.top, found)
         reader = reading.reader()
         given = load_for(found, [start], reader)
         truths = None

@@ -8,7 +8,7 @@ import typer
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import AS_STORED, Reading, StartFrame, load_for, reads
+from gfnode.cli.options import AS_STORED, Reading, StartFrame, keep_inputs, load_for, reads
 from gfnode.units import format_time, parse_times
 
 
@@ -68,12 +68,13 @@ def sample(
     motion; for a trajectory with its times see gfnode rollout.
     """
     with plain_errors():
-        from gfnode.files import check_apart
         from gfnode.run import Run
 
-        check_apart(out, [start])
         lags = parse_times(times)
         found = Run.open(run)
+        several = len(set(lags)) > 1
+        outputs = [_path(out, lag, several) for lag in lags]
+        keep_inputs(outputs, [start], reading.top, found)
         reader = reading.reader()
         trajectory = load_for(found, [start], reader)[0]
         frame = found.first_frame(trajectory) if frame is None else frame
@@ -92,8 +93,7 @@ def sample(
         place = frame % len(trajectory)
         for lag, ensemble in drawn.items():
             said = format_time(lag)
-            exact = format_time(lag, digits=12).replace(" ", "")
-            path = out if len(drawn) == 1 else out.with_stem(f"{out.stem}-{exact}")
+            path = _path(out, lag, several)
             ensemble.save(path)
             typer.echo(
                 f"{path}: {len(ensemble)} samples of {ensemble.n_atoms} atoms "
@@ -101,3 +101,9 @@ def sample(
             )
             if path.suffix.lower() in (".xtc", ".trr", ".dcd"):
                 typer.echo(f"{path.with_suffix('.pdb')}: its topology")
+
+
+def _path(out: Path, lag: float, several: bool) -> Path:
+    """Where the samples at a lag go."""
+    exact = format_time(lag, digits=12).replace(" ", "")
+    return out.with_stem(f"{out.stem}-{exact}") if several else out

@@ -8,7 +8,7 @@ import typer
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import read_settings
+from gfnode.cli.options import keep_inputs, read_settings
 from gfnode.errors import InputError
 
 if TYPE_CHECKING:
@@ -238,6 +238,7 @@ def simulate(
             path = out or Path(f"{simulation.molecule.name}.npz")
             if replicas > 1:
                 path = path.with_stem(f"{path.stem}-{replica + number}")
+            keep_inputs([path], [what], None)
             _run(simulation, path, resume, overwrite, precision)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import AS_STORED, Reading, json_target, load, reads
+from gfnode.cli.options import AS_STORED, Reading, json_target, keep_inputs, load, reads
 
 
 @app.command(
@@ -75,6 +75,7 @@ def spectrum(
         from gfnode.report import spectra as words
 
         target = json_target(json_file)
+        keep_inputs([out, csv_file, target], files, reading.top)
         if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise InputError(f"--out {out}: expected a name that ends with .png, .svg or .pdf")
         reader = reading.reader()

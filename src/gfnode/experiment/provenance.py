@@ -53,6 +53,12 @@ class Provenance:
         return list(dict.fromkeys(entry["file"] for entry in self.entries))
 
     @property
+    def inputs(self) -> list[str]:
+        """The files, and the topologies that they were read with."""
+        tops = (entry.get("reader", {}).get("top") for entry in self.entries)
+        return list(dict.fromkeys(each for each in (*self.files, *tops) if each))
+
+    @property
     def names(self) -> str:
         """What the trajectories are called."""
         return ", ".join(dict.fromkeys(str(entry["name"]) for entry in self.entries))
