@@ -491,6 +491,7 @@ class TestBadInput:
             (f'{{"format": "gfnode-run", "version": {VERSION}}}', "is damaged"),
             ('{"format": "other"}', "not the run.json of a gfnode run"),
             ('{"format": "gf', "not valid JSON"),
+            ('{"format": ' + "[" * 100_000, "not valid JSON"),
         ],
     )
     def test_a_newer_or_damaged_run_folder(self, tmp_path, text, message):

@@ -72,10 +72,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         lies there and was not exported.
     """
     path = folder / CONFIG
-    try:
-        config = read_json(path)
-    except RecursionError as error:
-        raise InputError(f"{path}: not the config.json of a gfnode model") from error
+    config = read_json(path)
     if config.get("format") != FORMAT:
         raise InputError(
             f"{path} is not the config.json of a gfnode model: its format is "
