@@ -46,13 +46,17 @@ def whole(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        When the file cannot be written: full disk, read-only folder.
+        When the file cannot be written: full disk, read-only folder. An error that names another
+        file, which was read for it, stays as it is.
     """
     partial = partial_name(path)
     try:
         yield partial
         os.replace(partial, path)
     except OSError as error:
+        named = [str(each) for each in (error.filename, error.filename2) if each is not None]
+        if named and not any(partial.stem in each for each in named):
+            raise
         reason = error.strerror or str(error)
         raise InputError(f"{path}: cannot be written: {reason}") from error
     finally:

@@ -1,12 +1,16 @@
 """Trajectories written in pieces: the same file as of the whole, whatever the pieces are."""
 
+import errno
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gfnode
 from gfnode.errors import InputError
+from gfnode.files import whole as written
 from gfnode.readers.saving import SUFFIXES, Pieces, save_pieces
 from gfnode.trajectory import Trajectory
 
@@ -98,3 +102,69 @@ def test_a_topology_of_other_atoms_beside_is_refused(whole, suffix, tmp_path):
     kept = topology.read_bytes()
     whole[5:].save(path)  # of the same atoms: it stays
     assert topology.read_bytes() == kept
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("a bug"),
+        InputError("source.xtc: cut off"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "source.xtc"),
+    ],
+)
+def test_what_fails_in_making_the_pieces_is_no_failure_to_write(whole, suffix, error, tmp_path):
+    def pieces() -> Iterator[Trajectory]:
+        yield whole[:10]
+        raise error
+
+    with pytest.raises(type(error)) as found:
+        save_pieces(pieces, 20, tmp_path / f"a{suffix}")
+    assert found.value is error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_making_the_pieces_warns_of_is_seen(whole, suffix, tmp_path):
+    def pieces() -> Iterator[Trajectory]:
+        yield whole[:10]
+        warnings.warn("beyond the horizon", UserWarning, stacklevel=1)
+        yield whole[10:]
+
+    with pytest.warns(UserWarning, match="beyond the horizon"):
+        save_pieces(pieces, 20, tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".xtc", ".extxyz"])
+def test_what_fails_in_another_library_names_the_file(whole, suffix, tmp_path, monkeypatch):
+    where = {
+        ".xtc": "gfnode.readers.mdtraj_writers.WRITERS",
+        ".extxyz": "gfnode.readers.extxyz.ase_frames",
+    }
+
+    def broken(*_: object) -> None:
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        raise ValueError("not that")
+
+    monkeypatch.setattr(where[suffix], {".xtc": broken} if suffix == ".xtc" else broken)
+    path = tmp_path / f"a{suffix}"
+    for write in (whole.save, lambda to: save_pieces(cut(whole, 7), 20, to)):
+        with pytest.raises(InputError) as found:
+            write(path)
+        assert str(found.value) == f"{path}: cannot be written: ValueError: not that"
+
+
+def test_only_an_error_of_the_file_itself_says_that_it_cannot_be_written(tmp_path):
+    path = tmp_path / "a.npz"
+    with (
+        pytest.raises(InputError, match=r"a\.npz: cannot be written: No space left"),
+        written(path),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with (
+        pytest.raises(InputError, match=r"no/a: cannot be written: No such file"),
+        written(tmp_path / "no" / "a") as partial,
+    ):
+        partial.write_text("")
+    with pytest.raises(FileNotFoundError, match=r"other\.npz"), written(path):
+        Path("other.npz").read_bytes()

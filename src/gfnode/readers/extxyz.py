@@ -10,9 +10,10 @@ bonds have no place in this format.
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -213,15 +214,17 @@ def _stored_times(path: Path, comments: list[str]) -> Doubles | None:
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
     """Write extended XYZ with ``time_fs``, momenta, forces and the cell where known."""
-    write_pieces([trajectory], path)
+    with writing(path) as write_piece:
+        write_piece(trajectory)
 
 
-def write_pieces(pieces: Iterable[Trajectory], path: Path) -> None:
-    """Write trajectories one after the other into one file."""
+@contextmanager
+def writing(path: Path) -> Iterator[Callable[[Trajectory], None]]:
+    """Give what writes trajectories one after the other into one file."""
     from ase.io.extxyz import write_extxyz
 
     with path.open("w", encoding="utf-8") as file:
-        write_extxyz(file, chain.from_iterable(map(ase_frames, pieces)))
+        yield lambda piece: write_extxyz(file, ase_frames(piece))
 
 
 def ase_frames(trajectory: Trajectory) -> Any:

@@ -4,7 +4,8 @@ mdtraj works in nm and ps. DCD and PDB hold no times; only HDF5 and TRR are writ
 and TRR with forces.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,24 @@ COUNTERS = {
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
     """Write XTC, TRR, DCD, PDB or HDF5 as the suffix says."""
-    write_pieces([trajectory], len(trajectory), path)
+    with writing(path, len(trajectory)) as write_piece:
+        write_piece(trajectory)
 
 
-def write_pieces(pieces: Iterable[Trajectory], frames: int, path: Path) -> None:
-    """Write trajectories of ``frames`` frames together, one after the other, into one file."""
+@contextmanager
+def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
+    """Give what writes trajectories of ``frames`` frames together, one after the other."""
     write_frames = WRITERS[path.suffix]
     written, last = 0, -np.inf
+
+    def write_piece(piece: Trajectory) -> None:
+        nonlocal written, last
+        converted = _to_mdtraj(piece, path, last)
+        write_frames(file, converted, piece, None if frames == 1 else written)
+        written, last = written + len(piece), converted.time[-1]
+
     with _opened(path) as file:
-        for piece in pieces:
-            converted = _to_mdtraj(piece, path, last)
-            first = None if frames == 1 else written
-            write_frames(file, converted, piece, first)
-            written, last = written + len(piece), converted.time[-1]
+        yield write_piece
     if path.suffix in COUNTERS:
         _check_written(path, COUNTERS[path.suffix], frames)
 

@@ -1,7 +1,7 @@
 """Writing trajectories, whole or piece by piece, and the topology beside files without elements."""
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,7 @@ def save(
     if precision is not None and path.suffix.lower() != ".npz":
         raise InputError(f"{path}: only .npz files take a precision ({precision} given)")
     there = None if anew else topology_beside(path, trajectory.numbers)
-    with _written(path) as partial:
+    with _written(path) as partial, _writing(path):
         format_of(path).write(trajectory, partial, precision)
     if there is None:
         _write_topology(path, trajectory[0])
@@ -106,9 +106,9 @@ def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = F
         if suffix == ".npz":
             npz.write_pieces(chosen, frames, partial)
         elif suffix in (".extxyz", ".xyz"):
-            extxyz.write_pieces(chosen(), partial)
+            _write_through(extxyz.writing(partial), chosen(), path)
         else:
-            mdtraj_writers.write_pieces(chosen(), frames, partial)
+            _write_through(mdtraj_writers.writing(partial, frames), chosen(), path)
     if there is None:
         _write_topology(path, first)
     return path
@@ -179,18 +179,41 @@ def _write_topology(path: Path, frame: Trajectory) -> None:
 
 @contextmanager
 def _written(path: Path) -> Iterator[Path]:
-    """Give the name to write under, its suffix in lower case; errors name the real one."""
+    """Give the name to write under, its suffix in lower case."""
     with whole(path) as partial:
         lower = partial.with_suffix(path.suffix.lower())
         try:
-            with foreign(path, "cannot be written"):
-                yield lower
+            yield lower
             lower.replace(partial)
-        except InputError as error:
-            raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
         finally:
             if lower != partial:
                 lower.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Run what writes ``path``, under whatever name: its errors name the real one."""
+    try:
+        with foreign(path, "cannot be written"):
+            yield
+    except InputError as error:
+        raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+
+
+def _write_through(
+    opened: AbstractContextManager[Callable[[Trajectory], None]],
+    pieces: Iterator[Trajectory],
+    path: Path,
+) -> None:
+    """Write pieces as they are made; what goes wrong in making them is no failure to write."""
+    with ExitStack() as stack:
+        with _writing(path):
+            write = stack.enter_context(opened)
+        for piece in pieces:
+            with _writing(path):
+                write(piece)
+        with _writing(path):
+            stack.close()
 
 
 def _ascending(pieces: Iterator[Trajectory], frames: int, path: Path) -> Iterator[Trajectory]:
