@@ -119,10 +119,30 @@ class TestRecording:
         whole = replace(recording, path=tmp_path / "whole.npz")
         whole.run().finish()
         killed_after(recording, 33)
-        with (folder_of(recording.path) / "frames.bin").open("ab") as file:
-            file.write(b"half a frame")
+        for name in ("frames.bin", "numbers.bin"):
+            with (folder_of(recording.path) / name).open("ab") as file:
+                file.write(b"half a frame")
         recording.run(resume=True).finish()
         assert recording.path.read_bytes() == whole.path.read_bytes()
+
+    def test_temperatures_are_appended(self, recording, tmp_path):
+        """The state is written every few seconds: it must not grow with the rollout."""
+        with replace(recording, path=tmp_path / "whole.npz", seconds=60.0).run() as whole:
+            assert len(whole.kelvin) == 10
+            assert whole.kelvin.min() > 0
+        sizes = []
+        for frames in (20, 50, 80):
+            killed_after(recording, frames)
+            sizes.append((folder_of(recording.path) / "state.npz").stat().st_size)
+        assert len(set(sizes)) == 1
+        with recording.run(resume=True) as found:
+            np.testing.assert_array_equal(found.kelvin, whole.kelvin)
+
+    def test_temperatures_that_were_cut_off_are_missed(self, recording):
+        killed_after(recording, 33)
+        os.truncate(folder_of(recording.path) / "numbers.bin", 8)
+        with pytest.raises(InputError, match=r"numbers\.bin: holds fewer than the 3 numbers that"):
+            recording.run(resume=True)
 
     def test_can_be_made_longer_or_shorter(self, recording, tmp_path):
         killed_after(recording, 50)

@@ -4,18 +4,19 @@ Beside ``FILE`` lies the folder ``FILE.unfinished`` while a simulation or a roll
 
     settings.json    what is made, and the layout of a frame
     frames.bin       frames, appended
-    state.npz        number of frames that count, and everything that is needed to go on
+    numbers.bin      numbers beside the frames, appended
+    state.npz        how many of both count, and everything that is needed to go on
     lock             held by the process that writes
 
 Frames reach the disk before the state that counts them is renamed into place, so ``state.npz``
-always names frames that are there; what follows them in ``frames.bin`` is cut off on going on.
+always names frames that are there; what follows them in their file is cut off on going on.
 The finished file of a simulation is written in the folder and then moved; that of a rollout is
 written in pieces, under a temporary name beside its own.
 """
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from gfnode.trajectory import Trajectory
 
 SUFFIX = ".unfinished"
 RECORD = ".simulation.json"
+
+NUMBER = np.dtype("<f4")
+"""How a number beside the frames is stored."""
 
 LAYOUT = {
     "positions": "<f4",
@@ -74,14 +78,15 @@ class Store:
         The trajectory file that it will become.
     frame
         Layout of a frame.
-    frames
-        Number of frames that count.
+    frames, numbers
+        How many frames count, and how many numbers beside them.
     """
 
     path: Path
     frame: np.dtype[Any]
     lock: FileLock
     frames: int = 0
+    numbers: int = 0
 
     @classmethod
     def begin(
@@ -105,8 +110,10 @@ class Store:
         """
         folder = make_folder(folder_of(path))
         lock = _locked(folder)
-        for name in ("settings.json", "state.npz", "frames.bin"):  # settings first: none, no run
-            (folder / name).unlink(missing_ok=True)
+        (folder / "settings.json").unlink(missing_ok=True)  # first: without it there is no run
+        (folder / "state.npz").unlink(missing_ok=True)
+        for name in ("frames.bin", "numbers.bin"):
+            (folder / name).write_bytes(b"")
         shapes = {key: list(shape) for key, shape in shapes.items()}
         head = {
             "format": f"gfnode {what}",
@@ -114,7 +121,6 @@ class Store:
             "settings": dict(settings),
             "frame": shapes,
         }
-        (folder / "frames.bin").touch()
         write_json_durably(folder / "settings.json", head)
         return cls(path, _layout(shapes), lock)
 
@@ -154,35 +160,52 @@ class Store:
         state = {}
         if (folder / "state.npz").exists():
             state = read_arrays(folder / "state.npz")
-            self.frames = int(state.pop("frames"))
-        size = self.frames * self.frame.itemsize
-        file = folder / "frames.bin"
-        if file.stat().st_size < size:
-            raise InputError(
-                f"{file}: holds fewer than the {self.frames} frames that state.npz counts; it was "
-                "changed from outside. Begin anew with --overwrite"
-            )
-        os.truncate(file, size)
+            self.frames, self.numbers = (int(state.pop(key)) for key in ("frames", "numbers"))
+        for what, count, kind in (
+            ("frames", self.frames, self.frame),
+            ("numbers", self.numbers, NUMBER),
+        ):
+            file = folder / f"{what}.bin"
+            if file.stat().st_size < count * kind.itemsize:
+                raise InputError(
+                    f"{file}: holds fewer than the {count} {what} that state.npz counts; it was "
+                    "changed from outside. Begin anew with --overwrite"
+                )
+            os.truncate(file, count * kind.itemsize)
         return state
 
-    def append(self, frames: NDArray[Any], state: Mapping[str, NDArray[Any]]) -> None:
-        """Add frames and the state after them; both count, or neither.
+    def append(
+        self,
+        frames: NDArray[Any],
+        state: Mapping[str, NDArray[Any]],
+        numbers: Sequence[float] = (),
+    ) -> None:
+        """Add frames and the state after them; all count, or nothing.
 
         Parameters
         ----------
         frames
             Structured array ``(frame,)`` of the layout :attr:`frame`.
+        state
+            What is needed to go on; it replaces what was there.
+        numbers
+            Any numbers to keep beside the frames, in single precision.
         """
         folder = folder_of(self.path)
+        added = np.asarray(numbers, dtype=NUMBER)
         try:
-            with (folder / "frames.bin").open("ab") as file:
-                file.write(frames.tobytes())
-                _to_disk(file)
+            for name, values in (("frames.bin", frames), ("numbers.bin", added)):
+                if len(values):
+                    with (folder / name).open("ab") as file:
+                        file.write(values.tobytes())
+                        _to_disk(file)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
         self.frames += len(frames)
+        self.numbers += len(added)
+        counts = {"frames": np.array(self.frames), "numbers": np.array(self.numbers)}
         with whole(folder / "state.npz") as partial, partial.open("wb") as file:
-            np.savez(file, frames=np.array(self.frames), **state)  # type: ignore[arg-type]
+            np.savez(file, **counts, **state)  # type: ignore[arg-type]
             _to_disk(file)
 
     def read(self, first: int = 0, count: int | None = None) -> NDArray[Any]:
@@ -194,6 +217,10 @@ class Store:
             left if count is None else min(count, left),
             offset=first * self.frame.itemsize,
         )
+
+    def read_numbers(self) -> NDArray[np.float32]:
+        """All numbers that count, ``(number,)``."""
+        return np.fromfile(folder_of(self.path) / "numbers.bin", NUMBER, self.numbers)
 
     def finish(
         self, trajectory: Trajectory, record: Mapping[str, Any], precision: float | None

@@ -114,8 +114,9 @@ class Recording:
     def _run(self, store: Store, kept: dict[str, NDArray[Any]], advance: Report) -> "Recorded":
         total = self.frames
         x, v = (torch.from_numpy(a)[None] for a in (self.start.positions[0], self.velocities))
-        state, temperatures = State.of(x, v), list(kept.get("temperatures", []))
+        state = State.of(x, v)
         waiting: list[Frames] = []
+        temperatures: list[float] = []
         if kept:
             tensors = [torch.from_numpy(kept[key]) for key in ("positions", "velocities", "origin")]
             state = State(int(kept["count"]), *tensors)
@@ -134,10 +135,10 @@ class Recording:
                 "positions": state.positions.numpy(),
                 "velocities": state.velocities.numpy(),
                 "origin": state.origin.numpy(),
-                "temperatures": np.array(temperatures, dtype=np.float32),
             }
-            store.append(np.concatenate(waiting), arrays)
+            store.append(np.concatenate(waiting), arrays, temperatures)
             waiting.clear()
+            temperatures.clear()
 
         while done < total:
             try:
@@ -164,9 +165,9 @@ class Recording:
             if monotonic() > last + seconds or sum(map(len, waiting)) * found[:1].size > PIECE:
                 flush()
                 last = monotonic()
-        if any(map(len, waiting)):
+        if waiting:
             flush()
-        kelvin = np.array(temperatures, dtype=np.float64)
+        kelvin = store.read_numbers().astype(np.float64)
         return Recorded(self, store, min(done, total), ended, kelvin)
 
     def _open(self, resume: bool, overwrite: bool) -> tuple[Store, dict[str, NDArray[Any]]]:
