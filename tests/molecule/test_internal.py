@@ -56,7 +56,7 @@ def test_enumeration_agrees_with_networkx(drawn: tuple[Integers, int]) -> None:
     angles = {
         (a, middle, b) for middle in graph for a in graph[middle] for b in graph[middle] if a < b
     }
-    found = internal.angles(bonds, n_atoms)
+    found = internal.angles(bonds)
     assert sorted(map(tuple, found.tolist())) == sorted(angles)
     dihedrals = {
         (i, j, k, m)

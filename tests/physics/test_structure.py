@@ -359,7 +359,6 @@ def test_on_the_command_line(run: Run, tmp_path: Path) -> None:
     assert "expected heavy or all" in said
 
 
-OWN = ("geometry", "integrity", "shape", "torsions")
 NAMED = ("quantities", "methods", "ramachandran", "basins")
 
 

@@ -18,7 +18,6 @@ from gfnode.readers import FORMATS, isolated, load, save
 from gfnode.trajectory import Trajectory
 
 ETHANOL = np.array([6, 6, 8, 1, 1, 1, 1, 1, 1])
-NEEDS_TABLES = (".h5",)
 
 
 @pytest.fixture(scope="module")

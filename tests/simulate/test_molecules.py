@@ -26,7 +26,6 @@ MD17 = {
     "toluene": "C7H8",
     "uracil": "C4H4N2O2",
 }
-NEW_BOND = {"C": 1.3}
 
 
 def test_built_in_molecules() -> None:

@@ -80,7 +80,7 @@ class Internal:
         return cls(
             atoms,
             mine,
-            angles(mine, n_atoms),
+            angles(mine),
             dihedrals(mine, n_atoms),
             impropers(mine, n_atoms),
             corners[kept],
@@ -102,7 +102,7 @@ class Internal:
         )
 
 
-def angles(bonds: Integers, n_atoms: int) -> Integers:
+def angles(bonds: Integers) -> Integers:
     """Every pair of bonds that share an atom, ``(angle, 3)`` with that atom in the middle.
 
     Ordered by the middle atom, then by the ends, which ascend.

@@ -49,7 +49,7 @@ def draw(
         elif spec.kind == "horizons":
             drawn = figures.horizons(spec, results, metric, each=each)
         else:
-            drawn = figures.spectra(spec, results, of)
+            drawn = figures.spectra(results, of)
         yield from drawn.said
         yield f"written: {', '.join(map(str, _write(spec, results, drawn, made, out)))}"
         return

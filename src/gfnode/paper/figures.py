@@ -246,7 +246,7 @@ def spectrum(values: NDArray[np.floating], spacing_ps: float) -> tuple[Doubles, 
     return frequency, power.mean(0) / values.shape[-1]
 
 
-def spectra(spec: Spec, results: Sequence[Result], of: str) -> Drawn:
+def spectra(results: Sequence[Result], of: str) -> Drawn:
     """Figure 4: coefficients of each eigenspace over time, and their power spectra."""
     first = results[0]
     measured = [each.measure("modes") for each in results]

@@ -131,7 +131,6 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "settings": flat(facts["experiment"]),
         "structures": {"runs": [structures.pack(run.examples, facts["system"], **named(run))]},
         "structure_notes": [],
-        "thinned": [],
         "files": files,
     }
 

@@ -123,7 +123,7 @@ class Reference:
             others = others[np.sort(np.argpartition(apart, MOST_PAIRS)[:MOST_PAIRS])]
         pairs = np.concatenate([bonds, others])
         mean = mean_lengths(frames, bonds)
-        triples = angles(bonds, system.n_atoms)
+        triples = angles(bonds)
         return cls(
             system,
             pairs,

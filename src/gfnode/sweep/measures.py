@@ -41,7 +41,7 @@ def structure(run: Run, path: Path) -> None:
     system = run.model.system
     heavy = system.numbers > 1
     bonds = system.bonds[heavy[system.bonds].all(1)]
-    triples = internal.angles(bonds, len(heavy))
+    triples = internal.angles(bonds)
     if not len(triples):
         raise InputError("the molecule has no angle between heavy atoms to be measured")
     pairs, corners = system.atoms[bonds], system.atoms[triples]  # among all atoms

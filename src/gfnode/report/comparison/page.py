@@ -88,7 +88,6 @@ def _context(compared: Compared) -> dict[str, Any]:
         "tables_of": tables,
         "structures": {"runs": packed},
         "structure_notes": notes,
-        "thinned": [],
         "files": _files(compared, words, pictures, tables),
     }
 

@@ -86,9 +86,7 @@ def geometry_panel(run: RunFiles) -> Panel | None:
     return Panel("geometry", "Geometry", sentences, pictures, tables)
 
 
-def quantity_table(
-    run: RunFiles, quantities: Mapping[str, Any], name: str, what: str, atoms: str = ""
-) -> Table:
+def quantity_table(run: RunFiles, quantities: Mapping[str, Any], name: str, what: str) -> Table:
     """Error, Wasserstein distance and divergence of the model, the constant and the floor."""
     columns = (run.model, CONSTANT, FLOOR)
     head = ["quantity", "unit"]

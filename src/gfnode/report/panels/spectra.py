@@ -37,7 +37,7 @@ def spectra_panel(run: RunFiles) -> Panel | None:
     if "reason" in section:
         return Panel("spectra", "Spectra", [f"No spectra: {section['reason']}."])
     spaces = section[KIND]["eigenspaces"]
-    pictures = [_frequencies(run, section, spaces), _powers(run, spaces), _density(run, section)]
+    pictures = [_frequencies(section, spaces), _powers(run, spaces), _density(run, section)]
     tables = [_table(spaces)]
     return Panel("spectra", "Spectra", _sentences(section), pictures, tables)
 
@@ -82,7 +82,7 @@ def _often(share: float) -> str:
 # --------------------------------------------------------------------------- eigenspaces
 
 
-def _frequencies(run: RunFiles, section: Mapping[str, Any], spaces: Sequence[Space]) -> Picture:
+def _frequencies(section: Mapping[str, Any], spaces: Sequence[Space]) -> Picture:
     parts = ("frequency_per_ps", "frequency_low_per_ps", "frequency_high_per_ps")
     rows: list[list[Any]] = [["eigenvalue", "modes", "kind", *parts, "power_A2", "memory_ps"]]
     for each in spaces:
