@@ -4,7 +4,7 @@ Errors are those on validation windows, which chose the weights but did not trai
 are those of the training windows.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -53,7 +53,7 @@ class Calibration:
     error
         Mean squared error of the scored atoms in these windows, Å² per coordinate: that of the
         whole model, while training may validate a cheaper one, see
-        :meth:`gfnode.models.base.Model.estimate`. NaN where it was not kept.
+        :meth:`gfnode.models.base.Model.estimate`.
     """
 
     lags: Tensor
@@ -62,7 +62,7 @@ class Calibration:
     pairs: Tensor
     lengths: Tensor
     spreads: Tensor
-    error: Tensor = field(default_factory=lambda: torch.tensor(torch.nan))
+    error: Tensor
 
     def deviations(self, lags: Tensor, spread: Tensor | None = None) -> Tensor:
         """Deviations at lags ``(…)`` in fs: ``(…, atom)`` in Å.
@@ -118,13 +118,12 @@ class Calibration:
         knots, place = knots.unique(return_inverse=True)  # regular lags come many times
         sums = torch.zeros(len(knots), sizes.shape[1]).index_add(0, place, sizes.clamp(min=1e-3))
         sizes = (sums / place.bincount()[:, None]).cummax(0).values
-        fitted = cls(knots.float(), sizes, torch.tensor([1.0, 0.0]), *_distances(model, train))
-        shares = fitted.shares
+        shares, mean = torch.tensor([1.0, 0.0]), error[:, model.scored].square().mean()
+        fitted = cls(knots.float(), sizes, shares, *_distances(model, train), mean)
         if spreads:
             shares = _shares(fitted.deviations(lag).float(), torch.cat(spreads)[order], error)
         lively = _liveliness(train, validation, model.scored)
-        mean = error[:, model.scored].square().mean()
-        return replace(fitted, sizes=sizes * lively, shares=shares, error=mean)
+        return replace(fitted, sizes=sizes * lively, shares=shares)
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""

@@ -89,9 +89,7 @@ class RunFiles:
     @property
     def loss_unit(self) -> str:
         """Of the training loss, which is not always an error in Å²; empty where it has none."""
-        # runs of before this was written down: of the models there were, ITO alone has no unit
-        before = "" if self.model == "ito" else "Å²"
-        return str(self.facts.get("training", {}).get("loss_unit", before))
+        return str(self.facts["loss_unit"])
 
     def misfit(self, error: Exception, folders: str = "") -> InputError:
         """What to say when the files do not fit each other."""

@@ -54,6 +54,7 @@ def create_folder(
         "system": dataset.system.to_dict(),
         "data": Provenance.describe(trajectories, files, reader),
         "batch": batch,
+        "loss_unit": model.loss_unit,
         "velocity_gap_fs": dataset.parts["train"].gap,
         "windows": {name: len(part) for name, part in dataset.parts.items()},
         "notes": list(dataset.notes),

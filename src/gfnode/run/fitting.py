@@ -222,7 +222,6 @@ def training(
         "epochs": done.epoch,
         "best_epoch": done.best_epoch,
         "best_validation_error": done.best_error,
-        "loss_unit": run.model.loss_unit,
         "ended": done.stopped,
         "seconds": done.seconds,
         "device": str(trainer.fabric.device),
