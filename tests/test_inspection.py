@@ -513,6 +513,17 @@ class TestSeries:
         assert (series.times[second] - series.times[first] == 25.0).all()
         assert (series.segments[second] == series.segments[first]).all()
 
+    def test_frames_are_those_of_their_trajectories_in_any_order(self):
+        cell = np.random.default_rng(0).normal(size=(80, 3, 3)).astype(np.float32)
+        given = [replace(toluene()[k : k + 20], cell=cell[k : k + 20]) for k in range(0, 80, 20)]
+        series = Series.of(given)
+        frames = np.array([79, 3, 3, 61, 20, 0, 19])  # none of the third
+        x = series.positions(frames, np.array([4, 0]))
+        assert np.array_equal(x, toluene().positions[frames][:, [4, 0]])
+        assert np.array_equal(series.velocities(frames), toluene().velocities[frames])
+        assert np.array_equal(series.cells(frames), cell[frames])
+        assert Series.of([toluene(), given[0]]).cells(frames) is None
+
     def test_pieces_cover_every_interval(self, monkeypatch):
         monkeypatch.setattr("gfnode.inspection.series.CHUNK", 15 * 3 * 7)
         series = Series.of([toluene()[:50], toluene()[100:101], toluene()[200:215]])

@@ -1,11 +1,11 @@
-"""Choosing a few of many: as many as asked for, none twice, the ends among them."""
+"""Choosing a few of many: as many as asked for, none twice, the ends among them; and groups."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfnode.thinning import evenly, places
+from gfnode.thinning import evenly, groups, places
 
 
 @given(st.integers(2, 10**9), st.integers(2, 3000))
@@ -25,3 +25,12 @@ def test_few(count, most, kept):
 def test_places_of_what_is_kept():
     found = places(np.array([4, 1, 2]), 6)
     assert found.tolist() == [-1, 1, 2, -1, 0, -1]
+
+
+@given(st.lists(st.integers(0, 6), max_size=50), st.booleans())
+def test_groups_are_those_of_one_mask_a_label(labels, in_order):
+    labels = np.array(sorted(labels) if in_order else labels, dtype=np.int64)
+    expected = {int(k): np.flatnonzero(labels == k).tolist() for k in np.unique(labels)}
+    found = [(label, places.tolist()) for label, places in groups(labels)]
+    assert dict(found) == expected
+    assert len(found) == len(expected)

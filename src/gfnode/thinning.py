@@ -1,4 +1,6 @@
-"""Choosing a few of many."""
+"""Choosing a few of many, and telling groups apart."""
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,3 +16,11 @@ def places(kept: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     found = np.full(count, -1)
     found[kept] = np.arange(len(kept))
     return found
+
+
+def groups(labels: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each label in ascending order with the places that have it, ascending; all in one pass."""
+    order = np.argsort(labels, kind="stable")
+    for same in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        if len(same):
+            yield int(labels[same[0]]), same

@@ -89,6 +89,14 @@ def test_coarse_steps_are_left_alone():
     assert make_windows([trajectory], SETTINGS)[0]["train"].steady is None
 
 
+def test_trajectories_are_steadied_one_by_one():
+    many = [ring(uneven(seed), 1e-2) for seed in range(3)]
+    settings = SETTINGS.model_copy(update={"split": "all", "most": (1, 1, 10_000)})
+    together = make_windows(many, settings)[0]["test"].steady
+    alone = [make_windows([each], settings)[0]["test"].steady for each in many]
+    assert torch.equal(together, torch.cat(alone))
+
+
 def test_where_no_earlier_frame_helps():
     first = ring(np.array([0.0, 0.5, 150.0, 150.5, 165.0, 165.5]), 1e-3)
     starts = np.array([0, 2, 4])

@@ -174,6 +174,24 @@ def test_a_short_trajectory_is_left_out_of_a_blocked_split():
     assert all((segments[p] == 0).all() for p in parts.values())
 
 
+def test_many_trajectories_are_split_as_each_alone():
+    lengths = [400, 7, 300, 500]
+    times, segments = timeline(1, lengths, True)
+    usable = np.flatnonzero(segments != 2)[::2]  # none in one of them
+    alone = []
+    for number, (end, size) in enumerate(zip(np.cumsum(lengths), lengths, strict=True)):
+        here = np.arange(end - size, end)
+        if number == 1:  # too short
+            continue
+        mine = np.flatnonzero(np.isin(here, usable))
+        flat = np.zeros(size, dtype=np.int64)
+        found = splits.blocked(times[here], flat, mine, 10.0, (0.6, 0.1, 0.3))
+        alone.append({name: part + here[0] for name, part in found.items()})
+    parts = splits.blocked(times, segments, usable, 10.0, (0.6, 0.1, 0.3))
+    for name, part in parts.items():
+        assert part.tolist() == np.concatenate([each[name] for each in alone]).tolist()
+
+
 def test_everything_has_a_whole_horizon_after_it():
     times, segments = timeline(3, [50, 60], True)
     found = splits.everything(times, segments, np.arange(110), 10.0)["test"]

@@ -20,6 +20,7 @@ from gfnode.inspection.structure import Structure
 from gfnode.models import Model
 from gfnode.models.gfnode import GFNODE
 from gfnode.molecule.virial import OffForces
+from gfnode.thinning import groups
 from gfnode.training import choose_batch
 from gfnode.trajectory import SHORT_GAP, Trajectory
 from gfnode.trajectory.lengths import Lengths
@@ -176,10 +177,9 @@ def independent(windows: Windows, horizon: float) -> int:
     """How many windows of a part can be picked that do not overlap in time."""
     times = windows.frames.times.numpy()
     starts = np.sort(windows.starts.numpy())
-    segments = windows.frames.segments[starts]
     count = 0
-    for segment in np.unique(segments):
-        mine = times[starts[segments == segment]]
+    for _, places in groups(windows.frames.segments[starts]):
+        mine = times[starts[places]]
         place = 0
         while place < len(mine):
             count += 1

@@ -135,15 +135,11 @@ def _displacement(series: Series, frames: Integers, x: NDArray[np.float32]) -> t
 
 def _cells(series: Series, frames: Integers) -> NDArray[np.float32] | None:
     """Periodic cells of frames, ``(frame, 3, 3)``; None where there are none."""
-    if any(t.cell is None for t in series.trajectories):
+    found = series.cells(frames)
+    if found is None or not len(found):
         return None
-    found = np.empty((len(frames), 3, 3), dtype=np.float32)
-    for number, trajectory in enumerate(series.trajectories):
-        mine = series.segments[frames] == number
-        assert trajectory.cell is not None
-        found[mine] = trajectory.cell[frames[mine] - series.offsets[number]]
     volumes = np.abs(np.linalg.det(found.astype(np.float64)))
-    return found if len(found) and volumes.min() > 1e-3 else None
+    return found if volumes.min() > 1e-3 else None
 
 
 def _nearest(

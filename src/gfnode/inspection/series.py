@@ -3,7 +3,7 @@
 Nothing is copied until frames are asked for, so that a large file is only read where it is needed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.thinning import evenly
+from gfnode.thinning import evenly, groups
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 
 CHUNK = 4_000_000
@@ -94,30 +94,40 @@ class Series:
 
     def positions(self, frames: Integers, atoms: Integers | None = None) -> Floats:
         """Positions of some frames (and atoms), ``(frame, atom, 3)`` in Å."""
-        return self._gather(frames, atoms, [t.positions for t in self.trajectories])
+        count = self.first.n_atoms if atoms is None else len(atoms)
+        chosen = slice(None) if atoms is None else atoms
+        return self._gather(frames, lambda t: t.positions, count, chosen)
 
     def velocities(self, frames: Integers) -> Floats:
         """Stored velocities of some frames, ``(frame, atom, 3)`` in Å/fs."""
-        stored = [t.velocities for t in self.trajectories]
-        known = [v for v in stored if v is not None]
-        assert len(known) == len(stored)
-        return self._gather(frames, None, known)
+        return self._gather(frames, lambda t: t.velocities, self.first.n_atoms)
+
+    def cells(self, frames: Integers) -> Floats | None:
+        """Periodic cells of some frames, ``(frame, 3, 3)`` in Å; None where there are none."""
+        return self._gather(frames, lambda t: t.cell, 3) if self._has_cells else None
 
     @property
     def has_velocities(self) -> bool:
         """Whether every trajectory stores velocities."""
         return all(t.velocities is not None for t in self.trajectories)
 
+    @cached_property
+    def _has_cells(self) -> bool:
+        return all(t.cell is not None for t in self.trajectories)
+
     def _gather(
-        self, frames: Integers, atoms: Integers | None, sources: Sequence[Floats]
+        self,
+        frames: Integers,
+        source: Callable[[Trajectory], Floats | None],
+        rows: int,
+        chosen: slice | Integers = slice(None),
     ) -> Floats:
-        count = self.first.n_atoms if atoms is None else len(atoms)
-        found = np.empty((len(frames), count, 3), dtype=np.float32)
-        for number, source in enumerate(sources):
-            mine = self.segments[frames] == number
-            if mine.any():
-                picked = source[frames[mine] - self.offsets[number]]
-                found[mine] = picked if atoms is None else picked[:, atoms]
+        """Numbers of some frames, ``(frame, row, 3)``, from the trajectories that hold them."""
+        found = np.empty((len(frames), rows, 3), dtype=np.float32)
+        for number, mine in groups(self.segments[frames]):
+            values = source(self.trajectories[number])
+            assert values is not None
+            found[mine] = values[frames[mine] - self.offsets[number]][:, chosen]
         return found
 
     def evenly(self, most: int) -> Integers:

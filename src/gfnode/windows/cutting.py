@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gfnode.errors import InputError
 from gfnode.settings import Femtoseconds, Settings
-from gfnode.thinning import evenly
+from gfnode.thinning import evenly, groups
 from gfnode.trajectory import Doubles, Integers, Trajectory
 from gfnode.trajectory.selection import choose
 from gfnode.units import format_time
@@ -298,14 +298,13 @@ class _Cutter:
     def _steady(self, starts: Integers) -> Tensor | None:
         """What steadies the momenta of starts whose coordinates are rounded."""
         found = np.zeros((len(starts), 2, 3), dtype=np.float32)
-        first = 0
-        for number, trajectory in enumerate(self.trajectories):
-            mine = self.frames.segments[starts] == number
+        offsets = np.cumsum([0, *(len(each) for each in self.trajectories)])
+        for number, mine in groups(self.frames.segments[starts]):
+            trajectory, first = self.trajectories[number], offsets[number]
             at, after = starts[mine] - first, self.neighbours[starts[mine]] - first
             added = steadied(trajectory.positions, trajectory.times, trajectory.masses, at, after)
             if added is not None:
                 found[mine] = added
-            first += len(trajectory)
         return torch.from_numpy(found) if found.any() else None
 
     def _shown(self, starts: Integers) -> Tensor:

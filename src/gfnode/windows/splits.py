@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gfnode.errors import InputError
+from gfnode.thinning import groups
 from gfnode.trajectory import Doubles, Integers, Trajectory
 from gfnode.units import format_time
 
@@ -50,14 +51,14 @@ def blocked(
     since = times if since is None else since
     found: dict[str, list[Integers]] = {"train": [], "validation": [], "test": []}
     long_enough = 2 * horizon + horizon / shares.min()
-    for segment in np.unique(segments):
-        frames = np.flatnonzero(segments == segment)
+    starting = {segment: usable[places] for segment, places in groups(segments[usable])}
+    for segment, frames in groups(segments):
         span = times[frames[-1]] - times[frames[0]]
         if span <= long_enough:
             continue
         ends = times[frames[0]] + np.cumsum(shares) * (span - 2 * horizon) + np.arange(3) * horizon
         starts = ends - shares * (span - 2 * horizon)
-        mine = usable[segments[usable] == segment]
+        mine = starting.get(segment, usable[:0])
         for name, begin, end in zip(found, starts, ends, strict=True):
             inside = (since[mine] >= begin) & (times[mine] + horizon <= end * (1 + 1e-9))
             found[name].append(mine[inside])
@@ -73,7 +74,8 @@ def blocked(
 
 def everything(times: Doubles, segments: Integers, usable: Integers, horizon: float) -> Parts:
     """Every start with a whole horizon after it, as the test part: for data that is all unseen."""
-    ends = np.array([times[segments == segment].max() for segment in range(segments.max() + 1)])
+    ends = np.full(segments.max() + 1, -np.inf)
+    np.maximum.at(ends, segments, times)
     inside = times[usable] + horizon <= ends[segments[usable]] * (1 + 1e-9)
     return {"test": usable[inside]}
 
