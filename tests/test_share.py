@@ -123,7 +123,7 @@ def test_it_predicts_and_evaluates_like_the_run(made, tmp_path):
     given = gfnode.load(path)
     before = {p.name: p.read_bytes() for p in other.folder.iterdir()}
     found = other.evaluate(given).to_dict()
-    assert json.loads(json.dumps(found)) == read_json(folder / "evaluation.json")
+    assert json.loads(json.dumps(found)) == read_json(model / "evaluation.json")
     assert {p.name: p.read_bytes() for p in other.folder.iterdir()} == before
     unseen = wiggle(150, seed=3)
     assert other.evaluate(unseen).errors["gfnode"] == pytest.approx(
@@ -204,6 +204,22 @@ def test_the_card_is_read_by_a_hub_and_by_people(made):
     assert "gfnode train --data wiggle.npz" in body
     assert layout.describe_file(made[2] / "model.safetensors")["sha256"] in body
     assert "- rotation: turning the start turns the prediction" in body
+
+
+def test_what_was_evaluated_is_told_by_the_weights_and_not_by_the_times_of_files(tmp_path, made):
+    copy = shutil.copytree(made[0], tmp_path / "run")
+    for path in copy.iterdir():  # as git or cp leave them
+        os.utime(path, (10**9, 10**9 + (path.suffix == ".safetensors")))
+    model = export(copy, tmp_path / "model")
+    assert "**Not evaluated.**" not in head(model)[1]
+    written = read_json(copy / "evaluation.json")
+    del written["weights_sha256"]
+    assert read_json(model / "evaluation.json") == written
+    weights = bytearray((copy / "weights.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "weights.safetensors").write_bytes(weights)
+    os.utime(copy / "weights.safetensors", (10**8, 10**8))
+    assert "**Not evaluated.**" in head(export(copy, tmp_path / "other"))[1]
 
 
 def test_a_card_without_evaluation_or_licence_says_so(tmp_path, made):

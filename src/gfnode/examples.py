@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import not_older, read_arrays, read_json, write_arrays
+from gfnode.files import read_arrays, read_json, write_arrays
 from gfnode.metrics.lags import lag_bins, lag_edges
 from gfnode.trajectory import Doubles, Floats, Trajectory
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from gfnode.windows import Windows
 
 FILE = "examples.npz"
+MEASURED = "weights_sha256"
+"""Key of ``evaluation.json`` and ``physics.json``: the :func:`digest` of what was measured."""
+
 KINDS = ("typical", "best", "worst")
 MOST_FRAMES = 100
 MOST_VALUES = 250_000  # coordinates of one example, true and predicted: large molecules get fewer
@@ -155,18 +158,32 @@ def digest(folder: Path) -> str:
 
 def up_to_date(folder: Path) -> bool:
     """Whether the folder holds an evaluation and examples of its best weights."""
-    written = ("evaluation.json", "errors.npz", FILE)
-    if not all((folder / name).is_file() for name in written):
-        return False
     try:
-        return Examples.read(folder).digest == digest(folder)
+        return evaluated(folder) and Examples.read(folder).digest == digest(folder)
     except InputError:
         return False
 
 
 def evaluated(folder: Path) -> bool:
-    """Whether the folder holds an evaluation that is not older than its best weights."""
-    return not_older(folder, "evaluation.json", "errors.npz")
+    """Whether the folder holds an evaluation of its best weights.
+
+    Raises
+    ------
+    InputError
+        When it is damaged.
+    """
+    return _of_best(folder, "evaluation.json", "errors.npz")
+
+
+def measured(folder: Path) -> bool:
+    """Whether the folder holds the physics of its best weights; raises as :func:`evaluated`."""
+    return _of_best(folder, "physics.json", "physics.npz")
+
+
+def _of_best(folder: Path, numbers: str, arrays: str) -> bool:
+    if not all((folder / name).is_file() for name in (numbers, arrays)):
+        return False
+    return read_json(folder / numbers).get(MEASURED) == digest(folder)
 
 
 def check_run(run: "Run") -> None:

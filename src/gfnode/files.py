@@ -95,13 +95,6 @@ def _alive(process: int) -> bool:
     return True
 
 
-def not_older(folder: Path, *names: str) -> bool:
-    """Whether files of a run are there, and none is older than its best weights."""
-    best = folder / "weights.safetensors"
-    since = best.stat().st_mtime if best.is_file() else 0.0
-    return all((at := folder / n).is_file() and at.stat().st_mtime >= since for n in names)
-
-
 def locked(path: Path, what: str) -> "FileLock":
     """Take the lock file at ``path`` for this process; ``what`` says who else may hold it.
 

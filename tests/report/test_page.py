@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 from pages import HOSTILE, Page, Visit, files, number, rows
 
 import gfnode
-from commands import call
+from commands import call, works
 from gfnode.errors import InputError
 from gfnode.examples import KINDS, Example, Examples, make_examples, stride_of
 from gfnode.report import write_page
@@ -377,6 +378,12 @@ class TestCommand:
         said = call("report", copied, "--no-physics")
         assert said.exit_code == 0, said.output
         assert "not evaluated yet" in said.stdout
+
+    def test_a_copy_is_not_evaluated_anew(self, copied):
+        (copied / "examples.npz").unlink()
+        for path in copied.iterdir():
+            os.utime(path, (10**9, 10**9 + (path.suffix == ".safetensors")))
+        assert "not evaluated yet" not in works("report", copied, "--no-physics")
 
     def test_other_data_are_refused(self, copied, tmp_path):
         other = gfnode.load("sample:toluene")[800:1400].save(tmp_path / "other.npz")

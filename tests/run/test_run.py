@@ -145,8 +145,9 @@ def test_a_moved_run_evaluates_to_the_same_numbers(made, tmp_path):
     with pytest.raises(InputError, match=r"away.npz"):
         run.evaluate()
     found = run.evaluate(gfnode.load(data)).to_dict()
-    assert json.loads(json.dumps(found)) == before
     assert json.loads((folder / "evaluation.json").read_text()) == before
+    del before["weights_sha256"]
+    assert json.loads(json.dumps(found)) == before
 
 
 def test_opening_never_unpickles(made, tmp_path, monkeypatch):

@@ -100,12 +100,11 @@ def _complete(
 ) -> None:
     """Make what the report of a run lacks."""
     from gfnode import examples, report
-    from gfnode.files import not_older
 
     run = found.folder
     examples.check_run(found)
     shown = examples.up_to_date(run) and not data
-    physics = physics and (bool(data) or not not_older(run, "physics.json", "physics.npz"))
+    physics = physics and (bool(data) or not examples.measured(run))
     if shown and not physics:
         return
     try:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from numpy.typing import NDArray
 
 from gfnode.evaluation import Evaluation
+from gfnode.examples import MEASURED, digest
 from gfnode.files import write_arrays, write_json
 from gfnode.models import TRIVIAL
 from gfnode.molecule.torsions import read_torsions
@@ -71,9 +72,12 @@ class Physics:
     ----------
     sections
         By key.
+    weights
+        SHA-256 of the weights; see :func:`gfnode.examples.digest`.
     """
 
     sections: dict[str, Section]
+    weights: str
 
     def __repr__(self) -> str:
         return f"Physics({', '.join(self.sections)})"
@@ -95,7 +99,7 @@ class Physics:
     def save(self, folder: Path) -> None:
         """Write ``physics.json`` and ``physics.npz``."""
         write_arrays(folder / "physics.npz", self.arrays)
-        write_json(folder / "physics.json", self.numbers)
+        write_json(folder / "physics.json", self.numbers | {MEASURED: self.weights})
 
 
 def assess(
@@ -132,6 +136,7 @@ def assess(
     InputError
         As of :meth:`gfnode.run.Run.evaluate`, and for a torsion that is none.
     """
+    weights = digest(run.folder)
     given = [data] if isinstance(data, Trajectory) else list(data or run.trajectories())
     read_torsions(torsions, given[0].n_atoms, given[0].topology)  # says at once what is wrong
     if energy is not None:
@@ -154,7 +159,7 @@ def assess(
     if energy is not None:
         sections["energy"] = measure_energy(predictions, energy)
         advance("energy")
-    return Physics(sections)
+    return Physics(sections, weights)
 
 
 def stages(run: "Run") -> int:

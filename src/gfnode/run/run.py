@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from gfnode import prediction
+from gfnode import examples, prediction
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import Dataset, Experiment, baselines
@@ -225,9 +225,10 @@ class Run:
         name = self.experiment.model["name"]
         models = self.judged()
         horizon, bars = self.model.system.horizon, self._error_bars
+        weights = {examples.MEASURED: examples.digest(self.folder)}
         result = evaluate(name, models, windows, horizon, bars, report=report)
         if save and own and self._keeps:
-            write_json(self.folder / "evaluation.json", result.to_dict())
+            write_json(self.folder / "evaluation.json", result.to_dict() | weights)
             write_arrays(self.folder / "errors.npz", result.arrays())
         return result
 

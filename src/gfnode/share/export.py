@@ -86,6 +86,7 @@ def export(
         if run.calibration is not None:
             run.calibration.save(scratch / layout.CALIBRATION)
         if evaluation is not None:
+            del evaluation[examples.MEASURED]  # the file of weights is another
             write_json(scratch / layout.EVALUATION, evaluation)
         told = describe(run, licence=licence, name=name, authors=authors)
         config = json.loads(to_json(told))  # as it will be read
