@@ -1,5 +1,6 @@
 """Messages as one operation: the same as one operation after the other, gradients included."""
 
+import os
 import stat
 import subprocess
 
@@ -211,7 +212,7 @@ def test_other_numbers_and_graphs_of_pytorch_take_the_plain_form():
 @pytest.fixture
 def apart(monkeypatch, tmp_path):
     """A cache folder of its own, and nothing remembered in this process."""
-    monkeypatch.setenv("GFNODE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     build.loaded.cache_clear()
     yield tmp_path
     build.loaded.cache_clear()
@@ -224,7 +225,9 @@ def test_it_is_compiled_once(apart, monkeypatch):
         subprocess, "run", lambda *of, **how: commands.append(of) or run(*of, **how)
     )
     assert build.loaded("messages.cpp", WIDTH=32) is not None
-    made = [path.name for path in (apart / "cache" / "kernels").iterdir()]
+    kept = apart / "cache" / "gfnode" / "compiled"
+    assert kept == build.folder()
+    made = [path.name for path in kept.iterdir()]
     assert len(commands) == 3  # version, compile, link
     assert len(made) == 1
     assert made[0].endswith(".so")
@@ -232,7 +235,7 @@ def test_it_is_compiled_once(apart, monkeypatch):
     assert build.loaded("messages.cpp", WIDTH=32) is not None
     assert len(commands) == 4
     assert build.loaded("messages.cpp", WIDTH=64) is not None  # other code
-    assert len(list((apart / "cache" / "kernels").iterdir())) == 2
+    assert len(list(kept.iterdir())) == 2
 
 
 def test_without_it_everything_works(apart, monkeypatch):
@@ -257,5 +260,32 @@ def test_without_it_everything_works(apart, monkeypatch):
 @compiled
 def test_a_folder_that_cannot_be_written(apart, monkeypatch):
     (apart / "file").touch()
-    monkeypatch.setenv("GFNODE_CACHE", str(apart / "file"))
-    assert build.loaded("messages.cpp", WIDTH=32) is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(apart / "file"))
+    assert build.loaded("messages.cpp", WIDTH=32) is not None  # for this process
+
+
+@compiled
+def test_a_folder_for_all_is_not_asked_for_code(apart, monkeypatch):
+    monkeypatch.setenv("GFNODE_CACHE", str(apart / "shared"))
+    assert build.loaded("messages.cpp", WIDTH=32) is not None
+    assert not (apart / "shared").exists()
+
+
+@compiled
+@pytest.mark.parametrize("what", ["file", "folder", "owner"])
+def test_code_that_others_may_have_changed_is_not_loaded(apart, monkeypatch, what):
+    build.loaded("messages.cpp", WIDTH=32)
+    (place,) = build.folder().iterdir()
+    assert stat.S_IMODE(place.stat().st_mode) == stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+    place.unlink()  # it is mapped into this process
+    place.write_bytes(b"planted")
+    place.chmod(0o700)
+    if what == "owner":
+        monkeypatch.setattr(os, "getuid", lambda: place.stat().st_uid + 1)
+    else:
+        (place if what == "file" else place.parent).chmod(0o770)
+    build.loaded.cache_clear()
+    assert build.loaded("messages.cpp", WIDTH=32) is not None
+    kept = what == "file"  # where only the file was wrong, it is made again
+    assert (place.read_bytes() != b"planted") is kept
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700

@@ -1,7 +1,8 @@
 """C++ of this package, compiled for the processor at hand when it is first needed, and kept.
 
 Nothing depends on it: where there is no C++ compiler, or what it makes cannot be loaded, the plain
-form of the same mathematics is used.
+form of the same mathematics is used. What is loaded runs with the rights of the user, so it is kept
+where nobody else can write.
 """
 
 import ctypes
@@ -9,14 +10,17 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gfnode.catalogue.cache import folder
+from gfnode.errors import InputError
+from gfnode.files import whole
 
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fPIC", "-fopenmp")
 
@@ -28,8 +32,9 @@ OFF = "GFNODE_PLAIN"
 def loaded(source: str, **constants: int) -> ctypes.CDLL | None:
     """Compile a file of this package with these constants, and load it.
 
-    What was compiled before for the same source, compiler and processor is taken from the cache
-    folder.
+    What was compiled before for the same source, compiler and processor is taken from the user's
+    own cache folder, if nobody else can have changed it. Where nothing can be kept there, it is
+    compiled for this process alone.
 
     Returns
     -------
@@ -48,12 +53,22 @@ def loaded(source: str, **constants: int) -> ctypes.CDLL | None:
         version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
         headers = (path.read_bytes() for path in sorted(code.parent.glob("*.hpp")))
         parts = (code.read_bytes(), *headers, " ".join(command).encode(), version, _processor())
-        place = folder() / "kernels" / f"{hashlib.sha256(b'|'.join(parts)).hexdigest()[:32]}.so"
-        if not place.exists():
-            _compile([*command, "-c", str(code)], [compiler, "-shared", *_openmp()], place)
-        return ctypes.CDLL(str(place))
+        place = folder() / f"{hashlib.sha256(b'|'.join(parts)).hexdigest()[:32]}.so"
+        if _own(place.parent) and _own(place):
+            return ctypes.CDLL(str(place))
+        with tempfile.TemporaryDirectory() as made:  # nobody else's; once loaded, it can go
+            fresh = Path(made, "code.so")
+            _compile([*command, "-c", str(code)], [compiler, "-shared", *_openmp()], fresh)
+            return ctypes.CDLL(str(place if _keep(fresh, place) else fresh))
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def folder() -> Path:
+    """Where code is kept: with the caches of this user, whatever `GFNODE_CACHE` says."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("gfnode", appauthor=False) / "compiled"
 
 
 def address(x: Any) -> Any:
@@ -66,15 +81,30 @@ def address(x: Any) -> Any:
 
 
 def _compile(compile_: list[str], link: list[str], place: Path) -> None:
-    """Made elsewhere and renamed: others may want the same at the same time."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent) as made:
-        for command in (
-            [*compile_, "-o", f"{made}/code.o"],
-            [*link, f"{made}/code.o", "-o", f"{made}/code.so"],
-        ):
-            subprocess.run(command, capture_output=True, check=True, timeout=120)
-        Path(made, "code.so").replace(place)
+    parts = str(place.with_suffix(".o"))
+    for command in ([*compile_, "-o", parts], [*link, parts, "-o", str(place)]):
+        subprocess.run(command, capture_output=True, check=True, timeout=120)
+
+
+def _keep(made: Path, place: Path) -> bool:
+    """Copy code to where it is kept; whether that could be done."""
+    with suppress(OSError, InputError):
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if _own(place.parent):
+            with whole(place) as partial:
+                shutil.copyfile(made, partial)
+                partial.chmod(0o700)
+            return True
+    return False
+
+
+def _own(path: Path) -> bool:
+    """Whether a file or folder is there that only this user can have changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _openmp() -> list[str]:
