@@ -3,13 +3,12 @@
 import os
 import re
 import tempfile
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
+from gfnode.machine import available
 
 SHARE = 0.25
 """An array may take so much of the memory that is available."""
@@ -64,30 +63,6 @@ def limit(most: float | str | None = None) -> float:
             raise InputError(f"memory of {most!r}: expected a size such as 500MB or 2GiB")
         most = float(found[1]) * BYTES[found[2]]
     return float(most)
-
-
-def available() -> float:
-    """Bytes of memory that can still be taken, within the limit of a container."""
-    found = [np.inf]
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        kilobytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
-        found.append(1024.0 * float(kilobytes))
-    except (OSError, StopIteration):
-        if hasattr(os, "sysconf"):
-            found.append(0.5 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    group = Path("/sys/fs/cgroup")
-    try:
-        used: dict[str, Any] = dict(
-            line.split()
-            for line in (group / "memory.stat").read_text(encoding="ascii").splitlines()
-        )
-        most = float((group / "memory.max").read_text(encoding="ascii"))
-        found.append(most - float(used["anon"]))
-    except (OSError, ValueError, KeyError):  # no container, or no limit ("max")
-        pass
-    least = min(found)
-    return max(0.0, least) if np.isfinite(least) else 4e9
 
 
 def _scratch() -> str:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from MDAnalysisTests.datafiles import DCD, PSF
 
-from gfnode import memory
+from gfnode import machine, memory
 from gfnode.errors import InputError
 from gfnode.readers import FORMATS, Reader, archive, load, save, source
 from gfnode.readers.md17 import MD22, MOLECULES
@@ -133,7 +133,7 @@ def test_sizes_of_memory(text, size):
 
 
 def test_a_share_of_what_is_available():
-    assert 1e6 < memory.limit() == pytest.approx(memory.SHARE * memory.available(), rel=0.2)
+    assert 1e6 < memory.limit() == pytest.approx(memory.SHARE * machine.available(), rel=0.2)
 
 
 def test_memory_is_that_of_what_is_kept(tmp_path):

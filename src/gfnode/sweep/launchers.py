@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gfnode.errors import InputError
-from gfnode.memory import available
+from gfnode.machine import available, cores
 from gfnode.sweep.store import Task
 from gfnode.sweep.worker import do
 
@@ -130,7 +130,7 @@ class Local(Launcher):
 
     def _fit(self) -> int:
         r = self.resources
-        found = [_cores() // r.cpus, available() / r.memory]
+        found = [cores() // r.cpus, available() / r.memory]
         if self.gpus:
             found.append(sum(free // GPU_MEMORY for free in self.gpus))
         return max(1, int(min(found)))
@@ -330,15 +330,6 @@ def visible(number: int) -> str:
     """The name of a GPU, among those that this process may see."""
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return names.split(",")[number] if names else str(number)
-
-
-def _cores() -> int:
-    """Processors that this process may use, within the limit of a container."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(count or 1, int(quota) // int(period)))
-    return count or 1
 
 
 def _measures(task: Task) -> str:
