@@ -1,15 +1,18 @@
 """Runs that train in turns in one process, and what follows in processes of their own."""
 
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
-from gfnode.files import read_json
+from gfnode.files import make_folder, read_json
 from gfnode.sweep import State, Store, Summary, Task, sweep
 from gfnode.sweep.crew import Member
-from gfnode.sweep.launchers import Resources
+from gfnode.sweep.launchers import Local, Resources, gpu_memory
 from gfnode.sweep.together import Together
 from gfnode.sweep.worker import do
 from sweeps import job_of, write_md17
@@ -68,14 +71,14 @@ def test_a_sweep_of_runs_in_turns(ethanol: Path, tmp_path: Path) -> None:
     """Trained in one process, evaluated and measured in others."""
     store = Store(tmp_path)
     tasks = [store.task(job_of(ethanol, seed=s)) for s in range(3)]
-    launcher = Together(Resources(), tmp_path, [], 3)
+    launcher = Together(Resources(), tmp_path, {}, 3)
     summary = sweep(tasks, launcher)
     assert (len(summary.done), summary.failed) == (3, {})
     assert not any(crew.alive for crew in launcher.crews.values())
     for task in tasks:
         assert task.state is State.FINISHED
         assert read_json(task.folder / "run.json")["training"]["epochs"] == 3
-    again = sweep(tasks, Together(Resources(), tmp_path, [], 3))
+    again = sweep(tasks, Together(Resources(), tmp_path, {}, 3))
     assert len(again.reused) == 3
 
 
@@ -86,7 +89,7 @@ def test_the_process_that_is_killed_fails_its_runs_and_no_others(
     store = Store(tmp_path)
     tasks = [store.task(job_of(ethanol, seed=s, epochs=4000)) for s in range(2)]
     tasks.append(store.task(job_of(ethanol, epochs=2)))
-    launcher = Together(Resources(), tmp_path, [], 2)
+    launcher = Together(Resources(), tmp_path, {}, 2)
     first = launcher.crews[None]
 
     class Killer:
@@ -105,7 +108,7 @@ def test_the_process_that_is_killed_fails_its_runs_and_no_others(
 
 
 def test_the_process_ends_with_the_sweep(ethanol: Path, tmp_path: Path) -> None:
-    launcher = Together(Resources(), tmp_path, [], 1)
+    launcher = Together(Resources(), tmp_path, {}, 1)
     crew = launcher.crews[None]
     crew.ask(Store(tmp_path).task(job_of(ethanol, epochs=4000)))
     assert crew.process.stdin is not None
@@ -115,8 +118,41 @@ def test_the_process_ends_with_the_sweep(ethanol: Path, tmp_path: Path) -> None:
 
 
 def test_as_many_at_once_as_memory_carries(tmp_path: Path) -> None:
-    for memory, slots in (([80e9], 16), ([8e9], 2), ([1e9], 1), ([80e9, 8e9], 18)):
+    for free, slots in (([80e9], 16), ([8e9], 2), ([1e9], 1), ([80e9, 8e9], 18)):
+        memory = dict(enumerate(free))
         launcher = Together(Resources(), tmp_path, memory)
         launcher.close()
         assert launcher.slots == slots
         assert len(launcher.crews) == len(memory)
+
+
+def test_a_gpu_that_fails_is_left_out_and_the_others_keep_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def free(number: int) -> tuple[int, int]:
+        if number == 0:
+            raise RuntimeError("CUDA error")
+        return 8 * 10**9, 80 * 10**9
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", free)
+    assert gpu_memory() == {1: 8e9, 2: 8e9}
+    given: list[str | None] = []
+
+    class Recorded(subprocess.Popen[bytes]):
+        def __init__(self, words: list[str], **options: Any) -> None:
+            given.append(options["env"].get("CUDA_VISIBLE_DEVICES"))
+            super().__init__(words, **options)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    launcher = Together(Resources(), tmp_path, gpu_memory())
+    launcher.close()
+    assert given == ["5", "7"]
+    local, task = Local(Resources()), Task(make_folder(tmp_path / "job"))
+    handles = [local.start(task) for _ in range(3)]
+    for handle in handles:
+        handle.stop()
+        assert handle.ended()
+    assert given[2:] == ["5", "7", "5"]

@@ -114,8 +114,8 @@ class Local(Launcher):
         place = min(set(range(len(self.taken) + 1)) - self.taken)
         self.taken.add(place)
         environment = os.environ | self.resources.environment
-        if len(self.gpus) > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = visible(place % len(self.gpus))
+        if self.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = visible([*self.gpus][place % len(self.gpus)])
         words = ["-m", "gfnode.sweep", str(task.folder), _measures(task)]
         with (task.folder / "job.log").open("ab") as log:
             process = subprocess.Popen(
@@ -132,7 +132,7 @@ class Local(Launcher):
         r = self.resources
         found = [cores() // r.cpus, available() / r.memory]
         if self.gpus:
-            found.append(sum(free // GPU_MEMORY for free in self.gpus))
+            found.append(sum(free // GPU_MEMORY for free in self.gpus.values()))
         return max(1, int(min(found)))
 
 
@@ -313,16 +313,16 @@ def _do_within(environment: Mapping[str, str], folder: str, measures: Any) -> No
     do(folder, measures)
 
 
-def gpu_memory() -> list[float]:
-    """Free bytes of every GPU that torch sees."""
+def gpu_memory() -> dict[int, float]:
+    """Free bytes of every GPU that torch sees, by its number; one that fails is left out."""
     import torch
 
     if not torch.cuda.is_available():
-        return []
-    found = []
+        return {}
+    found = {}
     for number in range(torch.cuda.device_count()):
         with suppress(RuntimeError):
-            found.append(float(torch.cuda.mem_get_info(number)[0]))
+            found[number] = float(torch.cuda.mem_get_info(number)[0])
     return found
 
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,19 +39,23 @@ class Together(Launcher):
     folder
         Of the log files of the GPUs' processes.
     memory
-        Free bytes of every GPU; one process trains without a GPU where there is none.
+        Free bytes of every GPU by its number; one process trains without a GPU where there is none.
     jobs
         How many runs are trained at once; None: as many as memory carries, at most 16 a GPU.
     """
 
     def __init__(
-        self, resources: Resources, folder: Path, memory: Iterable[float], jobs: int | None = None
+        self,
+        resources: Resources,
+        folder: Path,
+        memory: Mapping[int, float],
+        jobs: int | None = None,
     ) -> None:
         self.folder, self.resources = make_folder(folder), resources
-        self.places, memory = Local(resources), list(memory)
-        carried = sum(min(AT_ONCE, max(1, int(free // GPU_MEMORY))) for free in memory)
+        self.places = Local(resources)
+        carried = sum(min(AT_ONCE, max(1, int(free // GPU_MEMORY))) for free in memory.values())
         self.slots = jobs or max(1, carried)
-        gpus: Iterable[int | None] = range(len(memory)) if memory else [None]
+        gpus: Iterable[int | None] = memory or [None]
         self.crews = {gpu: self._crew(gpu) for gpu in gpus}
 
     def start(self, task: Task) -> Handle:
