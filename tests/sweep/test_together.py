@@ -107,6 +107,23 @@ def test_the_process_that_is_killed_fails_its_runs_and_no_others(
     assert all((task.folder / "last.safetensors").exists() for task in tasks[:2])
 
 
+def test_a_process_that_dies_when_it_is_asked_fails_one_run(
+    ethanol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [Store(tmp_path).task(job_of(ethanol, seed=s)) for s in range(2)]
+    launcher = Together(Resources(), tmp_path, {}, 1)
+    first = launcher.crews[None]
+    first.process.kill()
+    first.process.wait()
+    monkeypatch.setattr(type(first), "alive", property(lambda _: True))  # nobody knows yet
+    handle = launcher.start(tasks[0])
+    monkeypatch.undo()
+    assert handle.ended()
+    assert "SIGKILL" in handle.said()
+    summary = sweep(tasks[1:], launcher)
+    assert len(summary.done) == 1
+
+
 def test_the_process_ends_with_the_sweep(ethanol: Path, tmp_path: Path) -> None:
     launcher = Together(Resources(), tmp_path, {}, 1)
     crew = launcher.crews[None]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,11 +104,12 @@ class _Crew:
         return self.process.poll() is None
 
     def ask(self, task: Task) -> None:
-        """Let a job be trained."""
+        """Let a job be trained; one of a process that has just died fails with it."""
         assert self.process.stdin is not None
         self.at.add(str(task.folder))
-        self.process.stdin.write(f"{task.folder}\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(f"{task.folder}\n")
+            self.process.stdin.flush()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -119,7 +121,8 @@ class _Crew:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
-            pipe.close()
+            with suppress(BrokenPipeError):  # of what could not be written
+                pipe.close()
 
 
 @dataclass
