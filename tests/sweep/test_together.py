@@ -56,6 +56,25 @@ def test_turns_come_to_what_each_comes_to_alone(ethanol: Path, tmp_path: Path) -
         assert same(load_file(task.folder / "weights.safetensors"), weights)
 
 
+def test_a_job_that_another_process_is_at_keeps_nobody_waiting(
+    ethanol: Path, tmp_path: Path
+) -> None:
+    tasks = [Store(tmp_path).task(job_of(ethanol, seed=s, epochs=2)) for s in range(2)]
+    taken, free = (Member(str(task.folder)) for task in tasks)
+    with tasks[0].lock:
+        assert taken.turn()
+        assert taken.waits
+        while free.turn():
+            assert not free.waits
+            assert taken.turn()
+    assert (tasks[1].folder / "last.safetensors").exists()
+    assert not (tasks[0].folder / "run.json").exists()
+    while taken.turn():
+        assert not taken.waits
+    assert (tasks[0].folder / "last.safetensors").exists()
+    assert not any(task.busy for task in tasks)
+
+
 def test_a_failure_is_that_of_one(ethanol: Path, tmp_path: Path) -> None:
     bad, good = (Store(tmp_path).task(job_of(ethanol, seed=s)) for s in range(2))
     (bad.folder / "job.json").write_text("{")

@@ -17,26 +17,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from filelock import Timeout
 
 from gfnode.sweep.store import State, Task
 from gfnode.sweep.worker import begun, failures_kept
 
 IDLE = 0.1
-"""Seconds between looks for a job when there is none."""
+"""Seconds between looks for a job when there is none to work at."""
 
 
-def take_turns(task: Task) -> Iterator[None]:
-    """Train a job as far as it is not, and stop to let others work; failures go into its folder."""
+def take_turns(task: Task) -> Iterator[bool]:
+    """Train a job as far as it is not, and stop to let others work; failures go into its folder.
+
+    Yields
+    ------
+    bool
+        Whether something was done in this turn; not while another process is at the job.
+    """
     from gfnode.run import fitting
     from gfnode.run.creation import alone
 
-    with task.lock, failures_kept(task):
+    while True:
+        try:
+            held = task.lock.acquire(timeout=0)
+            break
+        except Timeout:
+            yield False
+    with held, failures_kept(task):
         if task.state is State.FINISHED:
             return
         run, dataset = begun(task.folder)
         if dataset is not None:
             with alone(run.folder):
-                yield from fitting.training(run, dataset)
+                for _ in fitting.training(run, dataset):
+                    yield True
 
 
 @dataclass
@@ -44,7 +58,8 @@ class Member:
     """A job whose turns are taken on a stream of its own, where there are streams."""
 
     folder: str
-    turns: Iterator[None] = field(init=False)
+    turns: Iterator[bool] = field(init=False)
+    waits: bool = field(init=False, default=False)  # for another process
     stream: "torch.cuda.Stream | None" = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,7 +72,9 @@ class Member:
         if self.stream is not None:
             own = torch.cuda.stream(self.stream)
         with own:
-            return next(self.turns, self) is None
+            worked = next(self.turns, None)
+        self.waits = worked is False
+        return worked is not None
 
 
 def main() -> None:
@@ -73,7 +90,7 @@ def main() -> None:
             if not member.turn():
                 members.remove(member)
                 print(member.folder, flush=True)  # noqa: T201 - to the launcher
-        if not members:
+        if all(member.waits for member in members):
             time.sleep(IDLE)
 
 
