@@ -1,6 +1,7 @@
 """The run folder: whole, movable, opened without running code, and honest about what it cannot."""
 
 import errno
+import fcntl
 import io
 import json
 import os
@@ -80,6 +81,7 @@ def test_the_folder_holds_what_it_promises(made):
         "evaluation.json",
         "errors.npz",
         "log.txt",
+        "training.lock",
     }
     facts = read_json(folder / "run.json")
     assert facts["format"] == "gfnode-run"
@@ -128,6 +130,15 @@ def test_evaluation_files_say_the_same(made):
 
 def test_the_run_is_named(made):
     assert "gfnode for 3 atoms, horizon 60 fs" in repr(Run.open(made[0]))
+
+
+def test_who_waits_for_a_run_folder_and_who_comes_later_are_not_both_let_in(tmp_path):
+    with alone(tmp_path):
+        early = (tmp_path / "training.lock").open("w")  # asks while it is taken
+    with early:
+        fcntl.flock(early, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(InputError, match="another process is training there"), alone(tmp_path):
+            pass
 
 
 # Another machine
@@ -289,7 +300,7 @@ def test_two_trainings_in_one_folder_at_once_are_refused(made, tmp_path, monkeyp
     out.mkdir()
     with alone(out), pytest.raises(InputError, match="another process is training there"):
         fit(made[1], out)
-    assert list(out.iterdir()) == []
+    assert [path.name for path in out.iterdir()] == ["training.lock"]
 
     def faster(dataset):
         """Another process makes its run while this one gets ready."""
@@ -301,7 +312,7 @@ def test_two_trainings_in_one_folder_at_once_are_refused(made, tmp_path, monkeyp
         with pytest.raises(InputError, match="holds a run already"):
             fit(made[1], out)
     assert (out / "run.json").read_text() == "theirs"
-    assert len(list(out.iterdir())) == 1
+    assert {path.name for path in out.iterdir()} == {"run.json", "training.lock"}
     going = shutil.copytree(made[0], tmp_path / "going")
     write_json(
         going / "run.json",

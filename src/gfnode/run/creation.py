@@ -78,19 +78,18 @@ def create_folder(
 def alone(folder: Path) -> Iterator[None]:
     """Write to a run folder while no other process trains there.
 
+    The lock file stays: whoever had opened one that is removed would hold a lock that nobody sees.
+
     Raises
     ------
     InputError
         When one does.
     """
-    lock = locked(
-        folder / "training.lock",
-        f"{folder}: another process is training there; wait for it, or choose another --out",
-    )
+    told = f"{folder}: another process is training there; wait for it, or choose another --out"
+    lock = locked(folder / "training.lock", told)
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 
 

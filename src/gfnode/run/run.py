@@ -15,6 +15,7 @@ file                       holds
 ``physics.json``           how physical its predictions are; ``physics.npz`` holds the densities
 ``examples.npz``           test windows that a report shows; see :mod:`gfnode.examples`
 ``log.txt``                what was said while training
+``training.lock``          empty; held by the process that trains
 =========================  =========================================================================
 
 Opening one reads text and safetensors only.
