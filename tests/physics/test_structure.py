@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -287,6 +288,21 @@ def test_a_molecule_without_dihedrals(tmp_path: Path) -> None:
     assert set(found["geometry"]["quantities"]) == {"bond", "angle"}
     assert found["geometry"]["atoms"] == 3
     assert (out / "physics.json").exists()
+
+
+def test_models_are_asked_in_the_thread_that_called(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads in one module may break each other."""
+    asked, call = set(), torch.nn.Module.__call__
+
+    def watched(module: torch.nn.Module, *given: object, **options: object) -> object:
+        asked.add(threading.current_thread())
+        return call(module, *given, **options)
+
+    monkeypatch.setattr(torch.nn.Module, "__call__", watched)
+    assert {"motion", "spectra"} <= set(assess(run).sections)
+    assert asked == {threading.current_thread()}
 
 
 def test_what_an_evaluation_predicted_is_not_predicted_again(

@@ -12,7 +12,6 @@ whose keys docs/physics.md explains.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -58,10 +57,6 @@ SECTIONS: dict[str, Callable[[Predictions], Section | None]] = {
     "spectra": measure_spectra,
 }
 """``measure(predictions)`` by the key of its section; None where it does not apply."""
-
-
-AT_ONCE = 2
-"""Sections that are measured at the same time; memory is theirs together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +145,10 @@ def assess(
         torsions=torsions,
     )
     sections = {}
-    with ThreadPoolExecutor(AT_ONCE) as pool:  # sorting and linear algebra leave room for others
-        measured = {name: pool.submit(each, predictions) for name, each in SECTIONS.items()}
-        for name, section in measured.items():
-            if (found := section.result()) is not None:
-                sections[name] = found
-            advance(name)
+    for name, measure in SECTIONS.items():
+        if (found := measure(predictions)) is not None:
+            sections[name] = found
+        advance(name)
     if energy is not None:
         sections["energy"] = measure_energy(predictions, energy)
         advance("energy")
