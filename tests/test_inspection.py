@@ -525,7 +525,7 @@ class TestSeries:
         assert Series.of([toluene(), given[0]]).cells(frames) is None
 
     def test_pieces_cover_every_interval(self, monkeypatch):
-        monkeypatch.setattr("gfnode.inspection.series.CHUNK", 15 * 3 * 7)
+        monkeypatch.setattr("gfnode.memory.CHUNK", 15 * 3 * 7)
         series = Series.of([toluene()[:50], toluene()[100:101], toluene()[200:215]])
         inside = {(k, k + 1) for b, e in series.pieces(15) for k in range(b, e - 1)}
         expected = {(k, k + 1) for k in series.successive().tolist()}
@@ -535,7 +535,7 @@ class TestSeries:
     def test_pieces_do_not_change_what_is_found(self, monkeypatch):
         trajectory = copied(changed(ethane()[:900], 300, 4, 1.0), 500, 90)
         whole = inspect(trajectory).to_dict()
-        monkeypatch.setattr("gfnode.inspection.series.CHUNK", 24 * 50)
+        monkeypatch.setattr("gfnode.memory.CHUNK", 24 * 50)
         assert inspect(trajectory).to_dict()["frames"] == whole["frames"]
 
 

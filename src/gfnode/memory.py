@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from gfnode.machine import available
 
 SHARE = 0.25
 """An array may take so much of the memory that is available."""
+
+CHUNK = 4_000_000
+"""Numbers in one piece of positions (16 MB as float32)."""
 
 BYTES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 BYTES |= {f"{key}i": 1024.0**i for i, key in enumerate("kmgt", 1)}
@@ -63,6 +67,13 @@ def limit(most: float | str | None = None) -> float:
             raise InputError(f"memory of {most!r}: expected a size such as 500MB or 2GiB")
         most = float(found[1]) * BYTES[found[2]]
     return float(most)
+
+
+def pieces(frames: int, atoms: int) -> Iterator[tuple[int, int]]:
+    """Ranges of frames that take little memory; each begins with the last of the one before."""
+    size = max(2, CHUNK // (3 * atoms))
+    for begin in range(0, max(frames - 1, min(frames, 1)), size - 1):
+        yield begin, min(begin + size, frames)
 
 
 def _scratch() -> str:

@@ -589,3 +589,13 @@ def test_times_of_a_wrong_shape(tmp_path: Path) -> None:
     mapping = {"positions": "coords", "numbers": "Z", "times": "v"}
     with pytest.raises(InputError, match=r"times have shape \(5, 2, 3\), expected \(frame,\)"):
         load(tmp_path / "raw.npz", mapping=mapping)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 2, 5, 6, 17])
+def test_pieces_hold_every_interval_once(frames, monkeypatch):
+    monkeypatch.setattr(memory, "CHUNK", 5 * 3 * 4)  # five frames of four atoms
+    found = list(memory.pieces(frames, 4))
+    assert all(end - begin <= 5 for begin, end in found)
+    intervals = [k for begin, end in found for k in range(begin, end - 1)]
+    assert intervals == list(range(frames - 1))
+    assert {k for begin, end in found for k in range(begin, end)} == set(range(frames))

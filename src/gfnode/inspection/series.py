@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
+from gfnode.memory import pieces
 from gfnode.thinning import evenly, groups
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
-
-CHUNK = 4_000_000
-"""Numbers in one piece of positions (16 MB as float32)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +152,10 @@ class Series:
         return chosen, found[chosen]
 
     def pieces(self, atoms: int) -> Iterator[tuple[int, int]]:
-        """Ranges of frames that fit into a piece of memory, and end where a trajectory ends.
-
-        Each range but the first of a trajectory begins with the last frame of the one before.
-        """
-        size = max(2, CHUNK // (3 * atoms))
-        for begin, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            for start in range(int(begin), max(int(end) - 1, int(begin) + 1), size - 1):
-                yield start, min(start + size, int(end))
+        """Ranges of frames as of :func:`gfnode.memory.pieces`, each of one trajectory."""
+        for each, first in zip(self.trajectories, self.offsets.tolist(), strict=False):
+            for begin, end in pieces(len(each), atoms):
+                yield first + begin, first + end
 
 
 def thin(values: Integers, most: int) -> Integers:

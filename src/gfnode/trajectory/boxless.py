@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gfnode.memory import pieces
 from gfnode.trajectory.checks import Floats
 from gfnode.trajectory.core import Trajectory
 
@@ -16,9 +17,6 @@ FEWEST, ALIKE, SAME = 10, 0.9, 0.15
 
 FILLED = 0.8, 1.05
 """All positions lie in a stretch of the axis that is so many times as long as a leap."""
-
-CHUNK = 4_000_000
-"""Numbers in one piece of positions (16 MB as float32)."""
 
 MOST = 20_000
 """Frames that are looked at, from the first on."""
@@ -66,12 +64,11 @@ def wrapped(lengths: Sequence[float | None]) -> str:
 
 
 def _pieces(trajectories: Sequence[Trajectory]) -> Iterator[Floats]:
-    """Positions piece by piece; each begins with the last frame of the one before."""
+    """Positions piece by piece, as of :func:`gfnode.memory.pieces`."""
     left = MOST
     for each in trajectories:
-        size = max(2, CHUNK // (3 * each.n_atoms))
-        for begin in range(0, min(left, max(len(each) - 1, 1)), size - 1):
-            yield each.positions[begin : begin + size]
+        for begin, end in pieces(min(left, len(each)), each.n_atoms):
+            yield each.positions[begin:end]
         left = max(0, left - len(each))
 
 
