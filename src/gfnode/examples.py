@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from gfnode.windows import Windows
 
 FILE = "examples.npz"
-MEASURED = "weights_sha256"
-"""Key of ``evaluation.json`` and ``physics.json``: the :func:`digest` of what was measured."""
-
+MEASURED = "weights_sha256"  # in evaluation.json and physics.json: the digest of what was measured
 KINDS = ("typical", "best", "worst")
 MOST_FRAMES = 100
 MOST_VALUES = 250_000  # coordinates of one example, true and predicted: large molecules get fewer
@@ -165,13 +163,7 @@ def up_to_date(folder: Path) -> bool:
 
 
 def evaluated(folder: Path) -> bool:
-    """Whether the folder holds an evaluation of its best weights.
-
-    Raises
-    ------
-    InputError
-        When it is damaged.
-    """
+    """Whether the folder holds an evaluation of its best weights; InputError for a damaged one."""
     return _of_best(folder, "evaluation.json", "errors.npz")
 
 
