@@ -13,7 +13,6 @@ from gfnode.metrics import (
     Blocks,
     LagErrors,
     Verdict,
-    mean_estimate,
     paired_verdict,
     squared_errors,
     summarise,
@@ -92,8 +91,10 @@ class Evaluation:
 
     def summary(self, method: str, *, superposed: bool = False) -> LagErrors:
         """Means with intervals of one method."""
-        errors = (self.superposed if superposed else self.errors)[method]
-        return summarise(errors, self.lags_fs, self.blocks, lag_edges(self.horizon_fs).tolist())
+        return self._summary((self.superposed if superposed else self.errors)[method])
+
+    def _summary(self, values: Doubles) -> LagErrors:
+        return summarise(values, self.lags_fs, self.blocks, lag_edges(self.horizon_fs).tolist())
 
     @property
     def best_trivial(self) -> str:
@@ -133,9 +134,12 @@ class Evaluation:
         }
 
     def _error_bars(self, inside: Doubles) -> dict[str, Any]:
-        found = mean_estimate(inside, self.blocks)
-        found = replace(found, high=min(found.high, 1.0))  # it is a share
-        return {"expected": WITHIN, "inside": found.to_dict()}
+        found = self._summary(inside)
+        whole, *by_lag = (  # they are shares
+            replace(each, high=min(each.high, 1.0)).to_dict()
+            for each in (found.mean, *found.by_lag)
+        )
+        return {"expected": WITHIN, "inside": whole, "by_lag": by_lag}
 
     def _method(self, name: str) -> dict[str, Any]:
         raw, shape = self.summary(name), self.summary(name, superposed=True)

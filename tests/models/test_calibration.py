@@ -134,6 +134,31 @@ class TestSizes:
         spread[:, 0] = 0.3
         assert torch.allclose(found.deviations(lags, spread)[:, 0], torch.tensor(0.3))
 
+    def test_frames_far_apart_have_forgotten_their_start_at_once(self):
+        """Positions at random: an error is as large at the first frame as at any."""
+        system = system_of("ethanol", horizon=300_000.0)
+        rng = np.random.default_rng(8)
+        x = torch.from_numpy(rng.normal(size=(3000, system.n_atoms, 3))).float()
+        times = 10_000.0 * torch.arange(len(x), dtype=torch.float64)
+        frames = Frames(x, torch.zeros_like(x), times, np.zeros(len(x), dtype=np.int64))
+        starts = torch.arange(0, 2900, 6)
+        targets = starts[:, None] + torch.from_numpy(rng.integers(1, 31, (len(starts), 8)))
+        windows = Windows(frames, starts, targets, None)
+        found = Calibration.fit(build("persistence", system), windows, windows)
+        sizes = found.deviations(torch.tensor([0.0, 1000.0, 10_000.0, 50_000.0, 300_000.0]))
+        assert (sizes[0] == 0).all()
+        np.testing.assert_allclose(sizes[1:], np.sqrt(2), rtol=0.12)
+
+    def test_what_moves_along_a_line_is_not_still(self):
+        """Two of three coordinates never change, as of two atoms that do not turn."""
+        system, windows = diffusion(9)
+        x = windows.frames.positions * torch.tensor([1.0, 0.0, 0.0])
+        windows = replace(windows, frames=replace(windows.frames, positions=x))
+        found = Calibration.fit(build("persistence", system), windows, windows)
+        lags = torch.tensor([40.0, 200.0])
+        expected = 0.01 * (1 + np.arange(9)) * np.sqrt(lags.numpy() / 10)[:, None] / np.sqrt(12)
+        np.testing.assert_allclose(found.deviations(lags), expected, rtol=0.15)
+
     def test_distances_are_those_of_training(self):
         system, windows = diffusion(4, frames=100)
         found = Calibration.fit(build("persistence", system), windows, windows)
@@ -165,6 +190,9 @@ class TestFolder:
         assert told["expected"] == WITHIN
         assert told["inside"]["value"] == pytest.approx(result.inside.mean())
         assert told["inside"]["high"] <= 1
+        shares = [each for each in told["by_lag"] if each["count"]]
+        assert sum(each["count"] for each in shares) == result.inside.size
+        assert min(each["value"] for each in shares) <= result.inside.mean()
         assert 0.2 < result.inside.mean() < 1
 
     def test_a_run_without_it_makes_no_molecules(self, run, tmp_path):

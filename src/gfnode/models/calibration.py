@@ -26,6 +26,9 @@ WITHIN = 0.6827
 """Share of errors that lie within one standard deviation of a normal distribution."""
 
 KNOTS = 16
+SOON = 100.0
+"""fs in which vibrations have made of an error what they will; it grows from zero for no longer."""
+_LEAST = 1e-3  # Å
 GROUPS = 10
 _SORTED = 10_000_000  # values that a quantile is taken of; torch refuses 2²⁴
 LIMP = 0.15
@@ -68,7 +71,8 @@ class Calibration:
         """Deviations at lags ``(…)`` in fs: ``(…, atom)`` in Å.
 
         With s the size at a lag, linear between the knots from zero at lag zero and constant beyond
-        the last, and u how far outcomes of *this* start are apart::
+        the last (and from 100 fs to the first, where frames are further apart), and u how far
+        outcomes of *this* start are apart::
 
             σ² = a s² + b u²
 
@@ -80,8 +84,12 @@ class Calibration:
             u, ``(…, atom)`` in Å, see :meth:`gfnode.models.base.Model.with_spread`; without it
             σ = s.
         """
-        knots = torch.cat([self.lags.new_zeros(1), self.lags])
-        values = torch.cat([torch.zeros_like(self.sizes[:1]), self.sizes])
+        knots, values = self.lags, self.sizes
+        if knots[0] > SOON:
+            knots = torch.cat([knots.new_tensor([SOON]), knots])
+            values = torch.cat([values[:1], values])
+        knots = torch.cat([knots.new_zeros(1), knots])
+        values = torch.cat([torch.zeros_like(values[:1]), values])
         sizes = interpolate(knots, values, lags)
         if spread is None:
             return sizes
@@ -95,35 +103,31 @@ class Calibration:
         """Measure, on windows over the model's state atoms.
 
         Of validation windows at most 500 are taken, evenly. Knots are at the means of groups of
-        equally many lags; sizes do not fall with the lag, and an atom's are no smaller than a
-        thousandth of an Å. A short validation part may lie in a calm or a lively stretch: sizes are
-        scaled by how far atoms move in both parts, over how far in validation.
+        equally many lags, and at that of the frames that follow the starts; sizes do not fall with
+        the lag, and an atom's are no smaller than a thousandth of an Å, nor than half of its root
+        mean square (an atom may move along one direction only). A short validation part may lie in
+        a calm or a lively stretch: sizes are scaled by how far atoms move in both parts, over how
+        far in validation.
         """
         model.eval()
-        chosen = validation.evenly(500)
-        lags, errors, spreads = [], [], []
-        for index in chosen.split(model.at_once(validation.targets.shape[1])):
-            batch = validation.batch(index)
-            found, spread = model.with_spread(batch.positions, batch.velocities, batch.lags)
-            lags.append(batch.lags.flatten())
-            errors.append((found - batch.targets).abs().flatten(0, 1))
-            if spread is not None:
-                spreads.append(spread.flatten(0, 1))
-        lag, order = torch.cat(lags).double().sort(stable=True)
-        error = torch.cat(errors)[order]  # (lag, atom, 3)
+        chosen = validation.take(validation.evenly(500))
+        lag, error, spread = _errors(model, chosen)
         groups = min(KNOTS, max(1, len(lag) // 50))
-        knots = torch.stack([part.mean() for part in lag.tensor_split(groups)])
-        parts = error.tensor_split(groups)
-        sizes = torch.stack([part.movedim(1, 0).flatten(1).quantile(WITHIN, 1) for part in parts])
+        known = list(zip(lag.tensor_split(groups), error.tensor_split(groups), strict=True))
+        soon, missed, _ = _errors(model, chosen.next_frames())
+        if len(soon) >= 20 and soon.mean() < known[0][0].mean():
+            known.insert(0, (soon, missed))
+        knots = torch.stack([lags.mean() for lags, _ in known])
+        sizes = torch.stack([_size(part) for _, part in known])
         knots, place = knots.unique(return_inverse=True)  # regular lags come many times
-        sums = torch.zeros(len(knots), sizes.shape[1]).index_add(0, place, sizes.clamp(min=1e-3))
+        sums = torch.zeros(len(knots), sizes.shape[1]).index_add(0, place, sizes)
         sizes = (sums / place.bincount()[:, None]).cummax(0).values
         shares, mean = torch.tensor([1.0, 0.0]), error[:, model.scored].square().mean()
         fitted = cls(knots.float(), sizes, shares, *_distances(model, train), mean)
-        if spreads:
-            shares = _shares(fitted.deviations(lag).float(), torch.cat(spreads)[order], error)
+        if spread is not None:
+            shares = _shares(fitted.deviations(lag).float(), spread, error)
         lively = _liveliness(train, validation, model.scored)
-        return replace(fitted, sizes=sizes * lively, shares=shares)
+        return replace(fitted, sizes=(sizes * lively).clamp(min=_LEAST), shares=shares)
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
@@ -153,6 +157,30 @@ class Calibration:
                 f"{path}: sizes {shapes} are not those of the model beside it, expected {expected}"
             )
         return found
+
+
+def _errors(model: Model, windows: Windows) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Lags, ascending; absolute errors ``(lag, atom, 3)``; spreads ``(lag, atom)``, if any."""
+    lags, errors, spreads = [], [], []
+    for index in torch.arange(len(windows)).split(model.at_once(windows.targets.shape[1])):
+        batch = windows.batch(index)
+        found, spread = model.with_spread(batch.positions, batch.velocities, batch.lags)
+        lags.append(batch.lags.flatten())
+        errors.append((found - batch.targets).abs().flatten(0, 1))
+        if spread is not None:
+            spreads.append(spread.flatten(0, 1))
+    if not lags:
+        return torch.zeros(0), torch.zeros(0), None
+    lag, order = torch.cat(lags).double().sort(stable=True)
+    return lag, torch.cat(errors)[order], torch.cat(spreads)[order] if spreads else None
+
+
+def _size(error: Tensor) -> Tensor:
+    """Half-width of the interval of each atom, ``(atom,)``, of errors ``(lag, atom, 3)``."""
+    each = error.movedim(1, 0).flatten(1)
+    return torch.maximum(each.quantile(WITHIN, 1), each.square().mean(1).sqrt() / 2).clamp(
+        min=_LEAST
+    )
 
 
 def _shares(size: Tensor, spread: Tensor, error: Tensor) -> Tensor:
@@ -188,7 +216,7 @@ def _liveliness(train: Windows, validation: Windows, scored: Tensor) -> float:
 
     def moved(windows: Windows, most: int) -> Tensor:
         batch = windows.batch(windows.evenly(most))
-        return (batch.targets - batch.positions[:, None])[..., scored, :].abs().flatten()
+        return (batch.targets - batch.positions[:, None])[..., scored, :].norm(dim=-1).flatten()
 
     share = -(-500 * len(validation) // max(1, len(train)))
     everywhere = torch.cat([moved(train, 500), moved(validation, share)]).median()

@@ -79,9 +79,11 @@ def error_bars(evaluation: Mapping[str, Any]) -> str | None:
         return None
     share, low, high = (found["inside"][key] for key in ("value", "low", "high"))
     interval = "" if low is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    shares = [100 * each["value"] for each in found["by_lag"] if each["count"]]
     return (
         f"error bars: {100 * share:.1f} %{interval} of the coordinates lie within one predicted "
-        f"standard deviation, expected {100 * found['expected']:.1f} %"
+        f"standard deviation, {min(shares):.0f} to {max(shares):.0f} % by lag, expected "
+        f"{100 * found['expected']:.1f} %"
     )
 
 

@@ -218,6 +218,14 @@ class Windows:
         targets = draw.irregular(first, last, self.targets.shape[1], np.random.default_rng(seed))
         return replace(self, targets=torch.from_numpy(targets).to(self.device))
 
+    def next_frames(self) -> "Windows":
+        """The same starts with the frame that follows as the only target, where there is one."""
+        later = (self.starts + 1).clamp(max=len(self.frames.times) - 1)
+        now, then = (self.frames.segments[each.cpu().numpy()] for each in (self.starts, later))
+        followed = torch.from_numpy((now == then) & (self.starts != later).cpu().numpy())
+        index = followed.nonzero().flatten().to(self.device)
+        return replace(self.take(index), targets=later[index][:, None])
+
     def to(self, device: torch.device | str) -> "Windows":
         """Move to a device; parts that share frames should be moved by :func:`to_device`."""
         return to_device({"": self}, device)[""]
