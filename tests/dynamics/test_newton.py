@@ -176,6 +176,42 @@ def test_samples_come_to_equilibrium(thermostat):
     assert not torch.equal(found[0], dynamics.sample(x, v, lags, torch.Generator())[0][0, 0])
 
 
+def test_the_energy_of_all_windows_counts_and_whether_the_whole_moves():
+    molecule = springs()
+    dynamics = NewtonDynamics(ETHANOL, Springy(molecule)).double()
+    m, (x, v) = dynamics.masses, starts(50)
+    v = without_momenta(x, v, m[:, 0])
+    none = torch.zeros(50, 1).double()
+    dynamics.measure(Batch(x, v, none, x[:, None]), 0.0)
+    expected = float(0.5 * (m * v.square()).sum((1, 2)).mean())
+    assert float(dynamics.kinetic) == pytest.approx(expected)
+    assert dynamics.freedoms == 21
+    again = NewtonDynamics(ETHANOL, Springy(molecule)).double()
+    again.load_state_dict(dynamics.state_dict())
+    assert again.freedoms == 21
+    flying = v + 2e-3 * torch.randn(50, 1, 3, generator=torch.Generator().manual_seed(1)).double()
+    dynamics.measure(Batch(x, flying, none, x[:, None]), 0.0)
+    assert dynamics.freedoms == 27
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_what_has_no_momenta_in_training_gets_none(still):
+    """Random scaling would make the little that rounding leaves grow without end."""
+    dynamics = dynamics_of(Springy(springs()))
+    dynamics.rate.fill_(1 / 50)
+    if still:
+        dynamics.directions.fill_(21)
+        dynamics.load_state_dict(dynamics.state_dict())
+    x, v = starts(4)
+    v = v + 1e-4
+    lags = torch.full((4, 1), 50.0).double()
+    found, speeds = dynamics.sample(x, v, lags, torch.Generator().manual_seed(0), exact=True)
+    total = (dynamics.masses * speeds[:, 0, 0]).sum(1).norm(dim=1)
+    turn = torch.linalg.cross(found[:, 0, 0], dynamics.masses * speeds[:, 0, 0]).sum(1).norm(dim=1)
+    largest = max(total.max(), turn.max())
+    assert largest < 1e-12 if still else largest > 1e-3
+
+
 @pytest.mark.parametrize("thermostat", [{}, {"frequency": OMEGA}, {"memory": 50.0}])
 def test_the_thermostat_of_a_simulation_is_found(thermostat):
     molecule = springs()
@@ -184,7 +220,9 @@ def test_the_thermostat_of_a_simulation_is_found(thermostat):
     lags = torch.tensor([20.0, 60.0, 120.0, 180.0]).double().expand(len(at), -1)
     targets = x[at[:, None] + (lags / 0.5).long()]
     dynamics = NewtonDynamics(ETHANOL, Springy(molecule)).double()
-    dynamics.tune(Batch(x[at], v[at], lags, targets), 0.0)
+    windows = Batch(x[at], v[at], lags, targets)
+    dynamics.measure(windows, 0.0)
+    dynamics.tune(windows)
     assert float(dynamics.frequency) == pytest.approx(thermostat.get("frequency", 0.0))
     assert (float(dynamics.rate) > 0) == ("memory" in thermostat)
     if "memory" in thermostat:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnode.dynamics.potential import Potential
+from gfnode.geometry import free_directions, without_momenta
 from gfnode.kernels import forces as kernel
 from gfnode.molecule.system import System
 from gfnode.units import WAVENUMBER
@@ -52,7 +53,8 @@ class NewtonDynamics(nn.Module):
 
         dx/dt = v,   dv/dt = F(x)/m − ξ v,   dξ/dt = ω² (K/K̄ − 1)
 
-    A start says nothing of ξ. Its distribution is Gaussian of variance ω²/g with g = 3N, so each
+    A start says nothing of ξ. Its distribution is Gaussian of variance ω²/g, g being the number of
+    independent velocities: 3N, or 3N − 6 where neither the whole moves nor turns. So each
     trajectory starts from a quantile of it, six in each member of the potential, and together they
     say where the molecule may go. That of Bussi, Donadio and Parrinello (J. Chem. Phys. 126,
     014101, 2007) scales v by α at random after each step h, with c = e^(−h/τ), R normal and S the
@@ -64,6 +66,9 @@ class NewtonDynamics(nn.Module):
     :meth:`sample` draws ξ and these numbers anew. Which thermostat it is, ω and τ are chosen in
     :meth:`tune`; a molecule may be left alone, too. The scheme is velocity Verlet with friction
     split off on both sides, symmetric in time.
+
+    A thermostat that scales velocities at random scales what rounding leaves of momenta too, and in
+    the end the whole would fly: where training motion has none, :meth:`sample` takes them off.
 
     Velocities that are differences over a gap are those of its middle: they are taken to the
     start by requiring that the integrated motion over the gap be the difference.
@@ -88,18 +93,21 @@ class NewtonDynamics(nn.Module):
     rate: Tensor
     kinetic: Tensor
     gap: Tensor
+    directions: Tensor
     friction: Tensor
 
     def __init__(self, system: System, potential: Potential) -> None:
         super().__init__()
         self.potential = potential
-        self.freedoms = 3 * system.n_atoms
         masses = torch.as_tensor(system.masses, dtype=torch.float32)[:, None]
         self.register_buffer("masses", masses, persistent=False)
         self.register_buffer("frequency", torch.zeros(()))  # ω, 1/fs; 0: no friction
         self.register_buffer("rate", torch.zeros(()))  # 1/τ, 1/fs; 0: no random scaling
         self.register_buffer("kinetic", torch.ones(()))  # K̄, u Å²/fs²
         self.register_buffer("gap", torch.zeros(()))  # fs
+        self.register_buffer("directions", torch.tensor(3 * system.n_atoms))  # g
+        self.freedoms = 3 * system.n_atoms  # the same on the host
+        self.register_load_state_dict_post_hook(_count)
         count = self.trajectories = self.each * potential.members
         quantiles = (torch.arange(count) + 0.5) / count
         quantiles = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)  # of mean square one
@@ -158,6 +166,8 @@ class NewtonDynamics(nn.Module):
         def draw(_: int) -> tuple[Tensor, Tensor]:
             return normal(), normal(self.freedoms - 1).square().sum(-1)
 
+        if self.freedoms < 3 * len(self.masses):
+            velocities = without_momenta(positions, velocities, self.masses[:, 0])
         x, v, lags = (y[:, None] for y in (positions, velocities, lags))
         bath = Bath(self.frequency, self.rate, normal(), draw)
         return self._integrate(x, v, lags, bath, exact=exact)
@@ -289,7 +299,9 @@ class NewtonDynamics(nn.Module):
         packed = getattr(self.potential, "packed", None)
         if packed is not None:
             frequency = frequency.expand_as(state[2])
-            bath = kernel.Bath(self.masses[:, 0], float(self.kinetic), frequency, *scaling)
+            bath = kernel.Bath(
+                self.masses[:, 0], float(self.kinetic), self.freedoms, frequency, *scaling
+            )
             x, v, friction, pull = kernel.advance(state, packed, bath, steps, float(h))
             return x, v, friction, pull
         for step in range(steps):
@@ -310,13 +322,16 @@ class NewtonDynamics(nn.Module):
         return x, v, friction, pull
 
     @torch.no_grad()
-    def tune(self, batch: Batch, gap: float) -> None:
-        """Choose the thermostat that follows training windows best, by the median error.
+    def measure(self, batch: Batch, gap: float) -> None:
+        """Take K̄, and whether the whole moves or turns, from training windows.
+
+        Still is what has less than a hundredth of the energy that the whole would have if it
+        moved and turned as hot as all else.
 
         Parameters
         ----------
         batch
-            Training windows; lags of up to 200 fs count.
+            So many that their mean is K̄: that of n starts is off by √(2/gn).
         gap
             Time in fs over which velocities are differences, negative where it ends at the start;
             0: they are those of the start.
@@ -324,9 +339,26 @@ class NewtonDynamics(nn.Module):
         self.gap.fill_(gap)
         shape = (self.potential.members, *batch.positions.shape)
         x, v = (y.expand(shape) for y in (batch.positions, batch.velocities))
-        still = torch.zeros_like(self.frequency)
-        _, v, _, _ = self._begin((x, v, still.expand(*shape[:2], 1, 1), self._pull(x)), still)
-        self.kinetic.copy_(0.5 * (self.masses * v.square()).sum((-2, -1)).mean())
+        none = torch.zeros_like(self.frequency)
+        _, v, _, _ = self._begin((x, v, none.expand(*shape[:2], 1, 1), self._pull(x)), none)
+        own = without_momenta(x, v, self.masses[:, 0])
+        energy, left = (0.5 * (self.masses * y.square()).sum((-2, -1)).mean() for y in (v, own))
+        self.kinetic.copy_(energy)
+        free = free_directions(batch.positions, self.masses[:, 0]).max()
+        share = 1 - free / self.masses.numel() / 3  # of the energy, as hot as all else
+        still = bool(energy - left < 0.01 * share * energy)
+        self.directions.copy_(free if still else torch.tensor(3 * len(self.masses)))
+        _count(self)
+
+    @torch.no_grad()
+    def tune(self, batch: Batch) -> None:
+        """Choose the thermostat that follows training windows best, by the median error.
+
+        Parameters
+        ----------
+        batch
+            Training windows; lags of up to 200 fs count.
+        """
         short = batch.lags <= self._tuned_up_to
         tried = torch.zeros(1 + len(self._wavenumbers) + len(self._memories), 2)
         tried[1 : 1 + len(self._wavenumbers), 0] = WAVENUMBER * torch.tensor(self._wavenumbers)
@@ -347,3 +379,8 @@ class NewtonDynamics(nn.Module):
             best = tried[median.argmin()]
             self.frequency.copy_(best[0])
             self.rate.copy_(best[1])
+
+
+def _count(dynamics: NewtonDynamics, _missing: object = None) -> None:
+    """Keep g on the host; no lambda, so that models can be pickled."""
+    dynamics.freedoms = int(dynamics.directions)

@@ -90,8 +90,8 @@ class Bath:
     ----------
     masses
         ``(atom,)`` in u.
-    kinetic
-        K̄ in u Å²/fs².
+    kinetic, freedoms
+        K̄ in u Å²/fs², and g.
     frequency
         ω of each row, 1/fs.
     rate, along, others
@@ -101,6 +101,7 @@ class Bath:
 
     masses: Tensor
     kinetic: float
+    freedoms: int
     frequency: Tensor
     rate: Tensor | None = None
     along: Tensor | None = None
@@ -121,8 +122,7 @@ def advance(
     moved = [y.clone(memory_format=torch.contiguous_format) for y in state]
     parts = bath.frequency, bath.rate, bath.along, bath.others
     kept = [None if y is None else y.contiguous() for y in parts]
-    freedoms = 3 * len(bath.masses)
-    scalars = _Bath(*map(address, kept), bath.kinetic, length, freedoms)
+    scalars = _Bath(*map(address, kept), bath.kinetic, length, bath.freedoms)
     packed.loaded.advance(
         _sizes(moved[0]),
         *map(address, (packed.weights, bath.masses.contiguous())),

@@ -242,7 +242,8 @@ class Newton(nn.Module):
                 unknown=None if forces.unknown is None else forces.unknown @ rotation,
                 report=report,
             )
-        self.dynamics.tune(windows.batch(windows.evenly(64)), windows.gap or 0.0)
+        self.dynamics.measure(windows.batch(windows.evenly(2000)), windows.gap or 0.0)
+        self.dynamics.tune(windows.batch(windows.evenly(64)))
         ends = torch.stack([windows.starts, windows.targets.amax(1)])
         first, last = stretch[torch.searchsorted(seen, ends).clamp(max=len(seen) - 1)]
         unseen_by = first % turns
