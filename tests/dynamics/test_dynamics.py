@@ -550,6 +550,20 @@ def test_shares_are_fitted_to_motion_that_is_known():
     assert (dynamics.logits.softmax(-1)[:, 2] < 0.05).all()
 
 
+def test_what_begins_at_zero_but_for_rounding_has_the_resonance_alone():
+    """Rounding errors say nothing of shares: a slow one would carry the velocity far away."""
+    generator = torch.Generator().manual_seed(0)
+    velocity = 1e-2 * torch.randn(200, 1, 3, generator=generator)
+    later = 1e-2 * torch.randn(200, 6, 1, 3, generator=generator)
+    times = torch.rand(200, 6, generator=generator)
+    start = 1e-6 * (later * torch.exp(-3 * times)[..., None, None]).mean(1)
+    dynamics = OscillatorDynamics(torch.zeros(1, dtype=torch.long), 1500.0)
+    dynamics.fit(start, velocity, later, times)
+    assert dynamics.logits.softmax(-1)[0, 0] > 0.99
+    found = dynamics(torch.stack([start, velocity], -1), times)[..., 0]
+    assert (found - later).square().mean() < 1.02 * later.square().mean()
+
+
 def recorded(positions, velocities, samples, lags, generator):
     """Windows of two long signals ``(step,)`` of 1 fs: start, velocity, later, t of a horizon."""
     starts = torch.randint(0, len(positions) - 1001, (samples,), generator=generator)

@@ -155,7 +155,8 @@ class OscillatorDynamics(nn.Module):
 
         With k_c the kernel of oscillator c, Σ ‖u(τ) − Σ_c a_c k_c(τ) u‖² is made small over a ≥ 0,
         Σ a = 1, in every eigenspace, by exponentiated gradient. No share becomes quite zero, so
-        that training can go on from there.
+        that training can go on from there. What begins at zero says nothing of shares, and has the
+        resonance alone.
         """
         tau = (times * self.horizon)[None, ..., None]  # (1, batch, time, 1)
         omega, gamma = (x.exp()[:, None, None] for x in (self.log_frequency, self.log_damping))
@@ -166,9 +167,12 @@ class OscillatorDynamics(nn.Module):
         wanted = torch.einsum("sbtc,sbt->sc", kernel, along)
         rate = 4.0 / gram.diagonal(dim1=1, dim2=2).amax(1, keepdim=True).clamp(min=_LEAST)
         share = torch.full_like(self.logits, 1 / self.logits.shape[1])
+        still = size.mean(1) < 1e-6 * self._mean_square(later).flatten(0, 1).mean(0)
+        first = torch.zeros_like(share).index_fill(1, torch.tensor(0, device=share.device), 1.0)
         for _ in range(steps):
             slope = (gram @ share[..., None])[..., 0] - wanted
             share = (share.log() - rate * slope).softmax(-1).clamp(min=_LEAST)
+        share = torch.where(still[:, None], first, share)
         self.logits.copy_((0.998 * share + 0.002 / share.shape[1]).log())
 
     def forward(self, amplitudes: Tensor, times: Tensor) -> Tensor:

@@ -109,10 +109,10 @@ class QuasiHarmonic(nn.Module):
         makes what is off the diagonals least (Cardoso & Souloumiac, SIAM J. Matrix Anal. Appl. 17,
         161, 1996).
         """
-        order = lags.flatten().argsort()
+        order = lags.flatten().argsort()[: lags.numel() // self._bins * self._bins]
         start = torch.div(order, lags.shape[1], rounding_mode="floor")
-        u, w, y = (self(x)[..., : len(sizes), 0] for x in motion)
-        moved = torch.stack([y.flatten(0, 1)[order], u[start], w[start]])  # (3, sample, mode)
+        u, w, y = (self(x)[..., : len(sizes), 0].flatten(0, -2).T for x in motion)
+        moved = torch.stack([y[:, order], u[:, start], w[:, start]], 1)  # (mode, 3, sample)
         tau = lags.flatten()[order]
         side = self.odd if planar else torch.zeros_like(sizes, dtype=torch.bool)
         logs, odd = sizes.log().tolist(), side.tolist()
@@ -123,32 +123,37 @@ class QuasiHarmonic(nn.Module):
             if logs[a] - logs[b] < self._alike and odd[a] == odd[b]
         ]
         whole = torch.eye(len(sizes))
-        for pair in pairs * self._sweeps:
-            two = moved[..., pair]
-            turn = self._jacobi(two, tau)
-            if turn is not None:
-                moved[..., pair] = two @ turn
-                whole[:, pair] = whole[:, pair] @ turn
-        self.analysis[..., : len(sizes)] @= whole
-        self.synthesis[: len(sizes)] = torch.einsum(
-            "kl,kai->lai", whole, self.synthesis[: len(sizes)]
-        )
+        fresh = set(range(len(sizes)))  # modes that were turned since the last sweep
+        for _ in range(self._sweeps):
+            fresh, before = set(), fresh
+            for pair in pairs:
+                turn = self._jacobi(moved[pair], tau) if before & {*pair} else None
+                if turn is not None:
+                    moved[pair] = torch.einsum("kl,kcn->lcn", turn, moved[pair])
+                    whole[:, pair] = whole[:, pair] @ turn
+                    fresh |= {*pair}
+        kept = slice(len(sizes))
+        self.analysis[..., kept] = self.analysis[..., kept] @ whole
+        self.synthesis[kept] = torch.einsum("kl,kai->lai", whole, self.synthesis[kept])
 
     def _jacobi(self, moved: Tensor, lags: Tensor) -> Tensor | None:
-        """Rotation of two modes ``(3, sample, 2)``; None where they are as they should be."""
-        y, u, w = moved
+        """Rotation of two modes ``(2, 3, sample)``; None where they are as they should be."""
+        y, u, w = moved.unbind(1)
         omega = (w.square().sum() / u.square().sum().clamp(min=1e-30)).sqrt().clamp(min=1e-12)
-        phase = torch.polar(torch.ones_like(lags), -omega * lags)[:, None, None]
-        product = y[:, :, None] * torch.complex(u, w / omega)[:, None] * phase
-        M = torch.stack([part.sum(0) for part in product.chunk(self._bins)])
-        h = torch.stack([M[:, 0, 0] - M[:, 1, 1], M[:, 0, 1] + M[:, 1, 0]])
-        (apart, both), (_, mixed) = (h @ h.mH).real.tolist()
+        c, s = torch.cos(omega * lags), torch.sin(omega * lags)
+        w = w / omega
+        rows = y.unflatten(1, (self._bins, -1)).transpose(0, 1)  # (bin, mode, sample)
+        M = torch.stack(
+            [rows @ x.T.unflatten(0, (self._bins, -1)) for x in (c * u + s * w, c * w - s * u)]
+        )  # real and imaginary parts, (2, bin, mode, mode)
+        h = torch.stack([M[..., 0, 0] - M[..., 1, 1], M[..., 0, 1] + M[..., 1, 0]]).flatten(1)
+        (apart, both), (_, mixed) = (h @ h.T).tolist()
         length = math.hypot(apart - mixed, 2 * both)
         if mixed - (apart + mixed - length) / 2 <= self._worth * (apart + mixed):
             return None
         angle = 0.5 * math.atan2(2 * both, apart - mixed + length)
-        c, s = math.cos(angle), math.sin(angle)
-        return y.new_tensor([[c, -s], [s, c]])
+        cosine, sine = math.cos(angle), math.sin(angle)
+        return moved.new_tensor([[cosine, -sine], [sine, cosine]])
 
     def forward(self, displacements: Tensor) -> Tensor:
         """Turn ``(..., atom, 3)`` in Å into amplitudes ``(..., mode, 1)``, without unit."""
