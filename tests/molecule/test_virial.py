@@ -1,5 +1,6 @@
 """The temperature that forces hold bonds at, and forces that do not fit the motion."""
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -9,7 +10,7 @@ from ase.build import molecule
 
 from gfnode.experiment import configure, prepare
 from gfnode.inspection import inspect
-from gfnode.molecule.virial import UNITS, off_forces
+from gfnode.molecule.virial import UNITS, moving_temperature, off_forces
 from gfnode.simulate import harmonic_network
 from gfnode.trajectory import Trajectory
 from gfnode.units import WAVENUMBER
@@ -102,3 +103,34 @@ def test_gfnode_data_and_train_say_so():
     sound = ethane(10, velocities=True)
     assert not [each for each in prepare([sound], changes).notes if "forces" in each]
     assert "force-unit" not in [each.code for each in inspect(sound).findings]
+
+
+def two_atoms() -> Trajectory:
+    """N₂ that does nothing but vibrate along its bond, with forces, which differences show."""
+    times, mass, omega = 0.5 * np.arange(4002), 14.007, 2300 * WAVENUMBER
+    x = np.zeros((len(times), 2, 3))
+    x[:, 1, 0] = 1.1 + 0.05 * np.cos(omega * times)
+    x[..., 0] -= x[..., 0].mean(1, keepdims=True)
+    forces = mass * (x[2:] - 2 * x[1:-1] + x[:-2]) / 0.25
+    return Trajectory(
+        x[1:-1], times[1:-1], [7, 7], velocities=x[2:] - x[:-2], forces=forces, source="n2.extxyz"
+    )
+
+
+def test_a_small_molecule_that_neither_moves_nor_turns_is_not_taken_for_cold():
+    """Over 3N degrees of freedom it is six times as cold as its one vibration."""
+    trajectory, bond = two_atoms(), np.array([[0, 1]])
+    whole = trajectory.temperature()
+    assert whole is not None
+    assert moving_temperature(trajectory) == pytest.approx(6 * whole, rel=1e-3)
+    assert off_forces([trajectory], bond, whole) is not None
+    assert off_forces([trajectory], bond, moving_temperature(trajectory)) is None
+    assert inspect(trajectory).facts.forces is None
+    changes = configure(changes={"windows.horizon": 100.0})
+    assert not [each for each in prepare([trajectory], changes).notes if "forces" in each]
+
+
+def test_temperatures_are_plain_numbers():
+    found = off_forces([scaled(ethane(), 4 / 3)], BONDS, 60.0)
+    assert found is not None
+    assert re.search(r"as at \d{3} K, and the motion is that of 60 K", found.words)

@@ -76,7 +76,7 @@ def inspect(trajectories: Trajectory | Sequence[Trajectory]) -> Inspection:
     frames = look_at_frames(series, bonds)
     clock = look_at_time(series, bonds, frames.rounded_to)
     momenta = look_at_momenta(series, bonds, frames.rounded_to)
-    forces = off_forces(given, bonds, momenta.temperature)
+    forces = off_forces(given, bonds, momenta.temperature_degrees)
     choices = choose(given)
     motion = None
     if len(series) > 2:

@@ -8,12 +8,10 @@ import torch
 
 from gfnode import geometry
 from gfnode.inspection.series import Series, rms
+from gfnode.molecule.virial import ZERO
 from gfnode.trajectory import SHORT_GAP, Doubles, Integers
 from gfnode.units import BOLTZMANN
 from gfnode.windows.forces import RIGID
-
-ZERO = 0.01
-"""A momentum below this share of its thermal size is zero."""
 
 STEADY = 0.01
 """A momentum is constant when it varies by less than this share of its mean."""

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from gfnode import geometry
 from gfnode.thinning import evenly
 from gfnode.trajectory import Integers, Trajectory
 from gfnode.units import BOHR, BOLTZMANN, ELECTRONVOLT, HARTREE, KCAL_MOL, KJ_MOL
@@ -44,6 +46,9 @@ NOTHING = 1e-3
 RIGID = 5e-4
 """Bonds that vary by less than this share of their length are held, and tell nothing."""
 
+ZERO = 0.01
+"""A momentum below this share of its thermal size is zero."""
+
 _FEWEST, _MOST = 20, 500  # frames
 
 
@@ -56,7 +61,7 @@ class OffForces:
     holds
         The temperature that they hold bonds at, K; below zero: they push where they should pull.
     temperature
-        Of the motion, K; None where it is not known.
+        Of the motion, over what really moves, K; None where it is not known.
     factor
         How many times too large they are, as far as that tells.
     unit, expected
@@ -83,9 +88,10 @@ class OffForces:
         size = f"{self.factor:.2g} times too large"
         if self.factor < 1:
             size = f"{1 / self.factor:.2g} times too small"
+        holds = f"{self.holds:.2g}" if self.holds < 9.95 else f"{self.holds:.0f}"
         said = (
-            f"stored forces are some {size}: bonds swing under them as at {self.holds:.2g} K, and "
-            f"the motion is that of {other}"
+            f"stored forces are some {size}: bonds swing under them as at {holds} K, and the "
+            f"motion is that of {other}"
         )
         if self.unit:
             return f"{said}; they look like {self.unit}, and {self.expected} is expected"
@@ -107,7 +113,7 @@ def off_forces(
     bonds
         ``(bond, 2)`` among ``atoms`` (all).
     temperature
-        Of the motion in K, where it is known.
+        Of the motion in K, over the degrees of freedom that really move, where it is known.
     """
     given = next((each for each in trajectories if each.forces is not None), None)
     if given is None or (holds := _holds(given, bonds, atoms)) is None:
@@ -149,9 +155,37 @@ def _holds(trajectory: Trajectory, bonds: Integers, atoms: Integers | None) -> f
     return float(np.median(-np.stack(work) / (1 + 2 * swing / r).mean(0)) / BOLTZMANN)
 
 
+def moving_temperature(trajectory: Trajectory) -> float | None:
+    """Temperature in K over what moves; None where no velocities are stored.
+
+    T = Σ m v² / (k_B f), f = 3N less three for a momentum and three for an angular momentum (two
+    atoms: two) that is zero. Of a few atoms those are a large share. Bonds that are held, which
+    take more away, leave nothing to compare forces with.
+    """
+    if trajectory.velocities is None:
+        return None
+    frames = evenly(len(trajectory), _MOST)
+    x, v = (
+        torch.from_numpy(each[frames].astype(np.float64))
+        for each in (trajectory.positions, trajectory.velocities)
+    )
+    masses, atoms = torch.from_numpy(trajectory.masses), trajectory.n_atoms
+    twice = float((masses[:, None] * v**2).sum((1, 2)).mean())  # the kinetic energy
+    heat = twice / (3 * atoms)
+    turning = float(geometry.inertia_tensor(x, masses).diagonal(dim1=-2, dim2=-1).sum(-1).mean())
+    linear = geometry.momentum(v, masses).square().sum(-1).mean()
+    angular = geometry.angular_momentum(x, v, masses).square().sum(-1).mean()
+    degrees = 3 * atoms
+    if float(linear) < ZERO**2 * 3 * float(masses.sum()) * heat:
+        degrees -= 3
+    if atoms > 1 and float(angular) < ZERO**2 * turning * heat:
+        degrees -= 2 if atoms == 2 else 3
+    return twice / (degrees * BOLTZMANN) if degrees > 0 else None
+
+
 def doubts_of_forces(
     trajectories: Sequence[Trajectory], bonds: Integers, atoms: Integers
 ) -> tuple[str, ...]:
     """A sentence where stored forces do not fit the motion, else none."""
-    found = off_forces(trajectories, bonds, trajectories[0].temperature(), atoms)
+    found = off_forces(trajectories, bonds, moving_temperature(trajectories[0]), atoms)
     return () if found is None else (f"{trajectories[0].label}: {found.words}",)
