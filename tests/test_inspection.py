@@ -272,6 +272,23 @@ FAULTS: dict[str, tuple[Callable[[], Trajectory], str, str]] = {
 
 
 class TestFaults:
+    def test_files_too_short_for_the_horizon_are_told(self):
+        """A blocked split spans more than twelve horizons."""
+        replicas = [toluene(), toluene()[:51], toluene()[100:121]]
+        found = inspect(replicas)
+        said = (
+            "file 2 (51 frames, 250 fs) and file 3 (21 frames, 100 fs) give no windows of the "
+            "horizon of 265 fs: they would with --set windows.horizon=5fs, or leave them out"
+        )
+        assert f"{said}." in words(found)
+        assert said in prepare(replicas, configure()).notes
+        shorter = configure(changes={"windows.horizon": 5.0})
+        dataset = prepare(replicas, shorter)
+        assert not [note for note in dataset.notes if "give no windows" in note]
+        train = dataset.parts["train"]
+        assert set(train.frames.segments[train.starts].tolist()) == {0, 1, 2}
+        assert "short-files" not in codes(inspect([toluene(), toluene()]))
+
     @pytest.mark.parametrize("name", FAULTS)
     def test_is_found_and_said(self, name):
         make, code, sentence = FAULTS[name]

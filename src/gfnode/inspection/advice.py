@@ -26,6 +26,7 @@ from gfnode.trajectory import SHORT_GAP, Trajectory
 from gfnode.trajectory.lengths import Lengths
 from gfnode.windows import Windows
 from gfnode.windows.cutting import choose_atoms, choose_horizon
+from gfnode.windows.short import doubts_of_length
 
 Level = Literal["error", "warning", "note"]
 
@@ -75,6 +76,8 @@ class Choices:
         Directed edges of the graph, and how many pieces it falls into.
     batch
         Windows in a batch.
+    unused
+        Which files are too short to give windows, and what gives some.
     """
 
     problem: str | None = None
@@ -96,6 +99,7 @@ class Choices:
     edges: int | None = None
     pieces: int | None = None
     batch: int = 0
+    unused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,7 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
         edges=len(dataset.system.edges),
         pieces=int(pieces.max()) + 1,
         batch=batch,
+        unused=next(iter(doubts_of_length(trajectories, settings, horizon)), None),
         **known,
     )
 
@@ -300,6 +305,8 @@ def _windows(choices: Choices, motion: Motions | None, files: Sequence[FileFacts
     if choices.independent and any(choices.independent[k] < FEW[k] for k in FEW):
         values: dict[str, Any] = {"horizon_fs": choices.horizon_fs, **choices.independent}
         found.append(Finding("warning", "few-windows", values | {"enough_fs": _enough(choices)}))
+    if choices.unused is not None:
+        found.append(Finding("warning", "short-files", {"words": choices.unused}))
     # how a molecule stands need not be learnt: models turn with it
     inner = [each for each in motion.motions if each.kind != "turning"] if motion else []
     if inner and choices.problem is None:

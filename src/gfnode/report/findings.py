@@ -260,6 +260,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     ),
     "several-molecules": _several,
     "few-windows": _few,
+    "short-files": lambda v, f: v["words"],
     "slow-motion": _slowest,
     "no-velocities": lambda v, f: (
         f"frames {format_time(v['gap_fs'])} apart tell nothing of velocities: in their place the "

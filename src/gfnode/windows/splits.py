@@ -12,6 +12,11 @@ from gfnode.units import format_time
 Parts = dict[str, Integers]
 
 
+def least_span(horizon: float, fractions: tuple[float, float, float]) -> float:
+    """What a trajectory must span more than for a blocked split: its blocks hold a horizon each."""
+    return 2 * horizon + horizon / min(fractions)
+
+
 def blocked(
     times: Doubles,
     segments: Integers,
@@ -50,7 +55,7 @@ def blocked(
         raise InputError(f"windows.fractions {fractions}: expected three positive shares, sum 1")
     since = times if since is None else since
     found: dict[str, list[Integers]] = {"train": [], "validation": [], "test": []}
-    long_enough = 2 * horizon + horizon / shares.min()
+    long_enough = least_span(horizon, fractions)
     starting = {segment: usable[places] for segment, places in groups(segments[usable])}
     for segment, frames in groups(segments):
         span = times[frames[-1]] - times[frames[0]]
