@@ -49,6 +49,14 @@ def words(found: Inspection) -> str:
 
 
 class TestKnownMotion:
+    def test_of_a_single_heavy_atom_all_are_looked_at_as_training_scores_them(self):
+        x = np.array([[0.0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0]])
+        water = harmonic_network(x, [[0, 1], [0, 2]], [8, 1, 1], stiffness=0.4)
+        found = inspect(water.trajectory(1000, 0.5)).facts
+        assert found.choices.score_atoms == 3
+        assert found.motion.moved_at_horizon > 0.01
+        assert found.motion.changed_at_horizon > 0.01
+
     def test_counter_rotors_have_no_momentum(self):
         motion = counter_rotors(rate=0.02)
         trajectory = motion.trajectory(2000, 0.5)

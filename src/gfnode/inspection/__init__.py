@@ -19,6 +19,7 @@ from gfnode.inspection.structure import look_at_structure
 from gfnode.molecule.virial import off_forces
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.lengths import LENGTHS, Lengths
+from gfnode.windows.cutting import WindowSettings, choose_atoms
 
 __all__ = ["Choices", "Facts", "Finding", "Inspection", "inspect"]
 
@@ -80,8 +81,7 @@ def inspect(trajectories: Trajectory | Sequence[Trajectory]) -> Inspection:
     choices = choose(given)
     motion = None
     if len(series) > 2:
-        score = np.flatnonzero(series.first.numbers > 1)
-        score = score if len(score) else np.arange(series.first.n_atoms)
+        score = choose_atoms(series.first, WindowSettings().score, "score")
         motion = look_at_motions(series, bonds, largest, choices.horizon_fs, score)
     facts = Facts(files, frames, lengths, clock, momenta, structure, motion, choices, forces)
     findings = judge(facts)
