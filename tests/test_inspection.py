@@ -114,6 +114,22 @@ class TestKnownMotion:
         assert found.motions[0].kind == "turning"
         assert found.motions[0].memory_fs == pytest.approx(forgotten, rel=0.1)
 
+    @pytest.mark.parametrize("rate", [0.0, 2e-4])
+    def test_a_molecule_on_a_line_turns_as_its_axis_does(self, rate):
+        """Where its bend points is not how it stands."""
+        times = 2.0 * np.arange(1500)
+        bend = np.random.default_rng(0).normal(0, 0.06, (len(times), 2))
+        x = np.zeros((len(times), 3, 3))
+        x[:, :, 0] = [0.0, -1.16, 1.16]
+        x[:, 0, 1:], x[:, 1:, 1:] = bend, -0.375 * bend[:, None]
+        turned = Rotation.from_rotvec(times[:, None] * [0.0, 0.0, rate]).as_matrix()
+        x = np.einsum("fab,fnb->fna", turned, x)
+        found = inspect(Trajectory(x, times, [6, 8, 8])).facts.motion
+        for lag, degrees in zip(found.lags_fs, found.angles_deg, strict=True):
+            assert degrees == pytest.approx(np.degrees(rate * lag), abs=0.5)
+        kinds = [each.kind for each in found.motions]
+        assert ("turning" in kinds) == (rate > 0)
+
     @pytest.mark.parametrize("step", [0.1, 0.5, 2.0])
     def test_the_clock_reads_a_frequency(self, step):
         """C–H springs: the angle of a step is ω times the step."""

@@ -16,6 +16,9 @@ SHAPES = 3
 ATOMS = 300
 """At most so many torsions, changes of shape and atoms are followed (evenly chosen)."""
 
+LINEAR = 0.2
+"""Atoms lie on a line where they are off it by less than this, in Å and of their extent (rms)."""
+
 FORGOTTEN = float(np.exp(-1))
 """A motion has forgotten where it was when its autocorrelation is below this."""
 
@@ -125,10 +128,11 @@ def look_at_motions(
     ]
     lags = np.array([lag for lag, *_ in pairs])
     between = [_between(turns, asked, first, second) for _, first, second in pairs]
-    angle = np.array([_angles(traces).mean() for traces in between])
+    angle = np.array([_angles(traces, turns.shape[-1]).mean() for traces in between])
     found = []
     if angle.max() >= 1.0:
-        likeness = np.array([traces.mean() / 3 for traces in between])  # 1 at rest, 0 for random
+        # 1 at rest, 0 for random
+        likeness = np.array([traces.mean() / turns.shape[-1] for traces in between])
         found.append(Motion("turning", "molecule", _forgets(lags, likeness), float(angle[-1])))
     for (kind, name, size), curve in zip(names, np.concatenate(curves, 1).T, strict=True):
         if np.isfinite(curve).all():
@@ -198,7 +202,9 @@ def _usable(asked: Integers) -> Integers:
 def _superposed(x: torch.Tensor, sample: Integers) -> tuple[Doubles, Doubles]:
     """Amplitudes of the largest changes of shape, ``(frame, shape)`` in Å; rotation of each frame.
 
-    The mean shape is placed on each frame; the rotation that does so is its orientation.
+    The mean shape is placed on each frame; the rotation that does so is its orientation,
+    ``(frame, 3, 3)``. How a molecule on a line stands about that line is noise: of one its axis is
+    the orientation, ``(frame, 3, 1)``.
     """
     mean = geometry.mean_conformer(x[torch.from_numpy(sample)], tolerance=1e-3, iterations=20)
     turns = geometry.kabsch_rotation(mean.expand_as(x), x)
@@ -209,6 +215,10 @@ def _superposed(x: torch.Tensor, sample: Integers) -> tuple[Doubles, Doubles]:
     # amplitude per atom, so that it is a distance whatever the number of atoms
     amplitudes = change @ directions[:SHAPES].T / np.sqrt(x.shape[1])
     large = amplitudes.std(0) > 1e-3
+    sampled = x[torch.from_numpy(sample)]
+    sizes = torch.linalg.svdvals(sampled - sampled.mean(1, keepdim=True))
+    if bool(sizes[:, 1].median() < LINEAR * min(np.sqrt(x.shape[1]), float(sizes[:, 0].median()))):
+        turns = turns @ torch.linalg.svd(mean).Vh[0, :, None]
     return amplitudes[:, large].numpy(), turns.numpy()
 
 
@@ -245,14 +255,15 @@ def _forgets(lags: Doubles, curve: Doubles) -> float | None:
 
 
 def _between(turns: Doubles, asked: Integers, first: Integers, second: Integers) -> Doubles:
-    """Traces of the rotations between pairs of frames."""
+    """Traces of the rotations between pairs of frames; cosines between axes."""
     a, b = turns[np.searchsorted(asked, first)], turns[np.searchsorted(asked, second)]
     return np.asarray((a * b).sum((1, 2)))
 
 
-def _angles(traces: Doubles) -> Doubles:
-    """Angles in degrees of rotations with these traces."""
-    return np.asarray(np.degrees(np.arccos(np.clip((traces - 1) / 2, -1, 1))))
+def _angles(traces: Doubles, size: int) -> Doubles:
+    """Angles in degrees of rotations with these traces (size 3), or of such cosines (1)."""
+    cosines = (2 * traces + 1 - size) / (1 + size)
+    return np.asarray(np.degrees(np.arccos(np.clip(cosines, -1, 1))))
 
 
 def _drift(series: Series) -> Drift:

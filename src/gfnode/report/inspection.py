@@ -299,7 +299,7 @@ def _turning(found: Found) -> str:
         return ""
     turning = next((each for each in motion["motions"] if each["kind"] == "turning"), None)
     if turning is None:
-        return "none: frames were superposed, or the molecule is held"
+        return "none: frames were superposed, or the molecule does not turn"
     text = ""
     if motion["angle_at_horizon_deg"] is not None:
         angle = rough(motion["angle_at_horizon_deg"])
