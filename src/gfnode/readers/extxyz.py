@@ -147,8 +147,29 @@ def _read(path: Path, found: _Frames, rows: Sequence[int] | Integers) -> list[An
             file.seek(found.places[row])
             text = file.read(found.places[row + 1] - found.places[row]).decode("utf-8")
             with foreign(path, f"frame {row} is no valid XYZ"):
-                frames += read_xyz(io.StringIO(text), index=0)
+                try:
+                    frames += read_xyz(io.StringIO(text), index=0)
+                except KeyError as error:
+                    _check_symbols(path, row, text, str(error.args[0]))
+                    raise
     return frames
+
+
+def _check_symbols(path: Path, row: int, text: str, name: str) -> None:
+    """Say so where what ASE took for an element is the name of an atom, as VMD and mdtraj write.
+
+    ASE writes it with a capital and small letters.
+    """
+    column = [line.split(maxsplit=1)[0] for line in text.splitlines()[2:] if line.strip()]
+    if (
+        atom := next((i for i, x in enumerate(column) if x.capitalize() == name), None)
+    ) is not None:
+        raise InputError(
+            f"{path}: atom {atom} of frame {row} is called {column[atom]}, which is no "
+            "element: the first column holds names, where symbols of elements are expected. Write "
+            "the trajectory as XTC, TRR or DCD and give a topology that names elements with --top, "
+            "or put elements into the first column"
+        )
 
 
 def _check_frames(path: Path) -> _Frames:
