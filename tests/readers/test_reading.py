@@ -12,6 +12,7 @@ from pathlib import Path
 import MDAnalysis
 import numpy as np
 import pytest
+from ase.data import chemical_symbols
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from MDAnalysisTests.datafiles import DCD, PSF
@@ -252,6 +253,25 @@ def test_ions_are_known_by_their_residues(tmp_path):
     assert found.numbers.tolist() == [11, 17]
     said = "water.gro: ions are taken by the names of their residues, NA+ for Na, CL- for Cl"
     assert said in found.notes
+
+
+@pytest.mark.parametrize("form", ["{:<4}", " {:<3}"])
+def test_elements_of_a_pdb_file_that_names_none(tmp_path, form):
+    """Names that begin in the first column, where two-letter elements do, are no such elements."""
+    names = {"GLU": ("N", "CA", "CD", "OE1", "HG2"), "MSE": ("CE", "SE"), "DA": ("P", "NE")}
+    names |= {"HOH": ("OW", "HW1"), "CA": ("CA",), "MOL": ("C1",)}
+    lines: list[str] = []
+    for k, (residue, atoms) in enumerate(names.items()):
+        for name in atoms:
+            line = f"ATOM  {len(lines) + 1:5d} {form.format(name)} {residue:>3} A{k + 1:4d}    "
+            lines.append(f"{line}{2.0 * len(lines):8.3f}   0.000   0.000  1.00  0.00      PEP")
+    path = tmp_path / "none.pdb"
+    path.write_text("\n".join([*lines, "END", ""]), encoding="ascii")
+    found = [chemical_symbols[z] for z in load(path, select="all").numbers]
+    assert found == ["N", "C", "C", "O", "H", "C", "Se", "P", "N", "O", "H", "Ca", "C"]
+    for notes in (load(path, select="all").notes, read_topology(path).notes):
+        assert any("names no elements" in note and "guessed" in note for note in notes)
+    assert read_topology(path).numbers.tolist() == load(path, select="all").numbers.tolist()
 
 
 def test_beads_of_residues_with_one_letter_are_no_ions(tmp_path):

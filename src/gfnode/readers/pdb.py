@@ -6,6 +6,7 @@ from gfnode.errors import InputError
 from gfnode.readers.boundary import ends_with_line, foreign, frame_times
 from gfnode.readers.cells import ANGSTROM_PER_NM
 from gfnode.readers.source import Given, Source, in_memory
+from gfnode.readers.topology import elements_of_pdb
 from gfnode.trajectory.mdtraj import from_mdtraj
 
 
@@ -16,6 +17,7 @@ def open_pdb(path: Path, given: Given) -> Source:
     _check_models(path)
     with foreign(path, "not a valid PDB file"):
         frames = mdtraj.load_pdb(str(path))
+        notes = elements_of_pdb(path, frames.topology)
     numbers, topology = from_mdtraj(frames.topology)
     cell = frames.unitcell_vectors
     return Source(
@@ -26,6 +28,7 @@ def open_pdb(path: Path, given: Given) -> Source:
         ),
         topology=topology,
         time_step=given.step,
+        notes=notes,
     )
 
 

@@ -34,6 +34,9 @@ IONS = {
 }
 """What residues of a single ion, and its atom, are called, and its element."""
 
+AMINO_ACIDS = ("ASH", "CYX", "HID", "HIE", "HSP", "NMA")
+"""Names of amino acids that mdtraj does not know."""
+
 NEAR_MASS = 0.3
 """u by which a mass may differ from that of its element."""
 
@@ -65,6 +68,7 @@ def read_topology(path: Path | None) -> Top:
         else:
             found = mdtraj.load_topology(str(path))
         notes = _elements_of_psf(path, found) if suffix == ".psf" else ()
+        notes += elements_of_pdb(path, found) if suffix == ".pdb" else ()
         notes += _elements_of_ions(path, found)
         return Top(path, *from_mdtraj(found), notes, placed)
 
@@ -109,6 +113,34 @@ def _elements_of_psf(path: Path, topology: Any) -> tuple[str, ...]:
             by_name += 1
     names = f", of {by_name} atoms with other masses from their names" if by_name else ""
     return (f"{path.name} names no elements: they were taken from the masses{names}",)
+
+
+def elements_of_pdb(path: Path, topology: Any) -> tuple[str, ...]:
+    """Where a PDB file names no elements mdtraj guesses them by the columns of names.
+
+    Many programs do not keep to those, and Cα becomes calcium. In residues that are known to be
+    amino acids, nucleic acids or water the first letter of the name is the element.
+    """
+    from mdtraj.core import element
+
+    lines = path.read_text(encoding="utf-8").splitlines()
+    atoms = (line for line in lines if line.startswith(("ATOM", "HETATM")))
+    if any(line[76:78].strip().isalpha() for line in atoms):
+        return ()
+    for residue in topology.residues:
+        known = residue.is_protein or residue.is_water or residue.name in AMINO_ACIDS
+        # a residue of a single atom may be the ion I, and no inosine
+        if known or (residue.is_nucleic and residue.n_atoms > 1):
+            for atom in residue.atoms:
+                name = atom.name.lstrip("0123456789").upper()
+                letter = "Se" if name == "SE" else name[:1]
+                if letter in ("H", "C", "N", "O", "P", "S", "Se"):
+                    atom.element = element.Element.getBySymbol(letter)
+    return (
+        f"{path.name} names no elements (columns 77-78): they were guessed from the names of "
+        "atoms; look whether the formula is right",
+        *_elements_of_ions(path, topology),
+    )
 
 
 def _elements_of_ions(path: Path, topology: Any) -> tuple[str, ...]:
