@@ -354,6 +354,31 @@ class TestJoined:
         assert "the periodic cell is left out: only some of the files hold one" in said
         assert gfnode.load(parts / "b.npz").velocities is None
 
+    def test_a_frame_that_a_restart_wrote_twice_is_taken_once(self, tmp_path):
+        whole = made(velocities=False)
+        whole[:9].save(tmp_path / "one.xtc")
+        whole[8:].save(tmp_path / "two.xtc")
+        made()[:1].save(tmp_path / "top.pdb")
+        both = (tmp_path / "one.xtc").read_bytes() + (tmp_path / "two.xtc").read_bytes()
+        (tmp_path / "both.xtc").write_bytes(both)
+        top = ("--top", tmp_path / "top.pdb")
+        with pytest.raises(InputError, match=r"frame 9 is at 800 fs.*gfnode convert FILE NEW"):
+            gfnode.load(tmp_path / "both.xtc", top=tmp_path / "top.pdb")
+        said = call(tmp_path / "both.xtc", tmp_path / "b.npz", *top).stderr
+        assert "a frame follows itself and is taken once (the first is frame 9)" in said
+        assert gfnode.load(tmp_path / "b.npz").times.tolist() == whole.times.tolist()
+        # another conformation at the same time is no repeat
+        made(velocities=False, seed=1)[8:].save(tmp_path / "two.xtc")
+        both = (tmp_path / "one.xtc").read_bytes() + (tmp_path / "two.xtc").read_bytes()
+        (tmp_path / "both.xtc").write_bytes(both)
+        error = call(tmp_path / "both.xtc", tmp_path / "c.npz", *top, code=2).stderr
+        assert "repeated times: frame 9" in error
+
+    def test_times_of_zero_are_told(self, tmp_path):
+        stepless = made(velocities=False)
+        with pytest.raises(InputError, match=r"all 24 frames are at 0 fs.*--step 2fs"):
+            replace(stepless, times=np.zeros(24))
+
     def test_a_molecule_stays_continuous_between_files(self, tmp_path):
         """It leaves the box in the first file and is on the other side in the second."""
         times = 100.0 * np.arange(40)

@@ -48,7 +48,7 @@ def load_joined(
     ----------
     sources
         Files, or names of the catalogue. They are put in order of time. A frame that ends one and
-        begins the next is taken once.
+        begins the next is taken once, and so is one that follows itself in a file.
     in_sequence
         The files follow one another as they are given: the times of each go on one step after the
         one before. For formats that hold no times.
@@ -71,7 +71,7 @@ def load_joined(
     names = [each for source in sources for each in sources_of(source)]
     with ExitStack() as stack:
         found = [
-            _Part(*stack.enter_context(opened(name, top=top, step=step, mapping=mapping)))
+            _once(_Part(*stack.enter_context(opened(name, top=top, step=step, mapping=mapping))))
             for name in names
         ]
         unread = [note for part in found for note in _unread(part)]
@@ -101,6 +101,33 @@ class _Part:
     def frame(self, number: int) -> Block:
         """One frame."""
         return next(iter(self.source.blocks(np.array([number]))))
+
+
+def _once(part: _Part) -> _Part:
+    """Leave out frames of the time and the positions of the one before: a restart writes such."""
+    source = part.source
+    twice = np.flatnonzero(np.diff(source.times) == 0) + 1
+    if source.order is not None or not len(twice) or not np.diff(source.times).any():
+        return part
+    same = [
+        frame
+        for frame in twice.tolist()
+        if np.abs(part.frame(frame).positions - part.frame(frame - 1).positions).max() <= SAME
+    ]
+    if not same:
+        return part
+    kept = np.delete(np.arange(len(source.times)), same)
+    count = (
+        f"{len(same)} frames follow themselves and are"
+        if len(same) > 1
+        else ("a frame follows itself and is")
+    )
+    note = f"{part.path.name}: {count} taken once (the first is frame {same[0]})"
+    blocks, notes = source.blocks, (*source.notes, note)
+    found = replace(
+        source, times=source.times[kept], blocks=lambda rows: blocks(kept[rows]), notes=notes
+    )
+    return replace(part, source=found)
 
 
 def _unread(part: _Part) -> list[str]:

@@ -47,12 +47,19 @@ def check_times(times: Doubles, where: str) -> None:
         frame = int(np.flatnonzero(~np.isfinite(times))[0])
         raise InputError(f"{where}the time of frame {frame} is not finite")
     if (steps := np.diff(times)).size and steps.min() <= 0:
+        if not steps.any():
+            raise InputError(
+                f"{where}all {len(times)} frames are at {format_time(times[0])}; times must "
+                "increase. Give the time between frames, e.g. --step 2fs (step='2fs' in Python)"
+            )
         frame = int(np.argmax(steps <= 0)) + 1
-        kind = "repeated" if steps[frame - 1] == 0 else "unsorted"
+        kind, do = "unsorted", "Sort the frames"
+        if steps[frame - 1] == 0:
+            kind, do = "repeated", "gfnode convert FILE NEW leaves out frames that are there twice"
         raise InputError(
             f"{where}{kind} times: frame {frame} is at {format_time(times[frame])}, the one before "
-            f"at {format_time(times[frame - 1])}; times must increase. Sort the frames, drop "
-            "repeats, or give the files of separate runs separately"
+            f"at {format_time(times[frame - 1])}; times must increase. {do}; give the files of "
+            "separate runs separately"
         )
 
 
