@@ -10,7 +10,7 @@ from gfnode.report import curves, described, downloads, structures, summary
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels import physics_panels
 from gfnode.report.pictures import Panel, Picture
-from gfnode.report.tables import COLUMNS
+from gfnode.report.tables import COLUMNS, times
 from gfnode.report.template import check_target, fill, interval, rms, save
 from gfnode.units import format_time
 
@@ -158,8 +158,8 @@ def _key_figures(evaluation: Mapping[str, Any], best: str) -> list[tuple[str, st
     """Value, what it is, and its interval: the four numbers on top."""
     methods, ratio = evaluation["methods"], evaluation["verdicts"][best]["ratio"]
     ours, theirs = (methods[name]["mean_over_lags"] for name in (evaluation["model"], best))
-    value = "∞" if ratio["value"] is None else f"{ratio['value']:.2g}"
-    between = "" if ratio["low"] is None else f"{ratio['low']:.2g} to {ratio['high']:.2g}"
+    value = "∞" if ratio["value"] is None else times(ratio["value"])
+    between = "" if ratio["low"] is None else f"{times(ratio['low'])} to {times(ratio['high'])}"
     return [
         (f"{value} ×", f"the squared error of {best}", between),
         (f"{rms(ours['value'])} Å", "root mean square error of an atom", interval(ours)),

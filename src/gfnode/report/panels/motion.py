@@ -14,6 +14,7 @@ from gfnode.report.panels.common import (
     by_lag_rows,
     draw_by_lag,
     ends,
+    estimate_cell,
     follow_curves,
     grid,
     legend,
@@ -70,16 +71,21 @@ def _series(found: Mapping[str, Any]) -> list[list[Mapping[str, Any]]]:
 
 def _kinetics_words(run: RunFiles, methods: Mapping[str, Any]) -> list[str]:
     last = {
-        name: [each["value"] for each in methods[name]["vamp2"] if each["value"] is not None]
+        name: [each for each in methods[name]["vamp2"] if each["value"] is not None]
         for name in (TRUE, run.model)
     }
     if not all(last.values()):
         return []
-    true, mine = (last[name][-1] - 1 for name in (TRUE, run.model))
-    kind = "more" if mine > true else "less"
+    true, mine = (last[name][-1] for name in (TRUE, run.model))
+    known = None not in (true["low"], true["high"], mine["low"], mine["high"])
+    if not known or (mine["low"] <= true["high"] and true["low"] <= mine["high"]):
+        kind = "whether they keep more or less of the start than MD is not shown"
+    else:
+        more = "more" if mine["value"] > true["value"] else "less"
+        kind = f"they keep {more} of the start than MD"
     return [
-        f"At the longest lags the truth has a VAMP-2 score of {true + 1:.3g}, predictions one of "
-        f"{mine + 1:.3g} (1: nothing is left of the start): they keep {kind} of the start than MD."
+        f"At the longest lags the truth has a VAMP-2 score of {estimate_cell(true)}, predictions "
+        f"one of {estimate_cell(mine)} (1: nothing is left of the start): {kind}."
     ]
 
 
