@@ -436,3 +436,49 @@ def test_without_mdanalysis(monkeypatch):
     for call in (TOLUENE.to_mdanalysis, lambda: Trajectory.from_mdanalysis(None)):
         with pytest.raises(InputError, match=r"pip install 'gfnode\[mdanalysis\]'"):
             call()
+
+
+class TestObjectsOfOtherLibraries:
+    """Handed over as they are: what was got, what is expected, and how to get there."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def run(tmp_path_factory) -> gfnode.Run:
+        changes = {"training.epochs": 1, "windows.most": (20, 10, 10), "model.newton": False}
+        folder = tmp_path_factory.mktemp("foreign") / "run"
+        sample = gfnode.load("sample:toluene")[:400]
+        return gfnode.fit(sample, changes=changes, out=folder, progress=False)
+
+    @staticmethod
+    def refused(made, kind: str) -> None:
+        with pytest.raises(InputError) as error:
+            made()
+        for word in (f"got {kind}, expected", "from_ase", "from_mdtraj", "from_mdanalysis"):
+            assert word in str(error.value)
+
+    @pytest.mark.parametrize("kind", ["mdtraj", "ndarray", "ase", "list", "number"])
+    def test_where_trajectories_are_expected(self, run, kind, tmp_path):
+        sample = gfnode.load("sample:toluene")[:3]
+        frames, name = {
+            "mdtraj": (sample.to_mdtraj(), "mdtraj.core.trajectory.Trajectory"),
+            "ndarray": (np.zeros((3, 3)), "numpy.ndarray"),
+            "ase": (sample.to_ase()[0], "ase.atoms.Atoms"),
+            "list": (sample.to_ase(), "ase.atoms.Atoms"),
+            "number": (3, "int"),
+        }[kind]
+        one = "list" if kind == "list" else name
+        self.refused(lambda: gfnode.fit(frames, out=tmp_path / "run", progress=False), name)
+        self.refused(lambda: run.evaluate(frames), name)
+        self.refused(lambda: run.physics(frames), name)
+        self.refused(lambda: run.predict(frames, [100.0]), one)
+        self.refused(lambda: run.rollout(frames, 100.0, tmp_path / "a.npz"), one)
+        self.refused(lambda: gfnode.load(frames), one)
+
+    def test_a_topology_in_memory(self, tmp_path):
+        sample = gfnode.load("sample:toluene")[:3]
+        sample.save(tmp_path / "run.xtc")
+        topology = sample.to_mdtraj().topology
+        self.refused(
+            lambda: gfnode.load(tmp_path / "run.xtc", top=topology),
+            "mdtraj.core.topology.Topology",
+        )

@@ -22,6 +22,7 @@ from gfnode.rollout import predict
 from gfnode.run import Run
 from gfnode.run.fitting import fit
 from gfnode.trajectory import Doubles, Floats, Trajectory
+from gfnode.trajectory.given import one, several
 from gfnode.units import parse_time
 from gfnode.windows.velocities import VelocityRule
 
@@ -196,7 +197,7 @@ class GFNODE:
         else:
             if frames is not None:
                 raise InputError("frames choose among those of one trajectory; several were given")
-            begun = [self._starts(start, None, first=True) for start in starts]
+            begun = [self._starts(start, None, first=True) for start in several(starts)]
         if not sum(len(x) for x, _ in begun):
             raise InputError("there is no start to predict from")
         x, v = (torch.from_numpy(np.concatenate(each)) for each in zip(*begun, strict=True))
@@ -278,7 +279,7 @@ class GFNODE:
     ) -> tuple[Floats, Floats]:
         """Positions and velocities, ``(start, atom, 3)``; of the first that has any."""
         run = self._fitted()
-        if not isinstance(start, Trajectory):
+        if not isinstance(start := one(start), Trajectory):
             start = run.provenance.reader(start, self.reader).load(start)[0]
         state = run.model.system.state_of(start)
         rule = VelocityRule.of(run.experiment.windows, run.facts)

@@ -18,6 +18,7 @@ from gfnode.inspection.series import Series
 from gfnode.inspection.structure import look_at_structure
 from gfnode.molecule.virial import off_forces
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.given import loaded
 from gfnode.trajectory.lengths import LENGTHS, Lengths
 from gfnode.windows.cutting import WindowSettings, choose_atoms
 
@@ -65,7 +66,7 @@ def inspect(trajectories: Trajectory | Sequence[Trajectory]) -> Inspection:
     InputError
         When the trajectories hold different atoms.
     """
-    given = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
+    given = loaded(trajectories)
     series = Series.of(given)
     lengths = Lengths.of(given)
     scale = 1.0 if lengths.unit is None else 1 / LENGTHS[lengths.unit]

@@ -33,6 +33,7 @@ from gfnode.physics.structure import geometry, shape
 from gfnode.physics.torsions import torsions
 from gfnode.physics.wholeness import integrity
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.given import loaded
 
 if TYPE_CHECKING:
     from gfnode.run import Run
@@ -132,7 +133,7 @@ def assess(
         As of :meth:`gfnode.run.Run.evaluate`, and for a torsion that is none.
     """
     weights = digest(run.folder)
-    given = [data] if isinstance(data, Trajectory) else list(data or run.trajectories())
+    given = loaded(data, run.trajectories)
     read_torsions(torsions, given[0].n_atoms, given[0].topology)  # says at once what is wrong
     if energy is not None:
         check_engine(run.model.system, energy, given[0].topology)

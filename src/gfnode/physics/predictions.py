@@ -17,6 +17,7 @@ from gfnode.models import Model
 from gfnode.molecule.internal import Internal
 from gfnode.molecule.system import System
 from gfnode.trajectory import Doubles, Floats, Integers, Topology, Trajectory
+from gfnode.trajectory.given import loaded
 from gfnode.windows import Windows
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def predict_unseen(
     looked, torsions
         See :class:`Predictions`.
     """
-    given = [data] if isinstance(data, Trajectory) else list(data or run.trajectories())
+    given = loaded(data, run.trajectories)
     everything, _ = run.held_out(given)
     atoms = run.model.system.atoms
     each = everything.targets.shape[1] * len(atoms) * 3

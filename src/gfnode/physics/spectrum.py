@@ -27,6 +27,7 @@ from gfnode.metrics.spectra import (
 )
 from gfnode.physics.modes import coefficients, eigenvalues_of, on_reference
 from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory.given import loaded
 
 RESOLUTION_CM = 10.0
 """Wavenumbers between two bins of a spectrum, in 1/cm, unless the series is too short."""
@@ -207,7 +208,7 @@ def spectrum(
     InputError
         For frames that are unevenly spaced or too few, and replicas that do not fit together.
     """
-    given = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
+    given = loaded(trajectories)
     first, spacing = given[0], _common_spacing(given)
     if not resolution_cm > 0:
         raise InputError(f"the resolution is {resolution_cm} 1/cm, expected above zero")

@@ -15,6 +15,7 @@ from gfnode.readers.boundary import existing_file
 from gfnode.readers.places import place_of
 from gfnode.readers.source import Given, Source
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.given import check_file
 from gfnode.trajectory.selection import Selection
 from gfnode.units import parse_step
 
@@ -140,6 +141,9 @@ def opened(
     mapping: str | Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Path, Source]]:
     """Open a trajectory without its frames; see :func:`load`."""
+    check_file(source, "the trajectory")
+    if top is not None:
+        check_file(top, "its topology")
     with place_of(source) as place, np.errstate(all="ignore"):  # inf and nan are refused
         with _enough_memory(place.path):
             found = _open(

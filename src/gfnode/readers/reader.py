@@ -10,7 +10,7 @@ from typing import Any, Self
 from gfnode.errors import InputError
 from gfnode.readers.formats import load
 from gfnode.readers.places import sources_of
-from gfnode.trajectory import Trajectory
+from gfnode.trajectory import Trajectory, given
 
 Data = Trajectory | str | Path | Sequence[Trajectory | str | Path]
 """A trajectory, a file, or several of one molecule."""
@@ -62,7 +62,7 @@ class Reader:
         list, list
             Trajectories, and the file of each (empty: it was in memory).
         """
-        sources = [data] if isinstance(data, Trajectory | str | Path) else list(data)
+        sources = given.several(data)
         trajectories: list[Trajectory] = []
         files: list[str] = []
         for source in sources:

@@ -43,6 +43,7 @@ from gfnode.run import exported as layout
 from gfnode.run import opening
 from gfnode.run.creation import create_folder
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.given import loaded, one
 from gfnode.units import format_time
 from gfnode.weights import load_tensors, load_weights, save_tensors
 from gfnode.windows import Windows
@@ -246,7 +247,7 @@ class Run:
         """
         from gfnode.physics import assess
 
-        given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
+        given = loaded(data, self.trajectories)
         found = assess(self, given, **options)
         if save and self._keeps and self.provenance.arrange(given) is not None:
             found.save(self.folder)
@@ -256,7 +257,7 @@ class Run:
         self, data: Trajectory | Sequence[Trajectory] | None = None
     ) -> tuple[Windows, bool]:
         """Windows of ``data``, as of :meth:`evaluate`; see :mod:`gfnode.experiment.held_out`."""
-        given = [data] if isinstance(data, Trajectory) else list(data or self.trajectories())
+        given = loaded(data, self.trajectories)
         gap = self.facts.get("velocity_gap_fs")
         return held_out(given, self.provenance, self.experiment, self.model.system, gap)
 
@@ -380,7 +381,7 @@ class Run:
         """
         from gfnode.rollout.runs import roll
 
-        if not isinstance(start, Trajectory):
+        if not isinstance(start := one(start), Trajectory):
             check_apart(Path(path), [start])
         begun = self._begin(start, [self.model.system.time_step], frame)
         return roll(self, begun, length, path, **options)
@@ -388,6 +389,7 @@ class Run:
     def _begin(
         self, start: Trajectory | str | Path, times: Sequence[float | str], frame: int | None
     ) -> prediction.Start:
+        start = one(start)
         trajectory = (
             start if isinstance(start, Trajectory) else self.provenance.reader(start).load(start)[0]
         )

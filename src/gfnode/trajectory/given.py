@@ -1,0 +1,72 @@
+"""What callers hand over as data: trajectories and files, and nothing of other libraries."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gfnode.errors import InputError
+from gfnode.trajectory.core import Trajectory
+
+
+def one(data: Any) -> Trajectory | str | Path:
+    """A trajectory or a file.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    if isinstance(data, Trajectory | str | Path):
+        return data
+    raise _foreign(data, "a gfnode.Trajectory or a file")
+
+
+def several(data: Any) -> list[Trajectory | str | Path]:
+    """A trajectory, a file, or several of both, as a list; InputError as of :func:`one`."""
+    if isinstance(data, Trajectory | str | Path):
+        return [data]
+    return _each(data, (Trajectory, str, Path), "a gfnode.Trajectory, a file, or several")
+
+
+def loaded(
+    data: Any, otherwise: Callable[[], Sequence[Trajectory]] | None = None
+) -> list[Trajectory]:
+    """A trajectory or several, as a list; InputError for anything else, files too.
+
+    ``otherwise`` gives those that stand in for None, or for an empty list.
+    """
+    if otherwise is not None and (data is None or (isinstance(data, list | tuple) and not data)):
+        return list(otherwise())
+    if isinstance(data, Trajectory):
+        return [data]
+    return _each(data, (Trajectory,), "a gfnode.Trajectory or several (gfnode.load reads a file)")
+
+
+def check_file(path: Any, what: str) -> None:
+    """Raise InputError for what is no name of a file."""
+    if not isinstance(path, str | os.PathLike):
+        raise _foreign(path, f"the name of a file as {what}")
+
+
+def _each(data: Any, kinds: tuple[type, ...], expected: str) -> list[Any]:
+    try:
+        items = iter(data)
+    except TypeError:
+        raise _foreign(data, expected) from None
+    found = []
+    for item in items:
+        if not isinstance(item, kinds):  # frames of other libraries are iterable, too
+            raise _foreign(item if isinstance(data, list | tuple) else data, expected)
+        found.append(item)
+    return found
+
+
+def _foreign(data: Any, expected: str) -> InputError:
+    kind = type(data)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    return InputError(
+        f"got {name}, expected {expected}; what ASE, mdtraj and MDAnalysis hold is taken by "
+        "Trajectory.from_ase, Trajectory.from_mdtraj and Trajectory.from_mdanalysis, and arrays by "
+        "Trajectory(positions, times, numbers)"
+    )
