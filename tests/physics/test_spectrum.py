@@ -47,7 +47,7 @@ class TestNetwork:
         lines = np.unique(np.round(network.frequencies[1:], 9)) / (2e-3 * np.pi)
         np.testing.assert_allclose([p.frequency_per_ps for p in found.peaks], lines, atol=0.04)
         assert found.density.sum() * found.frequency[1] == pytest.approx(1)
-        assert found.temperature == pytest.approx(ring.temperature(), rel=0.02)
+        assert found.temperature == pytest.approx(ring.temperature(), rel=1e-6)
         assert found.correlation[0] == 1.0
 
     def test_velocities_may_be_missing(self, ring):

@@ -109,7 +109,8 @@ class Spectrum:
         Frames are too far apart to follow vibrations, which appear at false frequencies: no peaks
         are named.
     temperature
-        Kinetic, in K over 3N degrees of freedom; nan from differences of frames too far apart.
+        Kinetic, in K over 3N degrees of freedom: the mean of stored velocities, else the integral
+        of the density; nan from differences of frames too far apart.
     velocities
         ``stored``, or ``differences`` of frames.
     peaks
@@ -241,6 +242,10 @@ def spectrum(
     )
     mean = density.mean(0)
     step, folded = float(frequency[1]), spacing > VIBRATIONS
+    heat = np.nan if folded else float(mean.sum() * step)
+    if stored:  # windows weigh the frames that they end with less
+        heats = [each.temperature() or 0.0 for each in given]
+        heat = float(np.average(heats, weights=[len(each) for each in given]))
     return Spectrum(
         name=first.label,
         formula=first.formula,
@@ -251,7 +256,7 @@ def spectrum(
         blocks=len(power),
         superposed=superposed,
         folded=folded,
-        temperature=np.nan if folded and not stored else float(mean.sum() * step),
+        temperature=heat,
         velocities="stored" if stored else "differences",
         peaks=() if folded else peaks(frequency, mean),
         spaces=tuple(_spaces(basis, values, found, series, spacing)),
