@@ -296,6 +296,21 @@ FAULTS: dict[str, tuple[Callable[[], Trajectory], str, str]] = {
 
 
 class TestFaults:
+    def test_a_file_that_another_holds_is_told(self):
+        whole = toluene()
+        for files, pairs in (
+            ([whole, whole], [(1, 0)]),
+            ([whole[100:500], whole], [(0, 1)]),
+            ([whole, whole[:400], whole[300:]], [(1, 0), (2, 0)]),
+            ([whole[:500], whole[400:]], []),
+        ):
+            found = inspect(files)
+            repeated = found.facts.frames.repeated_files
+            assert [(each.file, each.of_file) for each in repeated] == pairs
+            assert "duplicates" in codes(found)
+            for file, other in pairs:
+                assert f"file {file + 1} repeats file {other + 1}" in words(found)
+
     def test_files_too_short_for_the_horizon_are_told(self):
         """A blocked split spans more than twelve horizons."""
         replicas = [toluene(), toluene()[:51], toluene()[100:121]]

@@ -1,5 +1,6 @@
 """Frames and times: spacing, gaps, repeated frames."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,14 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class RepeatedFile:
+    """A file all of whose frames another one holds, too."""
+
+    file: int
+    of_file: int
+
+
+@dataclass(frozen=True)
 class Frames:
     """What is wrong, or remarkable, with frames.
 
@@ -86,6 +95,8 @@ class Frames:
         Å to which positions are rounded; None where they are not.
     duplicates, near_duplicates
         Frames that repeat an earlier one exactly, and that hardly differ from their predecessor.
+    repeated_files
+        Files all of whose frames another one holds.
     jumps
         Frames in which atoms leap.
     wrapped
@@ -97,6 +108,7 @@ class Frames:
     rounded_to: float | None
     duplicates: int
     first_duplicates: tuple[Repeat, ...]
+    repeated_files: tuple[RepeatedFile, ...]
     near_duplicates: int
     first_near_duplicates: tuple[Repeat, ...]
     usual_move: float | None
@@ -146,6 +158,7 @@ def look_at_frames(series: Series, bonds: Integers) -> Frames:
         rounded_to=rounding(series),
         duplicates=len(same),
         first_duplicates=tuple(_repeat(series, int(b), int(first[b]), 0.0) for b in same[:SHOWN]),
+        repeated_files=tuple(_repeated_files(series, first, same)),
         near_duplicates=len(near),
         first_near_duplicates=tuple(
             _repeat(series, int(k) + 1, int(k), float(moved[k])) for k in near[:SHOWN]
@@ -178,6 +191,18 @@ def _same_as(series: Series) -> tuple[Integers, Integers]:
     _, first, inverse = np.unique(sums, return_index=True, return_inverse=True)
     original = first[inverse]
     return original, np.flatnonzero(original != np.arange(len(series)))
+
+
+def _repeated_files(series: Series, first: Integers, same: Integers) -> Iterator[RepeatedFile]:
+    """Files whose frames are all in another; of two that are alike the later one."""
+    pairs = np.stack([series.segments[same], series.segments[first[same]]], 1)
+    told: set[int] = set()
+    for pair in np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).tolist():
+        for file, other in (pair, pair[::-1]):
+            mine, theirs = (first[series.offsets[k] : series.offsets[k + 1]] for k in (file, other))
+            if not told & {file, other} and np.isin(mine, theirs).all():
+                told.add(file)
+                yield RepeatedFile(file, other)
 
 
 def _moves(series: Series) -> Doubles:

@@ -174,6 +174,15 @@ def _jumped(v: Found, found: Found) -> str:
 def _duplicated(v: Found, found: Found) -> str:
     several = len(found["files"]) > 1
     first = found["frames"]["first_duplicates"][0]
+    if whole := found["frames"]["repeated_files"]:
+        named = ", ".join(
+            f"file {each['file'] + 1} repeats file {each['of_file'] + 1}" for each in whole[:5]
+        )
+        more = f", and {len(whole) - 5} more such" if len(whole) > 5 else ""
+        return (
+            f"{count(v['count'], 'frame')} repeated: {named}{more}, every frame of it; give each "
+            "series once"
+        )
     return (
         f"{count(v['count'], 'frame')} repeated: {frame_words(first, several)} is the same as "
         f"{original_words(first, several)}; leave repeats out"
