@@ -402,7 +402,10 @@ def test_bad_old_indices(tmp_path, indices):
         ({"version": 2}, ["has version 2, this gfnode reads up to 1", "update gfnode"]),
         ({"version": "new"}, ["has version new"]),
         ({"format": "gromacs"}, ["the format is 'gromacs', expected 'gfnode trajectory'"]),
-        ({"times": [0, 1, 1, 2, 3, 4]}, ["repeated times: frame 2", "drop repeats"]),
+        (
+            {"times": [0, 1, 1, 2, 3, 4]},
+            ["repeated times: frame 2", "gfnode convert FILE NEW"],
+        ),
         ({"times": [0, 2, 1, 3, 4, 5]}, ["unsorted times: frame 2", "Sort"]),
         ({"times": ["a"] * 6}, ["array times holds <U1 values"]),
         ({"times": [0, 1]}, ["positions has shape (6, 11, 3), expected (2, 11, 3)"]),
@@ -428,8 +431,8 @@ def test_bad_own_layout(folder, tmp_path, changes, messages):
         ("1\n\nH 0 0 0\n1\n\nH 0 0 1\n", ["stores no times: give --step"]),
         ("1\ntime_fs=0\nH 0 0 0\n1\n\nH 0 0 1\n", ["frame 1 has no time_fs, the first one has"]),
         ("1\ntime=soon\nH 0 0 0\n", ["time is not a number"]),
-        ("1\ntime=1\nH 0 0 0\n1\ntime=1\nH 0 0 1\n", ["repeated times: frame 1"]),
-        ("1\n\nXq 0 0 0\n", ["frame 0 is no valid XYZ", "Xq"]),
+        ("1\ntime=1\nH 0 0 0\n1\ntime=1\nH 0 0 1\n", ["all 2 frames are at 1 fs"]),
+        ("1\n\nXq 0 0 0\n", ["atom 0 of frame 0 is called Xq, which is no element", "Xq"]),
         ("1\n\nH 0 nan 0\n", ["positions are not finite at frame 0"]),
         (
             "1\nProperties=species:S:1:pos:R:3:forces:R:3\nH 0 nan 0 0 0 0\n",
