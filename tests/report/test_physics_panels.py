@@ -226,6 +226,24 @@ def test_a_temperature_of_frames_far_apart_says_so(measured, spacing, told):
     assert (f"from frames {spacing:g} fs apart, which see less of fast vibrations" in said) == told
 
 
+@pytest.mark.parametrize(
+    ("true", "told"),
+    [
+        (1.5, "score of 1.5 [1.4, 1.6], predictions one of 1.25 [1.15, 1.35]"),
+        (1.5, "they keep less of the start than MD."),
+        (1.0, "they keep more of the start than MD."),
+        (1.3, "whether they keep more or less of the start than MD is not shown."),
+    ],
+)
+def test_what_is_left_of_the_start_is_told_where_intervals_do(measured, true, told):
+    found = numbers()
+    scores = {"vamp2": [estimate(2.5), estimate(true)]}
+    found["kinetics"]["true"] = found["kinetics"]["true"] | scores
+    (measured / "physics.json").write_text(json.dumps(found))
+    panels = physics_panels(RunFiles.read(measured))
+    assert told in next(panel for panel in panels if panel.key == "kinetics").sentences[0]
+
+
 def test_words_say_what_the_numbers_are(measured):
     said = {
         panel.key: " ".join(panel.sentences) for panel in physics_panels(RunFiles.read(measured))

@@ -14,7 +14,6 @@ from gfnode.report.panels.common import (
     by_lag_rows,
     draw_by_lag,
     ends,
-    estimate_cell,
     follow_curves,
     grid,
     legend,
@@ -84,9 +83,14 @@ def _kinetics_words(run: RunFiles, methods: Mapping[str, Any]) -> list[str]:
         more = "more" if mine["value"] > true["value"] else "less"
         kind = f"they keep {more} of the start than MD"
     return [
-        f"At the longest lags the truth has a VAMP-2 score of {estimate_cell(true)}, predictions "
-        f"one of {estimate_cell(mine)} (1: nothing is left of the start): {kind}."
+        f"At the longest lags the truth has a VAMP-2 score of {_score(true)}, predictions one of "
+        f"{_score(mine)} (1: nothing is left of the start): {kind}."
     ]
+
+
+def _score(found: Mapping[str, Any]) -> str:
+    interval = "" if found["low"] is None else f" [{found['low']:.3g}, {found['high']:.3g}]"
+    return f"{found['value']:.3g}{interval}"
 
 
 def _draw_kinetics(
