@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from gfnode.models.anchored import Anchored
 from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
 from gfnode.models.composition import (
     GFNODESettings,
@@ -11,7 +12,7 @@ from gfnode.models.composition import (
     graph_transform,
 )
 from gfnode.models.encoders import ENCODERS
-from gfnode.models.frames import Anchored, Centred, Frame
+from gfnode.models.frames import Centred, Frame
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayers, lag_embedding
 from gfnode.models.newton import Newton

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gfnode.dynamics.newton import NewtonDynamics
 from gfnode.dynamics.potential import Potential
-from gfnode.models.frames import Anchored
+from gfnode.models.anchored import Anchored
 from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
 from gfnode.units import WAVENUMBER, format_time

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from gfnode.dynamics.oscillator import OscillatorDynamics
 from gfnode.dynamics.settling import SettlingDynamics
 from gfnode.fourier import GraphFourier, IdentityTransform
-from gfnode.models.frames import Anchored
+from gfnode.models.anchored import Anchored
 from gfnode.models.quasiharmonic import QuasiHarmonic
 from gfnode.windows import Windows
 

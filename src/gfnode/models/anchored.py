@@ -1,0 +1,343 @@
+"""The frame of the default model: a rigid body that carries the mean conformer."""
+
+from collections.abc import Iterable
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gfnode.dynamics.rigid import LINEAR, steered_rotation
+from gfnode.geometry import (
+    center,
+    flattened,
+    inertia_tensor,
+    kabsch_rotation,
+    mean_conformer,
+    momentum,
+)
+from gfnode.models.frames import Frame
+from gfnode.models.layers import lag_embedding, perceptron, zero_last
+from gfnode.models.rotors import Rotors
+from gfnode.molecule.system import System
+from gfnode.windows import Batch, Windows
+
+
+class Placement(NamedTuple):
+    """A start as a rigid body that carries the mean conformer, plus what is left of it."""
+
+    centre: Tensor  # (batch, 1, 3) centre of mass, Å
+    drift: Tensor  # (batch, 1, 3) velocity of the centre of mass, Å/fs
+    rotation: Tensor  # (batch, 3, 3) from the frame of the mean conformer; may hold a reflection
+    body: Tensor  # (batch, atom, 3) the mean conformer placed on the start, about the centre, Å
+    momentum: Tensor  # (batch, 3) L, angular momentum, u Å²/fs
+    inverse: Tensor  # (batch, 3, 3) I⁻¹, 1/(u Å²)
+    spins: Tensor  # (batch, rotor, 3) L_b of the rotors against the body, u Å²/fs
+    rates: Tensor  # (batch, rotor) by which they turn against it, 1/fs
+    displacement: Tensor  # (batch, atom, 3) start less body, in the conformer's frame, Å
+    vibration: Tensor  # (batch, atom, 3) velocity less drift and turn, in that frame, Å/fs
+
+
+class Anchored(Frame):
+    """A rigid body that carries the mean conformer, and the displacements from it.
+
+    The mean conformer of the training frames is placed on the start (mirror images allowed, so that
+    reflections are kept), weighting atoms by mass or the scored ones alike, whichever suits the
+    training windows. What the modes carry is the displacement u from it and the velocity w
+    that is left after drift V and turn I⁻¹ (L − Σ_b c_b L_b) (L the angular momentum, I the
+    inertia), both in the conformer's frame, from which R turns to the start. At a lag τ::
+
+        dQ/ds = Q [I⁻¹ (Qᵀ L − Σ_b c_b(τ) L_b)]×,   Q = 1 at s = 0
+        x(τ) = x_c + s_t(τ) V + Q(s_r(τ)) T(τ) (body + R u(τ))
+
+    L_b = a_b a_b·(Σ m (r − r_b) × (v − v_b) − I_b ω) is the spin of rotor b about its bond a_b
+    against the body, which turns by ω: L = I ω + Σ_b L_b, a linear equation for ω. While a methyl
+    spins, the rest of an isolated molecule turns the other way: total angular momentum is
+    conserved. The shares c_b start from constants that suit the training windows best, one for
+    free rotors; what is learned of the features at the bond sets in with the lag. T turns tips,
+    such as methyl groups, about their bonds by s_b(τ) times the rate of their spin, where training
+    windows show them turning freely; that velocity is not part of w either. s(τ) = τ_p (1 −
+    e^(−τ/τ_p)) lets momenta be forgotten after a learned time τ_p, so that free flight, solvent
+    and aligned targets are all in reach. At τ = 0 the start comes back, and the first-order change
+    is the velocity.
+
+    Parameters
+    ----------
+    system
+        The molecular system.
+    width
+        Features an atom.
+    lag_width
+        Width of the lag embedding.
+    rotors
+        False: no group spins by itself, L_b and T are left out.
+    """
+
+    invariants = 3
+    physical = ("log_memory", "share", "log_spin_memory")
+    _onset = 100.0  # fs in which what is learned of a start sets in
+    _most_fitted = 32  # rotors whose share is fitted one by one
+    _most_steps = 64
+
+    conformer: Tensor
+    weights: Tensor
+    masses: Tensor
+    steps: Tensor
+    score: Tensor
+    free: Tensor
+
+    def __init__(self, system: System, width: int, lag_width: int, *, rotors: bool = True) -> None:
+        super().__init__()
+        self.time_step, self.horizon = system.time_step, system.horizon
+        self.lag_width = lag_width
+        masses = torch.as_tensor(system.masses, dtype=torch.float32)
+        self.rotors = Rotors(system.bonds if rotors else system.bonds[:0], system.masses)
+        self.register_buffer("masses", masses, persistent=False)
+        self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
+        self.register_buffer("conformer", torch.zeros(system.n_atoms, 3))
+        self.register_buffer("weights", masses.clone())  # of the superposition
+        self.register_buffer("steps", torch.tensor(16))  # of the integration of turns
+        self._steps = 16  # the same on the host
+        self.register_load_state_dict_post_hook(_take_steps)
+        self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and turn, in horizons
+        self.share = nn.Parameter(torch.zeros(len(self.rotors)))
+        self.register_buffer("free", torch.zeros(len(self.rotors)))  # 1: a tip that turns freely
+        self.log_spin_memory = nn.Parameter(torch.zeros(len(self.rotors)))  # in horizons
+        self.share_of_features = perceptron(2 * width + lag_width, width, 1)
+        zero_last(self.share_of_features)
+
+    @torch.no_grad()
+    def prepare(self, windows: Windows) -> None:
+        """Take the mean conformer; fit how long momenta last, and how freely rotors turn."""
+        batch = windows.batch(windows.evenly(500))
+
+        def error(placement: Placement, *, whole: bool = True) -> Tensor:
+            share = self.share.expand(*batch.lags.shape, -1)
+            centre, rotation = self._follow(placement, batch.lags, share)
+            x = centre + placement.body[:, None] @ rotation.mT
+            miss = (x - batch.targets)[..., self.score, :]
+            return (miss if whole else miss.mean(-2)).square().mean()
+
+        def place() -> Placement:
+            return self.place(batch.positions, batch.velocities)
+
+        def fit(parameter: Tensor, values: Tensor, *, whole: bool = True) -> None:
+            def tried(value: Tensor) -> Tensor:
+                parameter.copy_(value)
+                followed = self._count_steps(placement, batch.lags)
+                found = error(placement, whole=whole) if followed else torch.tensor(torch.inf)
+                return found.nan_to_num(torch.inf)
+
+            # from coarse to fine: every third value, then those about the best of them
+            last = len(values) - 1
+            errors = torch.full_like(values, torch.inf)
+
+            def best() -> int:  # the first that is as good as any
+                return int((errors <= 1.01 * errors.min()).float().argmax())
+
+            def look(numbers: Iterable[int]) -> None:
+                for number in numbers:
+                    if torch.isinf(errors[number]):
+                        errors[number] = tried(values[number])
+
+            look((last, last // 3, 0))
+            known = errors[[0, last // 3, last]]
+            if torch.isclose(known, known[0], rtol=1e-3).all():  # nothing hangs on it
+                return
+            look(range(0, last, 3))
+            look(range(max(0, best() - 2), min(best() + 2, last) + 1))
+            parameter.copy_(values[best()])
+
+        self._steps = 2  # enough while turns are forgotten at once
+        self.share.zero_()
+        memories = torch.cat([torch.tensor([1e4]), torch.logspace(1.5, -7, 35)]).log()
+        self.log_memory.copy_(memories[-1])
+        # not quite zero for the others: where the scored atoms lie in a plane they tell it from its
+        # mirror image
+        scored = torch.full_like(self.masses, 0.01).index_fill(0, self.score, 1.0)
+        least = torch.inf
+        for weights, reflect in product((scored, self.masses), (False, True)):
+            # the mean over mirror images too is that of a molecule which visits both hands, but
+            # one that is planar would buckle
+            conformer = mean_conformer(windows.conformations(), weights, reflect=reflect)
+            before = self.weights.clone(), self.conformer.clone()
+            self.weights.copy_(weights)
+            self.conformer.copy_(conformer)
+            if (now := float(error(place()))) < 0.98 * least:
+                least = now
+            else:
+                self.weights.copy_(before[0])
+                self.conformer.copy_(before[1])
+        conformer = flattened(self.conformer, windows.conformations(), self.weights)
+        self.conformer.copy_(conformer)
+        placement = place()
+        fit(self.log_memory[0], memories, whole=False)
+        fit(self.log_memory[1], memories)
+        if len(self.share) <= self._most_fitted:
+            for number in range(len(self.share)):
+                fit(self.share[number], torch.linspace(0, 1.2, 13))
+        self._count_steps(placement, batch.lags)
+        self._fit_tips(batch, placement, memories)
+
+    def _fit_tips(self, batch: Batch, placement: Placement, memories: Tensor) -> None:
+        """Let tips turn freely where that keeps their arms like those of the start for longer."""
+        self.free.zero_()
+        if not len(self.rotors):
+            return
+        start = placement.body + placement.displacement @ placement.rotation.mT
+        share = self.share.expand(*batch.lags.shape, -1)
+        centre, rotation = self._follow(placement, batch.lags, share)
+        later = (batch.targets - centre) @ rotation
+        first, second = self.rotors.alignment(start[:, None], later)
+        order = batch.lags.flatten().argsort()
+
+        def kept(angles: Tensor) -> Tensor:
+            alike = (angles.cos() * first + angles.sin() * second).flatten(0, 1)[order]
+            parts = [part.sum(0).clamp(min=0) ** 2 for part in alike.chunk(8)]
+            return torch.stack(parts).sum(0)
+
+        best, chosen = 1.1 * kept(torch.zeros_like(first)), torch.zeros_like(self.free)
+        remembered = torch.zeros_like(self.free)
+        self.free.copy_(self.rotors.tip)
+        for memory in memories:
+            self.log_spin_memory.fill_(memory)
+            now = kept(self._angles(placement, batch.lags))
+            better = now > best
+            best = torch.where(better, now, best)
+            chosen = torch.where(better, self.free, chosen)
+            remembered = torch.where(better, self.log_spin_memory, remembered)
+        self.free.copy_(chosen)
+        self.log_spin_memory.copy_(remembered)
+
+    def _count_steps(self, placement: Placement, lags: Tensor) -> bool:
+        """Two for every radian of the longest turn; whether the most there are can follow it."""
+        rate = (placement.inverse @ placement.momentum[..., None]).norm(dim=1)
+        wanted = (2 * rate * self._elapsed(lags)[..., 1]).max().ceil()
+        self.steps.copy_(wanted.clamp(2, self._most_steps))
+        _take_steps(self)
+        return bool(wanted <= 2 * self._most_steps)
+
+    def place(self, positions: Tensor, velocities: Tensor) -> Placement:
+        """Split a start; ``(batch, atom, 3)`` in Å and Å/fs."""
+        m = self.masses
+        centre = center(positions, m)
+        r = positions - centre
+        drift = momentum(velocities, m)[:, None] / m.sum()
+        v = velocities - drift
+        rotation = self.orientation(r)
+        conformer = self.conformer - center(self.conformer, self.weights)
+        body = conformer @ rotation.mT + center(r, self.weights)
+        # nothing turns about the axis of a linear molecule, and a lone atom does not turn
+        inertia = inertia_tensor(positions, m)
+        inverse = torch.linalg.pinv(inertia, rtol=LINEAR, hermitian=True)
+        total = (m[:, None] * torch.linalg.cross(r, v)).sum(-2)
+        spins, rates = self.rotors.spins(r, v, inertia, total)
+        turn = inverse @ (total - self.share @ spins)[..., None]
+        carried = torch.linalg.cross(turn.mT.expand_as(r), r)
+        carried = carried + self.rotors.spinning(r, self.free * rates)
+        own = (r - body) @ rotation, (v - carried) @ rotation
+        return Placement(centre, drift, rotation, body, total, inverse, spins, rates, *own)
+
+    @property
+    def planar(self) -> bool:
+        """Whether the conformer lies in the plane z = 0, and nothing tells its sides apart."""
+        return not bool(self.conformer[:, 2].any())
+
+    def orientation(self, positions: Tensor) -> Tensor:
+        """How the mean conformer must be turned to lie on positions best, ``(..., 3, 3)``.
+
+        For a planar one it may be turned over as well.
+        """
+        rotation = kabsch_rotation(self.conformer, positions, self.weights, reflect=True)
+        return rotation.to(positions.dtype)
+
+    def scalars(self, placement: Placement) -> Tensor:
+        """Invariants of the displacement, ``(batch, atom, 3)``: |u|, |w| a step, and u·w/|u|."""
+        u, w = placement.displacement, placement.vibration * self.time_step
+        size = (u.square().sum(-1) + 1e-6).sqrt()
+        speed = (w.square().sum(-1) + 1e-12).sqrt()
+        return torch.stack([size, speed, (u * w).sum(-1) / size], -1)
+
+    def channels(self, placement: Placement, x: Tensor, v: Tensor) -> Tensor:
+        """Displacement and vibration, ``(batch, atom, 3, 2)``."""
+        return torch.stack([placement.displacement, placement.vibration], -1)
+
+    def restore(
+        self, placement: Placement, channels: Tensor, h: Tensor, lags: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Positions (Å) and vibrations (Å a step) at the lags, ``(batch, time, atom, 3)`` each."""
+        u, w = channels.unbind(-1)
+        embedding = lag_embedding(lags / self.time_step, self.lag_width)[:, :, None]
+        embedding = embedding.expand(-1, -1, len(self.share), -1)
+        hinge, far = self.rotors.axes.T
+        known = torch.cat([h[:, :, hinge], h[:, :, far], embedding], -1)
+        share = self.share_of_features(known).squeeze(-1) * self._begun(lags)[..., 0]
+        share = self.share + share
+        own = placement.rotation[:, None].mT
+        centre, rotation = self._follow(placement, lags, share)
+        shape = placement.body[:, None] + u @ own
+        shape = self.rotors.turn(shape, self._angles(placement, lags))
+        return centre + shape @ rotation.mT, w @ own @ rotation.mT * self.time_step
+
+    def displacements(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """What is to be carried, and what it becomes.
+
+        Returns
+        -------
+        Tensor, Tensor, Tensor
+            Displacement and vibration at the start, ``(batch, atom, 3)``, and the displacement
+            at the targets, ``(batch, time, atom, 3)``: the targets less the body carried to their
+            lags; in the conformer's frame.
+        """
+        placement = self.place(batch.positions, batch.velocities)
+        share = self.share.expand(*batch.lags.shape, -1)
+        centre, rotation = self._follow(placement, batch.lags, share)
+        back = -self._angles(placement, batch.lags)
+        later = self.rotors.turn((batch.targets - centre) @ rotation, back)
+        later = (later - placement.body[:, None]) @ placement.rotation[:, None]
+        return placement.displacement, placement.vibration, later
+
+    def shapes(self, positions: Tensor) -> Tensor:
+        """Displacements of conformations from the mean conformer placed on each of them.
+
+        ``(..., atom, 3)`` in Å, in the conformer's frame.
+        """
+        own = (positions - center(positions, self.weights)) @ self.orientation(positions)
+        return own - (self.conformer - center(self.conformer, self.weights))
+
+    def correct(self, x: Tensor, decoded: Tensor, lags: Tensor) -> Tensor:
+        """What the decoder changes sets in with the lag, so that the start comes back at zero."""
+        return x + self._begun(lags) * (decoded - x)
+
+    def _begun(self, lags: Tensor) -> Tensor:
+        """Zero at no lag, in value and slope, so that the first-order change stays the velocity."""
+        return -torch.expm1(-((lags / self._onset) ** 2))[..., None, None]
+
+    def _elapsed(self, lags: Tensor) -> Tensor:
+        """For how long drift and turn last, ``(batch, time, 2)`` in fs."""
+        memory = self.log_memory.exp() * self.horizon
+        return -memory * torch.expm1(-lags[..., None] / memory)
+
+    def _angles(self, placement: Placement, lags: Tensor) -> Tensor:
+        """By how much tips have turned against the body, ``(batch, time, rotor)``."""
+        memory = self.log_spin_memory.exp() * self.horizon
+        elapsed = -memory * torch.expm1(-lags[..., None] / memory)
+        return self.free * placement.rates[:, None] * elapsed
+
+    def _follow(self, placement: Placement, lags: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Centre and turn of the body at the lags, ``(batch, time, 1 or 3, 3)``."""
+        elapsed = self._elapsed(lags)
+        rotation = steered_rotation(
+            placement.momentum[:, None],
+            placement.inverse[:, None],
+            share @ placement.spins,  # (batch, time, 3)
+            elapsed[..., 1],
+            steps=self._steps,
+        )
+        moved = placement.centre[:, None] + elapsed[..., :1, None] * placement.drift[:, None]
+        return moved, rotation
+
+
+def _take_steps(anchored: Anchored, _missing: object = None) -> None:
+    """Keep the number of steps on the host; no lambda, so that models can be pickled."""
+    anchored._steps = int(anchored.steps)
