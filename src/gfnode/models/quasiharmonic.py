@@ -122,7 +122,7 @@ class QuasiHarmonic(nn.Module):
             for a in range(b)
             if logs[a] - logs[b] < self._alike and odd[a] == odd[b]
         ]
-        whole = torch.eye(len(sizes))
+        whole = torch.eye(len(sizes), dtype=moved.dtype, device=moved.device)
         fresh = set(range(len(sizes)))  # modes that were turned since the last sweep
         for _ in range(self._sweeps):
             fresh, before = set(), fresh
