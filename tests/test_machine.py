@@ -1,7 +1,11 @@
 """Limits of a process are those of its control group and of all above."""
 
+import platform
+import resource
+
 import numpy as np
 import pytest
+import torch
 
 from gfnode import machine
 
@@ -56,3 +60,23 @@ def test_the_root_counts_where_the_own_group_is_not_seen(root, own):
     else:
         machine.OWN.write_text(own)
     assert (machine.cores(), machine.available()) == (3, GB)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="that is of this allocator")
+def test_memory_is_filled_with_zeros_once_and_given_back():
+    def faults(size=128 * 2**20):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.empty(size, dtype=torch.uint8)[::4096] = 1  # NumPy's pages are larger
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with machine.memory_kept():
+        faults()
+        again = faults()
+    assert again < 100
+    assert faults() > 10_000
+
+
+def test_memory_elsewhere_is_left_alone(monkeypatch):
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda _: object())
+    with machine.memory_kept():
+        pass

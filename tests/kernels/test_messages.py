@@ -88,19 +88,29 @@ def test_so_they_are_for_every_form_of_layer(made, asked, one_by_one):
 
 
 @compiled
-@pytest.mark.parametrize("asked", [0, 1, 2], ids=["features", "shifts", "drives"])
+@pytest.mark.parametrize("asked", [0, 1], ids=["features", "positions"])
 def test_a_gradient_of_one_output_alone(asked):
-    network = stack(n_layers=1).layers[0]
-    h, _, _, scalars = inputs(9)
-    scalars = torch.cat([scalars.square().sum(-1, keepdim=True), scalars], -1)
-    edges = stack(n_layers=1).edges
+    network, edges, arrays = stack(n_layers=1).layers[0], stack().edges, inputs(9)
     results = []
     for take in (network._at_once, network._one_by_one):
-        output = take(h, scalars, edges, features=True)[asked]
-        wanted = [h, *network.parameters()]
+        output = take(*arrays, edges, features=True)[asked]
+        wanted = [*arrays, *network.parameters()]
         gradients = torch.autograd.grad(output.sin().sum(), wanted, allow_unused=True)
         results.append([output, *gradients])
     assert_alike(*results)
+
+
+@compiled
+@pytest.mark.parametrize("size", [1.0, 3000.0])
+def test_no_atom_moves_farther_than_100_and_then_its_messages_have_no_say(size, one_by_one):
+    network, arrays = stack(n_layers=1), inputs(9)
+    with torch.no_grad():
+        network.layers[0].shift[-1].weight *= size
+    found = outcome(network, arrays)
+    moved = (found[1] - arrays[1]).abs().max()
+    assert (moved > 90) == (size > 1)
+    one_by_one()
+    assert_alike(found, outcome(network, arrays))
 
 
 @compiled

@@ -117,3 +117,18 @@ static void product(int rows, int inner, const float *a, const float *b, const f
         take(std::integral_constant<int, 1>{});
     }
 }
+
+// Columns of a weight (N, length), turned: (columns, N), N being a multiple of eight.
+template <int N>
+static void turn(std::int64_t columns, const float *weight, std::int64_t length, float *to) {
+    for (int j = 0; j < N; j += 8)
+        for (std::int64_t k = 0; k < columns; k++)
+            for (int l = j; l < j + 8; l++) to[k * N + l] = weight[l * length + k];
+}
+
+// The first N columns of N rows of one length become those of rows of another.
+template <int N>
+static void copy(const float *from, std::int64_t length, float *to, std::int64_t new_length) {
+    for (int j = 0; j < N; j++)
+        std::memcpy(to + j * new_length, from + j * length, sizeof(float) * N);
+}

@@ -17,12 +17,18 @@ ROWS = 24
 STEP = 8
 """The width is a multiple of it: two short vectors of the processor."""
 
-Weights = Sequence[Tensor | None]
-"""Weight and bias of the two linear layers of messages, then those of two linear layers each for
-shifts, drives and features, as PyTorch keeps them; None for those of a network that there is not.
+Arrays = Sequence[Tensor]
+"""Features ``(atom, batch, width)``, positions and velocities ``(atom, batch, 3)``, scalars
+``(edge, batch, scalar)``, and own and other atom of the edges ``(2, edge)``.
 """
 
-_SHIFT, _DRIVE, _FEATURE = 4, 8, 12  # where they begin
+Weights = Sequence[Tensor | None]
+"""Weight and bias of the two linear layers of messages, then those of two linear layers each for
+shifts, drives and features, as PyTorch keeps them; None where nothing moves, or features stay.
+"""
+
+_SHIFT, _FEATURE = 4, 12  # where they begin
+_ARRAYS, _KEPT = 5, 9
 
 
 def suits(h: Tensor) -> bool:
@@ -41,31 +47,25 @@ def suits(h: Tensor) -> bool:
     )
 
 
-def messages(
-    h: Tensor, scalars: Tensor, ends: Tensor, weights: Weights
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+def messages(arrays: Arrays, weights: Weights) -> tuple[Tensor | None, Tensor | None]:
     """Take the messages of a layer, and what is made of them.
 
     Parameters
     ----------
-    h
-        ``(atom, batch, width)``.
-    scalars
-        ``(edge, batch, scalar)``.
-    ends
-        Own and other atom of the edges, ``(2, edge)``.
-    weights
-        See :data:`Weights`; what has none is not computed.
+    arrays, weights
+        See :data:`Arrays` and :data:`Weights`.
 
     Returns
     -------
-    Tensor or None, Tensor or None, Tensor or None
-        Features ``(atom, batch, width)``, shifts ``(edge, batch, 1)``, drives ``(atom, batch, 1)``.
+    Tensor or None, Tensor or None
+        Features ``(atom, batch, width)``, positions ``(atom, batch, 3)``; None without weights.
     """
+    arrays = [y.contiguous() for y in arrays]
+    weights = [None if w is None else w.contiguous() for w in weights]
     if torch.is_grad_enabled():
-        features, shifts, drives = _Messages.apply(h, scalars, ends, *weights)
-        return features, shifts, drives
-    return _forward(h.contiguous(), scalars.contiguous(), ends.contiguous(), weights, None)
+        features, moved = _Messages.apply(*arrays, *weights)
+        return features, moved
+    return _forward(arrays, weights, None)
 
 
 class _Sizes(ctypes.Structure):
@@ -83,81 +83,46 @@ def _sizes(h: Tensor, scalars: Tensor, least: int) -> _Sizes:
     return _Sizes(threads, tiles, atoms, edges, batch, n_scalars)
 
 
-def _networks(weights: Weights) -> tuple[bool, bool, bool]:
-    """Whether there are shifts, drives and features."""
-    shift, drive, feature = (weights[first] is not None for first in (_SHIFT, _DRIVE, _FEATURE))
-    return shift, drive, feature
-
-
 def _forward(
-    h: Tensor, scalars: Tensor, ends: Tensor, weights: Weights, kept: Weights | None
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    arrays: Arrays, weights: Weights, kept: Sequence[Tensor] | None
+) -> tuple[Tensor | None, Tensor | None]:
     """Fill `kept` with what a gradient needs, if it is given."""
-    shift, drive, feature = _networks(weights)
-    features = torch.empty_like(h) if feature else None
-    shifts = h.new_empty(*scalars.shape[:2], 1) if shift else None
-    drives = h.new_empty(*h.shape[:2], 1) if drive else None
-    parts = [None if w is None else w.t().contiguous() for w in _split(weights, h.shape[-1])]
+    h, x, _, scalars, _ = arrays
+    features = None if weights[_FEATURE] is None else torch.empty_like(h)
+    moved = None if weights[_SHIFT] is None else torch.empty_like(x)
     _loaded(h).forward(
         ctypes.byref(_sizes(h, scalars, least=6)),
-        *map(address, (ends, h, scalars, parts, kept, shifts, drives, features)),
+        *map(address, (*arrays, weights, kept, moved, features)),
     )
-    return features, shifts, drives
+    return features, moved
 
 
 class _Messages(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, h: Tensor, scalars: Tensor, ends: Tensor, *weights: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        h, scalars, ends = h.contiguous(), scalars.contiguous(), ends.contiguous()
+    def forward(ctx: Any, *given: Any) -> tuple[Tensor | None, ...]:
+        arrays, weights = given[:_ARRAYS], given[_ARRAYS:]
+        h, x, _, scalars, _ = arrays
         on_edges, on_atoms = (*scalars.shape[:2], h.shape[-1]), h.shape
-        shapes = [on_edges, on_edges, on_edges, on_atoms, on_atoms, on_atoms]
-        shift, drive, feature = _networks(weights)
-        there = [True, True, shift, drive, feature, feature]
-        kept = [h.new_empty(n) if made else None for n, made in zip(shapes, there, strict=True)]
-        ctx.save_for_backward(h, scalars, ends, *weights, *kept)
+        shapes = [on_edges] * 3 + [on_atoms] * 3 + [on_edges[:2], on_atoms[:2], x.shape]
+        kept = [h.new_empty(shape) for shape in shapes]
+        ctx.save_for_backward(*given, *kept)
         ctx.set_materialize_grads(False)
-        return _forward(h, scalars, ends, weights, kept)
+        return _forward(arrays, weights, kept)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        h, scalars, ends, *saved = ctx.saved_tensors
-        weights, kept = saved[:-6], saved[-6:]
-        features, shifts, drives = (None if g is None else g.contiguous() for g in gradients)
-        own, other, rest, *others = _split(weights, h.shape[-1])
-        parts = [None if w is None else w.contiguous() for w in (own, other, rest.t(), *others)]
-        sizes = _sizes(h, scalars, least=ROWS)
-        # each thread adds to its own, so few of them; what no gradient reaches stays zero
-        summed = [None if w is None else w.new_zeros(sizes.threads, *w.shape) for w in parts]
-        of_h, of_scalars = torch.empty_like(h), torch.empty_like(scalars)
+        saved = ctx.saved_tensors
+        arrays, weights, kept = saved[:_ARRAYS], saved[_ARRAYS:-_KEPT], saved[-_KEPT:]
+        h, _, _, scalars, _ = arrays
+        features, moved = (None if g is None else g.contiguous() for g in gradients)
+        of_arrays = [torch.empty_like(y) for y in arrays[:-1]]
+        of_weights = [None if w is None else torch.empty_like(w) for w in weights]
         _loaded(h).backward(
-            ctypes.byref(sizes),
-            *map(address, (ends, h, scalars, parts, kept, shifts, drives, features)),
-            *map(address, (of_h, of_scalars, summed)),
+            ctypes.byref(_sizes(h, scalars, least=ROWS)),  # each thread adds to its own weights
+            *map(address, (*arrays, weights, kept, moved, features, *of_arrays, of_weights)),
         )
-        of_weights = [None if w is None else w.sum(0) for w in summed]
-        return of_h, of_scalars, None, *_joined(of_weights)
-
-
-def _split(weights: Weights, width: int) -> list[Any]:
-    """In the order of ``messages.cpp``: those that act on concatenations in their parts."""
-    first, feature = weights[0], weights[_FEATURE]
-    assert first is not None
-    scalars = first.shape[1] - 2 * width
-    of_features = (None, None) if feature is None else feature.split(width, 1)
-    ends = first.split([width, width, scalars], 1)
-    return [*ends, *weights[1:_FEATURE], *of_features, *weights[_FEATURE + 1 :]]
-
-
-def _joined(gradients: list[Any]) -> list[Tensor | None]:
-    """In the order of :data:`Weights` again."""
-    (own, other, rest), others = gradients[:3], gradients[3:]
-    own_feature, summed, *last = others[_FEATURE - 1 :]
-    feature = None if own_feature is None else torch.cat([own_feature, summed], 1)
-    first = torch.cat([own, other, rest.t()], 1)
-    return [first, *others[: _FEATURE - 1], feature, *last]
+        return *of_arrays, None, *of_weights
 
 
 def _loaded(h: Tensor) -> Any:

@@ -188,38 +188,35 @@ class EGNNLayer(nn.Module):
         positions_only: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Update features ``(atom, batch, feature)`` and positions ``(atom, batch, 3)``."""
-        difference = edges.difference(x)
-        distance = difference.square().sum(-1, keepdim=True)
-        scalars = torch.cat([distance, scalars], -1)
         take = self._at_once if edges.dense and suits(h) else self._one_by_one
-        updated, shift, drive = take(h, scalars, edges, features=not positions_only)
-        if shift is not None and drive is not None:
-            shift = edges.sum(difference * shift) / edges.degree
-            x = x + shift.clamp(-100, 100) + drive * v
+        updated, x = take(h, x, v, scalars, edges, features=not positions_only)
         if updated is None:
             return h, x
         return (h + updated if self.residual else updated), x
 
     def _one_by_one(
-        self, h: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """φ_h, ψ and φ_v, one operation after the other."""
-        m = self.message_in(h, scalars, edges)
+        self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        """φ_h, and positions, one operation after the other."""
+        difference = edges.difference(x)
+        distance = difference.square().sum(-1, keepdim=True)
+        m = self.message_in(h, torch.cat([distance, scalars], -1), edges)
         m = functional.silu(self.message_out(functional.silu(m)))
-        shift = None if self.shift is None else self.shift(m)
-        drive = None if self.drive is None else self.drive(h)
-        updated = self.feature(torch.cat([h, edges.sum(m)], -1)) if features else None
-        return updated, shift, drive
+        if self.shift is not None and self.drive is not None:
+            shift = edges.sum(difference * self.shift(m)) / edges.degree
+            x = x + shift.clamp(-100, 100) + self.drive(h) * v
+        return self.feature(torch.cat([h, edges.sum(m)], -1)) if features else None, x
 
     def _at_once(
-        self, h: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
+    ) -> tuple[Tensor | None, Tensor]:
         """The same as one operation."""
         weights: list[Tensor | None] = [self.message_in.weight, self.message_in.bias]
         weights += self.message_out.parameters()
         for network in (self.shift, self.drive, self.feature if features else None):
             weights += [None] * 4 if network is None else network.parameters()
-        return messages(h, scalars, edges.index, weights)
+        updated, moved = messages((h, x, v, scalars, edges.index), weights)
+        return updated, x if moved is None else moved
 
 
 class EGNNLayers(nn.Module):

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gfnode.errors import InputError
+from gfnode.machine import memory_kept
 from gfnode.models.base import Model
 from gfnode.training.replay import Replayed
 from gfnode.training.settings import TrainingSettings
@@ -182,8 +183,9 @@ class Trainer:
         Diverged
             When the loss is not finite; what was saved before stays. When no validation error was.
         """
-        for _ in self.running(on_batch, on_epoch, on_start, on_note):
-            pass
+        with memory_kept():
+            for _ in self.running(on_batch, on_epoch, on_start, on_note):
+                pass
         return self.state.progress
 
     def running(
