@@ -83,7 +83,7 @@ class NewtonDynamics(nn.Module):
 
     step = 1.0  # fs
     each = 6  # trajectories in each member of the potential
-    _tuned_up_to = 200.0  # fs
+    _few, _finalists = 64, 3  # windows that tell which thermostats are tried on all of them
     _worth = 0.95  # a thermostat must do so much better than none
     _wavenumbers = (400.0, 800.0, 1200.0, 1700.0, 2400.0, 3400.0)  # 1/cm
     _memories = (50.0, 100.0, 200.0, 500.0)  # fs
@@ -352,33 +352,41 @@ class NewtonDynamics(nn.Module):
 
     @torch.no_grad()
     def tune(self, batch: Batch) -> None:
-        """Choose the thermostat that follows training windows best, by the median error.
+        """Choose the thermostat that follows training windows best, by the mean of log errors.
+
+        All that are known are tried on few windows, and what does best there on all of them, beside
+        none.
 
         Parameters
         ----------
         batch
-            Training windows; lags of up to 200 fs count.
+            Training windows; lags of up to 400 fs count.
         """
-        short = batch.lags <= self._tuned_up_to
-        tried = torch.zeros(1 + len(self._wavenumbers) + len(self._memories), 2)
-        tried[1 : 1 + len(self._wavenumbers), 0] = WAVENUMBER * torch.tensor(self._wavenumbers)
-        tried[1 + len(self._wavenumbers) :, 1] = 1 / torch.tensor(self._memories)
-        tried = tried.to(short.device)
-        count = len(tried)
-        found = self._usual(
-            batch.positions.repeat(count, 1, 1),
-            batch.velocities.repeat(count, 1, 1),
-            batch.lags.clamp(max=self._tuned_up_to).repeat(count, 1),
-            *tried.repeat_interleave(len(short), 0).T,
+        tried = [(0.0, 0.0)]
+        tried += [(WAVENUMBER * frequency, 0.0) for frequency in self._wavenumbers]
+        tried += [(0.0, 1 / memory) for memory in self._memories]
+        every = max(1, len(batch.lags) // self._few)
+        few = Batch(*(y[::every] for y in vars(batch).values()))
+        errors = [self._error(few, *bath, 200.0) for bath in tried]
+        best = sorted(range(1, len(tried)), key=errors.__getitem__)[: self._finalists]
+        tried = [tried[i] for i in (0, *best)]
+        errors = [self._error(batch, *bath, 400.0) for bath in tried]
+        errors[0] += math.log(self._worth)
+        frequency, rate = tried[errors.index(min(errors))]
+        self.frequency.fill_(frequency)
+        self.rate.fill_(rate)
+
+    def _error(self, batch: Batch, frequency: float, rate: float, up_to: float) -> float:
+        """Mean logarithm of squared errors at lags up to some, in fs, with a thermostat."""
+        frequencies, rates = (
+            self.masses.new_full((len(batch.lags),), y) for y in (frequency, rate)
         )
-        found = found.mean(0).unflatten(0, (count, -1))
-        errors = (found - batch.targets).square().mean((-1, -2))[:, short].nan_to_num(torch.inf)
-        if errors.shape[1]:
-            median = errors.median(1).values
-            median[0] *= self._worth
-            best = tried[median.argmin()]
-            self.frequency.copy_(best[0])
-            self.rate.copy_(best[1])
+        found = self._usual(
+            batch.positions, batch.velocities, batch.lags.clamp(max=up_to), frequencies, rates
+        ).mean(0)
+        errors = (found - batch.targets).square().mean((-1, -2))[batch.lags <= up_to]
+        logarithms = errors.nan_to_num(torch.inf).clamp(1e-12, 1e6).log()
+        return float(logarithms.sum()) / max(1, len(logarithms))
 
 
 def _count(dynamics: NewtonDynamics, _missing: object = None) -> None:

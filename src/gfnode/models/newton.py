@@ -243,7 +243,7 @@ class Newton(nn.Module):
                 report=report,
             )
         self.dynamics.measure(windows.batch(windows.evenly(2000)), windows.gap or 0.0)
-        self.dynamics.tune(windows.batch(windows.evenly(64)))
+        self.dynamics.tune(windows.batch(windows.evenly(256)))
         ends = torch.stack([windows.starts, windows.targets.amax(1)])
         first, last = stretch[torch.searchsorted(seen, ends).clamp(max=len(seen) - 1)]
         unseen_by = first % turns
