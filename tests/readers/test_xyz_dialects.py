@@ -46,6 +46,48 @@ def test_names_of_atoms_are_no_elements(tmp_path):
     assert "--top" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("atoms", "said"),
+    [
+        ("CA 0 0 0\nN 1.46 0 0\nC -0.5 1.43 0", "atom 0 of frame 0 is called CA, which would be"),
+        ("C 0 0 0\nHG 1.09 0 0\nO 0 0 1.4", "would be mercury, but is 1.09 Å from atom 0 (C)"),
+        ("O 0 0 0\nHO 0.96 0 0\nC 0 1.42 0", "called HO, which would be holmium"),
+        ("CD 0 0 0\nN 1.33 0 0\nO 0 1.23 0", "called CD, which would be cadmium"),
+        ("ca 0 0 0\nca 1.40 0 0\nh 0 -1.08 0", "called ca, which would be calcium"),
+        ("C 0 0 0\nNE 1.34 0 0\nH 0 1.09 0", "called NE, which would be neon"),
+        ("C 0 0 0\nOG 1.42 0 0\nHG 1.8 0.85 0", "called OG, which would be oganesson"),
+    ],
+)  # fmt: skip
+def test_names_that_are_elements_are_told_by_the_nearest_atom(tmp_path, atoms, said):
+    path = tmp_path / "named.xyz"
+    path.write_text(f"3\ntime=0\n{atoms}\n")
+    with pytest.raises(InputError) as error:
+        load(path)
+    assert said in str(error.value)
+    assert "--top" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        "CA 0 0 0\nO 1.82 0 0",  # calcium oxide
+        "HG 0 0 0\nC 2.09 0 0\nC -2.09 0 0",  # dimethylmercury
+        "CO 0 0 0\nN 1.65 0 0\nC 0 1.79 0",  # with carbonyl and nitrosyl
+        "NB 0 0 0\nN 1.66 0 0",
+        "OS 0 0 0\nO 1.71 0 0",
+        "NA 0 0 0\nCL 2.36 0 0",
+        "HE 0 0 0\nNE 3.0 0 0",
+        "CA 0 0 0\nCA 3.8 0 0",
+        "CE 0 0 0\nO 1.82 0 0",
+        "Hg 0 0 0\nC 0.209 0 0\nC -0.209 0 0",  # in nm, which is told elsewhere
+    ],
+)
+def test_elements_with_such_names_are_left_alone(tmp_path, atoms):
+    path = tmp_path / "elements.xyz"
+    path.write_text(f"{len(atoms.splitlines())}\ntime=0\n{atoms}\n")
+    assert load(path).formula
+
+
 def test_a_key_behind_a_time_is_no_unit(tmp_path):
     path = write(tmp_path / "keys.xyz", [f"time={t} s=1.0 NS=3" for t in (0.0, 0.5)])
     assert load(path).times.tolist() == [0, 0.5]

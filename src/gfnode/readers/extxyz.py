@@ -24,6 +24,7 @@ from gfnode.errors import InputError
 from gfnode.readers.boundary import check_text, ends_with_line, foreign, frame_times
 from gfnode.readers.columns import FORCES, columns_of, find_forces
 from gfnode.readers.md17 import recognise_md22
+from gfnode.readers.named import check_elements, check_symbols
 from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.trajectory import Doubles, Integers, Trajectory
 from gfnode.units import ELECTRONVOLT, FS_PER, format_time
@@ -150,26 +151,11 @@ def _read(path: Path, found: _Frames, rows: Sequence[int] | Integers) -> list[An
                 try:
                     frames += read_xyz(io.StringIO(text), index=0)
                 except KeyError as error:
-                    _check_symbols(path, row, text, str(error.args[0]))
+                    check_symbols(path, row, text, str(error.args[0]))
                     raise
+            if row == 0 and "Z" not in columns_of(found.comments[0]):
+                check_elements(path, row, text, frames[0].numbers, frames[0].positions)
     return frames
-
-
-def _check_symbols(path: Path, row: int, text: str, name: str) -> None:
-    """Say so where what ASE took for an element is the name of an atom, as VMD and mdtraj write.
-
-    ASE writes it with a capital and small letters.
-    """
-    column = [line.split(maxsplit=1)[0] for line in text.splitlines()[2:] if line.strip()]
-    if (
-        atom := next((i for i, x in enumerate(column) if x.capitalize() == name), None)
-    ) is not None:
-        raise InputError(
-            f"{path}: atom {atom} of frame {row} is called {column[atom]}, which is no "
-            "element: the first column holds names, where symbols of elements are expected. Write "
-            "the trajectory as XTC, TRR or DCD and give a topology that names elements with --top, "
-            "or put elements into the first column"
-        )
 
 
 def _check_frames(path: Path) -> _Frames:
