@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gfnode.errors import InputError
 from gfnode.experiment import configure, prepare
 from gfnode.experiment.held_out import held_out
 from gfnode.experiment.provenance import Provenance
@@ -49,3 +50,20 @@ def test_velocities_are_differences_to_the_frame_before_where_they_were_in_train
     train, windows = windows_of_other_data(trained_on, wiggle(2000, step, velocities=velocities))
     for each in (train, windows):
         assert (each.neighbours == each.starts - 1).all()
+
+
+def test_files_too_short_to_be_judged_are_told():
+    long, short = wiggle(1000, seed=1), wiggle(40, seed=2)
+    trained_on = [wiggle(1000), wiggle(300, seed=3)]  # the second is too short for three blocks
+    experiment = configure(changes={"windows.horizon": 60 * long.step})
+    dataset = prepare(trained_on, experiment)
+    known = Provenance(Provenance.describe(trained_on, ["", ""], Reader()))
+    gap, system = dataset.parts["train"].gap, dataset.whole_system
+    none = r"file 2 \(40 frames, 195 fs\) gives no windows of the horizon of 300 fs, and is left"
+    with pytest.warns(UserWarning, match=none):
+        held_out([long, short], known, experiment, system, gap)
+    with pytest.warns(UserWarning, match=r"file 2 \(300 frames, .*and is left out"):
+        held_out(trained_on, known, experiment, system, gap)
+    with pytest.raises(InputError, match="spans 195 fs, expected the horizon of training, 300 fs"):
+        held_out([short], known, experiment, system, gap)
+    held_out([long, wiggle(100, seed=4)], known, experiment, system, gap)  # has windows

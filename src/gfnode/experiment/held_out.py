@@ -12,8 +12,10 @@ from gfnode.molecule.order import warn_of_order
 from gfnode.molecule.system import System
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.lengths import warn_of_unit
+from gfnode.units import format_time
 from gfnode.windows import Windows
 from gfnode.windows.cutting import make_windows, superposes
+from gfnode.windows.short import span, warn_of_length
 from gfnode.windows.velocities import VelocityRule
 
 
@@ -43,7 +45,9 @@ def held_out(
     """
     arranged = provenance.arrange(given)
     if arranged is not None:
-        return prepare(arranged, experiment).parts["test"], True
+        windows = prepare(arranged, experiment).parts["test"]
+        warn_of_length(arranged, experiment.windows, windows, system.horizon)
+        return windows, True
     for trajectory in given:
         if provenance.holds(trajectory):
             raise InputError(
@@ -58,6 +62,13 @@ def held_out(
             )
         warn_of_unit(trajectory)
         warn_of_order(system.state_of(trajectory), system)
+    longest = max(given, key=span)
+    if span(longest) < system.horizon * (1 - 1e-6):
+        raise InputError(
+            f"{longest.label} is too short to evaluate on: it spans {format_time(span(longest))}, "
+            f"expected the horizon of training, {format_time(system.horizon)}, or more; give a "
+            "longer trajectory"
+        )
     rule = VelocityRule.of(experiment.windows, {"velocity_gap_fs": gap})
     kind = rule.kind
     if kind == "auto" and gap is not None and not rule.takes_stored:
@@ -69,7 +80,9 @@ def held_out(
         "split": "all",
         "align": superposes(experiment.windows, system.time_step),
     }
-    windows = make_windows(given, experiment.windows.model_copy(update=as_trained), gap)[0]["test"]
+    settings = experiment.windows.model_copy(update=as_trained)
+    windows = make_windows(given, settings, gap)[0]["test"]
+    warn_of_length(given, settings, windows, system.horizon)
     if not rule.steady:
         windows = replace(windows, steady=None)
     if windows.neighbours is not None:

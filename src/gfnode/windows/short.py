@@ -1,11 +1,13 @@
 """Files that are too short to give windows beside longer ones."""
 
+import warnings
 from collections.abc import Sequence
 
 from gfnode.trajectory import Trajectory
 from gfnode.units import format_time
 from gfnode.windows.cutting import WindowSettings
 from gfnode.windows.splits import least_span
+from gfnode.windows.windows import Windows
 
 NAMED = 3
 """At most so many files are named, by their number: a file may not say its name."""
@@ -24,26 +26,61 @@ def doubts_of_length(
     if settings.split != "blocked":
         return ()
     least = least_span(horizon, settings.fractions)
-    numbers = [i for i, each in enumerate(trajectories) if _span(each) <= least]
+    numbers = [i for i, each in enumerate(trajectories) if span(each) <= least]
     short = [trajectories[i] for i in numbers]
     if not short or len(short) == len(trajectories):
         return ()
-    named = [
-        f"file {i + 1} ({len(each)} frames, {format_time(_span(each))})"
-        for i, each in list(zip(numbers, short, strict=True))[:NAMED]
-    ]
-    if (more := len(short) - len(named)) > 0:
-        named.append(f"{more} more")
-    names = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
-    it, gives = ("it", "gives") if len(short) == 1 else ("they", "give")
-    said = f"{names} {gives} no windows of the horizon of {format_time(horizon)}: "
+    it = "it" if len(short) == 1 else "they"
+    said = f"{_give_none(trajectories, numbers, horizon)}: "
     if settings.lags != "given" and (enough := _enough(short, settings)):
         shorter = format_time(enough).replace(" ", "")
         said += f"{it} would with --set windows.horizon={shorter}, or "
     return (f"{said}leave {'it' if len(short) == 1 else 'them'} out",)
 
 
-def _span(trajectory: Trajectory) -> float:
+def warn_of_length(
+    trajectories: Sequence[Trajectory], settings: WindowSettings, windows: Windows, horizon: float
+) -> None:
+    """Warn where files are too short to have any of the windows that are judged.
+
+    Parameters
+    ----------
+    settings
+        With the split that made the windows.
+    windows
+        Of all the trajectories.
+    horizon
+        In fs.
+    """
+    blocked = settings.split == "blocked"
+    least = least_span(horizon, settings.fractions) if blocked else horizon
+    starts = windows.starts.cpu().numpy()
+    having = set(windows.frames.segments[starts].tolist())
+    short = [
+        number
+        for number, each in enumerate(trajectories)  # a frame gives the velocity
+        if number not in having and span(each) <= least + (each.step or 0.0)
+    ]
+    if short:
+        are = "is" if len(short) == 1 else "are"
+        said = f"{_give_none(trajectories, short, horizon)}, and {are} left out"
+        warnings.warn(said, stacklevel=4)
+
+
+def _give_none(trajectories: Sequence[Trajectory], numbers: Sequence[int], horizon: float) -> str:
+    named = [
+        f"file {i + 1} ({len(trajectories[i])} frames, {format_time(span(trajectories[i]))})"
+        for i in numbers[:NAMED]
+    ]
+    if (more := len(numbers) - len(named)) > 0:
+        named.append(f"{more} more")
+    names = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+    gives = "gives" if len(numbers) == 1 else "give"
+    return f"{names} {gives} no windows of the horizon of {format_time(horizon)}"
+
+
+def span(trajectory: Trajectory) -> float:
+    """From the first frame to the last, in fs."""
     return float(trajectory.times[-1] - trajectory.times[0])
 
 
@@ -53,8 +90,8 @@ def _enough(short: Sequence[Trajectory], settings: WindowSettings) -> float | No
     known = [each for each in steps if each is not None]
     if len(known) < len(steps):
         return None
-    step, span = max(known), min(map(_span, short))
-    count = int(span / least_span(step, settings.fractions))
-    while count and span <= least_span(count * step, settings.fractions):
+    step, shortest = max(known), min(map(span, short))
+    count = int(shortest / least_span(step, settings.fractions))
+    while count and shortest <= least_span(count * step, settings.fractions):
         count -= 1
     return count * step or None
