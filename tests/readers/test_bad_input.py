@@ -365,7 +365,9 @@ def test_object_arrays_are_never_unpickled(tmp_path):
     refused(tmp_path / "trap.npz", "array z holds Python objects", "z.astype(str)")
     refused(tmp_path / "trap.npz", "array z holds", mapping="positions=R,numbers=z")
     np.savez(tmp_path / "trap.npz", x=ethanol()["R"], Z=ETHANOL, name=np.array([Trap()]))
-    refused(tmp_path / "trap.npz", "perhaps --map positions=x,numbers=Z")  # name is not needed
+    refused(
+        tmp_path / "trap.npz", "perhaps --map positions=x:angstrom,numbers=Z"
+    )  # name is not needed
     np.savez(tmp_path / "trap.npz", **ethanol(name=np.array([Trap()])))
     assert load(tmp_path / "trap.npz").formula == "C2H6O"
     np.save(tmp_path / "trap", np.array([Trap()], dtype=object), allow_pickle=True)

@@ -397,7 +397,10 @@ def test_arrays_in_the_other_order(tmp_path, monkeypatch, other, block):
         ("position=conf,numbers=species", "did you mean positions?"),
         ("numbers=species", "names no positions"),
         ("positions=conf,positions=vel", "names positions twice"),
-        ("positions=confs,numbers=species", "perhaps --map positions=conf,numbers=species,times=t"),
+        (
+            "positions=confs,numbers=species",
+            "perhaps --map positions=conf:angstrom,numbers=species",
+        ),
         ("positions=conf:inch,numbers=species", "'inch', expected one of angstrom"),
         ("positions=conf,numbers=species:nm", "numbers take no unit"),
         ("positions=conf", "add numbers="),
@@ -422,8 +425,12 @@ def test_an_unknown_layout_proposes_a_mapping_that_works(tmp_path):
     np.savez(tmp_path / "run.npz", **arrays(box=np.eye(3)))
     with pytest.raises(InputError) as caught:
         load(tmp_path / "run.npz")
-    line = "positions=conf,numbers=species,times=t,velocities=vel,cell=box"
-    assert f"perhaps --map {line}" in str(caught.value)
+    line = (
+        "positions=conf:angstrom,numbers=species,times=t:fs,velocities=vel:angstrom/fs,"
+        "cell=box:angstrom"
+    )
+    told = "nothing tells the unit of conf, t, vel and box: put in that of the file"
+    assert f"perhaps --map {line}; {told}" in str(caught.value)
     assert "conf 6×4×3" in str(caught.value)
     assert len(load(tmp_path / "run.npz", mapping=line)) == 6
     np.savez(tmp_path / "run.npz", **arrays(species=np.array(["C", "Qq", "H", "O"])))
@@ -463,6 +470,7 @@ def test_the_mapping_proposed_has_the_units_that_names_tell(tmp_path, names, lin
     with pytest.raises(InputError) as caught:
         load(tmp_path / "run.npz")
     assert f"perhaps --map {line}" in str(caught.value)
+    assert "nothing tells the unit" not in str(caught.value)
     mapping, _, step = line.partition(" and ")
     got = load(tmp_path / "run.npz", mapping=mapping, step="1fs" if step else None)
     unit = {"nm": 10, "ang": 1, "Angstrom": 1, "bohr": 0.529177210903}[

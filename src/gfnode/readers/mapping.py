@@ -11,6 +11,15 @@ from gfnode.readers.archive import Archive
 from gfnode.readers.quantities import DIMENSIONS, told_by
 
 KEYS = ("positions", "numbers", "times", "velocities", "forces", "cell")
+USUAL = {
+    "positions": "angstrom",
+    "times": "fs",
+    "velocities": "angstrom/fs",
+    "forces": "kcal/mol/angstrom",
+    "cell": "angstrom",
+}
+"""Units where a mapping names none."""
+
 EXAMPLE = "--map positions=coords:nm,numbers=Z,times=t:ps"
 
 
@@ -60,8 +69,14 @@ def propose(archive: Archive) -> str:
     put("velocities", "v", moving)
     put("forces", "f", moving)
     put("cell", "cblu", [k for k in real if shapes[k] in ((frames, 3, 3), (3, 3))])
-    units = {what: told_by(key, DIMENSIONS.get(what, {})) for what, key in found.items()}
-    named = {what: f"{key}:{units[what]}".rstrip(":") for what, key in found.items()}
-    line = "--map " + ",".join(f"{what}={array}" for what, array in named.items())
+    units = {what: told_by(key, DIMENSIONS[what]) for what, key in found.items() if what in USUAL}
+    untold = [found[what] for what, unit in units.items() if not unit]
+    units = {what: unit or USUAL[what] for what, unit in units.items()}
+    named = [f"{what}={key}:{units.get(what, '')}".rstrip(":") for what, key in found.items()]
+    line = f"perhaps --map {','.join(named)}"
     line += "" if "numbers" in found else " with --top molecule.pdb"
-    return f"perhaps {line}" + ("" if "times" in found else " and --step")
+    line += "" if "times" in found else " and --step"
+    if untold:
+        last = f"{', '.join(untold[:-1])} and {untold[-1]}" if len(untold) > 1 else untold[0]
+        line += f"; nothing tells the unit of {last}: put in that of the file"
+    return line

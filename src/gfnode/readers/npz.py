@@ -31,7 +31,6 @@ from gfnode.readers.quantities import DIMENSIONS, LENGTHS, factor
 from gfnode.readers.source import Given, Source, atomic_numbers
 from gfnode.readers.topology import read_topology
 from gfnode.trajectory import Integers, Topology, Trajectory
-from gfnode.units import KCAL_MOL
 
 FORMAT = "gfnode trajectory"
 VERSION = 1
@@ -131,9 +130,8 @@ def _open_mapped(path: Path, archive: Archive, given: Given) -> Source:
             )
         if key in DIMENSIONS:
             known = DIMENSIONS[key]
-            usual = KCAL_MOL if key == "forces" else 1.0
             said = f"the unit of {key}"
-            found[key] = (array, factor(str(path), said, unit, known) if unit else usual)
+            found[key] = (array, factor(str(path), said, unit or mapping.USUAL[key], known))
         elif unit:
             raise InputError(f"--map {key}={array}:{unit}: {key} take no unit")
     if given.top is not None:

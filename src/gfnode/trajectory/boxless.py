@@ -58,8 +58,8 @@ def wrapped(lengths: Sequence[float | None]) -> str:
     )
     return (
         f"atoms leap by {by}, as where a periodic box puts them back, and the file gives no box: "
-        "molecules are cut; give its cell (an array of an npz file: --map …,cell=box), or make "
-        "molecules whole first"
+        "molecules are cut; give its cell (an array of an npz file: --map …,cell=box:nm, with its "
+        "unit), or make molecules whole first"
     )
 
 

@@ -78,7 +78,7 @@ def other_unit(unit: str, nearest: float, expected: float) -> str:
     return (
         f"positions look like {UNITS[unit]}, not Å: nearest atoms are {nearest:.3g} apart where "
         f"covalent radii say {expected:.3g} Å; convert the file, or name the unit of an npz array "
-        "with --map"
+        f"with --map positions=ARRAY:{unit},…"
     )
 
 
