@@ -271,7 +271,7 @@ def command(run: "Run") -> str:
     words, data = ["gfnode", "train"], run.provenance
     for file in dict.fromkeys(each["file"] or f"{each['name']}.npz" for each in data.entries):
         words += ["--data", file]
-    words += shlex.split(data.as_trained.command())
+    words += shlex.split(data.as_trained.command(anywhere=True))
     words += ["--preset", preset] * (preset != "default")
     words += ["--set", f"model.name={name}"] * (name != "gfnode")
     for key, value in changes[preset].items():

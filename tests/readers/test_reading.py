@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -590,9 +591,13 @@ def test_reader_remembers_and_is_written_as_options(tmp_path, monkeypatch):
     assert reader.command() == said
     assert Reader(select=[np.int64(3), 0]).options() == {"select": [3, 0]}
     assert Reader(select=[3, 0]).command() == "--select 3,0"
+    assert shlex.split(reader.command(anywhere=True))[:2] == ["--top", str(tmp_path / "a.pdb")]
     assert Reader(step="1fs").over(reader).options() == options | {"step": "1fs"}
     with pytest.raises(InputError, match="unknown options of a reader: code"):
         Reader.of({"code": 1})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert Reader.of(options).command() == said.replace("a.pdb", str(tmp_path / "a.pdb"))
 
 
 def test_frames_without_momenta_beside_others_are_said_to_rest(tmp_path: Path) -> None:

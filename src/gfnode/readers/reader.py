@@ -1,6 +1,5 @@
 """How the files of a data set are read: what the command line takes and a run remembers."""
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -100,8 +99,12 @@ class Reader:
         """These options, and those of another reader where these name none."""
         return replace(other, **{k: v for k, v in asdict(self).items() if v is not None})
 
-    def command(self) -> str:
-        """The options as they are written on the command line."""
+    def command(self, anywhere: bool = False) -> str:
+        """The options as they are written on the command line.
+
+        The topology is shown from the folder at hand if it lies below it, else, and with
+        ``anywhere``, so that the command works in any folder.
+        """
         words: list[str] = []
         for key, value in self.options().items():
             if key == "whole":
@@ -111,6 +114,11 @@ class Reader:
             elif key == "select" and not isinstance(value, str):
                 words += ["--select", ",".join(map(str, value))]
             else:
-                shown = os.path.relpath(value) if key == "top" else str(value)
+                shown = str(value) if key != "top" or anywhere else _from_here(value)
                 words += ["--map" if key == "mapping" else f"--{key}", shown]
         return shlex.join(words)
+
+
+def _from_here(path: str) -> str:
+    here = Path.cwd().resolve()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
