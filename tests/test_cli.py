@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -409,6 +410,19 @@ class TestBadInput:
     def test_resume_takes_no_settings(self, run, toluene):
         assert "leave out --data" in fails("train", "--resume", "--data", toluene, "--out", run)
         assert "--out RUN" in fails("train", "--resume")
+
+    def test_what_to_do_next_where_the_data_is_gone(self, run, toluene, tmp_path):
+        said = works("train", "--resume", "--out", run)
+        assert f"gfnode evaluate {run}\n" in said
+        assert f"--start {toluene} --times 200fs" in said
+        shutil.copytree(run, tmp_path / "moved")
+        facts = json.loads((run / "run.json").read_text())
+        facts["data"][0]["file"] = str(tmp_path / "gone.npz")
+        (tmp_path / "moved" / "run.json").write_text(json.dumps(facts))
+        said = works("train", "--resume", "--out", tmp_path / "moved")
+        assert f"{tmp_path / 'gone.npz'} is no longer there" in said
+        assert f"gfnode evaluate {tmp_path / 'moved'} --data FILE" in said
+        assert "--start FILE --times 200fs" in said
 
     def test_resume_of_nothing(self, tmp_path):
         assert "does not exist" in fails("train", "--resume", "--out", tmp_path / "none")

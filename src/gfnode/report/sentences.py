@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfnode import __version__
@@ -77,10 +78,15 @@ def describe_result(run: "Run") -> Iterator[str]:
         )
     yield f"run folder: {run.folder}"
     horizon = format_time(run.model.system.horizon).replace(" ", "")
-    start = run.facts["data"][0]["file"]  # read as in training without being told
+    gone = [each for each in run.provenance.files if ":" not in each and not Path(each).exists()]
+    # a file of training is read as in training without being told
+    start = next((each for each in run.provenance.files if each not in gone), "FILE")
     given = ["--start", start, "--times", horizon, "--out", "traj.xtc"]
+    held = ["--data", "FILE"] if gone else []
+    if gone:
+        yield f"{gone[0]} is no longer there: put it back, or give where it is now as FILE"
     yield "next:"
-    for words in (["evaluate", str(run.folder)], ["predict", str(run.folder), *given]):
+    for words in (["evaluate", str(run.folder), *held], ["predict", str(run.folder), *given]):
         yield f"  gfnode {shlex.join(words)}"
 
 
