@@ -241,6 +241,10 @@ class TestPlan:
             (tmp_path / name).touch()
         found = find("md17", ["benzene"], tmp_path)["benzene"]
         assert (Path(found.files[0]).name, found.kind) == ("md17_benzene2017.npz", "series")
+        with pytest.raises(MissingData, match="holds no data of"):
+            find("md17", ["ethanol"], tmp_path)
+        with pytest.raises(MissingData, match="none does not exist, so it holds no"):
+            find("md17", ["ethanol"], tmp_path / "none")
         with pytest.raises(MissingData):
             find("ala2", ["ala2"], tmp_path)
         (tmp_path / "c" / "alanine.pdb").touch()

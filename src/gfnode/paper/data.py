@@ -59,8 +59,12 @@ def find(dataset: str, molecules: Sequence[str], folder: Path) -> dict[str, Foun
     found = {molecule: _find(facts, molecule, folder) for molecule in molecules}
     missing = [molecule for molecule, each in found.items() if each is None]
     if missing:
+        said = f"{folder} holds no data of {', '.join(missing)}"
+        if not folder.is_dir():
+            what = "is no folder" if folder.exists() else "does not exist"
+            said = f"{folder} {what}, so it holds no data of {', '.join(missing)}"
         raise MissingData(
-            f"{folder} holds no data of {', '.join(missing)}, and gfnode fetch has not been asked "
+            f"{said}, and gfnode fetch has not been asked "
             "for it: fetch it, put it there, or give its folder with --data",
             _to_fetch(facts, missing, folder),
         )
