@@ -299,3 +299,18 @@ def test_code_that_others_may_have_changed_is_not_loaded(apart, monkeypatch, wha
     kept = what == "file"  # where only the file was wrong, it is made again
     assert (place.read_bytes() != b"planted") is kept
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
+
+
+@compiled
+@pytest.mark.parametrize("left", [0, 100, 20_000, -1])
+def test_code_that_was_cut_off_is_made_again(apart, left):
+    """To load it would end the process."""
+    build.loaded("messages.cpp", WIDTH=32)
+    (place,) = build.folder().iterdir()
+    whole = place.read_bytes()
+    place.unlink()  # it is mapped into this process
+    place.write_bytes(whole[:left])
+    place.chmod(0o700)
+    build.loaded.cache_clear()
+    assert build.loaded("messages.cpp", WIDTH=32) is not None
+    assert len(place.read_bytes()) == len(whole)
