@@ -14,9 +14,10 @@ import torch
 from rich.console import Console
 from safetensors.numpy import load_file
 
+import gfnode
 import gfnode.sweep.schedule
 from gfnode.errors import InputError
-from gfnode.files import read_json, write_json
+from gfnode.files import read_arrays, read_json, write_json
 from gfnode.metrics import squared_errors
 from gfnode.molecule.torsions import backbone
 from gfnode.physics.modes import windows_at
@@ -31,6 +32,7 @@ from gfnode.sweep.timing import _fit, estimate, estimates
 from gfnode.sweep.worker import do
 from gfnode.trajectory import Topology
 from gfnode.units import format_duration
+from making import wiggle
 from sweeps import TINY, Here, job_of, write_md17
 
 SCRIPT = """
@@ -504,3 +506,18 @@ class TestBackbone:
     def test_of_something_else(self) -> None:
         with pytest.raises(InputError, match="no residue"):
             backbone(None)
+
+
+def test_other_lags_keep_the_test_starts_of_a_shuffled_split(tmp_path: Path) -> None:
+    """The published split of alanine dipeptide is shuffled anew with every horizon."""
+    changes = {"windows.split": "published-alanine", "windows.horizon": 60.0}
+    run = gfnode.fit(
+        wiggle(400), changes=changes | {"model.name": "persistence"}, out=tmp_path / "run"
+    )
+    test = read_arrays(run.folder / "splits.npz")["test_starts"]
+    for lags in ([20.0, 40.0], [20.0, 100.0]):
+        windows = windows_at(run, run.trajectories(), lags)
+        assert set(windows.starts.tolist()) <= set(test.tolist())
+        assert len(windows) > 0.7 * len(test)
+        batch = windows.batch(torch.arange(len(windows)))
+        np.testing.assert_allclose(batch.lags, np.tile(lags, (len(windows), 1)), rtol=1e-6)

@@ -16,7 +16,7 @@ from gfnode.geometry import center, kabsch_rotation
 from gfnode.metrics.spectra import power_spectrum, spacing_of
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
-from gfnode.windows import Windows
+from gfnode.windows import Windows, lags
 
 if TYPE_CHECKING:
     from gfnode.run import Run
@@ -171,11 +171,27 @@ def windows_at(
     lags_fs: Sequence[float],
     starts: int | None = None,
 ) -> Windows:
-    """The test starts of a run (at most so many, evenly chosen) with other lags, over all atoms."""
-    settings = run.experiment.windows.model_copy(
-        update={"lags": "given", "given_lags": list(lags_fs), "horizon": None, "times": None}
-    )
+    """The test starts of a run (at most so many, evenly chosen) with other lags, over all atoms.
+
+    Raises
+    ------
+    InputError
+        Where no start has frames at all the lags.
+    """
+    settings, gap = run.experiment.windows, run.facts.get("velocity_gap_fs")
+    shuffled = settings.split == "published-alanine"  # anew with every horizon: others are seen
+    if not shuffled:
+        settings = settings.model_copy(
+            update={"lags": "given", "given_lags": list(lags_fs), "horizon": None, "times": None}
+        )
     experiment = run.experiment.model_copy(update={"windows": settings})
-    gap = run.facts.get("velocity_gap_fs")
     windows, _ = held_out(trajectories, run.provenance, experiment, run.model.system, gap)
+    if shuffled:
+        times, segments = windows.frames.times.numpy(), windows.frames.segments
+        found = lags.at(times, segments, windows.starts.numpy(), np.asarray(lags_fs, np.float64))
+        kept = np.flatnonzero((found >= 0).all(1))
+        if not len(kept):
+            raise InputError(f"no test start has frames at all lags up to {max(lags_fs):g} fs")
+        windows = windows.take(torch.from_numpy(kept))
+        windows = replace(windows, targets=torch.from_numpy(found[kept]))
     return windows if starts is None else windows.take(windows.evenly(starts))
