@@ -139,3 +139,35 @@ def test_what_is_read_beside_a_run_is_never_written_over(
     facts = tmp_path / "run" / "run.json"
     facts.write_text(facts.read_text().replace(str(run.parent), str(tmp_path)))
     refused((words[0], tmp_path / "run", *words[1:]), tmp_path / "run", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("spectrum", "a.npz", "--csv", "x.txt", "--json", "./x.txt"), "x.txt: would be written"),
+        (
+            ("spectrum", "a.npz", "--out", "x.png", "--csv", "x.png"),
+            "x.png: would be written twice",
+        ),
+        (("ramachandran", "a.npz", "--out", "x.png", "--json", "x.png"), "x.png: would be written"),
+        (
+            ("rollout", "run", "--start", "a.npz", "--length", "1ps", "--out", "x.npz"),
+            "x.npz: would be written twice",
+        ),
+        (
+            ("rollout", "run", "--start", "a.npz", "--length", "1ps", "--out", "x.xtc"),
+            "x.pdb: would be written twice, once as the topology of x.xtc",
+        ),
+    ],
+)
+def test_nothing_is_written_twice(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gfnode.load("sample:toluene")[:600].save("a.npz")
+    if words[0] == "rollout":
+        other = "x.npz" if words[-1] == "x.npz" else "x.pdb"
+        words = ("rollout", str(run), *words[2:], "--json", other)
+    before = sorted(tmp_path.iterdir())
+    assert said in fails(*words)
+    assert sorted(tmp_path.iterdir()) == before

@@ -177,7 +177,7 @@ def keep_inputs(
     top: str | None,
     run: "Run | None" = None,
 ) -> None:
-    """Refuse to write over anything that a command reads.
+    """Refuse to write over anything that a command reads, or twice to one file.
 
     Parameters
     ----------
@@ -200,8 +200,16 @@ def keep_inputs(
         inputs += [run.folder / name for name in ("run.json", "config.json")]
         inputs += run.folder.glob("*.safetensors")
         inputs += () if run.exported else run.provenance.inputs  # of strangers: names, no places
+    written: dict[Path, str] = {}
     for path in filter(None, outputs):
         check_apart(path, inputs)
+        named = path.suffix.lower() in (".xtc", ".trr", ".dcd")  # a topology lies beside these
+        for each in (path, path.with_suffix(".pdb")) if named else (path,):
+            if (place := each.expanduser().resolve()) in written:
+                raise InputError(
+                    f"{each}: would be written twice{written[place]}: name another file"
+                )
+            written[place] = "" if each == path else f", once as the topology of {path}"
 
 
 def json_target(text: str | None) -> Path | None:
