@@ -92,6 +92,11 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     written = read_json(numbers)
     assert written["states"] == ["plane", "other"]
     assert sum(each["value"] for each in written["runs"][0]["populations"].values()) == 1
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "alpha_R" not in result.output
+    assert "a and b: no basins are known of them; name some with --basin" in result.output
+    assert read_json(numbers)["basins"] == {}
 
 
 @pytest.mark.parametrize(

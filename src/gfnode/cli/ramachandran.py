@@ -46,7 +46,7 @@ def ramachandran(
         typer.Option(
             metavar="NAME=PHI:PHI,PSI:PSI",
             help="A basin in degrees, from and to, through 180° where from is larger. Repeatable; "
-            "default: alpha_R, beta, alpha_L.",
+            "default: alpha_R, beta, alpha_L of φ and ψ, none of two --torsion.",
         ),
     ] = None,
     out: Annotated[
@@ -63,7 +63,7 @@ def ramachandran(
         from gfnode.errors import InputError
         from gfnode.files import to_json, write_json
         from gfnode.files import whole as written
-        from gfnode.metrics.ramachandran import BASINS, read_basins
+        from gfnode.metrics.ramachandran import read_basins
         from gfnode.molecule.torsions import read_torsions
         from gfnode.physics.landscape import landscape
         from gfnode.report import landscape as words
@@ -74,7 +74,7 @@ def ramachandran(
             raise InputError(f"--out {out}: expected a name that ends with .png, .svg or .pdf")
         if torsion and len(torsion) != 2:
             raise InputError(f"--torsion: expected two dihedrals, got {len(torsion)}")
-        basins = read_basins(basin) if basin else BASINS
+        basins = read_basins(basin) if basin else None
         reader = reading.reader()
         trajectories = load(files, reader)
         first = trajectories[0]
@@ -87,7 +87,8 @@ def ramachandran(
         )
         result = json.loads(to_json(found.to_dict()))  # null: not finite
         terminal = console(stderr=json_file == "-")
-        terminal.print(words.landscape_table(result))
+        if found.basins:
+            terminal.print(words.landscape_table(result))
         for line in words.landscape_words(result):
             terminal.print(line, soft_wrap=True)
         if out is not None:

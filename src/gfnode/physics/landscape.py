@@ -153,7 +153,7 @@ def landscape(
     *,
     residue: str | None = None,
     pair: tuple[tuple[str, Integers], tuple[str, Integers]] | None = None,
-    basins: Sequence[Basin] = BASINS,
+    basins: Sequence[Basin] | None = None,
 ) -> Landscape:
     """Look at φ and ψ of a residue, or at two other dihedrals, along trajectories of one molecule.
 
@@ -164,7 +164,7 @@ def landscape(
     pair
         Two dihedrals in place of φ and ψ: name and atoms ``(4,)`` of each.
     basins
-        States to be told apart.
+        States to be told apart; None: those of φ and ψ, none of two other dihedrals.
 
     Raises
     ------
@@ -172,6 +172,8 @@ def landscape(
         Where no residue has φ and ψ, or not the one that is asked for.
     """
     names, atoms = _chosen(trajectories[0], residue) if pair is None else _given(pair)
+    if basins is None:
+        basins = BASINS if pair is None else ()  # α and β are regions of φ and ψ
     index = torch.from_numpy(atoms)
     angles = []
     for each in trajectories:

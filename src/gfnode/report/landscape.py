@@ -38,8 +38,13 @@ def landscape_table(result: Mapping[str, Any]) -> Table:
 
 
 def landscape_words(result: Mapping[str, Any]) -> list[str]:
-    """What states were never seen, and how far runs are apart."""
+    """What states are not known or were never seen, and how far runs are apart."""
     said = []
+    if not result["basins"]:
+        said.append(
+            f"{' and '.join(result['angles'])}: no basins are known of them; name some with "
+            "--basin NAME=FROM:TO,FROM:TO for their populations."
+        )
     for run in result["runs"]:
         never = [key for key, each in run["populations"].items() if each["value"] == 0]
         if never:
