@@ -298,12 +298,51 @@ class TestJoined:
         assert "p2.npz: its first frame ends the file before, and is taken once" in said
         assert gfnode.load(parts / "b.npz").fingerprint == made().fingerprint
 
+    def test_a_restart_that_goes_back_is_joined(self, parts):
+        """What was computed again is taken from the later file."""
+        again, whole = made(seed=1), made()
+        again.positions[5] = whole.positions[5]
+        again[5:17].save(parts / "p2.npz")
+        said = call(parts / "p1.npz", parts / "p2.npz", parts / "b.npz").stderr
+        assert "p2.npz: its first frame is one of p1.npz, from which it goes on" in said
+        assert "the last 2 frames of that are left out" in said
+        joined = gfnode.load(parts / "b.npz")
+        assert joined.times.tolist() == whole.times[:17].tolist()
+        expected = np.concatenate([whole.positions[:6], again.positions[6:17]])
+        np.testing.assert_array_equal(joined.positions, expected)
+
+    def test_a_restart_that_goes_back_in_one_file(self, tmp_path):
+        again, whole = made(velocities=False, seed=1), made(velocities=False)
+        again.positions[5] = whole.positions[5]
+        whole[:8].save(tmp_path / "one.xtc")
+        again[5:].save(tmp_path / "two.xtc")
+        both = (tmp_path / "one.xtc").read_bytes() + (tmp_path / "two.xtc").read_bytes()
+        (tmp_path / "both.xtc").write_bytes(both)
+        top = ("--top", tmp_path / "one.pdb")
+        with pytest.raises(InputError, match=r"frame 8 is at 500 fs.*gfnode convert FILE NEW"):
+            gfnode.load(tmp_path / "both.xtc", top=tmp_path / "one.pdb")
+        said = call(tmp_path / "both.xtc", tmp_path / "b.npz", *top).stderr
+        assert "goes back to where it was before (first in frame 8)" in said
+        assert "2 frames of before are left out" in said
+        joined = gfnode.load(tmp_path / "b.npz")
+        assert joined.times.tolist() == whole.times.tolist()
+        expected = np.concatenate([whole.positions[:6], again.positions[6:]])
+        np.testing.assert_allclose(joined.positions, expected, atol=0.006)
+
+    def test_replicas_of_one_start_are_no_restart(self, parts):
+        again = made(seed=1)
+        again.positions[0] = made().positions[0]
+        again[:17].save(parts / "p2.npz")
+        said = call(parts / "p1.npz", parts / "p2.npz", parts / "b.npz", code=2).stderr
+        assert "these are no parts of one series" in said
+
     def test_overlaps_are_refused(self, parts):
-        made()[5:17].save(parts / "p2.npz")
+        made(seed=1)[5:17].save(parts / "p2.npz")
         said = call(parts / "p1.npz", parts / "p2.npz", parts / "b.npz", code=2).stderr
         assert "p2.npz begins at 500 fs, before" in said
         assert "ends at 700 fs" in said
         assert "--in-sequence" in said
+        assert f"gfnode.load({str(parts / 'p1.npz')!r}, …)[:5].save(…)" in said
         other = made(seed=1)[7:17]  # another frame at the same time
         other.save(parts / "p2.npz")
         call(parts / "p1.npz", parts / "p2.npz", parts / "b.npz", code=2)

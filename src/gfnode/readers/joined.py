@@ -48,7 +48,8 @@ def load_joined(
     ----------
     sources
         Files, or names of the catalogue. They are put in order of time. A frame that ends one and
-        begins the next is taken once, and so is one that follows itself in a file.
+        begins the next is taken once, and so is one that follows itself in a file. Where one begins
+        with a frame of the one before, as after a restart, the later frames of that are left out.
     in_sequence
         The files follow one another as they are given: the times of each go on one step after the
         one before. For formats that hold no times.
@@ -87,16 +88,17 @@ def load_joined(
 
 @dataclass(frozen=True)
 class _Part:
-    """A file, its first frames that are not taken, and its times in the series."""
+    """A file, its first frames that are not taken, those that are, and its times in the series."""
 
     path: Path
     source: Source
     skipped: int = 0
+    upto: int | None = None
     moved: float = 0.0
 
     @property
     def times(self) -> Doubles:
-        return self.source.times[self.skipped :] + self.moved
+        return self.source.times[self.skipped : self.upto] + self.moved
 
     def frame(self, number: int) -> Block:
         """One frame."""
@@ -104,30 +106,63 @@ class _Part:
 
 
 def _once(part: _Part) -> _Part:
-    """Leave out frames of the time and the positions of the one before: a restart writes such."""
+    """Leave out what a restart wrote twice: frames from where it goes back to, up to its first.
+
+    That one is a frame of before, of the same time and positions.
+    """
     source = part.source
-    twice = np.flatnonzero(np.diff(source.times) == 0) + 1
-    if source.order is not None or not len(twice) or not np.diff(source.times).any():
+    times, steps = source.times, np.diff(source.times)
+    back, onward = np.flatnonzero(steps <= 0) + 1, steps[steps > 0]
+    if source.order is not None or not len(back) or not len(onward):
         return part
-    same = [
-        frame
-        for frame in twice.tolist()
-        if np.abs(part.frame(frame).positions - part.frame(frame - 1).positions).max() <= SAME
-    ]
-    if not same:
+    spacing = float(onward.min())
+    kept: list[int] = []
+    begin, twice, lost = 0, [], 0
+    for frame in [*back.tolist(), len(times)]:
+        kept += range(begin, frame)
+        begin = frame
+        if frame == len(times) or (same := _matching(part, kept, part, frame, spacing)) is None:
+            continue
+        twice.append(frame)
+        lost += len(kept) - 1 - same
+        kept = kept[: same + 1]
+        begin = frame + 1
+    if not twice:
         return part
-    kept = np.delete(np.arange(len(source.times)), same)
     count = (
-        f"{len(same)} frames follow themselves and are"
-        if len(same) > 1
-        else ("a frame follows itself and is")
+        f"{len(twice)} frames follow themselves and are"
+        if len(twice) > 1
+        else "a frame follows itself and is"
     )
-    note = f"{part.path.name}: {count} taken once (the first is frame {same[0]})"
-    blocks, notes = source.blocks, (*source.notes, note)
+    note = f"{part.path.name}: {count} taken once (the first is frame {twice[0]})"
+    if lost:
+        them = "a frame" if lost == 1 else f"{lost} frames"
+        note = (
+            f"{part.path.name}: goes back to where it was before (first in frame {twice[0]}), as "
+            f"after a restart: {them} of before {'is' if lost == 1 else 'are'} left out"
+        )
+    rows, blocks, notes = np.array(kept), source.blocks, (*source.notes, note)
     found = replace(
-        source, times=source.times[kept], blocks=lambda rows: blocks(kept[rows]), notes=notes
+        source, times=times[rows], blocks=lambda chosen: blocks(rows[chosen]), notes=notes
     )
     return replace(part, source=found)
+
+
+def _matching(
+    before: _Part, rows: Sequence[int] | Integers, part: _Part, frame: int, spacing: float
+) -> int | None:
+    """Place among ``rows`` of the frame of before that a frame is, if it is one.
+
+    More than half of the frames must lie up to it: runs that begin alike are replicas.
+    """
+    gaps = np.abs(before.source.times[np.asarray(rows)] - part.source.times[frame])
+    place = int(np.argmin(gaps))
+    if gaps[place] > 1e-3 * spacing or 2 * (place + 1) <= len(rows):
+        return None
+    if len(before.source.numbers) != len(part.source.numbers):
+        return None
+    apart = before.frame(int(rows[place])).positions - part.frame(frame).positions
+    return place if np.abs(apart).max() <= SAME else None
 
 
 def _unread(part: _Part) -> list[str]:
@@ -195,25 +230,41 @@ def join(parts: Sequence[_Part]) -> Source:
 
 
 def _by_time(parts: Sequence[_Part]) -> list[_Part]:
-    """Files by the times that they hold."""
+    """Files by the times that they hold; what a restart wrote again is taken from the later one."""
     ordered = sorted(parts, key=lambda part: part.source.times[0])
     found = ordered[:1]
     for part in ordered[1:]:
-        before = found[-1]
-        gap = float(part.source.times[0] - before.times[-1])
-        if abs(gap) <= 1e-3 * _spacing(part, before) and _same_frame(before, part):
+        before, spacing = found[-1], _spacing(part, found[-1])
+        if float(part.source.times[0] - before.times[-1]) <= 1e-3 * spacing:
+            rows = np.arange(before.skipped, before.skipped + len(before.times))
+            same = _matching(before, rows, part, 0, spacing)
+            if same is None or part.source.times[-1] < before.times[-1] - 1e-3 * spacing:
+                raise InputError(_overlap(before, part))
+            found[-1] = replace(before, upto=int(rows[same]) + 1)
             part = replace(part, skipped=1)  # noqa: PLW2901
             if not len(part.times):
                 continue
-        elif gap <= 0:
-            begin, end = float(part.source.times[0]), float(before.times[-1])
-            raise InputError(
-                f"{part.path} begins at {format_time(begin)}, before {before.path} ends at "
-                f"{format_time(end)}: these are no parts of one series. Convert separate runs one "
-                "by one; if the files follow one another as they are given, add --in-sequence"
-            )
         found.append(part)
     return found
+
+
+def _overlap(before: _Part, part: _Part) -> str:
+    """Why files whose times overlap are not joined, and what to do."""
+    begin, end = float(part.source.times[0]), float(before.times[-1])
+    left = int((before.source.times < begin).sum())
+    said = (
+        f"{part.path} begins at {format_time(begin)}, before {before.path} ends at "
+        f"{format_time(end)}, and not with the frame that is there then: these are no parts of one "
+        "series. Convert separate runs one by one; if the files follow one another as they are "
+        "given, add --in-sequence"
+    )
+    if left > 0 and part.source.times[-1] >= end:
+        said += (
+            f"; if {part.path.name} goes on from {left} frames of {before.path.name}, as after a "
+            f"restart, cut these off first: in Python, gfnode.load({str(before.path)!r}, …)"
+            f"[:{left}].save(…)"
+        )
+    return said
 
 
 def _in_sequence(parts: Sequence[_Part]) -> list[_Part]:
@@ -245,19 +296,21 @@ def _spacing(*parts: _Part) -> float:
     )
 
 
-def _same_frame(before: _Part, part: _Part) -> bool:
-    """Whether the last frame of a file is the first of the next."""
-    if len(before.source.numbers) != len(part.source.numbers):
-        return False
-    last = before.frame(len(before.source.times) - 1).positions
-    return bool(np.abs(last - part.frame(0).positions).max() <= SAME)
-
-
 def _gaps(parts: Sequence[_Part]) -> list[str]:
-    """Where time is missing between files, or a shared frame was left out."""
-    said = [f"{part.path.name}: its first frame ends the file before, and is taken once"
-            for part in parts if part.skipped]  # fmt: skip
+    """Where time is missing between files, or frames that they share were left out."""
+    said = []
     for before, part in pairwise(parts):
+        lost = 0 if before.upto is None else len(before.source.times) - before.upto
+        if lost:
+            last = "last frame of that is" if lost == 1 else f"last {lost} frames of that are"
+            said.append(
+                f"{part.path.name}: its first frame is one of {before.path.name}, from which it "
+                f"goes on, as after a restart: the {last} left out"
+            )
+        elif part.skipped:
+            said.append(
+                f"{part.path.name}: its first frame ends the file before, and is taken once"
+            )
         gap, usual = float(part.times[0] - before.times[-1]), _last_step(before)
         if usual and gap > 1.001 * usual:
             said.append(

@@ -53,9 +53,9 @@ def check_times(times: Doubles, where: str) -> None:
                 "increase. Give the time between frames, e.g. --step 2fs (step='2fs' in Python)"
             )
         frame = int(np.argmax(steps <= 0)) + 1
-        kind, do = "unsorted", "Sort the frames"
-        if steps[frame - 1] == 0:
-            kind, do = "repeated", "gfnode convert FILE NEW leaves out frames that are there twice"
+        kind = "repeated" if steps[frame - 1] == 0 else "unsorted"
+        do = "gfnode convert FILE NEW leaves out what a restart wrote twice"
+        do = do if kind == "repeated" else f"Sort the frames; after a restart, {do}"
         raise InputError(
             f"{where}{kind} times: frame {frame} is at {format_time(times[frame])}, the one before "
             f"at {format_time(times[frame - 1])}; times must increase. {do}; give the files of "
