@@ -15,7 +15,15 @@ from gfnode.trajectory import Doubles, Integers
 from gfnode.units import BOLTZMANN, WAVENUMBER
 from gfnode.windows.forces import RIGID
 
-STRETCHING = {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
+STRETCHING = (
+    {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
+    | {
+        9: 3960.0,
+        17: 2890.0,
+        35: 2560.0,
+        53: 2230.0,
+    }  # of the hydrogen halides, which have no other
+)
 """Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …)."""
 
 TOLERANCE = 0.2

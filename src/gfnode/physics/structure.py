@@ -51,10 +51,9 @@ def shape(predictions: Predictions) -> Section | None:
     def gyration(x: Tensor, index: Tensor) -> Tensor:
         return radius_of_gyration(x[..., index[0], :]).unsqueeze(-1)
 
-    kinds = [
-        Quantity("pair_distance", some_pairs(atoms), bond_lengths),
-        Quantity("radius_of_gyration", atoms[None], gyration),
-    ]
+    kinds = [Quantity("radius_of_gyration", atoms[None], gyration)]
+    if len(atoms) > 2 or not len(predictions.internal.bonds):  # else it is the bond
+        kinds.insert(0, Quantity("pair_distance", some_pairs(atoms), bond_lengths))
     section = _section(kinds, predictions)
     assert section is not None
     mean = mean_of_training(predictions)

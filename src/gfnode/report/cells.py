@@ -24,7 +24,7 @@ def with_interval(
     value = digits(estimate["value"])
     low, high = estimate["low"], estimate["high"]
     if low is not None and high is not None and (low, high) != (0.0, 0.0):
-        ends = (digits(each) for each in (low, high))
+        ends = (digits(each).replace("-", "−") for each in (low, high))
         value = Markup("{}").format(value) + _INTERVAL.format(*ends)
     return value.replace("-", "−") if not isinstance(value, Markup) else value
 

@@ -192,7 +192,8 @@ def _clock(clock: Found) -> Iterator[Row]:
         yield (
             "time step",
             (
-                f"{stated} {fit}: with it {count(clock['bonds'], bond + ' bond')} swing at "
+                f"{stated} {fit}: with it {count(clock['bonds'], bond + ' bond')} "
+                f"{'swings' if clock['bonds'] == 1 else 'swing'} at "
                 f"{clock['wavenumber']:.0f} cm⁻¹, usual is about "
                 f"{clock['usual_wavenumber']:.0f} cm⁻¹"
             ),

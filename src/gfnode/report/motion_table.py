@@ -84,12 +84,12 @@ def _kinetics(found: Mapping[str, Any]) -> Iterator[Row]:
     true, model = found["true"], next(iter(found["methods"].values()))
     known = [k for k, each in enumerate(true["vamp2"]) if each["value"] is not None]
     for k in dict.fromkeys((known[0], known[-1])) if known else ():
-        lag = format_time(found["lags_fs"][k])
+        lag = format_time(found["lags_fs"][k], 3)
         name = f"VAMP-2 at {lag} (1 to {found['highest_vamp2']}; {found['features']})"
         yield name, _interval(true["vamp2"][k]), _interval(model["vamp2"][k])
     if known:
         k = known[0]
-        name = f"slowest implied timescale at {format_time(found['lags_fs'][k])} (ps)"
+        name = f"slowest implied timescale at {format_time(found['lags_fs'][k], 3)} (ps)"
         times = [_interval(each["timescales_ps"][k][0]) for each in (true, model)]
         yield name, times[0], times[1]
 

@@ -25,6 +25,9 @@ COUNTS = {
     "inverted_centres": "inverted centres",
     "chirality_lost": "stereocentres lost",
 }
+NEEDED = {"inverted_centres": "centres", "chirality_lost": "stereocentres"}
+"""What a molecule must have for a count to say something."""
+
 BESIDE = ("true", "constant", "floor")
 MOST = 6
 """Named torsions that have rows of their own."""
@@ -94,7 +97,7 @@ def _rows(physics: Mapping[str, Any]) -> Iterator[Row]:
     counts = physics.get("integrity", {}).get("methods", {})
     for key, title in COUNTS.items():
         found = {name: each[key]["per_frame"] for name, each in counts.items()}
-        if found and (key != "chirality_lost" or physics["integrity"]["stereocentres"]):
+        if found and physics["integrity"].get(NEEDED.get(key, ""), 1):
             yield f"{title} per frame", found
     torsions = physics.get("torsions", {})
     for name in list(torsions.get("quantities", {}))[:MOST]:

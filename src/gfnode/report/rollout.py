@@ -7,7 +7,7 @@ from rich.table import Table
 
 from gfnode.report.sentences import seen_from
 from gfnode.report.tables import plain_table
-from gfnode.units import format_time
+from gfnode.units import FS_PER, format_time
 
 DRIFTS = {
     "bonds (Å)": "bond_drift_angstrom",
@@ -56,19 +56,22 @@ _VELOCITIES = {
 def drift_table(result: Mapping[str, Any]) -> Table:
     """How far distributions drift from those of training, and how hot it is, by stretch."""
     table = plain_table("Distance of distributions from the training data, and kinetic temperature")
-    for title in DRIFTS:
+    parts = [*result["stretches"], result["training"]]  # a molecule of two atoms has no angle
+    drifts = {k: v for k, v in DRIFTS.items() if any(each[v] is not None for each in parts)}
+    for title in drifts:
         table.add_column(title, justify="right")
     table.add_column("kinetic\ntemperature (K)", justify="right")
     if doubt := seen_from(result["velocity_gap_fs"]):
         table.caption = f"Temperatures: {doubt}."
         table.caption_justify = "left"
     training = result["training"]
+    unit = _unit(max((each["end_fs"] for each in result["stretches"]), default=0.0))
     rows = [
-        (f"{format_time(each['begin_fs'])} to {format_time(each['end_fs'])}", each)
+        (f"{_in(unit, each['begin_fs'])} to {_in(unit, each['end_fs'])} {unit}", each)
         for each in result["stretches"]
     ]
     for name, values in (*rows, ("stretches of training", training)):
-        cells = [_number(values[key]) for key in (*DRIFTS.values(), "temperature_k")]
+        cells = [_number(values[key]) for key in (*drifts.values(), "temperature_k")]
         table.add_row(name, *cells, style="bold" if values is training else "")
     return table
 
@@ -84,10 +87,10 @@ def growth_table(result: Mapping[str, Any]) -> Table:
     for name in methods:
         table.add_column(name.replace("-", "\n"), justify="right")
     lags = errors["lags_fs"]
-    every = -(-len(lags) // MOST_LAGS)
+    every, unit = -(-len(lags) // MOST_LAGS), _unit(max(lags))
     for k in range((len(lags) - 1) % every, len(lags), every):
         cells = [_interval(each["rmse_angstrom"][k]) for each in methods.values()]
-        table.add_row(format_time(lags[k]), *cells)
+        table.add_row(f"{_in(unit, lags[k])} {unit}", *cells)
     return table
 
 
@@ -113,6 +116,15 @@ def growth_sentences(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 _OTHERS = {"persistence": "persistence", "unrelated": "unrelated conformations"}
+
+
+def _unit(longest_fs: float) -> str:
+    """One unit for a column of times: that of the longest."""
+    return format_time(longest_fs).split()[1]
+
+
+def _in(unit: str, fs: float) -> str:
+    return f"{fs / FS_PER[unit]:.4g}"
 
 
 def _number(value: float | None) -> str:

@@ -43,7 +43,7 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
     )
     yield (
         f"graph     {system.n_atoms} atoms in the state, {len(system.score)} scored; "
-        f"{len(system.bonds)} bonds, {system.edges.index.shape[1]} directed edges"
+        f"{count(len(system.bonds), 'bond')}, {system.edges.index.shape[1]} directed edges"
     )
     for note in dataset.notes:
         yield f"note      {note}"

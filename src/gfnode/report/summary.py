@@ -200,10 +200,16 @@ def where_it_fails(
     if len(errors) > 1 and np.isfinite(errors).all():
         order = np.argsort(-errors, kind="stable")
         worst, least = [labels[i] for i in order[: min(3, len(order) - 1)]], labels[order[-1]]
-        words.append(
-            f"The atoms predicted worst are {', '.join(worst)} ({angstrom(errors[order[0]])} for "
-            f"{worst[0]}), the best {least} ({angstrom(errors[order[-1]])})."
-        )
+        most, fewest = angstrom(errors[order[0]]), angstrom(errors[order[-1]])
+        if most == fewest:  # which is which would be chance
+            words.append(f"All atoms are predicted alike ({most}).")
+        elif len(worst) == 1:
+            words.append(f"{worst[0]} is predicted worst ({most}), {least} best ({fewest}).")
+        else:
+            words.append(
+                f"The atoms predicted worst are {', '.join(worst)} ({most} for {worst[0]}), the "
+                f"best {least} ({fewest})."
+            )
     return words
 
 

@@ -26,7 +26,7 @@ from gfnode.report.panels.common import (
     middles,
     style,
 )
-from gfnode.report.physics_table import atoms_words
+from gfnode.report.physics_table import NEEDED, atoms_words
 from gfnode.report.pictures import Layout, Panel, Picture, Table
 
 NAMES = {
@@ -79,7 +79,7 @@ def geometry_panel(run: RunFiles) -> Panel | None:
         )
         pictures.append(_by_lag(run, quantities, edges))
     if "methods" in whole:
-        tables.append(_integrity(run, whole["methods"]))
+        tables.append(_integrity(run, whole))
     of = atoms_words(run.physics)
     looked = f"All of this is {of} (gfnode evaluate --atoms all does)." if of else ""
     sentences = [*filter(None, [looked]), *_sentences(run, quantities), *_whole_words(run, whole)]
@@ -342,10 +342,13 @@ def _whole_words(run: RunFiles, whole: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _integrity(run: RunFiles, methods: Mapping[str, Any]) -> Table:
+def _integrity(run: RunFiles, whole: Mapping[str, Any]) -> Table:
+    methods = whole["methods"]
     columns = [name for name in (TRUE, run.model, run.best) if name in methods]
     body = []
     for key, label in COUNTS.items():
+        if not whole.get(NEEDED.get(key, ""), 1):
+            continue
         found = [methods[name].get(key, {}).get("per_frame") for name in columns]
         if any(each is not None for each in found):
             body.append([label, *(estimate_cell(each) for each in found)])
