@@ -116,7 +116,7 @@ def test_bins_without_windows_and_unknown_intervals_are_drawn():
     assert lines(figure)["gfnode"] == pytest.approx(np.array([[0.25, 1], [1.5, 3]]))
     figure.draw_without_rendering()
     heads = [str(column.header) for column in lag_table(evaluation(methods=methods)).columns]
-    assert heads == ["", "lags to\n500 fs", "lags to\n1.5 ps"]  # no empty column between
+    assert heads == ["", "lags to\n0.5 ps", "lags to\n1.5 ps"]  # no empty column between
     error_table(evaluation(methods=methods))
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from gfnode.report.sentences import seen_from
-from gfnode.report.tables import plain_table
-from gfnode.units import FS_PER, format_time
+from gfnode.report.tables import in_one_unit, plain_table
+from gfnode.units import format_time
 
 DRIFTS = {
     "bonds (Å)": "bond_drift_angstrom",
@@ -65,10 +65,11 @@ def drift_table(result: Mapping[str, Any]) -> Table:
         table.caption = f"Temperatures: {doubt}."
         table.caption_justify = "left"
     training = result["training"]
-    unit = _unit(max((each["end_fs"] for each in result["stretches"]), default=0.0))
+    stretches = result["stretches"]
+    ends = in_one_unit([fs for each in stretches for fs in (each["begin_fs"], each["end_fs"])])
     rows = [
-        (f"{_in(unit, each['begin_fs'])} to {_in(unit, each['end_fs'])} {unit}", each)
-        for each in result["stretches"]
+        (f"{begin.split()[0]} to {end}", each)
+        for begin, end, each in zip(ends[::2], ends[1::2], stretches, strict=True)
     ]
     for name, values in (*rows, ("stretches of training", training)):
         cells = [_number(values[key]) for key in (*drifts.values(), "temperature_k")]
@@ -87,10 +88,10 @@ def growth_table(result: Mapping[str, Any]) -> Table:
     for name in methods:
         table.add_column(name.replace("-", "\n"), justify="right")
     lags = errors["lags_fs"]
-    every, unit = -(-len(lags) // MOST_LAGS), _unit(max(lags))
+    every, shown = -(-len(lags) // MOST_LAGS), in_one_unit(lags)
     for k in range((len(lags) - 1) % every, len(lags), every):
         cells = [_interval(each["rmse_angstrom"][k]) for each in methods.values()]
-        table.add_row(f"{_in(unit, lags[k])} {unit}", *cells)
+        table.add_row(shown[k], *cells)
     return table
 
 
@@ -116,15 +117,6 @@ def growth_sentences(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 _OTHERS = {"persistence": "persistence", "unrelated": "unrelated conformations"}
-
-
-def _unit(longest_fs: float) -> str:
-    """One unit for a column of times: that of the longest."""
-    return format_time(longest_fs).split()[1]
-
-
-def _in(unit: str, fs: float) -> str:
-    return f"{fs / FS_PER[unit]:.4g}"
 
 
 def _number(value: float | None) -> str:

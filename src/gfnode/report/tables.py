@@ -1,14 +1,14 @@
 """An evaluation as tables and sentences for the console."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from gfnode.units import format_time
+from gfnode.units import FS_PER, format_time
 
 COLUMNS = {
     "per coordinate,\nmean over lags": "mean_over_lags",
@@ -35,14 +35,19 @@ def lag_table(evaluation: Mapping[str, Any]) -> Table:
     table = plain_table("Mean squared error per coordinate in 10⁻² Å², by lag")
     own = evaluation["methods"][evaluation["model"]]
     bins = [number for number, each in enumerate(own["by_lag"]) if each["count"]]
+    ends = in_one_unit(own["lag_edges_fs"][1:])
     for number in bins:
-        table.add_column(
-            f"lags to\n{format_time(own['lag_edges_fs'][number + 1])}", justify="right"
-        )
+        table.add_column(f"lags to\n{ends[number]}", justify="right")
     for name, method in evaluation["methods"].items():
         cells = [hundredths(method["by_lag"][number]["value"]) for number in bins]
         table.add_row(name, *cells, style="bold" if name == evaluation["model"] else "")
     return table
+
+
+def in_one_unit(times_fs: Sequence[float]) -> list[str]:
+    """Times of one column or row with the unit that reads best for the longest."""
+    unit = format_time(max(times_fs, default=0.0)).split()[1]
+    return [f"{fs / FS_PER[unit]:.4g} {unit}" for fs in times_fs]
 
 
 def verdict(evaluation: Mapping[str, Any], other: str) -> str:

@@ -16,7 +16,7 @@ from gfnode.files import make_folder, whole
 from gfnode.report import summary
 from gfnode.report.pictures import NARROW, WIDE, Picture
 from gfnode.report.svg import inline_svg
-from gfnode.report.tables import hundredths
+from gfnode.report.tables import hundredths, in_one_unit
 from gfnode.units import format_time
 
 ASSETS = Path(__file__).parent / "assets"
@@ -62,6 +62,7 @@ def fill(name: str, context: Mapping[str, Any]) -> str:
     )
     environment.filters |= {
         "time": format_time,
+        "in_one_unit": in_one_unit,
         "hundredths": hundredths,
         "rms": rms,
         "minus": lambda text: text.replace("-", "−"),

@@ -18,6 +18,7 @@ from gfnode.report.panels.common import CONSTANT, FLOOR, estimate_cell, estimate
 from gfnode.report.panels.merits import merits
 from gfnode.report.physics_table import atoms_words
 from gfnode.report.pictures import Picture, Table
+from gfnode.report.tables import in_one_unit
 from gfnode.report.template import check_target, fill, interval, rms, save
 from gfnode.units import format_time
 
@@ -190,10 +191,11 @@ def _lags(compared: Compared) -> Table:
     edges = first.evaluation["methods"][first.model]["lag_edges_fs"]
     methods = [run.evaluation["methods"][run.model]["by_lag"] for run in compared.runs]
     body, rows = [], [["to_fs", *compared.names]]
+    ends = in_one_unit(edges[1:])
     for number, edge in enumerate(edges[1:]):
         cells = [each[number] for each in methods]
         shown = [with_interval(cell) if cell["count"] else NOTHING for cell in cells]
-        body.append([f"to {format_time(edge)}", *shown])
+        body.append([f"to {ends[number]}", *shown])
         rows.append([edge, *(cell["value"] for cell in cells)])
     caption = "Error by lag, in 10⁻² Å² per coordinate, with 95 % intervals"
     return Table("compared-lags", caption, ["lags", *compared.names], body, rows)
