@@ -201,9 +201,7 @@ class GFNODE:
         if not sum(len(x) for x, _ in begun):
             raise InputError("there is no start to predict from")
         x, v = (torch.from_numpy(np.concatenate(each)) for each in zip(*begun, strict=True))
-        run.model.eval()
-        with torch.no_grad():
-            found = predict(run.model, x, v, lags.tolist())
+        found = predict(run.model, x, v, lags.tolist())
         check_finite(found.sum(0), lags.tolist(), run.model.system.horizon, str(run.folder))
         return found.numpy()
 

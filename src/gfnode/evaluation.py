@@ -20,6 +20,7 @@ from gfnode.metrics import (
 from gfnode.metrics.lags import lag_edges
 from gfnode.models import TRIVIAL, Model
 from gfnode.models.calibration import WITHIN, Calibration
+from gfnode.models.pieces import predictions
 from gfnode.progress import Report, silent
 from gfnode.trajectory import Doubles
 from gfnode.units import count, format_time
@@ -164,7 +165,6 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
 def evaluate(
     name: str,
     models: Mapping[str, Model],
@@ -191,30 +191,23 @@ def evaluate(
     report
         Told how many windows the model that is judged has predicted, of how many.
     """
-    device = next(iter(models[name].buffers()), torch.empty(0)).device
-    windows = windows.to(device)
-    times = windows.targets.shape[1]
+    windows = windows.to(models[name].scored.device)
     errors: dict[str, Doubles] = {}
     superposed: dict[str, Doubles] = {}
     inside: list[Tensor] = []
     kept: list[Tensor] = []
     done = 0
     for key, model in models.items():
-        model.eval()
-        mine = windows.select(model.system.atoms)
-        score = torch.as_tensor(model.system.score, device=device)
         pieces = []
-        for index in torch.arange(len(mine), device=device).split(model.at_once(times)):
-            now = mine.batch(index)
-            whole, spread = model.with_spread(now.positions, now.velocities, now.lags)
-            predicted, target = whole[..., score, :], now.targets[..., score, :]
+        for now, whole, spread in predictions(model, windows.select(model.system.atoms)):
+            predicted, target = (y[..., model.scored, :] for y in (whole, now.targets))
             if key == name:
-                done += len(index)
-                report(done, len(mine))
-                if len(mine) * whole[0].numel() <= MOST_VALUES:
+                done += len(whole)
+                report(done, len(windows))
+                if len(windows) * whole[0].numel() <= MOST_VALUES:
                     kept.append(whole)
                 if calibration is not None:
-                    sizes = calibration.deviations(now.lags, spread)[..., score, None]
+                    sizes = calibration.deviations(now.lags, spread)[..., model.scored, None]
                     within = (predicted - target).abs() <= sizes
                     inside.append(within.double().mean((-1, -2)))
             pieces.append(

@@ -329,7 +329,7 @@ def _follow(
     import torch
 
     from gfnode.geometry import kabsch_rotation
-    from gfnode.models import Symmetry
+    from gfnode.models.pieces import ask
     from gfnode.windows import lags as draw
 
     start = windows.starts[[window]]
@@ -340,17 +340,13 @@ def _follow(
     frames = torch.arange(int(start) + stride, int(last[0]), stride)
     single = replace(windows.take(torch.tensor([window])), targets=frames[None])
     now = single.select(model.system.atoms).batch(slice(None))
-    apart = model.at_once(1) if Symmetry.LAGS in model.kept else len(frames)
-    model.eval()
-    with torch.no_grad():
-        pieces = now.lags.split(apart, 1)
-        predicted = torch.cat([model(now.positions, now.velocities, p) for p in pieces], 1)[0]
-        true, predicted = (
-            torch.cat([now.positions, each]).float() for each in (now.targets[0], predicted)
-        )
-        score = torch.as_tensor(model.system.score)
-        finite = torch.nan_to_num(predicted[:, score]).clamp(-1e6, 1e6)  # it may have diverged
-        rotations = kabsch_rotation(finite, true[:, score])
+    found, _ = ask(model, now.positions, now.velocities, now.lags)
+    true, predicted = (
+        torch.cat([now.positions, each]).float() for each in (now.targets[0], found[0])
+    )
+    score = torch.as_tensor(model.system.score)
+    finite = torch.nan_to_num(predicted[:, score]).clamp(-1e6, 1e6)  # it may have diverged
+    rotations = kabsch_rotation(finite, true[:, score])
     number = int(segments[int(start)])
     return Example(
         kind,
@@ -371,16 +367,14 @@ def atom_errors(model: "Model", windows: "Windows") -> Doubles:
     """Mean squared error per coordinate of each scored atom over windows and lags, in Å²."""
     import torch
 
-    mine = windows.select(model.system.atoms)
+    from gfnode.models.pieces import predictions
+
     score = torch.as_tensor(model.system.score)
     total: Tensor = torch.zeros(len(score), dtype=torch.float64)
-    model.eval()
-    with torch.no_grad():
-        for index in torch.arange(len(mine)).split(model.at_once(windows.targets.shape[1])):
-            now = mine.batch(index)
-            off = model(now.positions, now.velocities, now.lags) - now.targets
-            total += off[..., score, :].double().square().mean((1, 3)).sum(0)
-    return np.asarray((total / len(mine)).numpy())
+    for now, predicted, _ in predictions(model, windows.select(model.system.atoms)):
+        off = (predicted - now.targets)[..., score, :]
+        total += off.double().square().mean((1, 3)).sum(0)
+    return np.asarray((total / len(windows)).numpy())
 
 
 def _labels(state: Trajectory) -> tuple[str, ...]:

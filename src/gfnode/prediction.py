@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from gfnode.errors import InputError
-from gfnode.models import MODELS, Generative, Model, Symmetry
+from gfnode.models import MODELS, Generative, Model
 from gfnode.models.calibration import Calibration
 from gfnode.models.diffusion import SAMPLERS
+from gfnode.models.pieces import ask
 from gfnode.molecule.order import warn_of_order
 from gfnode.trajectory import Doubles, Floats, Trajectory
 from gfnode.trajectory.lengths import warn_of_unit
@@ -138,24 +139,17 @@ def check_finite(found: Tensor, lags: Sequence[float], horizon: float, by: str) 
     )
 
 
-@torch.no_grad()
 def predict(
     model: Model, start: Start, by: str = "a model", calibration: Calibration | None = None
 ) -> Trajectory:
     """Predict the conformation at every lag; ``by`` names the model in the trajectory's source."""
-    x, v, lags = start.tensors
-    # large systems, and models whose lags know nothing of one another, in pieces
-    together = model.at_once(1) if Symmetry.LAGS in model.kept else len(start.lags)
-    model.eval()
-    pieces = [model.with_spread(x, v, piece) for piece in lags.split(together, 1)]
-    found = torch.cat([each for each, _ in pieces], 1)[0]
+    (found,), spread = ask(model, *start.tensors)
     check_finite(found, start.lags, model.system.horizon, by)
     times = start.now.times[0] + np.asarray(start.lags)
     result = _like(start.now, found, times, f"predicted by {by} from {start.where}")
     if calibration is None:
         return result
-    apart = [spread[0] for _, spread in pieces if spread is not None]
-    sizes = calibration.deviations(lags[0], torch.cat(apart) if apart else None)
+    (sizes,) = calibration.deviations(start.tensors[2], spread)
     return replace(result, deviations=sizes.numpy())
 
 

@@ -17,6 +17,7 @@ from gfnode.files import read_arrays, read_json, to_json
 from gfnode.fourier import Basis, eigenbasis
 from gfnode.graph import laplacian
 from gfnode.models import Model
+from gfnode.models.base import ALONE
 from gfnode.physics import SECTIONS, assess, predict_unseen
 from gfnode.physics.energy import measure_energy, summary
 from gfnode.physics.kinetics import Features, measure_kinetics
@@ -67,6 +68,7 @@ def windows_of(motion, step=0.5, frames=400, *, stored=True):
 class Swing(Model):
     """x₀ + a sin ωt, the same for every atom."""
 
+    promises = ALONE
     rate, size = 0.3, 0.4
 
     def forward(self, positions, velocities, lags):

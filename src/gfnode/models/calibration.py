@@ -17,6 +17,7 @@ from gfnode.errors import InputError
 from gfnode.graph import hop_edges
 from gfnode.models.base import Model
 from gfnode.models.interpolation import interpolate
+from gfnode.models.pieces import predictions
 from gfnode.weights import load_tensors, save_tensors
 from gfnode.windows import Windows
 
@@ -109,7 +110,6 @@ class Calibration:
         a calm or a lively stretch: sizes are scaled by how far atoms move in both parts, over how
         far in validation.
         """
-        model.eval()
         chosen = validation.take(validation.evenly(500))
         lag, error, spread = _errors(model, chosen)
         groups = min(KNOTS, max(1, len(lag) // 50))
@@ -162,15 +162,11 @@ class Calibration:
 def _errors(model: Model, windows: Windows) -> tuple[Tensor, Tensor, Tensor | None]:
     """Lags, ascending; absolute errors ``(lag, atom, 3)``; spreads ``(lag, atom)``, if any."""
     lags, errors, spreads = [], [], []
-    for index in torch.arange(len(windows)).split(model.at_once(windows.targets.shape[1])):
-        batch = windows.batch(index)
-        found, spread = model.with_spread(batch.positions, batch.velocities, batch.lags)
+    for batch, found, spread in predictions(model, windows):
         lags.append(batch.lags.flatten())
         errors.append((found - batch.targets).abs().flatten(0, 1))
         if spread is not None:
             spreads.append(spread.flatten(0, 1))
-    if not lags:
-        return torch.zeros(0), torch.zeros(0), None
     lag, order = torch.cat(lags).double().sort(stable=True)
     return lag, torch.cat(errors)[order], torch.cat(spreads)[order] if spreads else None
 

@@ -19,6 +19,7 @@ from gfnode.geometry import angular_momentum, inertia_tensor, momentum
 from gfnode.metrics import Blocks, LagErrors, summarise
 from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
+from gfnode.models.pieces import ask
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.section import Section
 from gfnode.rollout import Difference
@@ -130,7 +131,6 @@ class Momenta:
         return float(linear), float(np.sqrt(inertia.mean().item() * heat))
 
 
-@torch.no_grad()
 def predicted_motion(
     model: Model, windows: Windows, gap: float | None
 ) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
@@ -158,13 +158,9 @@ def predicted_motion(
     lags = windows.lags.float()
     known = lags > 1.001 * max(offsets)
     asked = torch.where(known[..., None], lags[..., None] + shift, lags[..., None])
-    model.eval()
-    pieces = []
-    for index in torch.arange(len(windows)).split(model.at_once(asked[0].numel())):
-        now = windows.batch(index)
-        found = model(now.positions, now.velocities, asked[index].flatten(1))
-        pieces.append(found.unflatten(1, asked.shape[1:]))
-    at = torch.cat(pieces).double()
+    now = windows.batch(slice(None))
+    found, _ = ask(model, now.positions, now.velocities, asked.flatten(1))
+    at = found.double().unflatten(1, asked.shape[1:])
     middle, around = at[:, :, 0], at[:, :, 1:]
     if gap is None:
         flat = rule(middle.flatten(0, 1), around.flatten(0, 1), torch.Generator())

@@ -14,6 +14,7 @@ from gfnode.evaluation import MOST_VALUES
 from gfnode.experiment import molecular_graph, prepare
 from gfnode.metrics import Blocks, lags
 from gfnode.models import Model
+from gfnode.models.pieces import predictions
 from gfnode.molecule.internal import Internal
 from gfnode.molecule.system import System
 from gfnode.trajectory import Doubles, Floats, Integers, Topology, Trajectory
@@ -200,13 +201,7 @@ def _training(run: "Run", windows: Windows) -> Tensor:
         return windows.conformations()
 
 
-@torch.no_grad()
 def predict_all(model: Model, windows: Windows) -> Tensor:
     """Predictions of all windows, ``(window, time, atom, 3)``, of the atoms of the model."""
     mine = windows.select(model.system.atoms)
-    model.eval()
-    pieces = []
-    for index in torch.arange(len(mine)).split(model.at_once(windows.targets.shape[1])):
-        now = mine.batch(index)
-        pieces.append(model(now.positions, now.velocities, now.lags))
-    return torch.cat(pieces)
+    return torch.cat([found for _, found, _ in predictions(model, mine)])

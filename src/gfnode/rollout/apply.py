@@ -40,7 +40,8 @@ from gfnode.geometry import (
     momentum,
     without_momenta,
 )
-from gfnode.models import Generative, Model, Symmetry
+from gfnode.models import Generative, Model
+from gfnode.models.pieces import ask
 from gfnode.prediction import STEPS, check_follows
 from gfnode.units import format_time
 
@@ -310,7 +311,7 @@ class Rollout:
 
 
 def predict(model: Model, positions: Tensor, velocities: Tensor, lags: Sequence[float]) -> Tensor:
-    """Ask a model for the same lags of all starts, in pieces that fit into memory.
+    """Ask a model for the same lags of all starts; see :func:`gfnode.models.pieces.ask`.
 
     Parameters
     ----------
@@ -325,14 +326,7 @@ def predict(model: Model, positions: Tensor, velocities: Tensor, lags: Sequence[
         ``(batch, time, atom, 3)`` in Å.
     """
     asked = torch.tensor(list(lags), dtype=positions.dtype, device=positions.device)
-    free = Symmetry.LAGS in model.kept
-    starts = model.at_once(len(lags))
-    together = model.at_once(1) if free else len(lags)
-    pieces = [
-        torch.cat([model(x, v, part.expand(len(x), -1)) for part in asked.split(together)], 1)
-        for x, v in zip(positions.split(starts), velocities.split(starts), strict=True)
-    ]
-    return torch.cat(pieces)
+    return ask(model, positions, velocities, asked.expand(len(positions), -1))[0]
 
 
 def steps(

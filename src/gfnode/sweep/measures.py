@@ -20,6 +20,7 @@ from gfnode.fourier import eigenbasis
 from gfnode.geometry import bond_angles, bond_lengths, center, dihedrals
 from gfnode.graph import laplacian
 from gfnode.models import Model
+from gfnode.models.pieces import predictions
 from gfnode.molecule import internal
 from gfnode.molecule.torsions import backbone
 from gfnode.physics.modes import coefficients, even_lags, windows_at
@@ -57,7 +58,7 @@ def structure(run: Run, path: Path) -> None:
 
     for method, model in run.judged().items():
         place = model.system.place
-        for batch, predicted in predictions(model, parts["test"]):
+        for batch, predicted in _predictions(model, parts["test"]):
             mine = _internal(predicted, place[pairs], place[corners])
             true = _internal(batch.targets, place[pairs], place[corners])
             compare(method, mine, true)
@@ -79,7 +80,7 @@ def torsions(run: Run, path: Path) -> None:
         raise InputError("the backbone is not among the state atoms of the model")
     index = torch.as_tensor(place[quadruples])
     pieces = []
-    for batch, predicted in predictions(run.model, windows):
+    for batch, predicted in _predictions(run.model, windows):
         angles = [dihedrals(x, index.to(x.device)) for x in (predicted, batch.targets)]
         pieces.append(torch.cat([*angles, batch.lags[..., None]], -1).cpu().numpy())
     names = ("phi", "psi", "phi_true", "psi_true", "lags_fs")
@@ -125,7 +126,7 @@ def modes(run: Run, path: Path, starts: int = 64, times: int = 256) -> None:
     hook = None
     if dynamics is not None:
         hook = dynamics.register_forward_hook(lambda _, __, out: features.append(out))
-    for batch, predicted in predictions(run.model, windows):
+    for batch, predicted in _predictions(run.model, windows):
         middle = center(batch.positions)[:, None]
         for key, x in (("coordinates", predicted), ("coordinates_true", batch.targets)):
             found.setdefault(key, []).append(coefficients(x, middle, basis.vectors).cpu().numpy())
@@ -149,15 +150,10 @@ MEASURES: dict[str, Callable[..., None]] = {
 """``measure(run, path, **options)`` by name."""
 
 
-@torch.no_grad()
-def predictions(model: Model, windows: Windows) -> Iterator[tuple[Batch, Tensor]]:
-    """Batches of windows over all atoms, cut to those of a model, with what it predicts."""
-    device = next(iter(model.buffers()), torch.empty(0)).device
-    mine = windows.to(device).select(model.system.atoms)
-    model.eval()
-    for index in torch.arange(len(mine), device=device).split(model.at_once(mine.targets.shape[1])):
-        batch = mine.batch(index)
-        yield batch, model(batch.positions, batch.velocities, batch.lags)
+def _predictions(model: Model, windows: Windows) -> Iterator[tuple[Batch, Tensor]]:
+    """Of windows over all atoms: some of them, cut to those of a model, and what it predicts."""
+    mine = windows.to(model.scored.device).select(model.system.atoms)
+    return ((batch, found) for batch, found, _ in predictions(model, mine))
 
 
 def _internal(positions: Tensor, pairs: Integers, corners: Integers) -> tuple[Tensor, Tensor]:

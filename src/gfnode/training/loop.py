@@ -325,9 +325,8 @@ class Trainer:
 
     def _gathered(self) -> Iterator[Batch]:
         """The validation windows, as many at once as are predicted at once."""
-        number = torch.arange(len(self.validation), device=self.fabric.device)
         at_once = self.state.validated.at_once(self.validation.targets.shape[1])
-        return map(self.validation.batch, number.split(at_once))
+        return self.validation.batches(at_once)
 
     @torch.no_grad()
     def _errors(self, batches: Iterable[Batch]) -> Tensor:

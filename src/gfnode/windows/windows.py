@@ -4,7 +4,7 @@ The frames lie once on the device; a window is three indices into them, and a ba
 operation. How trajectories are cut into windows is in :mod:`gfnode.windows.cutting`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -168,6 +168,10 @@ class Windows:
             y = superpose(y, x[:, None], weights)
         lags = (times[targets] - times[starts][:, None]).float()
         return Batch(x, v.float(), lags, y)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All windows in order, so many at a time."""
+        return map(self.batch, torch.arange(len(self), device=self.device).split(size))
 
     def _differences(self, starts: Tensor, neighbours: Tensor) -> Tensor:
         """Mean velocities up to the next frames, or since the ones before.
