@@ -311,20 +311,7 @@ class Rollout:
 
 
 def predict(model: Model, positions: Tensor, velocities: Tensor, lags: Sequence[float]) -> Tensor:
-    """Ask a model for the same lags of all starts; see :func:`gfnode.models.pieces.ask`.
-
-    Parameters
-    ----------
-    positions, velocities
-        ``(batch, atom, 3)`` in Å and Å/fs.
-    lags
-        In fs, in any order.
-
-    Returns
-    -------
-    Tensor
-        ``(batch, time, atom, 3)`` in Å.
-    """
+    """Positions ``(batch, time, atom, 3)`` in Å at the same lags of all starts, fs; see `ask`."""
     asked = torch.tensor(list(lags), dtype=positions.dtype, device=positions.device)
     return ask(model, positions, velocities, asked.expand(len(positions), -1))[0]
 
