@@ -21,8 +21,8 @@ from commands import call, works
 from gfnode.errors import InputError
 from gfnode.examples import KINDS, Example, Examples, make_examples, stride_of
 from gfnode.report import write_page
+from gfnode.report.numbers import hundredths
 from gfnode.report.structures import distances, pack
-from gfnode.report.tables import hundredths
 
 
 class TestFile:

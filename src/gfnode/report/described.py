@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfnode.report.numbers import hundredths
 from gfnode.report.summary import angstrom
-from gfnode.report.tables import hundredths
 from gfnode.units import format_time
 
 History = Sequence[Mapping[str, float | None]]

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gfnode.report.numbers import rough
 from gfnode.trajectory.boxless import wrapped
 from gfnode.trajectory.lengths import other_unit
 from gfnode.units import count, format_time
@@ -101,11 +102,6 @@ def jump_words(each: Found, several: bool) -> str:
         f"{where} {how}; {count(each['atoms'], 'atom')} went too far, atom {each['atom']} by "
         f"{each['distance']:.3g} Å (at most {each['expected']:.2g} Å expected)"
     )
-
-
-def rough(value: float) -> str:
-    """Two digits, which is what estimates have; whole numbers from ten up."""
-    return f"{value:.2g}" if abs(value) < 9.95 else f"{value:.0f}"
 
 
 def percent(share: float) -> str:

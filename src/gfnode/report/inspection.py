@@ -10,9 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gfnode.report.findings import about, jump_words, percent, rough
+from gfnode.report.findings import about, jump_words, percent
 from gfnode.report.findings import frame_words as _frame
 from gfnode.report.findings import original_words as _original
+from gfnode.report.numbers import rough
 from gfnode.trajectory.lengths import UNITS
 from gfnode.units import count, format_time
 

@@ -9,11 +9,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
+from gfnode.report.numbers import cell, hundredths, with_interval
 from gfnode.report.plots import COLOURS
+from gfnode.report.tables import plain_table
 from gfnode.units import format_time
 
 Density = NDArray[np.float64]
@@ -25,13 +25,12 @@ def landscape_table(result: Mapping[str, Any]) -> Table:
     title = (
         f"Populations of {' and '.join(result['angles'])} in %, 95 % intervals over blocks of time"
     )
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, title_style="italic")
-    table.add_column("run", no_wrap=True)
+    table = plain_table(title, "run")
     for state in result["states"]:
         table.add_column(state, justify="right")
     table.add_column("changes\nof state", justify="right")
     for run in result["runs"]:
-        cells = [_share(run["populations"][state]) for state in result["states"]]
+        cells = [cell(run["populations"][state], hundredths) for state in result["states"]]
         label = f"{run['name']}, {format_time(run['length_fs'])}"
         table.add_row(label, *cells, str(run["changes"]))
     return table
@@ -51,11 +50,9 @@ def landscape_words(result: Mapping[str, Any]) -> list[str]:
             said.append(f"{run['name']} never visits {', '.join(never)}.")
     for each in result["between_runs"]:
         a, b = (result["runs"][k]["name"] for k in each["runs"])
-        js = each["js_bits"]
-        interval = "" if js["low"] is None else f" [{js['low']:.3g}, {js['high']:.3g}]"
         said.append(
-            f"{a} and {b} differ by {js['value']:.3g}{interval} bits (Jensen–Shannon; 0 equal, "
-            "1 disjoint)."
+            f"{a} and {b} differ by {with_interval(each['js_bits'])} bits (Jensen–Shannon; 0 "
+            "equal, 1 disjoint)."
         )
     return said
 
@@ -146,11 +143,3 @@ def _marginal(panel: Axes) -> None:
     panel.grid(color="0.9", lw=0.8)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
-
-
-def _share(estimate: Mapping[str, Any]) -> str:
-    value = f"{100 * estimate['value']:.3g}"
-    if estimate["low"] is None or estimate["high"] is None:
-        return value
-    low, high = f"{100 * estimate['low']:.3g}", f"{100 * estimate['high']:.3g}"
-    return f"{value} [{low},\N{NO-BREAK SPACE}{high}]"

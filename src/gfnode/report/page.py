@@ -8,10 +8,12 @@ from typing import Any
 
 from gfnode.report import curves, described, downloads, structures, summary
 from gfnode.report.loading import RunFiles
+from gfnode.report.numbers import times
 from gfnode.report.panels import physics_panels
 from gfnode.report.pictures import Panel, Picture
-from gfnode.report.tables import COLUMNS, times
-from gfnode.report.template import check_target, fill, interval, rms, save
+from gfnode.report.summary import rms_interval
+from gfnode.report.tables import COLUMNS
+from gfnode.report.template import check_target, fill, rms, save
 from gfnode.units import format_time
 
 WORST_ATOMS = 10  # in the table
@@ -162,8 +164,8 @@ def _key_figures(evaluation: Mapping[str, Any], best: str) -> list[tuple[str, st
     between = "" if ratio["low"] is None else f"{times(ratio['low'])} to {times(ratio['high'])}"
     return [
         (f"{value} ×", f"the squared error of {best}", between),
-        (f"{rms(ours['value'])} Å", "root mean square error of an atom", interval(ours)),
-        (f"{rms(theirs['value'])} Å", f"the same for {best}", interval(theirs)),
+        (f"{rms(ours['value'])} Å", "root mean square error of an atom", rms_interval(ours)),
+        (f"{rms(theirs['value'])} Å", f"the same for {best}", rms_interval(theirs)),
         (format_time(evaluation["horizon_fs"]), "horizon: the largest lag", ""),
     ]
 

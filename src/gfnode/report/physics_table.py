@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
+
+from gfnode.report.numbers import BOUNDLESS, NOTHING, cell, terse
+from gfnode.report.tables import plain_table
 
 UNITS = {"angstrom": "Å", "degree": "°"}
 TITLES = {
@@ -56,9 +57,9 @@ def physics_table(physics: Mapping[str, Any]) -> Table:
         "blocks of time)\nconstant: a fixed mean geometry; floor: what independent stretches of "
         "real dynamics differ by (per frame: what is found in the truth)"
     )
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, title_style="italic")
-    for name in ("", model, "best trivial", "constant", "floor"):
-        table.add_column(name, justify="left" if name == "" else "right", no_wrap=name == "")
+    table = plain_table(title)
+    for name in (model, "best trivial", "constant", "floor"):
+        table.add_column(name, justify="right")
     for label, found in rows:
         others = {
             name: each["value"]
@@ -68,8 +69,8 @@ def physics_table(physics: Mapping[str, Any]) -> Table:
         best = min(others, key=others.__getitem__, default=None)
         table.add_row(
             label,
-            _with_interval(found.get(model)),
-            "–" if best is None else f"{_short(others[best])} {best}",
+            cell(found[model], _short) if model in found else NOTHING,
+            NOTHING if best is None else f"{_short(others[best])} {best}",
             _value(found.get("constant")),
             _value(found.get("floor", found.get("true"))),
         )
@@ -110,21 +111,9 @@ def _pick(quantity: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {name: each[key] for name, each in quantity["methods"].items() if key in each}
 
 
-def _value(estimate: Mapping[str, Any] | None) -> str:
-    return "–" if estimate is None else _short(estimate["value"])
-
-
-def _with_interval(estimate: Mapping[str, Any] | None) -> str:
-    value = _value(estimate)
-    if estimate is None or estimate["low"] is None or estimate["high"] is None:
-        return value
-    low, high = _short(estimate["low"]), _short(estimate["high"])
-    return value if low == high == value else f"{value} [{low},\N{NO-BREAK SPACE}{high}]"
-
-
 def _short(value: float | None) -> str:
-    if value is None:
-        return "∞"
-    if 0 < abs(value) < 1e-4:
-        return "<0.0001"
-    return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
+    return terse(value, BOUNDLESS)
+
+
+def _value(estimate: Mapping[str, Any] | None) -> str:
+    return NOTHING if estimate is None else _short(estimate["value"])

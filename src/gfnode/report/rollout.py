@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from gfnode.report.numbers import BOUNDLESS, cell, three, with_interval
 from gfnode.report.sentences import seen_from
 from gfnode.report.tables import in_one_unit, plain_table
 from gfnode.units import format_time
@@ -72,7 +73,7 @@ def drift_table(result: Mapping[str, Any]) -> Table:
         for begin, end, each in zip(ends[::2], ends[1::2], stretches, strict=True)
     ]
     for name, values in (*rows, ("stretches of training", training)):
-        cells = [_number(values[key]) for key in (*drifts.values(), "temperature_k")]
+        cells = [three(values[key]) for key in (*drifts.values(), "temperature_k")]
         table.add_row(name, *cells, style="bold" if values is training else "")
     return table
 
@@ -90,7 +91,7 @@ def growth_table(result: Mapping[str, Any]) -> Table:
     lags = errors["lags_fs"]
     every, shown = -(-len(lags) // MOST_LAGS), in_one_unit(lags)
     for k in range((len(lags) - 1) % every, len(lags), every):
-        cells = [_interval(each["rmse_angstrom"][k]) for each in methods.values()]
+        cells = [cell(each["rmse_angstrom"][k], _angstrom) for each in methods.values()]
         table.add_row(shown[k], *cells)
     return table
 
@@ -102,9 +103,8 @@ def growth_sentences(result: Mapping[str, Any]) -> Iterator[str]:
         if (rate := method["growth_per_ps"]) is None:
             yield f"{name}: too few lags at which errors grow freely for a rate"
         else:
-            interval = "" if rate["low"] is None else f" [{rate['low']:.3g}, {rate['high']:.3g}]"
             yield (
-                f"{name}: its error grows at {rate['value']:.3g}{interval} per ps at first, over "
+                f"{name}: its error grows at {with_interval(rate)} per ps at first, over "
                 f"{rate['count']} lags"
             )
         for other, kind in _OTHERS.items():
@@ -119,12 +119,5 @@ def growth_sentences(result: Mapping[str, Any]) -> Iterator[str]:
 _OTHERS = {"persistence": "persistence", "unrelated": "unrelated conformations"}
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
-
-
-def _interval(estimate: Mapping[str, Any]) -> str:
-    value = "∞" if estimate["value"] is None else f"{estimate['value']:.3f}"
-    if estimate["low"] is None or estimate["high"] is None:
-        return value
-    return f"{value} [{estimate['low']:.3f},\N{NO-BREAK SPACE}{estimate['high']:.3f}]"
+def _angstrom(value: float | None) -> str:
+    return BOUNDLESS if value is None else f"{value:.3f}"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from gfnode.metrics.spectra import PER_CM
+from gfnode.report.numbers import NOTHING, cell, signed, three, with_interval
 from gfnode.report.plots import COLOURS
 from gfnode.report.sentences import seen_from
 from gfnode.thinning import evenly
@@ -47,9 +48,6 @@ def spectrum_words(result: Mapping[str, Any]) -> list[str]:
     ranks = result["rank_correlation"]
     if ranks["value"] is None:
         return [*said, "Rank correlation: fewer than three eigenspaces move."]
-    interval = ""
-    if ranks["low"] is not None:
-        interval = f" [{ranks['low']:+.2f}, {ranks['high']:+.2f}]"
     verdict = "not shown to be"
     if ranks["low"] is not None and ranks["low"] > 0 and ranks["chance"] < 0.05:
         verdict = "indeed"
@@ -58,7 +56,7 @@ def spectrum_words(result: Mapping[str, Any]) -> list[str]:
     frames = "superposed frames" if result["superposed"] else "frames as they are"
     said.append(
         f"Low modes are {verdict} slow: rank correlation of mean frequency with eigenvalue "
-        f"{ranks['value']:+.2f}{interval} over {ranks['spaces']} eigenspaces ({frames}; "
+        f"{with_interval(ranks, signed)} over {ranks['spaces']} eigenspaces ({frames}; "
         f"a random order reaches this with probability {ranks['chance']:.3f})."
     )
     return said
@@ -71,17 +69,14 @@ def spectrum_table(result: Mapping[str, Any]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("memory (ps)", justify="right")
     for each in _thinned(result["eigenspaces"]):
-        value, low, high = (each[f"{key}_per_ps"] for key in ("frequency", "low", "high"))
-        found = ["–", "–"]
-        if value is not None:
-            interval = "" if low is None else f" [{low:.3g}, {high:.3g}]"
-            found = [f"{value:.3g}{interval}", _digits(each["wavenumber_per_cm"])]
-        memory = "–" if each["memory_ps"] is None else f"{each['memory_ps']:.3g}"
-        if not each["memory_reached"] and memory != "–":
+        frequency = {"value": each["frequency_per_ps"]}
+        frequency |= {key: each[f"{key}_per_ps"] for key in ("low", "high")}
+        memory = three(each["memory_ps"])
+        if not each["memory_reached"] and memory != NOTHING:
             memory = f"> {memory}"
         table.add_row(
-            f"{each['eigenvalue']:.4g}", str(each["modes"]), *found, f"{each['amplitude']:.3f}",
-            memory,
+            f"{each['eigenvalue']:.4g}", str(each["modes"]), cell(frequency),
+            three(each["wavenumber_per_cm"]), f"{each['amplitude']:.3f}", memory,
         )  # fmt: skip
     return table
 
@@ -162,9 +157,7 @@ def _ladder(axes: Axes, result: Mapping[str, Any]) -> None:
     axes.scatter(eigenvalues, value, s=sizes, color=COLOURS[1], zorder=3)
     ranks = result["rank_correlation"]
     if ranks["value"] is not None:
-        words = f"rank correlation {ranks['value']:+.2f}"
-        if ranks["low"] is not None:
-            words += f" [{ranks['low']:+.2f}, {ranks['high']:+.2f}]"
+        words = f"rank correlation {with_interval(ranks, signed)}"
         axes.set_title(words, loc="left", fontsize=11)
     axes.set_xlabel("eigenvalue of the graph Laplacian")
     axes.set_ylabel("mean frequency (1/ps)")
@@ -172,11 +165,6 @@ def _ladder(axes: Axes, result: Mapping[str, Any]) -> None:
     right = axes.secondary_yaxis("right", functions=(_to_cm, _from_cm))
     right.set_ylabel("(cm⁻¹)")
     _plain(axes)
-
-
-def _digits(value: float) -> str:
-    """Three digits, all of those before the point."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _moves(space: Mapping[str, Any]) -> bool:

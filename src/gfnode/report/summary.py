@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gfnode.metrics import Blocks, Verdict, paired_verdict
 from gfnode.metrics.lags import lag_bins
+from gfnode.report.numbers import rough
 from gfnode.report.tables import error_bars, verdict
 from gfnode.units import format_time
 
@@ -54,13 +55,19 @@ def angstrom(error: float | None) -> str:
     value = rms(error)
     if value is None:
         return "without bound"
-    return f"{value:.0f} Å" if value >= 100 else f"{value:.2g} Å"
+    return f"{rough(value)} Å"
+
+
+def rms_interval(estimate: Mapping[str, Any]) -> str:
+    """The 95 % interval of :func:`rms` with its unit, or nothing."""
+    low, high = rms(estimate["low"]), rms(estimate["high"])
+    return "" if low is None or high is None else f"{rough(low)} to {rough(high)} Å"
 
 
 def interval(estimate: Mapping[str, Any]) -> str:
-    """The 95 % interval of :func:`rms`, or nothing."""
-    low, high = rms(estimate["low"]), rms(estimate["high"])
-    return "" if low is None or high is None else f" (95 % interval {low:.2g} to {high:.2g} Å)"
+    """The same in words."""
+    found = rms_interval(estimate)
+    return f" (95 % interval {found})" if found else ""
 
 
 def verdicts_by_lag(evaluation: Mapping[str, Any], windows: Windows) -> list[Verdict | None]:

@@ -1,6 +1,5 @@
 """An evaluation as tables and sentences for the console."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from gfnode.report.numbers import cell, hundredths, times
 from gfnode.units import FS_PER, format_time
 
 COLUMNS = {
@@ -25,7 +25,7 @@ def error_table(evaluation: Mapping[str, Any]) -> Table:
     for title in COLUMNS:
         table.add_column(title, justify="right")
     for name, method in evaluation["methods"].items():
-        cells = [_with_interval(method[key]) for key in COLUMNS.values()]
+        cells = [cell(method[key], hundredths) for key in COLUMNS.values()]
         table.add_row(name, *cells, style="bold" if name == evaluation["model"] else "")
     return table
 
@@ -63,14 +63,6 @@ def verdict(evaluation: Mapping[str, Any], other: str) -> str:
     return text + f" (95 % interval {times(ratio['low'])} to {times(ratio['high'])})"
 
 
-def times(ratio: float) -> str:
-    """A ratio with three digits, or as many as tell it from one."""
-    away = abs(ratio - 1)
-    if not 0 < away < 0.005:
-        return f"{ratio:.3g}"
-    return f"{ratio:.{min(9, -math.floor(math.log10(away)))}f}"
-
-
 def verdicts(evaluation: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for every baseline; the best of the trivial ones is named."""
     for name in evaluation["verdicts"]:
@@ -92,24 +84,8 @@ def error_bars(evaluation: Mapping[str, Any]) -> str | None:
     )
 
 
-def hundredths(value: float | None) -> str:
-    """An error in 10⁻² Å² with three digits; null in JSON is an error without bound."""
-    if value is None:
-        return "∞"
-    value *= 100
-    return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
-
-
-def _with_interval(estimate: Mapping[str, Any]) -> str:
-    value = hundredths(estimate["value"])
-    if estimate["low"] is None or estimate["high"] is None:
-        return value
-    low, high = hundredths(estimate["low"]), hundredths(estimate["high"])
-    return f"{value} [{low},\N{NO-BREAK SPACE}{high}]"  # a narrow table breaks before the interval
-
-
-def plain_table(title: str) -> Table:
+def plain_table(title: str, first: str = "") -> Table:
     """A table with rows by name."""
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, title_style="italic")
-    table.add_column("", no_wrap=True)
+    table.add_column(first, no_wrap=True)
     return table

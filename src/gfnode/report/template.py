@@ -14,9 +14,11 @@ from gfnode import __version__
 from gfnode.errors import InputError
 from gfnode.files import make_folder, whole
 from gfnode.report import summary
+from gfnode.report.cells import with_interval
+from gfnode.report.numbers import BOUNDLESS, hundredths, three
 from gfnode.report.pictures import NARROW, WIDE, Picture
 from gfnode.report.svg import inline_svg
-from gfnode.report.tables import hundredths, in_one_unit
+from gfnode.report.tables import in_one_unit
 from gfnode.units import format_time
 
 ASSETS = Path(__file__).parent / "assets"
@@ -65,7 +67,8 @@ def fill(name: str, context: Mapping[str, Any]) -> str:
         "in_one_unit": in_one_unit,
         "hundredths": hundredths,
         "rms": rms,
-        "minus": lambda text: text.replace("-", "−"),
+        "estimate": with_interval,
+        "ratio": partial(with_interval, digits=three),
         "svg": _figure,
     }
     return environment.get_template(name).render(
@@ -80,14 +83,7 @@ def fill(name: str, context: Mapping[str, Any]) -> str:
 
 def rms(error: float | None) -> str:
     """Root mean square distance of an atom in Å, from an error per coordinate in Å²."""
-    value = summary.rms(error)
-    return "∞" if value is None else f"{value:.3g}"
-
-
-def interval(estimate: Mapping[str, Any]) -> str:
-    """The 95 % interval of :func:`rms` with its unit, or nothing."""
-    low, high = summary.rms(estimate["low"]), summary.rms(estimate["high"])
-    return "" if low is None or high is None else f"{low:.2g} to {high:.2g} Å"
+    return three(summary.rms(error), BOUNDLESS)
 
 
 def _figure(picture: Picture) -> list[Markup]:

@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gfnode.report.tables import hundredths, verdicts
+from gfnode.report.numbers import hundredths, with_interval
+from gfnode.report.tables import verdicts
 from gfnode.share import citation
 from gfnode.units import count, format_time
 
@@ -271,7 +272,7 @@ def _errors(config: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> 
         f"targets {placed}. All but the first are trivial: what a model has to be better than."
     )
     rows = [
-        (escaped(name), *(_interval(method[key]) for key in COLUMNS.values()))
+        (escaped(name), *(with_interval(method[key], hundredths) for key in COLUMNS.values()))
         for name, method in evaluation["methods"].items()
     ]
     yield _table(("method", *COLUMNS), rows)
@@ -341,13 +342,6 @@ def _files(config: Mapping[str, Any]) -> Iterator[str]:
 def _table(head: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _interval(estimate: Mapping[str, Any]) -> str:
-    if estimate["low"] is None or estimate["high"] is None:
-        return hundredths(estimate["value"])
-    low, high = hundredths(estimate["low"]), hundredths(estimate["high"])
-    return f"{hundredths(estimate['value'])} [{low}, {high}]"
 
 
 def _names(config: Mapping[str, Any]) -> str:

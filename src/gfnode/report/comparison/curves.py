@@ -14,10 +14,10 @@ from gfnode.metrics import Verdict
 from gfnode.report.comparison.runs import Compared
 from gfnode.report.curves import draw_epochs, scale_errors
 from gfnode.report.downloads import ESTIMATE
+from gfnode.report.numbers import hundredths
 from gfnode.report.pictures import Layout, Picture
 from gfnode.report.plots import COLOURS, STYLES, curve, short
 from gfnode.report.summary import verdicts_by_lag
-from gfnode.report.tables import hundredths
 from gfnode.units import format_time
 
 _PAD = 1.6  # room on a logarithmic axis

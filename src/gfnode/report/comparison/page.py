@@ -8,18 +8,20 @@ import numpy as np
 from markupsafe import Markup
 
 from gfnode.report import downloads, structures
-from gfnode.report.cells import NOTHING, three, verdict_cell, with_interval
+from gfnode.report.cells import verdict_cell, with_interval
 from gfnode.report.comparison.curves import comparison_pictures
 from gfnode.report.comparison.runs import Compared, differing, molecules
 from gfnode.report.comparison.words import compared_words
 from gfnode.report.loading import RunFiles
+from gfnode.report.numbers import NOTHING, three
 from gfnode.report.page import flat
 from gfnode.report.panels.common import CONSTANT, FLOOR, estimate_cell, estimate_rows
 from gfnode.report.panels.merits import merits
 from gfnode.report.physics_table import atoms_words
 from gfnode.report.pictures import Picture, Table
+from gfnode.report.summary import rms_interval
 from gfnode.report.tables import in_one_unit
-from gfnode.report.template import check_target, fill, interval, rms, save
+from gfnode.report.template import check_target, fill, rms, save
 from gfnode.units import format_time
 
 
@@ -181,8 +183,8 @@ def _runs(compared: Compared) -> Table:
 
 
 def _rms(error: dict[str, Any]) -> str:
-    between = interval(error)
-    note = Markup(' <span class="interval">{}</span>').format(between) if between else ""
+    found = rms_interval(error)
+    note = Markup(' <span class="interval">{}</span>').format(found) if found else ""
     return Markup("{}").format(rms(error["value"])) + note
 
 

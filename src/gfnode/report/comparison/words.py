@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gfnode.report.comparison.runs import Compared, Pair, molecules
+from gfnode.report.numbers import times
 from gfnode.report.summary import angstrom, interval
-from gfnode.report.tables import times, verdict
+from gfnode.report.tables import verdict
 from gfnode.units import format_time
 
 _VERDICTS = {

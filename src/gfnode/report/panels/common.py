@@ -1,7 +1,7 @@
 """What panels share: styles of truth and prediction, small multiples, tables of estimates."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from gfnode.report.cells import NOTHING, three, with_interval
+from gfnode.report.cells import with_interval
+from gfnode.report.numbers import NOTHING, Digits, three
 from gfnode.report.pictures import Layout
 from gfnode.report.plots import COLOURS, short
 
@@ -124,7 +125,7 @@ def _drawn(axes: Axes) -> NDArray[np.float64]:
     return drawn[np.isfinite(drawn)]
 
 
-def estimate_cell(found: Estimate | None, digits: Callable[[float | None], str] = three) -> str:
+def estimate_cell(found: Estimate | None, digits: Digits = three) -> str:
     """An estimate with its interval; – where there is none."""
     if found is None or found.get("value") is None:
         return NOTHING
@@ -165,8 +166,3 @@ def power_of_ten(value: float, _: Any = None) -> str:
 
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def number(value: float | None) -> str:
-    """Three digits, or – where nothing is known."""
-    return NOTHING if value is None else f"{value:.3g}"

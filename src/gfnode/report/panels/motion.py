@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gfnode.report.loading import RunFiles
+from gfnode.report.numbers import three, with_interval
 from gfnode.report.panels.common import (
     BANDS,
     TRUE,
@@ -17,7 +18,6 @@ from gfnode.report.panels.common import (
     follow_curves,
     grid,
     legend,
-    number,
     span_curves,
     style,
 )
@@ -83,14 +83,9 @@ def _kinetics_words(run: RunFiles, methods: Mapping[str, Any]) -> list[str]:
         more = "more" if mine["value"] > true["value"] else "less"
         kind = f"they keep {more} of the start than MD"
     return [
-        f"At the longest lags the truth has a VAMP-2 score of {_score(true)}, predictions one of "
-        f"{_score(mine)} (1: nothing is left of the start): {kind}."
+        f"At the longest lags the truth has a VAMP-2 score of {with_interval(true)}, predictions "
+        f"one of {with_interval(mine)} (1: nothing is left of the start): {kind}."
     ]
-
-
-def _score(found: Mapping[str, Any]) -> str:
-    interval = "" if found["low"] is None else f" [{found['low']:.3g}, {found['high']:.3g}]"
-    return f"{found['value']:.3g}{interval}"
 
 
 def _draw_kinetics(
@@ -220,7 +215,7 @@ def energy_panel(run: RunFiles) -> Panel | None:
         shares = found.get("quantiles_kcal_mol", {})
         values = [*(found.get(key) for key in keys), *(shares.get(each) for each in quantiles)]
         rows.append([name, *values, found["without_energy"]])
-    body = [[str(row[0]), *map(number, row[1:-1]), str(row[-1])] for row in rows[1:]]
+    body = [[str(row[0]), *map(three, row[1:-1]), str(row[-1])] for row in rows[1:]]
     caption = (
         f"Potential energies by {section['engine']} of {section['frames']} conformations of each, "
         "in kcal/mol above the mean of the true ones"

@@ -10,7 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from gfnode.report.loading import RunFiles
-from gfnode.report.panels.common import TRUE, grid, legend, number, power_of_ten, style
+from gfnode.report.numbers import three
+from gfnode.report.panels.common import TRUE, grid, legend, power_of_ten, style
 from gfnode.report.pictures import Layout, Panel, Picture, Table
 from gfnode.report.sentences import seen_from
 from gfnode.thinning import evenly
@@ -172,8 +173,8 @@ def _powers(run: RunFiles, spaces: Sequence[Space]) -> Picture:
         rows += [[spaces[k]["eigenvalue"], *point] for point in points]
     told = [
         f"eigenvalue {spaces[k]['eigenvalue']:.3g}: true power "
-        f"{number(spaces[k][TRUE]['power_A2'])} Å², predicted "
-        f"{number(spaces[k][PREDICTED]['power_A2'])} Å²"
+        f"{three(spaces[k][TRUE]['power_A2'])} Å², predicted "
+        f"{three(spaces[k][PREDICTED]['power_A2'])} Å²"
         for k in chosen
     ]
     words = f"Power spectra of eigenspaces, true and predicted. {'; '.join(told)}."
@@ -233,11 +234,11 @@ def _density(run: RunFiles, section: Mapping[str, Any]) -> Picture:
     rows += [list(row) for row in zip(*(each.tolist() for each in columns), strict=True)]
     states = section["density_of_states"]
     told = [
-        f"{kind}: mean frequency {number(states[f'mean_frequency_{kind}_per_ps'])} per ps, "
-        f"{number(states[f'temperature_{kind}_K'])} K"
+        f"{kind}: mean frequency {three(states[f'mean_frequency_{kind}_per_ps'])} per ps, "
+        f"{three(states[f'temperature_{kind}_K'])} K"
         for kind in (TRUE, PREDICTED)
     ]
-    far, floor = (number(states.get(key)) for key in ("distance_per_ps", "distance_floor_per_ps"))
+    far, floor = (three(states.get(key)) for key in ("distance_per_ps", "distance_floor_per_ps"))
     words = (
         f"Vibrational density of states, true and predicted. {'; '.join(told)}. Distance of the "
         f"spectra {far} per ps, of two halves of the truth {floor} per ps."
@@ -287,7 +288,7 @@ def _table(spaces: Sequence[Space]) -> Table:
         [each["eigenvalue"], each["modes"], *(each[kind][key] for key in keys for kind in kinds)]
         for each in spaces
     ]
-    body = [[f"{row[0]:.4g}", str(row[1]), *(number(each) for each in row[2:])] for row in values]
+    body = [[f"{row[0]:.4g}", str(row[1]), *(three(each) for each in row[2:])] for row in values]
     caption = "Eigenspaces of the graph: frequency, power and memory of their motion"
     names = ["eigenvalue", "modes", *(f"{kind}_{key}" for key in keys for kind in kinds)]
     return Table("eigenspaces", caption, head, body, [names, *values])
