@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 
 import gfnode
 from gfnode.cli import app
-from gfnode.convert import HOLDS, Aligner, Lost, losses
+from gfnode.convert import Aligner, Lost, losses
 from gfnode.errors import InputError
 from gfnode.files import partial_name, sweep_partials
 from gfnode.readers import FORMATS
+from gfnode.readers.formats import OWN
 from gfnode.readers.joined import load_joined
 from gfnode.trajectory import Topology, Trajectory
 
@@ -58,10 +59,10 @@ def call(*words, code=0):
     return result
 
 
-@pytest.mark.parametrize("suffix", list(HOLDS))
+@pytest.mark.parametrize("suffix", OWN)
 def test_every_format(folder, tmp_path, suffix):
     """What the format has a place for comes back; the rest is named."""
-    out, original, holds = tmp_path / f"b{suffix}", made(), HOLDS[suffix]
+    out, original, holds = tmp_path / f"b{suffix}", made(), OWN[suffix].holds
     said = call(folder / "a.npz", out).stderr
     assert ("no velocities" in said) == (not holds.velocities)
     assert ("no times: read it with --step 100fs" in said) == (holds.times == "none")
@@ -83,8 +84,8 @@ def test_every_format(folder, tmp_path, suffix):
 
 
 def test_all_formats_of_gfnode_are_known():
-    assert set(HOLDS) == {suffix for suffix in FORMATS if suffix in HOLDS}
-    assert {".npz", ".xtc", ".dcd", ".pdb", ".h5", ".trr", ".xyz", ".extxyz"} == set(HOLDS)
+    assert {".npz", ".xtc", ".dcd", ".pdb", ".h5", ".trr", ".xyz", ".extxyz"} == set(OWN)
+    assert all(form.holds for form in OWN.values())
 
 
 def test_what_no_trajectory_has_a_place_for_is_named(tmp_path):

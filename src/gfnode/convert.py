@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.files import check_apart, sweep_partials
 from gfnode.progress import Report
-from gfnode.readers import save, saving
+from gfnode.readers import FORMATS, save, saving
+from gfnode.readers.formats import OWN, Holds, format_of
 from gfnode.readers.source import BLOCK
 from gfnode.thinning import evenly
 from gfnode.trajectory import Floats, Integers, Trajectory
@@ -20,42 +20,6 @@ REFERENCES = ("first", "mean")
 
 MEAN_OF = 500
 """Frames, evenly spread, that a mean conformer is taken over."""
-
-
-@dataclass(frozen=True)
-class Holds:
-    """What a format has a place for.
-
-    Parameters
-    ----------
-    times
-        ``exact``, as float32 in ``ps``, or ``none``.
-    velocities, forces, names, turned
-        Velocities; forces; names, residues and bonds (in the file or beside it); a cell that lies
-        in any way.
-    rounding
-        Of positions in Å, where it is coarser than float32.
-    """
-
-    times: Literal["exact", "ps", "none"]
-    velocities: bool = False
-    forces: bool = False
-    names: bool = True
-    turned: bool = False
-    rounding: float | None = None
-
-
-HOLDS = {
-    ".npz": Holds("exact", velocities=True, forces=True, turned=True),
-    ".extxyz": Holds("exact", velocities=True, forces=True, names=False, turned=True),
-    ".xyz": Holds("exact", velocities=True, forces=True, names=False, turned=True),
-    ".h5": Holds("ps", velocities=True),
-    ".xtc": Holds("ps", rounding=0.01),
-    ".trr": Holds("ps", velocities=True, forces=True),
-    ".dcd": Holds("none"),
-    ".pdb": Holds("none", rounding=0.001),
-}
-"""What the formats of gfnode hold; nothing is known of those of other packages."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +107,10 @@ def losses(trajectory: Trajectory, suffix: str, *, turned: bool = False) -> list
     turned
         Frames are turned one by one, and the cell with them.
     """
-    holds = HOLDS.get(suffix.lower())
-    if holds is None:
+    form = FORMATS.get(suffix.lower())
+    if form is None or form.holds is None:
         return []
+    holds = form.holds
     said = _times_lost(trajectory, suffix, holds)
     if trajectory.velocities is not None and not holds.velocities:
         said.append(Lost(f"{suffix} holds no velocities: they are left out"))
@@ -223,7 +188,7 @@ def write(
     InputError
         When it cannot be written.
     """
-    holds = HOLDS.get(path.suffix.lower())
+    holds = format_of(path).holds
     if aligner is not None and holds is not None and not holds.turned:
         trajectory = replace(trajectory, cell=None)
     step = max(1, BLOCK // (3 * trajectory.n_atoms))
@@ -236,7 +201,7 @@ def write(
                 progress(min(begin + step, len(trajectory)), len(trajectory))
 
     sweep_partials(path)
-    if path.suffix.lower() in saving.SUFFIXES and precision is None:
+    if path.suffix.lower() in OWN and precision is None:
         return saving.save_pieces(pieces, len(trajectory), path, anew=anew)
     whole = trajectory if aligner is None else aligner(trajectory)
     return save(whole, path, precision=precision, anew=anew)

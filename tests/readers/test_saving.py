@@ -11,7 +11,8 @@ import pytest
 import gfnode
 from gfnode.errors import InputError
 from gfnode.files import whole as written
-from gfnode.readers.saving import SUFFIXES, Pieces, save_pieces
+from gfnode.readers.formats import OWN
+from gfnode.readers.saving import Pieces, save_pieces
 from gfnode.trajectory import Trajectory
 
 
@@ -43,7 +44,7 @@ def opened(path, like: Trajectory) -> Trajectory:
     return gfnode.load(path, whole=False, **options, **timeless)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", OWN)
 def test_pieces_make_the_file_of_the_whole(whole, suffix, tmp_path):
     one = whole.save(tmp_path / f"one{suffix}")
     for name, ends in (("a", (7, 8, 15)), ("b", ())):
@@ -104,7 +105,7 @@ def test_a_topology_of_other_atoms_beside_is_refused(whole, suffix, tmp_path):
     assert topology.read_bytes() == kept
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", OWN)
 @pytest.mark.parametrize(
     "error",
     [
@@ -124,7 +125,7 @@ def test_what_fails_in_making_the_pieces_is_no_failure_to_write(whole, suffix, e
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", OWN)
 def test_what_making_the_pieces_warns_of_is_seen(whole, suffix, tmp_path):
     def pieces() -> Iterator[Trajectory]:
         yield whole[:10]

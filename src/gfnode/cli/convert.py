@@ -76,6 +76,7 @@ def convert(
 
         from gfnode import convert as work
         from gfnode.readers.joined import load_joined
+        from gfnode.readers.saving import topology_path
         from gfnode.trajectory.selection import choose
 
         keep_inputs([out], files, reading.top)
@@ -105,9 +106,9 @@ def convert(
                 progress=written,
             )
         typer.echo(f"{path}: {_what(trajectory)}, {path.stat().st_size / 1e6:.3g} MB")
-        if path.suffix.lower() in (".xtc", ".trr", ".dcd"):
+        if (topology := topology_path(path)) is not None:
             was = " (was there)" if there is not None else ""
-            typer.echo(f"{path.with_suffix('.pdb')}: its topology{was}")
+            typer.echo(f"{topology}: its topology{was}")
 
 
 def _what(trajectory: "Trajectory") -> str:

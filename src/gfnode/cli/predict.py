@@ -60,6 +60,7 @@ def predict(
     """Predict the conformations at any later times of one start."""
     with plain_errors():
         from gfnode.prediction import not_in_loss
+        from gfnode.readers.saving import topology_path
         from gfnode.run import Run
 
         lags = parse_times(times)
@@ -81,17 +82,17 @@ def predict(
         if unseen := not_in_loss(found.model):
             typer.echo(f"note: {unseen}; train with --set windows.score=all for all", err=True)
         if predicted.deviations is not None:
-            typer.echo(_error_bars(predicted.deviations, out.suffix.lower()))
-        if out.suffix.lower() in (".xtc", ".trr", ".dcd"):
-            typer.echo(f"{out.with_suffix('.pdb')}: its topology")
+            typer.echo(_error_bars(predicted.deviations, out))
+        if (topology := topology_path(out)) is not None:
+            typer.echo(f"{topology}: its topology")
 
 
-def _error_bars(deviations: "Floats", suffix: str) -> str:
+def _error_bars(deviations: "Floats", out: Path) -> str:
+    from gfnode.readers.formats import format_of
+
     low, high = float(deviations.min()), float(deviations.max())
-    where = {
-        ".npz": "array deviations, Å",
-        ".extxyz": "column deviation, Å",
-        ".xyz": "column deviation, Å",
-        ".pdb": "B-factors, 8π² σ² in Å²",
-    }.get(suffix, f"{suffix} has no place for them; .npz, .extxyz and .pdb have")
+    holds = format_of(out).holds
+    where = (holds and holds.deviations) or (
+        f"{out.suffix.lower()} has no place for them; .npz, .extxyz and .pdb have"
+    )
     return f"standard deviations of coordinates: {low:.2g} to {high:.2g} Å ({where})"

@@ -122,6 +122,7 @@ def rollout(
         from gfnode import report
         from gfnode.errors import InputError
         from gfnode.files import to_json, write_json
+        from gfnode.readers.saving import topology_path
         from gfnode.run import Run
 
         if sampled and geometry != "mean":
@@ -166,8 +167,8 @@ def rollout(
             f"{format_time(result['every_fs'])}",
             soft_wrap=True,
         )
-        if out.suffix.lower() in (".xtc", ".trr", ".dcd"):
-            terminal.print(f"{out.with_suffix('.pdb')}: its topology", soft_wrap=True)
+        if (topology := topology_path(out)) is not None:
+            terminal.print(f"{topology}: its topology", soft_wrap=True)
         for line in report.describe_rollout(result):
             terminal.print(line, soft_wrap=True)
         if result["training"] is not None:

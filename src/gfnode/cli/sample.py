@@ -68,6 +68,7 @@ def sample(
     motion; for a trajectory with its times see gfnode rollout.
     """
     with plain_errors():
+        from gfnode.readers.saving import topology_path
         from gfnode.run import Run
 
         lags = parse_times(times)
@@ -99,8 +100,8 @@ def sample(
                 f"{path}: {len(ensemble)} samples of {ensemble.n_atoms} atoms "
                 f"({ensemble.formula}), {said} after frame {place} of {trajectory.label}"
             )
-            if path.suffix.lower() in (".xtc", ".trr", ".dcd"):
-                typer.echo(f"{path.with_suffix('.pdb')}: its topology")
+            if (topology := topology_path(path)) is not None:
+                typer.echo(f"{topology}: its topology")
 
 
 def _path(out: Path, lag: float, several: bool) -> Path:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +23,32 @@ from gfnode.units import parse_step
 
 
 @dataclass(frozen=True)
+class Holds:
+    """What a format has a place for, but positions.
+
+    Parameters
+    ----------
+    times
+        ``exact``, as float32 in ``ps``, or ``none``.
+    velocities, forces, names, turned
+        Velocities; forces; names, residues and bonds (in the file or beside it); a cell that lies
+        in any way.
+    rounding
+        Of positions in Å, where it is coarser than float32.
+    deviations
+        Where standard deviations of predictions go, in words; empty: nowhere.
+    """
+
+    times: Literal["exact", "ps", "none"]
+    velocities: bool = False
+    forces: bool = False
+    names: bool = True
+    turned: bool = False
+    rounding: float | None = None
+    deviations: str = ""
+
+
+@dataclass(frozen=True)
 class Format:
     """How one file format is read and written.
 
@@ -33,11 +61,14 @@ class Format:
         ``write(trajectory, path, precision)``; only npz has a use for the precision in Å.
     needs_top
         The file holds no elements, so a topology file must come with it.
+    holds
+        None: nothing is known of it.
     """
 
     open: Callable[[Path, Given], Source]
     write: Callable[[Trajectory, Path, float | None], None]
     needs_top: bool = False
+    holds: Holds | None = None
 
 
 def _check(suffix: str, loaded: object) -> Format:
@@ -52,18 +83,32 @@ def _suffix(name: str) -> str:
     return f".{name.removeprefix('.')}".lower()
 
 
-_OWN: dict[str, Format] = {
-    ".npz": Format(npz.open_npz, npz.write),
-    ".extxyz": Format(extxyz.open_extxyz, extxyz.write),
-    ".xyz": Format(extxyz.open_extxyz, extxyz.write),
-    ".xtc": Format(gromacs.open_xtc, mdtraj_writers.write, needs_top=True),
-    ".trr": Format(gromacs.open_trr, mdtraj_writers.write, needs_top=True),
-    ".dcd": Format(dcd.open_dcd, mdtraj_writers.write, needs_top=True),
-    ".h5": Format(hdf5.open_hdf5, mdtraj_writers.write),
-    ".pdb": Format(pdb.open_pdb, mdtraj_writers.write),
-}
+_ALL = Holds("exact", velocities=True, forces=True, turned=True, deviations="array deviations, Å")
+_XYZ = Format(
+    extxyz.open_extxyz,
+    extxyz.write,
+    holds=replace(_ALL, names=False, deviations="column deviation, Å"),
+)
+_through = partial(Format, write=mdtraj_writers.write)
 
-FORMATS: Registry[Format] = Registry("gfnode.readers", "file format", _OWN, _check, _suffix)
+OWN: dict[str, Format] = {
+    ".npz": Format(npz.open_npz, npz.write, holds=_ALL),
+    ".extxyz": _XYZ,
+    ".xyz": _XYZ,
+    ".xtc": _through(gromacs.open_xtc, needs_top=True, holds=Holds("ps", rounding=0.01)),
+    ".trr": _through(
+        gromacs.open_trr, needs_top=True, holds=Holds("ps", velocities=True, forces=True)
+    ),
+    ".dcd": _through(dcd.open_dcd, needs_top=True, holds=Holds("none")),
+    ".h5": _through(hdf5.open_hdf5, holds=Holds("ps", velocities=True)),
+    ".pdb": _through(
+        pdb.open_pdb,
+        holds=Holds("none", rounding=0.001, deviations="B-factors, 8π² σ² in Å²"),
+    ),
+}
+"""The formats of gfnode, each of which can be written in pieces."""
+
+FORMATS: Registry[Format] = Registry("gfnode.readers", "file format", OWN, _check, _suffix)
 """The known formats by suffix, those of installed plug-ins among them."""
 
 

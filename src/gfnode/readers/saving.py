@@ -10,16 +10,13 @@ from gfnode.errors import InputError
 from gfnode.files import whole
 from gfnode.readers import extxyz, mdtraj_writers, npz
 from gfnode.readers.boundary import foreign
-from gfnode.readers.formats import FORMATS, format_of
+from gfnode.readers.formats import FORMATS, OWN, format_of
 from gfnode.readers.hdf5 import need_tables
 from gfnode.readers.topology import read_topology
 from gfnode.trajectory import Integers, Trajectory
 
 Pieces = Callable[[], Iterator[Trajectory]]
 """Gives the pieces, in order and from the first, every time it is called."""
-
-SUFFIXES = (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".dcd", ".h5", ".pdb")
-"""Formats that can be written in pieces."""
 
 
 def save(
@@ -85,7 +82,7 @@ def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = F
     frames
         Take so many frames of them, from the first.
     path, anew
-        As of :func:`save`; the format must be one of :data:`SUFFIXES`.
+        As of :func:`save`; the format must be one of gfnode's own.
 
     Raises
     ------
@@ -93,7 +90,7 @@ def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = F
         As of :func:`save`, and for too few frames or pieces out of order.
     """
     path = Path(path).expanduser()
-    check_target(path, SUFFIXES)
+    check_target(path, OWN)
     suffix = path.suffix.lower()
 
     def chosen() -> Iterator[Trajectory]:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from gfnode.dynamics.solver import SolverError
 from gfnode.errors import InputError
 from gfnode.progress import Report, silent
-from gfnode.readers.saving import SUFFIXES, check_target, save_pieces, topology_beside
+from gfnode.readers.formats import OWN
+from gfnode.readers.saving import check_target, save_pieces, topology_beside
 from gfnode.readers.unfinished import Store, folder_of
 from gfnode.rollout.apply import Rollout, State
 from gfnode.rollout.stability import kinetic_temperature
@@ -171,7 +172,7 @@ class Recording:
         return Recorded(self, store, min(done, total), ended, kelvin)
 
     def _open(self, resume: bool, overwrite: bool) -> tuple[Store, dict[str, NDArray[Any]]]:
-        check_target(self.path, SUFFIXES)
+        check_target(self.path, OWN)
         topology_beside(self.path, self.start.numbers)  # of other atoms: refused at once
         there = folder_of(self.path)
         if resume:

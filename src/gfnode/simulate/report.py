@@ -5,6 +5,7 @@ import shlex
 import time
 from pathlib import Path
 
+from gfnode.readers.formats import format_of
 from gfnode.readers.saving import topology_path
 from gfnode.readers.unfinished import record_of
 from gfnode.simulate.protocol import Protocol
@@ -65,7 +66,8 @@ def describe_outcome(simulation: Simulation, outcome: Outcome, path: Path) -> li
     if (topology := topology_path(path)) is not None:
         lines.append(f"topology: {topology}")
         top = f" --top {shlex.quote(str(topology))}"
-    step = "" if path.suffix.lower() not in (".dcd", ".pdb") else f" --step {found.spacing:g}fs"
+    holds = format_of(path).holds
+    step = f" --step {found.spacing:g}fs" if holds and holds.times == "none" else ""
     return [*lines, "Look at it with", f"  gfnode data {shlex.quote(str(path))}{top}{step}"]
 
 
