@@ -133,9 +133,6 @@ def test_published_alanine_dipeptide_edges(shared_data):
     shared = (close.astype(int) @ close > 0) & ~np.eye(22, dtype=bool)
     assert pairs(edges, 1) == {tuple(pair) for pair in np.argwhere(close).tolist()}
     assert pairs(edges, 2) == {tuple(pair) for pair in np.argwhere(shared).tolist()}
-    apart = neighbour_edges(positions, 4.0, overlapping=False)
-    assert pairs(apart, 1) == pairs(edges, 1)
-    assert pairs(apart, 2) == pairs(edges, 2) - pairs(edges, 1)
 
 
 @pytest.mark.parametrize("kind", ["combinatorial", "normalised"])

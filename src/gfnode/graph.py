@@ -82,7 +82,7 @@ def bonds_from_distances(
     return bonds
 
 
-def published_bonds(numbers: Integers, positions: Coordinates, cutoff: float = 1.6) -> Integers:
+def published_bonds(numbers: Integers, positions: Coordinates) -> Integers:
     """Find bonds as the published experiments did: heavy atoms closer than 1.6 Å in frame 0.
 
     A bond that happens to be stretched in that frame is lost; use :func:`bonds_from_distances`
@@ -94,8 +94,6 @@ def published_bonds(numbers: Integers, positions: Coordinates, cutoff: float = 1
         Atomic numbers, ``(atom,)``; hydrogen gets no bonds.
     positions
         One frame, ``(atom, 3)`` in Å.
-    cutoff
-        Largest bond length in Å.
 
     Returns
     -------
@@ -103,7 +101,7 @@ def published_bonds(numbers: Integers, positions: Coordinates, cutoff: float = 1
         Pairs i < j of the atoms given, ``(bond, 2)``, in ascending order.
     """
     _check_positions(positions[None], len(numbers))
-    pairs = _close_pairs(positions, cutoff)
+    pairs = _close_pairs(positions, 1.6)
     return pairs[(np.asarray(numbers)[pairs] > 1).all(1)]
 
 
@@ -138,7 +136,7 @@ def hop_edges(bonds: Integers, n_atoms: int, hops: int = 2) -> Edges:
     return _edges(shells)
 
 
-def neighbour_edges(positions: Coordinates, cutoff: float, *, overlapping: bool = True) -> Edges:
+def neighbour_edges(positions: Coordinates, cutoff: float) -> Edges:
     """Join atoms that are close in space, and atoms that share such a neighbour.
 
     The published alanine dipeptide experiments use 4 Å in frame 0, with pairs that are close *and*
@@ -150,18 +148,13 @@ def neighbour_edges(positions: Coordinates, cutoff: float, *, overlapping: bool 
         One frame, ``(atom, 3)`` in Å.
     cutoff
         Pairs closer than this, in Å, are hop 1; pairs with a common such neighbour are hop 2.
-    overlapping
-        Whether a pair may be both; otherwise it keeps hop 1 only.
     """
     _check_positions(positions[None], len(positions))
     pairs = _close_pairs(positions, cutoff)
     adjacency = _adjacency(np.concatenate([pairs, pairs[:, ::-1]]).T, len(positions))
     shared = (adjacency @ adjacency).tolil()
     shared.setdiag(0)
-    second = _ones(shared.tocsr())
-    if not overlapping:
-        second = _ones(second - second.multiply(adjacency))
-    return _edges([adjacency, second])
+    return _edges([adjacency, _ones(shared.tocsr())])
 
 
 def laplacian(

@@ -128,17 +128,17 @@ class Provenance:
         return any(entry["fingerprint"] == trajectory.fingerprint for entry in self.entries)
 
 
-def _temperature(trajectory: Trajectory, most: int = 500, longest: float = 1.0) -> float | None:
+def _temperature(trajectory: Trajectory) -> float | None:
     """Kinetic temperature in K of evenly chosen frames, over 3N degrees of freedom.
 
     Where no velocities are stored they are taken from the next frame, if that is at most
-    ``longest`` fs later: then a C–H stretch keeps 97 % of its energy. None: not known.
+    1 fs later: then a C–H stretch keeps 97 % of its energy. None: not known.
     """
-    chosen = evenly(len(trajectory), most)
+    chosen = evenly(len(trajectory), 500)
     if trajectory.velocities is not None:
         return trajectory[chosen].temperature()
     chosen = np.unique(np.minimum(chosen, len(trajectory) - 2))
-    if len(trajectory) < 2 or (trajectory.spacing or np.inf) > longest:
+    if len(trajectory) < 2 or (trajectory.spacing or np.inf) > 1.0:
         return None
     now, after = trajectory.positions[chosen], trajectory.positions[chosen + 1]
     steps = trajectory.times[chosen + 1] - trajectory.times[chosen]

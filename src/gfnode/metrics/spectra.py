@@ -8,7 +8,6 @@ is not. Frequencies are 1/ps; times :data:`PER_CM` they are wavenumbers in 1/cm.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,12 +22,10 @@ PER_CM = 33.35640951981521
 """Wavenumber in 1/cm of a frequency of 1/ps: 1/(c · 1 ps)."""
 
 
-def power_spectrum(
-    values: ArrayLike, spacing_ps: float, *, detrend: Literal["constant", "linear"] = "constant"
-) -> tuple[Doubles, Doubles]:
+def power_spectrum(values: ArrayLike, spacing_ps: float) -> tuple[Doubles, Doubles]:
     """Power spectral density of vector-valued series, summed over their components.
 
-    A Hann window on each series, its mean (or straight line) taken off. Summing over the modes of
+    A Hann window on each series, its mean taken off. Summing over the modes of
     an eigenspace and the three directions makes it independent of the choice of eigenvectors and of
     the orientation.
 
@@ -38,8 +35,6 @@ def power_spectrum(
         ``(..., time, component)``.
     spacing_ps
         Between the times.
-    detrend
-        What is taken off each series.
 
     Returns
     -------
@@ -60,7 +55,7 @@ def power_spectrum(
     for begin in range(0, len(flat), each):
         part = flat[begin : begin + each].astype(np.float64)
         frequency, power = signal.periodogram(
-            part, 1 / spacing_ps, window="hann", detrend=detrend, axis=1
+            part, 1 / spacing_ps, window="hann", detrend="constant", axis=1
         )
         pieces.append(power.sum(-1))
     return frequency, np.concatenate(pieces).reshape(*x.shape[:-2], len(frequency))

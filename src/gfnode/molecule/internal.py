@@ -168,23 +168,21 @@ def colours(bonds: Integers, numbers: Integers) -> Integers:
         found, colour = len(kinds), refined.reshape(-1)
 
 
-def near_in_graph(bonds: Integers, n_atoms: int, apart: int = APART) -> Integers:
-    """Pairs i < j that are fewer than ``apart`` bonds apart, ``(pair, 2)`` in ascending order."""
-    index = hop_edges(bonds, n_atoms, apart - 1).index
+def near_in_graph(bonds: Integers, n_atoms: int) -> Integers:
+    """Pairs i < j that are fewer than `APART` bonds apart, ``(pair, 2)`` in ascending order."""
+    index = hop_edges(bonds, n_atoms, APART - 1).index
     return np.asarray(index[:, index[0] < index[1]].T)
 
 
-def nonbonded_pairs(
-    bonds: Integers, n_atoms: int, atoms: Integers | None = None, apart: int = APART
-) -> Integers:
-    """All pairs i < j at least ``apart`` bonds apart, or in different molecules, ``(pair, 2)``.
+def nonbonded_pairs(bonds: Integers, n_atoms: int, atoms: Integers | None = None) -> Integers:
+    """All pairs i < j at least `APART` bonds apart, or in different molecules, ``(pair, 2)``.
 
     There are about half the square of the number of atoms: for large systems take only those that
     are close, by :mod:`gfnode.molecule.integrity`.
     """
     atoms = np.arange(n_atoms) if atoms is None else np.unique(atoms)
     pairs = atoms[np.stack(np.triu_indices(len(atoms), 1), 1)]
-    near = near_in_graph(bonds, n_atoms, apart)
+    near = near_in_graph(bonds, n_atoms)
     return pairs[~np.isin(pairs @ [n_atoms, 1], near @ [n_atoms, 1])]
 
 

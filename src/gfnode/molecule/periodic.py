@@ -105,12 +105,10 @@ def label(bonds: Integers, n_atoms: int) -> Integers:
     return np.asarray(connected_components(joined, directed=False)[1], dtype=np.int64)
 
 
-def near_bonds(
-    numbers: Integers, frames: Sequence[tuple[Coordinates, Coordinates]], tolerance: float = 1.25
-) -> Integers:
+def near_bonds(numbers: Integers, frames: Sequence[tuple[Coordinates, Coordinates]]) -> Integers:
     """Bonds ``(bond, 2)`` by distances through the box, those of more than half of the frames.
 
-    A pair is bonded below ``tolerance`` times the sum of its covalent radii (Cordero et al. 2008).
+    A pair is bonded below 1.25 times the sum of its covalent radii (Cordero et al. 2008).
 
     Parameters
     ----------
@@ -118,12 +116,10 @@ def near_bonds(
         Atomic numbers, ``(atom,)``.
     frames
         Positions ``(atom, 3)`` and cell ``(3, 3)`` of a few frames.
-    tolerance
-        How much longer than the sum of the radii a bond may be.
     """
     from ase.data import covalent_radii
 
-    radii = tolerance * np.asarray(covalent_radii, dtype=np.float64)[numbers]
+    radii = 1.25 * np.asarray(covalent_radii, dtype=np.float64)[numbers]
     reach = 2 * float(radii.max())
     found = []
     for positions, cell in frames:

@@ -22,18 +22,13 @@ LAYERS = 4
 """Steps of depth in which a drawing fades."""
 
 
-def sketch(trajectory: Trajectory, size: int = SIZE) -> str:
+def sketch(trajectory: Trajectory) -> str:
     """Draw the first frame as an SVG element.
 
     The molecule is seen along its third principal axis, so that it shows its two longest sides, and
     never mirrored. What lies further back is paler. Bonds are those of the topology, else by
     covalent radii; each half has the colour of its atom. Bonds that the periodic box cuts are left
     out. Large molecules are drawn by the bonds between their heavy atoms.
-
-    Parameters
-    ----------
-    size
-        Longer side in pixels.
     """
     shown, bonds = _choose(trajectory)
     x = trajectory.positions[0, shown].astype(np.float64)
@@ -43,7 +38,7 @@ def sketch(trajectory: Trajectory, size: int = SIZE) -> str:
     x = x @ axes.T
     x[:, 1] *= -1  # SVG counts downwards; depth grows towards the viewer
     low, high = x[:, :2].min(0) - 1.0, x[:, :2].max(0) + 1.0  # Å
-    scale = size / (high - low).max()
+    scale = SIZE / (high - low).max()
     width, height = np.ceil((high - low) * scale).astype(int)
     x[:, :2] = (x[:, :2] - low) * scale
     reach = max(np.ptp(x[:, 2]), (high - low).max() / 2)  # flat molecules do not fade

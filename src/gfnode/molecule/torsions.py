@@ -100,7 +100,7 @@ def named_torsions(topology: Topology | None, bonds: Integers | None = None) -> 
     return found
 
 
-def backbone(topology: Topology | None, bonds: Integers | None = None) -> Integers:
+def backbone(topology: Topology | None) -> Integers:
     """Atoms of φ (C, N, CA, C) and ψ (N, CA, C, N) of the first residue with both, ``(2, 4)``.
 
     Raises
@@ -108,7 +108,7 @@ def backbone(topology: Topology | None, bonds: Integers | None = None) -> Intege
     InputError
         When there is no such residue.
     """
-    for pair in ramachandran_pairs(named_torsions(topology, bonds)).values():
+    for pair in ramachandran_pairs(named_torsions(topology)).values():
         return pair
     raise InputError(
         "no residue has the torsions φ and ψ: they need atoms named N, CA and C, and C and N of "

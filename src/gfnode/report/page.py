@@ -108,6 +108,8 @@ def _context(run: RunFiles) -> dict[str, Any]:
         key=lambda row: -row[1],
     )
     names = list(dict.fromkeys(each["name"] for each in facts["data"]))
+    aligned = evaluation["targets_superposed_on_start"]
+    packed = structures.pack(run.examples, facts["system"], name=run.model, aligned=aligned)
     return {
         "title": f"{', '.join(names)}: {run.model} report",
         "eyebrow": "gfnode report",
@@ -131,15 +133,10 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "weights": run.examples.weights,
         "command": run.examples.command,
         "settings": flat(facts["experiment"]),
-        "structures": {"runs": [structures.pack(run.examples, facts["system"], **named(run))]},
+        "structures": {"runs": [packed]},
         "structure_notes": [],
         "files": files,
     }
-
-
-def named(run: RunFiles, name: str = "") -> dict[str, Any]:
-    """What the player says of a run besides its structures."""
-    return {"name": name or run.model, "aligned": run.evaluation["targets_superposed_on_start"]}
 
 
 def _sections(run: RunFiles, panels: list[Panel]) -> list[tuple[str, str]]:

@@ -48,27 +48,26 @@ def pack(
 
 
 def pack_several(
-    runs: Sequence[tuple[str, Examples, Mapping[str, Any], bool]], most: int = MOST_BYTES
+    runs: Sequence[tuple[str, Examples, Mapping[str, Any], bool]],
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """What the viewer shows of several runs, and what was left out of it, in words.
 
     Parameters
     ----------
     runs
-        Name, examples, system, and whether targets are superposed, of each.
-    most
-        Bytes of coordinates: beyond them the best and the worst windows are left out, then every
-        second frame, until the rest fits.
+        Name, examples, system, and whether targets are superposed, of each. Beyond `MOST_BYTES`
+        of coordinates the best and the worst windows are left out, then every second frame, until
+        the rest fits.
     """
     kinds = [each.kind for each in runs[0][1].examples]
     size = sum(_bytes(each) for _, examples, *_ in runs for each in examples.examples)
     notes = []
-    if size > most:
+    if size > MOST_BYTES:
         kinds = kinds[:1]
         size = sum(_bytes(examples.examples[0]) for _, examples, *_ in runs)
         notes.append("The best and the worst window of each run are in its own report.")
     stride = 1
-    while size > stride * most:
+    while size > stride * MOST_BYTES:
         stride *= 2
     if stride > 1:
         notes.append(f"To keep the page small every {stride}th of the frames is shown.")

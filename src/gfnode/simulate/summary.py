@@ -68,15 +68,15 @@ class Summary:
         }
 
 
-def block_mean(values: ArrayLike, blocks: int = BLOCKS) -> Mean:
-    """Mean of a series ``(frame,)``, with the t interval of the means of ``blocks`` equal parts."""
+def block_mean(values: ArrayLike) -> Mean:
+    """Mean of a series ``(frame,)``, with the t interval of the means of `BLOCKS` equal parts."""
     series = np.asarray(values, dtype=np.float64)
     mean = float(series.mean())
-    size = len(series) // blocks
+    size = len(series) // BLOCKS
     if not size:
         return Mean(mean, float("nan"), float("nan"))
-    means = series[len(series) - blocks * size :].reshape(blocks, size).mean(1)
-    half = stats.t.ppf(0.975, blocks - 1) * means.std(ddof=1) / np.sqrt(blocks)
+    means = series[len(series) - BLOCKS * size :].reshape(BLOCKS, size).mean(1)
+    half = stats.t.ppf(0.975, BLOCKS - 1) * means.std(ddof=1) / np.sqrt(BLOCKS)
     return Mean(mean, float(mean - half), float(mean + half))
 
 

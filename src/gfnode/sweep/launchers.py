@@ -184,9 +184,7 @@ class Ray(Launcher):
         When Ray is not installed or no cluster answers.
     """
 
-    def __init__(
-        self, resources: Resources, address: str | None = None, retries: int = RETRIES
-    ) -> None:
+    def __init__(self, resources: Resources, address: str | None = None) -> None:
         self.ray = _extra("ray", "ray")
         self.own = not self.ray.is_initialized()
         try:
@@ -201,7 +199,7 @@ class Ray(Launcher):
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
             memory=resources.memory,
-            max_retries=retries,
+            max_retries=RETRIES,
             max_calls=1,
             runtime_env={"env_vars": resources.environment},
         )(do)

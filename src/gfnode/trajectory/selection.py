@@ -259,6 +259,6 @@ def _there(numbers: Integers, topology: Topology | None) -> str:
     return ", ".join(found)
 
 
-def _common(words: Sequence[str], most: int = 8) -> str:
+def _common(words: Sequence[str]) -> str:
     counts = [word for word, _ in Counter(words).most_common()]
-    return " ".join(counts[:most]) + (" …" if len(counts) > most else "")
+    return " ".join(counts[:8]) + (" …" if len(counts) > 8 else "")

@@ -51,10 +51,10 @@ class Topology:
         )
 
 
-def kept_bonds(bonds: Integers, n_atoms: int, atoms: Integers, through: int = 5) -> Integers:
+def kept_bonds(bonds: Integers, n_atoms: int, atoms: Integers) -> Integers:
     """Bonds among some of the atoms, ``(bond, 2)``, as numbers of ``atoms``.
 
-    A bond is added between atoms that a path of at most ``through`` atoms left out joins.
+    A bond is added between atoms that a path of at most five atoms left out joins.
     """
     from scipy import sparse
 
@@ -65,7 +65,7 @@ def kept_bonds(bonds: Integers, n_atoms: int, atoms: Integers, through: int = 5)
     graph = sparse.csr_array((ones, (np.r_[i, j], np.r_[j, i])), shape=(n_atoms, n_atoms))
     joined, out = graph[atoms], graph[left]
     found, reached = joined[:, atoms], joined[:, left]
-    for _ in range(through):
+    for _ in range(5):
         found = found + reached @ out[:, atoms]
         reached = reached + reached @ out[:, left]
     pairs = np.stack(sparse.triu(found, k=1, format="coo").nonzero(), 1)
