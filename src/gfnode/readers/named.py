@@ -1,8 +1,9 @@
 """Names of atoms where XYZ has symbols of elements, as VMD and mdtraj write, and force fields.
 
 Most are no elements and told by that. Others happen to be: CA of an amino acid is read as calcium,
-HG as mercury, CD as cadmium, NE as neon. Those are told by their nearest atom, which is at the
-distance of a bond of the first letter (carbon, hydrogen, …), and far too near for the element.
+HG as mercury, CD as cadmium, NE as neon. Those are told by their letters, all
+capital or small, and by their nearest atom, which is at the distance of a bond of the first letter
+(carbon, hydrogen, …), and far too near for the element.
 """
 
 from pathlib import Path
@@ -76,9 +77,12 @@ def check_elements(
     from scipy.spatial import cKDTree
 
     first = np.zeros(len(numbers), dtype=np.int64)  # 0: the symbol stands for nothing else
+    column = np.array(first_column(text))
+    names = np.char.capitalize(column)
     for element in np.unique(numbers).tolist():
-        if (letter := NAMES.get(chemical_symbols[element])) is not None:
-            first[numbers == element] = atomic_numbers[letter]
+        symbol = chemical_symbols[element]
+        if (letter := NAMES.get(symbol)) is not None:
+            first[(names == symbol) & (column != symbol)] = atomic_numbers[letter]
     doubtful = np.flatnonzero(first)
     if not len(doubtful) or len(numbers) < 2 or not np.isfinite(positions).all():
         return
@@ -95,10 +99,8 @@ def check_elements(
     if not found.any():
         return
     k = int(np.argmax(found))
-    atom, near, column = int(doubtful[k]), int(other[k]), first_column(text)
+    atom, near = int(doubtful[k]), int(other[k])
     element, meant = int(numbers[atom]), int(first[atom])
-    if column[atom].capitalize() != chemical_symbols[element]:
-        return  # a number, or symbols are in another column
     raise InputError(
         f"{path}: atom {atom} of frame {row} is called {column[atom]}, which would be "
         f"{atomic_names[element].lower()}, but is {distance[k]:.2f} Å from atom {near} "
