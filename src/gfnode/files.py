@@ -134,6 +134,12 @@ def to_json(data: Mapping[str, Any]) -> str:
     return json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False)
 
 
+def as_json(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader of :func:`to_json` gets: null for numbers that are not finite."""
+    found: dict[str, Any] = json.loads(to_json(data))
+    return found
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write a JSON object."""
     with whole(path) as partial:

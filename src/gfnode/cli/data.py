@@ -1,14 +1,13 @@
 """``gfnode data``."""
 
-import json
 import shlex
 from typing import Annotated
 
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import AS_STORED, Reading, json_target, keep_inputs, load, reads
+from gfnode.cli.console import plain_errors
+from gfnode.cli.options import AS_STORED, Json, Output, Reading, keep_inputs, load, reads
 
 
 @app.command(
@@ -31,22 +30,19 @@ def data(
         ),
     ],
     reading: Reading = AS_STORED,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
-    ] = None,
+    json_file: Json = None,
 ) -> None:
     """Tell what is in a trajectory, and whether it can be learnt."""
     with plain_errors():
         from gfnode import report
-        from gfnode.files import to_json, write_json
+        from gfnode.files import as_json
         from gfnode.inspection import inspect
 
-        target = json_target(json_file)
-        keep_inputs([target], files, reading.top)
+        output = Output(json_file)
+        terminal = output.terminal
+        keep_inputs([output.target], files, reading.top)
         reader = reading.reader()
-        result = json.loads(to_json(inspect(load(files, reader)).to_dict()))  # null: not finite
-        terminal = console(stderr=json_file == "-")
+        result = as_json(inspect(load(files, reader)).to_dict())
         terminal.print(report.headline(result), soft_wrap=True, style="bold")
         terminal.print()
         terminal.print(report.inspection_verdict(result))
@@ -57,8 +53,4 @@ def data(
             terminal.print(f"  {command}", soft_wrap=True)
         terminal.print()
         terminal.print(report.inspection_table(result))
-        if target is not None:
-            write_json(target, result)
-            terminal.print(f"numbers: {target}", soft_wrap=True)
-        elif json_file == "-":
-            typer.echo(to_json(result))
+        output.numbers(result)

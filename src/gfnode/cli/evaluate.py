@@ -1,19 +1,19 @@
 """``gfnode evaluate``."""
 
-import json
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.bars import counting, naming
-from gfnode.cli.console import console, plain_errors
+from gfnode.cli.console import plain_errors
 from gfnode.cli.options import (
     AS_STORED,
     Geometry,
+    Json,
+    Output,
     Reading,
-    json_target,
+    RunFolder,
     keep_inputs,
     load_for,
     reads,
@@ -36,7 +36,7 @@ Examples:
 )
 @reads()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
+    run: RunFolder,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,10 +46,7 @@ def evaluate(
         ),
     ] = None,
     reading: Reading = AS_STORED,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
-    ] = None,
+    json_file: Json = None,
     physics: Annotated[
         bool,
         typer.Option(
@@ -91,14 +88,15 @@ def evaluate(
     """
     with plain_errors():
         from gfnode import report
-        from gfnode.files import to_json, write_json
+        from gfnode.files import as_json
         from gfnode.molecule.torsions import read_torsions
         from gfnode.run import Run
 
-        target = json_target(json_file)
+        output = Output(json_file)
+        terminal = output.terminal
         looked = _atoms(atoms)
         found = with_geometry(Run.open(run), geometry)
-        keep_inputs([target], data or [], reading.top, found)
+        keep_inputs([output.target], data or [], reading.top, found)
         reader = reading.reader()
         given = load_for(found, data, reader) if data else found.trajectories()
         own = found.provenance.arrange(given) is not None
@@ -108,8 +106,7 @@ def evaluate(
         plot &= own and not found.exported and geometry == "mean"
         with counting("predicting", "windows") as report_windows:
             evaluation = found.evaluate(given, report=report_windows)
-        result = json.loads(to_json(evaluation.to_dict()))  # null: not finite
-        terminal = console(stderr=json_file == "-")
+        result = as_json(evaluation.to_dict())
         terminal.print(report.describe_evaluation(found, given, result, own), soft_wrap=True)
         terminal.print()
         terminal.print(report.error_table(result))
@@ -130,7 +127,7 @@ def evaluate(
                     evaluation=evaluation,
                     advance=advance,
                 )
-            result["physics"] = json.loads(to_json(measured.numbers))
+            result["physics"] = as_json(measured.numbers)
             terminal.print()
             terminal.print(report.physics_table(result["physics"]))
             if (moving := report.motion_table(result["physics"])) is not None:
@@ -139,11 +136,7 @@ def evaluate(
                 terminal.print(line, soft_wrap=True)
         if plot:
             terminal.print(f"plot: {report.plot_error_against_lag(run)}", soft_wrap=True)
-        if target is not None:
-            write_json(target, result)
-            terminal.print(f"numbers: {target}", soft_wrap=True)
-        elif json_file == "-":
-            typer.echo(to_json(result))
+        output.numbers(result)
 
 
 def _atoms(text: str) -> Literal["heavy", "all"]:

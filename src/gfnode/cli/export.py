@@ -7,6 +7,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.console import plain_errors
+from gfnode.cli.options import RunFolder
 
 
 @app.command(
@@ -18,7 +19,7 @@ Examples:
   gfnode evaluate model --data another_trajectory.npz"""
 )
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
+    run: RunFolder,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write, new or empty.")],
     licence: Annotated[
         str | None,

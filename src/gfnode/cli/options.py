@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gfnode.cli.console import console
 from gfnode.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ EachMolecule = Annotated[
     ),
 ]
 
+RunFolder = Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")]
+Start = Annotated[
+    str, typer.Option(metavar="FILE", help="Trajectory of the same molecule that holds the start.")
+]
 StartFrame = Annotated[
     int | None,
     typer.Option(
@@ -77,6 +82,18 @@ StartFrame = Annotated[
         help="Frame of --start to begin from, counted from 0; -1 is the last one. Default: the "
         "first that has velocities.",
     ),
+]
+
+Frames = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE", help="File to write: .xtc, .npz, .extxyz, .trr, .dcd, .h5 or .pdb."
+    ),
+]
+
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
 ]
 
 Geometry = Annotated[
@@ -212,8 +229,34 @@ def keep_inputs(
             written[place] = "" if each == path else f", once as the topology of {path}"
 
 
-def json_target(text: str | None) -> Path | None:
-    """Where JSON goes: a file, or None for the console or nowhere."""
+class Output:
+    """Words on the terminal, and the numbers where ``--json`` wants them.
+
+    Attributes
+    ----------
+    terminal
+        Of words: stderr where the numbers are printed.
+    target
+        File of the numbers; None: the console, or none.
+    """
+
+    def __init__(self, json_file: str | None) -> None:
+        self.target = _json_target(json_file)
+        self._printed = json_file == "-"
+        self.terminal = console(stderr=self._printed)
+
+    def numbers(self, result: Any) -> None:
+        """Write them, or print them, or neither."""
+        from gfnode.files import to_json, write_json
+
+        if self.target is not None:
+            write_json(self.target, result)
+            self.terminal.print(f"numbers: {self.target}", soft_wrap=True)
+        elif self._printed:
+            typer.echo(to_json(result))
+
+
+def _json_target(text: str | None) -> Path | None:
     if text is None or text == "-":
         return None
     path = Path(text)

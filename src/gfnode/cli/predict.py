@@ -9,8 +9,11 @@ from gfnode.cli.app import app
 from gfnode.cli.console import plain_errors
 from gfnode.cli.options import (
     AS_STORED,
+    Frames,
     Geometry,
     Reading,
+    RunFolder,
+    Start,
     StartFrame,
     keep_inputs,
     load_for,
@@ -34,11 +37,8 @@ Examples:
 )
 @reads()
 def predict(
-    run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
-    start: Annotated[
-        str,
-        typer.Option(metavar="FILE", help="Trajectory of the same molecule that holds the start."),
-    ],
+    run: RunFolder,
+    start: Start,
     times: Annotated[
         str,
         typer.Option(
@@ -47,12 +47,7 @@ def predict(
             "stands for a range.",
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE", help="File to write: .xtc, .npz, .extxyz, .trr, .dcd, .h5 or .pdb."
-        ),
-    ],
+    out: Frames,
     frame: StartFrame = None,
     geometry: Geometry = "mean",
     reading: Reading = AS_STORED,

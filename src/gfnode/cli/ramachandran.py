@@ -1,14 +1,13 @@
 """``gfnode ramachandran``."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import AS_STORED, Reading, json_target, keep_inputs, load, reads
+from gfnode.cli.console import plain_errors
+from gfnode.cli.options import AS_STORED, Json, Output, Reading, keep_inputs, load, reads
 
 
 @app.command(
@@ -53,23 +52,21 @@ def ramachandran(
         Path | None,
         typer.Option(metavar="FILE", help="Draw densities and marginals: .png, .svg or .pdf."),
     ] = None,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
-    ] = None,
+    json_file: Json = None,
 ) -> None:
     """Tell where two dihedrals stand: densities, populations of basins, passages between them."""
     with plain_errors():
         from gfnode.errors import InputError
-        from gfnode.files import to_json, write_json
+        from gfnode.files import as_json
         from gfnode.files import whole as written
         from gfnode.metrics.ramachandran import read_basins
         from gfnode.molecule.torsions import read_torsions
         from gfnode.physics.landscape import landscape
         from gfnode.report import landscape as words
 
-        target = json_target(json_file)
-        keep_inputs([out, target], files, reading.top)
+        output = Output(json_file)
+        terminal = output.terminal
+        keep_inputs([out, output.target], files, reading.top)
         if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise InputError(f"--out {out}: expected a name that ends with .png, .svg or .pdf")
         if torsion and len(torsion) != 2:
@@ -85,8 +82,7 @@ def ramachandran(
             pair=(named[0], named[1]) if named else None,
             basins=basins,
         )
-        result = json.loads(to_json(found.to_dict()))  # null: not finite
-        terminal = console(stderr=json_file == "-")
+        result = as_json(found.to_dict())
         if found.basins:
             terminal.print(words.landscape_table(result))
         for line in words.landscape_words(result):
@@ -97,8 +93,4 @@ def ramachandran(
             with written(out) as partial:
                 figure.savefig(partial, dpi=100)
             terminal.print(f"plot: {out}", soft_wrap=True)
-        if target is not None:
-            write_json(target, result)
-            terminal.print(f"numbers: {target}", soft_wrap=True)
-        elif json_file == "-":
-            typer.echo(to_json(result))
+        output.numbers(result)

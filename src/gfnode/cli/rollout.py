@@ -1,22 +1,24 @@
 """``gfnode rollout``."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
-from gfnode.cli.console import console, plain_errors
+from gfnode.cli.console import plain_errors
 from gfnode.cli.options import (
     AS_STORED,
+    Frames,
     Geometry,
+    Json,
+    Output,
     Reading,
+    RunFolder,
+    Start,
     StartFrame,
-    json_target,
     keep_inputs,
     load_for,
     reads,
@@ -46,20 +48,12 @@ far beyond training is gfnode predict; --truth compares both."""
 )
 @reads(without=["stride"])
 def rollout(
-    run: Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")],
-    start: Annotated[
-        str,
-        typer.Option(metavar="FILE", help="Trajectory of the same molecule that holds the start."),
-    ],
+    run: RunFolder,
+    start: Start,
     length: Annotated[
         str, typer.Option(metavar="TIME", help="How long to go on, with its unit: 10ps, 5ns.")
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE", help="File to write: .xtc, .npz, .extxyz, .trr, .dcd, .h5 or .pdb."
-        ),
-    ],
+    out: Frames,
     frame: StartFrame = None,
     stride: Annotated[
         str | None,
@@ -106,10 +100,7 @@ def rollout(
     starts: Annotated[
         int, typer.Option(metavar="NUMBER", min=2, help="Starts of --truth, at most.")
     ] = 64,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
-    ] = None,
+    json_file: Json = None,
     geometry: Geometry = "mean",
     reading: Reading = AS_STORED,
 ) -> None:
@@ -121,7 +112,7 @@ def rollout(
     with plain_errors():
         from gfnode import report
         from gfnode.errors import InputError
-        from gfnode.files import to_json, write_json
+        from gfnode.files import as_json
         from gfnode.readers.saving import topology_path
         from gfnode.run import Run
 
@@ -129,9 +120,10 @@ def rollout(
             raise InputError(
                 f"--sampled draws motions, not means to be made a {geometry}: leave --geometry out"
             )
-        target = json_target(json_file)
+        output = Output(json_file)
+        terminal = output.terminal
         found = with_geometry(Run.open(run), geometry)
-        keep_inputs([out, target], [start], reading.top, found)
+        keep_inputs([out, output.target], [start], reading.top, found)
         reader = reading.reader()
         given = load_for(found, [start], reader)
         truths = None
@@ -160,8 +152,7 @@ def rollout(
         except KeyboardInterrupt as error:
             typer.echo("\ninterrupted; the same command goes on with --resume", err=True)
             raise typer.Exit(130) from error
-        result = json.loads(to_json(rolled.to_dict()))  # null: not finite
-        terminal = console(stderr=json_file == "-")
+        result = as_json(rolled.to_dict())
         terminal.print(
             f"{out}: {result['frames']} frames of {given[0].label}, every "
             f"{format_time(result['every_fs'])}",
@@ -178,11 +169,7 @@ def rollout(
             terminal.print(report.growth_table(result))
             for line in report.growth_sentences(result):
                 terminal.print(line, soft_wrap=True)
-        if target is not None:
-            write_json(target, result)
-            terminal.print(f"numbers: {target}", soft_wrap=True)
-        elif json_file == "-":
-            typer.echo(to_json(result))
+        output.numbers(result)
 
 
 def _warn(run: "Run") -> None:

@@ -8,7 +8,7 @@ import typer
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import AS_STORED, Reading, StartFrame, keep_inputs, load_for, reads
+from gfnode.cli.options import AS_STORED, Reading, Start, StartFrame, keep_inputs, load_for, reads
 from gfnode.units import format_time, parse_times
 
 
@@ -23,10 +23,7 @@ Examples:
 @reads()
 def sample(
     run: Annotated[Path, typer.Argument(help="Run folder of a model that samples.", metavar="RUN")],
-    start: Annotated[
-        str,
-        typer.Option(metavar="FILE", help="Trajectory of the same molecule that holds the start."),
-    ],
+    start: Start,
     times: Annotated[
         str,
         typer.Option(

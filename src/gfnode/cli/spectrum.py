@@ -1,14 +1,13 @@
 """``gfnode spectrum``."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors
-from gfnode.cli.options import AS_STORED, Reading, json_target, keep_inputs, load, reads
+from gfnode.cli.console import plain_errors
+from gfnode.cli.options import AS_STORED, Json, Output, Reading, keep_inputs, load, reads
 
 
 @app.command(
@@ -61,27 +60,24 @@ def spectrum(
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Write every curve against frequency."),
     ] = None,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
-    ] = None,
+    json_file: Json = None,
 ) -> None:
     """Tell how fast a molecule moves: density of states, modes of its graph, are low modes slow."""
     with plain_errors():
         from gfnode.errors import InputError
-        from gfnode.files import to_json, write_json
+        from gfnode.files import as_json
         from gfnode.files import whole as written
         from gfnode.physics.spectrum import spectrum as take
         from gfnode.report import spectra as words
 
-        target = json_target(json_file)
-        keep_inputs([out, csv_file, target], files, reading.top)
+        output = Output(json_file)
+        terminal = output.terminal
+        keep_inputs([out, csv_file, output.target], files, reading.top)
         if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise InputError(f"--out {out}: expected a name that ends with .png, .svg or .pdf")
         reader = reading.reader()
         found = take(load(files, reader), resolution_cm=resolution, superposed=superpose, hops=hops)
-        result = json.loads(to_json(found.to_dict()))  # null: not finite
-        terminal = console(stderr=json_file == "-")
+        result = as_json(found.to_dict())
         terminal.print(words.spectrum_headline(result), soft_wrap=True, style="bold")
         terminal.print()
         terminal.print(words.spectrum_table(result))
@@ -99,8 +95,4 @@ def spectrum(
             with written(csv_file) as partial:
                 partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
             terminal.print(f"curves: {csv_file}", soft_wrap=True)
-        if target is not None:
-            write_json(target, result)
-            terminal.print(f"numbers: {target}", soft_wrap=True)
-        elif json_file == "-":
-            typer.echo(to_json(result))
+        output.numbers(result)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfnode.examples import Examples
-from gfnode.files import to_json
+from gfnode.files import as_json
 from gfnode.report.loading import History, RunFiles
 from gfnode.report.pictures import Panel, Picture, Table
 from gfnode.report.structures import distances
@@ -106,7 +106,7 @@ def csv_file(key: str, what: str, rows: Iterable[Iterable[Any]]) -> File:
 def json_file(key: str, what: str, data: Mapping[str, Any]) -> File:
     """A JSON object as a file of the page."""
     # null for what is not finite; no spaces, since the graph of a protein is long
-    text = json.dumps(json.loads(to_json(data)), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(as_json(data), ensure_ascii=False, separators=(",", ":"))
     return File(f"{key}.json", what, _link("application/json", text))
 
 

@@ -1,6 +1,5 @@
 """Sharing a model: a run becomes a folder for others, without the paths of this machine."""
 
-import json
 import os
 import re
 import shutil
@@ -12,7 +11,7 @@ from typing import Any
 
 from gfnode import examples
 from gfnode.errors import InputError
-from gfnode.files import make_folder, read_json, to_json, whole, write_json
+from gfnode.files import as_json, make_folder, read_json, whole, write_json
 from gfnode.models import Generative, Model
 from gfnode.run import Run
 from gfnode.run import exported as layout
@@ -89,7 +88,7 @@ def export(
             del evaluation[examples.MEASURED]  # the file of weights is another
             write_json(scratch / layout.EVALUATION, evaluation)
         told = describe(run, licence=licence, name=name, authors=authors)
-        config = json.loads(to_json(told))  # as it will be read
+        config = as_json(told)
         config["files"] = {
             path.name: layout.describe_file(path) for path in sorted(scratch.iterdir())
         }
