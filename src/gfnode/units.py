@@ -6,6 +6,7 @@ number and where a number gets its unit back.
 
 import math
 import re
+from collections.abc import Sequence
 
 from gfnode.errors import InputError
 
@@ -146,3 +147,8 @@ def format_duration(seconds: float) -> str:
 def count(number: int, what: str) -> str:
     """A number of things, in English: ``1 lag``, ``8 lags``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """One or more words, in English: ``H, C and O``."""
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]

@@ -9,7 +9,7 @@ from gfnode.cli.app import app
 from gfnode.cli.bars import counting
 from gfnode.cli.console import plain_errors
 from gfnode.cli.options import AS_STORED, Reading, keep_inputs, reads
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 
 if TYPE_CHECKING:
     from gfnode.trajectory import Trajectory
@@ -112,8 +112,7 @@ def convert(
 
 
 def _what(trajectory: "Trajectory") -> str:
-    frames = f"{len(trajectory)} frames" if len(trajectory) > 1 else "1 frame"
-    said = f"{frames} of {trajectory.n_atoms} atoms ({trajectory.formula})"
+    said = f"{count(len(trajectory), 'frame')} of {trajectory.n_atoms} atoms ({trajectory.formula})"
     if len(trajectory) == 1:
         return said
     even = trajectory.spacing

@@ -20,7 +20,7 @@ from gfnode.cli.options import (
     reads,
     with_geometry,
 )
-from gfnode.units import format_time, parse_times
+from gfnode.units import count, format_time, parse_times
 
 if TYPE_CHECKING:
     from gfnode.trajectory import Floats
@@ -68,10 +68,10 @@ def predict(
         predicted.save(out)
         began = float(trajectory.times[frame])
         first, last = (format_time(float(time) - began) for time in predicted.times[[0, -1]])
-        frames = f"{len(predicted)} frames" if len(predicted) > 1 else "1 frame"
         span = f"{first} to {last}" if len(predicted) > 1 else last
         typer.echo(
-            f"{out}: {frames} of {predicted.n_atoms} atoms ({predicted.formula}), {span} after "
+            f"{out}: {count(len(predicted), 'frame')} of {predicted.n_atoms} atoms "
+            f"({predicted.formula}), {span} after "
             f"frame {frame % len(trajectory)} of {trajectory.label} (at {format_time(began)})"
         )
         if unseen := not_in_loss(found.model):

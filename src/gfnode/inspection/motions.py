@@ -114,7 +114,7 @@ def look_at_motions(
     needed = np.unique(np.concatenate([frame_atoms, quadruples.ravel()]))
     x = torch.from_numpy(series.positions(asked, needed)).double()
     body = torch.from_numpy(np.searchsorted(needed, frame_atoms))
-    shapes, turns = _superposed(x[:, body], _usable(asked))
+    shapes, turns = _superposed(x[:, body], thin(np.arange(len(asked)), 300))
     curves = [_autocorrelation(shapes[None], asked, pairs)]
     names: list[tuple[str, str, float | None]]
     names = [("shape", str(k + 1), rms(column)) for k, column in enumerate(shapes.T)]
@@ -192,11 +192,6 @@ def _probe(series: Series, atoms: int) -> list[tuple[float, Integers, Integers]]
         if len(first) >= 4:
             found.append((float(lag), first, second))
     return found
-
-
-def _usable(asked: Integers) -> Integers:
-    """Numbers of the frames that the mean shape is taken over."""
-    return thin(np.arange(len(asked)), 300)
 
 
 def _superposed(x: torch.Tensor, sample: Integers) -> tuple[Doubles, Doubles]:

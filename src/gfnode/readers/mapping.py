@@ -9,6 +9,7 @@ import difflib
 from gfnode.errors import InputError
 from gfnode.readers.archive import Archive
 from gfnode.readers.quantities import DIMENSIONS, told_by
+from gfnode.units import listed
 
 KEYS = ("positions", "numbers", "times", "velocities", "forces", "cell")
 USUAL = {
@@ -77,6 +78,5 @@ def propose(archive: Archive) -> str:
     line += "" if "numbers" in found else " with --top molecule.pdb"
     line += "" if "times" in found else " and --step"
     if untold:
-        last = f"{', '.join(untold[:-1])} and {untold[-1]}" if len(untold) > 1 else untold[0]
-        line += f"; nothing tells the unit of {last}: put in that of the file"
+        line += f"; nothing tells the unit of {listed(untold)}: put in that of the file"
     return line

@@ -13,9 +13,9 @@ from gfnode.units import format_time
 History = Sequence[Mapping[str, float | None]]
 
 
-def errors_in_words(methods: Mapping[str, Mapping[str, Any]]) -> str:
+def errors_in_words(methods: Mapping[str, Mapping[str, Any]], of: str = "") -> str:
     """First and last bin of every curve of error against lag."""
-    words = ["Error against lag, mean squared error per coordinate in 10⁻² Å²."]
+    words = [f"Error against lag{of}, mean squared error per coordinate in 10⁻² Å²."]
     for name, method in methods.items():
         edges = method["lag_edges_fs"]
         filled = [(high, each) for high, each in zip(edges[1:], method["by_lag"], strict=True)]

@@ -210,10 +210,6 @@ def _noisy(v: Found, _: Found) -> str:
     )
 
 
-def _wrapped(v: Found, _: Found) -> str:
-    return wrapped(v["lengths"])
-
-
 def _ordered(v: Found, found: Found) -> str:
     other = found["structure"]["other_order"][0]
     more = f", and so have {count(v['files'] - 1, 'more file')}" if v["files"] > 1 else ""
@@ -250,7 +246,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "near-duplicates": _nearly,
     "gaps": _gap,
     "atom-order": _ordered,
-    "wrapped": _wrapped,
+    "wrapped": lambda v, f: wrapped(v["lengths"]),
     "broken-molecules": lambda v, f: (
         f"the periodic cell cuts {v['molecules']:.3g} molecules in a frame, on average; make "
         "molecules whole first"

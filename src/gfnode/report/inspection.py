@@ -3,7 +3,7 @@
 Everything here takes the inspection as JSON has it; docs/inspection.md says what each number is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -15,7 +15,7 @@ from gfnode.report.findings import frame_words as _frame
 from gfnode.report.findings import original_words as _original
 from gfnode.report.numbers import rough
 from gfnode.trajectory.lengths import UNITS
-from gfnode.units import count, format_time
+from gfnode.units import count, format_time, listed
 
 Found = Mapping[str, Any]
 Row = tuple[str, str]
@@ -267,7 +267,7 @@ def _temperature(m: Found) -> str:
         left.append("zero angular momentum")
     if left and m["degrees"]:
         text += f", {m['temperature_degrees']:.0f} K over the {m['degrees']} that "
-        text += f"{_list(left)} leave{'s' if len(left) == 1 and not m['rigid_bonds'] else ''}"
+        text += f"{listed(left)} leave{'s' if len(left) == 1 and not m['rigid_bonds'] else ''}"
     if m["rounding_temperature"] > 0.1 * m["temperature"]:
         source += ", which rounded positions make unsure"
     return f"{text}; from {source}"
@@ -358,7 +358,3 @@ def _cell(cell: Found) -> str:
         broken = f"{cell['broken_molecules']:.3g} molecules are cut by it in a frame, on average"
         return f"{text}; {broken}"
     return f"{text}; no bond reaches across it"
-
-
-def _list(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -146,8 +146,9 @@ def _ladder(axes: Axes, result: Mapping[str, Any]) -> None:
     """Mean frequency of each eigenspace against its eigenvalue."""
     spaces = [each for each in result["eigenspaces"] if _moves(each)]
     value = np.array([each["frequency_per_ps"] for each in spaces])
-    ends = np.array([[_or(each[f"{k}_per_ps"], v) for each, v in zip(spaces, value, strict=True)]
-                     for k in ("low", "high")])  # fmt: skip
+    known = [[each[f"{k}_per_ps"] for each in spaces] for k in ("low", "high")]
+    ends = np.array(known, dtype=float)
+    ends = np.where(np.isnan(ends), value, ends)
     eigenvalues = [each["eigenvalue"] for each in spaces]
     if spaces:
         axes.errorbar(
@@ -206,10 +207,6 @@ def _to_cm(frequency: Any) -> Any:
 
 def _from_cm(wavenumber: Any) -> Any:
     return wavenumber / PER_CM
-
-
-def _or(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
 
 
 def _plain(axes: Axes) -> None:

@@ -144,7 +144,6 @@ class Growth:
         }
 
 
-@torch.no_grad()
 def compare(
     plan: Rollout,
     baselines: dict[str, Model],
@@ -212,7 +211,6 @@ def compare(
     predicted["rollout"] = torch.cat(pieces, 1)[:, : len(lags)]
     predicted["direct"] = predict(model, x, v, lags.tolist())[..., scored, :]
     for name, baseline in baselines.items():
-        baseline.eval()
         found = predict(baseline, now.positions, now.velocities, lags.tolist())
         predicted[name] = found[..., score, :]
     order = ("rollout", "direct", *baselines, "unrelated")

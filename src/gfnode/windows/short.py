@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 from gfnode.trajectory import Trajectory
-from gfnode.units import format_time
+from gfnode.units import format_time, listed
 from gfnode.windows.cutting import WindowSettings
 from gfnode.windows.splits import least_span
 from gfnode.windows.windows import Windows
@@ -74,9 +74,8 @@ def _give_none(trajectories: Sequence[Trajectory], numbers: Sequence[int], horiz
     ]
     if (more := len(numbers) - len(named)) > 0:
         named.append(f"{more} more")
-    names = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
     gives = "gives" if len(numbers) == 1 else "give"
-    return f"{names} {gives} no windows of the horizon of {format_time(horizon)}"
+    return f"{listed(named)} {gives} no windows of the horizon of {format_time(horizon)}"
 
 
 def span(trajectory: Trajectory) -> float:

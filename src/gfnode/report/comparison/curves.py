@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gfnode.metrics import Verdict
 from gfnode.report.comparison.runs import Compared
 from gfnode.report.curves import draw_epochs, scale_errors
+from gfnode.report.described import errors_in_words
 from gfnode.report.downloads import ESTIMATE
 from gfnode.report.numbers import hundredths
 from gfnode.report.pictures import Layout, Picture
@@ -37,7 +38,10 @@ def comparison_pictures(compared: Compared) -> dict[str, Picture]:
 
 
 def _errors(compared: Compared) -> Picture:
-    words = ["Error against lag of each run, mean squared error per coordinate in 10⁻² Å²."]
+    own = {
+        name: run.evaluation["methods"][run.model]
+        for name, run in zip(compared.names, compared.runs, strict=True)
+    }
     rows: list[list[Any]] = [["run", "method", "from_fs", "to_fs", *ESTIMATE]]
     for name, run in zip(compared.names, compared.runs, strict=True):
         for method in (run.model, run.best):
@@ -45,18 +49,6 @@ def _errors(compared: Compared) -> Picture:
             edges = found["lag_edges_fs"]
             for low, high, each in zip(edges[:-1], edges[1:], found["by_lag"], strict=True):
                 rows.append([name, method, low, high, *(each[part] for part in ESTIMATE)])
-        values = run.evaluation["methods"][run.model]
-        filled = [
-            (high, each["value"])
-            for high, each in zip(values["lag_edges_fs"][1:], values["by_lag"], strict=True)
-            if each["count"]
-        ]
-        if filled:
-            (first, begin), (last, end) = filled[0], filled[-1]
-            words.append(
-                f"{name}: {hundredths(begin)} at lags up to {format_time(first)}, "
-                f"{hundredths(end)} at lags up to {format_time(last)}."
-            )
     trivial = (
         "the best trivial baseline, grey, is the same for all"
         if compared.same_windows
@@ -66,9 +58,8 @@ def _errors(compared: Compared) -> Picture:
         "Mean squared error per coordinate against lag. Bands: 95 % intervals of each run by "
         f"itself; {trivial}."
     )
-    return Picture(
-        "compared-errors", partial(_draw_errors, compared), " ".join(words), rows, caption
-    )
+    words = errors_in_words(own, " of each run")
+    return Picture("compared-errors", partial(_draw_errors, compared), words, rows, caption)
 
 
 def _draw_errors(compared: Compared, layout: Layout) -> Figure:
