@@ -9,7 +9,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.graph import Edges
 from gfnode.thinning import places
-from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory import Doubles, Integers, Trajectory, masses_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +64,7 @@ class System:
     @cached_property
     def masses(self) -> Doubles:
         """Masses of the state atoms in u, ``(atom,)``."""
-        from ase.data import atomic_masses
-
-        return np.asarray(atomic_masses[self.numbers], dtype=np.float64)
+        return masses_of(self.numbers)
 
     def state_of(self, start: Trajectory) -> Trajectory:
         """Cut a trajectory down to the state atoms.

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from gfnode.metrics.ramachandran import BINS, density
 from gfnode.metrics.spectra import PER_CM, mean_frequency, power_spectrum
 from gfnode.paper.results import Result
 from gfnode.paper.specs import Spec
-from gfnode.report.plots import COLOURS, STYLES
+from gfnode.report.plots import COLOURS, STYLES, plain
 from gfnode.trajectory import Doubles
 
 FASTEST = 120.0
@@ -187,7 +186,7 @@ def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
         panel.set_xlabel("horizon (frames)")
         what = "" if metric == "last-lag" else f" ({metric})"
         panel.set_ylabel(f"{spec.quantities[0].title}{what}, {spec.quantities[0].unit}")
-        _plain(panel)
+        plain(panel)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=2 * min(2, len(panels)), frameon=False
@@ -292,8 +291,8 @@ def spectra(results: Sequence[Result], of: str) -> Drawn:
         left.set_title(title, fontsize=10, loc="left")
         left.set_ylabel(f"coefficient{unit}")
         right.set_ylabel(f"power{squared}")
-        _plain(left)
-        _plain(right)
+        plain(left)
+        plain(right)
     panels[-1, 0].set_xlabel("time (ps)")
     panels[-1, 1].set_xlabel("frequency (1/ps)")
     second = panels[0, 1].secondary_xaxis(
@@ -317,9 +316,3 @@ def _along(values: NDArray[np.floating]) -> Doubles:
 
 def _flat(values: NDArray[np.floating]) -> NDArray[np.floating]:
     return values.reshape(*values.shape[:2], -1)
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(color="0.9", lw=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)

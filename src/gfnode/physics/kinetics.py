@@ -22,7 +22,7 @@ from gfnode.metrics.lags import LAG_BINS
 from gfnode.molecule.torsions import named_torsions
 from gfnode.physics.modes import on_reference
 from gfnode.physics.predictions import Predictions
-from gfnode.physics.section import Section
+from gfnode.physics.section import Section, estimate_rows
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
@@ -163,8 +163,9 @@ def measure_kinetics(predictions: Predictions) -> Section:
     numbers["methods"] = found
     arrays: dict[str, NDArray[Any]] = {"lags_fs": np.array(lags), "lag_edges_fs": np.array(edges)}
     for name, each in (("true", numbers["true"]), *found.items()):
-        arrays[f"vamp2_{name}"] = _rows(each["vamp2"])
-        arrays[f"timescales_ps_{name}"] = np.stack([_rows(row) for row in each["timescales_ps"]])
+        arrays[f"vamp2_{name}"] = estimate_rows(each["vamp2"])
+        slowest = [estimate_rows(row) for row in each["timescales_ps"]]
+        arrays[f"timescales_ps_{name}"] = np.stack(slowest)
     return Section(numbers, arrays)
 
 
@@ -173,8 +174,3 @@ def _part(blocks: Blocks, windows: Integers) -> Blocks:
     used, labels = np.unique(blocks.labels[windows], return_inverse=True)
     neighbours = min(blocks.neighbours, len(used) - 1)
     return Blocks(labels, len(used), neighbours, blocks.length)
-
-
-def _rows(estimates: list[Numbers]) -> Doubles:
-    """Value, low, high, ``(row, 3)``."""
-    return np.array([[each[k] for k in ("value", "low", "high")] for each in estimates])

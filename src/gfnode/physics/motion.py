@@ -21,7 +21,7 @@ from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
 from gfnode.models.pieces import ask
 from gfnode.physics.predictions import Predictions
-from gfnode.physics.section import Section
+from gfnode.physics.section import Section, estimate_rows
 from gfnode.rollout import Difference
 from gfnode.trajectory import SHORT_GAP, Doubles
 from gfnode.units import BOLTZMANN, format_time
@@ -92,7 +92,7 @@ def measure_motion(predictions: Predictions) -> Section:
                 strict=True,
             )
         }
-        arrays[f"temperature_K_{name}"] = _rows(found[name]["temperature_K"])
+        arrays[f"temperature_K_{name}"] = estimate_rows(found[name]["temperature_K"])
     numbers["true"] = found.pop("true")
     numbers["methods"] = found
     return Section(numbers, arrays)
@@ -245,8 +245,3 @@ def _root(square: float) -> float | None:
 
 def _rms(vectors: Doubles) -> float:
     return float(np.sqrt(np.square(vectors).sum(-1).mean()))
-
-
-def _rows(estimates: list[Numbers]) -> Doubles:
-    """Value, low, high, ``(bin, 3)``."""
-    return np.array([[each[k] for k in ("value", "low", "high")] for each in estimates])

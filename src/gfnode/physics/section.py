@@ -1,8 +1,10 @@
 """What one measure of physics found."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 
@@ -20,3 +22,8 @@ class Section:
 
     numbers: dict[str, Any]
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def estimate_rows(estimates: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """Value, low, high, ``(row, 3)``."""
+    return np.array([[each[k] for k in ("value", "low", "high")] for each in estimates])

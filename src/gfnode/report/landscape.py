@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from gfnode.report.numbers import cell, hundredths, with_interval
-from gfnode.report.plots import COLOURS
+from gfnode.report.plots import COLOURS, plain
 from gfnode.report.tables import plain_table
 from gfnode.units import format_time
 
@@ -96,10 +96,10 @@ def draw_landscape(result: Mapping[str, Any], densities: Sequence[Density]) -> F
         above = figure.add_subplot(grid[0, k], sharex=panel)
         above.step(centres, p.sum(1), where="mid", color=colour, lw=1.2)
         above.set_title(f"{run['name']}, {format_time(run['length_fs'])}", fontsize=10)
-        _marginal(above)
+        plain(above)
         above.tick_params(labelbottom=False)
         side.step(p.sum(0), centres, where="mid", color=colour, lw=1.2)
-    _marginal(side)
+    plain(side)
     side.set_ylim(-180, 180)
     side.set_yticks(TICKS)
     side.set_yticklabels([])
@@ -137,9 +137,3 @@ def _outline(panel: Axes, result: Mapping[str, Any], run: Mapping[str, Any]) -> 
 def _ranges(low: float, high: float) -> list[tuple[float, float]]:
     """A range of angles as one or two pieces of −180 … 180."""
     return [(low, high)] if low < high else [(low, 180.0), (-180.0, high)]
-
-
-def _marginal(panel: Axes) -> None:
-    panel.grid(color="0.9", lw=0.8)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)

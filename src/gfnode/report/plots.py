@@ -101,6 +101,11 @@ def draw_errors(axes: Axes, evaluation: Mapping[str, Any], fontsize: float = 12)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.tick_params(labelsize=fontsize - 1)
+    plain(axes)
+
+
+def plain(axes: Axes) -> None:
+    """The house style of axes."""
     axes.grid(color="0.9", lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

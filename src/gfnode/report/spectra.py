@@ -11,7 +11,7 @@ from rich.table import Table
 
 from gfnode.metrics.spectra import PER_CM
 from gfnode.report.numbers import NOTHING, cell, signed, three, with_interval
-from gfnode.report.plots import COLOURS
+from gfnode.report.plots import COLOURS, plain
 from gfnode.report.sentences import seen_from
 from gfnode.thinning import evenly
 from gfnode.units import format_time
@@ -165,7 +165,7 @@ def _ladder(axes: Axes, result: Mapping[str, Any]) -> None:
     axes.set_ylim(bottom=0)
     right = axes.secondary_yaxis("right", functions=(_to_cm, _from_cm))
     right.set_ylabel("(cm⁻¹)")
-    _plain(axes)
+    plain(axes)
 
 
 def _moves(space: Mapping[str, Any]) -> bool:
@@ -198,7 +198,7 @@ def _wavenumbers(axes: Axes, top: float) -> None:
     above = axes.secondary_xaxis("top", functions=(_from_cm, _to_cm))
     above.tick_params(labelsize=8)
     above.set_xlabel("frequency (1/ps)", fontsize=8)
-    _plain(axes)
+    plain(axes)
 
 
 def _to_cm(frequency: Any) -> Any:
@@ -207,9 +207,3 @@ def _to_cm(frequency: Any) -> Any:
 
 def _from_cm(wavenumber: Any) -> Any:
     return wavenumber / PER_CM
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(color="0.9", lw=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -23,7 +23,7 @@ from gfnode.simulate.integrator import (
 )
 from gfnode.simulate.molecules import Molecule
 from gfnode.simulate.protocol import BUSSI, LANGEVIN, Protocol
-from gfnode.trajectory import Doubles
+from gfnode.trajectory import Doubles, masses_of
 from gfnode.units import ELECTRONVOLT
 
 RELAXED = 0.05
@@ -43,11 +43,10 @@ class AseDynamics:
 
     def __init__(self, molecule: Molecule, engine: Engine, protocol: Protocol) -> None:
         from ase.calculators.calculator import Calculator, all_changes
-        from ase.data import atomic_masses
 
         self.molecule, self.engine, self.protocol = molecule, engine, protocol
         self.numbers, self.topology = molecule.numbers, molecule.topology
-        self.masses = np.asarray(atomic_masses[self.numbers], dtype=np.float64)
+        self.masses = masses_of(self.numbers)
         self.particles = len(self.numbers)
         self._atoms = molecule.to_ase()
         self._atoms.calc = engine.calculator()

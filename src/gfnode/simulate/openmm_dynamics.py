@@ -22,7 +22,7 @@ from gfnode.simulate.openmm import (
     standard,
 )
 from gfnode.simulate.protocol import NONE, Protocol
-from gfnode.trajectory import Doubles
+from gfnode.trajectory import Doubles, masses_of
 from gfnode.units import FS_PER, KJ_MOL
 
 CUTOFF_NM = 0.9
@@ -93,7 +93,6 @@ class OpenMMDynamics:
 
     def __init__(self, molecule: Molecule, box: Box, protocol: Protocol) -> None:
         need("openmm", "the engine openmm")
-        from ase.data import atomic_masses
 
         self.molecule, self.box, self.protocol = molecule, box, protocol
         seed = np.random.SeedSequence(protocol.seed, spawn_key=(protocol.replica,))
@@ -104,7 +103,7 @@ class OpenMMDynamics:
         self.numbers, self.topology = molecule.numbers, molecule.topology
         if box.keep == "all" and self._periodic:
             self.numbers, self.topology = _all_atoms(topology)
-        self.masses = np.asarray(atomic_masses[self.numbers], dtype=np.float64)
+        self.masses = masses_of(self.numbers)
         self.particles: int = self._system.getNumParticles()
         self.degrees: int = 3 * self.particles - self._system.getNumConstraints()
         self.platform: str | None = box.platform

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from scipy.special import ellipj, ellipkinc
 
 from gfnode.errors import InputError
-from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory import Doubles, Integers, Trajectory, masses_of
 from gfnode.units import BOLTZMANN
 
 
@@ -42,7 +42,7 @@ class Motion(ABC):
     @property
     def masses(self) -> Doubles:
         """Standard atomic masses in u, ``(atom,)``."""
-        return _masses(self.numbers)
+        return masses_of(self.numbers)
 
     def trajectory(self, frames: int = 4000, step: float = 0.5) -> Trajectory:
         """Frames every ``step`` fs from time zero, with exact velocities."""
@@ -163,7 +163,7 @@ def harmonic_network(
     incidence[np.arange(len(pairs)), pairs[:, 1]] -= 1.0
     springs = np.broadcast_to(np.asarray(stiffness, dtype=np.float64), len(pairs))
     laplacian = incidence.T @ (springs[:, None] * incidence)
-    root = np.sqrt(_masses(z))
+    root = np.sqrt(masses_of(z))
     squares, modes = np.linalg.eigh(laplacian / np.outer(root, root))
     moving = squares > 1e-10 * squares[-1]
     frequencies = np.sqrt(np.where(moving, squares, 0.0))
@@ -271,7 +271,7 @@ def asymmetric_top(
     generator = np.random.default_rng(seed)
     z = np.asarray(built.numbers, dtype=np.int64)
     x = built.positions @ Rotation.random(rng=generator).as_matrix()
-    masses = _masses(z)
+    masses = masses_of(z)
     arms = x - masses @ x / masses.sum()
     second = (masses[:, None] * arms).T @ arms
     moments, axes = np.linalg.eigh(np.trace(second) * np.eye(3) - second)
@@ -348,19 +348,13 @@ def counter_rotors(
     x = np.concatenate([methyl, ring, methyl + spokes, hydrogens])
     z = np.array([6] * 7 + [1] * 8)
     part = np.isin(np.arange(15), [0, 7, 8, 9])
-    share = _masses(z) * (x[:, 1] ** 2 + x[:, 2] ** 2)
+    share = masses_of(z) * (x[:, 1] ** 2 + x[:, 2] ** 2)
     inertia, other = float(share[part].sum()), float(share[~part].sum())
     if rate is None:
         rate = float(np.sqrt(BOLTZMANN * temperature / inertia) * generator.choice([-1.0, 1.0]))
     orientation = Rotation.random(rng=generator).as_matrix()
     rates = np.where(part, rate, -rate * inertia / other)
     return CounterRotors(z, x @ orientation.T, np.zeros(3), orientation[:, 0], rates)
-
-
-def _masses(numbers: Integers) -> Doubles:
-    from ase.data import atomic_masses
-
-    return np.asarray(atomic_masses[numbers], dtype=np.float64)
 
 
 def _hexagon(radius: float) -> Doubles:

@@ -20,7 +20,7 @@ from gfnode.trajectory.checks import (
     check_times,
 )
 from gfnode.trajectory.exchange import Exchange
-from gfnode.trajectory.formula import formula_of
+from gfnode.trajectory.formula import formula_of, masses_of
 from gfnode.trajectory.topology import Topology
 from gfnode.units import BOLTZMANN, format_time
 
@@ -218,9 +218,7 @@ class Trajectory(Exchange):
     @property
     def masses(self) -> Doubles:
         """Standard atomic masses in u, ``(atom,)``."""
-        from ase.data import atomic_masses
-
-        return np.asarray(atomic_masses[self.numbers], dtype=np.float64)
+        return masses_of(self.numbers)
 
     @property
     def symbols(self) -> tuple[str, ...]:
