@@ -18,7 +18,7 @@ def bench(monkeypatch):
     """Import a module of the benchmarks folder by name."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module
-    for file in FOLDER.glob("*.py"):
+    for file in FOLDER.glob("[!_]*.py"):  # __main__ is that of the tests
         sys.modules.pop(file.stem, None)
 
 
@@ -154,3 +154,8 @@ def test_growth_measures_a_size_and_finds_exponents(bench):
     assert found["predict_ms"] > 0
     points = [{"atoms": n, "train_step_ms": 3 * n**1.5} for n in (10, 20, 40, 80)]
     assert growth.exponent(points, "atoms", "train_step_ms") == pytest.approx(1.5)
+
+
+def test_what_was_imported_is_let_go_and_nothing_else():
+    assert "__main__" in sys.modules
+    assert "straightforward" not in sys.modules

@@ -256,8 +256,11 @@ def make_examples(run: "Run", trajectories: Sequence[Trajectory]) -> Examples:
     )
 
 
-def command(run: "Run") -> str:
-    """The ``gfnode train`` that makes such a run: its preset, and what differs from it."""
+def command(run: "Run", *, anywhere: bool = True) -> str:
+    """The ``gfnode train`` that makes such a run: its preset, and what differs from it.
+
+    A topology is named so that the command works in any folder, or else from this one.
+    """
     from gfnode.experiment import configure
     from gfnode.presets import PRESETS
 
@@ -271,7 +274,7 @@ def command(run: "Run") -> str:
     words, data = ["gfnode", "train"], run.provenance
     for file in dict.fromkeys(each["file"] or f"{each['name']}.npz" for each in data.entries):
         words += ["--data", file]
-    words += shlex.split(data.as_trained.command(anywhere=True))
+    words += shlex.split(data.as_trained.command(anywhere=anywhere))
     words += ["--preset", preset] * (preset != "default")
     words += ["--set", f"model.name={name}"] * (name != "gfnode")
     for key, value in changes[preset].items():

@@ -116,7 +116,7 @@ def describe(
         for entry in facts["data"]
     ]
     shown = Run(Path(run.folder.name), run.experiment, run.model, facts | {"data": data})
-    command = examples.command(shown)
+    command = examples.command(shown, anywhere=False)  # which would tell of this machine
     for entry in data:  # a topology has to be given again, wherever it lies
         entry["reader"].pop("top", None)
     model, molecule = run.experiment.model["name"], data[0]["name"]
