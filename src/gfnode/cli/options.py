@@ -211,6 +211,8 @@ def keep_inputs(
         Names the output.
     """
     from gfnode.files import check_apart
+    from gfnode.readers import FORMATS
+    from gfnode.readers.saving import topology_path
 
     inputs: list[str | Path] = [*files, *filter(None, [top])]
     if run is not None:
@@ -220,8 +222,8 @@ def keep_inputs(
     written: dict[Path, str] = {}
     for path in filter(None, outputs):
         check_apart(path, inputs)
-        named = path.suffix.lower() in (".xtc", ".trr", ".dcd")  # a topology lies beside these
-        for each in (path, path.with_suffix(".pdb")) if named else (path,):
+        topology = topology_path(path) if path.suffix.lower() in FORMATS else None
+        for each in filter(None, (path, topology)):
             if (place := each.expanduser().resolve()) in written:
                 raise InputError(
                     f"{each}: would be written twice{written[place]}: name another file"

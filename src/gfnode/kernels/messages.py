@@ -84,7 +84,7 @@ def _sizes(h: Tensor, scalars: Tensor, least: int) -> _Sizes:
 
 
 def _forward(
-    arrays: Arrays, weights: Weights, kept: Sequence[Tensor] | None
+    arrays: Arrays, weights: Weights, kept: Weights | None
 ) -> tuple[Tensor | None, Tensor | None]:
     """Fill `kept` with what a gradient needs, if it is given."""
     h, x, _, scalars, _ = arrays
@@ -104,7 +104,9 @@ class _Messages(torch.autograd.Function):
         h, x, _, scalars, _ = arrays
         on_edges, on_atoms = (*scalars.shape[:2], h.shape[-1]), h.shape
         shapes = [on_edges] * 3 + [on_atoms] * 3 + [on_edges[:2], on_atoms[:2], x.shape]
-        kept = [h.new_empty(shape) for shape in shapes]
+        moved, features = weights[_SHIFT] is not None, weights[_FEATURE] is not None
+        there = [True, True, moved, moved, features, features, moved, moved, moved]
+        kept = [h.new_empty(n) if made else None for n, made in zip(shapes, there, strict=True)]
         ctx.save_for_backward(*given, *kept)
         ctx.set_materialize_grads(False)
         return _forward(arrays, weights, kept)
