@@ -244,6 +244,19 @@ def test_rotation_matrix_is_that_of_scipy(vector: np.ndarray) -> None:
     np.testing.assert_array_equal(geometry.vector_of(skew), vector)
 
 
+def test_quaternions_are_composed_as_those_of_scipy() -> None:
+    first, second = np.random.default_rng(2).normal(0, 3, (2, 5, 3))
+    found = geometry.composed(*(geometry.quaternion(torch.tensor(x)) for x in (first, second)))
+    expected = Rotation.from_rotvec(first) * Rotation.from_rotvec(second)
+    np.testing.assert_allclose(geometry.matrix_of(found), expected.as_matrix(), atol=1e-13)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-20, 1e-9, 2.0])
+def test_rotation_matrix_has_a_gradient_at_any_angle(angle: float) -> None:
+    vector = torch.tensor([0.0, angle, 0.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(geometry.rotation_matrix, vector)
+
+
 @pytest.mark.parametrize(
     ("x", "left"),
     [

@@ -297,15 +297,37 @@ def vector_of(skew: Tensor) -> Tensor:
 
 
 def rotation_matrix(vectors: Tensor) -> Tensor:
-    """Rotation exp([v]×) ``(..., 3, 3)`` by the angle |v| about v, for ``vectors (..., 3)``.
+    """Rotation exp([v]×) ``(..., 3, 3)`` by the angle |v| about v, for ``vectors (..., 3)``."""
+    return matrix_of(quaternion(vectors))
 
-    Rodrigues: R = 1 + (sin θ / θ) [v]× + ½ (sin ½θ / ½θ)² [v]×².
-    """
-    angle = torch.linalg.vector_norm(vectors, dim=-1)[..., None, None]
-    K = cross_matrix(vectors)
-    half = torch.sinc(angle / (2 * torch.pi))
-    return (
-        torch.eye(3, dtype=K.dtype, device=K.device)
-        + torch.sinc(angle / torch.pi) * K
-        + half.square() / 2 * (K @ K)
+
+def quaternion(vectors: Tensor) -> Tensor:
+    """That of :func:`rotation_matrix`, ``(..., 4)``: (cos ½θ, sin ½θ · v/θ) with θ = |v|."""
+    x, y, z = vectors.unbind(-1)
+    angle = (x * x + y * y + z * z).clamp(min=1e-30).sqrt()
+    turns = angle / (2 * torch.pi)  # sinc rounds π times it as cos does here: the length stays one
+    share = torch.sinc(turns) / 2
+    return torch.stack([(torch.pi * turns).cos(), share * x, share * y, share * z]).movedim(0, -1)
+
+
+def composed(first: Tensor, second: Tensor) -> Tensor:
+    """Hamilton's product of quaternions ``(..., 4)``; its matrix is that of theirs."""
+    (a, b, c, d), (w, x, y, z) = first.unbind(-1), second.unbind(-1)
+    product = (
+        a * w - b * x - c * y - d * z,
+        a * x + b * w + c * z - d * y,
+        a * y - b * z + c * w + d * x,
+        a * z + b * y - c * x + d * w,
     )
+    return torch.stack(product).movedim(0, -1)
+
+
+def matrix_of(quaternions: Tensor) -> Tensor:
+    """Rotation ``(..., 3, 3)`` of unit ``quaternions (..., 4)``."""
+    w, x, y, z = quaternions.unbind(-1)
+    rows = (
+        *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        *(2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))

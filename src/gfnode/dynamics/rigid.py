@@ -11,7 +11,7 @@ import torch
 from scipy.special import elliprf
 from torch import Tensor
 
-from gfnode.geometry import cross_matrix, rotation_matrix
+from gfnode.geometry import composed, cross_matrix, matrix_of, quaternion, rotation_matrix
 
 LINEAR = 1e-4
 """A body whose smallest moment of inertia is below this share of the greatest counts as linear."""
@@ -116,15 +116,24 @@ def steered_rotation(
     Tensor
         ``(…, 3, 3)``, differentiable.
     """
-    h = (times / steps)[..., None]
-    first, second, third = inverse.unbind(-1)
+    seen, spins, h = torch.broadcast_tensors(momentum, spins, times[..., None] / steps)
+    h = h[..., 0]
+    # components first: what is done with each of them goes through memory in a row
+    inverse = inverse.expand(*h.shape, 3, 3).movedim((-2, -1), (0, 1)).contiguous()
+    seen, spins = (y.movedim(-1, 0).contiguous() for y in (seen, spins))
 
-    def rate(seen: Tensor) -> Tensor:  # by columns: a product of many small matrices is slower
-        x, y, z = (seen - spins).split(1, -1)
-        return first * x + second * y + third * z
+    def cross(x: Tensor, y: Tensor) -> Tensor:
+        (a, b, c), (d, e, f) = x, y
+        return torch.stack([b * f - c * e, c * d - a * f, a * e - b * d])
+
+    def length(x: Tensor) -> Tensor:
+        return x.square().sum(0).clamp(min=1e-24).sqrt()
+
+    def rate(seen: Tensor) -> Tensor:
+        return (inverse * (seen - spins)).sum(1)
 
     def bend(seen: Tensor) -> Tensor:
-        return torch.linalg.cross(seen, rate(seen))
+        return cross(seen, rate(seen))
 
     def half_step(seen: Tensor) -> Tensor:
         k1 = bend(seen)
@@ -132,21 +141,21 @@ def steered_rotation(
         k3 = bend(seen + h / 4 * k2)
         k4 = bend(seen + h / 2 * k3)
         found = seen + h / 12 * (k1 + 2 * (k2 + k3) + k4)
-        return found * (size / found.norm(dim=-1, keepdim=True).clamp(min=1e-12))
+        return found * (size / length(found))
 
-    size = momentum.norm(dim=-1, keepdim=True)
-    seen = torch.broadcast_tensors(momentum, spins, h)[0]
-    before, rotation = rate(seen), None
+    size = length(seen)
+    before, turned = rate(seen), None
     for _ in range(steps):
         middle = half_step(seen)
         seen = half_step(middle)
         after = rate(seen)
         turn = h / 6 * (before + 4 * rate(middle) + after)
-        step = rotation_matrix(turn + h**2 / 12 * torch.linalg.cross(before, after))
-        rotation = step if rotation is None else rotation @ step
+        turn = turn + h**2 / 12 * cross(before, after)
+        step = quaternion(turn.movedim(0, -1))
+        turned = step if turned is None else composed(turned, step)
         before = after
-    assert rotation is not None
-    return rotation
+    assert turned is not None
+    return matrix_of(turned)
 
 
 def _principal(L: Tensor, J: Tensor) -> tuple[Tensor, Tensor, Tensor]:
