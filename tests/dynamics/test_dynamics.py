@@ -189,6 +189,20 @@ def test_times_past_the_horizon():
     assert relative(dynamics(H, times), exact, (2, 3, 4)) < 5e-5
 
 
+@pytest.mark.parametrize("norm", [0, 1e-7, 1e-3, 0.1, 1, 3, 6])
+def test_as_many_nodes_and_terms_as_are_needed(norm):
+    """Values and gradients are exact to rounding, however few there are."""
+    W = torch.tensor(norm * matrix("random", 6)).requires_grad_()
+    H = torch.randn(4, 1, 2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    times = torch.linspace(0, 1, 12, dtype=torch.float64).view(4, 3)
+    for kind, accuracy in ((torch.float64, 2e-13), (torch.float32, 2e-6)):
+        found = exponential(H.to(kind), W.to(kind)[None], torch.tensor([0]), times.to(kind))
+        exact = H[:, None] @ torch.matrix_exp(times[..., None, None, None] * W)
+        assert relative(found, exact, (0, 1, 2, 3, 4)) < accuracy
+        mine, theirs = (torch.autograd.grad(y.square().sum(), W)[0] for y in (found, exact))
+        assert relative(mine, theirs, (0, 1)) < 2 * accuracy
+
+
 def test_never_silently_wrong():
     """Errors grow past ‖tW‖ = 20, and NaN comes before they reach one per cent."""
     for kind in KINDS:

@@ -12,10 +12,15 @@ Init = Literal["published", "identity"]
 
 NODES = 8
 ORDER = 12
-"""Node states on [0, t_max] and order of the Taylor step to the nearest one.
+"""Node states on [0, t_max] and order of the Taylor step to the nearest one, at most.
 
 Chosen by measurement: errors in float32 stay below 1e-5 for ‖tW‖ ≤ 20, and 8 × 13 vectors are the
 cheapest of the choices that reach it."""
+
+_CHOICES = sorted(
+    ((nodes, order) for nodes in (1, 2, 4, NODES) for order in range(1, ORDER + 1)),
+    key=lambda choice: choice[0] * (choice[1] + 1),
+)
 
 TRUNCATED = 1e-4
 """Largest size the last term of the series may have; it is passed near ‖tW‖ = 30."""
@@ -38,10 +43,10 @@ class LinearDynamics(nn.Module):
 
     Notes
     -----
-    All lags are served by the states at eight nodes, found by doubling, and the Taylor series about
-    the nearest node, so that the cost hardly depends on how many lags are asked for. Values and
-    gradients hold for ‖tW‖ ≤ 20 (spectral norm). Beyond that the error grows; where the series no
-    longer converges, near 30, the result is NaN rather than wrong.
+    All lags are served by the states at up to eight nodes, found by doubling, and the Taylor series
+    about the nearest node, so that the cost hardly depends on how many lags are asked for. Values
+    and gradients hold for ‖tW‖ ≤ 20 (spectral norm). Beyond that the error grows; where the series
+    no longer converges, near 30, the result is NaN rather than wrong.
     """
 
     spaces: Tensor
@@ -96,9 +101,9 @@ class IdentityDynamics(nn.Module):
 def exponential(amplitudes: Tensor, weight: Tensor, spaces: Tensor, times: Tensor) -> Tensor:
     """Compute H exp(t W) for many times at once.
 
-    With A = ΔW, nodes at 0, Δ, …, 7Δ and t = (j + s)Δ, |s| ≤ 1/2, the result is
-    Σ_k s^k/k! · (H exp(jA)) A^k. Everything that depends on time is then one batched product. No
-    step waits for a value from the device.
+    With A = ΔW, nodes at 0, Δ, 2Δ, … and t = (j + s)Δ, |s| ≤ 1/2, the result is
+    Σ_k s^k/k! · (H exp(jA)) A^k. Everything that depends on time is then one batched product. How
+    many nodes and terms there are depends on ‖W‖ where that is known without waiting for a device.
 
     Parameters
     ----------
@@ -117,57 +122,80 @@ def exponential(amplitudes: Tensor, weight: Tensor, spaces: Tensor, times: Tenso
         ``(batch, time, mode, row, feature)``.
     """
     batch, modes, rows, width = amplitudes.shape
-    step = times.detach().amax().clamp(min=1.0) / (NODES - 0.5)
-    powers = _powers(weight * step.to(weight.dtype))
-    doubled = _exponential_of_step(powers)
+    longest = times.detach().amax().clamp(min=1.0)
+    nodes, order = _nodes_and_order(weight.detach() * longest)
+    step = longest / (nodes - 0.5)
+    powers = _powers(weight * step.to(weight.dtype), order)
+    doubled = _exponential_of_step(powers) if nodes > 1 else powers
     identity = torch.eye(width, dtype=powers.dtype, device=powers.device)
     powers = torch.cat([identity.expand(len(powers), -1, -1), powers], dim=-1)
 
     # nodes next to the features: what follows are products of whole blocks, nothing is reordered
     states = amplitudes.transpose(0, 1).reshape(modes, batch * rows, 1, width)
-    while (known := states.shape[2]) < NODES:
+    while (known := states.shape[2]) < nodes:
         moved = states.flatten(1, 2) @ doubled[spaces]
         states = torch.cat([states, moved.view_as(states)], dim=2)
-        if 2 * known < NODES:
+        if 2 * known < nodes:
             doubled = doubled @ doubled
     terms = states.flatten(1, 2) @ powers[spaces]
-    terms = terms.reshape(modes, batch, rows, NODES * (ORDER + 1), width)
+    terms = terms.reshape(modes, batch, rows, nodes * (order + 1), width)
 
     place = times / step
-    nearest = place.detach().round().clamp(0, NODES - 1)
-    coefficients = _taylor_coefficients((place - nearest).to(amplitudes.dtype))
-    chosen = nearest.unsqueeze(-1) == torch.arange(NODES, device=times.device)
+    nearest = place.detach().round().clamp(0, nodes - 1)
+    coefficients = _taylor_coefficients((place - nearest).to(amplitudes.dtype), order)
+    chosen = nearest.unsqueeze(-1) == torch.arange(nodes, device=times.device)
     coefficients = coefficients.unsqueeze(-2) * chosen.unsqueeze(-1)
     carried = coefficients.flatten(-2)[:, None] @ terms  # (mode, batch, row, time, feature)
     return carried.permute(1, 3, 0, 2, 4)
 
 
-def _powers(matrix: Tensor) -> Tensor:
+def _nodes_and_order(largest: Tensor) -> tuple[int, int]:
+    """The fewest vectors that keep values and gradients exact to rounding.
+
+    A term of the series that is left out is at most x^order/order! with x the norm of half a step.
+
+    Parameters
+    ----------
+    largest
+        t_max W, ``(space, feature, feature)``.
+    """
+    if largest.device.type != "cpu" or torch.compiler.is_compiling():
+        return NODES, ORDER
+    size = float(torch.linalg.matrix_norm(largest).amax())
+    rounding = torch.finfo(largest.dtype).eps
+    for nodes, order in _CHOICES:
+        if (size / (2 * nodes - 1)) ** order / math.factorial(order) <= rounding:
+            return nodes, order
+    return NODES, ORDER
+
+
+def _powers(matrix: Tensor, order: int) -> Tensor:
     """Put A, A², …, A^order side by side, ``(space, feature, order · feature)``."""
     width = matrix.shape[-1]
     powers = matrix
-    while (known := powers.shape[-1] // width) < ORDER:
-        new = powers[..., -width:] @ powers[..., : min(known, ORDER - known) * width]
+    while (known := powers.shape[-1] // width) < order:
+        new = powers[..., -width:] @ powers[..., : min(known, order - known) * width]
         powers = torch.cat([powers, _flush(new)], dim=-1)
-    last = torch.linalg.matrix_norm(powers[..., -width:].detach()) * 0.5**ORDER
-    wrong = ~(last / math.factorial(ORDER) < TRUNCATED)
+    last = torch.linalg.matrix_norm(powers[..., -width:].detach()) * 0.5**order
+    wrong = ~(last / math.factorial(order) < TRUNCATED)
     return powers.masked_fill(wrong[:, None, None], math.nan)
 
 
 def _exponential_of_step(powers: Tensor) -> Tensor:
     """Compute exp(A) = exp(A/2)² from the powers of A, ``(space, feature, feature)``."""
     width = powers.shape[-2]
-    half = _taylor_coefficients(powers.new_full((), 0.5))
+    order = powers.shape[-1] // width
+    half = _taylor_coefficients(powers.new_full((), 0.5), order)
     identity = torch.eye(width, dtype=powers.dtype, device=powers.device)
-    blocks = powers.reshape(*powers.shape[:-1], ORDER, width)
+    blocks = powers.reshape(*powers.shape[:-1], order, width)
     series = identity + (blocks * half[1:, None]).sum(-2)
     squared: Tensor = series @ series
     return squared
 
 
-def _taylor_coefficients(s: Tensor) -> Tensor:
+def _taylor_coefficients(s: Tensor, order: int) -> Tensor:
     """Compute s^k / k! for k = 0 … order, along a new last axis."""
-    k = torch.arange(ORDER + 1, dtype=s.dtype, device=s.device)
+    k = torch.arange(order + 1, dtype=s.dtype, device=s.device)
     return _flush(s.unsqueeze(-1) ** k / k.clamp(min=1).cumprod(0))
 
 
