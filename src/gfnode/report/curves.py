@@ -9,13 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from gfnode.report.loading import History
 from gfnode.report.pictures import Layout
 from gfnode.report.plots import COLOURS, STYLES, draw_errors, short
 
 MOST_NAMED = 24  # atoms with their names at the axis
 _MARKED = 40  # epochs with a marker each
-
-History = Sequence[Mapping[str, float | None]]
 
 
 def error_curves(evaluation: Mapping[str, Any], layout: Layout) -> Figure:

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfnode.report.loading import History
 from gfnode.report.numbers import hundredths
 from gfnode.report.summary import angstrom
 from gfnode.units import format_time
-
-History = Sequence[Mapping[str, float | None]]
 
 
 def errors_in_words(methods: Mapping[str, Mapping[str, Any]], of: str = "") -> str:

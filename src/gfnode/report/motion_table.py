@@ -10,6 +10,10 @@ from gfnode.report.tables import plain_table
 from gfnode.units import format_time
 
 SECTIONS = ("spectra", "kinetics", "motion", "energy")
+MOMENTA = {
+    "momentum_change_u_A_per_fs_of_thermal": "momentum",
+    "angular_momentum_change_u_A2_per_fs_of_thermal": "angular momentum",
+}
 
 Row = tuple[str, str, str]
 
@@ -103,10 +107,7 @@ def _motion(found: Mapping[str, Any]) -> Iterator[Row]:
     for k in dict.fromkeys((known[0], known[-1])) if known else ():
         name = f"kinetic temperature, {format_time(edges[k])} to {format_time(edges[k + 1])} (K)"
         yield name, cell(true["temperature_K"][k], terse), cell(model["temperature_K"][k], terse)
-    for key, name in (
-        ("momentum_change_u_A_per_fs_of_thermal", "momentum"),
-        ("angular_momentum_change_u_A2_per_fs_of_thermal", "angular momentum"),
-    ):
+    for key, name in MOMENTA.items():
         if known:
             title = f"change of {name} (of its thermal size)"
             yield title, terse(true[key][known[-1]]), terse(model[key][known[-1]])

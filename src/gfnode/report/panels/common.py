@@ -81,8 +81,7 @@ def middles(edges: ArrayLike) -> NDArray[np.float64]:
 
 def values(estimates: Sequence[Estimate], key: str = "value") -> NDArray[np.float64]:
     """A part of estimates; nan where JSON has null."""
-    found = [each.get(key) for each in estimates]
-    return np.array([np.nan if each is None else each for each in found], dtype=np.float64)
+    return np.array([each.get(key) for each in estimates], dtype=np.float64)
 
 
 def draw_by_lag(

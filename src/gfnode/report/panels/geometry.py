@@ -26,7 +26,7 @@ from gfnode.report.panels.common import (
     middles,
     style,
 )
-from gfnode.report.physics_table import NEEDED, atoms_words
+from gfnode.report.physics_table import COUNTS, NEEDED, UNITS, atoms_words
 from gfnode.report.pictures import Layout, Panel, Picture, Table
 
 NAMES = {
@@ -38,14 +38,6 @@ NAMES = {
     "radius_of_gyration": "radius of gyration",
     "rmsd": "RMSD",
     "rmsd_superposed": "RMSD, superposed",
-}
-UNITS = {"angstrom": "Å", "degree": "°"}
-COUNTS = {
-    "broken_bonds": "broken bonds",
-    "collapsed_bonds": "collapsed bonds",
-    "clashes": "clashes",
-    "inverted_centres": "inverted centres",
-    "chirality_lost": "stereocentres lost",
 }
 MEASURES = {"error": "error", "wasserstein": "Wasserstein", "js_bits": "JS, bits"}
 _MOST_PANES = 6

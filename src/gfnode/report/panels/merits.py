@@ -2,7 +2,8 @@
 
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels.common import TRUE, Estimate
-from gfnode.report.panels.geometry import NAMES, UNITS
+from gfnode.report.panels.geometry import NAMES
+from gfnode.report.physics_table import UNITS
 
 
 def merits(run: RunFiles, method: str = "") -> dict[str, Estimate]:

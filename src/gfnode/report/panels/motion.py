@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gfnode.report.loading import RunFiles
+from gfnode.report.motion_table import MOMENTA
 from gfnode.report.numbers import three, with_interval
 from gfnode.report.panels.common import (
     BANDS,
@@ -23,11 +24,6 @@ from gfnode.report.panels.common import (
 )
 from gfnode.report.pictures import Layout, Panel, Picture, Table
 from gfnode.units import format_time
-
-MOMENTA = {
-    "momentum_change_u_A_per_fs_of_thermal": "momentum",
-    "angular_momentum_change_u_A2_per_fs_of_thermal": "angular momentum",
-}
 
 
 def kinetics_panel(run: RunFiles) -> Panel | None:
@@ -151,8 +147,11 @@ def motion_panel(run: RunFiles) -> Panel | None:
             f"At the longest lags, up to {format_time(edges[-1])}, predicted atoms move as at "
             f"{cold:.3g} K, true ones as at {hot:.3g} K."
         )
-    worst = {label: _worst(mine.get(key, [])) for key, label in MOMENTA.items()}
-    known = [f"{label} by {value:.2g}" for label, value in worst.items() if value is not None]
+    known = [
+        f"{label} by {max(changes):.2g}"
+        for key, label in MOMENTA.items()
+        if (changes := [each for each in mine.get(key, ()) if each is not None])
+    ]
     if known:
         sentences.append(
             f"Predicted motion changes the total {' and '.join(known)} of its thermal size at "
@@ -160,11 +159,6 @@ def motion_panel(run: RunFiles) -> Panel | None:
         )
     draw = partial(_draw_motion, run, methods, edges)
     return Panel("motion", title, sentences, [Picture("motion", draw, words, rows, caption)])
-
-
-def _worst(values: Sequence[float | None]) -> float | None:
-    known = [each for each in values if each is not None]
-    return max(known) if known else None
 
 
 def _draw_motion(
@@ -178,8 +172,7 @@ def _draw_motion(
         options = style(name, run.model, layout)
         draw_by_lag(axes[0], lags, methods[name]["temperature_K"], **options)
         for pane, key in zip(axes[1:], MOMENTA, strict=True):
-            found = [np.nan if each is None else each for each in methods[name][key]]
-            pane.plot(lags, found, **options)
+            pane.plot(lags, np.array(methods[name][key], dtype=np.float64), **options)
     axes[0].set_title("temperature (K)", fontsize=layout.text)
     for pane, label in zip(axes[1:], MOMENTA.values(), strict=True):
         pane.set_title(f"{label}\nchange / thermal", fontsize=layout.text)
