@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from gfnode.report.loading import History
 from gfnode.report.pictures import Layout
-from gfnode.report.plots import COLOURS, STYLES, draw_errors, short
+from gfnode.report.plots import COLOURS, STYLES, draw_errors, plain_decades, short
 
 MOST_NAMED = 24  # atoms with their names at the axis
 _MARKED = 40  # epochs with a marker each
@@ -32,14 +32,9 @@ def error_curves(evaluation: Mapping[str, Any], layout: Layout) -> Figure:
 
 def _also_in_angstrom(axes: Axes, layout: Layout) -> None:
     """A second scale: root mean square distance per atom, √(3 e)."""
-    second = axes.secondary_yaxis(
-        "right",
-        functions=(_distance, lambda d: np.square(d) / 3e-2),
-    )
+    second = axes.secondary_yaxis("right", functions=(_distance, lambda d: np.square(d) / 3e-2))
     second.set_ylabel("root mean square distance (Å)", fontsize=layout.text)
-    second.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=20))
-    second.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    second.yaxis.set_minor_locator(NullLocator())
+    plain_decades(second.yaxis)
     second.tick_params(labelsize=layout.text - 1)
     second.spines["right"].set_visible(False)
 
@@ -97,7 +92,7 @@ def training_curves(history: History, best: int | None, loss_unit: str, layout: 
     )
     lower.set_ylabel("rate", fontsize=layout.text)
     lower.yaxis.set_major_locator(MaxNLocator(3))
-    lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1g}"))
+    lower.yaxis.set_major_formatter(lambda value, _: f"{value:.1g}")
     lower.set_ylim(bottom=0)
     lower.set_xlabel("epoch", fontsize=layout.text)
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if layout.narrow else 12))
@@ -139,9 +134,7 @@ def scale_errors(axes: Axes) -> None:
     errors = errors[np.isfinite(errors)]
     if len(errors) and errors.min() > 0 and errors.max() > 4 * errors.min():
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=20))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        plain_decades(axes.yaxis)
     else:
         axes.ticklabel_format(axis="y", useOffset=False)
 

@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gfnode.report.plots import plain
+
 MILLIMETRE = 1 / 25.4
 """In inches."""
 
@@ -37,13 +39,10 @@ class Layout:
         height = self.width * (narrow if self.narrow else wide)
         return Figure(figsize=(self.width, height), layout="constrained")
 
-    def plain(self, axes: Axes, grid: bool = True) -> None:
+    def plain(self, axes: Axes) -> None:
         """The house style of axes."""
         axes.tick_params(labelsize=self.text - 1)
-        if grid:
-            axes.grid(color="0.9", lw=0.8 * self.stroke)
-            axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes, self.stroke)
 
     @property
     def stroke(self) -> float:

@@ -1,13 +1,14 @@
 """Plots of what a run folder holds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from gfnode.files import read_json, whole
@@ -97,18 +98,23 @@ def draw_errors(axes: Axes, evaluation: Mapping[str, Any], fontsize: float = 12)
     axes.set_xlim(0, 1e-3 * evaluation["horizon_fs"])
     axes.set_xlabel("lag (ps)", fontsize=fontsize)
     axes.set_ylabel("mean squared error per coordinate (10⁻² Å²)", fontsize=fontsize)
-    axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=20))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    plain_decades(axes.yaxis)
     axes.tick_params(labelsize=fontsize - 1)
     plain(axes)
 
 
-def plain(axes: Axes) -> None:
-    """The house style of axes."""
-    axes.grid(color="0.9", lw=0.8)
+def plain(axes: Axes, stroke: float = 1.0) -> None:
+    """The house style of axes; ``stroke`` is a factor on the width of lines."""
+    axes.grid(color="0.9", lw=0.8 * stroke)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def plain_decades(axis: Axis, steps: Sequence[float] = (1, 2, 5)) -> None:
+    """Ticks of a logarithmic axis at these steps of each decade, as numbers without a power."""
+    axis.set_major_locator(LogLocator(10, steps, numticks=20))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def short(name: str, most: int = 32) -> str:

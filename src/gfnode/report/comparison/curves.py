@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from gfnode.metrics import Verdict
@@ -17,7 +17,7 @@ from gfnode.report.described import errors_in_words
 from gfnode.report.downloads import ESTIMATE
 from gfnode.report.numbers import hundredths
 from gfnode.report.pictures import Layout, Picture
-from gfnode.report.plots import COLOURS, STYLES, curve, short
+from gfnode.report.plots import COLOURS, STYLES, curve, plain_decades, short
 from gfnode.report.summary import verdicts_by_lag
 from gfnode.units import format_time
 
@@ -263,9 +263,7 @@ def _logarithmic(axes: Axes, values: NDArray[np.float64]) -> None:
         axes.set_ylim(values.min() / _PAD, values.max() * _PAD)
     axes.set_yscale("log")
     steps = (1, 2, 5) if not len(values) or values.max() < 1000 * values.min() else (1,)
-    axes.yaxis.set_major_locator(LogLocator(10, steps, numticks=20))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    plain_decades(axes.yaxis, steps)
 
 
 def _finish(figure: Figure, axes: Axes, layout: Layout, x: str) -> Figure:

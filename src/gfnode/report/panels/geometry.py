@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from gfnode.report.loading import RunFiles
@@ -213,7 +212,7 @@ def _draw_densities(model: str, best: str, shown: list[Shown], layout: Layout) -
         pane.spines["left"].set_visible(False)
         pane.locator_params(axis="x", nbins=4)
         if each.unit == "°":
-            pane.xaxis.set_major_formatter(FuncFormatter(_degrees))
+            pane.xaxis.set_major_formatter(_degrees)
     legend(figure, axes, layout)
     return figure
 

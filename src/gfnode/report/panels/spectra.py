@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from gfnode.report.loading import RunFiles
 from gfnode.report.numbers import three
 from gfnode.report.panels.common import TRUE, grid, legend, power_of_ten, style
 from gfnode.report.pictures import Layout, Panel, Picture, Table
+from gfnode.report.plots import plain_decades
 from gfnode.report.sentences import seen_from
 from gfnode.thinning import evenly
 from gfnode.units import format_time
@@ -136,9 +136,7 @@ def _draw_frequencies(spaces: Sequence[Space], layout: Layout) -> Figure:
             ms=5 * layout.stroke,
         )
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=20))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    plain_decades(axes.yaxis)
     axes.set_xlabel("eigenvalue of the graph Laplacian", fontsize=layout.text)
     axes.set_ylabel("mean frequency (1/ps)", fontsize=layout.text)
     layout.plain(axes)
@@ -202,7 +200,7 @@ def _draw_powers(
             pane.plot(frequency, shown, **style(kind, PREDICTED, layout))
         pane.set_title(f"eigenvalue {spaces[k]['eigenvalue']:.3g}", fontsize=layout.text)
         pane.set_yscale("log")
-        pane.yaxis.set_major_formatter(FuncFormatter(power_of_ten))
+        pane.yaxis.set_major_formatter(power_of_ten)
         layout.plain(pane)
     axes[0].set_ylim(top / 10**_DECADES, 2 * top)
     axes[0].set_xlim(0, _last(frequency, powers[TRUE][list(chosen)].sum(0)))

@@ -8,12 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, SymLogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    FuncFormatter,
-    LogLocator,
-    MultipleLocator,
-    NullLocator,
-)
+from matplotlib.ticker import LogLocator, MultipleLocator, NullLocator
 from numpy.typing import NDArray
 
 from gfnode.report.loading import RunFiles
@@ -163,7 +158,7 @@ _MARGINAL: dict[str, Any] = {"sharex": True, "height_ratios": (1, 4), "squeeze":
 
 def _bar(bar: Any, label: str, layout: Layout) -> None:
     bar.set_label(label, fontsize=layout.text)
-    bar.ax.xaxis.set_major_formatter(FuncFormatter(power_of_ten))
+    bar.ax.xaxis.set_major_formatter(power_of_ten)
     bar.ax.xaxis.set_minor_locator(NullLocator())
     bar.ax.tick_params(labelsize=layout.text - 1)
     bar.ax.xaxis.get_offset_text().set_fontsize(layout.text - 1)
