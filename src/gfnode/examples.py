@@ -262,13 +262,13 @@ def command(run: "Run", *, anywhere: bool = True) -> str:
     A topology is named so that the command works in any folder, or else from this one.
     """
     from gfnode.experiment import configure
-    from gfnode.presets import PRESETS
+    from gfnode.presets import PRESETS, flat
 
-    settings = _flat(run.experiment.model_dump(mode="json"))
+    settings = flat(run.experiment.model_dump(mode="json"))
     name = settings["model.name"]
     changes = {}
     for preset in PRESETS:
-        known = _flat(configure(preset, {"model.name": name}).model_dump(mode="json"))
+        known = flat(configure(preset, {"model.name": name}).model_dump(mode="json"))
         changes[preset] = {k: v for k, v in settings.items() if k not in known or known[k] != v}
     preset = min(changes, key=lambda each: len(changes[each]))
     words, data = ["gfnode", "train"], run.provenance
@@ -280,14 +280,6 @@ def command(run: "Run", *, anywhere: bool = True) -> str:
     for key, value in changes[preset].items():
         words += ["--set", f"{key}={json.dumps(value)}"]
     return shlex.join([*words, "--out", str(run.folder)])
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        inner = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{key}.") if inner else {prefix + key: value}
-    return flat
 
 
 def relative_errors(errors: Doubles, lags_fs: Doubles, horizon: float) -> Doubles:

@@ -1,5 +1,6 @@
 """Whole configurations by name; what a preset leaves out is the default of each setting."""
 
+from collections.abc import Mapping
 from typing import Any
 
 _PUBLISHED: dict[str, Any] = {
@@ -59,3 +60,12 @@ SUMMARIES = {
     "eigenspaces",
 }
 """What each preset is for."""
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names: ``{"training.epochs": 5}``."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = isinstance(value, Mapping)
+        found |= flat(value, f"{prefix}{key}.") if inner else {prefix + key: value}
+    return found

@@ -1,6 +1,7 @@
 """The base of every configuration: frozen, typed, and strict about unknown keys."""
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -17,6 +18,14 @@ Layers = Annotated[int, Field(ge=1, le=100)]
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 """A number of features, of lags, of samples: whatever the size of a model or a step goes by."""
+
+
+def read_value(text: str) -> Any:
+    """A value of a setting as it is typed: JSON where it is JSON, else text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text.strip()
 
 
 class Settings(BaseModel):

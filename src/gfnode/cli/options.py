@@ -1,7 +1,6 @@
 """Options that several commands take, and what they stand for."""
 
 import inspect
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -157,16 +156,15 @@ def reads(*, without: Sequence[str] = ()) -> Callable[[Callable[..., None]], Cal
 def read_settings(
     items: Sequence[str], option: str = "--set", example: str = "training.epochs=5"
 ) -> dict[str, Any]:
-    """Read ``key=value``: JSON where it is JSON, else text."""
+    """Read ``key=value``."""
+    from gfnode.settings import read_value
+
     changes = {}
     for item in items:
         key, equals, text = item.partition("=")
         if not (equals and key.strip()):
             raise InputError(f"{option} {item}: expected key=value, e.g. {option} {example}")
-        try:
-            changes[key.strip()] = json.loads(text)
-        except ValueError:
-            changes[key.strip()] = text.strip()
+        changes[key.strip()] = read_value(text)
     return changes
 
 

@@ -17,6 +17,7 @@ from gfnode.errors import InputError
 from gfnode.paper.grids import Grid, Text
 from gfnode.paper.plan import Choice, Planned, make_plan
 from gfnode.paper.specs import Spec
+from gfnode.settings import read_value
 
 Values = Mapping[str, Any]
 
@@ -54,7 +55,7 @@ class Search:
                     f"--search {item}: expected key=value,value,… with two values or more, e.g. "
                     "--search training.rate=0.0003,0.001"
                 )
-            found[key.strip()] = [_value(each) for each in values]
+            found[key.strip()] = [read_value(each) for each in values]
         return cls(found, molecules)
 
     @property
@@ -63,13 +64,6 @@ class Search:
         return [
             dict(zip(self.values, each, strict=True)) for each in product(*self.values.values())
         ]
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 @dataclass(frozen=True)

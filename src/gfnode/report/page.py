@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gfnode.presets import flat
 from gfnode.report import curves, described, downloads, structures, summary
 from gfnode.report.loading import RunFiles
 from gfnode.report.numbers import times
@@ -132,7 +133,7 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "history": run.history,
         "weights": run.examples.weights,
         "command": run.examples.command,
-        "settings": flat(facts["experiment"]),
+        "settings": settings_of(facts),
         "structures": {"runs": [packed]},
         "structure_notes": [],
         "files": files,
@@ -167,10 +168,6 @@ def _key_figures(evaluation: Mapping[str, Any], best: str) -> list[tuple[str, st
     ]
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted keys and their values as JSON."""
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        inner = isinstance(value, Mapping)
-        found |= flat(value, f"{prefix}{key}.") if inner else {prefix + key: json.dumps(value)}
-    return found
+def settings_of(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a run: dotted keys and their values as JSON."""
+    return {key: json.dumps(value) for key, value in flat(facts["experiment"]).items()}

@@ -14,7 +14,7 @@ from gfnode.report.comparison.runs import Compared, differing, molecules
 from gfnode.report.comparison.words import compared_words
 from gfnode.report.loading import RunFiles
 from gfnode.report.numbers import NOTHING, three
-from gfnode.report.page import flat
+from gfnode.report.page import settings_of
 from gfnode.report.panels.common import CONSTANT, FLOOR, estimate_cell, estimate_rows
 from gfnode.report.panels.merits import merits
 from gfnode.report.physics_table import atoms_words
@@ -260,7 +260,7 @@ def _physics(compared: Compared) -> Table:
 
 
 def _settings(compared: Compared) -> Table:
-    settings = [_facts(run) | flat(run.facts["experiment"]) for run in compared.runs]
+    settings = [_facts(run) | settings_of(run.facts) for run in compared.runs]
     rows = [[key, *values] for key, values in differing(settings).items()]
     caption = "Settings, data and versions that differ"
     head = ["setting", *compared.names]
