@@ -7,7 +7,7 @@ import numpy as np
 
 from gfnode.molecule.sketch import sketch
 from gfnode.thinning import evenly
-from gfnode.trajectory import Trajectory
+from gfnode.trajectory import Trajectory, formula_of
 from gfnode.units import format_time
 
 if TYPE_CHECKING:
@@ -43,15 +43,11 @@ def trajectory_html(trajectory: Trajectory) -> str:
 
 def run_html(run: "Run") -> str:
     """Table of a run; all text is escaped."""
-    from ase.data import chemical_symbols
-    from ase.formula import Formula
-
     system, training = run.model.system, run.facts.get("training", {})
-    formula = Formula.from_list([chemical_symbols[z] for z in system.source_numbers])
     names = run.provenance.names
     error = training.get("best_validation_error")
     rows = {
-        "molecule": f"{names} {formula.format('hill')}".strip(),
+        "molecule": f"{names} {formula_of(system.source_numbers)}".strip(),
         "atoms": f"{len(system.source_numbers)}, {system.n_atoms} in the state, "
         f"{len(system.score)} scored",
         "model": str(run.experiment.model["name"]),

@@ -93,8 +93,7 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
     atoms = series.first.n_atoms
     rigid = count_rigid(series, bonds, rounded_to)
     most = max(20, min(2000, 2_000_000 // atoms))
-    gaps = np.diff(series.times)[series.successive()]
-    shortest = float(gaps.min()) if len(gaps) else None
+    shortest = float(series.gaps.min()) if len(series.gaps) else None
     if series.has_velocities:
         frames = series.evenly(most)
         x = series.positions(frames).astype(np.float64)

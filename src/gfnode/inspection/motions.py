@@ -174,8 +174,7 @@ def torsion_atoms(bonds: Integers, molecule: Integers, masses: Doubles) -> Integ
 
 def _probe(series: Series, atoms: int) -> list[tuple[float, Integers, Integers]]:
     """Pairs of frames at lags from the shortest interval to a third of the longest file."""
-    gaps = np.diff(series.times)[series.successive()]
-    longest = float(series.spans.max())
+    gaps, longest = series.gaps, float(series.spans.max())
     if not len(gaps):
         return []
     shortest = float(gaps.min())

@@ -15,15 +15,8 @@ from gfnode.trajectory import Doubles, Integers
 from gfnode.units import BOLTZMANN, WAVENUMBER
 from gfnode.windows.forces import RIGID
 
-STRETCHING = (
-    {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
-    | {
-        9: 3960.0,
-        17: 2890.0,
-        35: 2560.0,
-        53: 2230.0,
-    }  # of the hydrogen halides, which have no other
-)
+STRETCHING = {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
+STRETCHING |= {9: 3960.0, 17: 2890.0, 35: 2560.0, 53: 2230.0}  # hydrogen halides have no other
 """Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …)."""
 
 TOLERANCE = 0.2
@@ -79,13 +72,12 @@ class Clock:
 
 def displacement_temperature(series: Series, *, heavy: bool = False) -> float | None:
     """Temperature in K over 3N that the shortest displacements show, at most the true one."""
-    gaps = np.diff(series.times)[series.successive()]
-    if not len(gaps):
+    starts = _closest(series)
+    if not len(starts):
         return None
     atoms = np.flatnonzero(series.first.numbers > 1) if heavy else None
     if atoms is not None and not len(atoms):
         atoms = None
-    starts = series.successive(1.02 * float(gaps.min()), _most(series))
     x = series.positions(np.stack([starts, starts + 1], 1).ravel(), atoms).astype(np.float64)
     x = x.reshape(len(starts), 2, -1, 3)
     masses = series.first.masses if atoms is None else series.first.masses[atoms]
@@ -141,7 +133,7 @@ def agree(step: float, stated: float) -> bool:
 def nice(step: float) -> float:
     """The round time step next to an estimate, if one is near."""
     best = min(_NICE, key=lambda each: abs(np.log(step / each)))
-    return best if abs(np.log(step / best)) < np.log(1 + TOLERANCE) else float(f"{step:.2g}")
+    return best if agree(step, best) else float(f"{step:.2g}")
 
 
 @dataclass(frozen=True)
@@ -244,7 +236,7 @@ def _settle(step: float, usual: float, stated: float, series: Series) -> float:
         return step
     hot = {each: heavy * (stated / each) ** 2 for each in candidates}
     for each, kelvin in hot.items():
-        if kelvin < PLAUSIBLE[1] and abs(np.log(each / stated)) < np.log(1 + TOLERANCE):
+        if kelvin < PLAUSIBLE[1] and agree(each, stated):
             return each
     likely = [each for each, T in hot.items() if PLAUSIBLE[0] / 2 < T < PLAUSIBLE[1]]
     return likely[0] if likely else step
@@ -254,10 +246,9 @@ def _from_velocities(series: Series) -> float | None:
     """Time step that makes heavy atoms advance as their stored velocities say, in fs."""
     if not series.has_velocities:
         return None
-    gaps = np.diff(series.times)[series.successive()]
-    if not len(gaps):
+    starts = _closest(series)
+    if not len(starts):
         return None
-    starts = series.successive(1.02 * float(gaps.min()), _most(series))
     heavy = np.flatnonzero(series.first.numbers > 1)
     chosen = heavy if len(heavy) else np.arange(series.first.n_atoms)
     x = [series.positions(starts + k, chosen).astype(np.float64) for k in (0, 1)]
@@ -274,5 +265,7 @@ def _from_velocities(series: Series) -> float | None:
     return slope * step / gap if agreement > 0.9 else None
 
 
-def _most(series: Series) -> int:
-    return int(max(20, min(2000, 1_000_000 // series.first.n_atoms)))
+def _closest(series: Series) -> Integers:
+    """Some of the frames whose successor is as near as any in time, evenly chosen."""
+    most = max(20, min(2000, 1_000_000 // series.first.n_atoms))
+    return series.successive(1.02 * float(series.gaps.min(initial=np.inf)), most)

@@ -81,6 +81,11 @@ class Series:
         return np.array([float(t.times[-1] - t.times[0]) for t in self.trajectories])
 
     @cached_property
+    def gaps(self) -> Doubles:
+        """Time from each frame to its successor in the same trajectory, where it has one, fs."""
+        return np.diff(self.times)[self.successive()]
+
+    @cached_property
     def _line(self) -> Doubles:
         """All times on one axis, trajectories further apart than any lag inside one."""
         return self.times + self.segments * (2 * float(self.times.max()) + 1.0)

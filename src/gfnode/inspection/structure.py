@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gfnode import graph
 from gfnode.inspection.series import Series
@@ -117,7 +116,7 @@ class Structure:
 def look_at_structure(series: Series) -> tuple[Structure, Integers, Integers]:
     """Describe the atoms; return also the bonds and the atoms of the largest molecule."""
     first = series.first
-    found = _by_distances(series)
+    found = graph.bonds_from_distances(first.numbers, first.positions)  # as training does
     named = None
     if first.topology is not None and len(first.topology.bonds):
         named = np.unique(np.sort(first.topology.bonds, axis=1), axis=0)
@@ -155,16 +154,9 @@ def look_at_structure(series: Series) -> tuple[Structure, Integers, Integers]:
 def _other_order(series: Series, bonds: Integers) -> tuple[OtherOrder, ...]:
     found = []
     for file, each in enumerate(series.trajectories[1:], 1):
-        if (misfit := misfit_of(bonds, each)) is not None:
-            what = misfit.atoms, misfit.length, misfit.usual, misfit.long
-            found.append(OtherOrder(file, *what))
+        if (m := misfit_of(bonds, each)) is not None:
+            found.append(OtherOrder(file, m.atoms, m.length, m.usual, m.long))
     return tuple(found)
-
-
-def _by_distances(series: Series) -> Integers:
-    """Bonds as training finds them, from at most 100 frames of the first file."""
-    trajectory = series.first
-    return graph.bonds_from_distances(trajectory.numbers, trajectory.positions)
 
 
 def _formulas(numbers: Integers, labels: Integers) -> list[str]:
@@ -208,27 +200,18 @@ def _measured(series: Series, pairs: Integers) -> tuple[Bond, ...]:
 
 def _cell(series: Series, bonds: Integers, labels: Integers) -> Cell | None:
     """The periodic cell and what it cuts."""
+    from ase.geometry import cell_to_cellpar
+
     first = series.first
     if first.cell is None:
         return None
     vectors = first.cell[0].astype(np.float64)
-    lengths = np.linalg.norm(vectors, axis=1)
     if abs(np.linalg.det(vectors)) < 1e-3:
         return None
-    units = vectors / lengths[:, None]
-    cosines = [units[1] @ units[2], units[0] @ units[2], units[0] @ units[1]]
-    angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    a, b, c, alpha, beta, gamma = cell_to_cellpar(vectors).tolist()
     drift = np.abs(first.cell - first.cell[0]).max()
-    broken_bonds, broken_molecules = _cut(series, bonds, labels)
-    a, b, c = (float(each) for each in lengths)
-    alpha, beta, gamma = (float(each) for each in angles)
-    return Cell(
-        (a, b, c),
-        (alpha, beta, gamma),
-        bool(drift <= 1e-5 * lengths.max()),
-        broken_bonds,
-        broken_molecules,
-    )
+    constant = bool(drift <= 1e-5 * max(a, b, c))
+    return Cell((a, b, c), (alpha, beta, gamma), constant, *_cut(series, bonds, labels))
 
 
 def _cut(series: Series, bonds: Integers, labels: Integers) -> tuple[float, float]:
@@ -241,18 +224,11 @@ def _cut(series: Series, bonds: Integers, labels: Integers) -> tuple[float, floa
     assert first.cell is not None
     if not len(bonds):
         return 0.0, 0.0
-    chosen = evenly(len(first), 20)
     numbers_of_bonds, numbers_of_molecules = [], []
-    for frame in chosen:
+    for frame in evenly(len(first), 20):
         x = first.positions[frame].astype(np.float64)
-        cell = first.cell[frame].astype(np.float64)
-        across = crosses(x[bonds[:, 1]] - x[bonds[:, 0]], cell)
+        parts = (x[bonds[:, 1]] - x[bonds[:, 0]]) @ np.linalg.inv(first.cell[frame].astype(float))
+        across = (np.abs(parts) > 0.5).any(-1)  # further than half a cell vector along it
         numbers_of_bonds.append(across.sum())
         numbers_of_molecules.append(len(np.unique(labels[bonds[across, 0]])))
     return float(np.mean(numbers_of_bonds)), float(np.mean(numbers_of_molecules))
-
-
-def crosses(vectors: NDArray[np.float64], cell: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether vectors ``(any, 3)`` are longer than half a cell vector along it."""
-    parts: NDArray[np.float64] = vectors @ np.linalg.inv(cell)
-    return np.asarray((np.abs(parts) > 0.5).any(-1))
