@@ -58,17 +58,16 @@ def ramachandran(
     with plain_errors():
         from gfnode.errors import InputError
         from gfnode.files import as_json
-        from gfnode.files import whole as written
         from gfnode.metrics.ramachandran import read_basins
         from gfnode.molecule.torsions import read_torsions
         from gfnode.physics.landscape import landscape
         from gfnode.report import landscape as words
+        from gfnode.report.plots import check_picture, save_figure
 
         output = Output(json_file)
         terminal = output.terminal
         keep_inputs([out, output.target], files, reading.top)
-        if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
-            raise InputError(f"--out {out}: expected a name that ends with .png, .svg or .pdf")
+        check_picture(out)
         if torsion and len(torsion) != 2:
             raise InputError(f"--torsion: expected two dihedrals, got {len(torsion)}")
         basins = read_basins(basin) if basin else None
@@ -89,8 +88,6 @@ def ramachandran(
             terminal.print(line, soft_wrap=True)
         if out is not None:
             densities = [found.density(run) for run in range(len(trajectories))]
-            figure = words.draw_landscape(result, densities)
-            with written(out) as partial:
-                figure.savefig(partial, dpi=100)
+            save_figure(words.draw_landscape(result, densities), out, dpi=100)
             terminal.print(f"plot: {out}", soft_wrap=True)
         output.numbers(result)

@@ -64,17 +64,16 @@ def spectrum(
 ) -> None:
     """Tell how fast a molecule moves: density of states, modes of its graph, are low modes slow."""
     with plain_errors():
-        from gfnode.errors import InputError
         from gfnode.files import as_json
         from gfnode.files import whole as written
         from gfnode.physics.spectrum import spectrum as take
         from gfnode.report import spectra as words
+        from gfnode.report.plots import check_picture, save_figure
 
         output = Output(json_file)
         terminal = output.terminal
         keep_inputs([out, csv_file, output.target], files, reading.top)
-        if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
-            raise InputError(f"--out {out}: expected a name that ends with .png, .svg or .pdf")
+        check_picture(out)
         reader = reading.reader()
         found = take(load(files, reader), resolution_cm=resolution, superposed=superpose, hops=hops)
         result = as_json(found.to_dict())
@@ -84,9 +83,7 @@ def spectrum(
         for line in words.spectrum_words(result):
             terminal.print(line, soft_wrap=True)
         if out is not None:
-            figure = words.draw_spectrum(result, *found.table())
-            with written(out) as partial:
-                figure.savefig(partial, dpi=110)
+            save_figure(words.draw_spectrum(result, *found.table()), out, dpi=110)
             terminal.print(f"plot: {out}", soft_wrap=True)
         if csv_file is not None:
             names, columns = found.table()

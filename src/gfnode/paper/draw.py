@@ -16,6 +16,7 @@ from gfnode.paper.grids import Grid, markdown
 from gfnode.paper.results import Result
 from gfnode.paper.specs import Spec
 from gfnode.paper.tables import make_table
+from gfnode.report.plots import save_figure
 
 LOOKS = {"best": "bold", "second": "underline", "better": "green", "worse": "dark_orange"}
 
@@ -67,9 +68,7 @@ def _write(
     """Write a figure as PNG and SVG, its numbers as CSV, and what they say as Markdown."""
     paths = []
     for suffix in ("png", "svg"):
-        paths.append(out / f"{spec.name}.{suffix}")
-        with whole(paths[-1]) as partial:
-            drawn.figure.savefig(partial, dpi=160)
+        paths.append(save_figure(drawn.figure, out / f"{spec.name}.{suffix}"))
     for ending, records in drawn.records.items():
         paths.append(out / f"{spec.name}{ending}.csv")
         with whole(paths[-1]) as partial, partial.open("w", encoding="utf-8", newline="") as file:

@@ -14,6 +14,7 @@ from gfnode.examples import Examples
 from gfnode.files import read_arrays, read_json
 from gfnode.metrics.lags import mean_lags
 from gfnode.report.summary import Windows
+from gfnode.report.tables import molecules
 
 History = Sequence[Mapping[str, float | None]]
 
@@ -76,6 +77,11 @@ class RunFiles:
     def best(self) -> str:
         """Name of the best trivial baseline."""
         return str(self.evaluation["best_trivial"])
+
+    @property
+    def molecules(self) -> str:
+        """Names and formulas of what it learnt."""
+        return molecules(self.facts)
 
     @property
     def labels(self) -> list[str]:

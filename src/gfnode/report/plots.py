@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
+from gfnode.errors import InputError
 from gfnode.files import read_json, whole
-from gfnode.report.tables import verdict
+from gfnode.report.tables import molecules, verdict
 from gfnode.units import format_time
 
 # Okabe and Ito's palette, told apart with any colour vision; the judged model comes first
@@ -36,11 +37,20 @@ def plot_error_against_lag(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     evaluation, facts = read_json(folder / "evaluation.json"), read_json(folder / "run.json")
-    molecules = {f"{data['name']} ({data['formula']})": None for data in facts["data"]}
-    figure = error_against_lag(evaluation, ", ".join(molecules))
-    path = folder / "error_against_lag.png"
+    figure = error_against_lag(evaluation, molecules(facts))
+    return save_figure(figure, folder / "error_against_lag.png")
+
+
+def check_picture(out: Path | None) -> None:
+    """Refuse a file that no figure can be written to, by its suffix."""
+    if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--out {out}: expected a name that ends with .png, .svg or .pdf")
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 160) -> Path:
+    """Write a figure whole; the suffix chooses the format."""
     with whole(path) as partial:
-        figure.savefig(partial, dpi=160)
+        figure.savefig(partial, dpi=dpi)
     return path
 
 

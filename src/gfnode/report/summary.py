@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gfnode.metrics import Blocks, Verdict, paired_verdict
 from gfnode.metrics.lags import lag_bins
 from gfnode.report.numbers import rough
-from gfnode.report.tables import error_bars, verdict
+from gfnode.report.tables import error_bars, molecules, verdict
 from gfnode.units import format_time
 
 FEW_BLOCKS = 10
@@ -94,7 +94,6 @@ def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
     system, settings = facts["system"], facts["experiment"]
     data, model = facts["data"], settings["model"]["name"]
     span, frames = sum(each["span_fs"] for each in data), sum(each["frames"] for each in data)
-    molecules = list(dict.fromkeys(f"{each['name']} ({each['formula']})" for each in data))
     several = f" in {len(data)} trajectories" if len(data) > 1 else ""
     atoms, state, scored = (len(system[key]) for key in ("source_numbers", "atoms", "score"))
     given = f"all {atoms} atoms" if state == atoms else f"{state} of the {atoms} atoms"
@@ -102,7 +101,7 @@ def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
     learnt = f"{model}, with {weights} weights," if weights else f"{model}, which has no weights,"
     return [
         f"{learnt} was trained on {format_time(span)} of molecular dynamics of "
-        f"{', '.join(molecules)}: {frames} frames{several}.",
+        f"{molecules(facts)}: {frames} frames{several}.",
         f"From one conformation of {given} and its velocities it predicts where the atoms are at "
         f"any time up to {format_time(system['horizon_fs'])} later. Errors are taken over "
         f"{'the ' if scored < state else 'all '}{scored} {kind}.",

@@ -44,6 +44,11 @@ def lag_table(evaluation: Mapping[str, Any]) -> Table:
     return table
 
 
+def molecules(facts: Mapping[str, Any]) -> str:
+    """Names and formulas of what a run learnt, from its ``run.json``."""
+    return ", ".join(dict.fromkeys(f"{d['name']} ({d['formula']})" for d in facts["data"]))
+
+
 def in_one_unit(times_fs: Sequence[float]) -> list[str]:
     """Times of one column or row with the unit that reads best for the longest."""
     unit = format_time(max(times_fs, default=0.0)).split()[1]

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from gfnode.report import downloads, structures
 from gfnode.report.cells import verdict_cell, with_interval
 from gfnode.report.comparison.curves import comparison_pictures
-from gfnode.report.comparison.runs import Compared, differing, molecules
+from gfnode.report.comparison.runs import Compared, differing
 from gfnode.report.comparison.words import compared_words
 from gfnode.report.loading import RunFiles
 from gfnode.report.numbers import NOTHING, three
@@ -85,7 +85,7 @@ def _context(compared: Compared) -> dict[str, Any]:
             ("numbers", "Numbers"),
         ],
         "names": compared.names,
-        "molecules": list(dict.fromkeys(molecules(run) for run in compared.runs)),
+        "molecules": list(dict.fromkeys(run.molecules for run in compared.runs)),
         "words": words,
         "pictures": pictures,
         "tables_of": tables,
@@ -159,7 +159,7 @@ def _runs(compared: Compared) -> Table:
         against = run.evaluation["verdicts"][run.best]
         ratio = against["ratio"]
         seconds = trained.get("seconds")
-        what = [name, run.model, *([molecules(run)] if molecule else []), run.examples.weights]
+        what = [name, run.model, *([run.molecules] if molecule else []), run.examples.weights]
         what += [run.facts["windows"]["train"], trained.get("epochs")]
         body.append(
             [

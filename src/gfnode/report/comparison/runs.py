@@ -94,7 +94,7 @@ class Compared:
     @property
     def one_molecule(self) -> bool:
         """Whether all are of the same molecules."""
-        return len({molecules(run) for run in self.runs}) == 1
+        return len({run.molecules for run in self.runs}) == 1
 
     @property
     def all_paired(self) -> bool:
@@ -123,12 +123,6 @@ class Compared:
         return None
 
 
-def molecules(run: RunFiles) -> str:
-    """Names and formulas of what a run learnt."""
-    data = run.facts["data"]
-    return ", ".join(dict.fromkeys(f"{each['name']} ({each['formula']})" for each in data))
-
-
 def apart(paths: Sequence[Path]) -> list[str]:
     """Names of folders, with as many parents as tell them apart."""
     parts = [path.resolve().parts for path in paths]
@@ -155,7 +149,7 @@ def _pair(runs: Sequence[RunFiles], first: int, second: int) -> Pair:
 
 def _unlike(a: RunFiles, b: RunFiles) -> str:
     """Why the errors of two runs are not errors of one task; empty where they are."""
-    if molecules(a) != molecules(b):
+    if a.molecules != b.molecules:
         return "they are of different molecules"
     prints = [[each["fingerprint"] for each in run.facts["data"]] for run in (a, b)]
     if prints[0] != prints[1]:

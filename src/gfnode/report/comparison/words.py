@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gfnode.report.comparison.runs import Compared, Pair, molecules
+from gfnode.report.comparison.runs import Compared, Pair
 from gfnode.report.numbers import times
 from gfnode.report.summary import angstrom, interval
 from gfnode.report.tables import verdict
@@ -32,7 +32,7 @@ def _what(compared: Compared) -> list[str]:
         weights = run.examples.weights
         learnt = f"{weights} weights" if weights else "no weights"
         words.append(
-            f"{name}: {run.model}, {learnt}, on {molecules(run)}; {run.evaluation['windows']} test "
+            f"{name}: {run.model}, {learnt}, on {run.molecules}; {run.evaluation['windows']} test "
             f"windows, horizon {format_time(run.evaluation['horizon_fs'])}."
         )
     if compared.same_windows:
