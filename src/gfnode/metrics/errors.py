@@ -293,8 +293,12 @@ def _half_width(deviation: Doubles, filled: Integers | int, blocks: Blocks) -> D
     """Half a t interval from the linear contributions of the blocks, ``(block, ...)``."""
     free = np.maximum(np.asarray(filled) - 1, 1)
     variance = blocks.inflation * (free + 1) / free * np.square(deviation).sum(0)
-    quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, free)
-    return np.asarray(quantile * np.sqrt(variance))
+    return np.asarray(t_quantile(free) * np.sqrt(variance))
+
+
+def t_quantile(free: ArrayLike) -> Doubles:
+    """Half a 95 % Student t interval in standard errors, by its degrees of freedom."""
+    return np.asarray(stats.t.ppf(0.5 + CONFIDENCE / 2, free))
 
 
 SAME = 1e-3

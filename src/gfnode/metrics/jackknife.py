@@ -22,9 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from gfnode.metrics.errors import CONFIDENCE
+from gfnode.metrics.errors import t_quantile
 from gfnode.trajectory import Doubles, Integers
 
 Statistic = Callable[[Doubles, Doubles], Doubles]
@@ -113,7 +112,7 @@ def jackknife(
     value = min(max(plug - bias, 0.0), most) if unbiased else plug
     free = max(blocks - len(np.unique(groups)), 1)
     factor = inflation if np.isfinite(inflation) else 1.0
-    width = float(stats.t.ppf(0.5 + CONFIDENCE / 2, free) * np.sqrt(variance * factor))
+    width = float(t_quantile(free) * np.sqrt(variance * factor))
     return Distance(value, max(value - width, 0.0), min(value + width, most), plug, blocks)
 
 
@@ -136,5 +135,5 @@ def half_widths(replicates: Doubles, inflation: float = 1.0) -> tuple[Doubles, D
         return none, none
     away = replicates - replicates.mean(0)
     error = np.sqrt(inflation * (count - 1) / count * np.square(away).sum(0))
-    width = np.asarray(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * error)
+    width = np.asarray(t_quantile(count - 1) * error)
     return -width, width

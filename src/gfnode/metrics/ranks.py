@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from gfnode.errors import InputError
-from gfnode.metrics.errors import CONFIDENCE, Blocks
+from gfnode.metrics.errors import CONFIDENCE, Blocks, t_quantile
 from gfnode.trajectory import Doubles
 
 DRAWS = 4000
@@ -62,9 +62,7 @@ def mean_frequencies(frequency: Doubles, power: Doubles, blocks: Blocks) -> Freq
         value = first.sum(0) / total.sum(0)
         deviations = (first - value * total) / total.sum(0)
         scale = blocks.inflation * count / (count - 1) if count > 1 else np.nan
-        width = stats.t.ppf(0.5 + CONFIDENCE / 2, max(count - 1, 1)) * np.sqrt(
-            scale * np.square(deviations).sum(0)
-        )
+        width = t_quantile(max(count - 1, 1)) * np.sqrt(scale * np.square(deviations).sum(0))
         spread = np.exp(width / value)
     return Frequencies(value, value / spread, value * spread, deviations, blocks.inflation)
 

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from gfnode.errors import InputError
 from gfnode.geometry import superpose
-from gfnode.metrics import CONFIDENCE, Blocks, Estimate, mean_estimate, squared_errors
+from gfnode.metrics import Blocks, Estimate, mean_estimate, squared_errors
+from gfnode.metrics.errors import t_quantile
 from gfnode.models import Generative, Model
 from gfnode.progress import Report, silent
 from gfnode.rollout.apply import Rollout, State, predict
@@ -99,9 +99,8 @@ class Growth:
             return None
         value, width = float(slopes.mean()), np.nan
         if blocks.count > 1:
-            free = blocks.count - 1
             spread = slopes.var(ddof=1) / blocks.count * blocks.inflation
-            width = float(stats.t.ppf(0.5 + CONFIDENCE / 2, free) * np.sqrt(spread))
+            width = float(t_quantile(blocks.count - 1) * np.sqrt(spread))
         return Estimate(value, value - width, value + width, blocks.count, count)
 
     def reaches(self, method: str, other: str) -> float | None:

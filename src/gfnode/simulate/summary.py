@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
+from gfnode.metrics.errors import t_quantile
 from gfnode.trajectory import Doubles
 from gfnode.units import BOLTZMANN, FS_PER, KCAL_MOL
 
@@ -76,8 +76,8 @@ def block_mean(values: ArrayLike) -> Mean:
     if not size:
         return Mean(mean, float("nan"), float("nan"))
     means = series[len(series) - BLOCKS * size :].reshape(BLOCKS, size).mean(1)
-    half = stats.t.ppf(0.975, BLOCKS - 1) * means.std(ddof=1) / np.sqrt(BLOCKS)
-    return Mean(mean, float(mean - half), float(mean + half))
+    half = float(t_quantile(BLOCKS - 1) * means.std(ddof=1) / np.sqrt(BLOCKS))
+    return Mean(mean, mean - half, mean + half)
 
 
 def summarise(
