@@ -8,6 +8,7 @@ leaving out blocks of time, :mod:`gfnode.metrics.jackknife`.
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 from gfnode.errors import InputError
 from gfnode.trajectory import Doubles, Integers
@@ -123,8 +124,7 @@ def wasserstein_of_bins(p: Doubles, q: Doubles, width: ArrayLike, *, circular: b
 
 def entropy(p: ArrayLike) -> Doubles:
     """−Σ p log₂ p over the last axis, in bits."""
-    values = np.asarray(p, dtype=np.float64)
-    return np.asarray(-(values * np.log2(np.where(values > 0, values, 1.0))).sum(-1))
+    return np.asarray(special.entr(np.asarray(p, dtype=np.float64)).sum(-1) / np.log(2))
 
 
 def jensen_shannon(p: ArrayLike, q: ArrayLike) -> Doubles:
@@ -146,16 +146,18 @@ def jensen_shannon(p: ArrayLike, q: ArrayLike) -> Doubles:
     return np.asarray(np.clip(found, 0.0, 1.0))
 
 
+def jensen_shannon_of_counts(p: ArrayLike, q: ArrayLike) -> Doubles:
+    """The same of counts ``(..., bin)``, each divided by its sum."""
+    return jensen_shannon(normalised(p), normalised(q))
+
+
 def kullback_leibler(p: ArrayLike, q: ArrayLike) -> Doubles:
     """Kullback–Leibler divergence Σ p log₂(p/q) over the last axis, in bits.
 
     Infinite where q has an empty bin that p has not: estimates from counts go through
     :func:`smoothed`.
     """
-    p, q = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(p > 0, p * np.log2(np.where(p > 0, p, 1.0) / q), 0.0)
-    return np.asarray(terms.sum(-1))
+    return np.asarray(special.rel_entr(p, q).sum(-1) / np.log(2))
 
 
 def smoothed(counts: ArrayLike, pseudocount: float = PSEUDOCOUNT) -> Doubles:

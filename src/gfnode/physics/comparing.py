@@ -18,7 +18,7 @@ from gfnode.metrics.distributions import (
     circular_difference,
     circular_mean,
     counts_by_block,
-    jensen_shannon,
+    jensen_shannon_of_counts,
     normalised,
     wasserstein,
     wasserstein_of_bins,
@@ -127,12 +127,9 @@ class Truth:
             width = (self.high - self.low) / FINE
             return wasserstein_of_bins(normalised(a), normalised(b), width, circular=self.circular)
 
-        def information(a: Doubles, b: Doubles) -> Doubles:
-            return jensen_shannon(normalised(a), normalised(b))
-
         return (
             leave_one_out(transport, p, q).sum(1),
-            leave_one_out(information, _coarse(p), _coarse(q)).sum(1),
+            leave_one_out(jensen_shannon_of_counts, _coarse(p), _coarse(q)).sum(1),
         )
 
 
@@ -249,10 +246,13 @@ def compare(quantity: Quantity, predictions: Predictions) -> tuple[dict[str, Any
         truth = Truth.of(true, samples, quantity.circular)
         training = quantity.of(predictions.training, piece)
         fixed = circular_mean(training, 1) if quantity.circular else training.mean(1)
-        for method, mine in _by_method(quantity, predictions, piece):
-            values = np.broadcast_to(fixed[:, None], true.shape) if mine is None else mine
-            sums[method].add_errors(values, true, quantity)
-            sums[method].add_distances(values, truth)
+        for method in (*predictions.predicted, CONSTANT):
+            if method == CONSTANT:
+                mine = np.broadcast_to(fixed[:, None], true.shape)
+            else:
+                mine = quantity.of(predictions.predicted[method], piece)
+            sums[method].add_errors(mine, true, quantity)
+            sums[method].add_distances(mine, truth)
         partners = true.reshape(-1, windows, times)[:, predictions.partners]
         sums[FLOOR].add_errors(partners.reshape(true.shape), true, quantity)
         sums[FLOOR].add_halves(truth)
@@ -281,14 +281,6 @@ def compare(quantity: Quantity, predictions: Predictions) -> tuple[dict[str, Any
             arrays[f"wasserstein.{method}"] = np.concatenate(each.transports) * scale
     facts = {"unit": quantity.unit, "coordinates": len(quantity.index), "compared": count}
     return facts | {"methods": numbers}, arrays
-
-
-def _by_method(
-    quantity: Quantity, predictions: Predictions, piece: Integers
-) -> Iterator[tuple[str, Doubles | None]]:
-    for method, positions in predictions.predicted.items():
-        yield method, quantity.of(positions, piece)
-    yield CONSTANT, None
 
 
 def _pieces(index: Integers, samples: int) -> Iterator[Integers]:

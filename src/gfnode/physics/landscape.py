@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.geometry import dihedrals
 from gfnode.graph import bonds_from_distances
 from gfnode.metrics import Blocks, Estimate
-from gfnode.metrics.distributions import jensen_shannon, normalised
+from gfnode.metrics.distributions import counts_by_block, jensen_shannon_of_counts
 from gfnode.metrics.jackknife import Distance, jackknife, leave_one_out
 from gfnode.metrics.ramachandran import (
     BASINS,
@@ -94,11 +93,8 @@ class Landscape:
         p = np.concatenate([sides[0], none[1]])
         q = np.concatenate([none[0], sides[1]])
         groups = np.repeat([0, 1], [len(each) for each in sides])
-
-        def js(a: Doubles, b: Doubles) -> Doubles:
-            return jensen_shannon(normalised(a), normalised(b))
-
-        return jackknife(leave_one_out(js, p, q), groups, unbiased=True, most=1.0)
+        rows = leave_one_out(jensen_shannon_of_counts, p, q)
+        return jackknife(rows, groups, unbiased=True, most=1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, under the keys that docs/physics.md explains."""
@@ -118,15 +114,14 @@ class Landscape:
         }
 
     def _run(self, run: int) -> dict[str, Any]:
-        times, labels = self.times[run], self.labels(run)
-        changes = int((np.diff(labels) != 0).sum())
+        times = self.times[run]
         return {
             "name": self.runs[run],
             "frames": len(times),
             "length_fs": float(times[-1] - times[0]),
             "blocks": self._blocks(run).count,
             "populations": {key: vars(each) for key, each in self.populations(run).items()},
-            "changes": changes,
+            "changes": int((np.diff(self.labels(run)) != 0).sum()),
             "passages": [
                 {
                     "lag_fs": float(times[lag] - times[0]),
@@ -142,10 +137,10 @@ class Landscape:
         return Blocks.of(times, max(float(np.ptp(times)) / 1e4, 1e-3))
 
     def _counts(self, run: int) -> Doubles:
-        blocks = self._blocks(run)
-        key = blocks.labels * COARSE**2 + torus_bins(*_two(self.angles[run]), COARSE)
-        found = np.bincount(key, minlength=blocks.count * COARSE**2)
-        return found.reshape(blocks.count, -1).astype(np.float64)
+        """How often each coarse bin occurs, ``(block, bin)``."""
+        blocks, (first, second) = self._blocks(run), self.angles[run]
+        bins = torus_bins(first, second, COARSE)[:, None]
+        return counts_by_block(bins, blocks.labels, blocks.count, COARSE**2)[:, 0]
 
 
 def landscape(
@@ -171,7 +166,11 @@ def landscape(
     InputError
         Where no residue has φ and ψ, or not the one that is asked for.
     """
-    names, atoms = _chosen(trajectories[0], residue) if pair is None else _given(pair)
+    if pair is None:
+        names, atoms = _chosen(trajectories[0], residue)
+    else:
+        (a, first), (b, second) = pair
+        names, atoms = (a, b), np.stack([first, second])
     if basins is None:
         basins = BASINS if pair is None else ()  # α and β are regions of φ and ψ
     index = torch.from_numpy(atoms)
@@ -185,13 +184,6 @@ def landscape(
     times = tuple(each.times - each.times[0] for each in trajectories)
     runs = tuple(each.label for each in trajectories)
     return Landscape(names, runs, tuple(angles), times, tuple(basins))
-
-
-def _given(
-    pair: tuple[tuple[str, Integers], tuple[str, Integers]],
-) -> tuple[tuple[str, str], Integers]:
-    (a, first), (b, second) = pair
-    return (a, b), np.stack([first, second])
 
 
 def _chosen(first: Trajectory, residue: str | None) -> tuple[tuple[str, str], Integers]:
@@ -209,7 +201,3 @@ def _chosen(first: Trajectory, residue: str | None) -> tuple[tuple[str, str], In
             "--torsion NAME=A-B-C-D"
         )
     return (f"φ of {name}", f"ψ of {name}"), pairs[name]
-
-
-def _two(angles: NDArray[np.float64]) -> tuple[Doubles, Doubles]:
-    return angles[0], angles[1]

@@ -11,9 +11,8 @@ from gfnode.metrics import Estimate
 from gfnode.metrics.distributions import (
     circular_mean,
     counts_by_block,
-    jensen_shannon,
+    jensen_shannon_of_counts,
     kullback_leibler,
-    normalised,
     smoothed,
 )
 from gfnode.metrics.jackknife import jackknife, leave_one_out
@@ -47,9 +46,9 @@ TRUE = "true"
 
 def torsions(predictions: Predictions) -> Section | None:
     """Compare φ, ψ, ω, χ and what a user asked for; basins of φ and ψ and passages between them."""
-    named = _named(predictions)
-    asked = _asked(predictions)
-    chosen = {name: named[name] for name in _few(list(named), MOST_TORSIONS)} | asked
+    named = named_torsions(predictions.topology, predictions.system.bonds)
+    chosen = {name: named[name] for name in _few(list(named), MOST_TORSIONS)}
+    chosen |= _asked(predictions)
     if not chosen:
         return None
     numbers: dict[str, Any] = {}
@@ -68,10 +67,6 @@ def torsions(predictions: Predictions) -> Section | None:
     if residues:
         facts |= {"basins": basins, "states": [*basins, OTHER], "grid": COARSE}
     return Section(facts | {"ramachandran": residues}, arrays)
-
-
-def _named(predictions: Predictions) -> dict[str, Integers]:
-    return named_torsions(predictions.topology, predictions.system.bonds)
 
 
 def _asked(predictions: Predictions) -> dict[str, Integers]:
@@ -157,15 +152,13 @@ def _divergences(
 ) -> dict[str, Any]:
     """JSD, and KL of the prediction from the truth, of counts ``(block, bin)``."""
 
-    def js(p: Doubles, q: Doubles) -> Doubles:
-        return jensen_shannon(normalised(p), normalised(q))
-
     def kl(p: Doubles, q: Doubles) -> Doubles:
         return kullback_leibler(smoothed(p), smoothed(q))
 
     found = {}
     empty = not true.any() or not mine.any()
-    for key, statistic, most in (("js_bits", js, 1.0), ("kl_bits", kl, np.inf)):
+    measures = (("js_bits", jensen_shannon_of_counts, 1.0), ("kl_bits", kl, np.inf))
+    for key, statistic, most in measures:
         rows = leave_one_out(statistic, true, mine)
         rows = np.full_like(rows, np.nan) if empty else rows
         inflation = predictions.blocks.inflation
