@@ -5,6 +5,7 @@ lag, and mean frequencies come out too low. That is seen here, eigenspace by eig
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ from gfnode.physics.modes import (
 )
 from gfnode.physics.predictions import Predictions, predict_all
 from gfnode.physics.section import Section
-from gfnode.physics.spectrum import VIBRATIONS
+from gfnode.physics.spectrum import MOST_MODES, VIBRATIONS
 from gfnode.trajectory import Doubles, Floats
 
 STARTS = 64
@@ -47,9 +48,6 @@ STARTS = 64
 
 MOST_VALUES = 10_000_000
 """Coordinates of the dense series; of large systems fewer starts are followed."""
-
-MOST_MODES = 300
-"""Of larger systems the lowest modes are looked at."""
 
 SAMPLES = (
     "the model draws samples: those at two lags belong to different trajectories, so that it has "
@@ -86,7 +84,7 @@ def measure_spectra(predictions: Predictions) -> Section:
         "true": whole.targets.numpy(),
         "predicted": predict_all(run.model, windows).numpy(),
     }
-    modes = None if system.n_atoms <= MOST_MODES else MOST_MODES
+    modes = min(system.n_atoms, MOST_MODES)
     basis = eigenbasis(laplacian(system.edges.index, system.n_atoms), modes)
     spacing = 1e-3 * float(lags[0])
     first = whole.positions.numpy()
@@ -151,8 +149,7 @@ def _spaces(
                 "memory_reached": reached,
             }
         arrays |= {"frequency": frequency, f"power_{kind}": power.mean(0)}
-        moving = np.where(eigenvalues > 0, found.value, np.nan)
-        ranked = Frequencies(moving, found.low, found.high, found.deviations, found.inflation)
+        ranked = replace(found, value=np.where(eigenvalues > 0, found.value, np.nan))
         numbers[f"rank_correlation_{kind}"] = _ranks(rank_correlation(eigenvalues, ranked))
     return numbers, arrays
 

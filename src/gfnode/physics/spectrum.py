@@ -1,7 +1,7 @@
 """Spectra of a trajectory, without any model: density of states, and the modes of the graph."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -232,14 +232,7 @@ def spectrum(
     blocks = Blocks(np.arange(len(power)), len(power), 0, 1.0)
     found = mean_frequencies(frequency, power, blocks)
     values = eigenvalues_of(basis)
-    still = values == 0
-    moving = Frequencies(
-        np.where(still, np.nan, found.value),
-        found.low,
-        found.high,
-        found.deviations,
-        found.inflation,
-    )
+    moving = replace(found, value=np.where(values == 0, np.nan, found.value))
     mean = density.mean(0)
     step, folded = float(frequency[1]), spacing > VIBRATIONS
     heat = np.nan if folded else float(mean.sum() * step)
@@ -330,8 +323,7 @@ def _velocity_correlation(
 def _basis(trajectory: Trajectory, hops: int) -> Basis:
     _, edges = molecular_graph(trajectory, GraphSettings(hops=hops))
     atoms = trajectory.n_atoms
-    modes = None if atoms <= MOST_MODES else MOST_MODES
-    return eigenbasis(laplacian(edges.index, atoms), modes)
+    return eigenbasis(laplacian(edges.index, atoms), min(atoms, MOST_MODES))
 
 
 def _mean_shape(given: Sequence[Trajectory]) -> Doubles:
@@ -359,15 +351,11 @@ def _powers(
     values: Doubles, spaces: Integers, spacing: float, segment: int, blocks: int
 ) -> Doubles:
     """``(block, space, frequency)``."""
-    return np.stack(
-        [
-            welch(
-                values[:, spaces == space].reshape(len(values), -1), 1e-3 * spacing, segment, blocks
-            )[1]
-            for space in range(int(spaces.max()) + 1)
-        ],
-        1,
-    )
+    found = []
+    for space in range(int(spaces.max()) + 1):
+        part = values[:, spaces == space].reshape(len(values), -1)
+        found.append(welch(part, 1e-3 * spacing, segment, blocks)[1])
+    return np.stack(found, 1)
 
 
 def _spaces(
