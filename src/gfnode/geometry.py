@@ -5,6 +5,8 @@ Positions are Å, velocities Å/fs, masses u, angles radians. Rotations are matr
 column vectors: a conformation ``(..., atom, 3)`` is turned by ``positions @ rotation.mT``.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -248,6 +250,16 @@ def inertia_tensor(positions: Tensor, masses: Tensor) -> Tensor:
     second = (masses.to(r).unsqueeze(-1) * r).mT @ r
     trace = second.diagonal(dim1=-2, dim2=-1).sum(-1)
     return trace[..., None, None] * torch.eye(3, dtype=r.dtype, device=r.device) - second
+
+
+def thermal_momenta(positions: Tensor, masses: Tensor, heat: float) -> tuple[float, float]:
+    """Root mean square momentum √(3 M k_B T) and angular momentum √(tr(I) k_B T) in a heat bath.
+
+    In u Å/fs and u Å²/fs, of positions ``(..., atom, 3)``, over which tr(I) is averaged; ``heat``
+    is k_B T in u Å²/fs².
+    """
+    trace = inertia_tensor(positions, masses).diagonal(dim1=-2, dim2=-1).sum(-1).mean()
+    return math.sqrt(3 * float(masses.sum()) * heat), math.sqrt(float(trace) * heat)
 
 
 def _turns(inertia: Tensor) -> tuple[Tensor, Tensor]:

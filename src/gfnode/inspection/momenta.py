@@ -167,17 +167,15 @@ def _momenta(
     weights = torch.from_numpy(masses)
     positions, velocities = torch.from_numpy(x), torch.from_numpy(v)
     P = geometry.momentum(velocities, weights).numpy()
-    heat = BOLTZMANN * temperature
+    thermal = geometry.thermal_momenta(positions, weights, BOLTZMANN * temperature)
     rounding = float(np.sqrt(3 * noise * np.square(masses).sum()))
-    linear = _classify(P, float(np.sqrt(3 * masses.sum() * heat)), rounding)
+    linear = _classify(P, thermal[0], rounding)
     if len(masses) < 2:
         return linear, None
     L = geometry.angular_momentum(positions, velocities, weights).numpy()
-    inertia = geometry.inertia_tensor(positions, weights).diagonal(dim1=-2, dim2=-1).sum(-1)
-    thermal = float(np.sqrt(inertia.mean().item() * heat))
     arms = np.square(x - (masses[:, None] * x).sum(1, keepdims=True) / masses.sum()).sum(-1)
     rounding = float(np.sqrt(2 * noise * (np.square(masses) * arms.mean(0)).sum()))
-    return linear, _classify(L, thermal, rounding)
+    return linear, _classify(L, thermal[1], rounding)
 
 
 def _classify(momentum: Doubles, thermal: float, rounding: float) -> Momentum:

@@ -171,14 +171,13 @@ def moving_temperature(trajectory: Trajectory) -> float | None:
     )
     masses, atoms = torch.from_numpy(trajectory.masses), trajectory.n_atoms
     twice = float((masses[:, None] * v**2).sum((1, 2)).mean())  # the kinetic energy
-    heat = twice / (3 * atoms)
-    turning = float(geometry.inertia_tensor(x, masses).diagonal(dim1=-2, dim2=-1).sum(-1).mean())
-    linear = geometry.momentum(v, masses).square().sum(-1).mean()
-    angular = geometry.angular_momentum(x, v, masses).square().sum(-1).mean()
+    thermal = geometry.thermal_momenta(x, masses, twice / (3 * atoms))
+    linear = geometry.momentum(v, masses).square().sum(-1).mean().sqrt()
+    angular = geometry.angular_momentum(x, v, masses).square().sum(-1).mean().sqrt()
     degrees = 3 * atoms
-    if float(linear) < ZERO**2 * 3 * float(masses.sum()) * heat:
+    if float(linear) < ZERO * thermal[0]:
         degrees -= 3
-    if atoms > 1 and float(angular) < ZERO**2 * turning * heat:
+    if atoms > 1 and float(angular) < ZERO * thermal[1]:
         degrees -= 2 if atoms == 2 else 3
     return twice / (degrees * BOLTZMANN) if degrees > 0 else None
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gfnode.geometry import angular_momentum, inertia_tensor, momentum
+from gfnode.geometry import angular_momentum, momentum, thermal_momenta
 from gfnode.metrics import Blocks, LagErrors, summarise
 from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
@@ -126,9 +126,7 @@ class Momenta:
     def thermal(self, positions: Tensor, masses: Tensor) -> tuple[float, float]:
         """Root mean square momentum and angular momentum in a heat bath at this temperature."""
         heat = BOLTZMANN * float(self.temperature.mean())
-        inertia = inertia_tensor(positions.double(), masses).diagonal(dim1=-2, dim2=-1).sum(-1)
-        linear = np.sqrt(3 * float(masses.sum()) * heat)
-        return float(linear), float(np.sqrt(inertia.mean().item() * heat))
+        return thermal_momenta(positions.double(), masses, heat)
 
 
 def predicted_motion(

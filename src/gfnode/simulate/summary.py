@@ -122,14 +122,13 @@ def summarise(
 
 
 def _momenta(frames: NDArray[Any], masses: Doubles, temperature: float) -> tuple[float, float]:
-    """Largest momenta over their thermal sizes √(3 M k_B T) and √(k_B T tr I)."""
-    x, v = (np.asarray(frames[key], dtype=np.float64) for key in ("positions", "velocities"))
-    x = x - np.einsum("a,fax->fx", masses, x)[:, None] / masses.sum()
-    heat = BOLTZMANN * max(temperature, 1e-9)
-    linear = np.linalg.norm(np.einsum("a,fax->fx", masses, v), axis=1).max()
-    angular = np.linalg.norm(np.einsum("a,fax->fx", masses, np.cross(x, v)), axis=1).max()
-    trace = 2 * np.einsum("a,fax->f", masses, np.square(x)).mean()
-    return (
-        float(linear / np.sqrt(3 * masses.sum() * heat)),
-        float(angular / np.sqrt(max(trace, 1e-12) * heat)),
-    )
+    """Largest momenta over their thermal sizes."""
+    from torch import from_numpy  # late: a simulation does without it
+
+    from gfnode.geometry import angular_momentum, momentum, thermal_momenta
+
+    x, v = (from_numpy(frames[key].astype(np.float64)) for key in ("positions", "velocities"))
+    m = from_numpy(masses)
+    linear, angular = (p.norm(dim=-1).max() for p in (momentum(v, m), angular_momentum(x, v, m)))
+    thermal = thermal_momenta(x, m, BOLTZMANN * max(temperature, 1e-9))
+    return float(linear) / thermal[0], float(angular) / max(thermal[1], 1e-12)  # one atom: zero
