@@ -15,7 +15,6 @@ from gfnode.simulate.integrator import (
     advance,
     degrees_of_freedom,
     kinetic_energy,
-    momenta,
     thermal_velocities,
     without_momenta,
     without_torque,
@@ -34,6 +33,11 @@ def begin(
     v = without_momenta(masses, x, v, conserved)
     energy, force = forces(x)
     return State(x.copy(), v, force, energy, 0.0, random)
+
+
+def momenta(masses: np.ndarray, x: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Momentum, and angular momentum about the centre of mass, ``(3,)``."""
+    return masses @ v, masses @ np.cross(x - masses @ x / masses.sum(), v)
 
 
 def sample(

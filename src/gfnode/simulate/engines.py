@@ -168,7 +168,7 @@ def _by_ase(engine: Engine, numbers: Any, charge: int) -> Callable[[Doubles], fl
 
     calculator = engine.calculator()
     atoms = Atoms(numbers)
-    atoms.set_initial_charges(spread(charge, len(numbers)))
+    atoms.set_initial_charges(charge * (np.arange(len(numbers)) == 0))  # their sum is what counts
     atoms.calc = calculator
 
     def energy(positions: Doubles) -> float:
@@ -189,13 +189,6 @@ def unusable(engine: Engine, error: Exception) -> InputError:
     """Say that an engine cannot deal with a molecule."""
     said = str(error).strip() or type(error).__name__
     return InputError(f"the engine {engine.name} does not take this molecule: {said}")
-
-
-def spread(charge: int, atoms: int) -> Doubles:
-    """Charges of atoms ``(atom,)`` that sum up to the total one, which is all that counts."""
-    charges = np.zeros(atoms)
-    charges[:1] = charge
-    return charges
 
 
 def forget(calculator: Any) -> None:

@@ -86,12 +86,6 @@ def kinetic_energy(masses: Doubles, velocities: Doubles) -> float:
     return float(masses @ np.square(velocities).sum(1)) / 2
 
 
-def momenta(masses: Doubles, positions: Doubles, velocities: Doubles) -> tuple[Doubles, Doubles]:
-    """Momentum, and angular momentum about the centre of mass: ``(3,)`` in u Å/fs, u Å²/fs."""
-    about = positions - masses @ positions / masses.sum()
-    return masses @ velocities, masses @ _cross(about, velocities)
-
-
 def without_momenta(
     masses: Doubles, positions: Doubles, velocities: Doubles, conserved: Conserved
 ) -> Doubles:
