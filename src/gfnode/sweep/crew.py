@@ -12,8 +12,6 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -53,25 +51,18 @@ def take_turns(task: Task) -> Iterator[bool]:
                     yield True
 
 
-@dataclass
 class Member:
     """A job whose turns are taken on a stream of its own, where there are streams."""
 
-    folder: str
-    turns: Iterator[bool] = field(init=False)
-    waits: bool = field(init=False, default=False)  # for another process
-    stream: "torch.cuda.Stream | None" = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.turns = take_turns(Task(Path(self.folder)))
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.turns = take_turns(Task(Path(folder)))
+        self.waits = False  # for another process
         self.stream = torch.cuda.Stream() if torch.cuda.is_available() else None
 
     def turn(self) -> bool:
         """Take one; whether there may be another."""
-        own: AbstractContextManager[None] = nullcontext()
-        if self.stream is not None:
-            own = torch.cuda.stream(self.stream)
-        with own:
+        with torch.cuda.stream(self.stream):  # of None: nothing changes
             worked = next(self.turns, None)
         self.waits = worked is False
         return worked is not None

@@ -116,7 +116,7 @@ class Local(Launcher):
         environment = os.environ | self.resources.environment
         if self.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = visible([*self.gpus][place % len(self.gpus)])
-        words = ["-m", "gfnode.sweep", str(task.folder), _measures(task)]
+        words = ["-m", "gfnode.sweep", str(task.folder), json.dumps(_measures(task))]
         with (task.folder / "job.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *words],
@@ -206,8 +206,8 @@ class Ray(Launcher):
 
     def start(self, task: Task) -> Handle:
         """Give a task to the cluster."""
-        folder, measures = str(task.folder.resolve()), json.loads(_measures(task))
-        return _RayTask(self.ray, self.work.options(name=task.name).remote(folder, measures))
+        call = (str(task.folder.resolve()), _measures(task))
+        return _RayTask(self.ray, self.work.options(name=task.name).remote(*call))
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -282,7 +282,7 @@ class Slurm(Launcher):
 
     def start(self, task: Task) -> Handle:
         """Submit a job."""
-        call = (str(task.folder.resolve()), json.loads(_measures(task)))
+        call = (str(task.folder.resolve()), _measures(task))
         return _SlurmJob(self.executor.submit(_do_within, self.resources.environment, *call))
 
 
@@ -330,8 +330,8 @@ def visible(number: int) -> str:
     return names.split(",")[number] if names else str(number)
 
 
-def _measures(task: Task) -> str:
-    return json.dumps([each.to_dict() for each in task.measures])
+def _measures(task: Task) -> list[dict[str, Any]]:
+    return [each.to_dict() for each in task.measures]
 
 
 def _extra(module: str, extra: str) -> Any:

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gfnode.files import make_folder
@@ -132,7 +132,7 @@ class _InTurn(Handle):
     task: Task
     crew: _Crew
     places: Local
-    after: Handle | None = field(default=None)
+    after: Handle | None = None
 
     def ended(self) -> bool:
         if self.after is not None:
