@@ -97,8 +97,7 @@ def evaluate(
         looked = _atoms(atoms)
         found = with_geometry(Run.open(run), geometry)
         keep_inputs([output.target], data or [], reading.top, found)
-        reader = reading.reader()
-        given = load_for(found, data, reader) if data else found.trajectories()
+        given = load_for(found, data, reading.reader()) if data else found.trajectories()
         own = found.provenance.arrange(given) is not None
         if torsion and not physics:
             raise InputError("--torsion is compared with the physics: leave --no-physics out")
@@ -107,14 +106,13 @@ def evaluate(
         with counting("predicting", "windows") as report_windows:
             evaluation = found.evaluate(given, report=report_windows)
         result = as_json(evaluation.to_dict())
-        terminal.print(report.describe_evaluation(found, given, result, own), soft_wrap=True)
+        output.say(report.describe_evaluation(found, given, result, own))
         terminal.print()
         terminal.print(report.error_table(result))
         terminal.print(report.lag_table(result))
-        for line in report.verdicts(result):
-            terminal.print(line, soft_wrap=True)
+        output.say(*report.verdicts(result))
         if (bars := report.error_bars(result)) is not None:
-            terminal.print(bars, soft_wrap=True)
+            output.say(bars)
         if physics:
             from gfnode.physics import stages
 
@@ -132,10 +130,9 @@ def evaluate(
             terminal.print(report.physics_table(result["physics"]))
             if (moving := report.motion_table(result["physics"])) is not None:
                 terminal.print(moving)
-            for line in report.motion_reasons(result["physics"]):
-                terminal.print(line, soft_wrap=True)
+            output.say(*report.motion_reasons(result["physics"]))
         if plot:
-            terminal.print(f"plot: {report.plot_error_against_lag(run)}", soft_wrap=True)
+            output.say(f"plot: {report.plot_error_against_lag(run)}")
         output.numbers(result)
 
 

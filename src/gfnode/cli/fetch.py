@@ -4,16 +4,17 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
 from gfnode.errors import InputError
+from gfnode.terminal import titled_table
 from gfnode.units import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.table import Table
 
     from gfnode.catalogue import Entry
 
@@ -125,10 +126,10 @@ def _tell(entry: "Entry", paths: "Sequence[str]") -> None:
     typer.echo(f"  use it   gfnode data {entry.short or entry.name}")
 
 
-def _table(entries: "Sequence[Entry]") -> Table:
+def _table(entries: "Sequence[Entry]") -> "Table":
     from gfnode.catalogue.located import in_cache
 
-    table = Table(title="gfnode fetch NAME", title_justify="left", box=SIMPLE_HEAD)
+    table = titled_table("gfnode fetch NAME")
     for title in ("name", "formula", "atoms", "frames", "step", "MB", "licence", "here"):
         left = title in ("name", "formula", "licence", "here")
         table.add_column(title, justify="left" if left else "right", no_wrap=title == "name")

@@ -1,11 +1,9 @@
 """``gfnode models``."""
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
 from gfnode.presets import SUMMARIES
+from gfnode.terminal import titled_table
 
 
 @app.command(
@@ -21,7 +19,7 @@ def models() -> None:
         from gfnode.models import MODELS, Symmetry
 
         terminal = console()
-        table = Table(title="Models (--set model.name=NAME)", title_justify="left", box=SIMPLE_HEAD)
+        table = titled_table("Models (--set model.name=NAME)")
         for title in ("name", "what it is", "symmetries it keeps"):
             table.add_column(title)
         for name, entry in MODELS.items():

@@ -245,13 +245,18 @@ class Output:
         self._printed = json_file == "-"
         self.terminal = console(stderr=self._printed)
 
+    def say(self, *lines: str) -> None:
+        """Print lines of words, which a terminal wraps."""
+        for line in lines:
+            self.terminal.print(line, soft_wrap=True)
+
     def numbers(self, result: Any) -> None:
         """Write them, or print them, or neither."""
         from gfnode.files import to_json, write_json
 
         if self.target is not None:
             write_json(self.target, result)
-            self.terminal.print(f"numbers: {self.target}", soft_wrap=True)
+            self.say(f"numbers: {self.target}")
         elif self._printed:
             typer.echo(to_json(result))
 

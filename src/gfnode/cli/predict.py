@@ -61,8 +61,7 @@ def predict(
         lags = parse_times(times)
         found = Run.open(run)
         keep_inputs([out], [start], reading.top, found)
-        reader = reading.reader()
-        trajectory = load_for(found, [start], reader)[0]
+        trajectory = load_for(found, [start], reading.reader())[0]
         frame = found.first_frame(trajectory) if frame is None else frame
         predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
         predicted.save(out)

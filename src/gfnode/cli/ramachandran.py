@@ -65,14 +65,12 @@ def ramachandran(
         from gfnode.report.plots import check_picture, save_figure
 
         output = Output(json_file)
-        terminal = output.terminal
         keep_inputs([out, output.target], files, reading.top)
         check_picture(out)
         if torsion and len(torsion) != 2:
             raise InputError(f"--torsion: expected two dihedrals, got {len(torsion)}")
         basins = read_basins(basin) if basin else None
-        reader = reading.reader()
-        trajectories = load(files, reader)
+        trajectories = load(files, reading.reader())
         first = trajectories[0]
         named = list(read_torsions(torsion or [], first.n_atoms, first.topology).items())
         found = landscape(
@@ -83,11 +81,10 @@ def ramachandran(
         )
         result = as_json(found.to_dict())
         if found.basins:
-            terminal.print(words.landscape_table(result))
-        for line in words.landscape_words(result):
-            terminal.print(line, soft_wrap=True)
+            output.terminal.print(words.landscape_table(result))
+        output.say(*words.landscape_words(result))
         if out is not None:
             densities = [found.density(run) for run in range(len(trajectories))]
             save_figure(words.draw_landscape(result, densities), out, dpi=100)
-            terminal.print(f"plot: {out}", soft_wrap=True)
+            output.say(f"plot: {out}")
         output.numbers(result)

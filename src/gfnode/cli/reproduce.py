@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from gfnode.cli.app import app
@@ -18,6 +17,7 @@ from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import read_settings
 from gfnode.cli.sweeping import make_launcher, one_of, run_sweep, show_costs
 from gfnode.errors import InputError
+from gfnode.terminal import titled_table
 
 if TYPE_CHECKING:
     from gfnode.paper.documents import Made
@@ -303,7 +303,7 @@ def _draw(
 def _listing() -> Table:
     from gfnode.paper import specs
 
-    table = Table(title="gfnode reproduce WHAT", title_justify="left", box=SIMPLE_HEAD)
+    table = titled_table("gfnode reproduce WHAT")
     for title in ("what", "shows", "rows (--models)", "molecules", "the paper's budget"):
         table.add_column(title)
     for name in specs.NAMES:

@@ -124,8 +124,7 @@ def rollout(
         terminal = output.terminal
         found = with_geometry(Run.open(run), geometry)
         keep_inputs([out, output.target], [start], reading.top, found)
-        reader = reading.reader()
-        given = load_for(found, [start], reader)
+        given = load_for(found, [start], reading.reader())
         truths = None
         if truth:
             seen = any(found.provenance.holds(each) for each in given)
@@ -153,22 +152,19 @@ def rollout(
             typer.echo("\ninterrupted; the same command goes on with --resume", err=True)
             raise typer.Exit(130) from error
         result = as_json(rolled.to_dict())
-        terminal.print(
+        output.say(
             f"{out}: {result['frames']} frames of {given[0].label}, every "
-            f"{format_time(result['every_fs'])}",
-            soft_wrap=True,
+            f"{format_time(result['every_fs'])}"
         )
         if (topology := topology_path(out)) is not None:
-            terminal.print(f"{topology}: its topology", soft_wrap=True)
-        for line in report.describe_rollout(result):
-            terminal.print(line, soft_wrap=True)
+            output.say(f"{topology}: its topology")
+        output.say(*report.describe_rollout(result))
         if result["training"] is not None:
             terminal.print()
             terminal.print(report.drift_table(result))
         if result["errors"] is not None:
             terminal.print(report.growth_table(result))
-            for line in report.growth_sentences(result):
-                terminal.print(line, soft_wrap=True)
+            output.say(*report.growth_sentences(result))
         output.numbers(result)
 
 

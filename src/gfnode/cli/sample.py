@@ -73,8 +73,7 @@ def sample(
         several = len(set(lags)) > 1
         outputs = [_path(out, lag, several) for lag in lags]
         keep_inputs(outputs, [start], reading.top, found)
-        reader = reading.reader()
-        trajectory = load_for(found, [start], reader)[0]
+        trajectory = load_for(found, [start], reading.reader())[0]
         frame = found.first_frame(trajectory) if frame is None else frame
         with new_bar() as bar:
             task = bar.add_task("samples", total=samples * len(set(lags)))

@@ -5,13 +5,12 @@ import re
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
 from gfnode.errors import InputError
+from gfnode.terminal import titled_table
 
 
 @app.command(
@@ -53,8 +52,7 @@ def settings(
             for name, value, _ in shown:
                 typer.echo(f"{name}={json.dumps(value)}")
             return
-        title = f"Settings (--set NAME=VALUE), preset {preset}"
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+        table = titled_table(f"Settings (--set NAME=VALUE), preset {preset}")
         table.add_column("name", no_wrap=True)
         table.add_column("value")
         table.add_column("meaning")

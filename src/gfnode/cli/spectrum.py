@@ -74,22 +74,21 @@ def spectrum(
         terminal = output.terminal
         keep_inputs([out, csv_file, output.target], files, reading.top)
         check_picture(out)
-        reader = reading.reader()
-        found = take(load(files, reader), resolution_cm=resolution, superposed=superpose, hops=hops)
+        given = load(files, reading.reader())
+        found = take(given, resolution_cm=resolution, superposed=superpose, hops=hops)
         result = as_json(found.to_dict())
         terminal.print(words.spectrum_headline(result), soft_wrap=True, style="bold")
         terminal.print()
         terminal.print(words.spectrum_table(result))
-        for line in words.spectrum_words(result):
-            terminal.print(line, soft_wrap=True)
+        output.say(*words.spectrum_words(result))
         if out is not None:
             save_figure(words.draw_spectrum(result, *found.table()), out, dpi=110)
-            terminal.print(f"plot: {out}", soft_wrap=True)
+            output.say(f"plot: {out}")
         if csv_file is not None:
             names, columns = found.table()
             lines = [",".join(names)]
             lines += [",".join(f"{value:.8g}" for value in row) for row in columns]
             with written(csv_file) as partial:
                 partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            terminal.print(f"curves: {csv_file}", soft_wrap=True)
+            output.say(f"curves: {csv_file}")
         output.numbers(result)

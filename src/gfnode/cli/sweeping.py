@@ -4,12 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from gfnode.cli.console import console
 from gfnode.cli.options import read_settings
 from gfnode.errors import InputError
+from gfnode.terminal import titled_table
 
 if TYPE_CHECKING:
     from gfnode.paper.plan import Planned
@@ -81,7 +79,7 @@ def show_costs(
 
     terminal = console()
     costs = estimates(each.job for each in planned)
-    table = Table(title="Runs", title_justify="left", box=SIMPLE_HEAD)
+    table = titled_table("Runs")
     for title in ("run", "state", "weights", "epochs", "time at most"):
         table.add_column(title, justify="left" if title in ("run", "state") else "right")
     left, longest, seen = 0.0, 0.0, set()

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table as Shown
 from rich.text import Text as Words
 
@@ -17,6 +16,7 @@ from gfnode.paper.results import Result
 from gfnode.paper.specs import Spec
 from gfnode.paper.tables import make_table
 from gfnode.report.plots import save_figure
+from gfnode.terminal import titled_table
 
 LOOKS = {"best": "bold", "second": "underline", "better": "green", "worse": "dark_orange"}
 
@@ -86,7 +86,7 @@ def _write(
 
 
 def _shown(grid: Grid) -> Shown:
-    shown = Shown(title=Words(grid.title), title_justify="left", box=SIMPLE_HEAD)
+    shown = titled_table(Words(grid.title))
     for number, head in enumerate(grid.head):
         shown.add_column(head, justify="right" if number else "left")
     for row in grid.rows:

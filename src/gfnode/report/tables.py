@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from gfnode.report.numbers import cell, hundredths, times
+from gfnode.terminal import titled_table
 from gfnode.units import FS_PER, format_time
 
 COLUMNS = {
@@ -91,6 +91,6 @@ def error_bars(evaluation: Mapping[str, Any]) -> str | None:
 
 def plain_table(title: str, first: str = "") -> Table:
     """A table with rows by name."""
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, title_style="italic")
+    table = titled_table(Text(title))
     table.add_column(first, no_wrap=True)
     return table
