@@ -1,7 +1,5 @@
 """A table as a document: what stands in it and beside it, as Markdown, CSV and HTML."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +11,7 @@ import numpy as np
 from gfnode import __version__
 from gfnode.files import whole
 from gfnode.metrics import Verdict
-from gfnode.paper.grids import Grid, Text, html, markdown
+from gfnode.paper.grids import Grid, Text, csv_of, html, markdown
 from gfnode.paper.results import METRICS, Result
 from gfnode.paper.specs import Spec
 from gfnode.paper.tables import FULL, Cell, Column, Line, Table
@@ -68,7 +66,7 @@ def write_table(table: Table, made: Made, out: Path) -> list[Path]:
 
 def describe(table: Table, made: Made) -> list[Grid]:
     """Everything that a document of a table says, in order."""
-    grids = [_main(table, made), _against(table, "trivial"), _against(table, "full")]
+    grids = [_main(table, made), _against(table, full=False), _against(table, full=True)]
     rows = {line.id: line.title for line in table.models}
     grids += [made.search, _cost(rows, table.results), _origin(table.results, made)]
     return [each for each in grids if each is not None]
@@ -101,16 +99,12 @@ def _setup(results: Sequence[Result], made: Made) -> str:
 def findings(table: Table) -> list[str]:
     """In words: what is and what is not better than the best trivial baseline and than GF-NODE."""
     said = []
-    columns = len(table.columns)
-    for line in table.models:
-        cells = [table.cells.get((line.id, column.id)) for column in table.columns]
-        if found := _tally([each.trivial for each in cells if each]):
-            said.append(f"{line.title} against the best trivial baseline: {found}.")
-    for line in table.models:
-        cells = [table.cells.get((line.id, column.id)) for column in table.columns]
-        if found := _tally([each.full for each in cells if each]):
-            said.append(f"{line.title} against {_title(table, FULL)}: {found}.")
+    for full in (False, True):
+        for line in table.models:
+            if found := _tally(_verdicts(table, line, full)):
+                said.append(f"{line.title} against {_whom(table, full)}: {found}.")
     if said:
+        columns = len(table.columns)
         what = f"{columns} columns" if columns > 1 else "one column"
         said.insert(0, f"Paired 95 % intervals over blocks of time, over {what}:")
     return said
@@ -183,11 +177,10 @@ def _cell(table: Table, line: Line, column: Column, seeds: int) -> Text:
     return Text(tuple(lines), look)
 
 
-def _against(table: Table, whom: str) -> Grid | None:
+def _against(table: Table, *, full: bool) -> Grid | None:
     """Paired comparisons of all trained rows: ratio of errors, its interval, and the verdict."""
-    full = whom == "full"
     lines = [line for line in table.models if not (full and line.id == FULL)]
-    if full and not any(line.id == FULL for line in table.models):
+    if not lines or (full and len(lines) == len(table.models)):
         return None
     head = ["", *(_heading(table, column) for column in table.columns)]
     rows = []
@@ -195,17 +188,24 @@ def _against(table: Table, whom: str) -> Grid | None:
         names = [table.best_trivial[column.id] for column in table.columns]
         rows.append((Text(("best trivial",)), *(Text((name,)) for name in names)))
     for line in lines:
-        cells = [table.cells.get((line.id, column.id)) for column in table.columns]
-        verdicts = [None if c is None else (c.full if full else c.trivial) for c in cells]
-        rows.append((Text((line.title,)), *map(_verdict, verdicts)))
-    if not lines:
-        return None
-    title = f"Against {_title(table, FULL) if full else 'the best trivial baseline'}"
+        rows.append((Text((line.title,)), *map(_verdict, _verdicts(table, line, full))))
     before = (
         "Error over that of the other on the same windows (below 1 is better), seeds averaged, "
         "with the paired 95 % interval over blocks of time.",
     )
-    return Grid(title, before, tuple(head), tuple(rows))
+    return Grid(f"Against {_whom(table, full)}", before, tuple(head), tuple(rows))
+
+
+def _verdicts(table: Table, line: Line, full: bool) -> list[Verdict | None]:
+    """Of a row against the full model, or else the best trivial baseline, column by column."""
+    cells = [table.cells.get((line.id, column.id)) for column in table.columns]
+    return [None if cell is None else cell.full if full else cell.trivial for cell in cells]
+
+
+def _whom(table: Table, full: bool) -> str:
+    if not full:
+        return "the best trivial baseline"
+    return next((line.title for line in table.lines if line.id == FULL), FULL)
 
 
 def _verdict(verdict: Verdict | None) -> Text:
@@ -249,24 +249,22 @@ def _origin(results: Sequence[Result], made: Made) -> Grid:
         facts = result.facts
         for data in facts["data"]:
             rows.append(
-                tuple(
-                    Text((text,))
-                    for text in (
-                        molecule,
-                        Path(data["file"]).name,
-                        f"{data['frames']} × {data['atoms']} atoms",
-                        f"{facts['system']['time_step_fs']:g} fs",
-                        f"{facts['system']['horizon_fs'] / 1000:g} ps",
-                        ", ".join(f"{n} {part}" for part, n in facts["windows"].items()),
-                        data["fingerprint"][:12],
-                    )
+                (
+                    molecule,
+                    Path(data["file"]).name,
+                    f"{data['frames']} × {data['atoms']} atoms",
+                    f"{facts['system']['time_step_fs']:g} fs",
+                    f"{facts['system']['horizon_fs'] / 1000:g} ps",
+                    ", ".join(f"{n} {part}" for part, n in facts["windows"].items()),
+                    data["fingerprint"][:12],
                 )
             )
     head = ("", "file", "frames", "time step", "horizon", "windows", "fingerprint")
     failed = [f"Without a result: {name}: {why}" for name, why in made.failed.items()]
     after = [*failed, f"Command: `{made.command}`", f"Versions: {_versions(results)}."]
     after.append(f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by gfnode {__version__}.")
-    return Grid("How it was made", (), head, tuple(rows), tuple(after))
+    cells = tuple(tuple(Text((text,)) for text in row) for row in rows)
+    return Grid("How it was made", (), head, cells, tuple(after))
 
 
 def _versions(results: Sequence[Result]) -> str:
@@ -290,10 +288,6 @@ def _heading(table: Table, column: Column) -> str:
     return column.molecule
 
 
-def _title(table: Table, row: str) -> str:
-    return next((line.title for line in table.lines if line.id == row), row)
-
-
 def _range(values: Sequence[float], form: str) -> str:
     ends = dict.fromkeys(form.format(each) for each in (min(values), max(values)))
     return "–".join(ends)
@@ -311,14 +305,13 @@ CSV_COLUMNS = (
 
 def to_csv(table: Table) -> str:
     """Every number of a table, a line for each cell."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for line in table.lines:
-        for column in table.columns:
-            if (cell := table.cells.get((line.id, column.id))) is not None:
-                writer.writerow(_record(table, line, column, cell))
-    return buffer.getvalue()
+    records = [
+        _record(table, line, column, cell)
+        for line in table.lines
+        for column in table.columns
+        if (cell := table.cells.get((line.id, column.id))) is not None
+    ]
+    return csv_of(CSV_COLUMNS, records)
 
 
 def _record(table: Table, line: Line, column: Column, cell: Cell) -> dict[str, Any]:
@@ -350,6 +343,4 @@ def _record(table: Table, line: Line, column: Column, cell: Cell) -> dict[str, A
     if mine:
         record["weights"] = mine[0].finished["weights"]
         record["training_seconds"] = float(np.mean([each.seconds for each in mine]))
-    return {
-        key: f"{value:.6g}" if isinstance(value, float) else value for key, value in record.items()
-    }
+    return record

@@ -1,6 +1,5 @@
 """From finished runs to the files of a table or figure. Needs no torch."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from rich.text import Text as Words
 from gfnode.files import whole
 from gfnode.paper import figures
 from gfnode.paper.documents import Made, describe, describe_figure, write_table
-from gfnode.paper.grids import Grid, markdown
+from gfnode.paper.grids import Grid, csv_of, markdown
 from gfnode.paper.results import Result
 from gfnode.paper.specs import Spec
 from gfnode.paper.tables import make_table
@@ -71,13 +70,8 @@ def _write(
         paths.append(save_figure(drawn.figure, out / f"{spec.name}.{suffix}"))
     for ending, records in drawn.records.items():
         paths.append(out / f"{spec.name}{ending}.csv")
-        with whole(paths[-1]) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
-            writer.writeheader()
-            for each in records:
-                writer.writerow(
-                    {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in each.items()}
-                )
+        with whole(paths[-1]) as partial:
+            partial.write_text(csv_of(records[0], records), encoding="utf-8")
     paths.append(out / f"{spec.name}.md")
     with whole(paths[-1]) as partial:
         text = markdown(describe_figure(spec, results, drawn.said, made))

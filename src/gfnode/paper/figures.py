@@ -272,9 +272,8 @@ def spectra(results: Sequence[Result], of: str) -> Drawn:
             label = name if coordinates else "model"
             along = _along(measured[0][kind][0][:, modes])
             left.plot(lags, along, color=colour, lw=1.3, label=label)
-            spectrum_ = [spectrum(_flat(m[kind][:, :, modes]), step) for m in measured]
-            frequency = spectrum_[0][0]
-            power = np.mean([each[1] for each in spectrum_], 0)
+            found = [spectrum(_flat(m[kind][:, :, modes]), step) for m in measured]
+            frequency, power = found[0][0], np.mean([each for _, each in found], 0)
             right.semilogy(frequency[1:], power[1:], color=colour, lw=1.3, label=label)
             place = {"eigenvalue": value, "modes": len(modes), "of": of, "series": label}
             powers += [

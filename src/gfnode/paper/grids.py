@@ -1,8 +1,11 @@
-"""Tables of texts under headings, as Markdown and HTML."""
+"""Tables of texts under headings, as Markdown and HTML; records as CSV."""
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Grid:
 def markdown(grids: Sequence[Grid]) -> str:
     """All grids as Markdown."""
     parts = []
-    for number_, grid in enumerate(grids):
-        lines = [f"{'#' if number_ == 0 else '##'} {grid.title}", ""]
+    for number, grid in enumerate(grids):
+        lines = [f"{'##' if number else '#'} {grid.title}", ""]
         lines += [line for text in grid.before for line in (text, "")]
         if grid.rows:
             lines.append("| " + " | ".join(grid.head) + " |")
@@ -45,6 +48,16 @@ def markdown(grids: Sequence[Grid]) -> str:
         lines += [f"- {text}" for text in grid.after]
         parts.append("\n".join(lines).rstrip())
     return "\n\n".join(parts) + "\n"
+
+
+def csv_of(columns: Iterable[str], records: Iterable[Mapping[str, Any]]) -> str:
+    """Records as CSV with these columns, fractions with six digits."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(columns), lineterminator="\n")
+    writer.writeheader()
+    for each in records:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in each.items()})
+    return buffer.getvalue()
 
 
 def html(title: str, grids: Sequence[Grid]) -> str:
