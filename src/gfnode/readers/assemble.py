@@ -13,7 +13,8 @@ from gfnode.readers.fitting import check_fit
 from gfnode.readers.source import Block, Source
 from gfnode.readers.topology import check_elements
 from gfnode.thinning import evenly, places
-from gfnode.trajectory import Integers, Topology, Trajectory, check_finite, check_times
+from gfnode.trajectory import Integers, Trajectory, check_finite, check_times
+from gfnode.trajectory.checks import even_spacing
 from gfnode.trajectory.selection import Selection, choose, solvent
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class Choice:
     whole: bool | None = None
     memory: float | str | None = None
 
+    def __post_init__(self) -> None:
+        stride = self.stride
+        if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+            raise InputError(f"the stride is {stride}, expected a whole number from 1")
+
 
 def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Trajectory:
     """Read what is chosen, block by block."""
@@ -52,9 +58,11 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
     filled = _Filling(path, source, atoms, rows, choice)
     filled.read()
     filled.drop_idle_velocities()
-    step = source.time_step
+    step, topology = source.time_step, source.topology
     if step is not None and choice.stride > 1:
-        step = None if _even(times) else step * choice.stride
+        step = None if even_spacing(times) else step * choice.stride
+    if topology is not None and not _everything(atoms, len(source.numbers)):
+        topology = topology.select(atoms)
     return Trajectory(
         filled.arrays["positions"],
         times,
@@ -62,7 +70,7 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
         velocities=filled.arrays.get("velocities"),
         forces=filled.arrays.get("forces"),
         cell=filled.arrays.get("cell"),
-        topology=source.topology and _cut(source.topology, atoms),
+        topology=topology,
         time_step=step,
         name=source.name if name is None else name,
         source=source.origin or str(path),
@@ -99,14 +107,9 @@ def _atoms(path: Path, source: Source, select: Selection | None) -> tuple[Intege
     ]
 
 
-def _cut(topology: Topology, atoms: Integers) -> Topology:
-    everything = len(atoms) == len(topology.names) and (np.diff(atoms) == 1).all()
-    return topology if everything else topology.select(atoms)
-
-
-def _even(times: NDArray[np.float64]) -> bool:
-    steps = np.diff(times)
-    return bool(steps.size and np.ptp(steps) <= 1e-3 * steps.mean())
+def _everything(atoms: Integers, count: int) -> bool:
+    """Whether these are all of so many atoms, in their order."""
+    return len(atoms) == count and bool((np.diff(atoms) == 1).all())
 
 
 def _check_size(values: NDArray[np.float32], key: str, where: str, rows: Integers) -> None:
@@ -164,13 +167,12 @@ class _Filling:
             assert block.cell is not None
             positions = self._unwrapper(positions[:, self._involved], block.cell)
             atoms = np.searchsorted(self._involved, atoms)
-        everything = len(atoms) == positions.shape[1] and (np.diff(atoms) == 1).all()
-        for key, values in (
-            ("positions", positions if everything else positions[:, atoms]),
-            ("velocities", self._chosen(block.velocities)),
-            ("forces", self._chosen(block.forces)),
-            ("cell", block.cell),
-        ):
+        if not _everything(atoms, positions.shape[1]):
+            positions = positions[:, atoms]
+        moving = {"velocities": block.velocities, "forces": block.forces}
+        if not _everything(self.atoms, len(self.source.numbers)):
+            moving = {k: v if v is None else v[:, self.atoms] for k, v in moving.items()}
+        for key, values in ({"positions": positions} | moving | {"cell": block.cell}).items():
             if values is None:
                 continue
             if key not in self.arrays:
@@ -179,12 +181,6 @@ class _Filling:
             self.arrays[key][places] = values
             check_finite(self.arrays[key][places], key, where, rows, self.atoms)
             _check_size(self.arrays[key][places], key, where, rows)
-
-    def _chosen(self, values: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
-        everything = len(self.atoms) == len(self.source.numbers)
-        if values is None or (everything and (np.diff(self.atoms) == 1).all()):
-            return values
-        return values[:, self.atoms]
 
     def _continuous(self, block: Block) -> bool:
         """Whether molecules are looked after; the first block decides."""

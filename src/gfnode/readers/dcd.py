@@ -38,15 +38,8 @@ def open_dcd(path: Path, given: Given) -> Source:
             positions = np.stack([taken[axis] for axis in "xyz"], axis=-1)
             yield Block(positions, cell=None if cell is None else cell[part])
 
-    return Source(
-        top.numbers,
-        frame_times(path, len(frames), given.step, proposal=_claim(control)),
-        blocks,
-        topology=top.topology,
-        time_step=given.step,
-        notes=(*top.notes, *_fewer(path, int(control[0]), len(frames))),
-        placed=top.placed,
-    )
+    times = frame_times(path, len(frames), given.step, proposal=_claim(control))
+    return top.source(times, blocks, given.step, _fewer(path, int(control[0]), len(frames)))
 
 
 def count(path: Path) -> int:

@@ -170,8 +170,6 @@ def load(
     InputError
         For everything that is wrong with the file, which the message names.
     """
-    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
-        raise InputError(f"the stride is {stride}, expected a whole number from 1")
     choice = Choice(select, stride, whole, memory)
     with opened(source, top=top, step=step, mapping=mapping) as (path, found):
         return assemble(path, found, choice, name)

@@ -66,15 +66,8 @@ def open_xtc(path: Path, given: Given) -> Source:
                 cell=None if cell is None else cell[part],
             )
 
-    return Source(
-        top.numbers,
-        frame_times(path, len(heads.times), given.step, femtoseconds(heads.times)),
-        blocks,
-        topology=top.topology,
-        time_step=given.step,
-        notes=top.notes,
-        placed=top.placed,
-    )
+    times = frame_times(path, len(heads.times), given.step, femtoseconds(heads.times))
+    return top.source(times, blocks, given.step)
 
 
 def count_xtc(path: Path) -> int:
@@ -195,16 +188,8 @@ def open_trr(path: Path, given: Given) -> Source:
                 every("f", FORCE, part),
             )
 
-    times = femtoseconds(np.array([frame.time for frame in frames]))
-    return Source(
-        top.numbers,
-        frame_times(path, len(frames), given.step, times),
-        blocks,
-        topology=top.topology,
-        time_step=given.step,
-        notes=top.notes,
-        placed=top.placed,
-    )
+    stored = femtoseconds(np.array([frame.time for frame in frames]))
+    return top.source(frame_times(path, len(frames), given.step, stored), blocks, given.step)
 
 
 def count_trr(path: Path) -> int:

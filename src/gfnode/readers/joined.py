@@ -65,10 +65,7 @@ def load_joined(
     """
     if not sources:
         raise InputError("no file to read")
-    stride = 1 if stride is None else stride
-    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
-        raise InputError(f"the stride is {stride}, expected a whole number from 1")
-    choice = Choice(select, stride, whole, memory)
+    choice = Choice(select, 1 if stride is None else stride, whole, memory)
     names = [each for source in sources for each in sources_of(source)]
     with ExitStack() as stack:
         found = [
@@ -82,7 +79,7 @@ def load_joined(
             path, source = Path(" + ".join(part.path.name for part in parts)), join(parts)
         source = replace(source, notes=(*source.notes, *unread))
         if progress is not None:
-            source = _watched(source, progress, -(-len(source.times) // stride))
+            source = _watched(source, progress, -(-len(source.times) // choice.stride))
         return assemble(path, source, choice, None)
 
 

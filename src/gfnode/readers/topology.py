@@ -1,5 +1,6 @@
 """Topology files, by mdtraj: elements, names and bonds, and what they leave to be guessed."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from gfnode.errors import InputError
 from gfnode.readers.boundary import foreign
 from gfnode.readers.cells import ANGSTROM_PER_NM
 from gfnode.readers.hdf5 import topology_of
-from gfnode.readers.source import Placed
-from gfnode.trajectory import Integers, Topology
+from gfnode.readers.source import Block, Placed, Source
+from gfnode.trajectory import Doubles, Integers, Topology
 from gfnode.trajectory.mdtraj import from_mdtraj
 
 IONS = {
@@ -50,6 +51,24 @@ class Top:
     topology: Topology
     notes: tuple[str, ...] = ()
     placed: Placed | None = None
+
+    def source(
+        self,
+        times: Doubles,
+        blocks: Callable[[Integers], Iterator[Block]],
+        step: float | None,
+        notes: Sequence[str] = (),
+    ) -> Source:
+        """Frames of these atoms, opened; ``notes`` are those of their own file."""
+        return Source(
+            self.numbers,
+            times,
+            blocks,
+            topology=self.topology,
+            time_step=step,
+            notes=(*self.notes, *notes),
+            placed=self.placed,
+        )
 
 
 def read_topology(path: Path | None) -> Top:

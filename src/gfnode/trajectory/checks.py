@@ -63,6 +63,14 @@ def check_times(times: Doubles, where: str) -> None:
         )
 
 
+def even_spacing(times: Doubles) -> float | None:
+    """Time between frames where it is even (to one part in 1000), else None."""
+    steps = np.diff(times)
+    if not steps.size or np.ptp(steps) > 1e-3 * steps.mean():
+        return None
+    return float(steps.mean())
+
+
 def within(index: Integers, atoms: int) -> bool:
     """Whether all of ``index`` are numbers of ``atoms`` atoms."""
     return bool(index.min() >= 0 and index.max() < atoms)

@@ -18,6 +18,7 @@ from gfnode.trajectory.checks import (
     as_array,
     check_finite,
     check_times,
+    even_spacing,
 )
 from gfnode.trajectory.exchange import Exchange
 from gfnode.trajectory.formula import formula_of, masses_of
@@ -200,10 +201,7 @@ class Trajectory(Exchange):
     @property
     def spacing(self) -> float | None:
         """Time between frames in fs where it is even (to one part in 1000), else None."""
-        steps = np.diff(self.times)
-        if not steps.size or np.ptp(steps) > 1e-3 * steps.mean():
-            return None
-        return float(steps.mean())
+        return even_spacing(self.times)
 
     @property
     def step(self) -> float | None:
