@@ -85,9 +85,7 @@ def held_out(
     warn_of_length(given, settings, windows, system.horizon)
     if not rule.steady:
         windows = replace(windows, steady=None)
-    if windows.neighbours is not None:
-        times = windows.frames.times
-        gaps = times[windows.neighbours] - times[windows.starts]
+    if (gaps := windows.velocity_gaps) is not None:
         toward = 1 if bool((gaps > 0).all()) else -1
         rule.warn_if_far(float(gaps.abs().max()), system.time_step, toward)
     return windows, False

@@ -146,9 +146,7 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
     except InputError as error:
         return Choices(problem=str(error), **known)
     velocities, gap = "stored", None
-    if train.neighbours is not None:
-        times = train.frames.times
-        gaps = times[train.neighbours] - times[train.starts]
+    if (gaps := train.velocity_gaps) is not None:
         velocities = "next-frame" if bool((gaps > 0).all()) else "frame-before"
         gap = float(gaps.abs().max())
     horizon = dataset.system.horizon

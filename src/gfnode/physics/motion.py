@@ -48,8 +48,7 @@ def measure_motion(predictions: Predictions) -> Section:
     windows = everything.select(system.atoms)  # all of them, in the order of their masses
     places, frames = windows.starts.numpy(), windows.frames
     blocks = Blocks.of(frames.times.numpy()[places], system.horizon, frames.segments[places])
-    stored = windows.neighbours is None
-    gap = None if stored else _spacing(windows)
+    gap = _spacing(windows)
     start = windows.batch(slice(None))
     masses = torch.from_numpy(system.masses)
     lags = windows.lags.numpy()
@@ -57,7 +56,7 @@ def measure_motion(predictions: Predictions) -> Section:
     begun = Momenta.of(start.positions[:, None], start.velocities[:, None], masses)
     thermal = begun.thermal(start.positions, masses)
     numbers: Numbers = {
-        "velocities": "stored" if stored else "differences",
+        "velocities": "stored" if gap is None else "differences",
         "interval_fs": gap,
         "windows": len(windows),
         "blocks": blocks.count,
@@ -198,7 +197,7 @@ def _meaningless(predictions: Predictions) -> str | None:
         )
     if windows.align is not None:
         return "targets are superposed on the start: their rotation and drift are taken off"
-    if windows.neighbours is not None and (gap := _spacing(windows)) > SHORT_GAP:
+    if (gap := _spacing(windows)) is not None and gap > SHORT_GAP:
         return (
             f"no velocities are stored, and frames {format_time(gap)} apart give none of atoms "
             "that vibrate"
@@ -206,11 +205,10 @@ def _meaningless(predictions: Predictions) -> str | None:
     return None
 
 
-def _spacing(windows: Windows) -> float:
-    """Smallest time between a start and the frame that its velocity came from, fs."""
-    assert windows.neighbours is not None
-    times = windows.frames.times
-    return float((times[windows.neighbours] - times[windows.starts]).abs().min())
+def _spacing(windows: Windows) -> float | None:
+    """Smallest time between a start and the frame that its velocity came from, fs; None: stored."""
+    gaps = windows.velocity_gaps
+    return None if gaps is None else float(gaps.abs().min())
 
 
 def _by_lag(

@@ -169,12 +169,11 @@ def make_windows(
     cutter = _Cutter(trajectories, settings, Frames.of(trajectories), horizon, times)
     starts = cutter.starts()
     parts = {name: cutter.windows(name, frames) for name, frames in starts.items()}
-    leading = parts["train" if "train" in parts else "test"]
-    if leading.neighbours is None:
+    gaps = parts["train" if "train" in parts else "test"].velocity_gaps
+    if gaps is None:
         gap = None
     elif gap is None:
-        known = leading.frames.times
-        gap = float((known[leading.neighbours] - known[leading.starts]).median())
+        gap = float(gaps.median())
     return {name: replace(part, gap=gap) for name, part in parts.items()}, horizon
 
 

@@ -137,6 +137,12 @@ class Windows:
         return times[self.targets] - times[self.starts][:, None]
 
     @property
+    def velocity_gaps(self) -> Tensor | None:
+        """From each start to its neighbour, ``(window,)`` in fs; None: velocities are stored."""
+        times = self.frames.times
+        return None if self.neighbours is None else times[self.neighbours] - times[self.starts]
+
+    @property
     def seen(self) -> Tensor:
         """Frames that may be learned from, ascending, ``(frame,)``."""
         if self.shown is not None:
