@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import Experiment, configure, prepare
-from gfnode.models import TRIVIAL, Model, build
+from gfnode.experiment.baselines import fit_baselines
+from gfnode.models import TRIVIAL, Model
 from gfnode.molecule.system import System
 from gfnode.readers.reader import Data, Reader
 from gfnode.windows import Batch, Windows, select_atoms
@@ -181,10 +182,7 @@ class WindowDataset(Dataset[Item]):
         """
         if name in TRIVIAL:
             raise InputError(f"{name!r} is the name of a baseline; call the model something else")
-        models: dict[str, Model] = {name: _Foreign(self.system, predict)}
-        for trivial in TRIVIAL:
-            models[trivial] = build(trivial, self.prepared.whole_system)
-            models[trivial].prepare(self.prepared.parts["train"])
+        models = {name: _Foreign(self.system, predict), **fit_baselines(self.prepared)}
         parameter = next(models[name].parameters(), None)
         for model in models.values():
             model.to("cpu" if parameter is None else parameter.device)

@@ -1,25 +1,32 @@
 """The trivial baselines of a run: fitted with its training windows, kept beside its weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from gfnode.experiment.experiment import Dataset, whole_system
 from gfnode.models import TRIVIAL, Model, build
 from gfnode.molecule.system import System
-from gfnode.weights import load_tensors, load_weights
+from gfnode.weights import load_tensors, load_weights, save_tensors
 
 FILE = "baselines.safetensors"
 
 
-def fit_baselines(dataset: Dataset) -> dict[str, Tensor]:
-    """What every trivial baseline takes from the training windows, under ``name.key``."""
-    tensors: dict[str, Tensor] = {}
-    for name in TRIVIAL:
-        baseline = build(name, dataset.whole_system)
+def fit_baselines(dataset: Dataset) -> dict[str, Model]:
+    """The trivial baselines by name, with what each takes from the training windows."""
+    found = {name: build(name, dataset.whole_system) for name in TRIVIAL}
+    for baseline in found.values():
         baseline.prepare(dataset.parts["train"])
-        tensors |= {f"{name}.{key}": value for key, value in baseline.state_dict().items()}
-    return tensors
+    return found
+
+
+def save_baselines(path: Path, models: Mapping[str, Model]) -> None:
+    """Keep what the baselines took, under ``name.key``."""
+    tensors = {
+        f"{name}.{key}": value
+        for name, model in models.items()
+        for key, value in model.state_dict().items()
+    }
+    save_tensors(path, tensors, {})
 
 
 def load_baselines(path: Path, system: System) -> dict[str, Model]:

@@ -15,7 +15,6 @@ from gfnode.readers import FORMATS, Reader
 from gfnode.run.opening import RUN, VERSION
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
-from gfnode.weights import save_tensors
 
 
 def create_folder(
@@ -69,7 +68,7 @@ def create_folder(
     with alone(folder):
         _refuse_run(folder)  # another process may have been faster
         write_arrays(folder / "splits.npz", arrays)
-        save_tensors(folder / baselines.FILE, fitted, {})
+        baselines.save_baselines(folder / baselines.FILE, fitted)
         write_json(folder / RUN, facts)
     return model, facts
 
