@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.molecule.internal import both_ways
 from gfnode.trajectory import Integers, Topology
+from gfnode.trajectory.topology import residues_of
 
 SIDE = (
     ("CG", "CG1", "SG", "OG", "OG1"),
@@ -22,11 +23,7 @@ SIDE = (
 
 @dataclass(frozen=True, eq=False)
 class Residues:
-    """Residues of a topology, and where their atoms are.
-
-    Runs of atoms with one residue number and name are a residue, so numbers may repeat in another
-    chain.
-    """
+    """Residues of a topology, and where their atoms are."""
 
     topology: Topology
     of: Integers  # (atom,) the residue
@@ -35,9 +32,7 @@ class Residues:
     @classmethod
     def read(cls, topology: Topology) -> "Residues":
         """Find the residues."""
-        ids, names = np.array(topology.residue_ids), np.array(topology.residue_names)
-        changes = np.r_[True, (ids[1:] != ids[:-1]) | (names[1:] != names[:-1])][: len(ids)]
-        return cls(topology, np.cumsum(changes) - 1, np.flatnonzero(changes))
+        return cls(topology, *residues_of(topology))
 
     def find(self, *names: str) -> Integers:
         """The atom of each residue with the first of these names that it has, else −1."""

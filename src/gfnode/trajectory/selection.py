@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.trajectory.checks import Integers
-from gfnode.trajectory.topology import Topology
+from gfnode.trajectory.topology import Topology, residues_of
 
 Selection = str | Sequence[int]
 
@@ -130,10 +130,8 @@ def choose(
 
 def solvent(numbers: Integers, topology: Topology) -> NDArray[np.bool_]:
     """Which atoms belong to water or are ions, by the residues of a topology; ``(atom,)``."""
-    names, ids = np.array(topology.residue_names), np.array(topology.residue_ids)
-    begins = np.append(True, (names[1:] != names[:-1]) | (ids[1:] != ids[:-1]))
-    first = np.flatnonzero(begins)
-    residue = np.cumsum(begins) - 1
+    names = np.array(topology.residue_names)
+    residue, first = residues_of(topology)
     size = np.bincount(residue)
     hydrogens = np.bincount(residue, numbers == 1)
     oxygens = np.bincount(residue, numbers == 8)

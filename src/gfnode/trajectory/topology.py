@@ -51,6 +51,17 @@ class Topology:
         )
 
 
+def residues_of(topology: Topology) -> tuple[Integers, Integers]:
+    """The residue of each atom, ``(atom,)``, and the first atom of each residue, ``(residue,)``.
+
+    Runs of atoms with one residue number and name are a residue, so numbers may repeat in another
+    chain.
+    """
+    ids, names = np.array(topology.residue_ids), np.array(topology.residue_names)
+    begins = np.r_[True, (ids[1:] != ids[:-1]) | (names[1:] != names[:-1])][: len(ids)]
+    return np.cumsum(begins) - 1, np.flatnonzero(begins)
+
+
 def kept_bonds(bonds: Integers, n_atoms: int, atoms: Integers) -> Integers:
     """Bonds among some of the atoms, ``(bond, 2)``, as numbers of ``atoms``.
 
