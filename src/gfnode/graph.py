@@ -20,6 +20,12 @@ from gfnode.trajectory import Doubles, Integers
 Coordinates = NDArray[np.floating[Any]]
 
 
+def pair_distances(positions: Coordinates, pairs: Integers) -> Doubles:
+    """Distances in Å of pairs of atoms ``(pair, 2)``: ``(…, atom, 3)`` gives ``(…, pair)``."""
+    between = positions[..., pairs[:, 1], :].astype(np.float64) - positions[..., pairs[:, 0], :]
+    return np.asarray(np.linalg.norm(between, axis=-1))
+
+
 @dataclass(frozen=True, eq=False)
 class Edges:
     """Directed edges of a molecular graph; each pair of atoms stands in both directions.
@@ -72,12 +78,12 @@ def bonds_from_distances(
     # A median below the limit means that more than half of the frames, or half of an even number,
     # are: any majority of frames shows every such pair at least once.
     touching = [
-        pairs[_distances(frame, pairs) < tolerance * radii[pairs].sum(1)]
+        pairs[pair_distances(frame, pairs) < tolerance * radii[pairs].sum(1)]
         for frame in frames[: len(frames) // 2 + 1]
         for pairs in [_close_pairs(frame, 2 * tolerance * float(radii.max()))]
     ]
     pairs = np.unique(np.concatenate(touching), axis=0)
-    lengths = np.median([_distances(frame, pairs) for frame in frames], axis=0)
+    lengths = np.median([pair_distances(frame, pairs) for frame in frames], axis=0)
     bonds: Integers = pairs[lengths < tolerance * radii[pairs].sum(1)]
     return bonds
 
@@ -335,13 +341,8 @@ def _edges(shells: list[sparse.csr_array]) -> Edges:
 def _close_pairs(frame: Coordinates, cutoff: float) -> Integers:
     """Find pairs i < j strictly closer than the cutoff, in ascending order."""
     pairs: Integers = cKDTree(frame).query_pairs(cutoff, output_type="ndarray").astype(np.int64)
-    pairs = pairs[_distances(frame, pairs) < cutoff]
+    pairs = pairs[pair_distances(frame, pairs) < cutoff]
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-
-
-def _distances(frame: Coordinates, pairs: Integers) -> NDArray[np.float64]:
-    ends = np.asarray(frame, dtype=np.float64)[pairs]
-    return np.asarray(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1))
 
 
 def _check_positions(positions: Coordinates, n_atoms: int) -> None:

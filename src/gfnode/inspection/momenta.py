@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from gfnode import geometry
+from gfnode import geometry, graph
 from gfnode.inspection.series import Series, rms
 from gfnode.molecule.virial import ZERO
 from gfnode.trajectory import SHORT_GAP, Doubles, Integers
@@ -140,8 +140,7 @@ def count_rigid(series: Series, bonds: Integers, rounded_to: float | None) -> in
         return 0
     pairs = np.concatenate([bonds, _water_pairs(bonds, series.first.numbers)])
     frames = series.evenly(max(5, min(50, 2_000_000 // len(pairs))))
-    x = series.positions(frames).astype(np.float64)
-    length = np.linalg.norm(x[:, pairs[:, 0]] - x[:, pairs[:, 1]], axis=-1)
+    length = graph.pair_distances(series.positions(frames), pairs)
     middle = np.median(length, axis=0)
     spread = 1.4826 * np.median(np.abs(length - middle), axis=0)  # passes over damaged frames
     # two rounded ends, three coordinates seen along the bond

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gfnode import graph
 from gfnode.inspection.series import Series
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Integers
@@ -184,9 +185,7 @@ def _bond_memory(series: Series, bonds: Integers, step: float) -> tuple[Doubles,
     if not len(asked):
         return np.full(_LAGS, np.nan), 0.0
     ends, place = np.unique(bonds, return_inverse=True)
-    i, j = place.reshape(-1, 2).T
-    x = series.positions(asked, ends).astype(np.float64)
-    length = np.linalg.norm(x[:, i] - x[:, j], axis=-1)
+    length = graph.pair_distances(series.positions(asked, ends), place.reshape(-1, 2))
     length -= np.median(length, axis=0)
     spreads = 1.4826 * np.median(np.abs(length), axis=0)
     length[np.abs(length) > 6 * spreads] = 0.0  # a damaged frame is not the rule

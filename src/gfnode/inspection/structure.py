@@ -190,9 +190,9 @@ def _measured(series: Series, pairs: Integers) -> tuple[Bond, ...]:
     shown = pairs[:SHOWN]
     if not len(shown):
         return ()
-    x = series.positions(frames, np.unique(shown))
-    i, j = np.searchsorted(np.unique(shown), shown).T
-    length = np.median(np.linalg.norm(x[:, i] - x[:, j], axis=-1), axis=0)
+    needed = np.unique(shown)
+    x = series.positions(frames, needed)
+    length = np.median(graph.pair_distances(x, np.searchsorted(needed, shown)), axis=0)
     return tuple(
         Bond((int(a), int(b)), float(each)) for (a, b), each in zip(shown, length, strict=True)
     )

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from gfnode.graph import pair_distances
 from gfnode.molecule.internal import Internal, near_in_graph, nonbonded_pairs
 from gfnode.thinning import places
 from gfnode.trajectory import Doubles, Floats, Integers
@@ -96,7 +96,7 @@ class Integrity:
             atoms with four neighbours, the sign of their volume changed: labelled hydrogens of a
             methyl group have a hand too) and ``chirality_lost`` (those that are stereocentres).
         """
-        relative = _lengths(positions, self.internal.bonds) / self.lengths
+        relative = pair_distances(positions, self.internal.bonds) / self.lengths
         inverted = ~(self.volumes(positions) * self.volumes(starts) > 0)
         return {
             "broken_bonds": np.asarray((~(relative <= LONGEST)).sum(-1)),
@@ -149,7 +149,7 @@ class Integrity:
         if len(atoms) <= LARGE:
             limits = clash_limits(self.numbers, atoms[self._pairs])
             with np.errstate(invalid="ignore"):
-                return np.asarray((_lengths(frames, self._pairs) < limits).sum(-1))
+                return np.asarray((pair_distances(frames, self._pairs) < limits).sum(-1))
         # one tree for many frames: the frame is a fourth coordinate, too far to be reached across
         reach = 2 * TOUCH * float(_radii(self.numbers[atoms]).max())
         where = np.repeat(np.arange(len(frames)), len(atoms))
@@ -160,7 +160,7 @@ class Integrity:
         pairs = np.sort(atoms[found % len(atoms)], 1)
         apart = ~np.isin(pairs[:, 0] * len(self.numbers) + pairs[:, 1], self._near)
         found, pairs = found[apart], pairs[apart]
-        close = np.linalg.norm(points[found[:, 0]] - points[found[:, 1]], axis=1)
+        close = pair_distances(points, found)
         touching = close < clash_limits(self.numbers, pairs)
         return np.bincount(where[found[touching, 0]], minlength=len(frames))
 
@@ -183,9 +183,4 @@ def _radii(numbers: Integers) -> Doubles:
 
 def mean_lengths(positions: Floats, bonds: Integers) -> Doubles:
     """Mean length of each bond over conformations ``(sample, atom, 3)``, ``(bond,)`` in Å."""
-    return np.asarray(_lengths(positions, bonds).mean(0))
-
-
-def _lengths(positions: NDArray[np.floating], pairs: Integers) -> Doubles:
-    ends = positions[..., pairs, :].astype(np.float64)
-    return np.asarray(np.linalg.norm(ends[..., 0, :] - ends[..., 1, :], axis=-1))
+    return np.asarray(pair_distances(positions, bonds).mean(0))

@@ -14,6 +14,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.spatial import cKDTree
 
+from gfnode.graph import pair_distances
 from gfnode.trajectory import Integers
 
 Coordinates = NDArray[np.floating[Any]]
@@ -148,10 +149,10 @@ def _near(
     points, owner = np.concatenate(places), np.concatenate(owners)
     pairs = cKDTree(points).query_pairs(reach, output_type="ndarray").astype(np.int64)
     pairs = pairs[(pairs < len(x)).any(1)]
-    distance = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
+    distance = pair_distances(points, pairs)
     pairs = np.sort(owner[pairs], axis=1)
     different = pairs[:, 0] < pairs[:, 1]
-    return pairs[different], np.asarray(distance[different])
+    return pairs[different], distance[different]
 
 
 def _parents(bonds: Integers, molecules: Integers) -> Integers:

@@ -5,7 +5,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from gfnode.graph import bonds_from_distances, components
+from gfnode.graph import bonds_from_distances, components, pair_distances
 from gfnode.thinning import places
 from gfnode.trajectory import Doubles, Integers, Trajectory
 
@@ -81,8 +81,7 @@ def _choose(trajectory: Trajectory) -> tuple[Integers, Integers]:
         place = places(keep, len(shown))
         bonds = place[bonds]
         shown, bonds = shown[keep], bonds[(bonds >= 0).all(1)]
-    ends = frame[shown][bonds]
-    lengths = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=-1)
+    lengths = pair_distances(frame[shown], bonds)
     # a bond cut by the box is far longer than its like; a chain of Cα has bonds of 3.8 Å
     return shown, bonds[lengths < 3 * max(1.5, float(np.median(lengths)) if len(lengths) else 0)]
 

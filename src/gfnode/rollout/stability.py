@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from gfnode.geometry import bond_angles, bond_lengths, radius_of_gyration
+from gfnode.graph import pair_distances
 from gfnode.metrics.distributions import wasserstein
 from gfnode.molecule.integrity import LONGEST, SHORTEST, clash_limits, mean_lengths
 from gfnode.molecule.internal import angles, nonbonded_pairs
@@ -119,7 +120,7 @@ class Reference:
         bonds = system.bonds
         others = nonbonded_pairs(bonds, system.n_atoms)
         if len(others) > MOST_PAIRS:
-            apart = _distances(frames[:1], others)[0]
+            apart = pair_distances(frames[0], others)
             others = others[np.sort(np.argpartition(apart, MOST_PAIRS)[:MOST_PAIRS])]
         pairs = np.concatenate([bonds, others])
         mean = mean_lengths(frames, bonds)
@@ -232,7 +233,7 @@ def measure(
         size = max(1, _BLOCK // max(1, len(reference.pairs)))
         for first in range(0, len(piece), size):
             part = slice(first, first + size)
-            apart = _distances(piece.positions[part], reference.pairs)
+            apart = pair_distances(piece.positions[part], reference.pairs)
             for each in watch:
                 each.look(piece.times[part] - origin, apart)
         for kept, chosen in zip(sampled, wanted, strict=True):
@@ -309,9 +310,3 @@ def kinetic_temperature(velocities: NDArray[np.floating[Any]], masses: Doubles) 
     """T = Σ m v² / (3 N k_B) in K of ``(…, atom, 3)`` in Å/fs, the mean over all but the atoms."""
     square = np.square(velocities, dtype=np.float64).sum(-1)
     return float((square @ masses).mean() / (3 * len(masses) * BOLTZMANN))
-
-
-def _distances(positions: Floats, pairs: Integers) -> Doubles:
-    """Distances ``(frame, pair)`` in Å."""
-    between = positions[:, pairs[:, 1]].astype(np.float64) - positions[:, pairs[:, 0]]
-    return np.asarray(np.linalg.norm(between, axis=-1))
