@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from ase.build import molecule
 from torch import nn
 
+import gfnode
 from gfnode.experiment import configure
 from gfnode.graph import bonds_from_distances, hop_edges
 from gfnode.models import MODELS, Model, build
 from gfnode.molecule.system import System
+from gfnode.readers.reader import Data
+from gfnode.run import Run
 from gfnode.trajectory import Trajectory
 from gfnode.units import BOLTZMANN
 from gfnode.windows import Frames, Windows
@@ -26,13 +30,19 @@ G2_NAMES = {
     "butane": "trans-butane",
 }
 
+QUICK = {
+    "windows": {"horizon": 60.0, "times": 3, "most": [70, 20, 40], "score": "all"},
+    "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
+    "training": {"epochs": 2, "batch": 16},
+    "accelerator": "cpu",
+}
+"""Changes of settings with which training on :func:`wiggle` takes a second."""
+
 
 @cache
 def geometry_of(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Atomic numbers and positions (Å) of a molecule; toluene is the bundled sample's."""
     if name == "toluene":
-        import gfnode
-
         sample = gfnode.load("sample:toluene")[0]
         return sample.numbers, sample.positions[0].astype(float)
     built = molecule(G2_NAMES.get(name, name))
@@ -214,6 +224,11 @@ class Springs:
                 noise = 2 * np.sqrt(now * mean / few * step / memory) * rng.standard_normal()
                 v = v * np.sqrt(max(1 + ((mean - now) * step / memory + noise) / now, 0.0))
         return tuple(np.stack(each) for each in zip(*kept, strict=True))
+
+
+def quick_run(data: Data, out: Path | None, **changes: object) -> Run:
+    """A run of the quick settings, of which whole groups (``windows=…``) may be others."""
+    return gfnode.fit(data, changes=QUICK | changes, out=out, progress=False)
 
 
 @cache

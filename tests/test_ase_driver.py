@@ -16,30 +16,19 @@ import gfnode
 from gfnode.ase import Propagator
 from gfnode.errors import InputError
 from gfnode.prediction import BeyondHorizonWarning
-from making import wiggle
-
-CHANGES = {
-    "windows": {"horizon": 60.0, "times": 3, "most": [70, 20, 40], "score": "all"},
-    "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
-    "training": {"epochs": 1, "batch": 16},
-    "accelerator": "cpu",
-}
-
-
-def fit(data, out, **changes):
-    return gfnode.fit(data, changes=CHANGES | changes, out=out, progress=False)
+from making import QUICK, quick_run, wiggle
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return fit(wiggle(), tmp_path_factory.mktemp("runs") / "run")
+    return quick_run(wiggle(), tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture(scope="module")
 def free(tmp_path_factory):
     """A model whose motion is known: every atom flies on."""
     changes = {"model": {"name": "constant-velocity"}}
-    return fit(wiggle(), tmp_path_factory.mktemp("runs") / "free", **changes)
+    return quick_run(wiggle(), tmp_path_factory.mktemp("runs") / "free", **changes)
 
 
 @pytest.fixture
@@ -151,8 +140,8 @@ def test_what_belongs_to_the_start_is_kept_or_left_out(run, atoms):
 
 
 def test_a_part_of_the_atoms(tmp_path):
-    windows = CHANGES["windows"] | {"state": [0, 2], "score": [0]}
-    part = fit(wiggle(), tmp_path / "run", windows=windows)
+    windows = QUICK["windows"] | {"state": [0, 2], "score": [0]}
+    part = quick_run(wiggle(), tmp_path / "run", windows=windows)
     start = wiggle()[7].to_ase()[0]
     with pytest.warns(UserWarning, match="1 of 2 atoms were not in the loss of training"):
         Propagator(start, part, "20fs")
@@ -165,7 +154,7 @@ def test_a_part_of_the_atoms(tmp_path):
 def test_models_of_differences_take_two_frames(tmp_path):
     data = wiggle(velocities=False)
     changes = {"model": {"name": "constant-velocity"}}
-    run = fit(data, tmp_path / "run", **changes)
+    run = quick_run(data, tmp_path / "run", **changes)
     assert run.facts["velocity_gap_fs"] == -5.0
     pair = data[7:9].to_ase()
     found = list(Propagator(pair, run, "10fs", steps=2))
@@ -179,7 +168,7 @@ def test_models_of_differences_take_two_frames(tmp_path):
         np.testing.assert_allclose(frame.get_velocities() * units.fs, v, atol=1e-5)
     with pytest.warns(UserWarning, match="a stride of 2 fs is shorter than the 5 fs between"):
         Propagator(pair, run, "2fs")
-    forward = fit(data, tmp_path / "forward", windows={"velocities": "forward"}, **changes)
+    forward = quick_run(data, tmp_path / "forward", windows={"velocities": "forward"}, **changes)
     first = next(iter(Propagator(pair, forward, "10fs")))
     np.testing.assert_allclose(first.positions, x[7] + 2 * (x[8] - x[7]), atol=1e-4)
     assert first.info["time_fs"] == 45.0
@@ -195,7 +184,7 @@ def test_an_exported_model_will_do(run, atoms, tmp_path):
 
 def test_a_generative_model_draws_samples(tmp_path, atoms):
     options = {"name": "ito", "width": 8, "encoder_layers": 1, "score_layers": 1}
-    run = fit(wiggle(), tmp_path / "run", model=options)
+    run = quick_run(wiggle(), tmp_path / "run", model=options)
     draws = [list(Propagator(atoms, run, "30fs", steps=2, seed=seed)) for seed in (0, 0, 1)]
     last = [frames[-1].positions for frames in draws]
     assert np.array_equal(last[0], last[1])

@@ -13,15 +13,9 @@ from gfnode import rollout
 from gfnode.errors import InputError
 from gfnode.estimator import GFNODE
 from gfnode.run import BeyondHorizonWarning
-from making import wiggle
+from making import QUICK, wiggle
 
-CHANGES = {
-    "windows": {"horizon": 60.0, "times": 3, "most": [70, 20, 40], "score": "all"},
-    "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
-    "training": {"epochs": 2, "batch": 16},
-    "accelerator": "cpu",
-}
-PLAIN = {"windows": CHANGES["windows"]}
+PLAIN = {"windows": QUICK["windows"]}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +25,7 @@ def trajectory():
 
 @pytest.fixture(scope="module")
 def fitted(trajectory):
-    return GFNODE(changes=CHANGES).fit(trajectory)
+    return GFNODE(changes=QUICK).fit(trajectory)
 
 
 def test_it_predicts_what_its_run_predicts(fitted, trajectory):
@@ -140,14 +134,14 @@ def test_predictions_that_are_not_finite_are_refused(fitted, trajectory, monkeyp
 
 
 def test_parameters_come_back_as_they_were_given():
-    estimator = GFNODE("egnn", seed=3, changes=CHANGES)
+    estimator = GFNODE("egnn", seed=3, changes=QUICK)
     params = estimator.get_params()
     assert list(params) == ["model", "preset", "changes", "seed", "out", "reader", "progress"]
-    assert params["changes"] is CHANGES
+    assert params["changes"] is QUICK
     estimator.set_params(seed=4, **{"training.epochs": 9})
     assert estimator.seed == 4
     assert estimator.changes["training.epochs"] == 9
-    assert "training.epochs" not in CHANGES
+    assert "training.epochs" not in QUICK
     assert repr(GFNODE("egnn", seed=3)) == "GFNODE(model='egnn', seed=3)"
 
 

@@ -31,21 +31,11 @@ from gfnode.share import citation
 from gfnode.share.card import escaped, fenced, model_card, plain
 from gfnode.share.export import export
 from gfnode.weights import save_tensors
-from making import wiggle
+from making import QUICK, quick_run, wiggle
 
-CHANGES = {
-    "windows": {"horizon": 60.0, "times": 3, "most": [70, 20, 40], "score": "all"},
-    "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
-    "training": {"epochs": 2, "batch": 16},
-    "accelerator": "cpu",
-}
 HOSTILE = (
     "x\n---\nlicense: mit\n| a | <script>alert(1)</script> [l](http://evil) `c` \u202e\x00 ```"
 )
-
-
-def fit(data, out, **changes):
-    return gfnode.fit(data, changes=CHANGES | changes, out=out, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +43,7 @@ def made(tmp_path_factory):
     """An evaluated run, its data, and the exported model."""
     folder = tmp_path_factory.mktemp("private folder")
     path = wiggle().save(folder / "wiggle.npz")
-    run = fit(path, folder / "run")
+    run = quick_run(path, folder / "run")
     run.evaluate()
     return folder / "run", path, export(run, folder / "model", licence="CC-BY-4.0")
 
@@ -158,7 +148,7 @@ def test_nothing_tells_of_this_machine(tmp_path, monkeypatch):
     reader = Reader(top=str(home / "traj.pdb"), stride=1)
     run = gfnode.fit(
         str(home / "traj.xtc"),
-        changes=CHANGES,
+        changes=QUICK,
         out=home / "run2",
         reader=reader,
         progress=False,
@@ -253,20 +243,20 @@ def test_the_card_says_what_a_prediction_is(made, draws, said):
 
 
 def test_what_is_drawn_is_told_of_the_model(tmp_path):
-    run = fit(wiggle(), tmp_path / "run", model={"name": "ito", "width": 6})
+    run = quick_run(wiggle(), tmp_path / "run", model={"name": "ito", "width": 6})
     assert read_json(export(run, tmp_path / "model") / "config.json")["draws"] == "samples"
 
 
 def test_what_is_not_kept_is_said(tmp_path):
     changes = {"model": {"name": "gfnode", "basis": "path", "width": 6}}
-    run = fit(wiggle(), tmp_path / "run", **changes)
+    run = quick_run(wiggle(), tmp_path / "run", **changes)
     assert "permutation: **not kept**: " in head(export(run, tmp_path / "model"))[1]
 
 
 def test_hostile_words_break_neither_markdown_nor_yaml(tmp_path):
     data = wiggle()
     data = type(data)(**vars(data) | {"name": HOSTILE, "notes": (HOSTILE,)})
-    run = fit(data, tmp_path / "run")
+    run = quick_run(data, tmp_path / "run")
     run.record(versions=run.facts["versions"] | {HOSTILE: HOSTILE})
     model = export(run, tmp_path / "model", name=HOSTILE, licence=HOSTILE, authors=[HOSTILE])
     front, body = head(model)

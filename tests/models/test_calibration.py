@@ -17,21 +17,14 @@ from gfnode.models.calibration import FILE, WITHIN, Calibration, _shares
 from gfnode.run import Run
 from gfnode.share.export import export
 from gfnode.windows import Frames, Windows
-from making import system_of, wiggle
-
-CHANGES = {
-    "windows": {"horizon": 60.0, "times": 3, "most": [70, 20, 40], "score": "all"},
-    "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
-    "training": {"epochs": 2, "batch": 16},
-    "accelerator": "cpu",
-}
+from making import QUICK, system_of, wiggle
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("calibrated")
     path = wiggle().save(folder / "wiggle.npz")
-    return gfnode.fit(path, changes=CHANGES, out=folder / "run", progress=False)
+    return gfnode.fit(path, changes=QUICK, out=folder / "run", progress=False)
 
 
 def diffusion(seed: int, heavy_tails: bool = False, frames: int = 4000) -> tuple[object, Windows]:

@@ -22,18 +22,7 @@ from gfnode.run import VERSION, BeyondHorizonWarning, Run
 from gfnode.run.creation import alone
 from gfnode.trajectory import Topology, Trajectory
 from gfnode.weights import load_tensors, save_tensors
-from making import wiggle
-
-CHANGES = {
-    "windows": {"horizon": 60.0, "times": 3, "most": [70, 20, 40], "score": "all"},
-    "model": {"width": 6, "encoder_layers": 1, "decoder_layers": 1, "lag_width": 4},
-    "training": {"epochs": 2, "batch": 16},
-    "accelerator": "cpu",
-}
-
-
-def fit(data, out, **changes):
-    return gfnode.fit(data, changes=CHANGES | changes, out=out, progress=False)
+from making import QUICK, quick_run, wiggle
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +30,7 @@ def made(tmp_path_factory):
     """A run, and the file it was trained on."""
     folder = tmp_path_factory.mktemp("made")
     path = wiggle().save(folder / "wiggle.npz")
-    fit(path, folder / "run").evaluate()
+    quick_run(path, folder / "run").evaluate()
     return folder / "run", path
 
 
@@ -292,14 +281,14 @@ def test_damaged_baselines_are_refused(run, made):
 
 def test_a_run_is_not_overwritten(made):
     with pytest.raises(InputError, match="holds a run already"):
-        fit(made[1], made[0])
+        quick_run(made[1], made[0])
 
 
 def test_two_trainings_in_one_folder_at_once_are_refused(made, tmp_path, monkeypatch):
     out = tmp_path / "run"
     out.mkdir()
     with alone(out), pytest.raises(InputError, match="another process is training there"):
-        fit(made[1], out)
+        quick_run(made[1], out)
     assert [path.name for path in out.iterdir()] == ["training.lock"]
 
     def faster(dataset):
@@ -310,7 +299,7 @@ def test_two_trainings_in_one_folder_at_once_are_refused(made, tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr("gfnode.run.creation.baselines.fit_baselines", faster)
         with pytest.raises(InputError, match="holds a run already"):
-            fit(made[1], out)
+            quick_run(made[1], out)
     assert (out / "run.json").read_text() == "theirs"
     assert {path.name for path in out.iterdir()} == {"run.json", "training.lock"}
     going = shutil.copytree(made[0], tmp_path / "going")
@@ -342,7 +331,7 @@ def test_other_data_is_all_unseen(run):
 def test_frames_further_apart_than_those_of_training_are_warned_of(tmp_path):
     """Their differences are no velocities as those that the model was trained with."""
     path = wiggle(1200).save(tmp_path / "wiggle.npz")
-    run = fit(path, tmp_path / "run", windows=CHANGES["windows"] | {"horizon": 400.0})
+    run = quick_run(path, tmp_path / "run", windows=QUICK["windows"] | {"horizon": 400.0})
     far = wiggle(frames=120, step=25.0, seed=4, velocities=False)
     with pytest.warns(
         UserWarning, match="frame before is 25 fs before the start, .* at most 20 fs"
@@ -366,7 +355,7 @@ def test_evaluation_of_another_molecule_is_refused(run):
 def test_training_data_is_not_taken_for_unseen(tmp_path):
     """Some of the training trajectories alone, or in another order, are no new data."""
     replicas = [wiggle(seed=k) for k in (0, 1)]
-    run = fit(replicas, tmp_path / "run")
+    run = quick_run(replicas, tmp_path / "run")
     expected = run.evaluate().to_dict()
     assert run.evaluate(replicas[::-1]).to_dict() == expected
     with pytest.raises(InputError, match="trained on"):
@@ -427,8 +416,8 @@ def test_topology_and_cell_are_kept(run, tmp_path):
 
 def test_a_start_may_hold_the_state_atoms_alone(tmp_path):
     path = wiggle().save(tmp_path / "w.npz")
-    windows = CHANGES["windows"] | {"state": [0, 2], "score": [0]}
-    run = fit(path, tmp_path / "run", windows=windows)
+    windows = QUICK["windows"] | {"state": [0, 2], "score": [0]}
+    run = quick_run(path, tmp_path / "run", windows=windows)
     trajectory = wiggle()
     found = run.predict(trajectory, [20.0])
     assert found.numbers.tolist() == [8, 1]
@@ -539,8 +528,8 @@ def swaps_bonds(trajectory, i, j):
 def test_velocities_are_those_that_training_used(tmp_path):
     """A model of forward differences gets differences, even where velocities are stored."""
     path = wiggle().save(tmp_path / "w.npz")
-    windows = CHANGES["windows"] | {"velocities": "forward"}
-    run = fit(path, tmp_path / "run", windows=windows)
+    windows = QUICK["windows"] | {"velocities": "forward"}
+    run = quick_run(path, tmp_path / "run", windows=windows)
     start, bare = wiggle(), wiggle(velocities=False)
     found = run.predict(start, [20.0], frame=5)
     assert np.array_equal(found.positions, run.predict(bare, [20.0], frame=5).positions)
@@ -556,7 +545,7 @@ def test_velocities_are_those_that_training_used(tmp_path):
 def test_frames_far_apart_start_from_the_frame_before(tmp_path):
     """So that the last frame of a file can be the start: what comes next is not known of it."""
     data = wiggle(velocities=False)
-    run = fit(data, tmp_path / "run", model={"name": "constant-velocity"})
+    run = quick_run(data, tmp_path / "run", model={"name": "constant-velocity"})
     assert run.facts["velocity_gap_fs"] == -5.0
     x, other = data.positions.astype(float), wiggle(frames=50, seed=3, velocities=False)
     for frame, number in ((-1, 399), (None, 1), (7, 7)):
@@ -572,7 +561,7 @@ def test_frames_far_apart_start_from_the_frame_before(tmp_path):
 
 def test_other_data_that_stores_no_velocities_tells_nothing_of_what_comes(tmp_path):
     """Trained on stored velocities: of frames far apart the one before stands in for them."""
-    run = fit(wiggle(), tmp_path / "run", model={"name": "constant-velocity"})
+    run = quick_run(wiggle(), tmp_path / "run", model={"name": "constant-velocity"})
     assert run.facts["velocity_gap_fs"] is None
     bare = wiggle(frames=60, seed=3, velocities=False)
     assert run.evaluate(bare).errors["constant-velocity"].min() > 1e-9
@@ -585,7 +574,7 @@ def test_other_data_that_stores_no_velocities_tells_nothing_of_what_comes(tmp_pa
 
 def test_missing_velocities_are_refused_where_training_stored_them(tmp_path):
     path = wiggle().save(tmp_path / "w.npz")
-    run = fit(path, tmp_path / "run", windows=CHANGES["windows"] | {"velocities": "stored"})
+    run = quick_run(path, tmp_path / "run", windows=QUICK["windows"] | {"velocities": "stored"})
     with pytest.raises(InputError, match="it stores none; start from a trajectory with velocities"):
         run.predict(wiggle(velocities=False), [20.0])
 
@@ -596,7 +585,7 @@ def test_missing_velocities_are_refused_where_training_stored_them(tmp_path):
 @pytest.mark.parametrize("name", ["persistence", "mean-conformer", "rigid-rotor"])
 def test_models_without_weights_make_a_run_too(name, tmp_path):
     path = wiggle().save(tmp_path / "w.npz")
-    run = fit(path, tmp_path / "run", model={"name": name})
+    run = quick_run(path, tmp_path / "run", model={"name": name})
     expected = run.predict(path, [20.0]).positions
     assert np.array_equal(Run.open(run.folder).predict(path, [20.0]).positions, expected)
     result = run.evaluate()
@@ -612,7 +601,7 @@ def test_models_without_weights_make_a_run_too(name, tmp_path):
 def test_the_main_job_in_ten_lines(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trajectory = wiggle()
-    run = gfnode.fit(trajectory, changes=CHANGES, progress=False)
+    run = gfnode.fit(trajectory, changes=QUICK, progress=False)
     print(run.evaluate().to_dict()["verdicts"]["persistence"]["verdict"])  # noqa: T201
     predicted = run.predict(trajectory, ["10fs", "50fs"])
     predicted.save("later.npz")
@@ -673,7 +662,7 @@ def test_a_full_disk_while_training_stops_with_a_clear_error(tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fill)
         with pytest.raises(InputError, match="cannot be written: No space left on device"):
-            fit(path, tmp_path / "run")
+            quick_run(path, tmp_path / "run")
     assert gfnode.resume(tmp_path / "run", progress=False).facts["training"]["epochs"] == 2
 
 
