@@ -67,6 +67,17 @@ def test_names_that_are_elements_are_told_by_the_nearest_atom(tmp_path, atoms, s
     assert "--top" in str(error.value)
 
 
+def test_the_trace_of_a_protein_is_not_calcium(tmp_path):
+    """Atoms of calcium are 3.9 Å from one another, those of a trace 3.8 Å."""
+    path = tmp_path / "trace.xyz"
+    path.write_text("3\ntime=0\nCA 0 0 0\nCA 3.8 0 0\nCA 5.5 3.4 0\n")
+    with pytest.raises(InputError, match="all 3 atoms of frame 0 are called CA") as error:
+        load(path)
+    assert "--top" in str(error.value)
+    path.write_text(path.read_text().replace("CA", "Ca"))
+    assert load(path).formula == "Ca3"
+
+
 @pytest.mark.parametrize(
     "atoms",
     [

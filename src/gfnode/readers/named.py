@@ -3,7 +3,8 @@
 Most are no elements and told by that. Others happen to be: CA of an amino acid is read as calcium,
 HG as mercury, CD as cadmium, NE as neon. Those are told by their letters, all
 capital or small, and by their nearest atom, which is at the distance of a bond of the first letter
-(carbon, hydrogen, …), and far too near for the element.
+(carbon, hydrogen, …), and far too near for the element. The Cα atoms of a protein by themselves are
+as far from one another as atoms of calcium, and told by all being called CA.
 """
 
 from pathlib import Path
@@ -64,7 +65,7 @@ def check_symbols(path: Path, row: int, text: str, name: str) -> None:
 def check_elements(
     path: Path, row: int, text: str, numbers: Integers, positions: NDArray[np.float64]
 ) -> None:
-    """Refuse symbols that are names of atoms, by the nearest atom of each.
+    """Refuse symbols that are names of atoms, by the nearest atom of each, or all of them CA.
 
     Parameters
     ----------
@@ -86,6 +87,12 @@ def check_elements(
     doubtful = np.flatnonzero(first)
     if not len(doubtful) or len(numbers) < 2 or not np.isfinite(positions).all():
         return
+    if len(doubtful) == len(numbers) > 2 and set(names) == {"Ca"}:
+        raise InputError(
+            f"{path}: all {len(numbers)} atoms of frame {row} are called {column[0]}, which would "
+            f"be calcium, but is what Cα atoms of a protein are called: {REMEDY} (Ca where it is "
+            f"calcium)"
+        )
     radii = np.array(covalent_radii, dtype=np.float64)
     strange = radii.copy()
     strange[[*_UNBOUND, *range(_KNOWN + 1, len(radii))]] = np.inf
