@@ -100,10 +100,8 @@ def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> C
     step = wavenumber = usual = None
     if swing.angle is not None and stated is not None:
         usual = STRETCHING[swing.element]
-        wavenumber = swing.angle / (WAVENUMBER * stated)
         step = _settle(swing.angle / (WAVENUMBER * usual), usual, stated, series)
-        if agree(step, stated):
-            wavenumber = usual * stated / step if swing.folded else wavenumber
+        wavenumber = usual * step / stated  # with the whole turns that the angle leaves out
     believed = [each for each in (step, stored) if each is not None]
     fits = None
     if believed and stated is not None:
@@ -146,7 +144,6 @@ class _Swing:
     count: int = 0
     why_not: str | None = None
     angle: float | None = None
-    folded: bool = False  # more than half a turn in a step may look like less
 
 
 def _swing(series: Series, bonds: Integers, rounded_to: float | None) -> _Swing:
@@ -174,7 +171,7 @@ def _swing(series: Series, bonds: Integers, rounded_to: float | None) -> _Swing:
     angle, swings = _fit_angle(memory)
     if swings < 0.4:  # hardly a cosine: neighbouring bonds fell out of step between frames
         return _Swing(name, element, len(chosen), "too far apart")
-    return _Swing(name, element, len(chosen), None, angle, angle > 1.5)
+    return _Swing(name, element, len(chosen), None, angle)
 
 
 def _bond_memory(series: Series, bonds: Integers, step: float) -> tuple[Doubles, float]:
