@@ -379,8 +379,15 @@ def test_state_and_score_are_separate_choices():
 
 
 def test_scored_atoms_must_be_in_the_state():
-    changes = {"windows": {"horizon": 60.0, "state": "heavy", "score": "all"}}
+    changes = {"windows": {"horizon": 60.0, "state": [0, 2], "score": "all"}}
     with pytest.raises(InputError, match="scored atom 1 is not among the state atoms"):
+        prepare([wiggle(600)], configure(changes=changes))
+
+
+def test_a_single_heavy_atom_is_no_state():
+    """Water as the presets of the paper take it, whose score nobody has chosen."""
+    changes = {"windows": {"horizon": 60.0, "state": "heavy"}}
+    with pytest.raises(InputError, match=r"one atom has no conformation .* windows\.state"):
         prepare([wiggle(600)], configure(changes=changes))
 
 

@@ -164,6 +164,11 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     """
     first, settings = trajectories[0], experiment.windows
     state = choose_atoms(first, settings.state, "state")
+    if len(state) < 2:
+        raise InputError(
+            f"{first.label}: one atom has no conformation to predict, expected two or more; choose "
+            "more with --select or windows.state"
+        )
     scored = choose_atoms(first, settings.score, "score")
     if missing := sorted(set(scored.tolist()) - set(state.tolist())):
         raise InputError(
@@ -175,11 +180,6 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     bonds, edges = molecular_graph(first, experiment.graph, state)
     step = first.step
     assert step is not None
-    if len(state) < 2:
-        raise InputError(
-            f"{first.label}: one atom has no conformation to predict, expected two or more; choose "
-            "more with --select or windows.state"
-        )
     system = System(first.numbers, state, score, bonds, edges, step, horizon)
     if experiment.graph.rigid == "published":
         system = replace(system, rigid=rigid_pairs(first.numbers, state, bonds))
