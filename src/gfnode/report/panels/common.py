@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from gfnode.report.cells import with_interval
@@ -113,6 +114,7 @@ def span_curves(axes: Axes) -> None:
     drawn = drawn[drawn > 0]
     if drawn.size and drawn.max() >= APART * drawn.min():
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(power_of_ten))
         axes.set_ylim(drawn.min() / 2, 2 * drawn.max())
     else:
         follow_curves(axes)
