@@ -97,7 +97,8 @@ def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
     several = f" in {len(data)} trajectories" if len(data) > 1 else ""
     atoms, state, scored = (len(system[key]) for key in ("source_numbers", "atoms", "score"))
     given = f"all {atoms} atoms" if state == atoms else f"{state} of the {atoms} atoms"
-    kind = "heavy atoms" if settings["windows"]["score"] == "heavy" else "atoms"
+    heavy = all(system["source_numbers"][system["atoms"][k]] > 1 for k in system["score"])
+    kind = "heavy atoms" if heavy and settings["windows"]["score"] == "heavy" else "atoms"
     learnt = f"{model}, with {weights} weights," if weights else f"{model}, which has no weights,"
     return [
         f"{learnt} was trained on {format_time(span)} of molecular dynamics of "
