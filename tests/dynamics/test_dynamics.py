@@ -17,6 +17,7 @@ from gfnode.dynamics import (
     LinearDynamics,
     NeuralDynamics,
     SolverError,
+    linear,
     solve,
 )
 from gfnode.dynamics.linear import exponential
@@ -201,6 +202,11 @@ def test_as_many_nodes_and_terms_as_are_needed(norm):
         assert relative(found, exact, (0, 1, 2, 3, 4)) < accuracy
         mine, theirs = (torch.autograd.grad(y.square().sum(), W)[0] for y in (found, exact))
         assert relative(mine, theirs, (0, 1)) < 2 * accuracy
+
+
+def test_the_size_is_not_read_from_a_device():
+    assert linear._nodes_and_order(torch.zeros(1, 3, 3, device="meta")) == (8, 12)
+    assert linear._nodes_and_order(torch.zeros(1, 3, 3)) == (1, 1)
 
 
 def test_never_silently_wrong():
