@@ -204,6 +204,14 @@ def test_as_many_nodes_and_terms_as_are_needed(norm):
         assert relative(mine, theirs, (0, 1)) < 2 * accuracy
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1e18, 1e30, math.inf, math.nan])
+def test_weights_that_exploded_give_no_number(size, kind):
+    weight, times = torch.full((1, 3, 3), size, dtype=kind), torch.ones(2, 2, dtype=kind)
+    found = exponential(torch.ones(2, 1, 1, 3, dtype=kind), weight, SPACES[:1], times)
+    assert found.isnan().all()
+
+
 def test_the_size_is_not_read_from_a_device():
     assert linear._nodes_and_order(torch.zeros(1, 3, 3, device="meta")) == (8, 12)
     assert linear._nodes_and_order(torch.zeros(1, 3, 3)) == (1, 1)

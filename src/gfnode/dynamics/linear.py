@@ -150,9 +150,9 @@ def exponential(amplitudes: Tensor, weight: Tensor, spaces: Tensor, times: Tenso
 
 
 def _nodes_and_order(largest: Tensor) -> tuple[int, int]:
-    """The fewest vectors that keep values and gradients exact to rounding.
+    """The fewest vectors that keep values and gradients exact to rounding, or the most there are.
 
-    A term of the series that is left out is at most x^order/order! with x the norm of half a step.
+    With x the norm of half a step, what is left out of the series is about x^order/order!.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def _nodes_and_order(largest: Tensor) -> tuple[int, int]:
     size = float(torch.linalg.matrix_norm(largest).amax())
     rounding = torch.finfo(largest.dtype).eps
     for nodes, order in _CHOICES:
-        if (size / (2 * nodes - 1)) ** order / math.factorial(order) <= rounding:
+        if size / (2 * nodes - 1) <= (rounding * math.factorial(order)) ** (1 / order):
             return nodes, order
     return NODES, ORDER
 
