@@ -1,5 +1,7 @@
 """The learned potential: exact gradients, symmetries, and what it learns of known forces."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,20 +13,22 @@ from making import conformations, rotation, springs, system_of
 ETHANOL = system_of("ethanol")
 
 
-def rough(seed=0):
+def rough(seed=0, spread=0.2):
     """A potential with random weights, in double precision."""
     potential = Potential(ETHANOL, width=16, members=2).double()
     generator = torch.Generator().manual_seed(seed)
     for weights in potential._weights:
         weights.normal_(0, 0.5, generator=generator)
     potential.mean.fill_(0.4)
-    potential.spread.fill_(0.2)
+    potential.spread.fill_(spread)
     potential.scale.fill_(0.01)
     return potential
 
 
-def test_forces_are_minus_the_gradient_of_the_energy():
-    potential, x = rough(), conformations()[None].repeat(2, 1, 1, 1).requires_grad_()
+@pytest.mark.parametrize("spread", [0.2, 0.05, 0.02])  # the largest z: 3, 12, 29
+def test_forces_are_minus_the_gradient_of_the_energy(spread):
+    potential = rough(spread=spread)
+    x = conformations()[None].repeat(2, 1, 1, 1).requires_grad_()
     (slope,) = torch.autograd.grad(potential.energy(x).sum(), x)
     assert torch.allclose(potential(x), -slope, rtol=1e-9, atol=1e-12)
     h, y = 1e-5, x.detach()
@@ -52,21 +56,76 @@ def test_forces_turn_with_the_molecule_and_neither_push_nor_twist_it(mirror):
     assert found.abs().max() > 1e-3
 
 
-def test_it_learns_the_forces_of_springs():
-    molecule = springs()
-    x = conformations(1200, noise=0.06).float()
-    f = torch.from_numpy(molecule.forces(x.double().numpy())).float()
-    potential = Potential(ETHANOL, members=2)
-    told = []
+def forces_of_springs(x):
+    return torch.from_numpy(springs().forces(x.double().numpy())).float()
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """A potential that has learned the forces of springs."""
+    torch.manual_seed(0)
+    x = conformations(1000, noise=0.06).float()
+    potential, told = Potential(ETHANOL, members=2), []
     shown = torch.ones(2, 1000, dtype=torch.bool)
     potential.fit(
-        x[:1000], f[:1000], shown, steps=1500, batch=64, report=lambda *at: told.append(at)
+        x,
+        forces_of_springs(x),
+        shown,
+        steps=1500,
+        batch=64,
+        report=lambda *at: told.append(at),
     )
     assert told[-1] == (1500, 1500)
-    found = potential(x[1000:].expand(2, -1, -1, -1))
-    for member in found:
-        error = (member - f[1000:]).square().mean().sqrt() / f.square().mean().sqrt()
-        assert error < 0.12
+    return potential
+
+
+def wrong(potential, x):
+    """Error of forces over their size, of each member."""
+    right = forces_of_springs(x)
+    found = potential(x.expand(2, *x.shape))
+    return (found - right).square().mean((1, 2, 3)).sqrt() / right.square().mean().sqrt()
+
+
+def test_it_learns_the_forces_of_springs(learned):
+    assert wrong(learned, conformations(1200, noise=0.06)[1000:].float()).max() < 0.12
+
+
+def test_bonds_and_angles_are_known_where_a_torsion_is_not(learned):
+    """The hydroxyl group turned to where it never was: springs between near atoms do not mind."""
+    (oxygen,) = np.flatnonzero(ETHANOL.numbers == 8)
+    ends = [set(bond) - {oxygen} for bond in ETHANOL.bonds.tolist() if oxygen in bond]
+    carbon, hydrogen = sorted((end.pop() for end in ends), key=lambda end: -ETHANOL.numbers[end])
+    x = conformations(200, noise=0.06, seed=5)
+    axis = torch.nn.functional.normalize(x[:, oxygen] - x[:, carbon], dim=-1)
+    arm = x[:, hydrogen] - x[:, oxygen]
+    along = (arm * axis).sum(-1, keepdim=True) * axis
+    x[:, hydrogen] = x[:, oxygen] + 2 * along - arm  # half a turn
+    free = copy.deepcopy(learned)
+    free.limit.fill_(1e6)
+    x = x.float()
+    assert (wrong(learned, x) < 0.5 * wrong(free, x)).all()
+
+
+def test_only_what_lies_beyond_its_limit_is_held_and_bonds_and_angles_never_are():
+    potential = rough(spread=1.0)
+    torsion, bond = potential.limit.argmin(), potential.limit.argmax()
+    values = torch.tensor([0.0, -4.9, 5.0, 7.0, -9.0, 40.0], dtype=torch.float64)
+    z = potential.mean + values[:, None].expand(-1, len(potential.mean))
+    found, slope = potential._held(z)
+    expected = torch.tensor([0.0, -4.9, 5.0, 6.5, -7.0, 7.0], dtype=torch.float64)
+    torch.testing.assert_close(found[:, torsion], expected)
+    torch.testing.assert_close(slope[:, torsion], expected.new_tensor([1, 1, 1, 0.5, 0, 0]))
+    torch.testing.assert_close(found[:, bond], values)
+    assert (slope[:, bond] == 1).all()
+
+
+def test_the_quadratic_form_is_of_near_pairs(learned):
+    near = learned.near > 0
+    assert 0 < near.sum() < len(near)
+    assert (learned.line[:, 0][:, near] != 0).all()
+    assert not learned.line[:, 0][:, ~near].any()
+    assert not learned.square[:, ~near].any()
+    assert not learned.square[:, :, ~near].any()
 
 
 def test_the_seed_of_the_run_counts():

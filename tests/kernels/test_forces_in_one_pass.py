@@ -36,9 +36,11 @@ def places(molecule, batch, members=2):
 @compiled
 @pytest.mark.parametrize("molecule", ["H2O", "CH3CH2OH"])
 @pytest.mark.parametrize("batch", [1, 7, 24, 100])
+@pytest.mark.parametrize("spread", [1.0, 0.2])  # in that of the places
 @torch.no_grad()
-def test_forces_are_those_of_the_plain_form(molecule, batch):
+def test_forces_are_those_of_the_plain_form(molecule, batch, spread):
     made, x = potential(molecule), places(molecule, batch)
+    made.spread.mul_(spread)
     assert made.packed is not None
     found, expected = made(x), made.scale * made._forces(x, made._weights)
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()

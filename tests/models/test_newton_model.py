@@ -243,7 +243,7 @@ def test_motions_are_drawn(fitted):
 
 @torch.no_grad()
 def test_a_drawn_rollout_keeps_its_energy(fitted):
-    """Springs without a thermostat; the mean of motions would come to rest."""
+    """Springs without a thermostat."""
     model, parts = fitted
     molecule = springs()
     b = parts["test"].batch(slice(0, 8))
@@ -252,14 +252,9 @@ def test_a_drawn_rollout_keeps_its_energy(fitted):
         kinetic = 0.5 * (torch.from_numpy(molecule.masses) * v.double().square()).sum((1, 2))
         return kinetic + torch.from_numpy(molecule.energy(x.double().numpy()))
 
-    def after(**how):
-        steps = rollout.steps(model, b.positions, b.velocities, HORIZON, **how)
-        *_, (_, x, v) = islice(steps, 10)
-        return energy(x, v)
-
-    before = energy(b.positions, b.velocities)
-    assert (after(sampled=True) / before).log().abs().max() < 0.1
-    assert (after() / before).mean() < 0.7
+    steps = rollout.steps(model, b.positions, b.velocities, HORIZON, sampled=True)
+    *_, (_, x, v) = islice(steps, 10)
+    assert (energy(x, v) / energy(b.positions, b.velocities)).log().abs().max() < 0.06
 
 
 def test_models_without_a_potential_draw_nothing(tmp_path):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from gfnode.dynamics.muon import Muon
-from gfnode.graph import renumberings
+from gfnode.graph import hop_edges, renumberings
 from gfnode.kernels.forces import Packed, forces, pack
 from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
@@ -22,7 +22,14 @@ class Potential(nn.Module):
         F_i = −∂U/∂x_i = Σ_j ∂U/∂q_ij q_ij³ (x_i − x_j)
 
     φ has three hidden layers with SiLU; the quadratic form takes from it what bonds and angles ask
-    for. Forces are the exact gradient, written out, so they conserve energy, momentum and angular
+    for, of pairs up to three bonds apart. Where a torsion leads to what training has not seen,
+    bonds and angles are still themselves: z of pairs three bonds apart and more is as it is up to a
+    limit of l = 5, comes to rest at 9 and counts as 7 from there on, with o = max(0, |z| − l) and
+    u = min(o, 4)::
+
+        |z| − o + u − u²/8
+
+    Forces are the exact gradient, written out, so they conserve energy, momentum and angular
     momentum, and turn, move and are mirrored with the molecule. Weights are buffers: they come from
     :meth:`fit`, and training leaves them alone.
 
@@ -37,11 +44,15 @@ class Potential(nn.Module):
     """
 
     _depth = 3  # of forces.cpp too
+    _fade = 4.0  # of forces.cpp too
+    _limit, _unlimited = 5.0, 1e6
 
     mean: Tensor
     spread: Tensor
     scale: Tensor
     between: Tensor
+    limit: Tensor
+    near: Tensor
     usual: Tensor
 
     def __init__(self, system: System, width: int = 128, members: int = 2) -> None:
@@ -55,6 +66,13 @@ class Potential(nn.Module):
         between[torch.arange(pairs), receiving] = 1.0
         between[torch.arange(pairs), sending] = -1.0
         self.register_buffer("between", between, persistent=False)
+        apart = torch.full((atoms, atoms), atoms)
+        edges = hop_edges(system.bonds, atoms, hops=3)
+        apart[tuple(edges.index)] = torch.from_numpy(edges.hop).to(apart)
+        apart = apart[receiving, sending]
+        limit = torch.where(apart > 2, self._limit, self._unlimited)
+        self.register_buffer("limit", limit, persistent=False)
+        self.register_buffer("near", (apart <= 3).float(), persistent=False)
         shapes: dict[str, tuple[int, int]] = {}
         for layer in range(self._depth):
             shapes[f"weight{layer}"] = width, width if layer else pairs
@@ -82,20 +100,21 @@ class Potential(nn.Module):
     @property
     def packed(self) -> Packed | None:
         """The weights for forces in one pass, where there is such; made anew when they change."""
-        parts = [self.mean, self.spread, self.scale, *self._weights]
+        inputs = self.mean, self.spread, self.limit
+        parts = [*inputs, self.scale, *self._weights]
         state = [(id(y), 0 if y.is_inference() else y._version) for y in parts]
         if state != self._packed[0]:
             *layers, last, square, line = self._weights
             form = self._share * (square + square.mT)
             ends = [self.scale * y for y in (last, form, self._share * line)]
             atoms = self.between.shape[1]
-            packed = pack(atoms, self.mean, self.spread, layers, ends)
+            packed = pack(atoms, inputs, layers, ends)
             self._packed = state, parts, packed  # parts: no other tensor gets the id of one
         return self._packed[-1]
 
     def energy(self, positions: Tensor) -> Tensor:
         """Energy in u Å²/fs², ``(member, batch)``, up to a constant."""
-        z = (_inverse(self._apart(positions)) - self.mean) / self.spread
+        z, _ = self._held(_inverse(self._apart(positions)))
         *layers, last, square, line = self._weights
         form = ((z @ square + line) * z).sum(-1)
         network = (_hidden(z, layers)[-1][0] @ last.mT)[..., 0]
@@ -120,16 +139,24 @@ class Potential(nn.Module):
         """
         return positions.mT.contiguous() @ self.between.mT
 
+    def _held(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Values z of inverse distances, held within limits, and their slope in (q − μ)/σ."""
+        z = (q - self.mean) / self.spread
+        over = (z.abs() - self.limit).clamp(min=0)
+        inside = over.clamp(max=self._fade)
+        off = over - inside + inside.square() / (2 * self._fade)
+        return z - off * z.sign(), 1 - inside / self._fade
+
     def _forces(self, positions: Tensor, weights: Sequence[Tensor]) -> Tensor:
         *layers, last, square, line = weights
         apart = self._apart(positions)
         q = _inverse(apart)
-        z = (q - self.mean) / self.spread
+        z, rising = self._held(q)
         slope = last
         for weight, (_, bend) in zip(layers[-2::-2], _hidden(z, layers)[::-1], strict=True):
             slope = (slope * bend) @ weight
         slope = slope + self._share * torch.baddbmm(line, z, square + square.mT)
-        pull = (slope / self.spread * q**3)[..., None, :] * apart
+        pull = (slope * rising / self.spread * q**3)[..., None, :] * apart
         return (pull @ self.between).mT
 
     def fit(
@@ -181,6 +208,9 @@ class Potential(nn.Module):
         aside = None if unknown is None else nn.functional.normalize(unknown.flatten(1), dim=-1)
         chances = shown.float().cpu()
         weights = self._drawn(generator)
+        square, line = weights[-2:]  # zero to begin with, and zero they stay for far pairs
+        square.register_hook(lambda slope: slope * self.near[:, None] * self.near)
+        line.register_hook(lambda slope: slope * self.near)
         matrices, biases = weights[: 2 * self._depth : 2], weights[1 : 2 * self._depth : 2]
         rest = biases + weights[2 * self._depth :]
         optimizers = Muon(matrices, rates[0]), torch.optim.AdamW(rest, rates[1], weight_decay=1e-4)

@@ -3,11 +3,11 @@
 //
 // A tile, some two dozen conformations, goes through the network and back while it lies in the
 // cache, and stays there for all steps that are asked for. With q = 1/|x_i − x_j| of all pairs,
-// z = (q − μ)/σ and s = SiLU:
+// z = (q − μ)/σ, held within a limit as in potential.py, and s = SiLU:
 //
 //   a_1 = z A_1 + b_1     a_2 = s(a_1) A_2 + b_2     a_3 = s(a_2) A_3 + b_3
 //   g_3 = l s'(a_3)       g_2 = (g_3 A_3ᵀ) s'(a_2)   g_1 = (g_2 A_2ᵀ) s'(a_1)
-//   −∂U/∂q = −(z Q + m + g_1 A_1ᵀ)/σ
+//   −∂U/∂q = −(z Q + m + g_1 A_1ᵀ) z'/σ
 //   F_i = Σ_j ∂U/∂q_ij q_ij³ (x_i − x_j)
 //
 // What becomes of a conformation does not depend on what other conformations are asked for, to the
@@ -22,8 +22,8 @@
 constexpr int W = WIDTH, P = PAIRS, N = ATOMS;
 static_assert(P % 32 == 0 && P >= N * (N - 1) / 2, "pairs are filled up");
 
-// Places in the array of weights: each but the first two holds those of one member after another.
-enum { MEAN, INVERSE_SPREAD, IN, BIAS_1, SECOND, BIAS_2, THIRD, BIAS_3, IN_T, SECOND_T, THIRD_T,
+// Places in the array of weights: each but the first three holds those of one member after another.
+enum { MEAN, INVERSE_SPREAD, LIMIT, IN, BIAS_1, SECOND, BIAS_2, THIRD, BIAS_3, IN_T, SECOND_T, THIRD_T,
        LAST, FORM, LINE };
 
 // q of a conformation x (atom, 3).
@@ -51,6 +51,16 @@ static void sum_forces(const float *x, const float *pull, float *force) {
             }
 }
 
+// Room in which z comes to rest beyond its limit.
+constexpr float FADE = 4.0f;
+
+// z beyond a limit ≥ 0, and how much of that lies within the room.
+static inline void look_beyond(vec z, vec limit, vec &over, vec &inside) {
+    over = (z < 0.0f ? -z : z) - limit;
+    over = over > 0.0f ? over : vec{};
+    inside = over < FADE ? over : all(FADE);
+}
+
 // The weights of a member, and room for a tile of it.
 struct Tile {
     const float *const *w;
@@ -62,6 +72,11 @@ struct Tile {
 
     const float *of(int which, int size) const { return w[which] + member * size; }
 
+    // (q − μ)/σ of pairs p and after.
+    vec standard(const float *q, int p) const {
+        return (at(q + p) - at(w[MEAN] + p)) * at(w[INVERSE_SPREAD] + p);
+    }
+
     // Forces (row, atom, 3) on conformations x.
     void forces(int rows, const float *x, float *out) {
         float *q = space.data(), *z = q + rows * P, *pull = z + rows * P, *h = pull + rows * P;
@@ -70,8 +85,13 @@ struct Tile {
             float *own = q + r * P;
             inverse_distances(x + r * 3 * N, own);
             for (int p = N * (N - 1) / 2; p < P; p++) own[p] = 0.0f;
-            for (int p = 0; p < P; p += LANES)
-                at(z + r * P + p) = (at(own + p) - at(w[MEAN] + p)) * at(w[INVERSE_SPREAD] + p);
+            for (int p = 0; p < P; p += LANES) {
+                const vec free = standard(own, p);
+                vec over, inside;
+                look_beyond(free, at(w[LIMIT] + p), over, inside);
+                const vec off = over - inside + inside * inside / (2.0f * FADE);
+                at(z + r * P + p) = free < 0.0f ? free + off : free - off;
+            }
         }
         product<W, P, 1, false>(rows, P, z, of(IN, P * W), of(BIAS_1, W), g);
         silu(rows * W, g, h, slope_1);
@@ -89,7 +109,10 @@ struct Tile {
         for (int r = 0; r < rows; r++) {
             for (int p = 0; p < P; p += LANES) {
                 const vec near = at(q + r * P + p);
-                at(pull + r * P + p) *= at(w[INVERSE_SPREAD] + p) * near * near * near;
+                vec over, inside;
+                look_beyond(standard(q + r * P, p), at(w[LIMIT] + p), over, inside);
+                const vec slope = at(w[INVERSE_SPREAD] + p) * (1.0f - inside / FADE);
+                at(pull + r * P + p) *= slope * near * near * near;
             }
             sum_forces(x + r * 3 * N, pull + r * P, out + r * 3 * N);
         }

@@ -34,7 +34,7 @@ class Packed:
 
 
 def pack(
-    atoms: int, mean: Tensor, spread: Tensor, layers: Sequence[Tensor], ends: Sequence[Tensor]
+    atoms: int, inputs: Sequence[Tensor], layers: Sequence[Tensor], ends: Sequence[Tensor]
 ) -> Packed | None:
     """Put weights in order.
 
@@ -42,8 +42,8 @@ def pack(
     ----------
     atoms
         Of the molecule.
-    mean, spread
-        Of inverse distances, ``(pair,)``.
+    inputs
+        Mean and spread of inverse distances, and the limits they are held within, ``(pair,)``.
     layers
         Weight ``(member, width, input)`` and bias ``(member, 1, width)`` of three layers by turns.
     ends
@@ -56,6 +56,7 @@ def pack(
         it is or can be compiled.
     """
     width = layers[0].shape[1]
+    mean, spread, limit = inputs
     if mean.dtype != torch.float32 or mean.device.type != "cpu" or width % STEP:
         return None
     more = -len(mean) % STEP
@@ -67,7 +68,8 @@ def pack(
     biases = bias_1, bias_2, bias_3
     by_turns = [y for pair in zip(turned, biases, strict=True) for y in pair]
     weights = [
-        *(fill(mean, (0, more)), fill(1 / spread, (0, more)), *by_turns, first, second, third),
+        *(fill(y, (0, more)) for y in (mean, 1 / spread, limit)),
+        *(*by_turns, first, second, third),
         *(last, fill(form, (0, more, 0, more)), fill(line, (0, more))),
     ]
     packed = Packed(atoms, width, len(mean) + more, tuple(y.contiguous() for y in weights))
