@@ -130,7 +130,7 @@ def test_the_quadratic_form_is_of_near_pairs(learned):
 
 def test_the_seed_of_the_run_counts():
     x = conformations(40, noise=0.06).float()
-    f = torch.from_numpy(springs().forces(x.double().numpy())).float()
+    f = forces_of_springs(x)
     found = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
@@ -143,7 +143,7 @@ def test_the_seed_of_the_run_counts():
 
 def test_a_member_learns_only_from_what_it_is_shown():
     x = conformations(40, noise=0.06).float()
-    right = torch.from_numpy(springs().forces(x.double().numpy())).float()
+    right = forces_of_springs(x)
     wrong = torch.cat([right[:20], right[20:].roll(1, 0)])
     shown = torch.ones(2, 40, dtype=torch.bool)
     shown[0, 20:] = False
@@ -188,7 +188,7 @@ def test_few_of_many_renumberings_still_exchange_all_that_is_alike():
 def test_errors_in_an_unknown_direction_do_not_count():
     """Forces with as much noise in one direction of each frame as there is force."""
     x = conformations(60, noise=0.06).float()
-    right = torch.from_numpy(springs().forces(x.double().numpy())).float()
+    right = forces_of_springs(x)
     generator = torch.Generator().manual_seed(0)
     unknown = torch.randn(x.shape, generator=generator)
     noise = torch.randn(60, 1, 1, generator=generator) * unknown * right.square().mean().sqrt()
