@@ -64,15 +64,31 @@ class TestSizes:
         assert inside.float().mean() == pytest.approx(WITHIN, abs=0.02)
         assert inside.float().mean((0, 1, 3)).numpy() == pytest.approx(WITHIN, abs=0.05)
 
-    def test_a_calm_validation_part_does_not_make_them_small(self):
+    @pytest.mark.parametrize("outcomes", [False, True])
+    def test_a_calm_validation_part_does_not_make_them_small(self, outcomes):
         system, validation = diffusion(5)
         frames = validation.frames
         lively = replace(validation, frames=replace(frames, positions=2 * frames.positions))
-        model, lags = build("persistence", system), torch.tensor([40.0, 160.0])
-        train = lively.take(torch.arange(400))
-        found = Calibration.fit(model, train, validation.take(torch.arange(50))).deviations(lags)
-        alike = Calibration.fit(model, validation, validation).deviations(lags)
-        assert 1.6 < (found / alike).mean() < 2.1
+        model, train = build("persistence", system), lively.take(torch.arange(400))
+        lags = torch.tensor([40.0, 160.0])
+        spread = 0.02 * lags[:, None].expand(2, 9).sqrt() if outcomes else None
+        if outcomes:
+            model.with_spread = lambda x, v, lags: (
+                model(x, v, lags),
+                0.02 * lags[..., None].expand(*lags.shape, 9).sqrt(),
+            )
+        found = Calibration.fit(model, train, validation.take(torch.arange(50)))
+        alike = Calibration.fit(model, validation, validation)
+        ratio = found.deviations(lags, spread) / alike.deviations(lags, spread)
+        assert 1.6 < ratio.mean() < 2.1
+
+    def test_training_windows_known_by_heart_do_not_make_them_small(self):
+        system, validation = diffusion(5)
+        model = build("persistence", system)
+        frames = replace(validation.frames, positions=torch.zeros_like(validation.frames.positions))
+        found = Calibration.fit(model, replace(validation, frames=frames), validation)
+        alike = Calibration.fit(model, validation, validation)
+        np.testing.assert_allclose(found.sizes, alike.sizes, rtol=0.03)
 
     def test_they_begin_at_zero_never_fall_and_end_constant(self):
         system, windows = diffusion(3)

@@ -31,6 +31,7 @@ SOON = 100.0
 """fs in which vibrations have made of an error what they will; it grows from zero for no longer."""
 _LEAST = 1e-3  # Å
 GROUPS = 10
+_SEEN = 200  # training windows that widen it
 _SORTED = 10_000_000  # values that a quantile is taken of; torch refuses 2²⁴
 LIMP = 0.15
 """Å; atoms three bonds apart whose distance spreads more than this turn about a bond."""
@@ -106,9 +107,9 @@ class Calibration:
         Of validation windows at most 500 are taken, evenly. Knots are at the means of groups of
         equally many lags, and at that of the frames that follow the starts; sizes do not fall with
         the lag, and an atom's are no smaller than a thousandth of an Å, nor than half of its root
-        mean square (an atom may move along one direction only). A short validation part may lie in
-        a calm or a lively stretch: sizes are scaled by how far atoms move in both parts, over how
-        far in validation.
+        mean square (an atom may move along one direction only). A validation part may lie in a calm
+        stretch of the series: where more than a share of errors lies outside in training windows,
+        which the weights have seen, both terms of σ are scaled up until no more does.
         """
         chosen = validation.take(validation.evenly(500))
         lag, error, spread = _errors(model, chosen)
@@ -126,8 +127,11 @@ class Calibration:
         fitted = cls(knots.float(), sizes, shares, *_distances(model, train), mean)
         if spread is not None:
             shares = _shares(fitted.deviations(lag).float(), spread, error)
-        lively = _liveliness(train, validation, model.scored)
-        return replace(fitted, sizes=(sizes * lively).clamp(min=_LEAST), shares=shares)
+            fitted = replace(fitted, shares=shares)
+        lag, error, spread = _errors(model, train.take(train.evenly(_SEEN)))
+        relative = error / fitted.deviations(lag, spread).clamp(min=_LEAST)[..., None]
+        wider = max(1.0, float(_width(relative[:, model.scored])))
+        return replace(fitted, sizes=sizes * wider, shares=shares * shares.new_tensor([1, wider**2]))
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
@@ -205,18 +209,6 @@ def _width(errors: Tensor) -> Tensor:
     """What 68.27 % of errors lie below; of evenly chosen ones where there are very many."""
     flat = errors.flatten()
     return flat[:: -(-len(flat) // _SORTED)].quantile(WITHIN)
-
-
-def _liveliness(train: Windows, validation: Windows, scored: Tensor) -> float:
-    """How far scored atoms move in both parts, each for its length, over how far in validation."""
-
-    def moved(windows: Windows, most: int) -> Tensor:
-        batch = windows.batch(windows.evenly(most))
-        return (batch.targets - batch.positions[:, None])[..., scored, :].norm(dim=-1).flatten()
-
-    share = -(-500 * len(validation) // max(1, len(train)))
-    everywhere = torch.cat([moved(train, 500), moved(validation, share)]).median()
-    return float(everywhere / moved(validation, 500).median().clamp(min=1e-9))
 
 
 def _distances(model: Model, train: Windows) -> tuple[Tensor, Tensor, Tensor]:
