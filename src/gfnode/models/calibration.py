@@ -131,7 +131,8 @@ class Calibration:
         lag, error, spread = _errors(model, train.take(train.evenly(_SEEN)))
         relative = error / fitted.deviations(lag, spread).clamp(min=_LEAST)[..., None]
         wider = max(1.0, float(_width(relative[:, model.scored])))
-        return replace(fitted, sizes=sizes * wider, shares=shares * shares.new_tensor([1, wider**2]))
+        shares = shares * shares.new_tensor([1.0, wider**2])  # s² is itself wider
+        return replace(fitted, sizes=sizes * wider, shares=shares)
 
     def save(self, path: Path) -> None:
         """Write as safetensors."""
