@@ -25,15 +25,18 @@ HEADER = """\
 
 
 def write(folder: Path, suffix: str) -> Path:
-    """Make a trajectory of aspirin's size, a molecule whose atoms are shaken; and a bit of it."""
+    """Make a trajectory of aspirin's size, atoms on springs at 300 K; and a bit of it."""
     from gfnode import Trajectory, save
+    from gfnode.graph import bonds_from_distances, hop_edges
     from gfnode.simulate.molecules import built_in
+    from gfnode.simulate.synthetic import harmonic_network
 
     found = built_in()["aspirin"]
-    rng = np.random.default_rng(0)
-    shaken = rng.standard_normal((FRAMES, len(found.numbers), 3), dtype=np.float32) * 0.05
-    times = 0.5 * np.arange(FRAMES)
-    trajectory = Trajectory(found.positions.astype(np.float32) + shaken, times, found.numbers)
+    bonds = bonds_from_distances(found.numbers, found.positions[None].astype(np.float32))
+    near = hop_edges(bonds, len(found.numbers), hops=3).index
+    springs = near[:, near[0] < near[1]].T
+    motion = harmonic_network(found.positions, springs, found.numbers).trajectory(FRAMES)
+    trajectory = Trajectory(motion.positions, motion.times, motion.numbers)
     path = folder / f"aspirin{suffix}"
     save(trajectory, path)
     save(trajectory[:100], path.with_stem("bit"))

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
@@ -30,10 +31,12 @@ from gfnode.readers.topology import read_topology, same_atoms
 from gfnode.trajectory import Integers
 
 XTC_MAGIC, TRR_MAGIC = 1995, 1993
-XTC_PLAIN, XTC_PACKED = struct.Struct(">3i10fi"), struct.Struct(">3i10fif8i")
-"""Heads of a frame: magic, atoms, step, time, box, atoms; precision, bounds, small, size."""
+XTC_PLAIN, XTC_PACKED = 56, 92
+"""Length in bytes of a frame's head: magic, atoms, step, time, box, atoms; where coordinates are
+compressed, precision, bounds (6), smallest index, size, too. All are of four bytes."""
 
 XTC_DAMAGED = "not an XTC file, or damaged or cut off"
+XTC_FOREIGN = "is damaged, or this is no XTC file"
 
 
 @dataclass(frozen=True)
@@ -78,35 +81,62 @@ def count_xtc(path: Path) -> int:
 
 def read_xtc_heads(path: Path) -> XtcHeads:
     """Walk through the frame heads; each frame must be whole and its head make sense."""
-    found: list[tuple[Any, ...]] = []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         _, atoms = struct.unpack_from(">2i", data)
         packed = atoms > 9  # so few are not compressed
-        head = XTC_PACKED if packed else XTC_PLAIN
-        place = 0
-        while place < len(data):
-            where = f"{path}: frame {len(found)}"
-            if place + head.size > len(data):
-                raise InputError(f"{where} is cut off")
-            values = head.unpack_from(data, place)
-            size = values[-1] if packed else 12 * atoms
-            if not (values[0] == XTC_MAGIC and 0 < values[1] == values[13] == atoms):
-                raise InputError(f"{where} is damaged, or this is no XTC file")
-            if not 0 < size <= 12 * atoms:
-                raise InputError(f"{where} is damaged")
-            place += head.size + (size + 3) // 4 * 4
-            if place > len(data):
-                raise InputError(f"{where} is cut off")
-            found.append(values)
-    numbers = np.array(found, dtype=np.float64)
-    if not packed:
-        numbers = np.pad(numbers, ((0, 0), (0, 9)))
-    precision, bounds, small = numbers[:, 14], numbers[:, 15:21].reshape(-1, 2, 3), numbers[:, 21]
+        length = XTC_PACKED if packed else XTC_PLAIN
+        places, fault = _walk(data, length, 0 if packed else 12 * atoms, 12 * atoms)
+        if not places:
+            raise InputError(f"{path}: frame 0 {fault}")
+        heads = sliding_window_view(np.frombuffer(data, np.uint8), length)[places]
+    integers, reals = (
+        np.pad(heads.view(kind), ((0, 0), (0, (XTC_PACKED - length) // 4)))
+        for kind in (">i4", ">f4")
+    )
+    if (bad := (integers[:, [1, 13]] != atoms).any(1) | (atoms <= 0)).any():
+        raise InputError(f"{path}: frame {int(np.argmax(bad))} {XTC_FOREIGN}")
+    precision, bounds, small = reals[:, 14], integers[:, 15:21].reshape(-1, 2, 3), integers[:, 21]
     bad = ~((precision > 0) & (precision < np.inf)) | (bounds[:, 0] > bounds[:, 1]).any(1)
     if (bad := packed & (bad | (small < 9) | (small > 72))).any():
         raise InputError(f"{path}: frame {int(np.argmax(bad))} is damaged")
-    box = numbers[:, 4:13].astype(np.float32).reshape(-1, 3, 3)
-    return XtcHeads(atoms, numbers[:, 3].astype(np.float32), box, precision, bounds)
+    if fault:
+        raise InputError(f"{path}: frame {len(places)} {fault}")
+    box = reals[:, 4:13].astype(np.float32).reshape(-1, 3, 3)
+    times = reals[:, 3].astype(np.float32)
+    return XtcHeads(atoms, times, box, precision.astype(np.float64), bounds.astype(np.float64))
+
+
+def _walk(data: mmap.mmap, length: int, size: int, most: int) -> tuple[list[int], str]:
+    """Where frames begin, and what is wrong with the one after them, if anything.
+
+    Parameters
+    ----------
+    data
+        The file.
+    length
+        Of a head, in bytes.
+    size
+        Of what follows it; 0: the last number of the head.
+    most
+        How large that may be.
+    """
+    ends = struct.Struct(f">i{length - 8}xi")  # the first and the last number of a head
+    places: list[int] = []
+    place = 0
+    while place < len(data):
+        if place + length > len(data):
+            return places, "is cut off"
+        magic, last = ends.unpack_from(data, place)
+        body = size or last
+        if magic != XTC_MAGIC:
+            return places, XTC_FOREIGN
+        if not 0 < body <= most:
+            return places, "is damaged"
+        if (after := place + length + (body + 3) // 4 * 4) > len(data):
+            return places, "is cut off"
+        places.append(place)
+        place = after
+    return places, ""
 
 
 def _decode(path: Path, rows: Integers, n_atoms: int) -> Iterator[Arrays]:
