@@ -399,7 +399,7 @@ class TestBadInput:
         assert "unknown preset 'best': expected default, paper, published" in told
 
     def test_no_data(self):
-        assert "--data sample:toluene" in fails("train")
+        assert "gfnode train sample:toluene" in fails("train")
 
     def test_an_existing_run_is_not_overwritten(self, run, toluene):
         before = (run / "run.json").read_bytes()
@@ -423,6 +423,12 @@ class TestBadInput:
         assert f"{tmp_path / 'gone.npz'} is no longer there" in said
         assert f"gfnode evaluate {tmp_path / 'moved'} --data FILE" in said
         assert "--start FILE --times 200fs" in said
+
+    def test_files_are_named_with_and_without_an_option(self, toluene: Path, tmp_path: Path) -> None:
+        out, other = tmp_path / "run", tmp_path / "other.npz"
+        gfnode.load(toluene)[:1500].save(other)
+        works("train", other, "--data", toluene, *SMALL, "--out", out)
+        assert [data["file"] for data in Run.open(out).facts["data"]] == [str(other), str(toluene)]
 
     def test_resume_of_nothing(self, tmp_path):
         assert "does not exist" in fails("train", "--resume", "--out", tmp_path / "none")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Examples:
   gfnode train --data sample:toluene --out runs/toluene
   gfnode train --data md17_ethanol.npz --preset published --set training.epochs=100 --out runs/e
-  gfnode train --data run1.xtc --data run2.xtc --top molecule.pdb --out runs/replicas
+  gfnode train run1.xtc run2.xtc --top molecule.pdb --out runs/replicas
   gfnode train --data sample:toluene --set windows.horizon=500fs --set model.width=32 --out runs/s
   gfnode train --data sample:toluene --set model.name=mean-conformer --out runs/mean
   gfnode train --resume --out runs/toluene
@@ -33,6 +33,10 @@ Settings that are changed most:
 )
 @reads()
 def train(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE", help="The same as --data; run*.xtc is several."),
+    ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,19 +85,20 @@ def train(
         from gfnode.run import fitting
 
         reader = reading.reader()
+        data = [*(files or []), *(data or [])]
         if resume and (data or preset or changes or reader.options()):
             raise InputError(
                 "--resume goes on with the data and settings of the run; leave out --data, "
                 "--preset, --set and how to read files"
             )
         if not (resume or data):
-            raise InputError("no data: give a trajectory with --data, e.g. --data sample:toluene")
+            raise InputError("no data: give a trajectory, e.g. gfnode train sample:toluene")
 
         if resume:
             run = fitting.resume(str(out), said=said)
         else:
             run = fitting.fit(
-                list(data or []),
+                data,
                 preset=preset or "default",
                 changes=changes,
                 out=out,
