@@ -424,7 +424,7 @@ class TestBadInput:
         assert f"gfnode evaluate {tmp_path / 'moved'} --data FILE" in said
         assert "--start FILE --times 200fs" in said
 
-    def test_files_are_named_with_and_without_an_option(self, toluene: Path, tmp_path: Path) -> None:
+    def test_files_need_no_option(self, toluene: Path, tmp_path: Path) -> None:
         out, other = tmp_path / "run", tmp_path / "other.npz"
         gfnode.load(toluene)[:1500].save(other)
         works("train", other, "--data", toluene, *SMALL, "--out", out)
