@@ -159,3 +159,12 @@ def test_bad_input_is_named():
     one_way = laplacian(np.array([[0], [1]]), 3)
     with pytest.raises(InputError, match="both directions"):
         eigenbasis(one_way)
+
+
+@pytest.mark.parametrize("n_atoms", [5, 1100])
+def test_without_edges_all_modes_are_one_eigenspace(n_atoms):
+    edges = np.zeros((2, 0), dtype=np.int64)
+    basis = eigenbasis(laplacian(edges, n_atoms), n_atoms // 5)
+    assert basis.vectors.shape == (n_atoms, n_atoms)
+    assert not basis.spaces.any()
+    assert not basis.values.any()

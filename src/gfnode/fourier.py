@@ -165,6 +165,8 @@ def _lowest(laplacian: sparse.csr_array, count: int, tolerance: float) -> tuple[
     the cut.
     """
     n_atoms = laplacian.shape[0]
+    if not tolerance:  # no edges: all modes are one eigenspace
+        return np.zeros(n_atoms), np.eye(n_atoms)
     shift = 1e-7 / EQUAL * tolerance
     inverse = splu(sparse.csc_array(laplacian + shift * sparse.eye_array(n_atoms)))
     start = np.random.default_rng(0).standard_normal(n_atoms)

@@ -144,6 +144,27 @@ def test_a_trajectory_that_leaves_what_is_known_says_nothing(fitted):
     assert torch.equal(spread, torch.zeros_like(spread))
 
 
+@torch.no_grad()
+def test_trajectories_that_are_known_say_how_far_they_are_apart(fitted, monkeypatch):
+    """Also where nothing is followed any more, and the prediction has moved on from there."""
+    model, parts = fitted
+    b = parts["test"].batch(slice(0, 2))
+    newton, count = model.newton, model.newton.dynamics.trajectories
+    drifted = b.positions[:, None] + 0.01 * b.lags[..., None, None]
+    apart = 0.05 * torch.randn(count, 1, 1, *b.positions.shape[1:])
+    monkeypatch.setattr(newton, "reach", 50.0)
+    monkeypatch.setattr(
+        newton, "_follow", lambda f, x, v, lags: x[:, None] + 0.01 * lags[..., None, None] + apart
+    )
+    known = torch.ones(count, *b.lags.shape, dtype=torch.bool)
+    monkeypatch.setattr(newton.dynamics, "known", lambda found: known)
+    for unknown in (0, 3, count - 1):
+        known[:unknown] = False
+        _, spread = newton(drifted, model.frame, b.positions, b.velocities, b.lags)
+        expected = apart[unknown:].var(0).mean(-1).sqrt() if unknown < count - 1 else 0 * spread
+        torch.testing.assert_close(spread, expected.expand_as(spread))
+
+
 @pytest.mark.parametrize("wrong", ["wild", "not finite"])
 def test_what_foretells_nothing_is_not_trusted(monkeypatch, wrong):
     monkeypatch.setattr(Newton, "_steps", (50, 50))

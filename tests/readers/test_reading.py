@@ -95,6 +95,19 @@ def test_all_ways_of_reading_agree(folder, suffix, stride, atoms, block):
         assert got.step == whole.step * stride
 
 
+def test_frames_drawn_at_random_keep_the_step_of_their_series(tmp_path):
+    rng = np.random.default_rng(3)
+    places = np.sort(rng.choice(2000, 200, replace=False))
+    x = rng.normal(size=(200, 3, 3))
+    numbers = np.array([8, 1, 1])
+    path = Trajectory(x, 0.5 * places, numbers, time_step=0.5).save(tmp_path / "some.npz")
+    assert load(path, stride=2).step == load(path)[::2].step == 0.5
+    # of two replicas in a row, every second frame is two steps later
+    times = np.concatenate([np.arange(100.0), 500 + np.arange(100.0)])
+    path = Trajectory(x, times, numbers, time_step=1.0).save(tmp_path / "two.npz")
+    assert load(path, stride=2).step == 2.0
+
+
 def test_a_map_on_disk_goes_all_the_way_without_a_copy(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("GFNODE_MEMORY", "1kB")
     monkeypatch.setenv("GFNODE_SCRATCH", str(tmp_path))

@@ -141,6 +141,13 @@ class TestFrames:
 
 
 class TestRepeated:
+    def test_what_is_left_of_a_stride_may_be_short(self):
+        model = build("constant-velocity", system_of("ethanol"))
+        x, v = torch.zeros(1, 9, 3), torch.full((1, 9, 3), 0.01)
+        lags = torch.tensor([[0.5, 1.0, 2.0, 1500.0, 1500.5, 3001.0]])
+        found = Repeated(model, 1500.0)(x, v, lags)
+        torch.testing.assert_close(found[..., 0, 0], 0.01 * lags, rtol=1e-4, atol=1e-5)
+
     def test_of_an_exact_flow_is_the_flow_at_any_lags(self, network):
         x, v = start(network)
         model = Harmonic(network)

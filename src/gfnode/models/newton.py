@@ -109,21 +109,23 @@ class Newton(nn.Module):
         if self.reach == 0.0:
             return x, None
         lags_inside = lags.clamp(max=self.reach)
-        change = self._changes(x, frame, positions, velocities, lags_inside)
-        spread = change.var(0).mean(-1).sqrt()
+        change, known = self._changes(x, frame, positions, velocities, lags_inside)
+        count = known.sum(0)
+        off = torch.where(known, change - change.sum(0) / count.clamp(min=1), 0.0)
+        spread = (off.square().sum(0) / (count - 1).clamp(min=1)).mean(-1).sqrt()
         trust = (self._hats(lags) @ self.trust)[..., None, None]
         return x + trust * change.mean(0), spread
 
     def _changes(
         self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """What trajectories would change, ``(trajectory, batch, time, atom, 3)``.
 
-        One that leaves what the potential knows says nothing.
+        One that leaves what the potential knows says nothing; which do not is said beside it.
         """
         found = self._follow(frame, positions, velocities, lags)
         known = self.dynamics.known(found)[..., None, None]
-        return torch.where(known, found - x, torch.zeros_like(found))
+        return torch.where(known, found - x, torch.zeros_like(found)), known
 
     def _follow(
         self, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
@@ -264,7 +266,7 @@ class Newton(nn.Module):
         """
         start = batch.positions, batch.velocities, batch.lags
         known = modes(*start)
-        change = self._changes(known, frame, *start)[..., self.score, :]
+        change = self._changes(known, frame, *start)[0][..., self.score, :]
         change = change.unflatten(0, (self.dynamics.each, -1)).mean(0).flatten(3)  # of each member
         mine = change[unseen_by, torch.arange(len(unseen_by), device=known.device)]
         others = (change.sum(0) - mine) / max(1, len(change) - 1)

@@ -294,6 +294,8 @@ def _trr_frame(data: Any, place: int) -> tuple[_TrrFrame, int]:
     place += 12 + (again + 3) // 4 * 4
     sizes = struct.unpack_from(">10i", data, place)
     atoms, _, _ = struct.unpack_from(">3i", data, place + 40)
+    if atoms <= 0 or min(sizes) < 0:
+        raise ValueError(f"{atoms} atoms in blocks of {sizes} bytes")
     blocks = dict(zip(("box", "vir", "pres", "top", "sym", "x", "v", "f"), sizes[2:], strict=True))
     counts = {"box": 9, "vir": 9, "pres": 9, "x": 3 * atoms, "v": 3 * atoms, "f": 3 * atoms}
     wide = blocks["box"] == 72 or 24 * atoms in (blocks["x"], blocks["v"], blocks["f"])

@@ -1,6 +1,8 @@
 """mdtraj's HDF5, read in slices by a process of its own: libhdf5 trusts the file."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -104,10 +106,35 @@ def count_hdf5(path: Path) -> int:
     return sum(len(arrays["coordinates"]) for arrays in found)
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """Open a file of which nothing is unpickled: that would execute code of the file."""
+    import tables.atom
+    import tables.attributeset
     from mdtraj.formats import HDF5TrajectoryFile
 
-    return HDF5TrajectoryFile(str(path))
+    modules = tables.atom, tables.attributeset
+    before = [module.pickle for module in modules]
+    try:
+        for module in modules:
+            module.pickle = _Refused(path)
+        with HDF5TrajectoryFile(str(path)) as file:
+            yield file
+    finally:
+        for module, pickle in zip(modules, before, strict=True):
+            module.pickle = pickle
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """Takes the place of the module ``pickle``."""
+
+    path: Path
+
+    def loads(self, *_: Any, **__: Any) -> Any:
+        raise InputError(
+            f"{self.path}: holds pickled Python objects, which can execute code: it is not read"
+        )
 
 
 def _topology(path: Path) -> Iterator[Arrays]:

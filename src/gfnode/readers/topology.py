@@ -79,6 +79,11 @@ def read_topology(path: Path | None) -> Top:
     suffix = path.suffix.lower()
     if suffix == ".h5":
         return Top(path, *topology_of(path))
+    if suffix == ".lh5":
+        raise InputError(
+            f"{path}: LH5 files can hold Python objects that execute code when they are read: give "
+            "another topology, such as PDB"
+        )
     with foreign(path, "no topology can be read from it"):
         placed = None
         if suffix in PLACING:  # which load_topology reads in the same way

@@ -54,9 +54,9 @@ class Repeated(Model):
         for n in range(int(steps.max()) + 1 if lags.numel() else 0):
             middle = center(x)
             x, origin = x - middle, origin + middle
-            rest = (lags - n * self.stride).clamp(self.stride / 1000, self.stride)
-            found = self.model(x, v, torch.cat([rest, extra], 1))
             mine = (steps == n) & (lags > 0)
+            rest = torch.where(mine, lags - n * self.stride, self.stride)
+            found = self.model(x, v, torch.cat([rest, extra], 1))
             placed = (found[:, : lags.shape[1]] + origin[:, None]).to(result.dtype)
             result = torch.where(mine[..., None, None], placed, result)
             x, around = found[:, lags.shape[1]], found[:, lags.shape[1] + 1 :]

@@ -152,11 +152,16 @@ class Reference:
             begins = np.linspace(0.0, times[-1] - length, min(10, int(times[-1] / length)))
             for begin in begins:
                 inside = (times >= begin) & (times <= begin + length)
-                rest = [s.positions for i, s in enumerate(self.series) if i != number]
-                outside = np.concatenate([*rest, series.positions[~inside]])
+                rest = [
+                    (s.positions, np.arange(len(s.times)))
+                    for i, s in enumerate(self.series)
+                    if i != number
+                ]
+                stretch = [(series.positions, np.flatnonzero(inside))]
+                outside = [*rest, (series.positions, np.flatnonzero(~inside))]
                 parts = [
-                    internal(x[evenly(len(x), SAMPLE)], self.bonds, self.triples)
-                    for x in (series.positions[inside], outside)
+                    internal(_some(frames), self.bonds, self.triples)
+                    for frames in (stretch, outside)
                 ]
                 found.append(drift(*parts))
         return {key: float(np.median([each[key] for each in found])) for key in QUANTITIES}
@@ -304,6 +309,18 @@ def drift(values: Internal, others: Internal) -> dict[str, float]:
         key: float(wasserstein(values[key], others[key]).mean()) if values[key].size else np.nan
         for key in QUANTITIES
     }
+
+
+def _some(parts: Sequence[tuple[Floats, Integers]]) -> Floats:
+    """At most :data:`SAMPLE` of all rows of arrays, evenly chosen; no more is read."""
+    ends = np.cumsum([0, *(len(rows) for _, rows in parts)])
+    chosen = evenly(int(ends[-1]), SAMPLE)
+    return np.concatenate(
+        [
+            array[rows[chosen[(chosen >= begin) & (chosen < end)] - begin]]
+            for (array, rows), (begin, end) in zip(parts, pairwise(ends), strict=True)
+        ]
+    )
 
 
 def kinetic_temperature(velocities: NDArray[np.floating[Any]], masses: Doubles) -> float:

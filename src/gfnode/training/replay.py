@@ -66,6 +66,7 @@ class Replayed:
     def _warm_up(self, inputs: Sequence[Tensor]) -> Tensor | None:
         """Work beside the main stream, as recording will; the last time it must not wait."""
         self.done += 1
+        state = None if self.generator is None else self.generator.get_state()
         main = torch.cuda.current_stream()
         self.side.wait_stream(main)
         try:
@@ -73,6 +74,8 @@ class Replayed:
                 return self.work(*inputs)
         except RuntimeError as error:
             self._give_up(error)
+            if self.generator is not None and state is not None:
+                self.generator.set_state(state)  # the work is done again, with the same numbers
             return None
         finally:
             main.wait_stream(self.side)
