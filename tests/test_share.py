@@ -491,6 +491,10 @@ def test_what_cannot_be_exported_is_refused(made, model, tmp_path):
         export(model, tmp_path / "other")
     with pytest.raises(InputError, match="is an exported model: training goes on in its run"):
         gfnode.resume(model)
+    before = {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
+    with pytest.raises(InputError, match="holds an exported model, which stays as it is"):
+        gfnode.fit(made[1], changes=QUICK, out=model, progress=False)
+    assert before == {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
     with pytest.raises(InputError, match="holds an exported model; write over it"):
         export(folder, model)
     with pytest.raises(InputError, match="holds something else; choose another"):

@@ -12,6 +12,7 @@ from gfnode.experiment.provenance import Provenance
 from gfnode.files import locked, make_folder, write_arrays, write_json
 from gfnode.models import MODELS, Model
 from gfnode.readers import FORMATS, Reader
+from gfnode.run.exported import is_exported
 from gfnode.run.opening import RUN, VERSION
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
@@ -96,6 +97,10 @@ def _refuse_run(folder: Path) -> None:
     if (folder / RUN).exists():
         raise InputError(
             f"{folder} holds a run already; go on with it (--resume) or choose another --out"
+        )
+    if is_exported(folder):
+        raise InputError(
+            f"{folder} holds an exported model, which stays as it is: choose another --out"
         )
 
 
