@@ -1,5 +1,6 @@
 """Files that are made to do harm: nothing in them is executed, and none is read for ever."""
 
+import pickle
 import shutil
 import struct
 from pathlib import Path
@@ -10,6 +11,7 @@ import tables
 
 import gfnode
 from gfnode.errors import InputError
+from gfnode.readers import hdf5
 from gfnode.readers.topology import read_topology
 
 
@@ -64,11 +66,14 @@ def test_topologies_of_objects_are_refused(objects, suffix):
         read_topology(path)
 
 
-def test_python_is_left_as_it_was(good):
-    gfnode.load(good)
-    assert (
-        tables.attributeset.pickle.loads is tables.atom.pickle.loads is __import__("pickle").loads
-    )
+def test_python_unpickles_as_before_when_the_file_is_closed(good):
+    """Where there is no fork, files are read in the user's own process."""
+    modules = tables.atom, tables.attributeset
+    with hdf5._open(good):
+        for module in modules:
+            with pytest.raises(InputError, match="pickled Python objects"):
+                module.pickle.loads(pickle.dumps(1))
+    assert all(module.pickle is pickle for module in modules)
 
 
 @pytest.mark.parametrize(("atoms", "size"), [(-7, -84), (0, 0), (7, -84)])

@@ -59,7 +59,7 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
     filled.read()
     filled.drop_idle_velocities()
     step, topology = source.time_step, source.topology
-    if step is not None and choice.stride > 1:
+    if step is not None and choice.stride > 1 and len(source.times) > 1:
         # frames drawn at random from a series keep the step of the series
         regular = np.isclose(np.median(np.diff(source.times)), step)
         step = None if even_spacing(times) else step * (choice.stride if regular else 1)
