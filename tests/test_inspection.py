@@ -21,13 +21,13 @@ from gfnode.errors import InputError
 from gfnode.experiment import configure, prepare
 from gfnode.files import to_json
 from gfnode.inspection import Facts, Inspection, inspect
-from gfnode.inspection.frames import rounding
-from gfnode.inspection.series import Series
 from gfnode.presets import PRESETS
 from gfnode.report.findings import _SENTENCES
 from gfnode.simulate import asymmetric_top, counter_rotors, harmonic_network
 from gfnode.trajectory import Topology, Trajectory
+from gfnode.trajectory.series import Series
 from gfnode.units import BOLTZMANN, WAVENUMBER
+from gfnode.windows.rounding import coarseness
 
 
 @cache
@@ -601,7 +601,7 @@ def test_rounding_is_seen(size):
     x = 8 * np.random.default_rng(0).normal(size=(50, 20, 3))
     x = x if size is None else np.round(x / size) * size
     trajectory = Trajectory(x, np.arange(50.0), [6] * 20)
-    assert rounding(Series.of([trajectory])) == size
+    assert coarseness(trajectory.positions) == (size or 0.0)
 
 
 def test_where_forces_would_come_from():

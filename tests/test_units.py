@@ -38,6 +38,12 @@ def test_parse_time_refuses_what_it_cannot_read(text):
         parse_time(text)
 
 
+@pytest.mark.parametrize("value", [np.ones(2), None, 1 + 2j, [1.0]], ids=str)
+def test_parse_time_refuses_what_is_no_number(value):
+    with pytest.raises(InputError, match=r"a time is .*, expected a number of fs, or text such as"):
+        parse_time(value)
+
+
 def test_parse_times():
     assert parse_times("100fs, 0.5ps,1ns,") == [100, 500, 1e6]
     assert parse_times("0:2fs:1fs") == [0, 1, 2]

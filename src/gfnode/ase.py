@@ -23,7 +23,6 @@ from gfnode.rollout import Difference, Thermal, predict, steps
 from gfnode.run import Run
 from gfnode.trajectory import SHORT_GAP, Doubles
 from gfnode.units import BOLTZMANN, format_time, parse_time
-from gfnode.windows.velocities import VelocityRule
 
 _STALE = ("energies", "stresses", "magmoms")  # of the start, not of a prediction
 _Moment = tuple[float, Tensor, Tensor | None]  # fs since the start, positions, velocities
@@ -185,7 +184,7 @@ class Propagator:
 
     def _begin(self, images: list[Any]) -> None:
         run = self.model_run
-        rule = VelocityRule.of(run.experiment.windows, run.facts)
+        rule = run.velocity_rule
         start = from_ase(images, name=images[0].get_chemical_formula() if images else "")
         if start.velocities is None and len(start) == 1:
             raise InputError(

@@ -24,7 +24,6 @@ from gfnode.run.fitting import fit
 from gfnode.trajectory import Doubles, Floats, Trajectory
 from gfnode.trajectory.given import one, several
 from gfnode.units import parse_time
-from gfnode.windows.velocities import VelocityRule
 
 LAGS = 8
 """Of a prediction that names no times."""
@@ -280,7 +279,7 @@ class GFNODE:
         if not isinstance(start := one(start), Trajectory):
             start = run.provenance.reader(start, self.reader).load(start)[0]
         state = run.model.system.state_of(start)
-        rule = VelocityRule.of(run.experiment.windows, run.facts)
+        rule = run.velocity_rule
         frames = [rule.first(state)] if first else frames
         every = np.arange(len(state))
         try:

@@ -53,7 +53,12 @@ def parse_time(text: str | float) -> float:
         When the text is not a number followed by a unit of time.
     """
     if not isinstance(text, str):
-        return float(text)
+        try:
+            return float(text)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"a time is {text!r}, expected a number of fs, or text such as '1.5ps'"
+            ) from None
     match = _TIME.fullmatch(text)
     if not match or match[2] not in FS_PER:
         raise InputError(

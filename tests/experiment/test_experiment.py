@@ -8,6 +8,7 @@ import pytest
 import torch
 from ase.build import molecule
 
+import gfnode
 from gfnode import graph
 from gfnode.errors import InputError
 from gfnode.experiment import (
@@ -20,6 +21,7 @@ from gfnode.experiment import (
 )
 from gfnode.molecule.system import System
 from gfnode.trajectory import Topology, Trajectory
+from gfnode.units import BOHR
 from making import geometry_of, wiggle
 
 CHANGES = {"windows.horizon": 60.0, "model.width": 6}
@@ -46,12 +48,30 @@ def test_frames_that_are_all_the_same_are_refused(frames):
         prepare([dead], configure(changes={"windows.horizon": 1.0}))
 
 
-def test_another_unit_of_length_is_noted():
+def test_another_unit_of_length_is_noted_or_refused():
     ethanol = still(frames=40)
-    assert prepare([ethanol], configure(changes={"windows.horizon": 1.0})).notes == ()
+    experiment = configure(changes={"windows.horizon": 1.0})
+    assert prepare([ethanol], experiment).notes == ()
+    bohr = replace(ethanol, positions=ethanol.positions / BOHR, name="ethanol")
+    note = prepare([bohr], experiment).notes[0]  # may also be oxygen atoms of water
+    assert note.startswith("ethanol: positions look like bohr (atomic units), not Å: nearest atoms")
     tenth = replace(ethanol, positions=ethanol.positions / 10, name="ethanol")
-    (note,) = prepare([tenth], configure(changes={"windows.horizon": 1.0})).notes
-    assert note.startswith("ethanol: positions look like nm, not Å: nearest atoms are 0.109 apart")
+    with pytest.raises(
+        InputError, match=r"ethanol: positions look like nm, not Å: .* 0\.109 apart"
+    ):
+        prepare([tenth], experiment)
+
+
+def test_a_wrong_time_step_is_noted():
+    toluene = gfnode.load("sample:toluene")[:400]
+    changes = {"windows.horizon": 20 * toluene.step}
+    assert prepare([toluene], configure(changes=changes)).notes == ()
+    tenth = replace(toluene, times=toluene.times / 10, time_step=None, name="tenth")
+    said = (
+        "tenth: the time step is about 5 fs, not 0.5 fs: its C–H bonds swing as they do in that "
+        "time; give it with --step 5fs"
+    )
+    assert said in prepare([tenth], configure(changes={"windows.horizon": 10.0})).notes
 
 
 def test_another_order_of_atoms_is_noted():
@@ -121,10 +141,10 @@ def test_topology_bonds_are_cut_down_to_the_state():
 
 
 def test_a_disconnected_graph_is_noted():
-    trajectory = wiggle(600)
+    trajectory, experiment = wiggle(600), configure(changes=CHANGES)
     trajectory = replace(trajectory, topology=topology_of(trajectory, [[0, 1]]))
-    assert "2 pieces of 2, 1 atoms" in prepare([trajectory], configure(changes=CHANGES)).notes[0]
-    assert prepare([wiggle(600)], configure(changes=CHANGES)).notes == ()
+    assert "2 pieces of 2, 1 atoms" in prepare([trajectory], experiment).notes[-1]
+    assert not any("pieces" in note for note in prepare([wiggle(600)], experiment).notes)
 
 
 # Systems

@@ -10,6 +10,7 @@ from gfnode.experiment import configure, prepare
 from gfnode.experiment.held_out import held_out
 from gfnode.experiment.provenance import Provenance
 from gfnode.readers import Reader
+from gfnode.windows.velocities import VelocityRule
 from making import wiggle
 
 
@@ -18,8 +19,8 @@ def windows_of_other_data(trained_on, other, preset="default"):
     experiment = configure(preset, {"windows.horizon": 60 * trained_on.step} | atoms)
     dataset = prepare([trained_on], experiment)
     known = Provenance(Provenance.describe([trained_on], [""], Reader()))
-    gap = dataset.parts["train"].gap
-    windows, own = held_out([other], known, experiment, dataset.whole_system, gap)
+    rule = VelocityRule(gap=dataset.parts["train"].gap, steady=preset == "default")
+    windows, own = held_out([other], known, experiment, dataset.whole_system, rule)
     assert not own
     return dataset.parts["train"], windows
 
@@ -58,12 +59,12 @@ def test_files_too_short_to_be_judged_are_told():
     experiment = configure(changes={"windows.horizon": 60 * long.step})
     dataset = prepare(trained_on, experiment)
     known = Provenance(Provenance.describe(trained_on, ["", ""], Reader()))
-    gap, system = dataset.parts["train"].gap, dataset.whole_system
+    rule, system = VelocityRule(gap=dataset.parts["train"].gap), dataset.whole_system
     none = r"file 2 \(40 frames, 195 fs\) gives no windows of the horizon of 300 fs, and is left"
     with pytest.warns(UserWarning, match=none):
-        held_out([long, short], known, experiment, system, gap)
+        held_out([long, short], known, experiment, system, rule)
     with pytest.warns(UserWarning, match=r"file 2 \(300 frames, .*and is left out"):
-        held_out(trained_on, known, experiment, system, gap)
+        held_out(trained_on, known, experiment, system, rule)
     with pytest.raises(InputError, match="spans 195 fs, expected the horizon of training, 300 fs"):
-        held_out([short], known, experiment, system, gap)
-    held_out([long, wiggle(100, seed=4)], known, experiment, system, gap)  # has windows
+        held_out([short], known, experiment, system, rule)
+    held_out([long, wiggle(100, seed=4)], known, experiment, system, rule)  # has windows

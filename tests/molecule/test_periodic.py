@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gfnode import load, save
 from gfnode.errors import InputError
+from gfnode.inspection import inspect
 from gfnode.molecule.copies import each_molecule
 from gfnode.molecule.periodic import Unwrapper, heights, label, lattices, near_bonds
 from gfnode.trajectory import Topology, Trajectory
@@ -302,3 +303,29 @@ def test_a_crystal_has_no_whole(tmp_path):
     x = found.positions[0]
     near = (np.linalg.norm(x[:, None] - x, axis=-1) < 2.7).sum() - len(x)
     assert near // 2 + lost == 108 * 12 // 2  # of the nearest neighbours in fcc
+
+
+@pytest.mark.parametrize(
+    ("edge", "said"),
+    [
+        (20.0, None),
+        (1.0, "the periodic cell is 1 Å high, less than any box, and is taken for none: is it in"),
+        (
+            5.5,
+            "the periodic cell is 5.5 Å high, and a molecule in it 5.88 Å: is it in another unit",
+        ),
+    ],
+)
+def test_a_cell_that_is_no_box_for_its_molecules_is_told(edge, said, tmp_path):
+    """A slanted rod of nitrogens that does not touch its images."""
+    along = np.arange(7)[:, None] * np.array([0.98, 0.64, 0.56])
+    rod = (along + 0.01 * np.arange(4)[:, None, None]).astype(np.float32)
+    cell = np.repeat(edge * np.eye(3, dtype=np.float32)[None], 4, 0)
+    given = Trajectory(rod, np.arange(4.0), np.full(7, 7), cell=cell)
+    found = load(given.save(tmp_path / "rod.npz"))
+    told = [note for note in found.notes if "periodic cell" in note]
+    assert len(told) == (said is not None)
+    assert all(said in each for each in told)
+    if edge == 1.0:
+        assert np.array_equal(found.positions, rod)
+        assert inspect(found).facts.frames.jumps == 0

@@ -13,6 +13,7 @@ from pydantic import Field
 from gfnode import graph
 from gfnode.errors import InputError
 from gfnode.models import Model, build, model_meanings, read_options
+from gfnode.molecule.clock import doubts_of_time
 from gfnode.molecule.order import doubts_of_order
 from gfnode.molecule.system import System
 from gfnode.molecule.virial import doubts_of_forces
@@ -190,6 +191,8 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
         )
     pieces = graph.describe_components(graph.components(edges.index, len(state)))
     notes = dict.fromkeys(note for each in trajectories for note in (*each.notes, *doubts(each)))
+    for each in {each.step: each for each in reversed(trajectories)}.values():
+        notes |= dict.fromkeys(doubts_of_time(each, state[bonds]))
     notes |= dict.fromkeys(doubts_of_box(trajectories))
     notes |= dict.fromkeys(doubts_of_order(bonds, trajectories, state))
     notes |= dict.fromkeys(doubts_of_forces(trajectories, bonds, state))

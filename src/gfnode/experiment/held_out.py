@@ -24,7 +24,7 @@ def held_out(
     provenance: Provenance,
     experiment: Experiment,
     system: System,
-    gap: float | None,
+    rule: VelocityRule,
 ) -> tuple[Windows, bool]:
     """Windows that training has not seen, over all atoms, and whether they are of its data.
 
@@ -33,9 +33,8 @@ def held_out(
     given
         The trajectories of training, all of them, in any order: the test part of their split.
         Others of the same system: windows all over them.
-    provenance, experiment, system, gap
-        Of the run; gap is the time in fs over which its velocities are differences, None for
-        stored ones.
+    provenance, experiment, system, rule
+        Of the run; the rule is how it took its velocities.
 
     Raises
     ------
@@ -69,7 +68,7 @@ def held_out(
             f"expected the horizon of training, {format_time(system.horizon)}, or more; give a "
             "longer trajectory"
         )
-    rule = VelocityRule.of(experiment.windows, {"velocity_gap_fs": gap})
+    gap = rule.gap
     kind = rule.kind
     if kind == "auto" and gap is not None and not rule.takes_stored:
         given = [replace(each, velocities=None) for each in given]
@@ -88,4 +87,9 @@ def held_out(
     if (gaps := windows.velocity_gaps) is not None:
         toward = 1 if bool((gaps > 0).all()) else -1
         rule.warn_if_far(float(gaps.abs().max()), system.time_step, toward)
+    if rule.heat is not None:
+        some = windows.select(system.atoms).batch(windows.evenly(500))
+        x, v = some.positions.numpy(), some.velocities.numpy()
+        label, over = given[0].label, None if gaps is None else float(gaps.abs().median())
+        rule.heat.warn_of(v, system.masses, label, positions=x, gap=over, stacklevel=3)
     return windows, False

@@ -13,13 +13,13 @@ from gfnode.inspection.advice import Choices, Facts, Finding, choose, judge
 from gfnode.inspection.frames import look_at_file, look_at_frames
 from gfnode.inspection.momenta import look_at_momenta
 from gfnode.inspection.motions import look_at_motions
-from gfnode.inspection.scales import look_at_time
-from gfnode.inspection.series import Series
 from gfnode.inspection.structure import look_at_structure
+from gfnode.molecule.clock import look_at_time
 from gfnode.molecule.virial import off_forces
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.given import loaded
 from gfnode.trajectory.lengths import LENGTHS, Lengths
+from gfnode.trajectory.series import Series
 from gfnode.windows.cutting import WindowSettings, choose_atoms
 
 __all__ = ["Choices", "Facts", "Finding", "Inspection", "inspect"]

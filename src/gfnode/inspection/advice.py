@@ -15,7 +15,6 @@ from gfnode.graph import components
 from gfnode.inspection.frames import FileFacts, Frames
 from gfnode.inspection.momenta import Momenta
 from gfnode.inspection.motions import Motions
-from gfnode.inspection.scales import Clock, nice
 from gfnode.inspection.structure import Structure
 from gfnode.models import Model
 from gfnode.models.gfnode import GFNODE
@@ -23,6 +22,7 @@ from gfnode.molecule.virial import OffForces
 from gfnode.thinning import groups
 from gfnode.training import choose_batch
 from gfnode.trajectory import SHORT_GAP, Trajectory
+from gfnode.trajectory.clock import Clock
 from gfnode.trajectory.lengths import Lengths
 from gfnode.windows import Windows
 from gfnode.windows.cutting import choose_atoms, choose_horizon
@@ -235,16 +235,11 @@ def _scales(lengths: Lengths, clock: Clock, structure: Structure) -> list[Findin
         values = {"nearest": lengths.nearest, "expected": lengths.expected}
         chain = structure.bonds_from == "topology" or structure.atoms == 1
         found.append(Finding("note" if chain else "warning", "no-bond-lengths", values))
-    if clock.fits is False:
-        step = clock.step_fs or clock.step_stored_fs
-        values = {"stated_fs": clock.stated_fs, "step_fs": step and nice(step)}
-        if step is None:
-            found.append(Finding("error", "too-hot", values))
-        elif clock.swing_fits:  # the other clock does not
-            values["step_fs"] = clock.step_stored_fs
-            found.append(Finding("error", "velocity-unit", values))
-        else:
-            found.append(Finding("error", "time-step", values, ("--step", f"{nice(step):g}fs")))
+    if clock.wrong is not None:
+        better = clock.step_stored_fs if clock.wrong == "velocity-unit" else clock.better_fs
+        values = {"stated_fs": clock.stated_fs, "step_fs": better}
+        step = ("--step", f"{better:g}fs") if clock.wrong == "time-step" else ()
+        found.append(Finding("error", clock.wrong, values, step))
     return found
 
 

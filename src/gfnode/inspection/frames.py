@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfnode.inspection.jumps import Jump, find_jumps
-from gfnode.inspection.series import Series
 from gfnode.trajectory import Doubles, Integers, Trajectory
 from gfnode.trajectory.boxless import wrapped_lengths
-from gfnode.windows.rounding import rounded_to
+from gfnode.trajectory.series import Series
+from gfnode.windows.rounding import coarseness
 
 SHOWN = 5
 """At most so many gaps, repeats and jumps are named; all are counted."""
@@ -155,7 +155,7 @@ def look_at_frames(series: Series, bonds: Integers) -> Frames:
     usual = float(np.median(moved[moved > 0])) if (moved > 0).any() else None
     jumps, wrapped = find_jumps(series, bonds)
     return Frames(
-        rounded_to=rounding(series),
+        rounded_to=coarseness(series.positions(series.evenly(50))) or None,
         duplicates=len(same),
         first_duplicates=tuple(_repeat(series, int(b), int(first[b]), 0.0) for b in same[:SHOWN]),
         repeated_files=tuple(_repeated_files(series, first, same)),
@@ -169,12 +169,6 @@ def look_at_frames(series: Series, bonds: Integers) -> Frames:
         wrapped=wrapped,
         box=wrapped_lengths(series.trajectories),
     )
-
-
-def rounding(series: Series) -> float | None:
-    """Å to which positions are rounded: 0.01 in XTC files, None where nothing shows."""
-    sample = series.positions(series.evenly(50))
-    return float(np.quantile(rounded_to(sample), 0.5, method="lower")) or None
 
 
 def _same_as(series: Series) -> tuple[Integers, Integers]:

@@ -6,8 +6,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gfnode.inspection.series import Series, rms
+from gfnode.molecule.periodic import SMALLEST, heights
 from gfnode.trajectory import Doubles, Integers
+from gfnode.trajectory.series import Series, rms
 from gfnode.units import BOLTZMANN
 
 FAR = 3.0
@@ -134,12 +135,12 @@ def _displacement(series: Series, frames: Integers, x: NDArray[np.float32]) -> t
 
 
 def _cells(series: Series, frames: Integers) -> NDArray[np.float32] | None:
-    """Periodic cells of frames, ``(frame, 3, 3)``; None where there are none."""
+    """Periodic cells of frames, ``(frame, 3, 3)``; None where there are none, or no boxes."""
     found = series.cells(frames)
     if found is None or not len(found):
         return None
     volumes = np.abs(np.linalg.det(found.astype(np.float64)))
-    return found if volumes.min() > 1e-3 else None
+    return found if volumes.min() > 1e-3 and heights(found).min() >= SMALLEST else None
 
 
 def _nearest(

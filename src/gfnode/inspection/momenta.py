@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from gfnode import geometry, graph
-from gfnode.inspection.series import Series, rms
 from gfnode.molecule.virial import ZERO
 from gfnode.trajectory import SHORT_GAP, Doubles, Integers
+from gfnode.trajectory.series import Series, rms
 from gfnode.units import BOLTZMANN
 from gfnode.windows.forces import RIGID
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from gfnode import geometry
-from gfnode.inspection.series import Series, rms, symbol, thin
 from gfnode.trajectory import Doubles, Integers
+from gfnode.trajectory.series import Series, rms, symbol, thin
 
 LAGS_PER_DECADE = 6
 TORSIONS = 40

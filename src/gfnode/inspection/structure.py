@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfnode import graph
-from gfnode.inspection.series import Series
 from gfnode.molecule.order import misfit_of
+from gfnode.molecule.periodic import SMALLEST, heights
 from gfnode.thinning import evenly, places
 from gfnode.trajectory import Integers, formula_of
+from gfnode.trajectory.series import Series
 
 SHOWN = 6
 """At most so many bonds, kinds of molecules and groups are named; all are counted."""
@@ -222,7 +223,7 @@ def _cut(series: Series, bonds: Integers, labels: Integers) -> tuple[float, floa
     """
     first = series.first
     assert first.cell is not None
-    if not len(bonds):
+    if not len(bonds) or heights(first.cell[0]).min() < SMALLEST:
         return 0.0, 0.0
     numbers_of_bonds, numbers_of_molecules = [], []
     for frame in evenly(len(first), 20):

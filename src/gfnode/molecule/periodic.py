@@ -62,6 +62,8 @@ class Unwrapper:
         self.frames = self.broken = self.jumps = 0
         self.endless = 0
         """Bonds of the first frame that still reach across the box: a crystal has no whole."""
+        self.doubt = ""
+        """What of the first cell cannot be a box, in words."""
 
     def __call__(self, positions: Coordinates, cell: Coordinates) -> Coordinates:
         """Treat ``(frame, atom, 3)`` in cells ``(frame, 3, 3)``, both in Å and finite."""
@@ -72,6 +74,7 @@ class Unwrapper:
         if not self.frames:
             i, j = self._bonds.T
             self.endless = int(np.rint((x[0, i] - x[0, j]) @ inverse[0]).any(1).sum())
+            self.doubt = self._doubt(x[0] @ inverse[0], heights(cell[0]))
         centres = np.stack([self._centre @ frame for frame in x])
         before = centres[:1] if self._last is None else self._last[None]
         jumps = np.rint((centres - np.concatenate([before, centres[:-1]])) @ inverse)
@@ -83,6 +86,27 @@ class Unwrapper:
         self.jumps += int(jumps.any(2).sum())
         moved = images.any(2) | shifts.any(2)[:, self.molecules]
         return np.where(moved[..., None], x, positions)
+
+    def _doubt(self, parts: NDArray[np.float64], height: NDArray[np.float64]) -> str:
+        """Say that a box is too small: it is no box, or a molecule is longer."""
+        if (least := height.min()) < SMALLEST:
+            said = f"is {least:.3g} Å high, less than any box, and is taken for none"
+        elif self.endless:
+            return ""
+        else:
+            order = np.argsort(self.molecules, kind="stable")
+            first = np.searchsorted(self.molecules[order], np.arange(self.molecules.max() + 1))
+            low, high = (each.reduceat(parts[order], first) for each in (np.minimum, np.maximum))
+            shares = (high - low).max(0)
+            axis = int(shares.argmax())
+            if shares[axis] <= 1:
+                return ""
+            length = shares[axis] * height[axis]
+            said = f"is {height[axis]:.3g} Å high, and a molecule in it {length:.3g} Å"
+        return (
+            f"the periodic cell {said}: is it in another unit (an array of an npz file: --map "
+            "…,cell=box:nm)?"
+        )
 
 
 def heights(cell: Coordinates) -> NDArray[np.float64]:

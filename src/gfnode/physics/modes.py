@@ -178,14 +178,14 @@ def windows_at(
     InputError
         Where no start has frames at all the lags.
     """
-    settings, gap = run.experiment.windows, run.facts.get("velocity_gap_fs")
+    settings, rule = run.experiment.windows, run.velocity_rule
     shuffled = settings.split == "published-alanine"  # anew with every horizon: others are seen
     if not shuffled:
         settings = settings.model_copy(
             update={"lags": "given", "given_lags": list(lags_fs), "horizon": None, "times": None}
         )
     experiment = run.experiment.model_copy(update={"windows": settings})
-    windows, _ = held_out(trajectories, run.provenance, experiment, run.model.system, gap)
+    windows, _ = held_out(trajectories, run.provenance, experiment, run.model.system, rule)
     if shuffled:
         times, segments = windows.frames.times.numpy(), windows.frames.segments
         found = lags.at(times, segments, windows.starts.numpy(), np.asarray(lags_fs, np.float64))

@@ -226,10 +226,13 @@ class _Filling:
             did.append(f"made them jump {u.jumps} times from side to side, which is undone")
         told = f"{self.path.name}: the periodic box {', and '.join(did)}; --as-stored leaves them"
         notes = [*self._dropped, told] if did else [*self._dropped]
+        if u is not None and u.doubt:
+            notes.append(f"{self.path.name}: {u.doubt}")
         if u is not None and u.endless:
             notes.append(
-                f"{self.path.name}: no molecules, but something without end across the periodic "
-                f"box (a crystal, a polymer): {u.endless} bonds across the box are not in the graph"
+                f"{self.path.name}: no molecules, but, if the cell is right, something without end "
+                f"across the periodic box (a crystal, a polymer): {u.endless} bonds across the box "
+                "are not in the graph"
             )
         return notes
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from gfnode.report.numbers import rough
 from gfnode.trajectory.boxless import wrapped
+from gfnode.trajectory.clock import Clock
 from gfnode.trajectory.lengths import other_unit
 from gfnode.units import count, format_time
 
@@ -118,16 +119,8 @@ def _unit(v: Found, _: Found) -> str:
     return other_unit(v["unit"], v["nearest"], v["expected"])
 
 
-def _step(v: Found, found: Found) -> str:
-    clock = found["clock"]
-    why = "stored velocities carry the atoms as this step would"
-    if clock["step_fs"] is not None:
-        bond = clock["bond"].replace("-", "–")
-        why = f"its {bond} bonds swing as they do in that time"
-    return (
-        f"the time step is about {format_time(v['step_fs'])}, not {format_time(v['stated_fs'])}: "
-        f"{why}"
-    )
+def _clock(_: Found, found: Found) -> str:
+    return Clock(**found["clock"]).words
 
 
 def _several(v: Found, found: Found) -> str:
@@ -230,16 +223,9 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
         f"no atoms are near enough for bonds (nearest {v['nearest']:.3g} Å, radii add up to "
         f"{v['expected']:.3g} Å): a selection such as Cα, or a wrong unit"
     ),
-    "time-step": _step,
-    "velocity-unit": lambda v, f: (
-        f"stored velocities carry the atoms as a step of {about(v['step_fs'])} would, though bonds "
-        f"swing as they do with {format_time(v['stated_fs'])}: lengths and velocities are not in "
-        "Å and Å/fs alike; convert both, or leave the velocities out"
-    ),
-    "too-hot": lambda v, f: (
-        f"atoms go further between frames than at 3000 K: {format_time(v['stated_fs'])} between "
-        "frames is too short; give the right time with --step"
-    ),
+    "time-step": _clock,
+    "velocity-unit": _clock,
+    "too-hot": _clock,
     "force-unit": lambda v, f: v["words"],
     "jumps": _jumped,
     "duplicates": _duplicated,

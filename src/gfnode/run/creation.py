@@ -16,6 +16,7 @@ from gfnode.run.exported import is_exported
 from gfnode.run.opening import RUN, VERSION
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
+from gfnode.windows.heat import Heat
 
 
 def create_folder(
@@ -44,6 +45,9 @@ def create_folder(
     trained = any(True for _ in model.parameters())
     batch = trained and choose_batch(dataset.parts["train"], model, experiment.training)
     plugins, others = _plugins_of(experiment.model["name"], files)
+    train = dataset.of(model)["train"]
+    starts = train.batch(train.evenly(500)).velocities.numpy()
+    heat = Heat.of(starts, model.system.masses)
     make_folder(folder)  # nothing is left behind by what is refused above
     facts = {
         "format": "gfnode-run",
@@ -55,7 +59,8 @@ def create_folder(
         "data": Provenance.describe(trajectories, files, reader),
         "batch": batch,
         "loss_unit": model.loss_unit,
-        "velocity_gap_fs": dataset.parts["train"].gap,
+        "velocity_gap_fs": train.gap,
+        "start_temperature_k": [heat.lowest, heat.highest],
         "windows": {name: len(part) for name, part in dataset.parts.items()},
         "notes": list(dataset.notes),
         "plugins": plugins,

@@ -83,6 +83,7 @@ def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
     try:
         _check_entries(facts["data"])
         _check_gap(facts.get("velocity_gap_fs"))
+        _check_heat(facts.get("start_temperature_k"))
         system = System.from_dict(facts["system"])
         experiment = Experiment.read(facts["experiment"], str(where))
         _check_model(facts, experiment.model.get("name"), where)
@@ -142,6 +143,18 @@ def _check_gap(gap: Any) -> None:
     number = isinstance(gap, int | float) and not isinstance(gap, bool)
     if gap is not None and not (number and math.isfinite(gap) and gap):
         raise ValueError(f"velocities are differences over {gap!r} fs, expected a number, not 0")
+
+
+def _check_heat(heat: Any) -> None:
+    """ValueError for what is no range of temperatures in K; None: an earlier gfnode noted none."""
+    if heat is None:
+        return
+    if not (
+        isinstance(heat, list)
+        and len(heat) == 2
+        and all(isinstance(each, int | float) and 0 <= each < math.inf for each in heat)
+    ):
+        raise ValueError(f"starts of training are at {heat!r} K, expected two numbers")
 
 
 def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:

@@ -180,6 +180,11 @@ class Run:
         write_json(self.folder / "run.json", self.facts)
 
     @property
+    def velocity_rule(self) -> VelocityRule:
+        """How training took its velocities."""
+        return VelocityRule.of(self.experiment.windows, self.facts)
+
+    @property
     def provenance(self) -> Provenance:
         """The data of training."""
         return Provenance(self.facts["data"])
@@ -258,8 +263,9 @@ class Run:
     ) -> tuple[Windows, bool]:
         """Windows of ``data``, as of :meth:`evaluate`; see :mod:`gfnode.experiment.held_out`."""
         given = loaded(data, self.trajectories)
-        gap = self.facts.get("velocity_gap_fs")
-        return held_out(given, self.provenance, self.experiment, self.model.system, gap)
+        return held_out(
+            given, self.provenance, self.experiment, self.model.system, self.velocity_rule
+        )
 
     def baselines(self) -> dict[str, Model]:
         """The trivial baselines as they were fitted on the training windows."""
@@ -294,7 +300,7 @@ class Run:
 
     def first_frame(self, start: Trajectory) -> int:
         """The first frame that has velocities as training had them: where predictions begin."""
-        return VelocityRule.of(self.experiment.windows, self.facts).first(start)
+        return self.velocity_rule.first(start)
 
     def predict(
         self,
@@ -393,5 +399,4 @@ class Run:
         trajectory = (
             start if isinstance(start, Trajectory) else self.provenance.reader(start).load(start)[0]
         )
-        rule = VelocityRule.of(self.experiment.windows, self.facts)
-        return prediction.begin(self.model, trajectory, times, frame, rule)
+        return prediction.begin(self.model, trajectory, times, frame, self.velocity_rule)

@@ -140,8 +140,8 @@ def describe(
         "notes": [private.clean(note) for note in facts.get("notes", [])],
         "training": private.clean(facts.get("training")),
     }
-    kept = ["seed", "experiment", "system", "batch", "velocity_gap_fs", "windows"]
-    kept += ["plugins", "versions"]
+    kept = ["seed", "experiment", "system", "batch", "windows", "velocity_gap_fs"]
+    kept += ["start_temperature_k", "plugins", "versions"]
     return config | {key: facts[key] for key in kept if key in facts}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from gfnode.errors import InputError
 from gfnode.thinning import evenly
 from gfnode.trajectory.core import Trajectory
 from gfnode.units import BOHR
@@ -83,17 +84,26 @@ def other_unit(unit: str, nearest: float, expected: float) -> str:
 
 
 def doubts(trajectory: Trajectory) -> tuple[str, ...]:
-    """A sentence where positions look as if they were not in Å, else none."""
+    """A sentence where positions look as if they were not in Å, else none.
+
+    Raises
+    ------
+    InputError
+        Where they are surely not: atoms of nm lie so near one another that no molecule in Å could.
+    """
     found = Lengths.of([trajectory])
     if found.unit in (None, "angstrom"):
         return ()
     assert found.unit is not None
     assert found.nearest is not None
     assert found.expected is not None
-    return (f"{trajectory.label}: {other_unit(found.unit, found.nearest, found.expected)}",)
+    said = f"{trajectory.label}: {other_unit(found.unit, found.nearest, found.expected)}"
+    if found.unit == "nm":
+        raise InputError(said)
+    return (said,)
 
 
 def warn_of_unit(trajectory: Trajectory) -> None:
-    """Warn where positions look as if they were not in Å."""
+    """Warn where positions look as if they were not in Å; see :func:`doubts`."""
     for doubt in doubts(trajectory):
         warnings.warn(doubt, stacklevel=4)

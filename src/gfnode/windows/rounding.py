@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gfnode.thinning import evenly
 from gfnode.trajectory import SHORT_GAP, Doubles, Floats, Integers
 from gfnode.units import BOHR
 
@@ -33,6 +34,15 @@ def rounded_to(positions: Floats) -> Doubles:
         found[((off <= 2 * spacing) & (20 * spacing < size)).all(1) & moved] = size
     coarsest: Doubles = np.maximum(found.max(1), _half(x, spacing))
     return coarsest
+
+
+def coarseness(positions: Floats) -> float:
+    """Å to which the coordinates of at most 50 frames are usually rounded; 0 where nothing shows.
+
+    See :func:`rounded_to`.
+    """
+    sample = positions[evenly(len(positions), 50)]
+    return float(np.quantile(rounded_to(sample), 0.5, method="lower"))
 
 
 def _half(x: Doubles, spacing: Doubles) -> Doubles:

@@ -12,6 +12,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.trajectory import SHORT_GAP, Floats, Integers, Trajectory
 from gfnode.units import format_time
+from gfnode.windows.heat import Heat
 from gfnode.windows.rounding import steadied
 from gfnode.windows.spacing import far_apart
 
@@ -59,19 +60,23 @@ class VelocityRule:
         frames that store velocities give differences too.
     steady
         Whether momenta of rounded frames are taken over a longer time.
+    heat
+        How fast atoms of starts moved in training, where known.
     """
 
     kind: str = "auto"
     successor_steps: int = 4
     gap: float | None = None
     steady: bool = True
+    heat: Heat | None = None
 
     @classmethod
     def of(cls, windows: "WindowSettings", facts: Mapping[str, Any]) -> "VelocityRule":
         """Of a run: its settings and what it noted of its data."""
         steady = not windows.split.startswith("published")
         gap = facts.get("velocity_gap_fs")
-        return cls(windows.velocities, windows.successor_steps, gap, steady)
+        heat = Heat.read(facts)
+        return cls(windows.velocities, windows.successor_steps, gap, steady, heat)
 
     @property
     def takes_instants(self) -> bool:
@@ -120,6 +125,9 @@ class VelocityRule:
     ) -> Floats:
         """Velocities at some frames, ``(frame, atom, 3)`` in Å/fs.
 
+        A warning says where atoms start at another temperature than in training, or where the other
+        frame is further away.
+
         Parameters
         ----------
         state
@@ -127,8 +135,8 @@ class VelocityRule:
         frames
             Numbers of frames, from 0.
         time_step
-            Of the training data in fs. Where the other frame is more than ``successor_steps`` of
-            them away, a warning says so.
+            Of the training data in fs. The other frame should be at most ``successor_steps`` of
+            them away.
         whole
             The same frames with all atoms, where they are known: momenta are theirs.
 
@@ -137,9 +145,19 @@ class VelocityRule:
         InputError
             For a frame whose velocities are neither stored nor found from the frame beside it.
         """
+        found, gap = self._at(state, frames, time_step, whole)
+        if self.heat is not None:
+            x = state.positions[frames]
+            self.heat.warn_of(found, state.masses, state.label, positions=x, gap=gap, stacklevel=5)
+        return found
+
+    def _at(
+        self, state: Trajectory, frames: Integers, time_step: float, whole: Trajectory | None
+    ) -> tuple[Floats, float | None]:
+        """The same, and the usual time over which they are differences; None: they are stored."""
         stored = state.velocities
         if stored is not None and self.takes_stored:
-            return stored[frames]
+            return stored[frames], None
         toward = self.toward(state)
         beside = "next frame" if toward > 0 else "frame before it"
         after = frames + toward
@@ -175,7 +193,7 @@ class VelocityRule:
             found[~alone] += self._steadying(state, frames[~alone], whole or state)
         if stored is not None:
             found[alone] = stored[frames[alone]]
-        return found
+        return found, None if alone.all() else float(np.median(gaps[~alone]))
 
     @staticmethod
     def _steadying(state: Trajectory, frames: Integers, whole: Trajectory) -> Floats | float:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.memory import pieces
 from gfnode.thinning import evenly, groups
-from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
+from gfnode.trajectory.checks import Doubles, Floats, Integers
+from gfnode.trajectory.core import Trajectory
 
 
 @dataclass(frozen=True, eq=False)

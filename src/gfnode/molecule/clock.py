@@ -10,65 +10,40 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfnode import graph
-from gfnode.inspection.series import Series
 from gfnode.thinning import evenly
-from gfnode.trajectory import Doubles, Integers
+from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory.clock import Clock, agree
+from gfnode.trajectory.series import Series
 from gfnode.units import BOLTZMANN, WAVENUMBER
 from gfnode.windows.forces import RIGID
+from gfnode.windows.rounding import coarseness
 
 STRETCHING = {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
 STRETCHING |= {9: 3960.0, 17: 2890.0, 35: 2560.0, 53: 2230.0}  # hydrogen halides have no other
 """Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …)."""
 
-TOLERANCE = 0.2
-"""The clock of vibrations is trusted to this share: wavenumbers of molecules differ by that."""
-
 PLAUSIBLE = (30.0, 3000.0)
 """Temperatures in K that molecular dynamics of molecules have."""
 
+_SEEN = 2000  # frames that tell the time before training
 _LAGS = 40
-_NICE = (0.1, 0.2, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 
 
-@dataclass(frozen=True)
-class Clock:
-    """Whether the time between frames fits.
+def doubts_of_time(trajectory: Trajectory, bonds: Integers) -> tuple[str, ...]:
+    """A sentence where the time step of the first frames does not fit, else none.
 
-    Parameters
-    ----------
-    bond
-        Which bonds swing: ``C-H``, …; None where no clock can be read.
-    bonds
-        How many of them.
-    why_not
-        ``no hydrogen``, ``rigid``, ``too far apart``, or None.
-    angle
-        Angle in radians by which the swing advances in one time step.
-    wavenumber
-        At which it then swings if the time step is right, 1/cm; and what is usual.
-    step_fs
-        The time step that fits.
-    step_stored_fs
-        That which stored velocities and displacements give, where both are known.
-    swing_fits, fits
-        Whether the stated step agrees with the swing, and with both clocks; None where there are
-        none.
-    too_hot
-        Displacements between frames would need more than 3000 K.
+    ``bonds`` are ``(bond, 2)`` among all atoms.
     """
-
-    stated_fs: float | None
-    bond: str | None
-    bonds: int
-    why_not: str | None
-    angle: float | None
-    wavenumber: float | None
-    usual_wavenumber: float | None
-    step_fs: float | None
-    step_stored_fs: float | None
-    swing_fits: bool | None
-    fits: bool | None
-    too_hot: bool
+    if len(trajectory) < 2:
+        return ()
+    series = Series.of([trajectory[:_SEEN]])
+    clock = look_at_time(series, bonds, coarseness(trajectory.positions[:_SEEN]) or None)
+    if clock.wrong is None:
+        return ()
+    said = f"{trajectory.label}: {clock.words}"
+    if clock.wrong == "time-step":
+        said += f"; give it with --step {clock.better_fs:g}fs"
+    return (said,)
 
 
 def displacement_temperature(series: Series, *, heavy: bool = False) -> float | None:
@@ -122,17 +97,6 @@ def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> C
         fits=fits,
         too_hot=too_hot,
     )
-
-
-def agree(step: float, stated: float) -> bool:
-    """Whether two time steps are the same, as far as clocks can be trusted."""
-    return bool(abs(np.log(step / stated)) < np.log(1 + TOLERANCE))
-
-
-def nice(step: float) -> float:
-    """The round time step next to an estimate, if one is near."""
-    best = min(_NICE, key=lambda each: abs(np.log(step / each)))
-    return best if agree(step, best) else float(f"{step:.2g}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,80 @@
+"""Starts that move as none of training did are told, with what may be the cause."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import gfnode
+from gfnode.run import Run
+from gfnode.units import BOLTZMANN
+from gfnode.windows.heat import Heat, temperatures
+
+
+def maxwell(starts: int, kelvin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Velocities of a heat bath, and masses."""
+    masses = np.array([12.0, 1.0, 1.0, 16.0])
+    spread = np.sqrt(BOLTZMANN * kelvin / masses)[:, None]
+    return spread * np.random.default_rng(0).normal(size=(starts, 4, 3)), masses
+
+
+def test_a_heat_bath_has_its_temperature():
+    found = temperatures(*maxwell(40_000, 300.0))
+    assert found.mean() == pytest.approx(300.0, rel=0.01)
+    assert found.std() == pytest.approx(300.0 * np.sqrt(2 / 12), rel=0.03)  # 12 squares of normals
+
+
+def test_many_starts_are_judged_by_their_median_and_one_is_given_slack():
+    v, masses = maxwell(100, 300.0)
+    heat = Heat.of(v, masses)
+    heat.warn_of(v, masses, "same")
+    one = v[temperatures(v, masses).argmax()][None]
+    heat.warn_of(1.3 * one, masses, "hot")
+    with pytest.warns(UserWarning, match="hotter: atoms start at .* K, in training at "):
+        heat.warn_of(1.5 * one, masses, "hotter")
+    with pytest.warns(UserWarning, match="many: atoms start at"):
+        heat.warn_of(2.5 * v, masses, "many")
+    with pytest.warns(UserWarning, match="rest: atoms start at 0 K"):
+        heat.warn_of(0 * one, masses, "rest")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    changes = {"model.name": "mean-conformer", "windows.horizon": "100fs"}
+    sample = gfnode.load("sample:toluene")[:600]
+    folder = tmp_path_factory.mktemp("heat") / "run"
+    return gfnode.fit(sample, changes=changes, out=folder, progress=False)
+
+
+def test_a_wrong_time_step_and_rest_are_told(run):
+    other = gfnode.load("sample:toluene")[700:1300]
+    run.predict(other, ["20fs"])
+    run.evaluate(other, save=False)
+    moving = replace(other, velocities=None, times=10 * other.times, time_step=None)
+    for ask in (lambda: run.predict(moving, ["100fs"]), lambda: run.evaluate(moving, save=False)):
+        with (
+            pytest.warns(UserWarning, match="frames at most"),  # they are further apart as well
+            pytest.warns(
+                UserWarning, match="K, in training at .* is the time between frames right"
+            ),
+        ):
+            ask()
+    still = replace(other, velocities=np.zeros_like(other.positions))
+    with pytest.warns(UserWarning, match=r"start at 0 K, .*is the time between frames right"):
+        run.predict(still, ["20fs"])
+
+
+def test_velocities_of_rounded_positions_are_told(run):
+    other = gfnode.load("sample:toluene")[700:1300]
+    times = 0.1 * other.times  # so that rounding makes most of the difference
+    coarse = np.round(other.positions, 1).astype(np.float32)
+    rounded = replace(other, positions=coarse, velocities=None, times=times, time_step=None)
+    with pytest.warns(UserWarning, match=r"rounded to 0\.1 Å, so that differences over 0\.5 fs"):
+        run.predict(rounded, ["20fs"])
+
+
+def test_runs_of_an_earlier_gfnode_say_nothing(run):
+    facts = {k: v for k, v in run.facts.items() if k != "start_temperature_k"}
+    earlier = Run(run.folder, run.experiment, run.model, facts)
+    other = gfnode.load("sample:toluene")[700:]
+    earlier.predict(replace(other, velocities=np.zeros_like(other.positions)), ["20fs"])
