@@ -1,6 +1,7 @@
 """Converting: against mdtraj, between all formats, and what is said of what gets lost."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from gfnode.errors import InputError
 from gfnode.files import partial_name, sweep_partials
 from gfnode.readers import FORMATS
 from gfnode.readers.formats import OWN
-from gfnode.readers.joined import load_joined
+from gfnode.readers.joined import _once, _Part, load_joined
+from gfnode.readers.source import Source, in_memory
 from gfnode.trajectory import Topology, Trajectory
 
 FRAMES, ATOMS = 24, 11
@@ -486,3 +488,22 @@ def test_what_killed_processes_leave_is_removed(tmp_path):
 def test_help_shows_examples():
     said = CliRunner().invoke(app, ["convert", "--help"]).output
     assert "gfnode convert part1.xtc part2.xtc all.xtc" in said
+
+
+def test_frames_written_twice_are_compared_in_one_go():
+    """A file is opened anew for each read: thousands of frames would take minutes."""
+    rng = np.random.default_rng(0)
+    x, rows = rng.normal(size=(300, 4, 3)).astype(np.float32), np.repeat(np.arange(300), 2)
+    read, reads = in_memory(x[rows]), []
+
+    def counted(chosen):
+        reads.append(len(chosen))
+        return read(chosen)
+
+    source = Source(np.full(4, 6), 2.0 * rows, counted)
+    once = _once(_Part(Path("twice.xtc"), source))
+    assert len(reads) == 1
+    assert np.array_equal(once.times, 2.0 * np.arange(300))
+    (block,) = once.source.blocks(np.arange(300))
+    assert np.array_equal(block.positions, x)
+    assert "300 frames follow themselves and are taken once" in once.source.notes[0]

@@ -6,11 +6,13 @@ memory does not grow with the files (see :func:`gfnode.readers.load`).
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.progress import Report
@@ -24,6 +26,9 @@ from gfnode.units import format_time
 
 SAME = 0.02
 """Å by which a frame that two files share may differ between them: twice the rounding of XTC."""
+
+HELD = 2**26
+"""So many numbers at most of frames in memory that are compared with others."""
 
 SHOWN = 8
 """So many names at most of what is left out."""
@@ -85,13 +90,17 @@ def load_joined(
 
 @dataclass(frozen=True)
 class _Part:
-    """A file, its first frames that are not taken, those that are, and its times in the series."""
+    """A file, its first frames that are not taken, those that are, and its times in the series.
+
+    Some frames may be in memory.
+    """
 
     path: Path
     source: Source
     skipped: int = 0
     upto: int | None = None
     moved: float = 0.0
+    held: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def times(self) -> Doubles:
@@ -100,6 +109,18 @@ class _Part:
     def frame(self, number: int) -> Block:
         """One frame."""
         return next(iter(self.source.blocks(np.array([number]))))
+
+    def positions(self, number: int) -> NDArray[Any]:
+        """Positions of one frame, ``(1, atom, 3)`` in Å."""
+        found = self.held.get(number)
+        return self.frame(number).positions if found is None else found
+
+
+def _read(source: Source, rows: Integers) -> dict[int, NDArray[Any]]:
+    """Positions of frames, read in one go: to open a file anew for each takes long."""
+    rows = rows[: max(1, HELD // (3 * len(source.numbers)))]
+    frames = (x[None] for block in source.blocks(rows) for x in block.positions)
+    return dict(zip(rows.tolist(), frames, strict=False))
 
 
 def _once(part: _Part) -> _Part:
@@ -112,11 +133,12 @@ def _once(part: _Part) -> _Part:
     back, onward = np.flatnonzero(steps <= 0) + 1, steps[steps > 0]
     if source.order is not None or not len(back) or not len(onward):
         return part
+    part = replace(part, held=_read(source, np.union1d(back - 1, back)))
     spacing = float(onward.min())
-    kept: list[int] = []
+    kept = np.arange(0)
     begin, twice, lost = 0, [], 0
     for frame in [*back.tolist(), len(times)]:
-        kept += range(begin, frame)
+        kept = np.append(kept, np.arange(begin, frame))
         begin = frame
         if frame == len(times) or (same := _matching(part, kept, part, frame, spacing)) is None:
             continue
@@ -138,27 +160,25 @@ def _once(part: _Part) -> _Part:
             f"{part.path.name}: goes back to where it was before (first in frame {twice[0]}), as "
             f"after a restart: {them} of before {'is' if lost == 1 else 'are'} left out"
         )
-    rows, blocks, notes = np.array(kept), source.blocks, (*source.notes, note)
+    blocks, notes = source.blocks, (*source.notes, note)
     found = replace(
-        source, times=times[rows], blocks=lambda chosen: blocks(rows[chosen]), notes=notes
+        source, times=times[kept], blocks=lambda chosen: blocks(kept[chosen]), notes=notes
     )
-    return replace(part, source=found)
+    return replace(part, source=found, held={})
 
 
-def _matching(
-    before: _Part, rows: Sequence[int] | Integers, part: _Part, frame: int, spacing: float
-) -> int | None:
+def _matching(before: _Part, rows: Integers, part: _Part, frame: int, spacing: float) -> int | None:
     """Place among ``rows`` of the frame of before that a frame is, if it is one.
 
     More than half of the frames must lie up to it: runs that begin alike are replicas.
     """
-    gaps = np.abs(before.source.times[np.asarray(rows)] - part.source.times[frame])
+    gaps = np.abs(before.source.times[rows] - part.source.times[frame])
     place = int(np.argmin(gaps))
     if gaps[place] > 1e-3 * spacing or 2 * (place + 1) <= len(rows):
         return None
     if len(before.source.numbers) != len(part.source.numbers):
         return None
-    apart = before.frame(int(rows[place])).positions - part.frame(frame).positions
+    apart = before.positions(int(rows[place])) - part.positions(frame)
     return place if np.abs(apart).max() <= SAME else None
 
 
