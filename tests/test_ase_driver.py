@@ -196,7 +196,8 @@ def test_a_start_without_momenta_is_refused(run, atoms):
     with pytest.raises(InputError, match="the start H2O has no momenta, and the model needs"):
         Propagator(still, run)
     still.set_velocities(np.zeros((3, 3)))  # at rest, and said so
-    next(iter(Propagator(still, run, "10fs")))
+    with pytest.warns(UserWarning, match="the model has seen no start at rest"):
+        next(iter(Propagator(still, run, "10fs")))
 
 
 def test_what_makes_no_sense_is_refused(run, atoms):
@@ -240,7 +241,8 @@ def test_beyond_the_horizon_is_said(run, atoms):
 
 def test_a_prediction_that_diverges_ends(free, atoms):
     atoms.set_velocities(np.full((3, 3), 1e38))
-    propagator = Propagator(atoms, free, "60fs", steps=9)
+    with pytest.warns(UserWarning, match="atoms start at .* K, in training at"):
+        propagator = Propagator(atoms, free, "60fs", steps=9)
     with pytest.warns(UserWarning, match=r"not finite .* after the start; the propagation ends"):
         assert len(list(propagator)) < 9
 

@@ -60,7 +60,7 @@ def test_a_wrong_time_step_and_rest_are_told(run):
         ):
             ask()
     still = replace(other, velocities=np.zeros_like(other.positions))
-    with pytest.warns(UserWarning, match=r"start at 0 K, .*is the time between frames right"):
+    with pytest.warns(UserWarning, match=r"start at 0 K, .* has seen no start at rest"):
         run.predict(still, ["20fs"])
 
 

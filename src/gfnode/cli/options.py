@@ -52,6 +52,14 @@ Map = Annotated[
         help="What the arrays of an npz file are, e.g. positions=coords:nm,numbers=Z,times=t:ps.",
     ),
 ]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="UNIT",
+        help="Unit of length in the file, where it is not that of its format: angstrom, nm, bohr "
+        "or pm.",
+    ),
+]
 Whole = Annotated[
     bool | None,
     typer.Option(
@@ -115,6 +123,7 @@ class Reading:
     stride: Stride = None
     whole: Whole = None
     mapping: Map = None
+    unit: Unit = None
     each_molecule: EachMolecule = None
 
     def reader(self) -> "Reader":

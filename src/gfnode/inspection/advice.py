@@ -230,7 +230,7 @@ def _scales(lengths: Lengths, clock: Clock, structure: Structure) -> list[Findin
     found: list[Finding] = []
     if lengths.unit not in (None, "angstrom"):
         values = {"unit": lengths.unit, "nearest": lengths.nearest, "expected": lengths.expected}
-        found.append(Finding("error", "length-unit", values))
+        found.append(Finding("error", "length-unit", values, ("--unit", lengths.unit)))
     if lengths.unit is None and lengths.ratio is not None:
         values = {"nearest": lengths.nearest, "expected": lengths.expected}
         chain = structure.bonds_from == "topology" or structure.atoms == 1

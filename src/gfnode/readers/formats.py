@@ -15,7 +15,8 @@ from gfnode.readers import dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.boundary import existing_file
 from gfnode.readers.places import place_of
-from gfnode.readers.source import Given, Source
+from gfnode.readers.quantities import LENGTHS, factor
+from gfnode.readers.source import Given, Source, rescaled
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.given import check_file
 from gfnode.trajectory.selection import Selection
@@ -63,12 +64,15 @@ class Format:
         The file holds no elements, so a topology file must come with it.
     holds
         None: nothing is known of it.
+    unit
+        Of lengths in the file, which ``open`` turns into Å.
     """
 
     open: Callable[[Path, Given], Source]
     write: Callable[[Trajectory, Path, float | None], None]
     needs_top: bool = False
     holds: Holds | None = None
+    unit: str = "angstrom"
 
 
 def _check(suffix: str, loaded: object) -> Format:
@@ -95,12 +99,15 @@ OWN: dict[str, Format] = {
     ".npz": Format(npz.open_npz, npz.write, holds=_ALL),
     ".extxyz": _XYZ,
     ".xyz": _XYZ,
-    ".xtc": _through(gromacs.open_xtc, needs_top=True, holds=Holds("ps", rounding=0.01)),
+    ".xtc": _through(gromacs.open_xtc, needs_top=True, holds=Holds("ps", rounding=0.01), unit="nm"),
     ".trr": _through(
-        gromacs.open_trr, needs_top=True, holds=Holds("ps", velocities=True, forces=True)
+        gromacs.open_trr,
+        needs_top=True,
+        holds=Holds("ps", velocities=True, forces=True),
+        unit="nm",
     ),
     ".dcd": _through(dcd.open_dcd, needs_top=True, holds=Holds("none")),
-    ".h5": _through(hdf5.open_hdf5, holds=Holds("ps", velocities=True)),
+    ".h5": _through(hdf5.open_hdf5, holds=Holds("ps", velocities=True), unit="nm"),
     ".pdb": _through(
         pdb.open_pdb,
         holds=Holds("none", rounding=0.001, deviations="B-factors, 8π² σ² in Å²"),
@@ -122,6 +129,7 @@ def load(
     stride: int = 1,
     whole: bool | None = None,
     mapping: str | Mapping[str, str] | None = None,
+    unit: str | None = None,
     memory: float | str | None = None,
 ) -> Trajectory:
     """Read a trajectory.
@@ -155,6 +163,10 @@ def load(
     mapping
         What the arrays of an npz file of unknown layout are:
         ``"positions=coords:nm,numbers=Z,times=t:ps"``, or the same as a dictionary.
+    unit
+        Of lengths in the file, where it is not that of its format (nm in XTC, TRR and HDF5, else
+        Å): ``angstrom``, ``nm``, ``bohr`` or ``pm``. Velocities and cell are taken along, forces
+        are not.
     memory
         Bytes, or text such as ``"2GB"``, above which arrays lie on disk; default: ``GFNODE_MEMORY``
         in the environment, else a quarter of the memory that is available.
@@ -171,7 +183,7 @@ def load(
         For everything that is wrong with the file, which the message names.
     """
     choice = Choice(select, stride, whole, memory)
-    with opened(source, top=top, step=step, mapping=mapping) as (path, found):
+    with opened(source, top=top, step=step, mapping=mapping, unit=unit) as (path, found):
         return assemble(path, found, choice, name)
 
 
@@ -182,6 +194,7 @@ def opened(
     top: str | Path | None = None,
     step: float | str | None = None,
     mapping: str | Mapping[str, str] | None = None,
+    unit: str | None = None,
 ) -> Iterator[tuple[Path, Source]]:
     """Open a trajectory without its frames; see :func:`load`."""
     check_file(source, "the trajectory")
@@ -195,6 +208,8 @@ def opened(
                 place.step if step is None else step,
                 mapping,
             )
+            if unit is not None:
+                found = _in_unit(found, unit, mapping, place.path)
         place.check(found)
         with _enough_memory(place.path):
             yield place.path, found if found.name else replace(found, name=place.name)
@@ -232,6 +247,19 @@ def _open(
         mapping = ",".join(f"{key}={value}" for key, value in mapping.items())
     topology = None if top is None else existing_file(Path(top).expanduser())
     return form.open(path, Given(parse_step(step), topology, mapping))
+
+
+def _in_unit(
+    source: Source, unit: str, mapping: str | Mapping[str, str] | None, path: Path
+) -> Source:
+    """The same with the lengths of a file in this unit, not in that of its format."""
+    if mapping is not None:
+        raise InputError(
+            f"{path}: with --map the unit of each array is named there (positions=ARRAY:{unit}): "
+            "leave out --unit"
+        )
+    worth = factor(str(path), "the unit of length", unit, LENGTHS)
+    return rescaled(source, worth / LENGTHS[format_of(path).unit])
 
 
 def format_of(path: Path) -> Format:

@@ -44,6 +44,7 @@ def load_joined(
     stride: int | None = None,
     whole: bool | None = None,
     mapping: str | Mapping[str, str] | None = None,
+    unit: str | None = None,
     memory: float | str | None = None,
     progress: Report | None = None,
 ) -> Trajectory:
@@ -58,7 +59,7 @@ def load_joined(
     in_sequence
         The files follow one another as they are given: the times of each go on one step after the
         one before. For formats that hold no times.
-    top, step, select, stride, whole, mapping, memory
+    top, step, select, stride, whole, mapping, unit, memory
         As of :func:`gfnode.readers.load`.
     progress
         Told of frames as they are read.
@@ -70,13 +71,11 @@ def load_joined(
     """
     if not sources:
         raise InputError("no file to read")
+    how: dict[str, Any] = {"top": top, "step": step, "mapping": mapping, "unit": unit}
     choice = Choice(select, 1 if stride is None else stride, whole, memory)
     names = [each for source in sources for each in sources_of(source)]
     with ExitStack() as stack:
-        found = [
-            _once(_Part(*stack.enter_context(opened(name, top=top, step=step, mapping=mapping))))
-            for name in names
-        ]
+        found = [_once(_Part(*stack.enter_context(opened(name, **how)))) for name in names]
         unread = [note for part in found for note in _unread(part)]
         path, source = found[0].path, found[0].source
         if len(found) > 1:

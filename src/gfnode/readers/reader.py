@@ -21,7 +21,7 @@ class Reader:
 
     Parameters
     ----------
-    top, step, select, stride, whole, mapping
+    top, step, select, stride, whole, mapping, unit
         As of :func:`gfnode.readers.load`.
     each_molecule
         Take a box of several molecules of one kind apart: a trajectory for each.
@@ -33,6 +33,7 @@ class Reader:
     stride: int | None = None
     whole: bool | None = None
     mapping: str | None = None
+    unit: str | None = None
     each_molecule: bool | None = None
 
     def load(self, source: str | Path) -> list[Trajectory]:
@@ -49,6 +50,7 @@ class Reader:
                 stride=1 if self.stride is None else self.stride,
                 whole=self.whole,
                 mapping=self.mapping,
+                unit=self.unit,
             )
             found += each_molecule(trajectory) if self.each_molecule else [trajectory]
         return found

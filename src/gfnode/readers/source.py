@@ -1,7 +1,7 @@
 """An opened trajectory file: what every format gives, and how its frames are read in blocks."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,22 @@ class Source:
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     placed: Placed | None = None
+
+
+def rescaled(source: Source, factor: float) -> Source:
+    """The same with lengths times a factor: positions, velocities and cell."""
+    blocks, scale = source.blocks, np.float32(factor)
+
+    def scaled(rows: Integers) -> Iterator[Block]:
+        for each in blocks(rows):
+            yield replace(
+                each,
+                positions=each.positions * scale,
+                velocities=None if each.velocities is None else each.velocities * scale,
+                cell=None if each.cell is None else each.cell * scale,
+            )
+
+    return replace(source, blocks=scaled)
 
 
 def batches(rows: Integers, n_atoms: int, size: int = BLOCK) -> Iterator[Integers]:

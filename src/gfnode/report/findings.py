@@ -57,8 +57,10 @@ def train_command(found: Found, files: Sequence[str], reading: Sequence[str]) ->
         return None
     advised = [word for each in found["findings"] for word in each["options"]]
     given = list(reading)
-    if "--step" in advised and "--step" in given:
-        place = given.index("--step")
+    if "--unit" in advised and "--map" in given:
+        return None  # units are named there
+    for option in {"--step", "--unit"} & {*advised} & {*given}:
+        place = given.index(option)
         del given[place : place + 2]
     words = [word for file in files for word in ("--data", file)]
     name = found["files"][0]["name"]

@@ -78,8 +78,8 @@ def other_unit(unit: str, nearest: float, expected: float) -> str:
     """Say that positions are in another unit than Å, and what to do."""
     return (
         f"positions look like {UNITS[unit]}, not Å: nearest atoms are {nearest:.3g} apart where "
-        f"covalent radii say {expected:.3g} Å; convert the file, or name the unit of an npz array "
-        f"with --map positions=ARRAY:{unit},…"
+        f"covalent radii say {expected:.3g} Å; read the file with --unit {unit} (unit={unit!r} in "
+        f"Python; an array of an npz file: --map positions=ARRAY:{unit},…)"
     )
 
 

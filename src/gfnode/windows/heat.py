@@ -82,7 +82,9 @@ class Heat:
         if self.lowest / BEYOND <= found <= self.highest * BEYOND:
             return
         why = "is the time between frames right (--step), and the unit, or is it another motion?"
-        if positions is not None and gap and (size := coarseness(positions)):
+        if not found:
+            why = "the model has seen no start at rest; draw velocities of that temperature"
+        elif positions is not None and gap and (size := coarseness(positions)):
             # a difference of two rounded numbers is off by size²/6 in the mean square
             noise = float(masses.mean()) * size**2 / (6 * gap**2 * BOLTZMANN)
             if noise > _LARGE * found:
