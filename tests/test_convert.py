@@ -195,6 +195,8 @@ def test_bad_alignment(folder, tmp_path):
     assert "three atoms or more" in call(folder / "a.npz", out, "--align", "0,1", code=2).stderr
     bad = call(folder / "a.npz", out, "--align", "all", "--reference", "last", code=2).stderr
     assert "--reference last: expected first or mean" in bad
+    alone = call(folder / "a.npz", out, "--reference", "mean", code=2).stderr
+    assert "add --align ATOMS" in alone
     assert "--align" in call(folder / "a.npz", out, "--align", "nonsense", code=2).stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -466,6 +468,13 @@ def test_precision(folder, tmp_path):
         "only .npz files"
         in call(folder / "a.npz", tmp_path / "b.xtc", "--precision", 0.01, code=2).stderr
     )
+    for precision in ("3", "0.11", "0", "-1", "nan", "inf"):
+        said = call(folder / "a.npz", tmp_path / "c.npz", "--precision", precision, code=2).stderr
+        assert "at most 0.1 Å; 1e-4 is usual" in said
+        with pytest.raises(InputError, match=r"above zero and at most 0\.1 Å"):
+            gfnode.save(made(), tmp_path / "c.npz", precision=float(precision))
+    assert not (tmp_path / "c.npz").exists()
+
 
 
 def test_what_killed_processes_leave_is_removed(tmp_path):

@@ -207,15 +207,19 @@ def write(
     return save(whole, path, precision=precision, anew=anew)
 
 
-def check_target(path: Path, sources: Sequence[str], *, force: bool = False) -> None:
+def check_target(
+    path: Path, sources: Sequence[str], *, force: bool = False, precision: float | None = None
+) -> None:
     """Refuse to write over what is there, unless that is wanted.
 
     Raises
     ------
     InputError
-        For an existing file, one of the sources, and a format that cannot be written.
+        For an existing file, one of the sources, a format that cannot be written, and a precision
+        that it cannot have.
     """
     saving.check_target(path)
+    saving.check_precision(path, precision)
     check_apart(path, sources)
     if path.exists() and not force:
         raise InputError(

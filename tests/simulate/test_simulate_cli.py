@@ -67,6 +67,9 @@ def test_formats_without_elements() -> None:
 def test_precision_makes_a_small_file() -> None:
     works("five.xyz", *SHORT, "--out", "fine.npz")
     works("five.xyz", *SHORT, "--out", "coarse.npz", "--precision", "1e-3")
+    for name, said in (("c.npz", "at most 0.1 Å"), ("c.xtc", "only .npz files take a precision")):
+        assert said in fails("five.xyz", *SHORT, "--out", name, "--precision", "3")
+        assert not list(Path().glob("c.*"))  # refused before the steps
     fine, coarse = gfnode.load("fine.npz"), gfnode.load("coarse.npz")
     np.testing.assert_allclose(coarse.positions, fine.positions, atol=6e-4)
     assert Path("coarse.npz").stat().st_size < Path("fine.npz").stat().st_size

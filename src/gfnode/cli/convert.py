@@ -9,6 +9,7 @@ from gfnode.cli.app import app
 from gfnode.cli.bars import counting
 from gfnode.cli.console import plain_errors
 from gfnode.cli.options import AS_STORED, Reading, keep_inputs, reads
+from gfnode.errors import InputError
 from gfnode.units import count, format_time
 
 if TYPE_CHECKING:
@@ -55,15 +56,19 @@ def convert(
         ),
     ] = None,
     reference: Annotated[
-        str, typer.Option(metavar="WHAT", help="Superpose on the first frame, or on the mean.")
-    ] = "first",
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="With --align: superpose on the first frame (the default), or on the mean.",
+        ),
+    ] = None,
     no_cell: Annotated[
         bool, typer.Option("--no-cell", help="Leave out the periodic cell.")
     ] = False,
     precision: Annotated[
         float | None,
         typer.Option(
-            metavar="ANGSTROM", help="npz: round positions to so many Å, in a third of the space."
+            metavar="ANGSTROM", help="npz: round positions to so many Å (at most 0.1), in a third of the space."
         ),
     ] = None,
     force: Annotated[
@@ -80,7 +85,12 @@ def convert(
         from gfnode.trajectory.selection import choose
 
         keep_inputs([out], files, reading.top)
-        work.check_target(out.expanduser(), files, force=force)
+        work.check_target(out.expanduser(), files, force=force, precision=precision)
+        if reference is not None and align is None:
+            raise InputError(
+                f"--reference {reference} says what frames are superposed on: add --align ATOMS, "
+                "or leave it out"
+            )
         with counting("reading", "frames") as read:
             how = {key: value for key, value in vars(reading).items() if key != "each_molecule"}
             trajectory = load_joined(files, in_sequence=in_sequence, progress=read, **how)
@@ -89,7 +99,7 @@ def convert(
         aligner = None
         if align is not None:
             atoms = choose(align, trajectory.numbers, trajectory.topology, "--align")
-            aligner = work.Aligner(trajectory, atoms, reference)
+            aligner = work.Aligner(trajectory, atoms, reference or "first")
         for note in trajectory.notes:
             typer.echo(f"note: {note}", err=True)
         for lost in work.losses(trajectory, out.suffix, turned=aligner is not None):

@@ -251,8 +251,6 @@ def _rounded(key: str, values: NDArray[Any], precision: float | None) -> dict[st
     """Return multiples of the precision in the smallest integers that hold them, and the scale."""
     if precision is None:
         return {}
-    if not 0 < precision < np.inf:
-        raise InputError(f"the precision is {precision} Å, expected a length above zero, e.g. 1e-4")
     whole = np.rint(values.astype(np.float64) / precision)
     largest = float(np.abs(whole).max())
     if largest > 2**53:

@@ -15,6 +15,9 @@ from gfnode.readers.hdf5 import need_tables
 from gfnode.readers.topology import read_topology
 from gfnode.trajectory import Integers, Trajectory
 
+COARSEST = 0.1
+"""Å; positions rounded to more than this are no structure any more."""
+
 Pieces = Callable[[], Iterator[Trajectory]]
 """Gives the pieces, in order and from the first, every time it is called."""
 
@@ -42,7 +45,7 @@ def save(
     Parameters
     ----------
     precision
-        For npz: round positions to this many Å, and velocities to a hundredth of it per fs, and
+        For npz: round positions to this many Å, at most 0.1, and velocities to a hundredth of it per fs, and
         store whole numbers, which take a third of the space.
     anew
         Whether the topology beside XTC, TRR and DCD is written even if there is one.
@@ -60,8 +63,7 @@ def save(
     """
     path = Path(path).expanduser()
     check_target(path)
-    if precision is not None and path.suffix.lower() != ".npz":
-        raise InputError(f"{path}: only .npz files take a precision ({precision} given)")
+    check_precision(path, precision)
     there = None if anew else topology_beside(path, trajectory.numbers)
     with _written(path) as partial, _writing(path):
         format_of(path).write(trajectory, partial, precision)
@@ -134,6 +136,25 @@ def check_target(path: Path, among: Collection[str] = FORMATS) -> None:
         raise InputError(f"{path}: cannot be written: the folder {path.parent} does not exist")
     if path.suffix.lower() == ".h5":
         need_tables(path)
+
+
+def check_precision(path: Path, precision: float | None) -> None:
+    """Refuse a precision that a file has no place for, or that leaves nothing of a structure.
+
+    Raises
+    ------
+    InputError
+        See above.
+    """
+    if precision is None:
+        return
+    if path.suffix.lower() != ".npz":
+        raise InputError(f"{path}: only .npz files take a precision ({precision} given)")
+    if not 0 < precision <= COARSEST:
+        raise InputError(
+            f"the precision is {precision:g} Å, expected a length above zero and at most "
+            f"{COARSEST:g} Å; 1e-4 is usual, and XTC files have 0.01"
+        )
 
 
 def topology_path(path: Path) -> Path | None:

@@ -16,7 +16,7 @@ from gfnode.errors import InputError
 from gfnode.files import read_json
 from gfnode.progress import Report
 from gfnode.readers import load
-from gfnode.readers.saving import check_target, topology_beside, topology_path
+from gfnode.readers.saving import check_precision, check_target, topology_beside, topology_path
 from gfnode.readers.unfinished import Store, folder_of, record_of, same_settings
 from gfnode.simulate.command import command_line
 from gfnode.simulate.dynamics import Dynamics
@@ -79,6 +79,7 @@ class Simulation:
             with tempfile.TemporaryDirectory() as folder:
                 return self.run(Path(folder) / "frames.npz", progress=progress)
         check_target(path)
+        check_precision(path, precision)
         topology_beside(path, self.dynamics.numbers)  # of other atoms: refused before the steps
         with one_thread(len(self.molecule.numbers)):
             opened = self._open(path, resume=resume, overwrite=overwrite)
