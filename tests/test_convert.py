@@ -416,7 +416,11 @@ class TestJoined:
         both = (tmp_path / "one.xtc").read_bytes() + (tmp_path / "two.xtc").read_bytes()
         (tmp_path / "both.xtc").write_bytes(both)
         error = call(tmp_path / "both.xtc", tmp_path / "c.npz", *top, code=2).stderr
-        assert "repeated times: frame 9" in error
+        assert "repeated times: frame 9 is at 800 fs, the one before at 800 fs" in error
+        assert "gfnode convert" not in error  # this is it
+        assert "[:9].save(" in error
+        call(tmp_path / "both.xtc", tmp_path / "c.npz", *top, "--step", "2fs")
+        assert len(gfnode.load(tmp_path / "c.npz")) == 25
 
     def test_times_of_zero_are_told(self, tmp_path):
         stepless = made(velocities=False)
@@ -474,7 +478,6 @@ def test_precision(folder, tmp_path):
         with pytest.raises(InputError, match=r"above zero and at most 0\.1 Å"):
             gfnode.save(made(), tmp_path / "c.npz", precision=float(precision))
     assert not (tmp_path / "c.npz").exists()
-
 
 
 def test_what_killed_processes_leave_is_removed(tmp_path):

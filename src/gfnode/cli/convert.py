@@ -68,7 +68,8 @@ def convert(
     precision: Annotated[
         float | None,
         typer.Option(
-            metavar="ANGSTROM", help="npz: round positions to so many Å (at most 0.1), in a third of the space."
+            metavar="ANGSTROM",
+            help="npz: round positions to so many Å (at most 0.1), in a third of the space.",
         ),
     ] = None,
     force: Annotated[

@@ -145,6 +145,7 @@ def _once(part: _Part) -> _Part:
         lost += len(kept) - 1 - same
         kept = kept[: same + 1]
         begin = frame + 1
+    _check_ascent(part, kept)
     if not twice:
         return part
     count = (
@@ -164,6 +165,21 @@ def _once(part: _Part) -> _Part:
         source, times=times[kept], blocks=lambda chosen: blocks(kept[chosen]), notes=notes
     )
     return replace(part, source=found, held={})
+
+
+def _check_ascent(part: _Part, rows: Integers) -> None:
+    """Refuse frames that go back in time and are no repeat."""
+    times = part.source.times[rows]
+    if not len(back := np.flatnonzero(np.diff(times) <= 0)):
+        return
+    frame, now, before = rows[back[0] + 1], times[back[0] + 1], times[back[0]]
+    raise InputError(
+        f"{part.path}: {'repeated' if now == before else 'unsorted'} times: frame {frame} is at "
+        f"{format_time(now)}, the one before at {format_time(before)}, and it is no frame of "
+        "before that a restart wrote again. If only the times are wrong, give the time between "
+        "frames, e.g. --step 2fs; if separate runs are in one file, cut it there: in Python, "
+        f"gfnode.load({str(part.path)!r}, step='2fs', …)[:{frame}].save(…)"
+    )
 
 
 def _matching(before: _Part, rows: Integers, part: _Part, frame: int, spacing: float) -> int | None:

@@ -45,8 +45,8 @@ def save(
     Parameters
     ----------
     precision
-        For npz: round positions to this many Å, at most 0.1, and velocities to a hundredth of it per fs, and
-        store whole numbers, which take a third of the space.
+        For npz: round positions to this many Å, at most 0.1, and velocities to a hundredth of it
+        per fs, and store whole numbers, which take a third of the space.
     anew
         Whether the topology beside XTC, TRR and DCD is written even if there is one.
 
