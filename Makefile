@@ -29,7 +29,7 @@ demo: venv
 	$(BIN)/gfnode train --data sample:toluene --set training.epochs=$(DEMO_EPOCHS) --out demo/run
 	$(BIN)/gfnode evaluate demo/run --json demo/errors.json
 	$(BIN)/gfnode predict demo/run --start sample:toluene --frame 5000 --times 100fs:1.5ps:100fs \
-	  --out demo/predicted.xtc
+	  --out demo/predicted.xtc --overwrite
 	$(BIN)/gfnode report demo/run --out demo/report.html
 	@echo
 	@echo "report, open in a browser: demo/report.html"

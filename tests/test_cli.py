@@ -470,6 +470,20 @@ class TestBadInput:
         assert "is read from" in said
         assert mine.read_bytes() == toluene.read_bytes()
 
+    def test_a_prediction_that_is_there_is_kept(self, run: Path, tmp_path: Path) -> None:
+        words = ("--start", "sample:toluene", "--times", "100fs", "--out", tmp_path / "p.npz")
+        works("predict", run, *words)
+        before = (tmp_path / "p.npz").read_bytes()
+        for command in ("predict", "sample"):
+            said = fails(command, run, *words)
+            assert "is there already: give another name, or replace it with --overwrite" in said
+        (tmp_path / "e-1ps.npz").touch()  # one of the files of several times
+        times = ("--start", "sample:toluene", "--times", "100fs,1ps", "--out", tmp_path / "e.npz")
+        assert "e-1ps.npz: is there already" in fails("sample", run, *times)
+        assert (tmp_path / "p.npz").read_bytes() == before
+        works("predict", run, *words, "--frame", "20", "--overwrite")
+        assert (tmp_path / "p.npz").read_bytes() != before
+
     @pytest.mark.parametrize(
         ("words", "message"),
         [

@@ -98,6 +98,10 @@ Frames = Annotated[
     ),
 ]
 
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace --out, if it is there already.")
+]
+
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
@@ -236,6 +240,24 @@ def keep_inputs(
                     f"{each}: would be written twice{written[place]}: name another file"
                 )
             written[place] = "" if each == path else f", once as the topology of {path}"
+
+
+def keep_results(outputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse trajectories that cannot be written, or not without ``overwrite``.
+
+    Raises
+    ------
+    InputError
+        Names the file.
+    """
+    from gfnode.readers.saving import check_target
+
+    for path in outputs:
+        check_target(path.expanduser())
+        if path.expanduser().exists() and not overwrite:
+            raise InputError(
+                f"{path}: is there already: give another name, or replace it with --overwrite"
+            )
 
 
 class Output:

@@ -11,11 +11,13 @@ from gfnode.cli.options import (
     AS_STORED,
     Frames,
     Geometry,
+    Overwrite,
     Reading,
     RunFolder,
     Start,
     StartFrame,
     keep_inputs,
+    keep_results,
     load_for,
     reads,
     with_geometry,
@@ -50,6 +52,7 @@ def predict(
     out: Frames,
     frame: StartFrame = None,
     geometry: Geometry = "mean",
+    overwrite: Overwrite = False,
     reading: Reading = AS_STORED,
 ) -> None:
     """Predict the conformations at any later times of one start."""
@@ -61,6 +64,7 @@ def predict(
         lags = parse_times(times)
         found = Run.open(run)
         keep_inputs([out], [start], reading.top, found)
+        keep_results([out], overwrite=overwrite)
         trajectory = load_for(found, [start], reading.reader())[0]
         frame = found.first_frame(trajectory) if frame is None else frame
         predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)

@@ -8,7 +8,17 @@ import typer
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import AS_STORED, Reading, Start, StartFrame, keep_inputs, load_for, reads
+from gfnode.cli.options import (
+    AS_STORED,
+    Overwrite,
+    Reading,
+    Start,
+    StartFrame,
+    keep_inputs,
+    keep_results,
+    load_for,
+    reads,
+)
 from gfnode.units import format_time, parse_times
 
 
@@ -56,6 +66,7 @@ def sample(
         typer.Option(metavar="NUMBER", help="Steps of the solver; default 40, ancestral 500."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same draws the same.")] = 0,
+    overwrite: Overwrite = False,
     reading: Reading = AS_STORED,
 ) -> None:
     """Draw an ensemble of conformations at later times of one start.
@@ -73,6 +84,7 @@ def sample(
         several = len(set(lags)) > 1
         outputs = [_path(out, lag, several) for lag in lags]
         keep_inputs(outputs, [start], reading.top, found)
+        keep_results(outputs, overwrite=overwrite)
         trajectory = load_for(found, [start], reading.reader())[0]
         frame = found.first_frame(trajectory) if frame is None else frame
         with new_bar() as bar:
