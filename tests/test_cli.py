@@ -490,6 +490,9 @@ class TestBadInput:
             (("--torsion", "a=0-1-4-99"), "no atom 99"),
             (("--no-physics", "--torsion", "a=0-1-4-6"), "leave --no-physics out"),
             (("--json", "nowhere/e.json"), "there is no folder nowhere"),
+            (("--json", "/proc/e.json"), "nothing can be written to the folder /proc"),
+            (("--energy", "foo"), "unknown engine 'foo'"),
+            (("--no-physics", "--energy", "xtb"), "leave --no-physics out"),
         ],
     )
     def test_what_is_wrong_is_said_before_the_work(
@@ -497,6 +500,26 @@ class TestBadInput:
     ) -> None:
         monkeypatch.setattr(Run, "evaluate", None)
         assert message in fails("evaluate", run, *words)
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--length", "10"), "cannot read the time '10'"),
+            (("--length", "0ps"), "the length of a rollout is 0 fs"),
+            (("--length", "1ps", "--every", "5"), "cannot read the time '5'"),
+        ],
+    )
+    def test_a_rollout_of_no_time_is_refused_without_notes(
+        self, run: Path, tmp_path: Path, words: tuple[str, ...], message: str
+    ) -> None:
+        start = ("--start", "sample:toluene", "--out", tmp_path / "p.npz")
+        assert message in fails("rollout", run, *start, *words)
+
+    def test_a_report_is_html(self, run: Path, tmp_path: Path) -> None:
+        for name in ("f.pdf", "f"):
+            said = fails("report", run, "--out", tmp_path / name)
+            assert "ends with .html or .htm; --figures DIR --format pdf" in said
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_prediction_that_is_not_finite(
         self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

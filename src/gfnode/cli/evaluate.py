@@ -90,6 +90,7 @@ def evaluate(
         from gfnode import report
         from gfnode.files import as_json
         from gfnode.molecule.torsions import read_torsions
+        from gfnode.physics.energy import check_engine
         from gfnode.run import Run
 
         output = Output(json_file)
@@ -101,6 +102,10 @@ def evaluate(
         own = found.provenance.arrange(given) is not None
         if torsion and not physics:
             raise InputError("--torsion is compared with the physics: leave --no-physics out")
+        if energy and not physics:
+            raise InputError("--energy is measured with the physics: leave --no-physics out")
+        if energy:
+            check_engine(found.model.system, energy, given[0].topology)
         read_torsions(torsion or [], given[0].n_atoms, given[0].topology)  # says what is wrong
         plot &= own and not found.exported and geometry == "mean"
         with counting("predicting", "windows") as report_windows:

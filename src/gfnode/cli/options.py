@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -298,6 +299,11 @@ def _json_target(text: str | None) -> Path | None:
     path = Path(text)
     if not path.parent.is_dir():
         raise InputError(f"--json {path}: there is no folder {path.parent}")
+    try:
+        TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        said = f"nothing can be written to the folder {path.parent}: {error.strerror}"
+        raise InputError(f"--json {path}: {said}") from error
     if path.exists() and not path.is_file():  # a rename would replace a device
         raise InputError(f"--json {path}: is not a file; give a file name, or - for the console")
     return path

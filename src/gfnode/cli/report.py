@@ -73,15 +73,14 @@ def report(
         from gfnode.run import Run
 
         several = len(runs) > 1
-        out = report.check_target(
-            out or (Path("comparison.html") if several else runs[0] / "report.html")
-        )
+        out = out or (Path("comparison.html") if several else runs[0] / "report.html")
         kinds = [each.strip() for each in formats.split(",")]
         if figures:
             report.check_formats(kinds)
         opened = [Run.open(run) for run in runs]
         for found in opened:
             keep_inputs([out], data or [], top, found)
+        report.check_target(out)
         for run, found in zip(runs, opened, strict=True):
             name = f"{run}: " if several else ""
             _complete(found, data, Reader(top, step), name, physics=physics)

@@ -24,7 +24,7 @@ from gfnode.cli.options import (
     reads,
     with_geometry,
 )
-from gfnode.units import format_time
+from gfnode.units import format_time, parse_time
 
 if TYPE_CHECKING:
     from gfnode.progress import Report
@@ -114,12 +114,16 @@ def rollout(
         from gfnode.errors import InputError
         from gfnode.files import as_json
         from gfnode.readers.saving import topology_path
+        from gfnode.rollout.runs import parse_length
         from gfnode.run import Run
 
         if sampled and geometry != "mean":
             raise InputError(
                 f"--sampled draws motions, not means to be made a {geometry}: leave --geometry out"
             )
+        span = parse_length(length)
+        for time in filter(None, (stride, every)):
+            parse_time(time)  # says what is wrong before any note
         output = Output(json_file)
         terminal = output.terminal
         found = with_geometry(Run.open(run), geometry)
@@ -132,10 +136,10 @@ def rollout(
         if not (found.model.follows if sampled is None else sampled):  # that moves all atoms
             _warn(found)
         try:
-            with _progress(length) as advance:
+            with _progress(span) as advance:
                 rolled = found.rollout(
                     given[0],
-                    length,
+                    span,
                     out,
                     frame=frame,
                     stride=stride,
@@ -181,13 +185,11 @@ def _warn(run: "Run") -> None:
 
 
 @contextmanager
-def _progress(length: str) -> Iterator["Report"]:
+def _progress(span_fs: float) -> Iterator["Report"]:
     """A bar with the time reached, the speed in ps/s, and the time left."""
     from rich.progress import BarColumn, TimeRemainingColumn
 
-    from gfnode.units import parse_time
-
-    span = parse_time(length) / 1000
+    span = span_fs / 1000
     columns = (
         "{task.description}",
         BarColumn(),

@@ -31,10 +31,15 @@ def check_target(out: Path) -> Path:
     Raises
     ------
     InputError
-        When it is a folder or a device.
+        When it is a folder or a device, or its suffix is none of HTML.
     """
     if out.exists() and not out.is_file():  # a rename would replace a device
         raise InputError(f"{out}: is not a file; give the name of an HTML file")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(
+            f"{out}: a report is an HTML page: expected a name that ends with .html or .htm; "
+            "--figures DIR --format pdf,png writes its figures"
+        )
     return out
 
 

@@ -201,6 +201,22 @@ class Roller:
         return compare(self.plan(), shown, windows, self.length, starts=starts, advance=advance)
 
 
+def parse_length(length: float | str) -> float:
+    """Read the length of a rollout, in fs.
+
+    Raises
+    ------
+    InputError
+        Unless it is a finite time above zero.
+    """
+    span = parse_time(length)
+    if not 0 < span < np.inf:
+        raise InputError(
+            f"the length of a rollout is {format_time(span)}, expected a time above zero"
+        )
+    return span
+
+
 def roll(
     run: "Run",
     start: Start,
@@ -254,11 +270,7 @@ def roll(
     InputError
         For times that do not fit, a file that cannot be written, frames of another rollout.
     """
-    span = parse_time(length)
-    if not 0 < span < np.inf:
-        raise InputError(
-            f"the length of a rollout is {format_time(span)}, expected a time above zero"
-        )
+    span = parse_length(length)
     path = Path(path).expanduser()
     taken = [None if each is None else parse_time(each) for each in (stride, every)]
     roller = Roller(run, span, *taken, seed=seed, sampled=sampled)
