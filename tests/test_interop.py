@@ -217,6 +217,16 @@ def test_frames_without_times():
         Trajectory.from_ase([ase.Atoms("H"), ase.Atoms("H")])
 
 
+@pytest.mark.parametrize("what", [3, None, "molecule.pdb", TOLUENE])
+def test_other_things_than_those_of_a_library_are_refused(what):
+    said = f"got {type(what).__name__}; a file is read by gfnode.load"
+    with pytest.raises(InputError, match=f"expected an mdtraj.Trajectory, {said}"):
+        Trajectory.from_mdtraj(what)
+    pytest.importorskip("MDAnalysis")
+    with pytest.raises(InputError, match=f"expected a Universe or an AtomGroup, {said}"):
+        Trajectory.from_mdanalysis(what)
+
+
 def test_what_ase_may_hold():
     first, second = (ase.Atoms("CO", [[0, 0, 0], [0, 0, 1.1]]) for _ in range(2))
     with pytest.raises(InputError, match="no frames came from ASE"):
@@ -225,6 +235,9 @@ def test_what_ase_may_hold():
         Trajectory.from_ase("molecule.xyz")
     with pytest.raises(InputError, match=r"expected ase\.Atoms, got int"):
         Trajectory.from_ase([first, 3])
+    for nothing in (0, None):
+        with pytest.raises(InputError, match=r"expected ase\.Atoms, got (int|NoneType)"):
+            Trajectory.from_ase(nothing)
     with pytest.raises(InputError, match="frame 1 from ASE holds OC, the first one CO"):
         Trajectory.from_ase([first, ase.Atoms("OC")])
     first.info["time_ps"] = 1.0

@@ -280,7 +280,7 @@ def test_damaged_baselines_are_refused(run, made):
 
 
 def test_a_run_is_not_overwritten(made):
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match=r"holds a run already.*gfnode\.resume.*out= in Python"):
         quick_run(made[1], made[0])
 
 
@@ -344,6 +344,17 @@ def test_evaluation_of_other_data_is_not_kept_as_the_test(run):
     before = (run.folder / "evaluation.json").read_bytes()
     run.evaluate(wiggle(frames=120, seed=4))
     assert (run.folder / "evaluation.json").read_bytes() == before
+
+
+def test_files_are_evaluated_as_what_they_hold(run, made, tmp_path):
+    other = wiggle(frames=120, seed=4)
+    path = other.save(tmp_path / "other.npz")
+    for data in (str(path), path, [path]):
+        assert run.evaluate(data).to_dict() == run.evaluate(other).to_dict()
+    assert run.held_out(made[1])[1]  # that of training
+    assert run.physics(path).numbers.keys() == run.physics(other).numbers.keys()
+    with pytest.raises(InputError, match=r"got int, expected a .*, a file, or several"):
+        run.evaluate(3)
 
 
 def test_evaluation_of_another_molecule_is_refused(run):

@@ -165,6 +165,18 @@ def test_chemistry():
     assert trajectory.n_atoms == 6
 
 
+def test_a_mask_selects_atoms():
+    trajectory = make(atoms=6)
+    heavy = trajectory.numbers > 1
+    np.testing.assert_array_equal(
+        trajectory.select(heavy).positions, trajectory.select("heavy").positions
+    )
+    assert trajectory.select(heavy.tolist()).n_atoms == 4
+    for wrong in (heavy[:5], heavy & False):
+        with pytest.raises(InputError, match="expected all, heavy"):
+            trajectory.select(wrong)
+
+
 def peptide() -> Topology:
     """Three residues of backbone N-CA(-CB)-C(-O), joined C-N: 15 atoms."""
     names = ("N", "CA", "CB", "C", "O") * 3

@@ -74,13 +74,13 @@ def from_ase(
     """
     from ase import Atoms, units
 
-    one = isinstance(frames, Atoms | str | PathLike)
+    one = isinstance(frames, Atoms | str | PathLike) or not isinstance(frames, Iterable)
     images: list[Any] = [frames] if one else list(frames)
     if not images:
         raise InputError("no frames came from ASE: expected at least one Atoms")
-    if other := next((each for each in images if not isinstance(each, Atoms)), None):
+    if others := [type(each).__name__ for each in images if not isinstance(each, Atoms)]:
         raise InputError(
-            f"expected ase.Atoms, got {type(other).__name__}"
+            f"expected ase.Atoms, got {others[0]}"
             + ("; a file is read by gfnode.load" if isinstance(frames, str | PathLike) else "")
         )
     first, fs = images[0], parse_step(step)

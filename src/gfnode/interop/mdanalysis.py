@@ -132,6 +132,11 @@ def from_mdanalysis(
     need_mdanalysis()
     from MDAnalysis.lib.mdamath import triclinic_vectors
 
+    if not hasattr(atoms, "universe"):
+        raise InputError(
+            f"expected a Universe or an AtomGroup, got {type(atoms).__name__}; a file is read by "
+            "gfnode.load"
+        )
     universe, index = atoms.universe, np.asarray(atoms.atoms.ix)
     group, reader, fs = universe.atoms[index], universe.trajectory, parse_step(step)
     if not len(group):

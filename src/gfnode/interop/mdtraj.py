@@ -63,13 +63,20 @@ def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "")
     Raises
     ------
     InputError
-        For atoms without an element, a missing topology, times that do not increase.
+        For anything else, atoms without an element, a missing topology, times that do not increase.
 
     Warns
     -----
     MadeUpTimesWarning
         Where times are 0, 1, 2, … ps and ``step`` is not given.
     """
+    import mdtraj
+
+    if not isinstance(frames, mdtraj.Trajectory):
+        raise InputError(
+            f"expected an mdtraj.Trajectory, got {type(frames).__name__}; a file is read by "
+            "gfnode.load"
+        )
     if frames.topology is None:
         raise InputError("the mdtraj trajectory has no topology: load it with top=")
     numbers, topology = from_topology(frames.topology)

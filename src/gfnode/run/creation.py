@@ -101,7 +101,8 @@ def alone(folder: Path) -> Iterator[None]:
 def _refuse_run(folder: Path) -> None:
     if (folder / RUN).exists():
         raise InputError(
-            f"{folder} holds a run already; go on with it (--resume) or choose another --out"
+            f"{folder} holds a run already; go on with it (--resume, gfnode.resume in Python) or "
+            "choose another folder (--out, out= in Python)"
         )
     if is_exported(folder):
         raise InputError(

@@ -39,6 +39,7 @@ from gfnode.models.calibration import FILE, Calibration
 from gfnode.models.molecular import Molecular
 from gfnode.progress import Report, silent
 from gfnode.readers import Reader
+from gfnode.readers.reader import Data
 from gfnode.run import exported as layout
 from gfnode.run import opening
 from gfnode.run.creation import create_folder
@@ -204,7 +205,7 @@ class Run:
 
     def evaluate(
         self,
-        data: Trajectory | Sequence[Trajectory] | None = None,
+        data: Data | None = None,
         *,
         save: bool = True,
         report: Report = silent,
@@ -214,8 +215,8 @@ class Run:
         Parameters
         ----------
         data
-            None, or the trajectories of training: the test part of their split. Other
-            trajectories of the same system: windows all over them.
+            None, or the trajectories of training (or their files): the test part of their split.
+            Others of the same system: windows all over them.
         save
             Write ``evaluation.json`` and ``errors.npz`` into the folder (for the test part only,
             and not into an exported model).
@@ -241,7 +242,7 @@ class Run:
 
     def physics(
         self,
-        data: Trajectory | Sequence[Trajectory] | None = None,
+        data: Data | None = None,
         *,
         save: bool = True,
         **options: Any,
@@ -252,17 +253,19 @@ class Run:
         """
         from gfnode.physics import assess
 
-        given = loaded(data, self.trajectories)
+        given = loaded(data, self.trajectories, self._read)
         found = assess(self, given, **options)
         if save and self._keeps and self.provenance.arrange(given) is not None:
             found.save(self.folder)
         return found
 
-    def held_out(
-        self, data: Trajectory | Sequence[Trajectory] | None = None
-    ) -> tuple[Windows, bool]:
+    def _read(self, file: str | Path) -> list[Trajectory]:
+        """Read a file as those of training were read."""
+        return self.provenance.reader(file).load(file)
+
+    def held_out(self, data: Data | None = None) -> tuple[Windows, bool]:
         """Windows of ``data``, as of :meth:`evaluate`; see :mod:`gfnode.experiment.held_out`."""
-        given = loaded(data, self.trajectories)
+        given = loaded(data, self.trajectories, self._read)
         return held_out(
             given, self.provenance, self.experiment, self.model.system, self.velocity_rule
         )
@@ -396,7 +399,5 @@ class Run:
         self, start: Trajectory | str | Path, times: Sequence[float | str], frame: int | None
     ) -> prediction.Start:
         start = one(start)
-        trajectory = (
-            start if isinstance(start, Trajectory) else self.provenance.reader(start).load(start)[0]
-        )
+        trajectory = start if isinstance(start, Trajectory) else self._read(start)[0]
         return prediction.begin(self.model, trajectory, times, frame, self.velocity_rule)

@@ -167,7 +167,7 @@ class Trajectory(Exchange):
         return trajectory_html(self)
 
     def select(self, atoms: "ArrayLike | str") -> "Trajectory":
-        """Keep some atoms: indices ``(atom,)`` in their order, or text as ``load`` takes it.
+        """Keep some atoms: indices in their order, a mask ``(atom,)``, or text as of ``load``.
 
         Raises
         ------
@@ -176,7 +176,10 @@ class Trajectory(Exchange):
         """
         from gfnode.trajectory.selection import choose
 
-        what = atoms if isinstance(atoms, str) else np.asarray(atoms).tolist()
+        what = atoms if isinstance(atoms, str) else np.asarray(atoms)
+        if not isinstance(what, str) and what.dtype == bool and what.shape == self.numbers.shape:
+            what = np.flatnonzero(what)
+        what = what if isinstance(what, str) else what.tolist()
         index = choose(what, self.numbers, self.topology, self.label)
         return replace(
             self,

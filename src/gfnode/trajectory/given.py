@@ -30,16 +30,22 @@ def several(data: Any) -> list[Trajectory | str | Path]:
 
 
 def loaded(
-    data: Any, otherwise: Callable[[], Sequence[Trajectory]] | None = None
+    data: Any,
+    otherwise: Callable[[], Sequence[Trajectory]] | None = None,
+    read: Callable[[str | Path], Sequence[Trajectory]] | None = None,
 ) -> list[Trajectory]:
-    """A trajectory or several, as a list; InputError for anything else, files too.
+    """A trajectory or several, as a list; InputError for anything else.
 
-    ``otherwise`` gives those that stand in for None, or for an empty list.
+    ``otherwise`` gives those that stand in for None, or for an empty list. Files are read by
+    ``read``, and refused without it.
     """
     if otherwise is not None and (data is None or (isinstance(data, list | tuple) and not data)):
         return list(otherwise())
     if isinstance(data, Trajectory):
         return [data]
+    if read is not None:
+        mixed = several(data)
+        return [t for x in mixed for t in ([x] if isinstance(x, Trajectory) else read(x))]
     return _each(data, (Trajectory,), "a gfnode.Trajectory or several (gfnode.load reads a file)")
 
 
