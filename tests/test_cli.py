@@ -188,7 +188,9 @@ class TestTrain:
         assert running.returncode == 130, said
         assert f"go on with: gfnode train --resume --out {tmp_path / 'run'}" in said
         assert "Traceback" not in said
-        assert "all epochs done" in works("train", "--resume", "--out", tmp_path / "run")
+        said = works("train", "--resume", "--out", tmp_path / "run")
+        assert "all epochs done" in said
+        assert "nothing is left to do" not in said
         works(*words, "--out", tmp_path / "whole")
         one, other = (load_file(tmp_path / k / "weights.safetensors") for k in ("run", "whole"))
         assert one.keys() == other.keys()
@@ -413,6 +415,8 @@ class TestBadInput:
 
     def test_what_to_do_next_where_the_data_is_gone(self, run, toluene, tmp_path):
         said = works("train", "--resume", "--out", run)
+        assert said.startswith("nothing is left to do, training has ended (all epochs done); ")
+        assert "into another folder with more than --set training.epochs=" in said
         assert f"gfnode evaluate {run}\n" in said
         assert f"--start {toluene} --times 200fs" in said
         shutil.copytree(run, tmp_path / "moved")

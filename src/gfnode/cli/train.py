@@ -96,6 +96,8 @@ def train(
 
         if resume:
             run = fitting.resume(str(out), said=said)
+            if not begun:
+                typer.echo(report.describe_end(run))
         else:
             run = fitting.fit(
                 data,

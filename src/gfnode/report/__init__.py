@@ -19,13 +19,19 @@ from gfnode.report.rollout import (
     growth_sentences,
     growth_table,
 )
-from gfnode.report.sentences import describe_evaluation, describe_result, describe_training
+from gfnode.report.sentences import (
+    describe_end,
+    describe_evaluation,
+    describe_result,
+    describe_training,
+)
 from gfnode.report.tables import error_bars, error_table, lag_table, verdict, verdicts
 from gfnode.report.template import check_target
 
 __all__ = [
     "check_formats",
     "check_target",
+    "describe_end",
     "describe_evaluation",
     "describe_result",
     "describe_rollout",

@@ -60,6 +60,17 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
     yield f"run       {run.folder}"
 
 
+def describe_end(run: "Run") -> str:
+    """Why there is nothing to go on with, and how to train longer."""
+    trained = run.facts["training"]
+    stopped = "epochs" if trained["epochs"] >= run.experiment.training.epochs else "patience"
+    return (
+        f"nothing is left to do, training has ended ({trained['ended']}); to train longer, train "
+        f"anew into another folder with more than --set training.{stopped}="
+        f"{getattr(run.experiment.training, stopped)}"
+    )
+
+
 def describe_result(run: "Run") -> Iterator[str]:
     """What training came to, and what to do with it."""
     trained = run.facts.get("training")
