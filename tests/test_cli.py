@@ -366,7 +366,10 @@ SETTINGS = {
     "horizon beyond the trajectory": (["windows.horizon=5ps"], "trajectory spans 2.995 ps"),
     "horizon zero": (["windows.horizon=0fs"], "horizon 0 fs does not fit"),
     "lag zero": (["windows.lags=given", 'windows.given_lags=["0fs"]'], "times above zero"),
-    "lag negative": (["windows.lags=given", "windows.given_lags=[-5, 10]"], "times above zero"),
+    "lag negative": (
+        ["windows.lags=given", 'windows.given_lags=["-5fs", "10fs"]'],
+        "times above zero",
+    ),
     "fewer windows than a batch": (
         ["windows.horizon=200fs", "windows.most=[10,5,5]", "training.batch=64"],
         "10 training windows are fewer than a batch of 64",
@@ -440,7 +443,10 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("setting", "message"),
         [
-            ("accelerator=cuda", "accelerator=cuda cannot be used here"),
+            (
+                "accelerator=cuda",
+                "accelerator=cuda cannot be used here: PyTorch finds no such device",
+            ),
             ("windows.split=all", "leaves no windows to validate with"),
             ('windows.given_lags=["100fs"]', "expected windows.lags=given"),
             ("windows.most=[0,1,1]", "windows.most.0: Input should be greater than 0"),

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from gfnode.cli.options import read_settings
 from gfnode.errors import InputError
 from gfnode.experiment import Experiment, configure
 from gfnode.models import MODELS, build, read_options
@@ -90,7 +91,12 @@ def test_models_without_options_take_none():
         ({"windows.state": 1.5}, "windows.state"),
         ({"seed": -1}, "seed: "),
         ({"seed.x": 1}, "seed: .*valid integer"),
-        ({"windows": 3}, "windows: "),
+        ({"windows": 3}, "windows: names a group: .* such as windows.horizon="),
+        ({"training": True}, "training: names a group: .* such as training.epochs="),
+        ({"training.epochs": True}, r"training.epochs: expected a number \(got True\)"),
+        ({"training.clip": False}, r"training.clip: expected a number \(got False\)"),
+        ({"windows.horizon": True}, "windows.horizon: cannot read the time 'True'"),
+        ({"model.width": True}, r"width: expected a number \(got True\)"),
         ({"model": "gfnode"}, "model: .*dictionary"),
         ({"model.width": 0}, "options of model gfnode: width: "),
         ({"model.lag_width": 5}, "lag_width: .*multiple of 2"),
@@ -124,6 +130,17 @@ def test_the_later_of_two_changes_holds():
 def test_times_take_units():
     found = configure(changes={"windows.lags": "given", "windows.given_lags": ["1ps", 5, "2 fs"]})
     assert found.windows.given_lags == [1000.0, 5.0, 2.0]
+
+
+@pytest.mark.parametrize("typed", ["windows.horizon=500", "windows.horizon=5e2"])
+def test_times_that_are_typed_need_their_unit(typed):
+    for text in (typed, 'windows={"horizon": 500.0}', "windows.given_lags=[100]"):
+        with pytest.raises(InputError, match=r"cannot read the time .*: expected a number with a"):
+            configure(changes=read_settings([text]))
+    made = configure(
+        changes=read_settings(["windows.horizon=500fs", "training.epochs=5", "seed=3"])
+    )
+    assert made == configure(changes={"windows.horizon": 500, "training": {"epochs": 5}, "seed": 3})
 
 
 def test_settings_do_not_change():

@@ -278,8 +278,17 @@ def command(run: "Run", *, anywhere: bool = True) -> str:
     words += ["--preset", preset] * (preset != "default")
     words += ["--set", f"model.name={name}"] * (name != "gfnode")
     for key, value in changes[preset].items():
-        words += ["--set", f"{key}={json.dumps(value)}"]
+        words += ["--set", f"{key}={_typed(key, value)}"]
     return shlex.join([*words, "--out", str(run.folder)])
+
+
+def _typed(key: str, value: Any) -> str:
+    """A value as ``--set`` takes it: times have their unit."""
+    if key == "windows.horizon" and value is not None:
+        return f"{value}fs"
+    if key == "windows.given_lags" and value is not None:
+        value = [f"{each}fs" for each in value]
+    return json.dumps(value)
 
 
 def relative_errors(errors: Doubles, lags_fs: Doubles, horizon: float) -> Doubles:

@@ -3,15 +3,36 @@
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from gfnode.errors import InputError
 from gfnode.units import parse_time
 
-Femtoseconds = Annotated[float, BeforeValidator(parse_time)]
-"""A time in fs; text with a unit (``"1.5ps"``) is understood."""
+
+class TypedInt(int):
+    """A whole number as a user typed it, so that a time without its unit is found out."""
+
+
+class TypedFloat(float):
+    """The same of any number."""
+
+
+def _read_time(value: Any) -> float:
+    return parse_time(str(value) if isinstance(value, TypedInt | TypedFloat | bool) else value)
+
+
+Femtoseconds = Annotated[float, BeforeValidator(_read_time)]
+"""A time in fs, or text with its unit (``"1.5ps"``), which what is typed must have."""
 
 Layers = Annotated[int, Field(ge=1, le=100)]
 """A number of layers. It has an end, so that nobody's settings build a model without one."""
@@ -23,7 +44,7 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 def read_value(text: str) -> Any:
     """A value of a setting as it is typed: JSON where it is JSON, else text."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=TypedInt, parse_float=TypedFloat)
     except ValueError:
         return text.strip()
 
@@ -34,6 +55,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false for a number, which pydantic would take for 1 and 0."""
+        if isinstance(value, bool) and info.field_name is not None:
+            kind = cls.model_fields[info.field_name].annotation
+            kinds = {kind, *get_args(kind)}
+            if kinds & {int, float} and bool not in kinds:
+                raise ValueError("expected a number")
+        return value
 
     @classmethod
     def read(cls, values: Mapping[str, Any], where: str = "configuration") -> Self:
@@ -53,6 +85,10 @@ class Settings(BaseModel):
     @classmethod
     def _explain(cls, problem: dict[str, Any]) -> str:
         key = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "model_type" and key in cls.model_fields:
+            group = cls.model_fields[key].annotation
+            one = next(iter(getattr(group, "model_fields", {})), "")
+            return f"{key}: names a group: expected one of its settings, such as {key}.{one}=…"
         if problem["type"] != "extra_forbidden":
             said = problem["msg"].removeprefix("Value error, ")
             return f"{key}: {said} (got {problem['input']!r})"

@@ -19,7 +19,7 @@ from pages import HOSTILE, Page, Visit, files, number, rows
 import gfnode
 from commands import call, works
 from gfnode.errors import InputError
-from gfnode.examples import KINDS, Example, Examples, make_examples, stride_of
+from gfnode.examples import KINDS, Example, Examples, command, make_examples, stride_of
 from gfnode.report import write_page
 from gfnode.report.numbers import hundredths
 from gfnode.report.structures import distances, pack
@@ -227,6 +227,17 @@ class TestExamples:
         made = configure("default", read_settings(settings))
         assert made == gfnode.Run.open(run).experiment
         assert words[words.index("--data") + 1] == str(run.parent / "toluene.npz")
+
+    def test_times_in_the_command_have_their_unit(self, run, monkeypatch):
+        opened = gfnode.Run.open(run)
+        windows = {"lags": "given", "given_lags": [100.0, 0.25], "horizon": 200.0}
+        made = opened.experiment.windows.model_copy(update=windows)
+        monkeypatch.setattr(
+            opened, "experiment", opened.experiment.model_copy(update={"windows": made})
+        )
+        words = shlex.split(command(opened))
+        assert 'windows.given_lags=["100.0fs", "0.25fs"]' in words
+        assert "windows.horizon=200.0fs" in words
 
 
 def synthetic(atoms: int, frames: int, *, far: float = 0.0, size: float = 6.0) -> Examples:

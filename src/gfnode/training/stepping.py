@@ -44,8 +44,11 @@ def launch(accelerator: str) -> "Fabric":
         return Fabric(accelerator=accelerator, devices=1)
     except (RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())
+        if "not available" in said:
+            said = "PyTorch finds no such device on this machine"
         raise InputError(
-            f"accelerator={accelerator} cannot be used here: {said}; auto takes what there is"
+            f"accelerator={accelerator} cannot be used here: {said}; accelerator=auto takes "
+            "what there is"
         ) from error
 
 
