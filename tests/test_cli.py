@@ -290,6 +290,7 @@ class TestPredict:
         ("times", "message"),
         [
             ("0fs", "later than the start: got 0 fs"),
+            ("1e400fs", "the time '1e400fs' is too large: expected a finite one"),
             ("-5fs,100fs", "later than the start: got -5 fs"),
             ("100", "cannot read the time '100': expected a number with a unit"),
             ("1fs:2fs", "cannot read the range '1fs:2fs'"),
@@ -582,7 +583,21 @@ class TestBadInput:
     def test_a_folder_that_cannot_be_written(self, toluene, tmp_path):
         (tmp_path / "file").write_text("in the way")
         out = tmp_path / "file" / "run"  # holds for root too, whom no permission stops
-        assert "cannot create the folder" in fails("train", "--data", toluene, *SMALL, "--out", out)
+        said = fails("train", "--data", toluene, *SMALL, "--out", out)
+        assert f"cannot create the folder in {tmp_path / 'file'}: that is a file" in said
+        said = fails("train", "--data", toluene, *SMALL, "--out", out.parent)
+        assert f"{out.parent}: is a file, expected a folder" in said
+
+    def test_a_single_frame_holds_no_motion(self, toluene: Path, tmp_path: Path) -> None:
+        one = gfnode.load(toluene)[3:4].save(tmp_path / "one.npz")
+        assert "a single frame holds no motion to learn" in fails("train", one, "--out", tmp_path)
+        said = works("data", one)
+        assert "a single frame shows no swing" in said
+        assert "fixed length" not in said
+
+    def test_one_atom_is_counted_as_one(self, toluene: Path, tmp_path: Path) -> None:
+        one = gfnode.load(toluene).select([0]).save(tmp_path / "one.npz")
+        assert "the model sees all 1; scored: 1 atom\n" in re.sub(r" +\n", "\n", works("data", one))
 
     def test_json_never_replaces_a_device(self, run):
         assert "is not a file" in fails("evaluate", run, "--no-plot", "--json", os.devnull)

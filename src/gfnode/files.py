@@ -124,8 +124,11 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot create the folder: {reason}") from error
+        if path.is_file():
+            raise InputError(f"{path}: is a file, expected a folder: choose another") from error
+        parent = next(each for each in path.absolute().parents if each.exists())
+        reason = "that is a file" if parent.is_file() else error.strerror or str(error)
+        raise InputError(f"{path}: cannot create the folder in {parent}: {reason}") from error
     return path
 
 

@@ -50,7 +50,7 @@ def parse_time(text: str | float) -> float:
     Raises
     ------
     InputError
-        When the text is not a number followed by a unit of time.
+        When the text is not a finite number followed by a unit of time.
     """
     if not isinstance(text, str):
         try:
@@ -65,7 +65,9 @@ def parse_time(text: str | float) -> float:
             f"cannot read the time {text!r}: expected a number with a unit such as 100fs, 1.5ps or "
             f"2ns (units: {', '.join(FS_PER)})"
         )
-    return float(match[1]) * FS_PER[match[2]]
+    if not math.isfinite(fs := float(match[1]) * FS_PER[match[2]]):
+        raise InputError(f"the time {text!r} is too large: expected a finite one, such as 1.5ps")
+    return fs
 
 
 def parse_step(step: float | str | None) -> float | None:

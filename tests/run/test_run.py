@@ -485,7 +485,9 @@ def test_a_run_whose_training_has_not_ended_says_so(run):
 def test_a_frame_that_is_not_there_is_refused(run):
     with pytest.raises(InputError, match=r"frame 1\.5: expected a whole number"):
         run.predict(wiggle(frames=20), [10.0], frame=1.5)
-    with pytest.raises(InputError, match="has no frame 20: expected 0 to 19"):
+    with pytest.raises(
+        InputError, match="has no frame 20: expected 0 to 19, or -1 to -20 from the end"
+    ):
         run.predict(wiggle(frames=20), [10.0], frame=20)
 
 

@@ -83,8 +83,10 @@ def _choices(found: Found) -> Iterator[Row]:
         if c["align"]:
             aligned = "superposed on the start: only the change of shape is learnt"
         yield "targets", aligned
-    scored = "heavy atoms (all but hydrogen)" if c["scored"] == "heavy" else "atoms"
-    yield "atoms", f"the model sees all {c['state_atoms']}; scored: {c['score_atoms']} {scored}"
+    heavy = c["scored"] == "heavy"
+    scored = count(c["score_atoms"], "heavy atom" if heavy else "atom")
+    scored += " (all but hydrogen)" if heavy else ""
+    yield "atoms", f"the model sees all {c['state_atoms']}; scored: {scored}"
     if c["edges"] is not None:
         pieces = "" if c["pieces"] == 1 else f", in {c['pieces']} pieces"
         yield "graph", f"{c['edges']} directed edges{pieces}"
@@ -180,10 +182,10 @@ def _units(found: Found) -> Iterator[Row]:
         )
     if found["scaled_by"] != 1:
         yield "", f"everything else here: as if positions were multiplied by {found['scaled_by']:g}"
-    yield from _clock(found["clock"])
+    yield from _clock(found["clock"], single=all(each["frames"] == 1 for each in found["files"]))
 
 
-def _clock(clock: Found) -> Iterator[Row]:
+def _clock(clock: Found, *, single: bool) -> Iterator[Row]:
     if clock["stated_fs"] is None:
         return
     stated = format_time(clock["stated_fs"])
@@ -206,6 +208,7 @@ def _clock(clock: Found) -> Iterator[Row]:
             "too far apart": "bonds to hydrogen show no clear swing from frame to frame",
             None: "too few frames",
         }[clock["why_not"]]
+        why = "a single frame shows no swing" if single else why
         yield "time step", f"{stated}, which cannot be checked by vibrations: {why}"
     if clock["step_stored_fs"] is not None:
         yield (
@@ -355,6 +358,8 @@ def _cell(cell: Found) -> str:
     angles = ", ".join(f"{each:.4g}°" for each in cell["angles_deg"])
     text = f"{sides} Å, {angles}, {'constant' if cell['constant'] else 'its size changes'}"
     if cell["broken_bonds"]:
-        broken = f"{cell['broken_molecules']:.3g} molecules are cut by it in a frame, on average"
+        number = f"{cell['broken_molecules']:.3g}"
+        are = "molecule is" if number == "1" else "molecules are"
+        broken = f"{number} {are} cut by it in a frame, on average"
         return f"{text}; {broken}"
     return f"{text}; no bond reaches across it"

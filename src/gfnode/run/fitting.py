@@ -87,6 +87,11 @@ def begin(
         )
     reader = reader or Reader()
     trajectories, files = reader.gather(data)
+    if max(map(len, trajectories)) == 1:
+        raise InputError(
+            f"{trajectories[0].label}: a single frame holds no motion to learn: give a trajectory "
+            "of many frames"
+        )
     folder = Path(out) if out is not None else Path("runs") / trajectories[0].label
     dataset = prepare(trajectories, experiment)
     return Run.create(folder, experiment, dataset, trajectories, files, reader=reader), dataset

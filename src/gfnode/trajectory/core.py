@@ -130,7 +130,8 @@ class Trajectory(Exchange):
         if isinstance(frames, int | np.integer):
             if not -len(self) <= frames < len(self):
                 raise InputError(
-                    f"{self.label} has no frame {frames}: expected 0 to {len(self) - 1}"
+                    f"{self.label} has no frame {frames}: expected 0 to {len(self) - 1}, or "
+                    f"-1 to -{len(self)} from the end"
                 )
             frames = [int(frames)]
         try:
