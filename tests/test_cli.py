@@ -588,6 +588,18 @@ class TestBadInput:
         said = fails("train", "--data", toluene, *SMALL, "--out", out.parent)
         assert f"{out.parent}: is a file, expected a folder" in said
 
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("predict", "run", "--frame", "abc"), "error: invalid value for '--frame': "),
+            (("report",), "error: missing argument 'RUN...' (see "),
+            (("evaluate", "run", "--jso", "x"), "error: no such option: --jso"),
+            (("nosuch",), "error: no such command 'nosuch' (see "),
+        ],
+    )
+    def test_words_that_no_command_takes(self, words: tuple[str, ...], said: str) -> None:
+        assert fails(*words).startswith(said)
+
     def test_a_single_frame_holds_no_motion(self, toluene: Path, tmp_path: Path) -> None:
         one = gfnode.load(toluene)[3:4].save(tmp_path / "one.npz")
         assert "a single frame holds no motion to learn" in fails("train", one, "--out", tmp_path)

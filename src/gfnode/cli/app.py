@@ -2,13 +2,35 @@
 
 import gc
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gfnode import __version__
 
+USAGE = typer.BadParameter.__mro__[1:2]  # UsageError, of click or of the copy of it inside typer
+
+
+class Commands(TyperGroup):
+    """Commands whose options are refused as all bad input is: one line, exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the words name."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not isinstance(error, USAGE):
+                raise
+            refused: Any = error
+            said = " ".join(refused.format_message().rstrip(".").split())
+            path = refused.ctx.command_path if refused.ctx else "gfnode"
+            typer.echo(f"error: {said[:1].lower()}{said[1:]} (see {path} --help)", err=True)
+            raise typer.Exit(2) from error
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help: examples keep their lines
     pretty_exceptions_enable=False,
