@@ -28,7 +28,7 @@ class TypedFloat(float):
 
 
 def _read_time(value: Any) -> float:
-    return parse_time(str(value) if isinstance(value, TypedInt | TypedFloat | bool) else value)
+    return parse_time(str(value) if isinstance(value, TypedInt | TypedFloat) else value)
 
 
 Femtoseconds = Annotated[float, BeforeValidator(_read_time)]
@@ -63,6 +63,7 @@ class Settings(BaseModel):
         if isinstance(value, bool) and info.field_name is not None:
             kind = cls.model_fields[info.field_name].annotation
             kinds = {kind, *get_args(kind)}
+            kinds |= {get_args(each)[0] for each in kinds if hasattr(each, "__metadata__")}
             if kinds & {int, float} and bool not in kinds:
                 raise ValueError("expected a number")
         return value

@@ -37,7 +37,10 @@ def settings(
         bool, typer.Option("--plain", help="Lines as --set takes them, without meanings.")
     ] = False,
 ) -> None:
-    """List the settings that --set changes: values in a preset, and meanings. Times are in fs."""
+    """List the settings that --set changes: values in a preset, and meanings.
+
+    Times are shown in fs, and --set takes them with their unit.
+    """
     with plain_errors():
         from gfnode.experiment import configure
 
