@@ -282,6 +282,8 @@ def test_damaged_baselines_are_refused(run, made):
 def test_a_run_is_not_overwritten(made):
     with pytest.raises(InputError, match=r"holds a run already.*gfnode\.resume.*out= in Python"):
         quick_run(made[1], made[0])
+    with pytest.raises(InputError, match="holds a run already"):  # said before data are read
+        quick_run("none.npz", made[0])
 
 
 def test_two_trainings_in_one_folder_at_once_are_refused(made, tmp_path, monkeypatch):

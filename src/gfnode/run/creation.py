@@ -40,7 +40,7 @@ def create_folder(
     InputError
         When the folder holds a run already, or cannot be written.
     """
-    _refuse_run(folder)
+    refuse_run(folder)
     model = build_model(experiment, dataset.system)
     trained = any(True for _ in model.parameters())
     batch = trained and choose_batch(dataset.parts["train"], model, experiment.training)
@@ -72,7 +72,7 @@ def create_folder(
         arrays[f"{name}_targets"] = part.targets.numpy()
     fitted = baselines.fit_baselines(dataset)
     with alone(folder):
-        _refuse_run(folder)  # another process may have been faster
+        refuse_run(folder)  # another process may have been faster
         write_arrays(folder / "splits.npz", arrays)
         baselines.save_baselines(folder / baselines.FILE, fitted)
         write_json(folder / RUN, facts)
@@ -98,7 +98,8 @@ def alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _refuse_run(folder: Path) -> None:
+def refuse_run(folder: Path) -> None:
+    """Raise InputError where a folder holds a run, or an exported model."""
     if (folder / RUN).exists():
         raise InputError(
             f"{folder} holds a run already; go on with it (--resume, gfnode.resume in Python) or "

@@ -9,7 +9,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
-from gfnode.run.creation import alone
+from gfnode.run.creation import alone, refuse_run
 from gfnode.run.run import Run
 from gfnode.terminal import plain_console
 from gfnode.training import EpochRecord, Trainer, TrainingState
@@ -85,6 +85,8 @@ def begin(
         raise InputError(
             "windows.split=all leaves no windows to validate with: expected blocked or published"
         )
+    if out is not None:
+        refuse_run(Path(out))  # before the data is read, which may take long
     reader = reader or Reader()
     trajectories, files = reader.gather(data)
     if max(map(len, trajectories)) == 1:

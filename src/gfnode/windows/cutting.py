@@ -98,14 +98,14 @@ def given_lags(settings: WindowSettings) -> list[float] | None:
         )
     if len(set(lags)) < len(lags):
         raise InputError(f"windows.given_lags are {lags}: expected every lag once")
-    for name, value, implied in (
-        ("horizon", settings.horizon, max(lags)),
-        ("times", settings.times, len(lags)),
+    for name, value, implied, unit in (
+        ("horizon", settings.horizon, max(lags), "fs"),
+        ("times", settings.times, len(lags), ""),
     ):
         if value not in (None, implied):
             raise InputError(
-                f"windows.{name}={value:g} does not go with windows.given_lags, which make it "
-                f"{implied:g}: leave it out"
+                f"windows.{name}={value:g}{unit} does not go with windows.given_lags, which make "
+                f"it {implied:g}{unit}: leave it out"
             )
     return lags
 
