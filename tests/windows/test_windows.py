@@ -459,7 +459,7 @@ def test_given_lags_must_lie_after_the_start(given_lags):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"horizon": 40.0}, r"windows.horizon=40 .* make it 10"),
+        ({"horizon": 40.0}, r"windows.horizon=40fs .* make it 10fs"),
         ({"times": 3}, r"windows.times=3 .* make it 2"),
         ({"given_lags": [4.0, 4.0]}, "every lag once"),
     ],
