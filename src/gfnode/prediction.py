@@ -132,7 +132,7 @@ def check_finite(found: Tensor, lags: Sequence[float], horizon: float, by: str) 
         return
     far = lags[int((~found.isfinite()).flatten(1).any(1).int().argmax())]
     remedy = f"it was trained up to {format_time(horizon)}: ask for shorter times"
-    if far <= horizon * (1 + 1e-6):
+    if max(lags) <= horizon * (1 + 1e-6):
         remedy = "its training failed: look at its log.txt, and train it again"
     raise InputError(
         f"{by} predicts no finite positions {format_time(far)} after the start; {remedy}"

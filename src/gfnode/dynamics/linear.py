@@ -25,6 +25,9 @@ _CHOICES = sorted(
 TRUNCATED = 1e-4
 """Largest size the last term of the series may have; it is passed near ‖tW‖ = 30."""
 
+FINITE = 500.0
+"""‖tW‖ (Frobenius) up to which no power in the series overflows; that is far beyond its reach."""
+
 
 class LinearDynamics(nn.Module):
     """Modes that obey dH̃_k/dt = H̃_k W_k, solved exactly: H̃_k(t) = H̃_k exp(t W_k).
@@ -45,8 +48,8 @@ class LinearDynamics(nn.Module):
     -----
     All lags are served by the states at up to eight nodes, found by doubling, and the Taylor series
     about the nearest node, so that the cost hardly depends on how many lags are asked for. Values
-    and gradients hold for ‖tW‖ ≤ 20 (spectral norm). Beyond that the error grows; where the series
-    no longer converges, near 30, the result is NaN rather than wrong.
+    and gradients hold for ‖tW‖ ≤ 20 (spectral norm). Beyond that the error grows; at times for
+    which the series of some W no longer converges, near 30, the result is NaN rather than wrong.
     """
 
     spaces: Tensor
@@ -122,10 +125,13 @@ def exponential(amplitudes: Tensor, weight: Tensor, spaces: Tensor, times: Tenso
         ``(batch, time, mode, row, feature)``.
     """
     batch, modes, rows, width = amplitudes.shape
-    longest = times.detach().amax().clamp(min=1.0)
+    sizes = torch.linalg.matrix_norm(weight.detach())
+    longest = times.detach().amax().clamp(min=1.0).minimum(FINITE / sizes.amax())
     nodes, order = _nodes_and_order(weight.detach() * longest)
     step = longest / (nodes - 0.5)
     powers = _powers(weight * step.to(weight.dtype), order)
+    share = _share(powers, order)
+    longest, step, powers = longest * share, step * share, _rescaled(powers, share, order)
     doubled = _exponential_of_step(powers) if nodes > 1 else powers
     identity = torch.eye(width, dtype=powers.dtype, device=powers.device)
     powers = torch.cat([identity.expand(len(powers), -1, -1), powers], dim=-1)
@@ -143,6 +149,8 @@ def exponential(amplitudes: Tensor, weight: Tensor, spaces: Tensor, times: Tenso
     place = times / step
     nearest = place.detach().round().clamp(0, nodes - 1)
     coefficients = _taylor_coefficients((place - nearest).to(amplitudes.dtype), order)
+    unknown = ~(times <= longest * (1 + 1e-6))
+    coefficients = coefficients.masked_fill(unknown.unsqueeze(-1), math.nan)
     chosen = nearest.unsqueeze(-1) == torch.arange(nodes, device=times.device)
     coefficients = coefficients.unsqueeze(-2) * chosen.unsqueeze(-1)
     carried = coefficients.flatten(-2)[:, None] @ terms  # (mode, batch, row, time, feature)
@@ -176,9 +184,22 @@ def _powers(matrix: Tensor, order: int) -> Tensor:
     while (known := powers.shape[-1] // width) < order:
         new = powers[..., -width:] @ powers[..., : min(known, order - known) * width]
         powers = torch.cat([powers, _flush(new)], dim=-1)
-    last = torch.linalg.matrix_norm(powers[..., -width:].detach()) * 0.5**order
-    wrong = ~(last / math.factorial(order) < TRUNCATED)
-    return powers.masked_fill(wrong[:, None, None], math.nan)
+    return powers
+
+
+def _share(powers: Tensor, order: int) -> Tensor:
+    """The share of a step with which the last term of all series is small enough, at most one."""
+    width = powers.shape[-2]
+    scale = 0.5**order / (TRUNCATED * math.factorial(order))
+    last = torch.linalg.matrix_norm(powers[..., -width:].detach() * scale).amax()
+    return last.clamp(min=1.0) ** (-1 / order)
+
+
+def _rescaled(powers: Tensor, share: Tensor, order: int) -> Tensor:
+    """The powers of a share of A, from those of A."""
+    k = torch.arange(1, order + 1, device=powers.device)
+    shares = (share**k).to(powers.dtype).repeat_interleave(powers.shape[-2])
+    return powers * shares
 
 
 def _exponential_of_step(powers: Tensor) -> Tensor:
