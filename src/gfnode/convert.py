@@ -116,6 +116,8 @@ def losses(trajectory: Trajectory, suffix: str, *, turned: bool = False) -> list
         said.append(Lost(f"{suffix} holds no velocities: they are left out"))
     if trajectory.forces is not None and not holds.forces:
         said.append(Lost(f"{suffix} holds no forces: they are left out"))
+    if trajectory.atom_masses is not None and not holds.masses:
+        said.append(Lost(f"{suffix} holds no masses: standard ones will be taken", True))
     if trajectory.cell is not None and turned and not holds.turned:
         said.append(
             Lost(f"{suffix} holds no cell that is turned with the molecule: it is left out", True)

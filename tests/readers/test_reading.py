@@ -591,7 +591,7 @@ def test_md22(tmp_path, molecule):
 
 def test_reader_remembers_and_is_written_as_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    reader = Reader("a.pdb", "2fs", "name CA", 3, False, None, True)
+    reader = Reader("a.pdb", "2fs", "name CA", 3, False, unit="nm", each_molecule=True)
     options = reader.options()
     assert options == {
         "top": str(tmp_path / "a.pdb"),
@@ -599,10 +599,12 @@ def test_reader_remembers_and_is_written_as_options(tmp_path, monkeypatch):
         "select": "name CA",
         "stride": 3,
         "whole": False,
+        "unit": "nm",
         "each_molecule": True,
     }
     assert Reader.of(options).options() == options
-    said = "--top a.pdb --step 2fs --select 'name CA' --stride 3 --as-stored --each-molecule"
+    said = "--top a.pdb --step 2fs --select 'name CA' --stride 3 --as-stored --unit nm"
+    said += " --each-molecule"
     assert reader.command() == said
     assert Reader(select=[np.int64(3), 0]).options() == {"select": [3, 0]}
     assert Reader(select=[3, 0]).command() == "--select 3,0"

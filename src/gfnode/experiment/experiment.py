@@ -152,6 +152,7 @@ def whole_system(system: System) -> System:
         graph.Edges(none.T.copy(), none[:, 0].copy()),
         system.time_step,
         system.horizon,
+        source_masses=system.source_masses,
     )
 
 
@@ -181,7 +182,8 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     bonds, edges = molecular_graph(first, experiment.graph, state)
     step = first.step
     assert step is not None
-    system = System(first.numbers, state, score, bonds, edges, step, horizon)
+    masses = first.atom_masses
+    system = System(first.numbers, state, score, bonds, edges, step, horizon, source_masses=masses)
     if experiment.graph.rigid == "published":
         system = replace(system, rigid=rigid_pairs(first.numbers, state, bonds))
     if not any(_moves(each) for each in trajectories):

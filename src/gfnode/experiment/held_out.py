@@ -68,6 +68,8 @@ def held_out(
             f"expected the horizon of training, {format_time(system.horizon)}, or more; give a "
             "longer trajectory"
         )
+    if system.source_masses is not None:  # most files hold none
+        given = [replace(each, atom_masses=system.source_masses) for each in given]
     gap = rule.gap
     kind = rule.kind
     if kind == "auto" and gap is not None and not rule.takes_stored:

@@ -58,7 +58,7 @@ def from_ase(
     has at hand for just these positions, without constraints; nothing is calculated. Where there
     are none, an array whose name ends in ``forces`` (``REF_forces``, in eV/Å) is taken, and noted.
     **Lost**: energies, constraints and other results; cell vectors along directions that
-    are not periodic; masses other than the standard ones, though velocities count with them.
+    are not periodic.
 
     Parameters
     ----------
@@ -116,6 +116,7 @@ def from_ase(
         source="ASE",
         forces=forces,
         notes=notes,
+        atom_masses=first.get_masses() if first.has("masses") else None,
     )
 
 

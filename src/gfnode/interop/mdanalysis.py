@@ -35,7 +35,7 @@ def need_mdanalysis() -> None:
 def to_mdanalysis(trajectory: Trajectory) -> Any:
     """Give a ``Universe`` that holds copies of all frames in memory.
 
-    Velocities are in Å/ps, masses the standard ones, types the elements. Every frame keeps its own
+    Velocities are in Å/ps, types the elements. Every frame keeps its own
     time, ``ts.time`` in ps, evenly spaced or not; ``trajectory.dt`` is the spacing, or the smallest
     one. Without a topology the atoms are named after their elements, in one residue MOL without
     bonds.
@@ -163,6 +163,7 @@ def from_mdanalysis(
             times = counted(len(chosen), None, "MDAnalysis")
         finally:
             reader[before]
+    masses = np.asarray(getattr(group, "masses", 0.0))
     return Trajectory(
         positions,
         named_times(times) if fs is None else np.array(chosen) * fs,
@@ -172,6 +173,7 @@ def from_mdanalysis(
         topology=_topology(universe).select(index),
         name=name,
         source=str(getattr(reader, "filename", None) or "MDAnalysis"),
+        atom_masses=masses if masses.ndim and (masses > 0).all() else None,
     )
 
 

@@ -1,6 +1,6 @@
 """What a model is built for: the atoms it sees, those that are scored, their graph and times."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,8 @@ class System:
     rigid
         Pairs of state atoms whose edges carry a mark, ``(pair, 2)``; see
         :func:`gfnode.windows.published.rigid_pairs`.
+    source_masses
+        Masses of every atom in u, ``(source_atom,)``, where they are not the standard ones.
     """
 
     source_numbers: Integers
@@ -45,6 +47,7 @@ class System:
     time_step: float
     horizon: float
     rigid: Integers = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    source_masses: Doubles | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -64,12 +67,15 @@ class System:
     @cached_property
     def masses(self) -> Doubles:
         """Masses of the state atoms in u, ``(atom,)``."""
-        return masses_of(self.numbers)
+        if self.source_masses is None:
+            return masses_of(self.numbers)
+        return self.source_masses[self.atoms]
 
     def state_of(self, start: Trajectory) -> Trajectory:
         """Cut a trajectory down to the state atoms.
 
-        The trajectory may hold all atoms of the training data, or just the state atoms.
+        The trajectory may hold all atoms of the training data, or just the state atoms. It gets the
+        masses of training: most files hold none.
 
         Raises
         ------
@@ -78,7 +84,10 @@ class System:
         """
         for expected, chosen in ((self.source_numbers, self.atoms), (self.numbers, None)):
             if np.array_equal(start.numbers, expected):
-                return start if chosen is None else start.select(chosen)
+                state = start if chosen is None else start.select(chosen)
+                if state.atom_masses is None and self.source_masses is None:
+                    return state
+                return replace(state, atom_masses=self.masses)
         raise InputError(
             f"{start.label} has {start.n_atoms} atoms with atomic numbers "
             f"{_brief(start.numbers)}; this model was trained on {len(self.source_numbers)} atoms "
@@ -88,7 +97,9 @@ class System:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for the run folder."""
+        masses = self.source_masses
         return {
+            "source_masses": None if masses is None else masses.tolist(),
             "source_numbers": self.source_numbers.tolist(),
             "atoms": self.atoms.tolist(),
             "score": self.score.tolist(),
@@ -117,6 +128,11 @@ class System:
         step, horizon = float(data["time_step_fs"]), float(data["horizon_fs"])
         if not count or (numbers == 0).any() or hops.shape != sending.shape:
             raise ValueError("atoms and edges do not fit together")
+        masses = data.get("source_masses")
+        if masses is not None:
+            masses = np.asarray(masses, dtype=np.float64)
+            if masses.shape != numbers.shape or not (0 < masses.min() <= masses.max() < np.inf):
+                raise ValueError("masses do not fit the atoms")
         if not (step > 0 and 0 < horizon < np.inf):
             raise ValueError(f"a step of {step} fs and a horizon of {horizon} fs")
         return cls(
@@ -128,6 +144,7 @@ class System:
             step,
             horizon,
             _below(count, data.get("rigid", [])).reshape(-1, 2),
+            masses,
         )
 
 

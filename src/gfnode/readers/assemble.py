@@ -72,6 +72,7 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
         velocities=filled.arrays.get("velocities"),
         forces=filled.arrays.get("forces"),
         cell=filled.arrays.get("cell"),
+        atom_masses=None if source.masses is None else source.masses[atoms],
         topology=topology,
         time_step=step,
         name=source.name if name is None else name,

@@ -42,7 +42,7 @@ TIME_UNIT = re.compile(
 """A unit behind the value of ``time``, as in ``time = 0.005 ps``; none is part of extended XYZ."""
 
 READ_KEYS = (*TIME_KEYS, "lattice", "properties", "pbc", "name")
-READ_COLUMNS = ("species", "pos", "Z", "momenta", "velocities")
+READ_COLUMNS = ("species", "pos", "Z", "momenta", "velocities", "masses")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def open_extxyz(path: Path, given: Given) -> Source:
         blocks,
         time_step=step,
         name=name,
+        masses=first.get_masses() if first.has("masses") else None,
         notes=notes,
         unread=_unread(found.comments[0], column),
     )
@@ -250,6 +251,8 @@ def ase_frames(trajectory: Trajectory) -> Any:
         )
         if trajectory.name:
             atoms.info["name"] = trajectory.name
+        if trajectory.atom_masses is not None:
+            atoms.set_masses(trajectory.atom_masses)
         if trajectory.velocities is not None:
             atoms.set_velocities(trajectory.velocities[i].astype(np.float64) / units.fs)
         if trajectory.forces is not None:

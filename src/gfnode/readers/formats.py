@@ -31,9 +31,9 @@ class Holds:
     ----------
     times
         ``exact``, as float32 in ``ps``, or ``none``.
-    velocities, forces, names, turned
-        Velocities; forces; names, residues and bonds (in the file or beside it); a cell that lies
-        in any way.
+    velocities, forces, masses, names, turned
+        Velocities; forces; masses other than the standard ones; names, residues and bonds (in the
+        file or beside it); a cell that lies in any way.
     rounding
         Of positions in Å, where it is coarser than float32.
     deviations
@@ -43,6 +43,7 @@ class Holds:
     times: Literal["exact", "ps", "none"]
     velocities: bool = False
     forces: bool = False
+    masses: bool = False
     names: bool = True
     turned: bool = False
     rounding: float | None = None
@@ -87,7 +88,14 @@ def _suffix(name: str) -> str:
     return f".{name.removeprefix('.')}".lower()
 
 
-_ALL = Holds("exact", velocities=True, forces=True, turned=True, deviations="array deviations, Å")
+_ALL = Holds(
+    "exact",
+    velocities=True,
+    forces=True,
+    masses=True,
+    turned=True,
+    deviations="array deviations, Å",
+)
 _XYZ = Format(
     extxyz.open_extxyz,
     extxyz.write,

@@ -11,7 +11,7 @@ from gfnode.readers.archive import Archive
 from gfnode.readers.quantities import DIMENSIONS, told_by
 from gfnode.units import listed
 
-KEYS = ("positions", "numbers", "times", "velocities", "forces", "cell")
+KEYS = ("positions", "numbers", "times", "velocities", "forces", "cell", "masses")
 USUAL = {
     "positions": "angstrom",
     "times": "fs",

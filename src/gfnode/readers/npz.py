@@ -112,6 +112,7 @@ def _open_own(path: Path, archive: Archive, step: float | None) -> Source:
             step,
             time_step=original if step is None else step,
             topology=_topology(archive),
+            masses=archive.get("masses"),
             name=archive.text("name"),
             origin=archive.text("source"),
         )
@@ -150,6 +151,7 @@ def _open_mapped(path: Path, archive: Archive, given: Given) -> Source:
         given.step,
         time_step=given.step,
         topology=topology,
+        masses=archive[fields["masses"][0]] if "masses" in fields else None,
         notes=notes,
     )
 
@@ -235,6 +237,8 @@ def _described(trajectory: Trajectory) -> dict[str, Any]:
         "times": trajectory.times,
         "times_unit": "fs",
     }
+    if trajectory.atom_masses is not None:
+        arrays["masses"] = trajectory.atom_masses
     if trajectory.time_step is not None:
         arrays |= {"time_step": trajectory.time_step, "time_step_unit": "fs"}
     if (topology := trajectory.topology) is not None:

@@ -67,6 +67,8 @@ class Source:
         What a user should know of the file.
     unread
         What else it holds, by its own names: energies, say.
+    masses
+        ``(atom,)`` in u, where the file holds them.
     placed
         Where the topology that came with it has the atoms; None: it does not say.
     """
@@ -81,6 +83,7 @@ class Source:
     order: Integers | None = None
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    masses: Doubles | None = None
     placed: Placed | None = None
 
 

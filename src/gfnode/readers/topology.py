@@ -51,6 +51,7 @@ class Top:
     topology: Topology
     notes: tuple[str, ...] = ()
     placed: Placed | None = None
+    masses: Doubles | None = None
 
     def source(
         self,
@@ -68,6 +69,7 @@ class Top:
             time_step=step,
             notes=(*self.notes, *notes),
             placed=self.placed,
+            masses=self.masses,
         )
 
 
@@ -94,8 +96,11 @@ def read_topology(path: Path | None) -> Top:
         notes = _elements_of_psf(path, found) if suffix == ".psf" else ()
         notes += elements_of_pdb(path, found) if suffix == ".pdb" else ()
         notes += _elements_of_ions(path, found)
-        return Top(path, *from_mdtraj(found), notes, placed)
+        return Top(path, *from_mdtraj(found), notes, placed, _masses(path, found.n_atoms))
 
+
+AMBER = (".prmtop", ".parm7", ".prm7")
+"""Amber's topologies."""
 
 PLACING = (".pdb", ".gro")
 """Topologies that say where the atoms are."""
@@ -185,6 +190,20 @@ def _elements_of_ions(path: Path, topology: Any) -> tuple[str, ...]:
         return ()
     words = ", ".join(f"{name} for {symbol}" for name, symbol in changed.items())
     return (f"{path.name}: ions are taken by the names of their residues, {words}",)
+
+
+def _masses(path: Path, n_atoms: int) -> Doubles | None:
+    """Masses in u of formats that name them: PSF and Amber's; one where a site has none."""
+    suffix = path.suffix.lower()
+    if suffix == ".psf":
+        found = _psf_masses(path, n_atoms)
+    elif suffix in AMBER:
+        section = path.read_text(encoding="utf-8").partition("%FLAG MASS")[2].partition("%FLAG")[0]
+        found = [float(word) for word in section.split()[1:]]  # the first is the format
+    else:
+        return None
+    masses = np.array(found)
+    return np.where(masses > 0, masses, 1.0)
 
 
 def _psf_masses(path: Path, n_atoms: int) -> list[float]:

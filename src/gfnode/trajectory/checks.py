@@ -63,6 +63,15 @@ def check_times(times: Doubles, where: str) -> None:
         )
 
 
+def check_masses(masses: Doubles, where: str) -> None:
+    """Raise InputError that names the atom unless masses are finite and above zero."""
+    wrong = np.flatnonzero(~(np.isfinite(masses) & (masses > 0)))
+    if wrong.size:
+        raise InputError(
+            f"{where}the mass of atom {wrong[0]} is {masses[wrong[0]]:g} u, expected one above zero"
+        )
+
+
 def even_spacing(times: Doubles) -> float | None:
     """Time between frames where it is even (to one part in 1000), else None."""
     steps = np.diff(times)

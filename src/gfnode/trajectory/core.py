@@ -17,6 +17,7 @@ from gfnode.trajectory.checks import (
     Integers,
     as_array,
     check_finite,
+    check_masses,
     check_times,
     even_spacing,
 )
@@ -61,6 +62,10 @@ class Trajectory(Exchange):
         What a user should know of how the file was read: atoms left out, molecules made whole.
     deviations
         Of predictions: standard deviation of each coordinate, ``(frame, atom)`` in Å.
+    atom_masses
+        ``(atom,)`` in u, where they are not the standard ones: isotopes, or masses that were moved
+        from heavy atoms to hydrogens for a longer time step. All that are within 1 % of the
+        standard ones are taken for these: None.
 
     Raises
     ------
@@ -81,6 +86,7 @@ class Trajectory(Exchange):
     notes: tuple[str, ...] = ()
     deviations: Floats | None = None
     forces: Floats | None = None
+    atom_masses: Doubles | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -102,6 +108,9 @@ class Trajectory(Exchange):
         if self.deviations is not None:
             put(self, "deviations", as_array(where, "deviations", self.deviations, np.float32))
             expected["deviations"] = (frames, atoms)
+        if self.atom_masses is not None:
+            put(self, "atom_masses", as_array(where, "masses", self.atom_masses, np.float64))
+            expected["atom_masses"] = (atoms,)
         for key, shape in expected.items():
             if (got := getattr(self, key).shape) != shape:
                 raise InputError(f"{where}{key} has shape {got}, expected {shape} (frame, atom, 3)")
@@ -120,6 +129,10 @@ class Trajectory(Exchange):
         for key in ("positions", "velocities", "forces", "cell"):
             if (values := getattr(self, key)) is not None:
                 check_finite(values, key, where)
+        if self.atom_masses is not None:
+            check_masses(self.atom_masses, where)
+            if np.allclose(self.atom_masses, masses_of(self.numbers), rtol=0.01, atol=0.0):
+                object.__setattr__(self, "atom_masses", None)
         check_times(self.times, where)
 
     def __len__(self) -> int:
@@ -189,6 +202,7 @@ class Trajectory(Exchange):
             velocities=None if self.velocities is None else self.velocities[:, index],
             forces=None if self.forces is None else self.forces[:, index],
             deviations=None if self.deviations is None else self.deviations[:, index],
+            atom_masses=None if self.atom_masses is None else self.atom_masses[index],
             topology=self.topology and self.topology.select(index),
         )
 
@@ -219,8 +233,8 @@ class Trajectory(Exchange):
 
     @property
     def masses(self) -> Doubles:
-        """Standard atomic masses in u, ``(atom,)``."""
-        return masses_of(self.numbers)
+        """Masses in u, ``(atom,)``: those of the source where it has others, else standard."""
+        return masses_of(self.numbers) if self.atom_masses is None else self.atom_masses
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -238,7 +252,14 @@ class Trajectory(Exchange):
     def fingerprint(self) -> str:
         """SHA-256 of all that models are trained on: the same data, the same value."""
         digest = hashlib.sha256()
-        for key in ("numbers", "times", "positions", "velocities", "forces"):
+        for key in (
+            "numbers",
+            "times",
+            "positions",
+            "velocities",
+            "forces",
+            "atom_masses",
+        ):
             if (values := getattr(self, key)) is not None:
                 digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()

@@ -56,6 +56,11 @@ class Frames:
                     f"{other.label} ({other.formula}) and {first.label} ({first.formula}) hold "
                     "different atoms; train on trajectories of one system, atoms in one order"
                 )
+            if not np.array_equal(other.masses, first.masses):
+                raise InputError(
+                    f"{other.label} and {first.label} hold atoms of different masses; train on "
+                    "trajectories of one system"
+                )
         return cls(
             _joined([t.positions for t in trajectories]),
             _known([t.velocities for t in trajectories]),

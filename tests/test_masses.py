@@ -1,0 +1,133 @@
+"""Masses other than the standard ones: isotopes, and those moved to hydrogens for longer steps."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms, units
+from ase.build import molecule
+
+import gfnode
+from commands import call
+from gfnode import geometry
+from gfnode.errors import InputError
+from gfnode.experiment import configure, prepare
+from gfnode.models.trivial import RigidRotor
+from gfnode.molecule.system import System
+from gfnode.readers.topology import _masses
+from gfnode.run import Run
+from gfnode.trajectory import Trajectory
+from making import wiggle
+
+HEAVY = np.array([15.999 - 2 * 2.016, 3.024, 3.024])
+"""Water whose hydrogens took mass from its oxygen."""
+
+
+def heavy_water(frames: int = 400) -> Trajectory:
+    """The two modes of :func:`making.wiggle`, with other masses."""
+    light = wiggle(frames)
+    return Trajectory(light.positions, light.times, light.numbers, light.velocities,
+                      name="heavy", atom_masses=HEAVY)  # fmt: skip
+
+
+def deuterated(frames: int = 2000, kelvin: float = 300.0) -> list[Atoms]:
+    rng, found = np.random.default_rng(0), []
+    for k in range(frames):
+        atoms = molecule("CH3OH")
+        masses = np.where(atoms.numbers == 1, 2.014, atoms.get_masses())
+        atoms.set_masses(masses)
+        atoms.set_velocities(rng.normal(size=(6, 3)) * np.sqrt(units.kB * kelvin / masses)[:, None])
+        atoms.info["time_fs"] = float(k)
+        found.append(atoms)
+    return found
+
+
+def test_ase_hands_its_masses_over_and_gets_them_back():
+    frames = deuterated()
+    found = Trajectory.from_ase(frames)
+    np.testing.assert_allclose(found.masses, frames[0].get_masses())
+    assert found.temperature() == pytest.approx(300.0, rel=0.02)
+    back = found[:2].to_ase()[1]
+    np.testing.assert_allclose(back.get_masses(), frames[1].get_masses())
+    np.testing.assert_allclose(back.get_momenta(), frames[1].get_momenta(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".extxyz"])
+def test_files_keep_them(suffix, tmp_path):
+    there = heavy_water(30)
+    back = gfnode.load(there.save(tmp_path / f"w{suffix}"))
+    np.testing.assert_allclose(back.masses, HEAVY, rtol=1e-6)
+    np.testing.assert_allclose(back.velocities, there.velocities, rtol=1e-4, atol=1e-7)
+    assert np.array_equal(back.select([1, 2]).masses, back.masses[1:])
+    assert np.array_equal(back[3:9].masses, back.masses)
+    assert there.fingerprint != wiggle(30).fingerprint
+
+
+def test_files_that_do_not_keep_them_are_told(tmp_path):
+    path = heavy_water(30).save(tmp_path / "w.npz")
+    said = call("convert", path, tmp_path / "w.xtc").stderr
+    assert "warning: .xtc holds no masses: standard ones will be taken" in said
+
+
+def test_standard_ones_need_not_be_named():
+    light = wiggle(30)
+    rounded = Trajectory(light.positions, light.times, light.numbers, atom_masses=[16.0, 1.0, 1.0])
+    assert rounded.atom_masses is None
+    assert np.array_equal(rounded.masses, light.masses)
+    with pytest.raises(InputError, match="the mass of atom 1 is 0 u, expected one above zero"):
+        Trajectory(light.positions, light.times, light.numbers, atom_masses=[16.0, 0.0, 1.0])
+    with pytest.raises(InputError, match=r"atom_masses has shape \(2,\), expected \(3,\)"):
+        Trajectory(light.positions, light.times, light.numbers, atom_masses=[16.0, 1.0])
+
+
+def test_a_map_names_them(tmp_path):
+    water = heavy_water(30)
+    np.savez(tmp_path / "w.npz", x=water.positions, Z=water.numbers, m=HEAVY)
+    mapping = "positions=x,numbers=Z,masses=m"
+    assert np.array_equal(gfnode.load(tmp_path / "w.npz", mapping=mapping, step=5).masses, HEAVY)
+
+
+def test_topologies_of_amber_name_them(tmp_path):
+    path = tmp_path / "w.prmtop"
+    path.write_text(
+        "%FLAG CHARGE\n%FORMAT(5E16.8)\n  1.0E+00\n%FLAG MASS                       \n"
+        "%FORMAT(5E16.8)          \n  1.19670000E+01  3.02400000E+00\n  3.02400000E+00\n"
+        "%FLAG ATOM_TYPE_INDEX\n%FORMAT(10I8)\n       1       2\n"
+    )
+    found = _masses(path, 3)
+    assert found is not None
+    np.testing.assert_allclose(found, HEAVY)
+
+
+def test_trajectories_of_other_masses_are_not_mixed():
+    with pytest.raises(InputError, match="hold atoms of different masses"):
+        prepare([wiggle(), heavy_water()], configure(changes={"windows.horizon": 60.0}))
+
+
+def test_a_system_keeps_them_and_models_count_with_them():
+    dataset = prepare([heavy_water()], configure(changes={"windows.horizon": 60.0}))
+    system = System.from_dict(dataset.system.to_dict())
+    assert np.array_equal(system.masses, HEAVY)
+    assert np.array_equal(dataset.whole_system.masses, HEAVY)
+    rotor = RigidRotor(dataset.whole_system, carry="start")
+    x, v, lags, _ = vars(dataset.parts["train"].batch(slice(0, 8))).values()
+    weights = torch.from_numpy(HEAVY)
+    later = rotor(x, v, lags).double()
+    moved = geometry.center(later, weights) - geometry.center(x.double(), weights)[:, None]
+    drift = geometry.momentum(v.double(), weights)[:, None, None] / weights.sum()
+    torch.testing.assert_close(moved, drift * lags[:, :, None, None], rtol=1e-3, atol=1e-4)
+
+
+def test_a_start_without_masses_gets_those_of_training(tmp_path):
+    changes = {"windows.horizon": 60.0, "model.name": "rigid-rotor", "windows.score": "all"}
+    run = gfnode.fit(heavy_water(), changes=changes, out=tmp_path / "run", progress=False)
+    again = Run.open(run.folder)
+    one, two = (again.predict(each, [20.0]) for each in (heavy_water(), wiggle()))
+    assert np.array_equal(one.positions, two.positions)
+    assert np.array_equal(two.masses, HEAVY)
+    assert np.array_equal(again.evaluate(wiggle(seed=1)).errors["rigid-rotor"],
+                          again.evaluate(_heavy(wiggle(seed=1))).errors["rigid-rotor"])  # fmt: skip
+
+
+def _heavy(light: Trajectory) -> Trajectory:
+    return Trajectory(light.positions, light.times, light.numbers, light.velocities,
+                      name=light.name, atom_masses=HEAVY)  # fmt: skip
