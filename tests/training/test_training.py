@@ -141,6 +141,18 @@ def test_each_epoch_has_its_own_order_and_lags(monkeypatch):
     assert sum(torch.equal(each[0], each[1]) for each in both) < 5  # few frames follow the last
 
 
+def test_no_order_comes_twice_in_epochs_and_seeds():
+    orders = set()
+    for seed in range(3):
+        trainer = trainer_for(seed=seed, epochs=100, validate_every=100, patience=None)
+        seen = []
+        trainer.step = lambda x, *_, seen=seen: (seen.append(x), torch.zeros(()))[1]
+        trainer.run(quiet, quiet)
+        epochs = torch.cat(seen).unflatten(0, (100, -1))
+        orders |= {epoch.numpy().tobytes() for epoch in epochs}
+    assert len(orders) == 300
+
+
 def test_same_seed_same_weights():
     runs = []
     for seed in (1, 1, 2):
@@ -215,6 +227,19 @@ def test_the_optimizer_gets_the_rate_of_the_schedule():
     trainer.optimizer.step = stepped
     trainer.run(quiet, quiet)
     assert seen == [trainer.rate(0, k) for k in range(2 * trainer.batches)]
+
+
+def test_what_has_a_physical_meaning_has_its_own_rate_and_does_not_decay():
+    trainer = trainer_for(
+        rate=1e-3, physical_rate=1e-2, schedule="constant", warmup=0, epochs=1, weight_decay=0.1
+    )
+    trainer.run(quiet, quiet)
+    networks, physical = trainer.state.optimizer.param_groups
+    expected = set(map(id, trainer.state.model.physical_parameters()))
+    assert set(map(id, physical["params"])) == expected
+    assert (networks["lr"], networks["weight_decay"]) == (1e-3, 0.1)
+    assert physical["lr"] == pytest.approx(1e-2)
+    assert physical["weight_decay"] == 0
 
 
 def test_the_optimizers_are_those_asked_for():
