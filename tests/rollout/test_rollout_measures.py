@@ -269,6 +269,28 @@ class TestGrowth:
         assert growth.reaches("unrelated", "a") == 0.0
         assert [each.value for each in growth.rmse("a")] == [1.0, 2.0, 3.0, 4.0]
 
+    def test_blocks_of_a_lag_are_as_long_as_it(self):
+        lags, starts = np.array([10.0, 100.0, 500.0]), 10.0 * np.arange(100)
+        growth = Growth(lags, {"a": np.ones((100, 3))}, starts, np.zeros(100, dtype=np.int64))
+        assert [each.blocks for each in growth.rmse("a")] == [30, 10, 2]  # 30 at most
+
+    def test_the_interval_of_a_rate_by_hand(self):
+        """Three starts that are a block each, and grow by e, e² and e⁶ a picosecond."""
+        lags = 100.0 * np.arange(1, 5)
+        errors = np.square(1e-3 * np.exp(np.outer([1.0, 2.0, 6.0], lags / 1000)))
+        growth = Growth(
+            lags,
+            {"rollout": errors, "unrelated": np.ones_like(errors)},
+            400.0 * np.arange(3),
+            np.zeros(3, dtype=np.int64),
+        )
+        found = growth.rate()
+        assert found is not None
+        assert (found.blocks, found.value) == (3, pytest.approx(3))
+        # t of 2 degrees of freedom; variance 7; two pairs of neighbours that share a quarter
+        width = 4.302652729911275 * np.sqrt(7 / 3 * (1 + 1 / 3) / (1 - 1 / 6))
+        assert (found.low, found.high) == pytest.approx((3 - width, 3 + width))
+
     def test_targets_that_training_superposed_are_superposed_here(self):
         model, windows = made(2e-3)
         turned = replace(windows, align=torch.arange(9))
