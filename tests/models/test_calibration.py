@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 import gfnode
 from gfnode.cli import app
 from gfnode.errors import InputError
-from gfnode.models import build
-from gfnode.models.calibration import FILE, WITHIN, Calibration, _shares
+from gfnode.models import build, calibration
+from gfnode.models.calibration import FILE, WITHIN, Calibration, _shares, _width
 from gfnode.run import Run
 from gfnode.share.export import export
 from gfnode.windows import Frames, Windows
@@ -81,6 +81,33 @@ class TestSizes:
         alike = Calibration.fit(model, validation, validation)
         ratio = found.deviations(lags, spread) / alike.deviations(lags, spread)
         assert 1.6 < ratio.mean() < 2.1
+
+    def test_training_three_times_as_wild_makes_them_three_times_as_large(self):
+        """Starts at rest at the origin are followed by noise of a size that the model knows."""
+        system, rng = system_of("ethanol", horizon=200.0), np.random.default_rng(11)
+        known = 10 ** rng.uniform(-2, 0, size=200)
+        noise = rng.normal(size=(200, 9, 9, 3)) * known[:, None, None, None]
+        noise[:, 0] = 0.0  # (start, frame, atom, 3)
+        x = torch.from_numpy(noise).float().flatten(0, 1)
+        v = torch.from_numpy(known).float().repeat_interleave(9)[:, None, None].expand_as(x)
+        times = torch.arange(len(x), dtype=torch.float64) * 10
+        frames = Frames(x, v, times, np.zeros(len(x), dtype=np.int64))
+        starts = 9 * torch.arange(200)
+        calm = Windows(frames, starts, starts[:, None] + torch.arange(1, 9), None)
+        wild = replace(calm, frames=replace(frames, positions=3 * x))
+        model = build("persistence", system)
+        model.with_spread = lambda x, v, lags: (
+            model(x, v, lags),
+            v[:, None, :, 0].expand(*lags.shape, 9),
+        )
+        found = Calibration.fit(model, wild, calm)
+        assert found.shares[1] == pytest.approx(9, rel=0.1)
+        batch = wild.batch(slice(None))
+        predicted, spread = model.with_spread(batch.positions, batch.velocities, batch.lags)
+        within = (predicted - batch.targets).abs() <= found.deviations(batch.lags, spread)[
+            ..., None
+        ]
+        assert within[..., model.scored, :].float().mean() == pytest.approx(WITHIN, abs=1e-3)
 
     def test_training_windows_known_by_heart_do_not_make_them_small(self):
         system, validation = diffusion(5)
@@ -276,3 +303,8 @@ class TestCommands:
 def test_few_atoms_and_lags_are_enough_for_shares():
     size, spread = torch.rand(2, 1, 3, generator=torch.Generator().manual_seed(0)) + 0.1
     assert _shares(size, spread, torch.randn(1, 3, 3) * size[..., None]).isfinite().all()
+
+
+def test_of_very_many_errors_evenly_chosen_ones_count(monkeypatch):
+    monkeypatch.setattr(calibration, "_SORTED", 10)
+    assert _width(torch.arange(100.0)) == pytest.approx(90 * WITHIN)  # 0, 10, … 90
