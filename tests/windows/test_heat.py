@@ -73,6 +73,17 @@ def test_velocities_of_rounded_positions_are_told(run):
         run.predict(rounded, ["20fs"])
 
 
+@pytest.mark.parametrize(("share", "why"), [(0.31, "rounded to 0.01 Å"), (0.29, "frames right")])
+def test_rounding_explains_a_temperature_of_which_it_is_a_third(share, why):
+    """Differences of numbers rounded to q over g are off by q²/6g² in the mean square."""
+    q, gap, masses = 0.01, 2.0, np.full(4, 12.0)
+    positions = np.random.default_rng(0).integers(-500, 500, size=(5, 4, 3)) * q
+    velocities = np.full(positions.shape, q / gap / np.sqrt(6 * share))
+    heat = Heat(1e-3, 1e-3)
+    with pytest.warns(UserWarning, match=why):
+        heat.warn_of(velocities, masses, "these", positions=positions.astype(np.float32), gap=gap)
+
+
 def test_runs_of_an_earlier_gfnode_say_nothing(run):
     facts = {k: v for k, v in run.facts.items() if k != "start_temperature_k"}
     earlier = Run(run.folder, run.experiment, run.model, facts)
