@@ -694,6 +694,18 @@ def test_anharmonic_oscillators_are_odd_and_do_not_know_the_eigenvectors():
     torch.testing.assert_close(far, 2 * dynamics(500 * state, times))
 
 
+def test_a_mode_that_moves_by_rounding_alone_moves_no_other():
+    dynamics = oscillators([0, 1, 2])
+    dynamics.size[:, 1] = 1e-9
+    state = torch.randn(2, 3, 3, 2, dtype=torch.float64)
+    state[:, 1] = 0.0
+    times = torch.rand(2, 4, dtype=torch.float64)
+    still = dynamics(state, times)
+    state[:, 1] = 1e-7
+    others = dynamics(state, times)[:, :, [0, 2]]
+    torch.testing.assert_close(others, still[:, :, [0, 2]], atol=1e-5, rtol=1e-5)
+
+
 # Settling
 
 
