@@ -201,6 +201,22 @@ def test_json_holds_the_documented_keys_and_is_finite(found):
         assert set(verdict["ratio"]) == set(verdict["difference"]) == ESTIMATE
 
 
+def test_intervals_of_shares_end_at_one():
+    starts = 10.0 * np.arange(80)
+    lags = np.tile([20.0, 40.0, 60.0, 80.0], (80, 1))
+    inside = np.ones_like(lags)
+    inside[:8] = 0.7  # the first of ten blocks
+    errors = {"gfnode": 0.1 * lags, "persistence": lags}
+    result = Evaluation(
+        *("gfnode", errors, errors, lags, starts, np.zeros(80, dtype=np.int64), 80.0, False, inside)
+    )
+    found = result.to_dict()["error_bars"]
+    assert found["inside"]["value"] == pytest.approx(0.97)
+    assert found["inside"]["low"] < 0.95
+    assert found["inside"]["high"] == 1
+    assert [each["high"] for each in found["by_lag"] if each["count"]] == [1] * 4
+
+
 @pytest.mark.parametrize("poison", [torch.inf, torch.nan])
 def test_a_diverged_model_is_reported_as_such(poison):
     models, dataset = made()
