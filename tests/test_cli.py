@@ -252,8 +252,12 @@ class TestEvaluate:
         monkeypatch.chdir(toluene.parent)
         words = ("--set", "model.name=mean-conformer", "--set", "windows.horizon=200fs")
         works("train", "--data", toluene.name, *words, "--out", tmp_path / "run")
+        home = works("evaluate", tmp_path / "run", "--no-plot")
         monkeypatch.chdir(tmp_path)
-        works("evaluate", "run", "--no-plot")
+        away = works("evaluate", "run", "--no-plot")
+        table = [each[each.index("Mean squared error") :].splitlines() for each in (home, away)]
+        assert table[0] == table[1]
+        assert any(row.startswith("mean-conformer ") for row in table[0])
 
 
 class TestPredict:
