@@ -91,6 +91,19 @@ def test_disconnected_pieces_share_one_eigenspace_of_zero():
         assert np.allclose(basis.vectors @ basis.vectors.T, exact, atol=1e-9)
 
 
+@pytest.mark.parametrize("modes", [2, 5, 8, 12])
+def test_few_distinct_eigenvalues_are_no_trouble(modes):
+    """The Laplacian of K(m, n) has 0, m (n − 1 times), n (m − 1 times) and m + n."""
+    graph = nx.complete_bipartite_graph(20, 200)
+    basis = eigenbasis(graph_laplacian(graph, hops=1), modes, dense_below=100)
+    np.testing.assert_allclose(basis.values, [0] + [20] * 199, atol=1e-9)
+    assert basis.spaces.tolist() == [0] + [1] * 199
+    exact = np.zeros((220, 220))
+    exact[20:, 20:] = np.eye(200) - 1 / 200
+    found = basis.vectors[:, 1:]
+    np.testing.assert_allclose(found @ found.T, exact, atol=1e-9)
+
+
 @pytest.mark.parametrize("shape", ["tree", "chain", "ring"])
 def test_ten_thousand_atoms(shape):
     graph = {

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, eigsh, splu
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh, splu
 from torch import Tensor, nn
 
 from gfnode.errors import InputError
@@ -23,6 +23,9 @@ EQUAL = 1e-11
 
 Rounding is about 1e-15 on that scale, and the eigenvalues of a chain of 10 000 atoms are 1e-7
 apart."""
+
+MOST_ROUNDS = 300
+"""Restarts of a search; where it gets anywhere, some ten are enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,10 @@ def eigenbasis(
     if n_atoms < dense_below or count > n_atoms // 4:
         values, vectors = np.linalg.eigh(laplacian.toarray())
     else:
-        values, vectors = _lowest(laplacian, count, tolerance)
+        try:
+            values, vectors = _lowest(laplacian, count, tolerance)
+        except ArpackError:  # so few distinct eigenvalues are left that the iteration stands still
+            values, vectors = np.linalg.eigh(laplacian.toarray())
     spaces = _spaces(values, tolerance)
     kept = int(np.searchsorted(spaces, spaces[count - 1], side="right")) if whole else count
     return Basis(
@@ -194,7 +200,9 @@ def _search(inverse: Any, found: Doubles, count: int, start: Doubles) -> Doubles
 
     size = len(start)
     operator = LinearOperator((size, size), lambda x: project(inverse.solve(project(x))))
-    _, vectors = eigsh(operator, k=count, which="LA", v0=project(start), ncv=2 * count + 20)
+    _, vectors = eigsh(
+        operator, k=count, which="LA", v0=project(start), ncv=2 * count + 20, maxiter=MOST_ROUNDS
+    )
     return np.asarray(vectors)
 
 
