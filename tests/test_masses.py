@@ -51,6 +51,12 @@ def test_ase_hands_its_masses_over_and_gets_them_back():
     np.testing.assert_allclose(back.get_momenta(), frames[1].get_momenta(), rtol=1e-5, atol=1e-6)
 
 
+def test_mdanalysis_hands_them_over_and_gets_them_back():
+    universe = heavy_water(5).to_mdanalysis()
+    assert np.array_equal(universe.atoms.masses, HEAVY)
+    assert np.array_equal(Trajectory.from_mdanalysis(universe).masses, HEAVY)
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".extxyz"])
 def test_files_keep_them(suffix, tmp_path):
     there = heavy_water(30)
