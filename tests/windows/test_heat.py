@@ -8,7 +8,7 @@ import pytest
 import gfnode
 from gfnode.run import Run
 from gfnode.units import BOLTZMANN
-from gfnode.windows.heat import Heat, temperatures
+from gfnode.windows.heat import Heat, rounding_temperature, temperatures
 
 
 def maxwell(starts: int, kelvin: float) -> tuple[np.ndarray, np.ndarray]:
@@ -26,16 +26,17 @@ def test_a_heat_bath_has_its_temperature():
 
 def test_many_starts_are_judged_by_their_median_and_one_is_given_slack():
     v, masses = maxwell(100, 300.0)
-    heat = Heat.of(v, masses)
-    heat.warn_of(v, masses, "same")
+    x = v.astype(np.float32)
+    heat = Heat.of(v, masses, x, None)
+    heat.warn_of(v, masses, x, None, "same")
     one = v[temperatures(v, masses).argmax()][None]
-    heat.warn_of(1.3 * one, masses, "hot")
+    heat.warn_of(1.3 * one, masses, x, None, "hot")
     with pytest.warns(UserWarning, match="hotter: atoms start at .* K, in training at "):
-        heat.warn_of(1.5 * one, masses, "hotter")
+        heat.warn_of(1.5 * one, masses, x, None, "hotter")
     with pytest.warns(UserWarning, match="many: atoms start at"):
-        heat.warn_of(2.5 * v, masses, "many")
+        heat.warn_of(2.5 * v, masses, x, None, "many")
     with pytest.warns(UserWarning, match="rest: atoms start at 0 K"):
-        heat.warn_of(0 * one, masses, "rest")
+        heat.warn_of(0 * one, masses, x, None, "rest")
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +80,24 @@ def test_rounding_explains_a_temperature_of_which_it_is_a_third(share, why):
     q, gap, masses = 0.01, 2.0, np.full(4, 12.0)
     positions = np.random.default_rng(0).integers(-500, 500, size=(5, 4, 3)) * q
     velocities = np.full(positions.shape, q / gap / np.sqrt(6 * share))
-    heat = Heat(1e-3, 1e-3)
+    these = velocities, masses, positions.astype(np.float32), gap, "these"
     with pytest.warns(UserWarning, match=why):
-        heat.warn_of(velocities, masses, "these", positions=positions.astype(np.float32), gap=gap)
+        Heat(1e-3, 1e-3, 0.0).warn_of(*these)
+    noise = rounding_temperature(q, gap, masses)
+    Heat(1e-3, 1e3, noise).warn_of(*these)  # none of this is hot, and training was as coarse
+    if share > 0.3:
+        with pytest.warns(UserWarning, match=why):
+            Heat(1e-3, 1e3, noise / 3).warn_of(*these)
+    else:
+        Heat(1e-3, 1e3, noise / 3).warn_of(*these)
+
+
+def test_rounding_of_training_is_seen():
+    v, masses = maxwell(100, 300.0)
+    x = np.random.default_rng(0).normal(size=v.shape)
+    coarse = Heat.of(v, masses, np.round(x, 2).astype(np.float32), -0.5)
+    assert coarse.rounding == pytest.approx(masses.mean() * 1e-4 / (6 * 0.25) / BOLTZMANN)
+    assert Heat.of(v, masses, np.round(x, 2).astype(np.float32), None).rounding == 0.0
 
 
 def test_runs_of_an_earlier_gfnode_say_nothing(run):

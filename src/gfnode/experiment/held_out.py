@@ -93,5 +93,5 @@ def held_out(
         some = windows.select(system.atoms).batch(windows.evenly(500))
         x, v = some.positions.numpy(), some.velocities.numpy()
         label, over = given[0].label, None if gaps is None else float(gaps.abs().median())
-        rule.heat.warn_of(v, system.masses, label, positions=x, gap=over, stacklevel=3)
+        rule.heat.warn_of(v, system.masses, x, over, label, stacklevel=3)
     return windows, False

@@ -46,8 +46,8 @@ def create_folder(
     batch = trained and choose_batch(dataset.parts["train"], model, experiment.training)
     plugins, others = _plugins_of(experiment.model["name"], files)
     train = dataset.of(model)["train"]
-    starts = train.batch(train.evenly(500)).velocities.numpy()
-    heat = Heat.of(starts, model.system.masses)
+    some = train.batch(train.evenly(500))
+    heat = Heat.of(some.velocities.numpy(), model.system.masses, some.positions.numpy(), train.gap)
     make_folder(folder)  # nothing is left behind by what is refused above
     facts = {
         "format": "gfnode-run",
@@ -60,7 +60,7 @@ def create_folder(
         "batch": batch,
         "loss_unit": model.loss_unit,
         "velocity_gap_fs": train.gap,
-        "start_temperature_k": [heat.lowest, heat.highest],
+        "start_temperature_k": [heat.lowest, heat.highest, heat.rounding],
         "windows": {name: len(part) for name, part in dataset.parts.items()},
         "notes": list(dataset.notes),
         "plugins": plugins,

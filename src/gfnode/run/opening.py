@@ -151,10 +151,10 @@ def _check_heat(heat: Any) -> None:
         return
     if not (
         isinstance(heat, list)
-        and len(heat) == 2
+        and len(heat) == 3
         and all(isinstance(each, int | float) and 0 <= each < math.inf for each in heat)
     ):
-        raise ValueError(f"starts of training are at {heat!r} K, expected two numbers")
+        raise ValueError(f"starts of training are at {heat!r} K, expected three numbers")
 
 
 def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:

@@ -37,18 +37,43 @@ def temperatures(velocities: NDArray[np.floating], masses: Doubles) -> Doubles:
     return found
 
 
+def rounding_temperature(size: float, gap: float | None, masses: Doubles) -> float:
+    """What rounding of positions adds to a temperature of differences, in K over 3N.
+
+    A difference of two numbers rounded to q is off by q²/6 in the mean square, and over a time g so
+    is a velocity by q²/6g². No gap: velocities are stored.
+    """
+    return float(masses.mean()) * size**2 / (6 * gap**2 * BOLTZMANN) if gap else 0.0
+
+
 @dataclass(frozen=True)
 class Heat:
-    """The lowest and the highest temperature of starts in training, K over 3N."""
+    """Temperatures of starts in training, K over 3N.
+
+    Parameters
+    ----------
+    lowest, highest
+        Of all starts.
+    rounding
+        What rounding of positions adds to them.
+    """
 
     lowest: float
     highest: float
+    rounding: float
 
     @classmethod
-    def of(cls, velocities: NDArray[np.floating], masses: Doubles) -> Self:
-        """That of starts of training; both as of :func:`temperatures`."""
+    def of(
+        cls,
+        velocities: NDArray[np.floating],
+        masses: Doubles,
+        positions: Floats,
+        gap: float | None,
+    ) -> Self:
+        """That of starts of training; see :meth:`warn_of`."""
         found = temperatures(velocities, masses)
-        return cls(float(found.min()), float(found.max()))
+        rounding = rounding_temperature(coarseness(positions), gap, masses)
+        return cls(float(found.min()), float(found.max()), rounding)
 
     @classmethod
     def read(cls, facts: Mapping[str, Any]) -> Self | None:
@@ -60,10 +85,10 @@ class Heat:
         self,
         velocities: NDArray[np.floating],
         masses: Doubles,
+        positions: Floats,
+        gap: float | None,
         label: str,
         *,
-        positions: Floats | None = None,
-        gap: float | None = None,
         stacklevel: int = 4,
     ) -> None:
         """Warn where starts move at another temperature than those of training.
@@ -72,27 +97,29 @@ class Heat:
         ----------
         velocities, masses
             As of :func:`temperatures`.
-        label
-            What they are from.
         positions, gap
             Of the starts, and the time in fs over which velocities are differences of positions;
             None: they are stored.
+        label
+            What they are from.
         """
         found = float(np.median(temperatures(velocities, masses)))
-        if self.lowest / BEYOND <= found <= self.highest * BEYOND:
+        usual = self.lowest / BEYOND <= found <= self.highest * BEYOND
+        size = coarseness(positions)
+        noise = rounding_temperature(size, gap, masses)
+        rounded = noise > max(_LARGE * found, BEYOND * self.rounding)
+        if usual and not rounded:
             return
         why = "is the time between frames right (--step), and the unit, or is it another motion?"
-        if not found:
+        if rounded:
+            assert gap is not None
+            why = (
+                f"positions are rounded to {size:.2g} Å, so that differences over "
+                f"{format_time(abs(gap))} tell little of velocities; give a file with more digits, "
+                "or with velocities"
+            )
+        elif not found:
             why = "the model has seen no start at rest; draw velocities of that temperature"
-        elif positions is not None and gap and (size := coarseness(positions)):
-            # a difference of two rounded numbers is off by size²/6 in the mean square
-            noise = float(masses.mean()) * size**2 / (6 * gap**2 * BOLTZMANN)
-            if noise > _LARGE * found:
-                why = (
-                    f"positions are rounded to {size:.2g} Å, so that differences over "
-                    f"{format_time(abs(gap))} tell nothing of velocities; give a file with more "
-                    "digits, or with velocities"
-                )
         warnings.warn(
             f"{label}: atoms start at {found:.3g} K, in training at {self.lowest:.3g} to "
             f"{self.highest:.3g} K (over 3N degrees of freedom): {why}",

@@ -148,7 +148,7 @@ class VelocityRule:
         found, gap = self._at(state, frames, time_step, whole)
         if self.heat is not None:
             x = state.positions[frames]
-            self.heat.warn_of(found, state.masses, state.label, positions=x, gap=gap, stacklevel=5)
+            self.heat.warn_of(found, state.masses, x, gap, state.label, stacklevel=5)
         return found
 
     def _at(
