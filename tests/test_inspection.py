@@ -145,6 +145,19 @@ class TestKnownMotion:
         assert found.wavenumber == pytest.approx(wavenumber, rel=0.02)
         assert found.fits
 
+    @pytest.mark.parametrize("hydrogen", [2.014, 3.024])
+    def test_the_clock_counts_with_other_masses(self, hydrogen):
+        """Deuterium, and hydrogen that was made heavy, swing more slowly in the same bond."""
+        light, heavy = (12.011 * m / (12.011 + m) for m in (1.008, hydrogen))
+        times = 0.5 * np.arange(3000)
+        stretch = 0.05 * np.cos(3000 * WAVENUMBER * np.sqrt(light / heavy) * times + 0.3)
+        x = np.zeros((3000, 2, 3))
+        x[:, 1, 0] = 1.09 + stretch
+        given = Trajectory(x, times, [6, 1], atom_masses=[12.011, hydrogen])
+        assert inspect(given).facts.clock.fits
+        assert inspect(given).facts.clock.step_fs == pytest.approx(0.5, rel=0.03)
+        assert not inspect(replace(given, atom_masses=None)).facts.clock.fits
+
     def test_temperature_and_momentum_of_springs(self):
         motion = harmonic_network(temperature=300.0, seed=3)
         trajectory = motion.trajectory(4000, 0.5)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gfnode import graph
 from gfnode.thinning import evenly
-from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory import Doubles, Integers, Trajectory, masses_of
 from gfnode.trajectory.clock import Clock, agree
 from gfnode.trajectory.series import Series
 from gfnode.units import BOLTZMANN, WAVENUMBER
@@ -20,7 +20,9 @@ from gfnode.windows.rounding import coarseness
 
 STRETCHING = {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
 STRETCHING |= {9: 3960.0, 17: 2890.0, 35: 2560.0, 53: 2230.0}  # hydrogen halides have no other
-"""Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …)."""
+"""Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …).
+
+With other masses, of deuterium say, they go with one over the root of the reduced mass."""
 
 PLAUSIBLE = (30.0, 3000.0)
 """Temperatures in K that molecular dynamics of molecules have."""
@@ -74,7 +76,7 @@ def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> C
     swing = _swing(series, bonds, rounded_to) if stated else _Swing(why_not="one frame")
     step = wavenumber = usual = None
     if swing.angle is not None and stated is not None:
-        usual = STRETCHING[swing.element]
+        usual = swing.wavenumber
         step = _settle(swing.angle / (WAVENUMBER * usual), usual, stated, series)
         wavenumber = usual * step / stated  # with the whole turns that the angle leaves out
     believed = [each for each in (step, stored) if each is not None]
@@ -104,7 +106,7 @@ class _Swing:
     """Advance of one kind of bond to hydrogen in a time step."""
 
     name: str | None = None
-    element: int = 0
+    wavenumber: float = 0.0  # that is usual, 1/cm
     count: int = 0
     why_not: str | None = None
     angle: float | None = None
@@ -123,19 +125,23 @@ def _swing(series: Series, bonds: Integers, rounded_to: float | None) -> _Swing:
     chosen = bonds[(kinds == (1, element)).all(1)]
     chosen = chosen[evenly(len(chosen), 60)]
     name = f"{chemical_symbols[element]}-H"
+    reduced = [
+        m[chosen].prod(1) / m[chosen].sum(1) for m in (masses_of(numbers), series.first.masses)
+    ]
+    usual = STRETCHING[element] * float(np.median(np.sqrt(reduced[0] / reduced[1])))
     step = series.step
     assert step is not None
     memory, spread = _bond_memory(series, chosen, step)
     noise = 0.0 if rounded_to is None else rounded_to / np.sqrt(6)
     if spread < max(3 * RIGID, 1.5 * noise):
-        return _Swing(name, element, len(chosen), "rigid")
+        return _Swing(name, usual, len(chosen), "rigid")
     known = np.isfinite(memory)
     if known[:6].sum() < 2 or known.sum() < 4:
-        return _Swing(name, element, len(chosen), "too far apart")
+        return _Swing(name, usual, len(chosen), "too far apart")
     angle, swings = _fit_angle(memory)
     if swings < 0.4:  # hardly a cosine: neighbouring bonds fell out of step between frames
-        return _Swing(name, element, len(chosen), "too far apart")
-    return _Swing(name, element, len(chosen), None, angle)
+        return _Swing(name, usual, len(chosen), "too far apart")
+    return _Swing(name, usual, len(chosen), None, angle)
 
 
 def _bond_memory(series: Series, bonds: Integers, step: float) -> tuple[Doubles, float]:

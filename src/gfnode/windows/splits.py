@@ -147,4 +147,5 @@ def join_alanine(trajectories: Sequence[Trajectory]) -> Trajectory:
         time_step=step,
         name=first.name,
         source=first.source,
+        atom_masses=first.atom_masses,
     )
