@@ -63,6 +63,10 @@ def test_files_keep_them(suffix, tmp_path):
     back = gfnode.load(there.save(tmp_path / f"w{suffix}"))
     np.testing.assert_allclose(back.masses, HEAVY, rtol=1e-6)
     np.testing.assert_allclose(back.velocities, there.velocities, rtol=1e-4, atol=1e-7)
+    assert back.notes == (
+        f"w{suffix}: masses are not all standard: H 3.024 u (standard 1.008), "
+        "O 11.97 u (standard 16)",
+    )
     assert np.array_equal(back.select([1, 2]).masses, back.masses[1:])
     assert np.array_equal(back[3:9].masses, back.masses)
     assert there.fingerprint != wiggle(30).fingerprint
@@ -90,6 +94,11 @@ def test_a_map_names_them(tmp_path):
     np.savez(tmp_path / "w.npz", x=water.positions, Z=water.numbers, m=HEAVY)
     mapping = "positions=x,numbers=Z,masses=m"
     assert np.array_equal(gfnode.load(tmp_path / "w.npz", mapping=mapping, step=5).masses, HEAVY)
+    np.savez(tmp_path / "w.npz", x=water.positions, Z=water.numbers, m=HEAVY[:2])
+    with pytest.raises(
+        InputError, match=r"masses are float64 of shape \(2,\), expected numbers of"
+    ):
+        gfnode.load(tmp_path / "w.npz", mapping=mapping, step=5)
 
 
 def test_topologies_of_amber_name_them(tmp_path):

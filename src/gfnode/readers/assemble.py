@@ -15,6 +15,7 @@ from gfnode.readers.topology import check_elements
 from gfnode.thinning import evenly, places
 from gfnode.trajectory import Integers, Trajectory, check_finite, check_times
 from gfnode.trajectory.checks import even_spacing
+from gfnode.trajectory.formula import describe_masses, unusual
 from gfnode.trajectory.selection import Selection, choose, solvent
 
 if TYPE_CHECKING:
@@ -58,7 +59,12 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
     filled = _Filling(path, source, atoms, rows, choice)
     filled.read()
     filled.drop_idle_velocities()
-    step, topology = source.time_step, source.topology
+    step, topology, numbers = source.time_step, source.topology, source.numbers[atoms]
+    masses = None if source.masses is None else source.masses[atoms]
+    if masses is not None and unusual(masses, numbers):
+        notes.append(
+            f"{path.name}: masses are not all standard: {describe_masses(masses, numbers)}"
+        )
     if step is not None and choice.stride > 1 and len(source.times) > 1:
         # frames drawn at random from a series keep the step of the series
         regular = np.isclose(np.median(np.diff(source.times)), step)
@@ -68,11 +74,11 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
     return Trajectory(
         filled.arrays["positions"],
         times,
-        source.numbers[atoms],
+        numbers,
         velocities=filled.arrays.get("velocities"),
         forces=filled.arrays.get("forces"),
         cell=filled.arrays.get("cell"),
-        atom_masses=None if source.masses is None else source.masses[atoms],
+        atom_masses=masses,
         topology=topology,
         time_step=step,
         name=source.name if name is None else name,
@@ -91,6 +97,13 @@ def _check(source: Source, where: str) -> None:
     if source.topology is not None:
         source.topology.check(len(numbers), where)
     check_times(source.times, where)
+    if (masses := source.masses) is not None and (
+        masses.shape != numbers.shape or masses.dtype.kind not in "fiu"
+    ):
+        raise InputError(
+            f"{where}masses are {masses.dtype} of shape {masses.shape}, expected numbers of shape "
+            f"({len(numbers)},), one an atom"
+        )
 
 
 def _atoms(path: Path, source: Source, select: Selection | None) -> tuple[Integers, list[str]]:

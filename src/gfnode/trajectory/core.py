@@ -22,7 +22,7 @@ from gfnode.trajectory.checks import (
     even_spacing,
 )
 from gfnode.trajectory.exchange import Exchange
-from gfnode.trajectory.formula import formula_of, masses_of
+from gfnode.trajectory.formula import formula_of, masses_of, unusual
 from gfnode.trajectory.topology import Topology
 from gfnode.units import BOLTZMANN, format_time
 
@@ -131,7 +131,7 @@ class Trajectory(Exchange):
                 check_finite(values, key, where)
         if self.atom_masses is not None:
             check_masses(self.atom_masses, where)
-            if np.allclose(self.atom_masses, masses_of(self.numbers), rtol=0.01, atol=0.0):
+            if not unusual(self.atom_masses, self.numbers):
                 object.__setattr__(self, "atom_masses", None)
         check_times(self.times, where)
 

@@ -26,3 +26,21 @@ def masses_of(numbers: Integers) -> Doubles:
     from ase.data import atomic_masses
 
     return np.asarray(atomic_masses[numbers], dtype=np.float64)
+
+
+def unusual(masses: Doubles, numbers: Integers) -> bool:
+    """Whether some masses in u are further than 1 % from the standard ones."""
+    return not np.allclose(masses, masses_of(numbers), rtol=0.01, atol=0.0)
+
+
+def describe_masses(masses: Doubles, numbers: Integers) -> str:
+    """Name the elements of unusual masses: ``H 3.024 u (standard 1.008)``."""
+    from ase.data import chemical_symbols
+
+    said = []
+    for z in np.unique(numbers):
+        mine, standard = masses[numbers == z], masses_of(z)
+        if unusual(mine, z):
+            ends = dict.fromkeys(f"{each:.4g}" for each in (mine.min(), mine.max()))
+            said.append(f"{chemical_symbols[z]} {' to '.join(ends)} u (standard {standard:.4g})")
+    return ", ".join(said)
