@@ -143,6 +143,33 @@ def test_a_start_without_masses_gets_those_of_training(tmp_path):
                           again.evaluate(_heavy(wiggle(seed=1))).errors["rigid-rotor"])  # fmt: skip
 
 
+def test_starts_are_steadied_with_the_masses_of_training():
+    system = prepare([heavy_water()], configure(changes={"windows.horizon": 60.0})).system
+    assert np.array_equal(system.whole_of(wiggle(9)).masses, HEAVY)
+    light = prepare([wiggle()], configure(changes={"windows.horizon": 60.0})).system
+    assert light.whole_of(heavy_water(9)).atom_masses is None
+    part = wiggle(9).select([0, 1])
+    assert light.whole_of(part) is part
+
+
+def test_the_ase_driver_moves_atoms_of_the_masses_of_training(tmp_path):
+    changes = {"windows.horizon": 60.0, "model.name": "constant-velocity", "windows.score": "all"}
+    run = gfnode.fit(heavy_water(), changes=changes, out=tmp_path / "run", progress=False)
+    start = heavy_water()[7]
+    atoms = Atoms(start.numbers, start.positions[0])
+    atoms.set_velocities(start.velocities[0] / units.fs)
+    later = next(iter(gfnode.ase.Propagator(atoms, run, "10fs", steps=1)))
+    np.testing.assert_allclose(later.get_masses(), HEAVY)
+    np.testing.assert_allclose(later.get_velocities(), atoms.get_velocities(), rtol=1e-4, atol=1e-6)
+
+
+def test_replicas_of_the_same_masses_but_for_rounding_go_together():
+    one = heavy_water()
+    rounded = Trajectory(one.positions, one.times, one.numbers, one.velocities,
+                         atom_masses=np.round(HEAVY, 3) * (1 + 1e-9))  # fmt: skip
+    prepare([one, rounded], configure(changes={"windows.horizon": 60.0}))
+
+
 def _heavy(light: Trajectory) -> Trajectory:
     return Trajectory(light.positions, light.times, light.numbers, light.velocities,
                       name=light.name, atom_masses=HEAVY)  # fmt: skip

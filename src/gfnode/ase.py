@@ -218,6 +218,8 @@ class Propagator:
         whole = len(images[frame]) == len(system.source_numbers)
         self._template = images[frame][system.atoms] if whole else images[frame].copy()
         self._template.calc = None
+        if system.source_masses is not None:
+            self._template.set_masses(system.masses)
         self._template.set_constraint()
         forces = (key for key in self._template.arrays if key.lower().endswith(("force", "forces")))
         for key in (*_STALE, *forces):

@@ -278,7 +278,8 @@ class GFNODE:
         run = self._fitted()
         if not isinstance(start := one(start), Trajectory):
             start = run.provenance.reader(start, self.reader).load(start)[0]
-        state = run.model.system.state_of(start)
+        system = run.model.system
+        state = system.state_of(start)
         rule = run.velocity_rule
         frames = [rule.first(state)] if first else frames
         every = np.arange(len(state))
@@ -288,5 +289,5 @@ class GFNODE:
             raise InputError(
                 f"{start.label} has frames 0 to {len(state) - 1}, asked for {frames}"
             ) from error
-        velocities = rule.at(state, chosen, run.model.system.time_step, start)
+        velocities = rule.at(state, chosen, system.time_step, system.whole_of(start))
         return state.positions[chosen], velocities

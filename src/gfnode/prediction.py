@@ -122,7 +122,7 @@ def begin(
     warn_of_unit(now)
     warn_of_order(now, system)
     number = np.array([frame])
-    velocities = rule.at(state, number, system.time_step, trajectory)[0]
+    velocities = rule.at(state, number, system.time_step, system.whole_of(trajectory))[0]
     return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}")
 
 

@@ -62,6 +62,14 @@ def test_another_unit_of_length_is_noted_or_refused():
         prepare([tenth], experiment)
 
 
+@pytest.mark.parametrize("stride", [2, 3, 4, 5, 6, 8, 10, 13])
+def test_a_right_time_step_is_not(stride):
+    """Frames that lie some periods of C–H apart cannot be told from nearer ones."""
+    toluene = gfnode.load("sample:toluene", stride=stride)
+    experiment = configure(changes={"windows.horizon": 20 * toluene.step})
+    assert not any("time step" in note for note in prepare([toluene], experiment).notes)
+
+
 def test_a_wrong_time_step_is_noted():
     toluene = gfnode.load("sample:toluene")[:400]
     changes = {"windows.horizon": 20 * toluene.step}

@@ -79,6 +79,18 @@ def test_distances_come_right_where_the_model_is_uncertain():
     assert miss(molecular) < 0.2 * miss(model)
 
 
+def test_what_is_not_finite_stays_so_and_spoils_nothing_else():
+    model, molecular, (x, v, lags) = made()
+    with torch.no_grad():
+        sound, mean = molecular(x, v, lags), model(x, v, lags)
+        mean[1, 2, 3] = torch.nan
+        model.with_spread = lambda *_: (mean, None)
+        found = molecular(x, v, lags)
+    assert found[1, 2].isnan().all()
+    found[1, 2] = sound[1, 2]
+    torch.testing.assert_close(found, sound)
+
+
 def test_at_no_lag_the_start_comes_back():
     _, molecular, (x, v, _) = made()
     with torch.no_grad():

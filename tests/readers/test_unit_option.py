@@ -9,6 +9,7 @@ import pytest
 import gfnode
 from commands import fails, works
 from gfnode.errors import InputError
+from gfnode.readers import Reader
 from gfnode.readers.joined import load_joined
 from gfnode.units import BOHR
 
@@ -27,9 +28,8 @@ def times(toluene, factor):
 
 
 @pytest.mark.parametrize(("unit", "worth"), [("nm", 10.0), ("bohr", BOHR), ("pm", 0.01)])
-@pytest.mark.parametrize("suffix", [".extxyz", ".npz"])
-def test_lengths_velocities_and_cell_are_in_the_unit(toluene, unit, worth, suffix, tmp_path):
-    path = times(toluene, 1 / worth).save(tmp_path / f"other{suffix}")
+def test_lengths_velocities_and_cell_are_in_the_unit(toluene, unit, worth, tmp_path):
+    path = times(toluene, 1 / worth).save(tmp_path / "other.extxyz")
     for found in (gfnode.load(path, unit=unit), load_joined([path], unit=unit)):
         for key in ("positions", "velocities", "cell"):
             np.testing.assert_allclose(getattr(found, key), getattr(toluene, key), atol=2e-4)
@@ -66,3 +66,27 @@ def test_what_is_no_unit_and_a_mapping_beside_it_are_refused(toluene, tmp_path):
         gfnode.load(path, unit="mile")
     with pytest.raises(InputError, match="the unit of each array is named there"):
         gfnode.load(path, unit="nm", mapping="positions=positions,numbers=numbers,times=times")
+
+
+def test_files_that_state_their_unit_are_not_read_in_another(toluene, tmp_path):
+    own = toluene.save(tmp_path / "own.npz")
+    arrays = {"R": toluene.positions / BOHR, "z": toluene.numbers}
+    np.savez(tmp_path / "silent.npz", **arrays)
+    np.savez(tmp_path / "stating.npz", **arrays, r_unit="bohr")
+    for path in (own, tmp_path / "stating.npz"):
+        with pytest.raises(InputError, match="the file says what unit its lengths are in"):
+            gfnode.load(path, unit="bohr", step=5)
+    for name, unit in (("silent", "bohr"), ("stating", None)):
+        found = gfnode.load(tmp_path / f"{name}.npz", unit=unit, step=5)
+        np.testing.assert_allclose(found.positions, toluene.positions, atol=1e-4)
+
+
+def test_a_run_reads_its_own_files_in_the_unit_and_others_as_they_are(toluene, tmp_path):
+    path = times(toluene, 1 / BOHR).save(tmp_path / "bohr.extxyz")
+    changes = {"windows.horizon": "20fs", "model.name": "persistence", "windows.score": "all"}
+    reader = Reader(unit="bohr")
+    run = gfnode.fit(path, changes=changes, out=tmp_path / "run", reader=reader, progress=False)
+    predicted = run.predict(path, [5.0]).save(tmp_path / "predicted.extxyz")
+    assert run.provenance.reader(path).unit == "bohr"
+    assert run.provenance.reader(predicted).unit is None
+    assert np.isfinite(run.evaluate().errors["persistence"]).all()

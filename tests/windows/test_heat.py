@@ -51,18 +51,31 @@ def test_a_wrong_time_step_and_rest_are_told(run):
     other = gfnode.load("sample:toluene")[700:1300]
     run.predict(other, ["20fs"])
     run.evaluate(other, save=False)
-    moving = replace(other, velocities=None, times=10 * other.times, time_step=None)
-    for ask in (lambda: run.predict(moving, ["100fs"]), lambda: run.evaluate(moving, save=False)):
-        with (
-            pytest.warns(UserWarning, match="frames at most"),  # they are further apart as well
-            pytest.warns(
-                UserWarning, match="K, in training at .* is the time between frames right"
-            ),
-        ):
+    moving = replace(other, velocities=None, times=0.1 * other.times, time_step=None)
+    told = "K, in training at .* is the time between frames right"
+    for ask in (lambda: run.predict(moving, ["20fs"]), lambda: run.evaluate(moving, save=False)):
+        with pytest.warns(UserWarning, match=told):
             ask()
     still = replace(other, velocities=np.zeros_like(other.positions))
     with pytest.warns(UserWarning, match=r"start at 0 K, .* has seen no start at rest"):
         run.predict(still, ["20fs"])
+
+
+def test_velocities_that_see_less_are_not_compared(run, tmp_path):
+    """Differences over 20 fs miss fast motion; stored velocities see more than those over 100."""
+    other = gfnode.load("sample:toluene")[700:1300]
+    apart = replace(other, velocities=None)[::4]
+    for frame in range(1, 100, 10):
+        run.predict(apart, ["20fs"], frame=frame)
+    run.evaluate(replace(other, velocities=None)[::2], save=False)
+    coarse = gfnode.load("sample:toluene", stride=20)
+    changes = {"model.name": "mean-conformer", "windows.horizon": "600fs", "windows.times": 4}
+    bare = replace(coarse, velocities=None)
+    slow = gfnode.fit(bare, changes=changes, out=tmp_path / "slow", progress=False)
+    with pytest.warns(UserWarning) as told:  # noqa: PT030
+        slow.predict(coarse[5], ["100fs"])
+    (said,) = [str(each.message) for each in told]
+    assert "trained with differences of frames 100 fs apart" in said
 
 
 def test_velocities_of_rounded_positions_are_told(run):

@@ -89,9 +89,9 @@ def held_out(
     if (gaps := windows.velocity_gaps) is not None:
         toward = 1 if bool((gaps > 0).all()) else -1
         rule.warn_if_far(float(gaps.abs().max()), system.time_step, toward)
-    if rule.heat is not None:
+    over = None if gaps is None else float(gaps.abs().median())
+    if rule.heat is not None and rule.alike(over):
         some = windows.select(system.atoms).batch(windows.evenly(500))
-        x, v = some.positions.numpy(), some.velocities.numpy()
-        label, over = given[0].label, None if gaps is None else float(gaps.abs().median())
+        x, v, label = some.positions.numpy(), some.velocities.numpy(), given[0].label
         rule.heat.warn_of(v, system.masses, x, over, label, stacklevel=3)
     return windows, False

@@ -71,12 +71,15 @@ class Provenance:
     def reader(self, file: str | Path, given: Reader | None = None) -> Reader:
         """How a file of the molecule is to be read: as said, else as the training data was.
 
-        Files of another format than the training data are read as said alone.
+        Files of another format than the training data are read as said alone; and the unit of
+        length is that of the training files only: those that gfnode writes are in Å.
         """
-        given = given or Reader()
+        given, trained = given or Reader(), self.as_trained
         if Path(file).suffix.lower() != Path(self.files[0]).suffix.lower():
             return given
-        return given.over(self.as_trained)
+        if Path(file).resolve() not in [Path(each).resolve() for each in self.files]:
+            trained = replace(trained, unit=None)
+        return given.over(trained)
 
     def find(self, where: str) -> list[Trajectory]:
         """Read the trajectories again, and check that they are the same.

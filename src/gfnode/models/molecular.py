@@ -92,10 +92,15 @@ class Molecular(Model):
         predicted, spread = self.model.with_spread(positions, velocities, lags)
         # in double precision: bonds are a million times as stiff as what is uncertain
         mean, sizes = predicted.double(), self.calibration.deviations(lags.double(), spread)
-        x = superpose(positions[:, None].double().expand_as(mean), mean, self.weights)
+        start = positions[:, None].double().expand_as(mean)
+        known = (
+            (mean.isfinite() & sizes.unsqueeze(-1).isfinite()).flatten(2).all(2)[..., None, None]
+        )
+        mean, sizes = torch.where(known, mean, start), torch.where(known[..., 0], sizes, 1.0)
+        x = superpose(start, mean, self.weights)
         for _ in range(STEPS):
             x = x + self._step(x, mean, sizes.clamp(min=1e-6))
-        return x.to(predicted), spread
+        return torch.where(known, x, torch.nan).to(predicted), spread
 
     def _step(self, x: Tensor, mean: Tensor, sizes: Tensor) -> Tensor:
         """One Gauss-Newton step, of at most half an Å an atom."""

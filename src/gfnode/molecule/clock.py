@@ -27,6 +27,9 @@ With other masses, of deuterium say, they go with one over the root of the reduc
 PLAUSIBLE = (30.0, 3000.0)
 """Temperatures in K that molecular dynamics of molecules have."""
 
+FARTHEST = 1.9
+"""Of a period. Frames further apart are some whole turns, of which the angle tells nothing."""
+
 _SEEN = 2000  # frames that tell the time before training
 _LAGS = 40
 
@@ -136,7 +139,8 @@ def _swing(series: Series, bonds: Integers, rounded_to: float | None) -> _Swing:
     if spread < max(3 * RIGID, 1.5 * noise):
         return _Swing(name, usual, len(chosen), "rigid")
     known = np.isfinite(memory)
-    if known[:6].sum() < 2 or known.sum() < 4:
+    far = step > FARTHEST * 2 * np.pi / (WAVENUMBER * usual)
+    if far or known[:6].sum() < 2 or known.sum() < 4:
         return _Swing(name, usual, len(chosen), "too far apart")
     angle, swings = _fit_angle(memory)
     if swings < 0.4:  # hardly a cosine: neighbouring bonds fell out of step between frames

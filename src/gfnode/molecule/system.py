@@ -95,6 +95,12 @@ class System:
             "its atoms in the same order"
         )
 
+    def whole_of(self, start: Trajectory) -> Trajectory:
+        """The same frames with the masses of training, where all atoms are there."""
+        same = start.n_atoms == len(self.source_numbers)
+        known = start.atom_masses is not None or self.source_masses is not None
+        return replace(start, atom_masses=self.source_masses) if same and known else start
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for the run folder."""
         masses = self.source_masses

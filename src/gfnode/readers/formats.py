@@ -267,6 +267,8 @@ def _in_unit(
             "leave out --unit"
         )
     worth = factor(str(path), "the unit of length", unit, LENGTHS)
+    if source.states_unit:
+        raise InputError(f"{path}: the file says what unit its lengths are in: leave out --unit")
     return rescaled(source, worth / LENGTHS[format_of(path).unit])
 
 

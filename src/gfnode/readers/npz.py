@@ -70,6 +70,7 @@ def open_npz(path: Path, given: Given) -> Source:
         unit = archive.text("r_unit") or "angstrom"
         length = factor(str(path), "r_unit", unit, LENGTHS)
         source = md17.open_md17(path, archive, length, given.step)
+        source = replace(source, states_unit="r_unit" in archive)
         return _naming_the_rest(source, archive, [*LAYOUTS[layout], "F"])
     known = "; ".join(f"{each}: {', '.join(keys)}" for each, keys in LAYOUTS.items())
     raise InputError(
@@ -113,6 +114,7 @@ def _open_own(path: Path, archive: Archive, step: float | None) -> Source:
             time_step=original if step is None else step,
             topology=_topology(archive),
             masses=archive.get("masses"),
+            states_unit=True,
             name=archive.text("name"),
             origin=archive.text("source"),
         )

@@ -69,6 +69,8 @@ class Source:
         What else it holds, by its own names: energies, say.
     masses
         ``(atom,)`` in u, where the file holds them.
+    states_unit
+        Whether the file says what unit its lengths are in.
     placed
         Where the topology that came with it has the atoms; None: it does not say.
     """
@@ -84,6 +86,7 @@ class Source:
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     masses: Doubles | None = None
+    states_unit: bool = False
     placed: Placed | None = None
 
 

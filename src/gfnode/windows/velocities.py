@@ -103,6 +103,11 @@ class VelocityRule:
         """Whether stored velocities come first, where there are any."""
         return self.kind == "stored" or (self.kind == "auto" and self.takes_instants)
 
+    def alike(self, gap: float | None) -> bool:
+        """Whether velocities over a gap in fs (None: stored) see as much as those of training."""
+        mine, other = abs(self.gap or 0.0), abs(gap or 0.0)
+        return max(mine, other) <= max(SHORT_GAP, 2 * min(mine, other))
+
     def warn_if_far(
         self, longest: float, time_step: float, toward: int, stacklevel: int = 3
     ) -> None:
@@ -146,7 +151,7 @@ class VelocityRule:
             For a frame whose velocities are neither stored nor found from the frame beside it.
         """
         found, gap = self._at(state, frames, time_step, whole)
-        if self.heat is not None:
+        if self.heat is not None and self.alike(gap):
             x = state.positions[frames]
             self.heat.warn_of(found, state.masses, x, gap, state.label, stacklevel=5)
         return found

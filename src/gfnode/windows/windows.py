@@ -56,7 +56,7 @@ class Frames:
                     f"{other.label} ({other.formula}) and {first.label} ({first.formula}) hold "
                     "different atoms; train on trajectories of one system, atoms in one order"
                 )
-            if not np.array_equal(other.masses, first.masses):
+            if not np.allclose(other.masses, first.masses, rtol=0.01, atol=0.0):
                 raise InputError(
                     f"{other.label} and {first.label} hold atoms of different masses; train on "
                     "trajectories of one system"
