@@ -66,7 +66,7 @@ def predict(
         keep_inputs([out], [start], reading.top, found)
         keep_results([out], overwrite=overwrite)
         trajectory = load_for(found, [start], reading.reader())[0]
-        frame = found.first_frame(trajectory) if frame is None else frame
+        frame = found.velocity_rule.first(trajectory) if frame is None else frame
         predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
         predicted.save(out)
         began = float(trajectory.times[frame])

@@ -86,7 +86,7 @@ def sample(
         keep_inputs(outputs, [start], reading.top, found)
         keep_results(outputs, overwrite=overwrite)
         trajectory = load_for(found, [start], reading.reader())[0]
-        frame = found.first_frame(trajectory) if frame is None else frame
+        frame = found.velocity_rule.first(trajectory) if frame is None else frame
         with new_bar() as bar:
             task = bar.add_task("samples", total=samples * len(set(lags)))
             drawn = found.sample(

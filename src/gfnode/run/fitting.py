@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
+from gfnode.models.calibration import FILE, Calibration
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
 from gfnode.run.creation import alone, refuse_run
@@ -133,10 +134,17 @@ def finish(
         if said is not None:
             said(run, dataset)
         facts = _to_the_end(training(run, dataset, progress=progress))
-        run.calibrate(dataset)
+        _calibrate(run, dataset)
         if facts is not None:
             run.record(training=facts)  # last: a run that has this has ended
     return run
+
+
+def _calibrate(run: Run, dataset: Dataset) -> None:
+    """Measure errors on the validation windows, and distances on those of training."""
+    parts = dataset.of(run.model)
+    run.calibration = Calibration.fit(run.model, parts["train"], parts["validation"])
+    run.calibration.save(run.folder / FILE)
 
 
 def _to_the_end(turns: Generator[None, None, Result]) -> Result:

@@ -279,13 +279,6 @@ class Run:
         name = self.experiment.model["name"]
         return {name: self.model} | {k: m for k, m in self.baselines().items() if k != name}
 
-    def calibrate(self, dataset: Dataset) -> None:
-        """Measure errors on the validation windows, and distances on those of training."""
-        parts = dataset.of(self.model)
-        calibration = Calibration.fit(self.model, parts["train"], parts["validation"])
-        calibration.save(self.folder / FILE)
-        self.calibration = calibration
-
     @cached_property
     def calibration(self) -> Calibration | None:
         """How large its errors are; None where training has not ended."""
@@ -300,10 +293,6 @@ class Run:
         found = copy(self)
         found.model = Molecular.of(self.model, self.calibration, str(self.folder)).eval()
         return found
-
-    def first_frame(self, start: Trajectory) -> int:
-        """The first frame that has velocities as training had them: where predictions begin."""
-        return self.velocity_rule.first(start)
 
     def predict(
         self,
