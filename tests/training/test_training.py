@@ -530,7 +530,7 @@ def test_resuming_a_run_that_has_ended_changes_nothing(tmp_path, monkeypatch):
 def test_a_run_killed_while_it_measures_its_errors_has_not_ended(tmp_path, monkeypatch):
     path = wiggle().save(tmp_path / "w.npz")
     with monkeypatch.context() as patch:
-        kill_at(patch, Run, "calibrate", 1)
+        kill_at(patch, fitting.Calibration, "fit", 1)
         with pytest.raises(Killed):
             gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
     with pytest.warns(UserWarning, match="has not ended"):
