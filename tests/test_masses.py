@@ -1,5 +1,6 @@
 """Masses other than the standard ones: isotopes, and those moved to hydrogens for longer steps."""
 
+import mdtraj
 import numpy as np
 import pytest
 import torch
@@ -13,9 +14,10 @@ from gfnode.errors import InputError
 from gfnode.experiment import configure, prepare
 from gfnode.models.trivial import RigidRotor
 from gfnode.molecule.system import System
+from gfnode.readers.joined import load_joined
 from gfnode.readers.topology import _masses
 from gfnode.run import Run
-from gfnode.trajectory import Trajectory
+from gfnode.trajectory import Doubles, Trajectory
 from making import wiggle
 
 HEAVY = np.array([15.999 - 2 * 2.016, 3.024, 3.024])
@@ -113,6 +115,56 @@ def test_topologies_of_amber_name_them(tmp_path):
     np.testing.assert_allclose(found, HEAVY)
 
 
+def test_deuterium_of_a_topology_is_heavy(tmp_path):
+    path = wiggle(3).save(tmp_path / "w.pdb")
+    light = path.read_text()
+    lines = [
+        line[:76] + " D" + line[78:] if line.startswith(("ATOM", "HETATM")) and " H" in line[76:78]
+        else line
+        for line in light.splitlines()
+    ]  # fmt: skip
+    path.write_text("\n".join(lines) + "\n")
+    (tmp_path / "x.pdb").write_text(path.read_text())
+    wiggle(3).save(tmp_path / "x.xtc")
+    taken = Trajectory.from_mdtraj(mdtraj.load(path), step=1)
+    for found in (taken, gfnode.load(path, step=1), gfnode.load(tmp_path / "x.xtc", top=path)):
+        assert found.masses == pytest.approx([15.999, 2.0141, 2.0141])
+        assert found.formula == "H2O"
+    (note,) = gfnode.load(path, step=1).notes
+    assert "H 2.014 u (standard 1.008)" in note
+
+
+def test_files_of_one_series_have_one_kind_of_masses(tmp_path):
+    light, heavy = wiggle(40), heavy_water(40)
+    silent = light[:20].save(tmp_path / "a.npz")
+    naming = heavy[20:].save(tmp_path / "b.npz")
+    found = load_joined([silent, naming])
+    assert np.array_equal(found.masses, HEAVY)
+    assert any(note.startswith("a.npz: names no masses; those of b.npz") for note in found.notes)
+    other = _heavy(light[:20], 1.5 * HEAVY).save(tmp_path / "c.npz")
+    with pytest.raises(InputError, match=r"b\.npz: names other masses than .*c\.npz"):
+        load_joined([naming, other])
+    same = _heavy(light[:20], 1.001 * HEAVY).save(tmp_path / "d.npz")
+    assert load_joined([same, naming]).notes == (
+        "d.npz + b.npz: masses are not all standard: H 3.027 u (standard 1.008), "
+        "O 11.98 u (standard 16)",
+    )
+    np.savez(tmp_path / "e.npz", **dict(np.load(naming)) | {"masses": HEAVY[:2]})
+    with pytest.raises(InputError, match=r"e\.npz: masses are float64 of shape \(2,\)"):
+        load_joined([same, tmp_path / "e.npz"])
+
+
+def test_a_start_of_other_masses_is_told(tmp_path):
+    changes = {"windows.horizon": 60.0, "model.name": "rigid-rotor", "windows.score": "all"}
+    run = gfnode.fit(wiggle(), changes=changes, out=tmp_path / "run", progress=False)
+    said = "heavy: its atoms have other masses than those of training, which are taken: atom 1 "
+    with pytest.warns(UserWarning, match=said + r"has 3\.024 u, in training 1\.008 u"):
+        found = run.predict(heavy_water(), [20.0])
+    assert found.atom_masses is None
+    with pytest.warns(UserWarning, match=said):
+        run.evaluate(heavy_water(2000))
+
+
 def test_trajectories_of_other_masses_are_not_mixed():
     with pytest.raises(InputError, match="hold atoms of different masses"):
         prepare([wiggle(), heavy_water()], configure(changes={"windows.horizon": 60.0}))
@@ -170,6 +222,6 @@ def test_replicas_of_the_same_masses_but_for_rounding_go_together():
     prepare([one, rounded], configure(changes={"windows.horizon": 60.0}))
 
 
-def _heavy(light: Trajectory) -> Trajectory:
+def _heavy(light: Trajectory, masses: Doubles = HEAVY) -> Trajectory:
     return Trajectory(light.positions, light.times, light.numbers, light.velocities,
-                      name=light.name, atom_masses=HEAVY)  # fmt: skip
+                      name=light.name, atom_masses=masses)  # fmt: skip

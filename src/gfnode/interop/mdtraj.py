@@ -11,6 +11,7 @@ from gfnode.readers.cells import ANGSTROM_PER_NM, check_cell
 from gfnode.readers.topology import check_elements
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.mdtraj import from_mdtraj as from_topology
+from gfnode.trajectory.mdtraj import masses_in
 from gfnode.trajectory.mdtraj import to_mdtraj as to_topology
 from gfnode.units import FS_PER, parse_step
 
@@ -102,6 +103,7 @@ def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "")
         numbers,
         cell=None if cell is None else cell * ANGSTROM_PER_NM,
         topology=topology,
+        atom_masses=masses_in(frames.topology),
         time_step=fs,
         name=name,
         source="mdtraj",

@@ -1,5 +1,6 @@
 """What a model is built for: the atoms it sees, those that are scored, their graph and times."""
 
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,7 @@ from gfnode.errors import InputError
 from gfnode.graph import Edges
 from gfnode.thinning import places
 from gfnode.trajectory import Doubles, Integers, Trajectory, masses_of
+from gfnode.trajectory.formula import differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,7 @@ class System:
         """Cut a trajectory down to the state atoms.
 
         The trajectory may hold all atoms of the training data, or just the state atoms. It gets the
-        masses of training: most files hold none.
+        masses of training: most files hold none. A warning tells of others that it names.
 
         Raises
         ------
@@ -87,12 +89,25 @@ class System:
                 state = start if chosen is None else start.select(chosen)
                 if state.atom_masses is None and self.source_masses is None:
                     return state
+                self._warn_of_masses(state)
                 return replace(state, atom_masses=self.masses)
         raise InputError(
             f"{start.label} has {start.n_atoms} atoms with atomic numbers "
             f"{_brief(start.numbers)}; this model was trained on {len(self.source_numbers)} atoms "
             f"{_brief(self.source_numbers)} in this order. Give a start of the same molecule with "
             "its atoms in the same order"
+        )
+
+    def _warn_of_masses(self, state: Trajectory) -> None:
+        mine, other = self.masses, state.atom_masses
+        if other is None or not differ(other, mine):
+            return
+        atom = int(np.argmax(np.abs(other / mine - 1)))
+        warnings.warn(
+            f"{state.label}: its atoms have other masses than those of training, which are taken: "
+            f"atom {self.atoms[atom]} has {other[atom]:.4g} u, in training {mine[atom]:.4g} u. "
+            "Train on trajectories of these masses",
+            stacklevel=4,
         )
 
     def whole_of(self, start: Trajectory) -> Trajectory:

@@ -97,12 +97,16 @@ def _check(source: Source, where: str) -> None:
     if source.topology is not None:
         source.topology.check(len(numbers), where)
     check_times(source.times, where)
-    if (masses := source.masses) is not None and (
-        masses.shape != numbers.shape or masses.dtype.kind not in "fiu"
-    ):
+    check_named_masses(source, where)
+
+
+def check_named_masses(source: Source, where: str) -> None:
+    """Refuse masses that a file names and that are not one number an atom."""
+    masses, atoms = source.masses, len(source.numbers)
+    if masses is not None and (masses.shape != (atoms,) or masses.dtype.kind not in "fiu"):
         raise InputError(
             f"{where}masses are {masses.dtype} of shape {masses.shape}, expected numbers of shape "
-            f"({len(numbers)},), one an atom"
+            f"({atoms},), one an atom"
         )
 
 

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.progress import Report
 from gfnode.readers import opened
-from gfnode.readers.assemble import Choice, assemble
+from gfnode.readers.assemble import Choice, assemble, check_named_masses
 from gfnode.readers.places import sources_of
 from gfnode.readers.source import Block, Source
 from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory.formula import differ, unusual
 from gfnode.trajectory.selection import Selection
 from gfnode.units import format_time
 
@@ -220,6 +221,7 @@ def join(parts: Sequence[_Part]) -> Source:
                 f"{part.path}: holds other atoms than {parts[0].path} ({len(part.source.numbers)} "
                 f"and {len(first.numbers)}): files of one series have the same atoms in one order"
             )
+    masses, notes = _masses(parts)
     begins = np.cumsum([0, *(len(part.times) for part in parts)])
     heads = [part.frame(part.skipped) for part in parts]
     kept = {
@@ -241,7 +243,7 @@ def join(parts: Sequence[_Part]) -> Source:
                 )
 
     steps = {part.source.time_step for part in parts}
-    notes = [note for part in parts for note in part.source.notes]
+    notes += [note for part in parts for note in part.source.notes]
     notes += [
         f"{name} left out: only some of the files hold {them}"
         for key, name, them in (
@@ -256,9 +258,33 @@ def join(parts: Sequence[_Part]) -> Source:
         times=np.concatenate([part.times for part in parts]),
         blocks=blocks,
         time_step=steps.pop() if len(steps) == 1 else None,
+        masses=masses,
         origin=first.origin,
         notes=tuple(dict.fromkeys([*notes, *_gaps(parts)])),
     )
+
+
+def _masses(parts: Sequence[_Part]) -> tuple[Doubles | None, list[str]]:
+    """Masses that files name; they stand for those that name none, which is noted."""
+    naming = [part for part in parts if part.source.masses is not None]
+    for part in naming:
+        check_named_masses(part.source, f"{part.path}: ")
+    if not naming:
+        return None, []
+    first = naming[0]
+    masses = first.source.masses
+    assert masses is not None
+    for part in naming[1:]:
+        assert part.source.masses is not None
+        if differ(part.source.masses, masses):
+            raise InputError(
+                f"{part.path}: names other masses than {first.path}: files of one series have the "
+                "same atoms"
+            )
+    silent = [part.path.name for part in parts if part.source.masses is None]
+    if not silent or not unusual(masses, first.source.numbers):
+        return masses, []
+    return masses, [f"{', '.join(silent)}: names no masses; those of {first.path.name} are taken"]
 
 
 def _by_time(parts: Sequence[_Part]) -> list[_Part]:

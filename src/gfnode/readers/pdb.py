@@ -7,7 +7,7 @@ from gfnode.readers.boundary import ends_with_line, foreign, frame_times
 from gfnode.readers.cells import ANGSTROM_PER_NM
 from gfnode.readers.source import Given, Source, in_memory
 from gfnode.readers.topology import elements_of_pdb
-from gfnode.trajectory.mdtraj import from_mdtraj
+from gfnode.trajectory.mdtraj import from_mdtraj, masses_in
 
 
 def open_pdb(path: Path, given: Given) -> Source:
@@ -27,6 +27,7 @@ def open_pdb(path: Path, given: Given) -> Source:
             frames.xyz * ANGSTROM_PER_NM, cell=None if cell is None else cell * ANGSTROM_PER_NM
         ),
         topology=topology,
+        masses=masses_in(frames.topology),
         time_step=given.step,
         notes=notes,
     )

@@ -38,7 +38,8 @@ def save(
     .dcd, .pdb           no          no          float32, 0.001 Å
     ===================  ==========  ==========  ======================================
 
-    Forces go into npz, extended XYZ and TRR. XTC, TRR and HDF5 hold times as float32 ps. XTC, TRR
+    Forces go into npz, extended XYZ and TRR; masses other than the standard ones into npz and
+    extended XYZ. XTC, TRR and HDF5 hold times as float32 ps. XTC, TRR
     and DCD cannot be opened without a topology, so the first frame is written beside them as
     ``<stem>.pdb``, unless that is there.
 

@@ -13,7 +13,7 @@ from gfnode.readers.cells import ANGSTROM_PER_NM
 from gfnode.readers.hdf5 import topology_of
 from gfnode.readers.source import Block, Placed, Source
 from gfnode.trajectory import Doubles, Integers, Topology
-from gfnode.trajectory.mdtraj import from_mdtraj
+from gfnode.trajectory.mdtraj import from_mdtraj, masses_in
 
 IONS = {
     name: symbol
@@ -96,7 +96,9 @@ def read_topology(path: Path | None) -> Top:
         notes = _elements_of_psf(path, found) if suffix == ".psf" else ()
         notes += elements_of_pdb(path, found) if suffix == ".pdb" else ()
         notes += _elements_of_ions(path, found)
-        return Top(path, *from_mdtraj(found), notes, placed, _masses(path, found.n_atoms))
+        masses = _masses(path, found.n_atoms)
+        masses = masses_in(found) if masses is None else masses
+        return Top(path, *from_mdtraj(found), notes, placed, masses)
 
 
 AMBER = (".prmtop", ".parm7", ".prm7")

@@ -23,7 +23,7 @@ from gfnode.simulate.integrator import (
 )
 from gfnode.simulate.molecules import Molecule
 from gfnode.simulate.protocol import BUSSI, LANGEVIN, Protocol
-from gfnode.trajectory import Doubles, masses_of
+from gfnode.trajectory import Doubles
 from gfnode.units import ELECTRONVOLT
 
 RELAXED = 0.05
@@ -46,7 +46,7 @@ class AseDynamics:
 
         self.molecule, self.engine, self.protocol = molecule, engine, protocol
         self.numbers, self.topology = molecule.numbers, molecule.topology
-        self.masses = masses_of(self.numbers)
+        self.masses = molecule.masses
         self.particles = len(self.numbers)
         self._atoms = molecule.to_ase()
         self._atoms.calc = engine.calculator()

@@ -12,7 +12,8 @@ from gfnode.errors import InputError
 from gfnode.readers import FORMATS, load
 from gfnode.readers.boundary import existing_file, foreign
 from gfnode.simulate.extra import need
-from gfnode.trajectory import Doubles, Integers, Topology
+from gfnode.trajectory import Doubles, Integers, Topology, masses_of
+from gfnode.trajectory.formula import other_masses
 
 PEPTIDES = {"ala2": "alanine-dipeptide.pdb"}
 """Built-in molecules with residues, which force fields of proteins know."""
@@ -44,6 +45,9 @@ class Molecule:
         Names, residues and bonds.
     pdb
         A PDB file that it came from.
+    atom_masses
+        ``(atom,)`` in u, where they are not the standard ones; see
+        :class:`gfnode.trajectory.Trajectory`.
     """
 
     name: str
@@ -55,12 +59,24 @@ class Molecule:
     cell: Doubles | None = None
     topology: Topology | None = None
     pdb: Path | None = None
+    atom_masses: Doubles | None = None
+
+    @property
+    def masses(self) -> Doubles:
+        """Masses in u, ``(atom,)``."""
+        return masses_of(self.numbers) if self.atom_masses is None else self.atom_masses
 
     def to_ase(self) -> Any:
         """Give ``ase.Atoms``, whose initial charges and magnetic moments sum up to the total."""
         from ase import Atoms
 
-        atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.cell is not None)
+        atoms = Atoms(
+            self.numbers,
+            self.positions,
+            cell=self.cell,
+            pbc=self.cell is not None,
+            masses=self.atom_masses,
+        )
         first = np.arange(len(self.numbers)) == 0
         atoms.set_initial_charges(self.charge * first)
         atoms.set_initial_magnetic_moments(self.unpaired * first)
@@ -122,14 +138,16 @@ def _of_file(what: str, path: Path) -> Molecule:
         import ase.io
 
         atoms: Any = ase.io.read(path, index=0)
+        numbers = np.asarray(atoms.numbers, dtype=np.int64)
         return Molecule(
             path.stem,
             f"the first frame of {path.name}",
-            np.asarray(atoms.numbers, dtype=np.int64),
+            numbers,
             np.asarray(atoms.positions, dtype=np.float64),
             round(float(atoms.get_initial_charges().sum())),
             round(abs(float(atoms.get_initial_magnetic_moments().sum()))),
             np.asarray(atoms.cell, dtype=np.float64) if atoms.pbc.all() else None,
+            atom_masses=other_masses(atoms.get_masses(), numbers),
         )
 
 
@@ -144,6 +162,7 @@ def _of_trajectory(source: Path | str, name: str, origin: str) -> Molecule:
         cell=None if first.cell is None else first.cell[0].astype(np.float64),
         topology=first.topology,
         pdb=source if isinstance(source, Path) and source.suffix.lower() == ".pdb" else None,
+        atom_masses=first.atom_masses,
     )
 
 
@@ -167,11 +186,14 @@ def _of_smiles(text: str) -> Molecule:
         raise InputError(f"{text!r}: RDKit finds no geometry: give a structure file")
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
         rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=2000)
+    atoms = list(molecule.GetAtoms())
+    numbers = np.array([atom.GetAtomicNum() for atom in atoms], dtype=np.int64)
     return Molecule(
         CalcMolFormula(drawn),
         f"SMILES {text}",
-        np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()], dtype=np.int64),
+        numbers,
         np.asarray(molecule.GetConformer().GetPositions(), dtype=np.float64),
         Chem.GetFormalCharge(molecule),
         NumRadicalElectrons(molecule),
+        atom_masses=other_masses(np.array([atom.GetMass() for atom in atoms]), numbers),
     )

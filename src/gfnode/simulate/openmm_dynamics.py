@@ -103,7 +103,7 @@ class OpenMMDynamics:
         self.numbers, self.topology = molecule.numbers, molecule.topology
         if box.keep == "all" and self._periodic:
             self.numbers, self.topology = _all_atoms(topology)
-        self.masses = masses_of(self.numbers)
+        self._set_masses()
         self.particles: int = self._system.getNumParticles()
         self.degrees: int = 3 * self.particles - self._system.getNumConstraints()
         self.platform: str | None = box.platform
@@ -162,6 +162,14 @@ class OpenMMDynamics:
             removeCMMotion=False,  # friction and noise act on it too
             **options,
         )
+
+    def _set_masses(self) -> None:
+        """Give the molecule's atoms its own masses, where these are not the standard ones."""
+        self.masses = masses_of(self.numbers)
+        if (own := self.molecule.atom_masses) is not None:
+            self.masses[: len(own)] = own
+            for atom, mass in enumerate(own.tolist()):
+                self._system.setParticleMass(atom, mass)
 
     def _add_barostat(self) -> Any:
         if not self._periodic or not self.protocol.equilibrate or not self.protocol.temperature:

@@ -11,6 +11,7 @@ from gfnode.readers.unfinished import record_of
 from gfnode.simulate.protocol import Protocol
 from gfnode.simulate.run import Outcome, Simulation
 from gfnode.simulate.summary import Summary
+from gfnode.trajectory.formula import describe_masses
 from gfnode.units import FS_PER, format_duration, format_time
 
 DAY_S = 86400.0
@@ -45,9 +46,11 @@ class Pace:
 
 def describe_plan(simulation: Simulation, path: Path) -> str:
     """One line before it begins."""
-    plan = simulation.protocol
+    plan, molecule = simulation.protocol, simulation.molecule
+    masses = molecule.atom_masses
+    said = f" with {describe_masses(masses, molecule.numbers)}" if masses is not None else ""
     return (
-        f"{path}: {simulation.molecule.origin}, {simulation.dynamics.describe()}, "
+        f"{path}: {molecule.origin}{said}, {simulation.dynamics.describe()}, "
         f"{plan.frames} frames over {format_time(plan.steps * plan.time_step)}: {plan.describe()}"
     )
 

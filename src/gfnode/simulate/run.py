@@ -62,6 +62,8 @@ class Simulation:
         """All that decides about the frames."""
         geometry = hashlib.sha256(self.molecule.numbers.tobytes())
         geometry.update(np.round(self.molecule.positions, 6).tobytes())
+        if (masses := self.molecule.atom_masses) is not None:
+            geometry.update(np.round(masses, 6).tobytes())
         molecule = {"molecule": self.molecule.name, "geometry": geometry.hexdigest()[:16]}
         return {**molecule, **self.details, **self.protocol.settings()}
 
@@ -196,6 +198,7 @@ class Simulation:
             name=self.molecule.name,
             source=self.describe(),
             forces=frames["forces"] if "forces" in held else None,
+            atom_masses=dynamics.masses,
         )
         record = {
             "format": "gfnode simulation record",

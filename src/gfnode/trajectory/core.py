@@ -22,7 +22,7 @@ from gfnode.trajectory.checks import (
     even_spacing,
 )
 from gfnode.trajectory.exchange import Exchange
-from gfnode.trajectory.formula import formula_of, masses_of, unusual
+from gfnode.trajectory.formula import formula_of, masses_of, other_masses
 from gfnode.trajectory.topology import Topology
 from gfnode.units import BOLTZMANN, format_time
 
@@ -131,8 +131,8 @@ class Trajectory(Exchange):
                 check_finite(values, key, where)
         if self.atom_masses is not None:
             check_masses(self.atom_masses, where)
-            if not unusual(self.atom_masses, self.numbers):
-                object.__setattr__(self, "atom_masses", None)
+            own = other_masses(self.atom_masses, self.numbers)
+            object.__setattr__(self, "atom_masses", own)
         check_times(self.times, where)
 
     def __len__(self) -> int:

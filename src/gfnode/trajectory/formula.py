@@ -28,9 +28,19 @@ def masses_of(numbers: Integers) -> Doubles:
     return np.asarray(atomic_masses[numbers], dtype=np.float64)
 
 
+def differ(masses: Doubles, others: Doubles) -> bool:
+    """Whether some masses are further than 1 % from the others, ``(atom,)`` each."""
+    return not np.allclose(masses, others, rtol=0.01, atol=0.0)
+
+
 def unusual(masses: Doubles, numbers: Integers) -> bool:
     """Whether some masses in u are further than 1 % from the standard ones."""
-    return not np.allclose(masses, masses_of(numbers), rtol=0.01, atol=0.0)
+    return differ(masses, masses_of(numbers))
+
+
+def other_masses(masses: Doubles, numbers: Integers) -> Doubles | None:
+    """Masses in u, ``(atom,)``, or None where all may be taken for the standard ones."""
+    return masses if unusual(masses, numbers) else None
 
 
 def describe_masses(masses: Doubles, numbers: Integers) -> str:

@@ -4,8 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from gfnode.trajectory.checks import Integers
+from gfnode.trajectory.checks import Doubles, Integers
+from gfnode.trajectory.formula import masses_of
 from gfnode.trajectory.topology import Topology
+
+DEUTERIUM = 2.01410
+"""Its mass in u."""
 
 
 def from_mdtraj(topology: Any) -> tuple[Integers, Topology]:
@@ -27,6 +31,16 @@ def from_mdtraj(topology: Any) -> tuple[Integers, Topology]:
         np.array(sorted(bonds), dtype=np.int64).reshape(-1, 2),
     )
     return found, names
+
+
+def masses_in(topology: Any) -> Doubles | None:
+    """Masses in u, ``(atom,)``, of an mdtraj topology that names deuterium; of all others None."""
+    atoms = list(topology.atoms)
+    heavy = np.array([atom.element is not None and atom.element.symbol == "D" for atom in atoms])
+    if not heavy.any():
+        return None
+    numbers, _ = from_mdtraj(topology)
+    return np.where(heavy, DEUTERIUM, masses_of(numbers))
 
 
 def to_mdtraj(numbers: Integers, names: Topology | None) -> Any:

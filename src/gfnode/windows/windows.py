@@ -16,6 +16,7 @@ from gfnode.geometry import superpose
 from gfnode.memory import room
 from gfnode.thinning import evenly, places
 from gfnode.trajectory import SHORT_GAP, Floats, Integers, Trajectory
+from gfnode.trajectory.formula import differ
 from gfnode.windows import lags as draw
 from gfnode.windows.velocities import over_gap
 
@@ -56,7 +57,7 @@ class Frames:
                     f"{other.label} ({other.formula}) and {first.label} ({first.formula}) hold "
                     "different atoms; train on trajectories of one system, atoms in one order"
                 )
-            if not np.allclose(other.masses, first.masses, rtol=0.01, atol=0.0):
+            if differ(other.masses, first.masses):
                 raise InputError(
                     f"{other.label} and {first.label} hold atoms of different masses; train on "
                     "trajectories of one system"
