@@ -229,6 +229,26 @@ def test_a_broken_model_is_named_and_harms_no_other(case, package, tmp_path):
         assert len(MODELS) == len(names)  # warned once: another warning would be an error
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("positions[:, None]", r"predicted \(2, 1, 3, 3\) .* expected .* of \(2, 3, 3, 3\)"),
+        ("positions", r"predicted \(2, 3, 3\)"),
+        ("positions[:, None].expand(-1, 3, -1, -1).double()", r"torch\.float64: expected torch\.f"),
+        ("None", "predicted NoneType"),
+    ],
+)
+def test_predictions_of_another_shape_are_refused_before_training(found, said, tmp_path):
+    code = FLYER.replace(
+        "return positions[:, None] + flown[..., None, None] * velocities[:, None]",
+        f"return {found}",
+    )
+    write_distribution(tmp_path, "flat-atoms", "1", code, POINTS)
+    with installed(tmp_path), pytest.raises(InputError, match=said):
+        gfnode.fit(wiggle(), changes=CHANGES, out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "history.csv").exists()
+
+
 def test_a_broken_reader_is_named(tmp_path):
     where = tmp_path / "site"
     where.mkdir()

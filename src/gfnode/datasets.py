@@ -13,6 +13,7 @@ from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import Experiment, configure, prepare
 from gfnode.experiment.baselines import fit_baselines
 from gfnode.models import TRIVIAL, Model
+from gfnode.models.base import as_predicted
 from gfnode.molecule.system import System
 from gfnode.readers.reader import Data, Reader
 from gfnode.windows import Batch, Windows, select_atoms
@@ -205,15 +206,7 @@ class _Foreign(Model):
         self.predict = predict
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
-        found = self.predict(positions, velocities, lags)
-        expected = (*lags.shape, *positions.shape[1:])
-        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        if got != expected:
-            raise InputError(
-                f"the model predicted {got} for positions {tuple(positions.shape)} and lags "
-                f"{tuple(lags.shape)}: expected a tensor (batch, time, atom, 3) of {expected}"
-            )
-        return found
+        return as_predicted(self.predict(positions, velocities, lags), positions, lags)
 
 
 def _check(split: str) -> None:

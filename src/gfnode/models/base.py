@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from gfnode.errors import InputError
 from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
 
@@ -199,6 +200,24 @@ class Model(nn.Module):
         """Predict as training validates it: :meth:`forward`, or something cheaper and close."""
         found: Tensor = self(positions, velocities, lags)
         return found
+
+
+def as_predicted(found: object, positions: Tensor, lags: Tensor) -> Tensor:
+    """A prediction, unless it has another shape than one of these starts and lags.
+
+    Raises
+    ------
+    InputError
+        For something else, which may look like a prediction once it is broadcast.
+    """
+    expected = (*lags.shape, *positions.shape[1:])
+    if isinstance(found, Tensor) and found.shape == expected:
+        return found
+    got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    raise InputError(
+        f"the model predicted {got} for positions {tuple(positions.shape)} and lags "
+        f"{tuple(lags.shape)}: expected a tensor (batch, time, atom, 3) of {expected}"
+    )
 
 
 class Generative(Model):

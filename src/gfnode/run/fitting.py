@@ -5,8 +5,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
+import torch
+
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
+from gfnode.models.base import Model, as_predicted
 from gfnode.models.calibration import FILE, Calibration
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
@@ -17,6 +20,7 @@ from gfnode.training import EpochRecord, Trainer, TrainingState
 from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
 from gfnode.training.stepping import launch
+from gfnode.windows import Windows
 
 __all__ = ["Data", "Reader", "Said", "begin", "finish", "fit", "reopen", "resume", "training"]
 
@@ -147,6 +151,17 @@ def _calibrate(run: Run, dataset: Dataset) -> None:
     run.calibration.save(run.folder / FILE)
 
 
+@torch.no_grad()
+def _check_prediction(model: Model, windows: Windows) -> None:
+    """Say at once what would be broadcast to a prediction, or end the run after its training."""
+    x, v, lags, _ = vars(windows.batch(slice(0, 2))).values()
+    training = model.training
+    found = as_predicted(model.eval().estimate(x, v, lags), x, lags)
+    model.train(training)
+    if found.dtype != x.dtype:
+        raise InputError(f"the model predicted {found.dtype}: expected {x.dtype}")
+
+
 def _to_the_end(turns: Generator[None, None, Result]) -> Result:
     while True:
         try:
@@ -176,6 +191,7 @@ def training(
         console = plain_console(stderr=True) if progress else None
         with fit_display(console) as report:
             run.model.prepare(windows, report)
+        _check_prediction(run.model, windows)
         if console and run.model.found:
             console.print(run.model.found, soft_wrap=True)
     if not any(True for _ in run.model.parameters()):  # nothing to train
