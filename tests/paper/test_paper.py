@@ -482,6 +482,11 @@ class TestCommand:
             (("table1", "--launcher", "cloud"), "--launcher cloud"),
             (("table1", "--of", "features"), "--of features has no effect here: it is of figure4"),
             (("table1", "--horizons", "each"), "has no effect here: it is of figure3"),
+            (("table1", "--search-on", "ethanol"), "--search-on has no effect without --search"),
+            (("table1", "--slurm", "partition=gpu"), "--slurm has no effect with --launcher local"),
+            (("table1", "--ray", "auto"), "--ray has no effect with --launcher local"),
+            (("table1", "--set", "model.name=ito"), "the rows say which model"),
+            (("table1", "--search", "model.name=ito,egnn"), "the rows say which model"),
         ],
     )
     def test_mistakes(self, data: Path, tmp_path: Path, words: tuple, said: str) -> None:

@@ -41,6 +41,14 @@ class TestReading:
         with pytest.raises(InputError, match="expected key=value,value"):
             Search.read([text])
 
+    def test_a_setting_is_searched_once(self):
+        with pytest.raises(InputError, match=r"training\.rate is searched twice"):
+            Search.read(["training.rate=0.001,0.002", "training.rate=0.003,0.004"])
+
+    def test_a_value_is_tried_once(self):
+        with pytest.raises(InputError, match=r"expected key=value,value"):
+            Search.read(["training.rate=0.001,1e-3"])
+
 
 class TestPlan:
     def test_every_row_is_tried_alike_with_one_seed(self, data):

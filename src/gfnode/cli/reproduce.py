@@ -158,6 +158,8 @@ def reproduce(
         one_of("--split", split, ("published", "blocked"))
         one_of("--of", of, ("coordinates", "features"))
         one_of("--horizons", horizons, ("one", "each", "rollout"))
+        if search_on and not search:
+            raise InputError("--search-on has no effect without --search")
         _of_its_kind("--of", of, spec, "spectra")
         _of_its_kind("--horizons", horizons, spec, "horizons")
         folder = data or Path(os.environ.get("GFNODE_DATA", "data"))

@@ -54,6 +54,11 @@ def make_launcher(
     from gfnode.sweep.together import Together
 
     one_of("--launcher", name, ("local", "ray", "slurm"))
+    for its, said in (("ray", ray), ("slurm", slurm)):
+        if said and name != its:
+            raise InputError(
+                f"--{its} has no effect with --launcher {name}: expected --launcher {its}"
+            )
     resources = Resources(cpus, gpus, limit(memory))
     if name == "ray":
         return Ray(resources, ray)

@@ -86,6 +86,11 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
     """
     if "seed" in choice.changes:
         raise InputError("--set seed is set by --seeds here, one after the other: leave it out")
+    if "model.name" in choice.changes:
+        raise InputError(
+            "model.name is not set here, where the rows say which model they are of: choose rows "
+            "with --models, and train any other model with gfnode train"
+        )
     if choice.epochs is not None and "training.epochs" in choice.changes:
         raise InputError("--epochs and --set training.epochs say the same: expected one of them")
     molecules = _chosen("molecule", choice.molecules or spec.shown, spec.molecules, spec.title)

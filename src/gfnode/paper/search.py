@@ -44,18 +44,24 @@ class Search:
         Raises
         ------
         InputError
-            For text of another form, or a single value.
+            For text of another form, a single value, or a setting that was read already.
         """
-        found = {}
+        found: dict[str, list[Any]] = {}
         for item in items:
             key, _, text = item.partition("=")
-            values = [each.strip() for each in text.split(",") if each.strip()]
-            if not key.strip() or len(values) < 2:
+            texts = [each.strip() for each in text.split(",") if each.strip()]
+            values = [read_value(each) for each in texts]
+            if not key.strip() or all(each == values[0] for each in values):
                 raise InputError(
                     f"--search {item}: expected key=value,value,… with two values or more, e.g. "
                     "--search training.rate=0.0003,0.001"
                 )
-            found[key.strip()] = [read_value(each) for each in values]
+            if key.strip() in found:
+                raise InputError(
+                    f"--search {item}: {key.strip()} is searched twice: expected all of its "
+                    "values in one option"
+                )
+            found[key.strip()] = values
         return cls(found, molecules)
 
     @property
