@@ -175,6 +175,13 @@ def test_a_model_of_another_package_is_told(made, tmp_path):
         Run.open(made[0])
 
 
+def test_another_version_of_the_package_is_told(made, tmp_path):
+    write_distribution(tmp_path, "flying-atoms", "2.0", FLYER, POINTS)
+    said = r"'flyer' was made with flying-atoms 1\.2\.3, and here is 2\.0: .* gfnode evaluate"
+    with installed(tmp_path), pytest.warns(PluginWarning, match=said):
+        Run.open(made[0])
+
+
 @pytest.mark.parametrize(
     "plugins", [3, [], {"models": 3}, {"models": {"flyer": {}}}, {"models": []}]
 )

@@ -174,6 +174,12 @@ def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:
             f"{where}: its model {name!r} came from the package {package} {version}; here one of "
             f"that name comes from {origin or 'another place'}, which may be another model"
         )
+    elif version and origin.version != version:
+        plugins.warn(
+            f"{where}: its model {name!r} was made with {package} {version}, and here is "
+            f"{origin.version}: errors that its folder holds may be of the former; gfnode "
+            "evaluate measures them anew"
+        )
 
 
 def _named(facts: Mapping[str, Any], kind: str) -> dict[Any, Any]:
