@@ -46,6 +46,28 @@ def test_populations_and_passages() -> None:
     assert rows[0, 0] == pytest.approx((1 + 0.96**40) / 2, abs=0.1)
 
 
+def test_passages_are_of_frames_that_are_a_lag_apart() -> None:
+    """Also where frames are missing: a gap is no lag, and of uneven times the nearest serve."""
+    whole = two_states(8000)
+    for kept in (
+        np.r_[0:3000, 6000:8000],
+        np.sort(np.random.default_rng(0).choice(8000, 1600, replace=False)),
+    ):
+        part = Landscape(
+            whole.names, ("a",), (whole.angles[0][:, kept],), (whole.times[0][kept],), BASINS
+        )
+        found = part.to_dict()["runs"][0]["passages"]
+        for each in found:
+            lag = each["lag_fs"] / 1000
+            apart = kept[None, :] - kept[:, None]
+            assert 0 < np.sum(each["counts"]) <= (np.abs(apart - lag) <= 0.05 * lag).sum()
+        stays = [
+            np.trace(counts) / counts.sum()
+            for counts in (whole.passages(0, found[0]["lag_fs"]), np.array(found[0]["counts"]))
+        ]
+        assert stays[1] == pytest.approx(stays[0], abs=0.03)
+
+
 def test_intervals_hold_the_population() -> None:
     """Over simulated runs the 95 % interval holds the true half in nearly all."""
     held = []

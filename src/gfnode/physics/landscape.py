@@ -28,7 +28,10 @@ from gfnode.molecule.torsions import named_torsions, ramachandran_pairs
 from gfnode.trajectory import Doubles, Integers, Trajectory
 
 SHARES = (0.0001, 0.001, 0.01, 0.1)
-"""Lags of the passages, as parts of the longest run."""
+"""Lags of the passages, as parts of a run."""
+
+SLACK = 0.05
+"""Frames are a lag apart that are so to this share of it, and to half of what lies between two."""
 
 CHUNK = 50_000
 """Frames whose angles are taken at once."""
@@ -76,15 +79,19 @@ class Landscape:
         shares = populations(self.labels(run), self._blocks(run), len(self.states))
         return dict(zip(self.states, shares, strict=True))
 
-    def passages(self, run: int, lag_frames: int) -> Integers:
-        """How often one state is followed by another so many frames later, ``(from, to)``."""
-        labels = self.labels(run)
-        return transitions(labels[:-lag_frames], labels[lag_frames:], len(self.states))
+    def passages(self, run: int, lag_fs: float) -> Integers:
+        """How often one state is followed by another a lag later, ``(from, to)``."""
+        times, labels = self.times[run], self.labels(run)
+        later = np.searchsorted((times[1:] + times[:-1]) / 2, times + lag_fs)  # the nearest frame
+        slack = min(SLACK * lag_fs, 0.5 * float(np.median(np.diff(times))))
+        kept = np.abs(times[later] - times - lag_fs) <= slack * (1 - 1e-9)
+        return transitions(labels[kept], labels[later[kept]], len(self.states))
 
-    def lags(self, run: int) -> list[int]:
-        """Lags of the passages in frames."""
-        count = len(self.times[run])
-        return sorted({max(1, round(share * count)) for share in SHARES if count > 1})
+    def lags(self, run: int) -> list[float]:
+        """Lags of the passages in fs: median times between frames so many apart."""
+        times = self.times[run]
+        frames = {max(1, round(share * len(times))) for share in SHARES if len(times) > 1}
+        return [float(np.median(times[k:] - times[:-k])) for k in sorted(frames)]
 
     def apart(self, first: int, second: int) -> Distance:
         """Jensen–Shannon divergence of two runs in bits, on a grid of 10°."""
@@ -123,10 +130,7 @@ class Landscape:
             "populations": {key: vars(each) for key, each in self.populations(run).items()},
             "changes": int((np.diff(self.labels(run)) != 0).sum()),
             "passages": [
-                {
-                    "lag_fs": float(times[lag] - times[0]),
-                    "counts": self.passages(run, lag).tolist(),
-                }
+                {"lag_fs": lag, "counts": self.passages(run, lag).tolist()}
                 for lag in self.lags(run)
             ],
         }
