@@ -27,6 +27,7 @@ from gfnode.units import format_time
 from gfnode.windows import Windows, select_atoms
 from gfnode.windows.cutting import WindowSettings, choose_atoms, make_windows
 from gfnode.windows.published import rigid_pairs
+from gfnode.windows.repeats import doubts_of_repeats
 from gfnode.windows.short import doubts_of_length
 
 
@@ -199,6 +200,7 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     notes |= dict.fromkeys(doubts_of_order(bonds, trajectories, state))
     notes |= dict.fromkeys(doubts_of_forces(trajectories, bonds, state))
     notes |= dict.fromkeys(doubts_of_length(trajectories, settings, horizon))
+    notes |= dict.fromkeys(doubts_of_repeats(trajectories))
     asked = settings.horizon or horizon
     if asked > horizon * (1 + 1e-6):
         apart = f"the horizon is {format_time(horizon)} and not {format_time(asked)}: frames are "
