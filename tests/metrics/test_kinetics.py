@@ -119,6 +119,14 @@ def test_a_constant_feature_counts_nothing():
         assert a.value == pytest.approx(b.value, rel=1e-6)
 
 
+def test_the_interval_ends_at_the_highest_score():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(60, 2))
+    y = x + 0.5 * generator.normal(size=x.shape) * (1 + np.arange(60) // 20)[:, None]
+    found = vamp2(Moments.of(x, y, blocks_of(60, 3)))
+    assert found.value < found.high <= 3
+
+
 def test_the_interval_covers():
     exact, hits = 1 + np.exp(-2 * RATES).sum(), []
     for seed in range(100):

@@ -76,6 +76,23 @@ def exact(predictions: Predictions) -> Predictions:
     return replace(predictions, predicted={"gfnode": predictions.true, "mirror": mirrored})
 
 
+def test_a_single_window_has_no_floor(predictions: Predictions) -> None:
+    """It is its own partner, which differs from it by nothing."""
+    one = replace(
+        predictions,
+        windows=predictions.windows.take(torch.tensor([3])),
+        starts=predictions.starts[3:4],
+        true=predictions.true[3:4],
+        predicted={name: each[3:4] for name, each in predictions.predicted.items()},
+        lags_fs=predictions.lags_fs[3:4],
+    )
+    for section in (geometry(one), shape(one)):
+        assert section is not None
+        for quantity in section.numbers["quantities"].values():
+            assert not np.isfinite(quantity["methods"]["floor"]["error"]["value"])
+            assert np.isfinite(quantity["methods"]["constant"]["error"]["value"])
+
+
 def frames(positions: np.ndarray, run: Run) -> mdtraj.Trajectory:
     top = mdtraj.load(Path(gfnode.__file__).parent / "data" / "alanine-dipeptide.pdb").topology
     return mdtraj.Trajectory(positions.reshape(-1, 22, 3) / 10, top)

@@ -126,7 +126,8 @@ def vamp2(moments: Moments, inflation: float = 1.0) -> Estimate:
     Returns
     -------
     Estimate
-        With a 95 % jackknife interval over blocks (t quantile, B − 1 degrees of freedom), from 1.
+        With a 95 % jackknife interval over blocks (t quantile, B − 1 degrees of freedom), from 1 to
+        the highest score there can be.
 
     References
     ----------
@@ -144,10 +145,11 @@ def vamp2(moments: Moments, inflation: float = 1.0) -> Estimate:
         model = CovarianceModel(c00, c0t, ctt, zero, zero, data_mean_removed=True, lagtime=1)
         score = float(VAMP(epsilon=EPSILON).fit(model).fetch_model().score(2))
     low, high = half_widths(scores(moments.without_each()), inflation)
+    most = 1 + min(directions(c00), directions(ctt))
     return Estimate(
         score,
         max(score + float(low), 1.0),
-        score + float(high),
+        min(score + float(high), max(score, most)),
         len(moments.counts),
         _count(moments),
     )

@@ -253,8 +253,8 @@ def compare(quantity: Quantity, predictions: Predictions) -> tuple[dict[str, Any
                 mine = quantity.of(predictions.predicted[method], piece)
             sums[method].add_errors(mine, true, quantity)
             sums[method].add_distances(mine, truth)
-        partners = true.reshape(-1, windows, times)[:, predictions.partners]
-        sums[FLOOR].add_errors(partners.reshape(true.shape), true, quantity)
+        unrelated = predictions.unrelated(true.reshape(-1, windows, times).swapaxes(0, 1))
+        sums[FLOOR].add_errors(unrelated.swapaxes(0, 1).reshape(true.shape), true, quantity)
         sums[FLOOR].add_halves(truth)
         ranges.append(np.stack([truth.low, truth.high], 1))
         densities.append(truth.density)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gfnode.geometry import angular_momentum, momentum, thermal_momenta
 from gfnode.metrics import Blocks, LagErrors, summarise
+from gfnode.metrics.lags import lag_bins
 from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
 from gfnode.models.pieces import ask
@@ -29,6 +30,10 @@ from gfnode.windows import Windows
 
 WINDOWS = 128
 """Test windows looked at: each lag is predicted two or four times more."""
+
+FEWEST = 10
+"""Frames in a lag bin that a temperature or momentum is told of, at least: of missing frames some
+bins hold one or two, whose temperature is off by a quarter."""
 
 Numbers = dict[str, Any]
 
@@ -220,7 +225,10 @@ def _by_lag(
     blocks: Blocks,
     edges: Doubles,
 ) -> Numbers:
-    """Temperature with intervals, root mean square changes, by lag bin."""
+    """Temperature with intervals, root mean square changes, by lag bin that holds enough frames."""
+    bins = lag_bins(lags, edges)
+    counts = np.bincount(bins[known & (bins >= 0)], minlength=len(edges) - 1)
+    known = known & (counts[bins] >= FEWEST)
 
     def binned(values: Doubles) -> LagErrors:
         masked = np.where(known, lags, -1.0)  # in no bin

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from gfnode.windows import Windows
 
 if TYPE_CHECKING:
     from gfnode.run import Run
+
+Values = TypeVar("Values", Floats, Doubles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,11 @@ class Predictions:
         """
         count = len(self.windows)
         return (np.arange(count) + max(1, count // 2)) % count
+
+    def unrelated(self, values: Values) -> Values:
+        """Of each window's partner, ``(window, ...)``; nan of a single window, which has none."""
+        found = values[self.partners]
+        return found if len(found) > 1 else np.full_like(found, np.nan)
 
 
 def predict_unseen(

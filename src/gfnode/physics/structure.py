@@ -57,7 +57,7 @@ def shape(predictions: Predictions) -> Section | None:
     section = _section(kinds, predictions)
     assert section is not None
     mean = mean_of_training(predictions)
-    others = {CONSTANT: mean, FLOOR: predictions.true[predictions.partners]}
+    others = {CONSTANT: mean, FLOOR: predictions.unrelated(predictions.true)}
     for superposed, key in ((False, "rmsd"), (True, "rmsd_superposed")):
         methods = {}
         for method, mine in (predictions.predicted | others).items():
