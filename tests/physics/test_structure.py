@@ -89,7 +89,7 @@ def test_a_single_window_has_no_floor(predictions: Predictions) -> None:
     for section in (geometry(one), shape(one)):
         assert section is not None
         for quantity in section.numbers["quantities"].values():
-            assert not np.isfinite(quantity["methods"]["floor"]["error"]["value"])
+            assert np.isnan(quantity["methods"]["floor"]["error"]["value"])
             assert np.isfinite(quantity["methods"]["constant"]["error"]["value"])
 
 

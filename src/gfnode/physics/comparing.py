@@ -268,9 +268,11 @@ def compare(quantity: Quantity, predictions: Predictions) -> tuple[dict[str, Any
     }
     count = len(index)
     for method, each in sums.items():
-        found = summary(each.error / count, predictions, scale)
+        known = method != FLOOR or windows > 1
+        found = summary(each.error / count, predictions, scale, known=known)
         if quantity.relative:
-            found["relative"] = summary(each.relative / count, predictions)["error"]
+            relative = summary(each.relative / count, predictions, known=known)
+            found["relative"] = relative["error"]
         inflation = predictions.blocks.inflation
         numbers[method] = found | each.distances(
             count, samples, inflation, scale, halved=method == FLOOR

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfnode.metrics import Estimate, summarise
+from gfnode.metrics import NO_ESTIMATE, Estimate, summarise
 from gfnode.metrics.jackknife import Distance
+from gfnode.metrics.lags import LAG_BINS
 from gfnode.physics.predictions import Predictions
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
@@ -89,8 +90,13 @@ def distance(found: Distance, scale: float = 1.0) -> dict[str, Any]:
     }
 
 
-def summary(values: Doubles, predictions: Predictions, scale: float = 1.0) -> dict[str, Any]:
-    """Mean of what each window and lag gives, and by lag bin, as JSON."""
+def summary(
+    values: Doubles, predictions: Predictions, scale: float = 1.0, *, known: bool = True
+) -> dict[str, Any]:
+    """Mean of what each window and lag gives, and by lag bin, as JSON; nan where not known."""
+    if not known:
+        nothing = NO_ESTIMATE.to_dict()
+        return {"error": nothing, "error_by_lag": [nothing] * LAG_BINS}
     found = summarise(values, predictions.lags_fs, predictions.blocks, predictions.lag_edges)
     return {
         "error": estimate(found.mean, scale),

@@ -62,7 +62,8 @@ def shape(predictions: Predictions) -> Section | None:
         methods = {}
         for method, mine in (predictions.predicted | others).items():
             off = rmsd(mine[..., atoms, :], predictions.true[..., atoms, :], superposed)
-            methods[method] = summary(off, predictions)
+            known = method != FLOOR or len(off) > 1
+            methods[method] = summary(off, predictions, known=known)
         section.numbers["quantities"][key] = {
             "unit": "angstrom",
             "coordinates": 1,

@@ -116,4 +116,6 @@ def _short(value: float | None) -> str:
 
 
 def _value(estimate: Mapping[str, Any] | None) -> str:
-    return NOTHING if estimate is None else _short(estimate["value"])
+    if estimate is None or estimate.get("count") == 0:
+        return NOTHING
+    return _short(estimate["value"])
