@@ -534,7 +534,18 @@ class TestBadInput:
         for name in ("f.pdf", "f"):
             said = fails("report", run, "--out", tmp_path / name)
             assert "ends with .html or .htm; --figures DIR --format pdf" in said
+        said = fails("report", run, "--out", tmp_path / "r.html", "--format", "svgz")
+        assert "unknown format of figures 'svgz'" in said
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_prediction_into_a_file_without_times(self, run: Path, tmp_path: Path) -> None:
+        words = ("predict", run, "--start", "sample:toluene", "--frame", "10", "--times")
+        even = call(*words, "100fs,200fs", "--out", tmp_path / "a.dcd")
+        assert even.exit_code == 0
+        assert "note: .dcd holds no times: read it with --step 100fs" in even.stderr
+        uneven = call(*words, "100fs,200fs,400fs", "--out", tmp_path / "b.pdb")
+        assert "warning: .pdb holds no times, and frames are unevenly spaced" in uneven.stderr
+        assert "times" not in call(*words, "100fs,200fs", "--out", tmp_path / "c.npz").stderr
 
     def test_a_prediction_that_is_not_finite(
         self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -542,6 +542,7 @@ def test_the_commands(made, tmp_path):
     assert gfnode.load(out).n_atoms == 3
     done = call("evaluate", model, "--data", path)
     assert "test part of the training data" in done.stdout
+    assert "warning: an exported model holds none of its training data: the constant" in done.stderr
     (model / "model.safetensors").write_bytes(b"")
     for words in (
         ("predict", model, "--start", path, "--times", "20fs", "--out", out),

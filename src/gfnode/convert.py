@@ -111,7 +111,7 @@ def losses(trajectory: Trajectory, suffix: str, *, turned: bool = False) -> list
     if form is None or form.holds is None:
         return []
     holds = form.holds
-    said = _times_lost(trajectory, suffix, holds)
+    said = times_lost(trajectory, suffix, holds)
     if trajectory.velocities is not None and not holds.velocities:
         said.append(Lost(f"{suffix} holds no velocities: they are left out"))
     if trajectory.forces is not None and not holds.forces:
@@ -129,7 +129,8 @@ def losses(trajectory: Trajectory, suffix: str, *, turned: bool = False) -> list
     return said
 
 
-def _times_lost(trajectory: Trajectory, suffix: str, holds: Holds) -> list[Lost]:
+def times_lost(trajectory: Trajectory, suffix: str, holds: Holds) -> list[Lost]:
+    """What a file of this format will not hold of the times."""
     times, even = trajectory.times, trajectory.spacing
     if len(times) == 1:
         return []

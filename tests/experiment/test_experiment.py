@@ -85,7 +85,8 @@ def test_a_wrong_time_step_is_noted():
 def test_another_order_of_atoms_is_noted():
     ethanol = still(frames=40)
     changes = configure(changes={"windows.horizon": 1.0})
-    assert prepare([ethanol, ethanol], changes).notes == ()
+    again = replace(ethanol, positions=ethanol.positions + np.float32(1.0))
+    assert prepare([ethanol, again], changes).notes == ()
     hydrogens = np.flatnonzero(ethanol.numbers == 1)
     order = np.arange(9)
     order[hydrogens] = hydrogens[::-1]

@@ -10,7 +10,7 @@ from ase.build import molecule
 
 from gfnode.experiment import configure, prepare
 from gfnode.inspection import inspect
-from gfnode.molecule.virial import UNITS, moving_temperature, off_forces
+from gfnode.molecule.virial import UNITS, _temperatures, off_forces
 from gfnode.simulate import harmonic_network
 from gfnode.trajectory import Trajectory
 from gfnode.units import WAVENUMBER
@@ -122,12 +122,35 @@ def test_a_small_molecule_that_neither_moves_nor_turns_is_not_taken_for_cold():
     trajectory, bond = two_atoms(), np.array([[0, 1]])
     whole = trajectory.temperature()
     assert whole is not None
-    assert moving_temperature(trajectory) == pytest.approx(6 * whole, rel=1e-3)
-    assert off_forces([trajectory], bond, whole) is not None
-    assert off_forces([trajectory], bond, moving_temperature(trajectory)) is None
+    assert off_forces([replace(trajectory, velocities=None)], bond, whole) is not None
+    assert off_forces([trajectory], bond, whole) is None
     assert inspect(trajectory).facts.forces is None
     changes = configure(changes={"windows.horizon": 100.0})
     assert not [each for each in prepare([trajectory], changes).notes if "forces" in each]
+
+
+@pytest.mark.parametrize("apart", [1, 10])
+def test_forces_and_velocities_hold_the_same_bonds_at_the_same_temperature(apart):
+    found = _temperatures(ethane(apart, velocities=True), BONDS, None)
+    assert found is not None
+    holds, moves = found
+    assert moves == pytest.approx(holds, rel=0.03)
+
+
+def test_bonds_that_stay_cold_are_compared_with_themselves():
+    """A molecule that flies fast is no hotter inside, and nothing is wrong with its forces."""
+    rest, bond = two_atoms(), np.array([[0, 1]])
+    assert rest.velocities is not None
+    drift = np.array([0.0, 0.3, 0.0], dtype=np.float32)
+    moved = rest.positions + rest.times[:, None, None].astype(np.float32) * drift
+    flying = replace(rest, positions=moved, velocities=rest.velocities + drift)
+    heat = flying.temperature()
+    assert heat is not None
+    assert heat > 10 * 6 * (rest.temperature() or 0.0)
+    assert off_forces([flying], bond, heat) is None
+    off = off_forces([scaled(flying, 0.2)], bond, heat)
+    assert off is not None
+    assert off.temperature == pytest.approx(6 * (rest.temperature() or 0.0), rel=0.02)
 
 
 def test_temperatures_are_plain_numbers():

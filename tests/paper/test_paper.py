@@ -485,6 +485,8 @@ class TestCommand:
             (("table1", "--search-on", "ethanol"), "--search-on has no effect without --search"),
             (("table1", "--slurm", "partition=gpu"), "--slurm has no effect with --launcher local"),
             (("table1", "--ray", "auto"), "--ray has no effect with --launcher local"),
+            (("table1", "--gpus", "1"), "--gpus 1 has no effect with --launcher local"),
+            (("table1", "--models", ","), "',' names nothing: expected names with commas"),
             (("table1", "--set", "model.name=ito"), "the rows say which model"),
             (("table1", "--search", "model.name=ito,egnn"), "the rows say which model"),
         ],

@@ -57,7 +57,9 @@ def predict(
 ) -> None:
     """Predict the conformations at any later times of one start."""
     with plain_errors():
+        from gfnode.convert import times_lost
         from gfnode.prediction import not_in_loss
+        from gfnode.readers.formats import format_of
         from gfnode.readers.saving import topology_path
         from gfnode.run import Run
 
@@ -69,6 +71,9 @@ def predict(
         frame = found.velocity_rule.first(trajectory) if frame is None else frame
         predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
         predicted.save(out)
+        if (holds := format_of(out).holds) is not None:
+            for lost in times_lost(predicted, out.suffix.lower(), holds):
+                typer.echo(f"{'warning' if lost.grave else 'note'}: {lost.text}", err=True)
         began = float(trajectory.times[frame])
         first, last = (format_time(float(time) - began) for time in predicted.times[[0, -1]])
         span = f"{first} to {last}" if len(predicted) > 1 else last

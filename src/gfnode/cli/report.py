@@ -75,8 +75,7 @@ def report(
         several = len(runs) > 1
         out = out or (Path("comparison.html") if several else runs[0] / "report.html")
         kinds = [each.strip() for each in formats.split(",")]
-        if figures:
-            report.check_formats(kinds)
+        report.check_formats(kinds)
         opened = [Run.open(run) for run in runs]
         for found in opened:
             keep_inputs([out], data or [], top, found)

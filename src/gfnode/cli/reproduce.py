@@ -321,7 +321,12 @@ def _listing() -> Table:
 
 
 def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [each.strip() for each in text.split(",") if each.strip()]
+    if text is None:
+        return None
+    names = [each.strip() for each in text.split(",") if each.strip()]
+    if not names:
+        raise InputError(f"{text!r} names nothing: expected names with commas between them")
+    return names
 
 
 def _of_its_kind(option: str, value: str | None, spec: "Spec", kind: str) -> None:

@@ -59,6 +59,10 @@ def make_launcher(
             raise InputError(
                 f"--{its} has no effect with --launcher {name}: expected --launcher {its}"
             )
+    if gpus and name == "local":
+        raise InputError(
+            f"--gpus {gpus:g} has no effect with --launcher local, which takes all there are"
+        )
     resources = Resources(cpus, gpus, limit(memory))
     if name == "ray":
         return Ray(resources, ray)

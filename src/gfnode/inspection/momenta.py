@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from gfnode import geometry, graph
-from gfnode.molecule.virial import ZERO
 from gfnode.trajectory import SHORT_GAP, Doubles, Integers
 from gfnode.trajectory.series import Series, rms
 from gfnode.units import BOLTZMANN
@@ -15,6 +14,9 @@ from gfnode.windows.forces import RIGID
 
 STEADY = 0.01
 """A momentum is constant when it varies by less than this share of its mean."""
+
+ZERO = 0.01
+"""A momentum below this share of its thermal size is zero."""
 
 Kind = Literal["zero", "constant", "direction kept", "fluctuating", "unknown"]
 

@@ -6,7 +6,13 @@ to, r their distance and r̄ its mean, the divergence theorem gives for any pote
     ⟨(r − r̄) F_i · u⟩ = −k_B T ⟨1 + 2 (r − r̄)/r⟩,
 
 one more equation for every end of every bond, however far frames are apart and however the molecule
-turns. Forces in another unit, or gradients in their place, give another temperature.
+turns. Forces in another unit, or gradients in their place, give another temperature. Where velocities
+v_i are stored, the motion itself tells that temperature, since (r − r̄) v_i · u neither grows nor
+shrinks for ever:
+
+    ⟨(r − r̄) F_i · u⟩ = −m_i ⟨ṙ v_i · u + (r − r̄) v_i · u̇⟩,
+
+also where a few bonds of a small molecule are colder or hotter than the rest for long.
 """
 
 from collections.abc import Sequence
@@ -14,11 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from gfnode import geometry
 from gfnode.thinning import evenly
-from gfnode.trajectory import Integers, Trajectory
+from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.units import BOHR, BOLTZMANN, ELECTRONVOLT, HARTREE, KCAL_MOL, KJ_MOL
 
 UNITS = {
@@ -46,9 +50,6 @@ NOTHING = 1e-3
 RIGID = 5e-4
 """Bonds that vary by less than this share of their length are held, and tell nothing."""
 
-ZERO = 0.01
-"""A momentum below this share of its thermal size is zero."""
-
 _FEWEST, _MOST = 20, 500  # frames
 
 
@@ -61,7 +62,7 @@ class OffForces:
     holds
         The temperature that they hold bonds at, K; below zero: they push where they should pull.
     temperature
-        Of the motion, over what really moves, K; None where it is not known.
+        Of the motion, of these bonds where velocities are stored, K; None: not known.
     factor
         How many times too large they are, as far as that tells.
     unit, expected
@@ -113,12 +114,15 @@ def off_forces(
     bonds
         ``(bond, 2)`` among ``atoms`` (all).
     temperature
-        Of the motion in K, over the degrees of freedom that really move, where it is known.
+        Of the motion in K, over the degrees of freedom that really move, where it is known: taken
+        where no velocities are stored.
     """
     given = next((each for each in trajectories if each.forces is not None), None)
-    if given is None or (holds := _holds(given, bonds, atoms)) is None:
+    if given is None or (found := _temperatures(given, bonds, atoms)) is None:
         return None
-    known = temperature if temperature and COLD / 2 < temperature < HOT else None
+    holds, moves = found
+    likely = moves or temperature
+    known = likely if likely and COLD / 2 < likely < HOT else None
     factor = holds / (known or USUAL)
     fits = 1 / FACTOR < factor < FACTOR if known else COLD < holds < HOT
     if fits:
@@ -134,57 +138,42 @@ def off_forces(
     return OffForces(holds, known, factor, unit, expected if unit else None)
 
 
-def _holds(trajectory: Trajectory, bonds: Integers, atoms: Integers | None) -> float | None:
-    """Temperature at which forces hold bonds: the median over both ends of all, in K."""
+def _temperatures(
+    trajectory: Trajectory, bonds: Integers, atoms: Integers | None
+) -> tuple[float, float | None] | None:
+    """Those at which forces hold bonds, and at which they move: medians over ends, in K."""
     if not len(bonds) or len(trajectory) < _FEWEST:
         return None
-    assert trajectory.forces is not None
     frames = evenly(len(trajectory), _MOST)
     chosen = np.arange(trajectory.n_atoms) if atoms is None else atoms
-    x = trajectory.positions[frames][:, chosen].astype(np.float64)
-    forces = trajectory.forces[frames][:, chosen].astype(np.float64)
-    apart = x[:, bonds[:, 1]] - x[:, bonds[:, 0]]
-    r = np.linalg.norm(apart, axis=-1)
+
+    def ends(values: Floats | None) -> Doubles:
+        """Of the atoms of every bond, ``(2, frame, bond, 3)``."""
+        assert values is not None
+        return values[frames][:, chosen][:, bonds.T].astype(np.float64).swapaxes(0, 1)
+
+    x = ends(trajectory.positions)
+    r = np.linalg.norm(x[1] - x[0], axis=-1)
     if not r.all() or (r.std(0) < RIGID * r.mean(0)).any():
         return None
-    u, swing = apart / r[..., None], r - r.mean(0)
-    work = [
-        (swing * (sign * u * forces[:, bonds[:, end]]).sum(-1)).mean(0)
-        for end, sign in ((0, -1), (1, 1))
-    ]
-    return float(np.median(-np.stack(work) / (1 + 2 * swing / r).mean(0)) / BOLTZMANN)
-
-
-def moving_temperature(trajectory: Trajectory) -> float | None:
-    """Temperature in K over what moves; None where no velocities are stored.
-
-    T = Σ m v² / (k_B f), f = 3N less three for a momentum and three for an angular momentum (two
-    atoms: two) that is zero. Of a few atoms those are a large share. Bonds that are held, which
-    take more away, leave nothing to compare forces with.
-    """
+    u, swing = (x[1] - x[0]) / r[..., None], r - r.mean(0)
+    outward = np.stack([-u, u])  # for either end from the other
+    thermal = BOLTZMANN * (1 + 2 * swing / r).mean(0)
+    work = swing * (outward * ends(trajectory.forces)).sum(-1)
+    holds = float(np.median(-work.mean(1) / thermal))
     if trajectory.velocities is None:
-        return None
-    frames = evenly(len(trajectory), _MOST)
-    x, v = (
-        torch.from_numpy(each[frames].astype(np.float64))
-        for each in (trajectory.positions, trajectory.velocities)
-    )
-    masses, atoms = torch.from_numpy(trajectory.masses), trajectory.n_atoms
-    twice = float((masses[:, None] * v**2).sum((1, 2)).mean())  # the kinetic energy
-    thermal = geometry.thermal_momenta(x, masses, twice / (3 * atoms))
-    linear = geometry.momentum(v, masses).square().sum(-1).mean().sqrt()
-    angular = geometry.angular_momentum(x, v, masses).square().sum(-1).mean().sqrt()
-    degrees = 3 * atoms
-    if float(linear) < ZERO * thermal[0]:
-        degrees -= 3
-    if atoms > 1 and float(angular) < ZERO * thermal[1]:
-        degrees -= 2 if atoms == 2 else 3
-    return twice / (degrees * BOLTZMANN) if degrees > 0 else None
+        return holds, None
+    v = ends(trajectory.velocities)
+    along = ((v[1] - v[0]) * u).sum(-1)
+    turning = (v[1] - v[0] - along[..., None] * u) / r[..., None]
+    rate = along * (outward * v).sum(-1) + swing * (np.stack([-turning, turning]) * v).sum(-1)
+    masses = trajectory.masses[chosen][bonds.T]
+    return holds, float(np.median(masses * rate.mean(1) / thermal))
 
 
 def doubts_of_forces(
     trajectories: Sequence[Trajectory], bonds: Integers, atoms: Integers
 ) -> tuple[str, ...]:
     """A sentence where stored forces do not fit the motion, else none."""
-    found = off_forces(trajectories, bonds, moving_temperature(trajectories[0]), atoms)
+    found = off_forces(trajectories, bonds, None, atoms)
     return () if found is None else (f"{trajectories[0].label}: {found.words}",)

@@ -1,5 +1,6 @@
 """What the physics of a run is measured on: true and predicted conformations, side by side."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -204,7 +205,12 @@ def _training(run: "Run", windows: Windows) -> Tensor:
     """Conformations that a constant geometry is taken from, all atoms."""
     try:
         return prepare(run.trajectories(), run.experiment).parts["train"].conformations()
-    except InputError:  # an exported model has none of its data
+    except InputError:
+        warnings.warn(
+            "an exported model holds none of its training data: the constant geometry beside its "
+            "predictions is the mean over the starts it is evaluated on",
+            stacklevel=2,
+        )
         return windows.conformations()
 
 
