@@ -38,9 +38,7 @@ def methane(apart: int) -> Trajectory:
 def timed(trajectory: Trajectory, factor: float) -> Clock:
     """The clock of frames whose times are wrong by a factor."""
     assert trajectory.step is not None
-    wrong = replace(
-        trajectory, times=factor * trajectory.times, time_step=factor * trajectory.step
-    )
+    wrong = replace(trajectory, times=factor * trajectory.times, time_step=factor * trajectory.step)
     assert np.array_equal(bonds_from_distances(wrong.numbers, wrong.positions[:9]), BONDS)
     return look_at_time(Series.of([wrong]), BONDS, None)
 

@@ -6,9 +6,9 @@ to, r their distance and r̄ its mean, the divergence theorem gives for any pote
     ⟨(r − r̄) F_i · u⟩ = −k_B T ⟨1 + 2 (r − r̄)/r⟩,
 
 one more equation for every end of every bond, however far frames are apart and however the molecule
-turns. Forces in another unit, or gradients in their place, give another temperature. Where velocities
-v_i are stored, the motion itself tells that temperature, since (r − r̄) v_i · u neither grows nor
-shrinks for ever:
+turns. Forces in another unit, or gradients in their place, give another temperature. Where
+velocities v_i are stored, the motion itself tells that temperature, since (r − r̄) v_i · u neither
+grows nor shrinks for ever:
 
     ⟨(r − r̄) F_i · u⟩ = −m_i ⟨ṙ v_i · u + (r − r̄) v_i · u̇⟩,
 
