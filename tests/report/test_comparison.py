@@ -128,6 +128,35 @@ class TestPage:
             ]["value"]
         )
 
+    def test_seeds_are_taken_together(self, run, other, compared, side, tmp_path):
+        def errors(factor):
+            def change(found):
+                found["methods"]["gfnode"]["mean_over_lags"]["value"] *= factor
+                found["verdicts"][found["best_trivial"]]["ratio"]["value"] *= factor
+
+            return change
+
+        assert "table-seeds" not in side.tables
+        again = changed(run, tmp_path / "again", errors(1.5), "evaluation.json")
+        facts = json.loads((again / "run.json").read_text())
+        facts["seed"] = facts["experiment"]["seed"] = 77
+        (again / "run.json").write_text(json.dumps(facts))
+        page = Page(
+            write_comparison([run, other, again], tmp_path / "c.html").read_text(encoding="utf-8")
+        )
+        head, *body = page.tables["table-seeds"]
+        mine, single = (dict(zip(head, row, strict=True)) for row in body)
+        first = json.loads((run / "evaluation.json").read_text())
+        value = 100 * first["methods"]["gfnode"]["mean_over_lags"]["value"]
+        mean, spread = (float(each) for each in mine["error, 10⁻² Å²"].split(" ± "))
+        assert mean == pytest.approx(1.25 * value, rel=6e-3)
+        assert spread == pytest.approx(np.std([value, 1.5 * value], ddof=1), rel=6e-3)
+        assert mine["seeds"].endswith(", 77")
+        assert mine["runs"] == "run, again"
+        assert "±" not in single["error, 10⁻² Å²"]
+        csv = rows(files(page)["seeds.csv"])
+        assert float(csv[0]["error"]) == pytest.approx(mean / 100, rel=6e-3)
+
     def test_settings_that_differ_and_no_others(self, side):
         found = {row[0]: row[1:] for row in side.tables["table-differing"][1:]}
         assert found["model.width"] == ["8", "4"]

@@ -11,6 +11,7 @@ from gfnode.report import downloads, structures
 from gfnode.report.cells import verdict_cell, with_interval
 from gfnode.report.comparison.curves import comparison_pictures
 from gfnode.report.comparison.runs import Compared, differing
+from gfnode.report.comparison.seeds import seeds_table
 from gfnode.report.comparison.words import compared_words
 from gfnode.report.loading import RunFiles
 from gfnode.report.numbers import NOTHING, three
@@ -131,6 +132,8 @@ def _files(
 
 def _tables(compared: Compared) -> dict[str, Table]:
     found = [_runs(compared), _settings(compared)]
+    if (seeds := seeds_table(compared)) is not None:
+        found.append(seeds)
     edges = {tuple(r.evaluation["methods"][r.model]["lag_edges_fs"]) for r in compared.runs}
     if len(edges) == 1:
         found.append(_lags(compared))
