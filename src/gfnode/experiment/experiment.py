@@ -91,7 +91,7 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
     if split.startswith("published") and tuple(asked) != usual:
         raise InputError(
             f"windows.most has no effect with windows.split={split}, whose numbers of windows are "
-            "those of the paper: leave it out, or expected windows.split=blocked beside it"
+            "those of the paper: leave it out, or set windows.split=blocked beside it"
         )
     options = dict(experiment.model)
     name = options.pop("name", "gfnode")
