@@ -29,6 +29,11 @@ class Lost:
     text: str
     grave: bool = False
 
+    @property
+    def line(self) -> str:
+        """What a command prints of it."""
+        return f"{'warning' if self.grave else 'note'}: {self.text}"
+
 
 class Aligner:
     """Turns and moves frames so that some of their atoms lie on those of a reference.

@@ -104,7 +104,7 @@ def convert(
         for note in trajectory.notes:
             typer.echo(f"note: {note}", err=True)
         for lost in work.losses(trajectory, out.suffix, turned=aligner is not None):
-            typer.echo(f"{'warning' if lost.grave else 'note'}: {lost.text}", err=True)
+            typer.echo(lost.line, err=True)
         read_from = files if reading.top is None else [*files, reading.top]
         there = work.beside(out.expanduser(), trajectory, read_from, force=force)
         with counting("writing", "frames") as written:

@@ -73,7 +73,7 @@ def predict(
         predicted.save(out)
         if (holds := format_of(out).holds) is not None:
             for lost in times_lost(predicted, out.suffix.lower(), holds):
-                typer.echo(f"{'warning' if lost.grave else 'note'}: {lost.text}", err=True)
+                typer.echo(lost.line, err=True)
         began = float(trajectory.times[frame])
         first, last = (format_time(float(time) - began) for time in predicted.times[[0, -1]])
         span = f"{first} to {last}" if len(predicted) > 1 else last

@@ -14,9 +14,11 @@ def doubts_of_repeats(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
     and in the test, and counts twice in intervals. Two frames are looked for: replicas may begin
     with the same one.
     """
+    if len(trajectories) < 2:  # nothing is read
+        return ()
     beginning: dict[bytes, list[int]] = {}
     for number, each in enumerate(trajectories):
-        if len(each) > 1 and len(trajectories) > 1:
+        if len(each) > 1:
             beginning.setdefault(each.positions[0].tobytes(), []).append(number)
     said: dict[int, str] = {}
     begins = [trajectories[k].positions[0, 0, 0] for ks in beginning.values() for k in ks]
