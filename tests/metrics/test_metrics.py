@@ -207,6 +207,44 @@ def test_equal_methods_are_seldom_told_apart() -> None:
     assert np.mean([v != "indistinguishable" for v in verdicts]) < 0.08
 
 
+@pytest.mark.parametrize(("first", "second"), [(3, 3), (3, 1), (3, 5)])
+def test_equal_methods_of_few_seeds_are_seldom_told_apart(first: int, second: int) -> None:
+    """Methods whose seeds differ by far more than blocks do; without seeds most are told apart."""
+    generator = np.random.default_rng(first)
+    blocks = Blocks.of(np.arange(200.0), 20.0)
+    false = {"with": 0, "without": 0}
+    repeats = 600
+    for _ in range(repeats):
+        windows = generator.gamma(4, 0.25, 200)
+        # b is known exactly where it has no seeds: a trivial baseline
+        levels = [generator.normal(1, 0.1, n) if n > 1 else np.ones(1) for n in (first, second)]
+        means = [level.mean() * windows * generator.normal(1, 0.02, 200) for level in levels]
+        seeds = [level * windows.mean() for level in levels]
+        false["with"] += paired_verdict(*means, blocks, tuple(seeds)).verdict[0] != "i"
+        false["without"] += paired_verdict(*means, blocks).verdict[0] != "i"
+    assert false["with"] / repeats < 0.08
+    assert false["without"] / repeats > 0.5
+
+
+def test_seeds_that_hardly_differ_change_little() -> None:
+    generator = np.random.default_rng(3)
+    blocks = Blocks.of(np.arange(300.0), 10.0)
+    a, b = generator.gamma(4, 0.2, 300), generator.gamma(4, 0.25, 300)
+    alone, over = (
+        paired_verdict(a, b, blocks, seeds)
+        for seeds in (((), ()), ((a.mean(), 1.001 * a.mean(), 0.999 * a.mean()), (b.mean(),)))
+    )
+    assert over.ratio.value == alone.ratio.value
+    assert over.ratio.low == pytest.approx(alone.ratio.low, rel=1e-3)
+    assert over.difference.high == pytest.approx(alone.difference.high, abs=1e-3)
+    assert over.ratio.low < alone.ratio.low
+    # far apart, the interval is that of the seeds: t of two degrees of freedom
+    apart = np.array([0.4, 1.0, 1.6]) * a.mean()
+    wide = paired_verdict(a, b, blocks, (apart, ())).ratio
+    assert np.log(wide.high / wide.value) == pytest.approx(4.303 * 0.6 / 3**0.5, rel=0.05)
+    assert paired_verdict(a, b, blocks, (apart, ())).verdict == "indistinguishable"
+
+
 def test_pairing_sees_small_differences_through_large_levels() -> None:
     generator = np.random.default_rng(5)
     blocks = Blocks.of(np.arange(1000.0), 100.0)

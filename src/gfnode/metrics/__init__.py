@@ -3,19 +3,9 @@
 Numpy in, numpy out, from anywhere; nothing here needs torch or a run.
 """
 
-from gfnode.metrics.errors import (
-    CONFIDENCE,
-    MOST_BLOCKS,
-    NO_ESTIMATE,
-    Blocks,
-    Estimate,
-    LagErrors,
-    Verdict,
-    mean_estimate,
-    paired_verdict,
-    squared_errors,
-    summarise,
-)
+from gfnode.metrics.blocks import CONFIDENCE, MOST_BLOCKS, NO_ESTIMATE, Blocks, Estimate
+from gfnode.metrics.errors import LagErrors, mean_estimate, squared_errors, summarise
+from gfnode.metrics.verdicts import Verdict, paired_verdict
 
 __all__ = [
     "CONFIDENCE",

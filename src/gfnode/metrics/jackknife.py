@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gfnode.metrics.errors import t_quantile
+from gfnode.metrics.blocks import t_quantile
 from gfnode.trajectory import Doubles, Integers
 
 Statistic = Callable[[Doubles, Doubles], Doubles]

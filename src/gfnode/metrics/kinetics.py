@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.metrics.errors import Blocks, Estimate
+from gfnode.metrics.blocks import Blocks, Estimate
 from gfnode.metrics.jackknife import half_widths
 from gfnode.trajectory import Doubles
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gfnode.errors import InputError
+from gfnode.metrics.blocks import Blocks, Estimate
 from gfnode.metrics.distributions import bin_of, normalised, wrap
-from gfnode.metrics.errors import Blocks, Estimate, mean_estimate
+from gfnode.metrics.errors import mean_estimate
 from gfnode.trajectory import Doubles, Integers
 
 BINS = 60

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from gfnode.errors import InputError
-from gfnode.metrics.errors import CONFIDENCE, Blocks, t_quantile
+from gfnode.metrics.blocks import CONFIDENCE, Blocks, t_quantile
 from gfnode.trajectory import Doubles
 
 DRAWS = 4000

@@ -106,7 +106,7 @@ def findings(table: Table) -> list[str]:
     if said:
         columns = len(table.columns)
         what = f"{columns} columns" if columns > 1 else "one column"
-        said.insert(0, f"Paired 95 % intervals over blocks of time, over {what}:")
+        said.insert(0, f"Paired 95 % intervals over blocks of time and seeds, over {what}:")
     return said
 
 
@@ -191,7 +191,7 @@ def _against(table: Table, *, full: bool) -> Grid | None:
         rows.append((Text((line.title,)), *map(_verdict, _verdicts(table, line, full))))
     before = (
         "Error over that of the other on the same windows (below 1 is better), seeds averaged, "
-        "with the paired 95 % interval over blocks of time.",
+        "with the paired 95 % interval over blocks of time and seeds.",
     )
     return Grid(f"Against {_whom(table, full)}", before, tuple(head), tuple(rows))
 

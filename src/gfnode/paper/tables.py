@@ -52,7 +52,8 @@ class Cell:
     estimate
         Mean over seeds and windows, with its interval over blocks of time.
     trivial, full
-        Paired comparison with the best trivial baseline of the column, and with the full model.
+        Paired comparison with the best trivial baseline of the column, and with the full model,
+        over blocks of time and seeds.
     published
         Mean and spread in the paper.
     """
@@ -173,18 +174,28 @@ def _column(
     seeds: dict[str, list[Doubles]] = {}
     for result in results:
         seeds.setdefault(result.place.row, []).append(result.values(quantity, metric))
-    models = {row: np.mean(arrays, 0) for row, arrays in seeds.items()}
-    cells = {}
-    for row, values in (trivial | models).items():
-        against = best if row not in trivial else None
-        full = models.get(FULL) if row in models and row != FULL else None
-        cells[row] = Cell(
-            tuple(float(each.mean()) for each in seeds.get(row, [values])),
+    methods = trivial | {row: np.mean(arrays, 0) for row, arrays in seeds.items()}
+    means = {
+        row: tuple(float(each.mean()) for each in seeds.get(row, [values]))
+        for row, values in methods.items()
+    }
+
+    def against(row: str, other: str) -> Verdict | None:
+        if row in trivial or row == other or other not in methods:
+            return None
+        over = means[row], means[other]
+        return paired_verdict(methods[row], methods[other], blocks, over)
+
+    cells = {
+        row: Cell(
+            means[row],
             mean_estimate(values, blocks),
-            None if against is None else paired_verdict(values, trivial[against], blocks),
-            None if full is None else paired_verdict(values, full, blocks),
+            against(row, best),
+            against(row, FULL),
             _published(spec, row, column),
         )
+        for row, values in methods.items()
+    }
     return cells, best
 
 

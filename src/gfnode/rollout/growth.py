@@ -26,7 +26,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.metrics import Blocks, Estimate, mean_estimate, squared_errors
-from gfnode.metrics.errors import t_quantile
+from gfnode.metrics.blocks import t_quantile
 from gfnode.models import Generative, Model
 from gfnode.progress import Report, silent
 from gfnode.rollout.apply import Rollout, State, predict

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gfnode.metrics.errors import t_quantile
+from gfnode.metrics.blocks import t_quantile
 from gfnode.trajectory import Doubles
 from gfnode.units import BOLTZMANN, FS_PER, KCAL_MOL
 

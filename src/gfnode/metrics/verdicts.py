@@ -1,0 +1,98 @@
+"""Which of two methods is better, on the same windows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gfnode.errors import InputError
+from gfnode.metrics.blocks import Blocks, Estimate, half_width, windows_first
+
+SAME = 1e-3
+"""Mean errors whose ratio is known to be this close to one are as good as equal."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether method a is better than method b on the same windows.
+
+    Parameters
+    ----------
+    difference
+        Mean error of a minus that of b, in Å².
+    ratio
+        Mean error of a over that of b.
+    verdict
+        ``better`` or ``worse`` where the interval of the ratio is clear of one (that of its
+        logarithm clear of zero) and not all within :data:`SAME` of it, else ``indistinguishable``
+        (always with fewer than two blocks).
+        Errors of blocks differ by factors, so the ratio is steadier than the difference.
+    """
+
+    difference: Estimate
+    ratio: Estimate
+    verdict: Literal["better", "worse", "indistinguishable"]
+
+
+def paired_verdict(
+    errors_a: ArrayLike,
+    errors_b: ArrayLike,
+    blocks: Blocks,
+    seeds: tuple[Sequence[float], Sequence[float]] = ((), ()),
+) -> Verdict:
+    """Compare two methods on the same windows, over the same blocks, and over seeds.
+
+    What both methods find hard cancels: the intervals come from S_a − S_b − δC and from
+    S_a/ΣS_a − S_b/ΣS_b in each block (difference, and logarithm of the ratio). Where the errors
+    are means over n training seeds, the variance of such a mean, s²/n, comes on top (s²/(n ē²) for
+    the logarithm), with the degrees of freedom of Welch and Satterthwaite.
+
+    Parameters
+    ----------
+    errors_a, errors_b
+        ``(window,)`` or ``(window, time)``, of one shape, without negative values.
+    seeds
+        Of a and of b, the mean error of each seed. One seed says nothing of how much they differ.
+    """
+    a, b = (windows_first(e, blocks, 1, 2) for e in (errors_a, errors_b))
+    if a.shape != b.shape:
+        raise InputError(f"paired errors have shapes {a.shape} and {b.shape}, expected the same")
+    columns = [e.reshape(len(e), -1).sum(1) for e in (a, b)]
+    per_window = a.size // len(a)
+    S = blocks.sums(np.stack([*columns, np.full(len(a), per_window)], 1))
+    Sa, Sb, C = S.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference, ratio = (Sa - Sb).sum() / C.sum(), Sa.sum() / Sb.sum()
+        over = [_over_seeds(each) for each in seeds]
+        width = half_width(
+            (Sa - Sb - difference * C) / C.sum(), blocks, [(v, n) for v, _, n in over]
+        )
+        spread = half_width(
+            Sa / Sa.sum() - Sb / Sb.sum(), blocks, [(v / e**2, n) for v, e, n in over if e > 0]
+        )
+        low, high = ratio * np.exp(-spread), ratio * np.exp(spread)
+    verdict: Literal["better", "worse", "indistinguishable"] = "indistinguishable"
+    same = low > 1 - SAME and high < 1 + SAME
+    if high < 1 and not same:
+        verdict = "better"
+    elif low > 1 and not same:
+        verdict = "worse"
+    if np.isinf(Sa.sum()) != np.isinf(Sb.sum()):
+        verdict = "worse" if np.isinf(Sa.sum()) else "better"
+    elif (Sa.sum() == 0) != (Sb.sum() == 0) and blocks.count > 1:
+        verdict = "better" if Sa.sum() == 0 else "worse"
+    bounds = (difference, difference - width, difference + width), (ratio, low, high)
+    estimates = [
+        Estimate(float(value), float(lower), float(upper), blocks.count, a.size)
+        for value, lower, upper in bounds
+    ]
+    return Verdict(estimates[0], estimates[1], verdict)
+
+
+def _over_seeds(errors: Sequence[float]) -> tuple[float, float, int]:
+    """Variance of the mean over seeds, the mean, and degrees of freedom."""
+    if len(errors) < 2:
+        return 0.0, 0.0, 1
+    return float(np.var(errors, ddof=1)) / len(errors), float(np.mean(errors)), len(errors) - 1
