@@ -74,9 +74,13 @@ def test_a_model_of_a_plugin_trains_and_comes_back(package, made):
     folder, path = made
     facts = json.loads((folder / "run.json").read_text())
     assert facts["versions"]["flying-atoms"] == "1.2.3"
+    with installed(package):
+        code = MODELS.code("flyer")
+    assert re.fullmatch("[0-9a-f]{64}", code)
     assert facts["plugins"] == {
         "models": {"flyer": "flying-atoms"},
         "readers": {".table": "flying-atoms"},
+        "code": {"flyer": code},
     }
     with installed(package):
         run = Run.open(folder)
@@ -178,6 +182,13 @@ def test_a_model_of_another_package_is_told(made, tmp_path):
 def test_another_version_of_the_package_is_told(made, tmp_path):
     write_distribution(tmp_path, "flying-atoms", "2.0", FLYER, POINTS)
     said = r"'flyer' was made with flying-atoms 1\.2\.3, and here is 2\.0: .* gfnode evaluate"
+    with installed(tmp_path), pytest.warns(PluginWarning, match=said):
+        Run.open(made[0])
+
+
+def test_changed_code_of_the_same_version_is_told(made, tmp_path):
+    write_distribution(tmp_path, "flying-atoms", "1.2.3", FLYER + "# faster\n", POINTS)
+    said = r"the code of flying-atoms 1\.2\.3 has changed since its model 'flyer' was made"
     with installed(tmp_path), pytest.warns(PluginWarning, match=said):
         Run.open(made[0])
 

@@ -12,11 +12,14 @@ Installing it is the user's choice; nothing is imported until a name of it is as
 broken is named together with its package, and leaves the rest as it is.
 """
 
+import hashlib
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from gfnode.errors import InputError
@@ -89,6 +92,16 @@ class Registry(MutableMapping[str, T], Generic[T]):
         if name in self._own or not (offers := self._found().get(name)):
             return None
         return _origin(offers[0])
+
+    def code(self, name: str) -> str | None:
+        """SHA-256 of the code that offers a name: all Python files of its package or module.
+
+        It tells a change of code that has no version of its own. None for gfnode itself and for
+        names added by hand.
+        """
+        if name in self._own or not (offers := self._found().get(name)):
+            return None
+        return _code(offers[0].module.split(".")[0])
 
     def __getitem__(self, name: str) -> T:
         if name in self._own:
@@ -167,6 +180,18 @@ def _origin(point: EntryPoint) -> Origin:
     if point.dist is None:
         return Origin(point.module.split(".")[0], "")
     return Origin(point.dist.name, point.dist.version)
+
+
+def _code(module: str) -> str:
+    spec = find_spec(module)
+    places = [Path(each) for each in (spec and spec.submodule_search_locations) or ()]
+    files = {str(file.relative_to(place)): file for place in places for file in place.rglob("*.py")}
+    if spec and spec.origin and not places:
+        files = {Path(spec.origin).name: Path(spec.origin)}
+    digest = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        digest.update(f"{name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _said(error: BaseException) -> str:

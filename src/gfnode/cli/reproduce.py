@@ -37,6 +37,7 @@ Examples:
   gfnode reproduce table1 --data md17 --out results --molecules ethanol,uracil --seeds 1 \\
       --epochs 100
   gfnode reproduce table4 --data md17 --out results --models egnn,gfnode --split blocked
+  gfnode reproduce table1 --data md17 --out results --models all,my-model
   gfnode reproduce table1 --data md17 --out results --epochs 100 \\
       --search training.rate=0.0003,0.001,0.003 --search-on ethanol
   gfnode reproduce table1 --data md17 --out results --launcher ray --ray auto
@@ -70,7 +71,14 @@ def reproduce(
     molecules: Annotated[
         str | None, typer.Option(metavar="A,B", help="Only these molecules.")
     ] = None,
-    models: Annotated[str | None, typer.Option(metavar="A,B", help="Only these rows.")] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Only these rows; any registered model is one (gfnode models), and all stands for "
+            "those of the table.",
+        ),
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each cell.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each run, at most.")] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME", help="paper or published.")] = None,
@@ -149,11 +157,11 @@ def reproduce(
                 f"say what to reproduce: {', '.join(specs.NAMES)} (gfnode reproduce --list)"
             )
         from gfnode.paper.documents import Made
-        from gfnode.paper.plan import Choice
+        from gfnode.paper.plan import Choice, with_rows
         from gfnode.paper.results import METRICS
         from gfnode.sweep import Store
 
-        spec = specs.load(what)
+        spec, rows = with_rows(specs.load(what), _names(models))
         one_of("--metric", metric, METRICS)
         one_of("--split", split, ("published", "blocked"))
         one_of("--of", of, ("coordinates", "features"))
@@ -166,7 +174,7 @@ def reproduce(
         choice = Choice(
             folder,
             _names(molecules),
-            _names(models),
+            rows,
             seeds,
             epochs,
             preset,

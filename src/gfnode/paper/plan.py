@@ -8,6 +8,7 @@ from typing import Any
 
 from gfnode.errors import InputError
 from gfnode.experiment import configure
+from gfnode.models import MODELS, TRIVIAL
 from gfnode.paper.data import Found, find
 from gfnode.paper.specs import Row, Spec, Variant
 from gfnode.readers import Reader
@@ -73,6 +74,27 @@ class Planned:
     measures: tuple[Measure, ...]
 
 
+def with_rows(spec: Spec, models: Sequence[str] | None) -> tuple[Spec, list[str] | None]:
+    """A table with a row more for each registered model that is asked for and has none.
+
+    Models of plug-ins stand so beside those of the paper. ``all`` stands for the table's own rows.
+
+    Returns
+    -------
+    tuple
+        The table, and the ids of the rows that are asked for; None: all.
+    """
+    if models is None:
+        return spec, None
+    ids = [row.id for row in spec.rows]
+    names = [name for each in models for name in (ids if each == "all" else [each])]
+    more = [name for name in dict.fromkeys(names) if name not in (*ids, *TRIVIAL)]
+    rows = [
+        Row(id=name, title=name, changes={"model.name": name}) for name in more if name in MODELS
+    ]
+    return spec.model_copy(update={"rows": [*spec.rows, *rows]}), names
+
+
 def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
     """Plan the jobs of a table or figure, in the order in which they are best done.
 
@@ -89,7 +111,7 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
     if "model.name" in choice.changes:
         raise InputError(
             "model.name is not set here, where the rows say which model they are of: choose rows "
-            "with --models, and train any other model with gfnode train"
+            "with --models, which knows every registered model (gfnode models)"
         )
     if choice.epochs is not None and "training.epochs" in choice.changes:
         raise InputError("--epochs and --set training.epochs say the same: expected one of them")

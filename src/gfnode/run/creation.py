@@ -117,7 +117,8 @@ def _plugins_of(model: str, files: Sequence[str]) -> tuple[dict[str, Any], dict[
     Returns
     -------
     dict, dict
-        ``{"models": {name: package}, "readers": {suffix: package}}`` and ``{package: version}``.
+        ``{"models": {name: package}, "readers": {suffix: package}, "code": {name: SHA-256}}``, the
+        code being that of the model, and ``{package: version}``.
     """
     suffixes = dict.fromkeys(Path(file).suffix.lower() for file in files if file)
     origins = {
@@ -128,5 +129,7 @@ def _plugins_of(model: str, files: Sequence[str]) -> tuple[dict[str, Any], dict[
         kind: {name: origin.package for name, origin in found.items() if origin}
         for kind, found in origins.items()
     }
+    if code := MODELS.code(model):
+        named["code"] = {model: code}
     found = [origin for each in origins.values() for origin in each.values() if origin]
     return named, {origin.package: origin.version for origin in found}

@@ -180,6 +180,11 @@ def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:
             f"{origin.version}: errors that its folder holds may be of the former; gfnode "
             "evaluate measures them anew"
         )
+    elif (code := _named(facts, "code").get(name)) and MODELS.code(name) != code:
+        plugins.warn(
+            f"{where}: the code of {origin} has changed since its model {name!r} was made: errors "
+            "that its folder holds may be of the former; gfnode evaluate measures them anew"
+        )
 
 
 def _named(facts: Mapping[str, Any], kind: str) -> dict[Any, Any]:

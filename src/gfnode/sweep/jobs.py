@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from gfnode.errors import InputError
 from gfnode.experiment import Experiment, configure
+from gfnode.models import MODELS
 from gfnode.readers import Reader
 
 IN_NAMES = ("transform", "dynamics", "times")
@@ -64,7 +65,7 @@ class Job:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """Hashes of all files, and how they are read.
+        """Hashes of all files, how they are read, and the code of the model if a plug-in's.
 
         Raises
         ------
@@ -74,11 +75,13 @@ class Job:
         options: dict[str, Any] = dict(self.reader.options())
         if "top" in options:
             options["top"] = _content(str(options["top"]))
-        return {"files": [_content(file) for file in self.files], "reader": options}
+        code = MODELS.code(self.experiment.model["name"])
+        found = {"files": [_content(file) for file in self.files], "reader": options}
+        return found | ({"code": code} if code else {})
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of the resolved configuration and of the content of all files.
+        """SHA-256 of the resolved configuration and of :attr:`content`.
 
         Two jobs with the same key are the same run, whatever their files are called and however
         their configuration was written.
@@ -112,13 +115,13 @@ class Job:
         Raises
         ------
         InputError
-            When the files hold something else than they did.
+            When the files, or the code of the model, are not what they were.
         """
         job = cls(tuple(data["files"]), stored_experiment(data), Reader.of(data["reader"]))
         if job.content != data["content"]:
             raise InputError(
-                f"{', '.join(job.files)} changed since this job was planned; start the sweep "
-                "again, and it plans a new one"
+                f"{', '.join(job.files)}, or the code of the model, changed since this job was "
+                "planned; start the sweep again, and it plans a new one"
             )
         return job
 
