@@ -170,6 +170,7 @@ def test_json_holds_the_documented_keys_and_is_finite(found):
         "targets_superposed_on_start",
         "methods",
         "best_trivial",
+        "symmetries",
         "error_bars",
         "verdicts",
     }

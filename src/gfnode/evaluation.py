@@ -1,7 +1,7 @@
 """How good a model is, beside the trivial baselines on the same windows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from gfnode.metrics.lags import lag_edges
 from gfnode.models import TRIVIAL, Model
 from gfnode.models.calibration import WITHIN, Calibration
 from gfnode.models.pieces import predictions
+from gfnode.models.symmetries import Measured, measure
 from gfnode.progress import Report, silent
 from gfnode.trajectory import Doubles
 from gfnode.units import count, format_time
@@ -56,6 +57,8 @@ class Evaluation:
     predicted
         By the model, all of its state atoms, ``(window, time, atom, 3)`` in Å, so that what else is
         measured need not predict again; None where they are too many to hold.
+    symmetries
+        By how much the model breaks each, with the weights that it has; empty: not measured.
     """
 
     model: str
@@ -68,6 +71,7 @@ class Evaluation:
     aligned: bool
     inside: Doubles | None = None
     predicted: Tensor | None = None
+    symmetries: Mapping[str, Measured] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         windows, times = self.lags_fs.shape
@@ -128,6 +132,7 @@ class Evaluation:
             "targets_superposed_on_start": self.aligned,
             "methods": {name: self._method(name) for name in self.errors},
             "best_trivial": best,
+            "symmetries": {key: asdict(each) for key, each in self.symmetries.items()},
             "error_bars": None if self.inside is None else self._error_bars(self.inside),
             "verdicts": {
                 name: _verdict(self.verdict(name)) for name in self.errors if name != self.model
@@ -229,4 +234,5 @@ def evaluate(
         windows.align is not None,
         torch.cat(inside).cpu().numpy() if inside else None,
         torch.cat(kept).cpu() if kept else None,
+        measure(models[name], windows.select(models[name].system.atoms)),
     )

@@ -11,6 +11,7 @@ import torch
 from gfnode.models import MODELS, TRIVIAL, Symmetry
 from gfnode.models.layers import EGNNLayer
 from gfnode.models.ndcn import NetworkDynamics
+from gfnode.models.symmetries import two_ways
 from making import (
     build_variant,
     permuted,
@@ -146,29 +147,20 @@ class Case:
 
     def error(self, symmetry: Symmetry) -> torch.Tensor:
         """How far a symmetry is broken, as a share of the displacement."""
-        ours, expected = getattr(self, symmetry.value)()
+        ours, expected = self.two_ways(symmetry)
         assert ours.isfinite().all()
         return (ours - expected).norm(dim=-1).max() / self.displacement.clamp(min=0.3)
 
     def share(self, symmetry: Symmetry) -> float:
         """The same as a root mean square, of that of the motion."""
-        ours, expected = getattr(self, symmetry.value)()
+        ours, expected = self.two_ways(symmetry)
         motion = (self.found - self.x[:, None]).square().mean()
         return float(((ours - expected).square().mean() / motion).sqrt())
 
-    def translation(self):
-        shift = torch.tensor([3.0, -5.0, 8.0])
-        return self.run(self.x + shift, self.v, self.times), self.found + shift
-
-    def turned(self, matrix):
-        x, v = ((y.double() @ matrix.mT).float() for y in (self.x, self.v))
-        return self.run(x, v, self.times), (self.found.double() @ matrix.mT).float()
-
-    def rotation(self):
-        return self.turned(rotation(3))
-
-    def reflection(self):
-        return self.turned(rotation(4) * torch.tensor([1.0, 1.0, -1.0]))
+    def two_ways(self, symmetry: Symmetry) -> tuple[torch.Tensor, torch.Tensor]:
+        if symmetry is Symmetry.PERMUTATION:
+            return self.permutation()
+        return two_ways(symmetry, self.run, (self.x, self.v, self.times), self.found)
 
     def permutation(self):
         order = np.random.default_rng(2).permutation(self.system.n_atoms)
@@ -182,22 +174,6 @@ class Case:
         index = order.tolist()
         ours = self.run(self.x[:, index], self.v[:, index], self.times, model)
         return ours, self.found[:, :, index]
-
-    def batch(self):
-        alone = [
-            self.run(self.x[i : i + 1], self.v[i : i + 1], self.times[i : i + 1]) for i in range(6)
-        ]
-        return torch.cat(alone), self.found
-
-    def lags(self):
-        order = [2, 0]
-        return self.run(self.x, self.v, self.times[:, order]), self.found[:, order]
-
-    def start(self):
-        lags = torch.full((6, 2), 1e-4)
-        lags[:, 1] = 0
-        ours = self.run(self.x, self.v, lags)
-        return ours, self.x[:, None].expand_as(ours)
 
 
 @cache

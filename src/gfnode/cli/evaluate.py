@@ -118,6 +118,8 @@ def evaluate(
         output.say(*report.verdicts(result))
         if (bars := report.error_bars(result)) is not None:
             output.say(bars)
+        if (kept := report.symmetries(result)) is not None:
+            output.say(kept)
         if physics:
             from gfnode.physics import stages
 

@@ -25,7 +25,14 @@ from gfnode.report.sentences import (
     describe_result,
     describe_training,
 )
-from gfnode.report.tables import error_bars, error_table, lag_table, verdict, verdicts
+from gfnode.report.tables import (
+    error_bars,
+    error_table,
+    lag_table,
+    symmetries,
+    verdict,
+    verdicts,
+)
 from gfnode.report.template import check_target
 
 __all__ = [
@@ -53,6 +60,7 @@ __all__ = [
     "motion_table",
     "physics_table",
     "plot_error_against_lag",
+    "symmetries",
     "train_command",
     "verdict",
     "verdicts",

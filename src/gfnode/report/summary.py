@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gfnode.metrics import Blocks, Verdict, paired_verdict
 from gfnode.metrics.lags import lag_bins
 from gfnode.report.numbers import rough
-from gfnode.report.tables import error_bars, molecules, verdict
+from gfnode.report.tables import error_bars, molecules, symmetries, verdict
 from gfnode.units import format_time
 
 FEW_BLOCKS = 10
@@ -146,6 +146,8 @@ def how_good(evaluation: Mapping[str, Any], physics: Mapping[str, Any] | None = 
     words += _spread(model, physics or {})
     if (bars := error_bars(evaluation)) is not None:
         words.append(f"{bars[0].upper()}{bars[1:]}.")
+    if (kept := symmetries(evaluation)) is not None:
+        words.append(f"{kept[0].upper()}{kept[1:]}.")
     if evaluation["blocks"] < FEW_BLOCKS:
         words.append(
             f"The test part holds only {evaluation['blocks']} blocks of time one horizon long, so "

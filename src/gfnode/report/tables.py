@@ -16,6 +16,9 @@ COLUMNS = {
     "eq. 14 (per atom),\nmean over lags": "eq14_mean_over_lags",
     "superposed,\nmean over lags": "superposed_mean_over_lags",
 }
+BROKEN = 0.01
+"""A symmetry is broken where predictions differ by more than so much of the motion (rms)."""
+
 _WORDS = {"better": "better than", "worse": "worse than"}
 
 
@@ -87,6 +90,24 @@ def error_bars(evaluation: Mapping[str, Any]) -> str | None:
         f"standard deviation, {min(shares):.0f} to {max(shares):.0f} % by lag, expected "
         f"{100 * found['expected']:.1f} %"
     )
+
+
+def symmetries(evaluation: Mapping[str, Any]) -> str | None:
+    """A sentence on the symmetries of the model; None of evaluations that did not measure them."""
+    if not (found := evaluation.get("symmetries")):
+        return None
+    shares = {name: each["broken_by"] for name, each in found.items()}
+    broken = [name for name, share in shares.items() if share is None or not share < BROKEN]
+    if not broken:
+        return f"symmetries with these weights: all kept ({_percent(max(shares.values()))} at most)"
+    said = ", ".join(f"{name} by {_percent(shares[name])}" for name in broken)
+    against = [name for name in broken if found[name]["promised"]]
+    after = f"; the model promises {' and '.join(against)}" if against else ""
+    return f"symmetries with these weights: broken are {said} of the predicted motion{after}"
+
+
+def _percent(share: float | None) -> str:
+    return "any amount" if share is None else f"{100 * share:.2g} %"
 
 
 def plain_table(title: str, first: str = "") -> Table:
