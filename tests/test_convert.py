@@ -86,7 +86,18 @@ def test_every_format(folder, tmp_path, suffix):
 
 
 def test_all_formats_of_gfnode_are_known():
-    assert {".npz", ".xtc", ".dcd", ".pdb", ".h5", ".trr", ".xyz", ".extxyz"} == set(OWN)
+    assert {
+        ".npz",
+        ".xtc",
+        ".dcd",
+        ".pdb",
+        ".h5",
+        ".trr",
+        ".nc",
+        ".ncdf",
+        ".xyz",
+        ".extxyz",
+    } == set(OWN)
     assert all(form.holds for form in OWN.values())
 
 
@@ -201,7 +212,7 @@ def test_bad_alignment(folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".extxyz", ".xtc", ".trr", ".h5"])
+@pytest.mark.parametrize("suffix", [".npz", ".extxyz", ".xtc", ".trr", ".nc", ".h5"])
 def test_uneven_times_are_kept(folder, tmp_path, suffix):
     out = tmp_path / f"b{suffix}"
     said = call(folder / "uneven.npz", out)

@@ -149,7 +149,7 @@ def test_keys_of_the_evaluation(small: Path) -> None:
     run.evaluate()
     written = json.loads((run.folder / "evaluation.json").read_text(encoding="utf-8"))
     keys = set(written) | {f"error_bars.{key}" for key in written["error_bars"]}
-    for part in ("methods", "verdicts"):
+    for part in ("methods", "verdicts", "symmetries"):
         for entry in written[part].values():
             keys |= {f"{part}.*.{key}" for key in entry}
             estimates = [each for each in entry.values() if isinstance(each, dict)]

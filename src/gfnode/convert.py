@@ -186,7 +186,7 @@ def write(
     precision
         Of npz in Å; see :func:`gfnode.readers.save`. Takes memory for the whole trajectory.
     anew
-        Whether the topology beside XTC, TRR and DCD is written even if there is one, once the
+        Whether the topology beside a file that needs one is written even if there is one, once the
         trajectory is there.
     progress
         Told of frames as they are written; a format may go through them several times.

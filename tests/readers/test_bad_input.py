@@ -91,7 +91,7 @@ def test_unknown_sample():
     refused("sample:water", "unknown sample sample:water: expected sample:toluene")
 
 
-@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd"])
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".nc"])
 def test_topology_is_needed(folder, tmp_path, suffix):
     path = folder / f"run{suffix}"
     refused(path, "name no elements", "--top molecule.pdb")
@@ -117,7 +117,7 @@ def test_step_must_be_a_time_ahead(folder, step):
 def test_formats_without_times(folder, suffix):
     path = folder / f"run{suffix}"
     given = {"top": folder / "run.pdb"} if suffix == ".dcd" else {}
-    refused(path, "this format stores no times: give --step", "--step 2fs", **given)
+    refused(path, "it stores no times: give --step", "--step 2fs", **given)
 
 
 def test_a_single_frame_needs_no_step(folder):
@@ -125,7 +125,7 @@ def test_a_single_frame_needs_no_step(folder):
     assert load(one).times.tolist() == [0]
 
 
-@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd"])
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".nc"])
 def test_atom_counts_disagree(folder, tmp_path, suffix):
     small = save(load(folder / "run.npz")[0].select(range(10)), tmp_path / "small.pdb")
     refused(
@@ -136,7 +136,7 @@ def test_atom_counts_disagree(folder, tmp_path, suffix):
 # damaged files
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".xtc", ".trr", ".dcd", ".h5"])
+@pytest.mark.parametrize("suffix", [".npz", ".xtc", ".trr", ".dcd", ".nc", ".h5"])
 def test_truncated_binary(folder, tmp_path, suffix):
     if suffix == ".h5" and not _tables():
         pytest.skip("needs PyTables")
@@ -149,7 +149,7 @@ def test_truncated_binary(folder, tmp_path, suffix):
         if (
             (part := loaded(cut, **given)) is not None
         ):  # a cut between two frames leaves a whole file; DCD alone says how many it had
-            assert suffix in (".xtc", ".trr", ".dcd")
+            assert suffix in (".xtc", ".trr", ".dcd", ".nc")
             assert suffix != ".dcd" or "its head says 6" in part.notes[-1]
             assert len(part) < len(whole)
             np.testing.assert_array_equal(part.positions, whole.positions[: len(part)])
@@ -183,7 +183,7 @@ def test_bit_flips_in_npz(folder, tmp_path, data):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "trials"), [(".xtc", 80), (".trr", 200), (".dcd", 200), (".h5", 40)]
+    ("suffix", "trials"), [(".xtc", 80), (".trr", 200), (".dcd", 200), (".nc", 200), (".h5", 40)]
 )
 def test_bit_flips_in_other_binaries(folder, tmp_path, suffix, trials):
     """These have no checksum, or not of everything: a flip may pass as another number.
@@ -493,7 +493,9 @@ def test_writing_where_one_cannot(folder, tmp_path):
         save(run, tmp_path / "run.npz", precision=1e-30)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".extxyz", ".xtc", ".trr", ".dcd", ".h5", ".pdb"])
+@pytest.mark.parametrize(
+    "suffix", [".npz", ".extxyz", ".xtc", ".trr", ".dcd", ".nc", ".h5", ".pdb"]
+)
 def test_full_disk_leaves_the_old_file(folder, tmp_path, suffix):
     """A limit on the size of files stands in for a full disk."""
     if suffix == ".h5" and not _tables():

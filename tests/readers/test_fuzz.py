@@ -120,8 +120,10 @@ def files(tmp_path_factory):
         ),
     )
     found = {}
-    for suffix in (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".dcd", ".h5", ".pdb"):
-        given = {"top": str(folder / "run.pdb")} if suffix in (".xtc", ".trr", ".dcd") else {}
+    for suffix in (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".dcd", ".nc", ".h5", ".pdb"):
+        given = (
+            {"top": str(folder / "run.pdb")} if suffix in (".xtc", ".trr", ".dcd", ".nc") else {}
+        )
         given |= {"step": "2fs"} if suffix in (".dcd", ".pdb") else {}
         found[str(save(run, folder / f"run{suffix}"))] = given
     few = save(run.select(range(9)), folder / "few.xtc")  # so few atoms are not compressed

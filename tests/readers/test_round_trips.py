@@ -18,10 +18,18 @@ from gfnode.errors import InputError
 from gfnode.readers import FORMATS, load, save
 from gfnode.trajectory import Topology, Trajectory
 
-ROUNDING = {".npz": 0, ".extxyz": 1e-8, ".xyz": 1e-8, ".xtc": 0.0051, ".trr": 0, ".dcd": 0}
+ROUNDING = {
+    ".npz": 0,
+    ".extxyz": 1e-8,
+    ".xyz": 1e-8,
+    ".xtc": 0.0051,
+    ".trr": 0,
+    ".dcd": 0,
+    ".nc": 0,
+}
 ROUNDING |= {".h5": 0, ".pdb": 0.00051}
-TIMED = (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".h5")
-FAST = (".npz", ".extxyz", ".xtc", ".trr", ".dcd")
+TIMED = (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".nc", ".h5")
+FAST = (".npz", ".extxyz", ".xtc", ".trr", ".dcd", ".nc")
 settings.register_profile(
     "files",
     deadline=None,
@@ -99,7 +107,7 @@ def check(wrote, got, suffix):
         np.testing.assert_allclose(got.times, wrote.times, rtol=rtol, atol=1e-12)
     else:
         np.testing.assert_array_equal(got.times, np.arange(len(wrote)) * 2)
-    if suffix in (".npz", ".h5", ".trr", ".extxyz", ".xyz") and wrote.velocities is not None:
+    if suffix in (".npz", ".h5", ".trr", ".nc", ".extxyz", ".xyz") and wrote.velocities is not None:
         atol = 1e-7 if suffix in (".extxyz", ".xyz") else 0
         np.testing.assert_allclose(got.velocities, wrote.velocities, rtol=3e-7, atol=atol)
     else:
@@ -202,7 +210,8 @@ def test_ase_reads_extxyz(tmp_path, methane):
         assert atoms.pbc.all()
 
 
-@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".h5", ".pdb"])
+@pytest.mark.filterwarnings("ignore:.*netCDF4:UserWarning")  # mdtraj takes SciPy then
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".nc", ".h5", ".pdb"])
 def test_mdtraj_reads_the_others(tmp_path, methane, suffix):
     if suffix == ".h5":
         pytest.importorskip("tables")
@@ -237,7 +246,7 @@ def test_partly_periodic_cell(tmp_path, methane):
     assert [path.name for path in tmp_path.iterdir()] == ["slab.extxyz"]
 
 
-@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".h5", ".pdb"])
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".nc", ".h5", ".pdb"])
 def test_cells_that_lie_otherwise(tmp_path, methane, suffix):
     """Lengths and angles would bring it back along the axes, and the molecules not with it."""
     turned = np.tile([[0, 20.0, 0], [25, 0, 0], [0, 0, -30]], (4, 1, 1))
@@ -250,7 +259,7 @@ def test_cells_that_lie_otherwise(tmp_path, methane, suffix):
 
 def test_times_too_fine_for_float32(tmp_path):
     fine = Trajectory(np.zeros((2, 1, 3)), [1e9, 1e9 + 0.5], [1])
-    for suffix in (".xtc", ".trr"):
+    for suffix in (".xtc", ".trr", ".nc"):
         with pytest.raises(
             InputError, match=r"too coarse to tell these frames apart; save as .npz"
         ):

@@ -39,7 +39,11 @@ def cut(whole: Trajectory, *ends: int) -> Pieces:
 
 
 def opened(path, like: Trajectory) -> Trajectory:
-    options = {"top": path.with_suffix(".pdb")} if path.suffix in (".xtc", ".trr", ".dcd") else {}
+    options = (
+        {"top": path.with_suffix(".pdb")}
+        if path.suffix in (".xtc", ".trr", ".dcd", ".nc", ".ncdf")
+        else {}
+    )
     timeless = {"step": like.step} if path.suffix in (".dcd", ".pdb") else {}
     return gfnode.load(path, whole=False, **options, **timeless)
 
@@ -86,7 +90,7 @@ def test_times_that_the_format_cannot_tell_apart_at_the_seam(whole, tmp_path):
         save_pieces(cut(far, 1), 2, tmp_path / "a.xtc")
 
 
-@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd"])
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".nc"])
 def test_a_topology_of_other_atoms_beside_is_refused(whole, suffix, tmp_path):
     """It would be taken for that of the new file: names, bonds and elements of another molecule."""
     path, topology = tmp_path / f"a{suffix}", tmp_path / "a.pdb"

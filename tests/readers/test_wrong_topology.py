@@ -35,7 +35,7 @@ def options(path, top):
     return {"top": top} | ({"step": "5fs"} if path.suffix == ".dcd" else {})
 
 
-@pytest.fixture(params=[".xtc", ".trr", ".dcd"])
+@pytest.fixture(params=[".xtc", ".trr", ".dcd", ".nc"])
 def path(request, tmp_path):
     return save(ethanol(), tmp_path / f"run{request.param}")
 

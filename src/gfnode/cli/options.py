@@ -22,7 +22,7 @@ Top = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Topology (PDB, GRO, …) for XTC, TRR and DCD files, which name no elements.",
+        help="Topology (PDB, GRO, …) for XTC, TRR, NetCDF and DCD files, which name no elements.",
     ),
 ]
 Step = Annotated[
@@ -95,7 +95,7 @@ StartFrame = Annotated[
 Frames = Annotated[
     Path,
     typer.Option(
-        metavar="FILE", help="File to write: .xtc, .npz, .extxyz, .trr, .dcd, .h5 or .pdb."
+        metavar="FILE", help="File to write: .xtc, .npz, .extxyz, .trr, .nc, .dcd, .h5 or .pdb."
     ),
 ]
 

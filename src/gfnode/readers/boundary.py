@@ -80,7 +80,7 @@ def frame_times(
         return stored
     if frames > 1:
         raise InputError(
-            f"{path}: this format stores no times: give --step, the time between frames, {proposal}"
+            f"{path}: it stores no times: give --step, the time between frames, {proposal}"
         )
     return np.zeros(frames)
 

@@ -25,6 +25,14 @@ def box_vectors(lengths: NDArray[Any], angles: NDArray[Any]) -> NDArray[Any]:
     return np.stack(rows, axis=1, dtype=np.float32)
 
 
+def box_lengths_and_angles(cell: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Lengths and angles in degrees, ``(frame, 3)`` each, of :func:`box_vectors`."""
+    from mdtraj.utils.unitcell import box_vectors_to_lengths_and_angles
+
+    found = box_vectors_to_lengths_and_angles(*np.moveaxis(cell.astype(np.float64), 1, 0))
+    return np.stack(found[:3], 1), np.stack(found[3:], 1)
+
+
 def check_cell(trajectory: Trajectory, holder: str) -> None:
     """Refuse a cell that lengths and angles cannot hold: they say nothing of how it lies.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.plugins import Registry
-from gfnode.readers import dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
+from gfnode.readers import amber, dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.boundary import existing_file
 from gfnode.readers.places import place_of
@@ -101,6 +101,12 @@ _XYZ = Format(
     extxyz.write,
     holds=replace(_ALL, names=False, deviations="column deviation, Å"),
 )
+_AMBER = Format(
+    amber.open_netcdf,
+    amber.write,
+    needs_top=True,
+    holds=Holds("ps", velocities=True, forces=True),
+)
 _through = partial(Format, write=mdtraj_writers.write)
 
 OWN: dict[str, Format] = {
@@ -115,6 +121,8 @@ OWN: dict[str, Format] = {
         unit="nm",
     ),
     ".dcd": _through(dcd.open_dcd, needs_top=True, holds=Holds("none")),
+    ".nc": _AMBER,
+    ".ncdf": _AMBER,
     ".h5": _through(hdf5.open_hdf5, holds=Holds("ps", velocities=True), unit="nm"),
     ".pdb": _through(
         pdb.open_pdb,
@@ -152,7 +160,7 @@ def load(
         ``gfnode fetch`` has downloaded, such as ``md17:aspirin``, with its topology and time step
         (of several runs one is named: ``ala2/0``).
     top
-        Topology for XTC, TRR and DCD, which hold no elements: a PDB, GRO, PSF, … file.
+        Topology for XTC, TRR, DCD and NetCDF, which hold no elements: a PDB, GRO, PSF, … file.
     step
         Time between consecutive frames (of the original series for rMD17): fs, or text such as
         ``"2fs"``. It overrides the times in the file and is required where the format has none.

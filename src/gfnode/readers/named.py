@@ -26,8 +26,8 @@ metal (Nb≡N has 1.17)."""
 
 REMEDY = (
     "the first column holds names, where symbols of elements are expected. Write the trajectory as "
-    "XTC, TRR or DCD and give a topology that names elements with --top, or put elements into the "
-    "first column"
+    "XTC, TRR, NetCDF or DCD and give a topology that names elements with --top, or put elements "
+    "into the first column"
 )
 
 NAMES = {

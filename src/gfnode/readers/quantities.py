@@ -49,7 +49,7 @@ SPELLINGS = (
     | {f"{long}{meter}{s}": unit for long, unit in (("nano", "nm"), ("pico", "pm"))
        for meter in ("meter", "metre") for s in ("", "s")}
     | {f"{long}second{s}": unit for long, unit in _SECONDS.items() for s in ("", "s")}
-    | {"μs": "us"}
+    | {"μs": "us", "kilocalorie": "kcal", "kilojoule": "kj", "mole": "mol"}
 )  # fmt: skip
 """Other spellings of a unit, in small letters."""
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.files import whole
-from gfnode.readers import extxyz, mdtraj_writers, npz
+from gfnode.readers import amber, extxyz, mdtraj_writers, npz
 from gfnode.readers.boundary import foreign
 from gfnode.readers.formats import FORMATS, OWN, format_of
 from gfnode.readers.hdf5 import need_tables
@@ -34,13 +34,13 @@ def save(
     .extxyz, .xyz        yes         yes         1e-8 Å
     .h5                  yes         yes         float32 (needs PyTables)
     .xtc                 yes         no          0.01 Å
-    .trr                 yes         yes         float32
+    .trr, .nc, .ncdf     yes         yes         float32
     .dcd, .pdb           no          no          float32, 0.001 Å
     ===================  ==========  ==========  ======================================
 
-    Forces go into npz, extended XYZ and TRR; masses other than the standard ones into npz and
-    extended XYZ. XTC, TRR and HDF5 hold times as float32 ps. XTC, TRR
-    and DCD cannot be opened without a topology, so the first frame is written beside them as
+    Forces go into npz, extended XYZ, TRR and NetCDF; masses other than the standard ones into npz
+    and extended XYZ. XTC, TRR, NetCDF and HDF5 hold times as float32 ps. XTC, TRR, NetCDF and DCD
+    cannot be opened without a topology, so the first frame is written beside them as
     ``<stem>.pdb``, unless that is there.
 
     Parameters
@@ -49,7 +49,7 @@ def save(
         For npz: round positions to this many Å, at most 0.1, and velocities to a hundredth of it
         per fs, and store whole numbers, which take a third of the space.
     anew
-        Whether the topology beside XTC, TRR and DCD is written even if there is one.
+        Whether the topology beside a file that needs one is written even if there is one.
 
     Returns
     -------
@@ -107,6 +107,8 @@ def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = F
             npz.write_pieces(chosen, frames, partial)
         elif suffix in (".extxyz", ".xyz"):
             _write_through(extxyz.writing(partial), chosen(), path)
+        elif suffix in (".nc", ".ncdf"):
+            _write_through(amber.writing(partial, frames), chosen(), path)
         else:
             _write_through(mdtraj_writers.writing(partial, frames), chosen(), path)
     if there is None:
