@@ -102,7 +102,7 @@ def _opened(path: Path) -> Any:
                 "rewrite it with nccopy -k nc6 OLD NEW, or with cpptraj"
             )
     found = netcdf_file(str(path), "r", mmap=True)
-    shape = getattr(found.variables.get("coordinates"), "shape", ())
+    shape: tuple[int, ...] = getattr(found.variables.get("coordinates"), "shape", ())
     if len(shape) != 3 or shape[2] != 3:
         said = f"of shape {shape}" if shape else "none"
         raise InputError(
