@@ -37,6 +37,22 @@ def check_apart(path: Path, sources: Iterable[str | Path]) -> None:
         raise InputError(f"{path}: is read from, and cannot be written as well: name another file")
 
 
+def check_no_link(path: Path) -> Path:
+    """Refuse to write through a link: in a folder that somebody gave it may lead to any file.
+
+    Raises
+    ------
+    InputError
+        Names the link and where it leads.
+    """
+    if path.is_symlink():
+        raise InputError(
+            f"{path}: is a link to {os.readlink(path)}, and what is written there would go "
+            "elsewhere: take the link away"
+        )
+    return path
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; what was written there gets its real name at the end.
@@ -101,11 +117,11 @@ def locked(path: Path, what: str) -> "FileLock":
     Raises
     ------
     InputError
-        When another process holds it.
+        When another process holds it, or it is a link.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path)
+    lock = FileLock(check_no_link(path))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

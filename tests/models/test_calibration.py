@@ -1,5 +1,6 @@
 """Error bars that hold what they say, where they are kept, and where they come out."""
 
+import math
 import shutil
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from gfnode.models import build, calibration
 from gfnode.models.calibration import FILE, WITHIN, Calibration, _shares, _width
 from gfnode.run import Run
 from gfnode.share.export import export
+from gfnode.weights import load_tensors, save_tensors
 from gfnode.windows import Frames, Windows
 from making import QUICK, system_of, wiggle
 
@@ -249,6 +251,26 @@ class TestFolder:
             Calibration.load(run.folder / "baselines.safetensors", 3)
         with pytest.raises(InputError, match="cannot be read"):
             Calibration.load(tmp_path / "none", 3)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"sizes": lambda values: values * math.nan},
+            {"sizes": lambda values: -values - 1},
+            {"sizes": lambda values: values.bool()},
+            {"lengths": lambda values: values + math.inf},
+            {"pairs": lambda values: values.to(torch.float8_e4m3fn)},
+            {"spreads": lambda values: values.to(torch.complex64)},
+            {"lags": lambda values: values[0]},
+            {"lags": lambda values: values[:0], "sizes": lambda values: values[:0]},
+        ],
+    )
+    def test_error_bars_that_are_none_are_refused(self, run, tmp_path, change):
+        tensors, _ = load_tensors(run.folder / FILE)
+        new = tensors | {key: alter(tensors[key]) for key, alter in change.items()}
+        save_tensors(tmp_path / FILE, new, {})
+        with pytest.raises(InputError, match=r"damaged|not those of the model"):
+            Calibration.load(tmp_path / FILE, 3)
 
     def test_what_molecules_come_to_is_not_kept(self, run):
         run.evaluate()

@@ -12,7 +12,7 @@ from pages import HOSTILE, Page, Visit, files, number, rows
 
 from gfnode.errors import InputError
 from gfnode.metrics import Blocks, paired_verdict
-from gfnode.report import write_comparison
+from gfnode.report import write_comparison, write_figures
 from gfnode.report.comparison import Compared
 from gfnode.report.comparison.runs import apart
 
@@ -193,6 +193,12 @@ class TestPage:
         bad = changed(other, tmp_path / "bad", lambda f: f.pop("methods"), "evaluation.json")
         with pytest.raises(InputError, match="do not fit together"):
             write_comparison([run, bad], tmp_path / "x.html")
+
+    @pytest.mark.parametrize("key", ["unit", "methods", "model"])
+    def test_figures_of_damage_name_the_folder(self, run, other, compared, tmp_path, key):
+        bad = changed(other, tmp_path / "bad", lambda f: f.pop(key), "evaluation.json")
+        with pytest.raises(InputError, match=r"bad.*do not fit together"):
+            write_figures([run, bad], tmp_path / "figures", ["svg"])
 
 
 @pytest.fixture(scope="module")

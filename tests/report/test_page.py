@@ -358,6 +358,13 @@ class TestStrangers:
         with pytest.raises(InputError, match="do not fit together"):
             write_page(copied, tmp_path / "page.html")
 
+    def test_numbers_that_make_no_sense_are_told(self, copied, tmp_path):
+        evaluation = json.loads((copied / "evaluation.json").read_text())
+        evaluation["error_bars"]["by_lag"] = []
+        (copied / "evaluation.json").write_text(json.dumps(evaluation))
+        with pytest.raises(InputError, match="do not fit together"):
+            write_page(copied, tmp_path / "page.html")
+
     def test_history_that_is_no_history(self, copied, tmp_path):
         (copied / "history.csv").write_text("epoch,train_error\none,two\n")
         with pytest.raises(InputError, match=r"history\.csv is damaged"):

@@ -1,12 +1,13 @@
 """Training: it learns, it can be killed at any moment, and it says when it cannot go on."""
 
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gfnode
@@ -18,7 +19,8 @@ from gfnode.run import Run, fitting
 from gfnode.training import Diverged, Progress, Trainer, TrainingSettings, validation_interval
 from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor
-from gfnode.weights import load_tensors
+from gfnode.training.state import EpochRecord
+from gfnode.weights import load_tensors, save_tensors
 from making import wiggle
 
 TINY = {
@@ -574,6 +576,68 @@ def test_a_damaged_state_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="cannot be read as safetensors"):
         load_training(path, other.state)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": []},
+        {"epoch": -1},
+        {"best_epoch": 1e308},
+        {"validations_since_best": "x"},
+        {"seconds": math.nan},
+        {"stopped": 7},
+        {"history": [{"epoch": 1}]},
+        {"history": [dict.fromkeys(EpochRecord.__dataclass_fields__, "x")]},
+    ],
+)
+def test_progress_of_a_stranger_is_refused(tmp_path, change):
+    trainer = trainer_for(epochs=1)
+    trainer.run(quiet, quiet)
+    path = tmp_path / "last.safetensors"
+    save_training(path, trainer.state)
+    tensors, facts = load_tensors(path)
+    save_tensors(path, tensors, facts | change)
+    with pytest.raises(InputError, match="progress is damaged"):
+        load_training(path, trainer.state)
+
+
+@pytest.mark.parametrize("name", ["optimizer.x.y", "optimizer.7"])
+def test_an_optimizer_that_is_none_is_refused(tmp_path, name):
+    trainer = trainer_for(epochs=1)
+    trainer.run(quiet, quiet)
+    path = tmp_path / "last.safetensors"
+    save_training(path, trainer.state)
+    tensors, facts = load_tensors(path)
+    save_tensors(path, tensors | {name: torch.zeros(2)}, facts)
+    with pytest.raises(InputError, match="progress is damaged"):
+        load_training(path, trainer.state)
+
+
+def test_facts_nested_too_deep_are_refused(tmp_path):
+    path = tmp_path / "last.safetensors"
+    save_file({"x": torch.zeros(1)}, path, {"facts": "[" * 100_000})
+    with pytest.raises(InputError, match="cannot be read as safetensors"):
+        load_tensors(path)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "log.txt", "tensorboard", "training.lock"])
+def test_nothing_is_written_through_a_link_in_a_run_folder(tmp_path, monkeypatch, name):
+    path = wiggle().save(tmp_path / "w.npz")
+    with monkeypatch.context() as patch:
+        kill_at(patch, Trainer, "_step", 6)
+        with pytest.raises(Killed):
+            gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    link, elsewhere = tmp_path / "run" / name, tmp_path / "elsewhere"
+    shutil.rmtree(link) if link.is_dir() else link.unlink()
+    elsewhere.mkdir() if name == "tensorboard" else elsewhere.write_text("of somebody else")
+    link.symlink_to(elsewhere)
+    with pytest.raises(InputError, match=rf"{name}: is a link to .*elsewhere.*take the link away"):
+        gfnode.resume(tmp_path / "run", progress=False)
+    if name == "tensorboard":
+        assert not list(elsewhere.iterdir())
+    else:
+        assert elsewhere.read_text() == "of somebody else"
 
 
 def test_the_state_of_another_model_is_refused(tmp_path):

@@ -30,6 +30,7 @@ KNOTS = 16
 SOON = 100.0
 """fs in which vibrations have made of an error what they will; it grows from zero for no longer."""
 _LEAST = 1e-3  # Å
+_KINDS = (torch.float32, torch.float64, torch.int64)
 GROUPS = 10
 _SEEN = 200  # training windows that widen it
 _SORTED = 10_000_000  # values that a quantile is taken of; torch refuses 2²⁴
@@ -152,10 +153,18 @@ class Calibration:
             found = cls(**tensors)
         except TypeError as error:
             raise InputError(f"{path}: expected the tensors of a calibration: {error}") from error
-        knots, pairs = len(found.lags), len(found.pairs)
+        if not all(
+            value.dtype in _KINDS and bool((value.isfinite() & (value >= 0)).all())
+            for value in tensors.values()
+        ):
+            raise InputError(
+                f"{path}: holds other values than numbers from 0 upwards: it is damaged. Get it "
+                "again, or take it away for predictions without error bars"
+            )
+        knots, pairs = found.lags.numel(), found.lengths.numel()
         expected = [(knots,), (knots, atoms), (2,), (pairs, 2), (pairs,), (pairs,), ()]
         shapes = [tuple(value.shape) for value in asdict(found).values()]
-        if shapes != expected or (
+        if (not knots or shapes != expected) or (
             pairs and not 0 <= found.pairs.min() <= found.pairs.max() < atoms
         ):
             raise InputError(

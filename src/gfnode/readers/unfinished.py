@@ -26,7 +26,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.files import locked, make_folder, read_arrays, read_json, to_json, whole
+from gfnode.files import check_no_link, locked, make_folder, read_arrays, read_json, to_json, whole
 from gfnode.readers.saving import save, topology_beside, topology_path
 from gfnode.trajectory import Trajectory
 
@@ -276,4 +276,6 @@ def _layout(shapes: Mapping[str, Any]) -> np.dtype[Any]:
 
 
 def _locked(folder: Path) -> FileLock:
+    for name in ("frames.bin", "numbers.bin"):
+        check_no_link(folder / name)
     return locked(folder / "lock", f"{folder}: another process is writing there")

@@ -10,7 +10,7 @@ from gfnode.files import make_folder, whole
 from gfnode.report.comparison.page import all_pictures as compared_pictures
 from gfnode.report.comparison.runs import Compared
 from gfnode.report.downloads import csv_text
-from gfnode.report.loading import RunFiles
+from gfnode.report.loading import RunFiles, fitting
 from gfnode.report.page import all_pictures
 from gfnode.report.pictures import COLUMN, PAGE, Picture
 from gfnode.report.svg import SETTINGS
@@ -72,13 +72,10 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def _pictures(folders: Sequence[Path]) -> list[Picture]:
-    if len(folders) > 1:
-        return compared_pictures(Compared.read(folders))
-    run = RunFiles.read(folders[0])
-    try:
-        return all_pictures(run)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise run.misfit(error) from error
+    with fitting(*folders):
+        if len(folders) > 1:
+            return compared_pictures(Compared.read(folders))
+        return all_pictures(RunFiles.read(folders[0]))
 
 
 def _write(picture: Picture, out: Path, formats: Sequence[str]) -> list[Path]:

@@ -1,7 +1,8 @@
 """What a report reads of a run folder."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,13 +98,26 @@ class RunFiles:
         """Of the training loss, which is not always an error in Å²; empty where it has none."""
         return str(self.facts["loss_unit"])
 
-    def misfit(self, error: Exception, folders: str = "") -> InputError:
-        """What to say when the files do not fit each other."""
-        again = folders or f"gfnode evaluate {self.folder}"
-        return InputError(
-            f"{folders or self.folder}: run.json, evaluation.json and examples.npz do not fit "
-            f"together ({error!r}); evaluate the run again ({again})"
-        )
+
+@contextmanager
+def fitting(*folders: Path) -> Iterator[None]:
+    """Say that the files of runs do not fit each other where what is made of them fails.
+
+    Raises
+    ------
+    InputError
+        Names the runs and what failed.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        names = ", ".join(map(str, folders))
+        raise InputError(
+            f"{names}: run.json, evaluation.json and examples.npz do not fit together "
+            f"({error!r}); evaluate again (gfnode evaluate {folders[0]})"
+        ) from error
 
 
 def read_windows(path: Path) -> Windows:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gfnode.presets import flat
 from gfnode.report import curves, described, downloads, structures, summary
-from gfnode.report.loading import RunFiles
+from gfnode.report.loading import RunFiles, fitting
 from gfnode.report.numbers import times
 from gfnode.report.panels import physics_panels
 from gfnode.report.pictures import Panel, Picture
@@ -44,11 +44,8 @@ def write_page(folder: str | Path, out: str | Path) -> Path:
 def render(folder: Path) -> str:
     """The report of a run folder as HTML."""
     run = RunFiles.read(folder)
-    try:
-        context = _context(run)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise run.misfit(error) from error
-    return fill("run.html", context)
+    with fitting(folder):
+        return fill("run.html", _context(run))
 
 
 def run_pictures(run: RunFiles) -> dict[str, Picture]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gfnode.errors import InputError
+from gfnode.files import check_no_link
 from gfnode.machine import available, cores
 from gfnode.sweep.store import Task
 from gfnode.sweep.worker import do
@@ -117,7 +118,7 @@ class Local(Launcher):
         if self.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = visible([*self.gpus][place % len(self.gpus)])
         words = ["-m", "gfnode.sweep", str(task.folder), json.dumps(_measures(task))]
-        with (task.folder / "job.log").open("ab") as log:
+        with check_no_link(task.folder / "job.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *words],
                 stdin=subprocess.PIPE,

@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gfnode.errors import InputError
-from gfnode.files import make_folder, read_json, write_json
+from gfnode.files import check_no_link, make_folder, read_json, write_json
 from gfnode.sweep.jobs import Job, Measure, make_key, stored_experiment
 
 
@@ -70,7 +70,7 @@ class Task:
     @property
     def lock(self) -> FileLock:
         """Held while the job is done; the system frees it when its holder dies."""
-        return FileLock(self.folder / "job.lock")
+        return FileLock(check_no_link(self.folder / "job.lock"))
 
     @property
     def busy(self) -> bool:

@@ -36,12 +36,12 @@ def load_training(path: Path, state: TrainingState) -> None:
     if state.averaged is not None:
         load_weights(state.averaged, under("averaged."), path)
     moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in under("optimizer.").items():
-        number, name = key.split(".", 1)
-        moments.setdefault(int(number), {})[name] = value
     groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     try:
+        for key, value in under("optimizer.").items():
+            number, name = key.split(".", 1)
+            moments.setdefault(int(number), {})[name] = value
+        state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         loaded = Progress.from_dict(facts)
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{path}: the training progress is damaged: {error}") from error

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from gfnode.files import check_no_link
 from gfnode.progress import Report, silent
 from gfnode.training.state import EpochRecord, TrainingState
 
@@ -45,11 +46,18 @@ class FolderMonitor:
         The run folder.
     history
         Epochs done before, when a run goes on: the CSV is written anew from them.
+
+    Raises
+    ------
+    InputError
+        When one of them is a link.
     """
 
     def __init__(self, folder: Path, history: list[EpochRecord]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        for name in ("history.csv", "log.txt", "tensorboard"):
+            check_no_link(folder / name)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=len(history) + 1)
         self._file = (folder / "history.csv").open("w", newline="", encoding="utf-8")
         names = [each.name for each in fields(EpochRecord)]

@@ -42,9 +42,26 @@ class Progress:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Progress":
-        """Inverse of :meth:`to_dict`."""
+        """Inverse of :meth:`to_dict`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            When something is missing, or is no number.
+        """
         history = [EpochRecord(**record) for record in data["history"]]
-        return cls(**data | {"best_error": float(data["best_error"]), "history": history})
+        found = cls(**data | {"best_error": float(data["best_error"]), "history": history})
+        counts = (found.epoch, found.best_epoch, found.validations_since_best)
+        if not all(isinstance(each, int) and 0 <= each < 2**63 for each in counts):
+            raise ValueError(f"expected numbers of epochs, got {counts}")
+        if not isinstance(found.seconds, int | float) or not 0 <= found.seconds < math.inf:
+            raise ValueError(f"expected a number of seconds, got {found.seconds!r}")
+        if not isinstance(found.stopped, str | None):
+            raise TypeError(f"expected why training ended, got {found.stopped!r}")
+        for value in (value for record in history for value in asdict(record).values()):
+            if not isinstance(value, int | float | None):
+                raise TypeError(f"expected the numbers of an epoch, got {value!r}")
+        return found
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gfnode.report.comparison.curves import comparison_pictures
 from gfnode.report.comparison.runs import Compared, differing
 from gfnode.report.comparison.seeds import seeds_table
 from gfnode.report.comparison.words import compared_words
-from gfnode.report.loading import RunFiles
+from gfnode.report.loading import RunFiles, fitting
 from gfnode.report.numbers import NOTHING, three
 from gfnode.report.page import settings_of
 from gfnode.report.panels.common import CONSTANT, FLOOR, estimate_cell, estimate_rows
@@ -45,17 +45,13 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path) -> Path:
         When a folder lacks something or is damaged, or the file cannot be written.
     """
     out = check_target(Path(out))
-    return save(render_comparison(Compared.read(folders)), out)
+    with fitting(*map(Path, folders)):
+        return save(render_comparison(Compared.read(folders)), out)
 
 
 def render_comparison(compared: Compared) -> str:
     """A comparison as HTML."""
-    try:
-        context = _context(compared)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        folders = ", ".join(str(run.folder) for run in compared.runs)
-        raise compared.runs[0].misfit(error, folders) from error
-    return fill("compare.html", context)
+    return fill("compare.html", _context(compared))
 
 
 def all_pictures(compared: Compared) -> list[Picture]:
