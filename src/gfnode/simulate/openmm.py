@@ -1,8 +1,10 @@
 """OpenMM: molecules that a force field describes, in vacuum, implicit water or a box of water."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -25,6 +27,8 @@ OWN_OBC = {
 }
 """Files of implicit water (OBC) that came with the older Amber force fields."""
 
+_WORDS = ("True", "False", "1", "0")  # that OpenMM evaluates
+
 WATER = {"tip3p": "tip3p", "spce": "spce", "tip3pfb": "tip3p"}
 """Waters of three sites, and the boxes that OpenMM fills in for them."""
 
@@ -44,7 +48,8 @@ def force_field(name: str, solvent: str) -> Any:
     Raises
     ------
     InputError
-        Where OpenMM is not installed, or a force field or solvent is unknown.
+        Where OpenMM is not installed, a force field or solvent is unknown, or a file that is not
+        OpenMM's own holds Python.
     """
     need("openmm", "the engine openmm")
     from openmm.app import ForceField
@@ -60,12 +65,39 @@ def force_field(name: str, solvent: str) -> Any:
         raise InputError(f"unknown solvent {solvent!r}: expected one of {known}")
     files = [f"{stem}.xml", *([extra] if extra else [])]
     try:
+        _check_no_code(files)
         return ForceField(*files)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(
             f"the force field {name} with {solvent} cannot be loaded ({' '.join(files)}): {error}; "
             "expected a file of OpenMM such as amber99sbildn or amber14-all, or an XML file"
         ) from error
+
+
+def _check_no_code(files: list[str]) -> None:
+    """Refuse Python, which OpenMM runs from force fields, in all but the files that it brings.
+
+    Where a file of the name lies in the working folder, OpenMM takes that in place of its own.
+    """
+    waiting, seen = list(files), set[str]()
+    while waiting:
+        file = waiting.pop()
+        if file in seen or not os.path.isfile(file):
+            continue
+        seen.add(file)
+        for each in ElementTree.parse(file).getroot().iter():
+            evaluated = each.get("useDispersionCorrection", "True").strip()
+            if each.tag in ("Script", "InitializationScript") or evaluated not in _WORDS:
+                raise InputError(
+                    f"{file}: holds Python, which OpenMM would run and gfnode never does from a "
+                    f"file ({each.tag}): take it out, or take a force field of OpenMM by its name, "
+                    "in a folder without a file of that name"
+                )
+            if each.tag == "Include":
+                there = each.get("file", "")
+                waiting += [there, os.path.join(os.path.dirname(file), there)]
 
 
 def openmm_topology(numbers: Integers, topology: Topology) -> Any:
