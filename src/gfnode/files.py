@@ -149,8 +149,12 @@ def make_folder(path: Path) -> Path:
 
 
 def to_json(data: Mapping[str, Any]) -> str:
-    """Text of a JSON object; numbers that are not finite become null."""
-    return json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False)
+    """Text of a JSON object; numbers that are not finite become null.
+
+    What is no text in a file name (bytes that are not UTF-8) is escaped, and read back as it was.
+    """
+    text = json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False)
+    return text.encode(errors="backslashreplace").decode()
 
 
 def as_json(data: Mapping[str, Any]) -> dict[str, Any]:

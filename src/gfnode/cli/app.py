@@ -2,12 +2,14 @@
 
 import gc
 import os
+import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from gfnode import __version__
+from gfnode.terminal import Plain
 
 USAGE = typer.BadParameter.__mro__[1:2]  # UsageError, of click or of the copy of it inside typer
 
@@ -45,6 +47,9 @@ A first run with the trajectory that comes with gfnode:
 
 def main() -> None:
     """Entry point of the ``gfnode`` command."""
+    for name in ("stdout", "stderr"):
+        if (stream := getattr(sys, name)) is not None:  # none in a program without a console
+            setattr(sys, name, Plain(stream))
     # OpenMP's threads spin while they wait for one another: alone on a machine that is free, beside
     # other work it costs a factor of eight. A short spin is as fast and leaves half of that.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

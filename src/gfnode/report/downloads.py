@@ -169,4 +169,5 @@ def _verdicts(verdicts: Mapping[str, Any]) -> Rows:
 
 
 def _link(kind: str, text: str) -> str:
-    return f"data:{kind};charset=utf-8;base64,{base64.b64encode(text.encode()).decode('ascii')}"
+    coded = base64.b64encode(text.encode(errors="backslashreplace")).decode("ascii")
+    return f"data:{kind};charset=utf-8;base64,{coded}"

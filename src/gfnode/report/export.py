@@ -90,7 +90,7 @@ def _write(picture: Picture, out: Path, formats: Sequence[str]) -> list[Path]:
                 written.append(path)
     path = out / f"{picture.name}.csv"
     with whole(path) as partial:
-        partial.write_text(csv_text(picture.rows), encoding="utf-8")
+        partial.write_text(csv_text(picture.rows), encoding="utf-8", errors="backslashreplace")
     return [*written, path]
 
 

@@ -116,7 +116,8 @@ def fitting(*folders: Path) -> Iterator[None]:
         names = ", ".join(map(str, folders))
         raise InputError(
             f"{names}: run.json, evaluation.json and examples.npz do not fit together "
-            f"({error!r}); evaluate again (gfnode evaluate {folders[0]})"
+            f"({type(error).__name__}: {str(error)[:200]}); evaluate again (gfnode evaluate "
+            f"{folders[0]})"
         ) from error
 
 

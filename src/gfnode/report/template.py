@@ -53,7 +53,7 @@ def save(text: str, out: Path) -> Path:
     """
     make_folder(out.parent)
     with whole(out) as partial_file:
-        partial_file.write_text(text, encoding="utf-8")
+        partial_file.write_text(text, encoding="utf-8", errors="backslashreplace")
     return out
 
 

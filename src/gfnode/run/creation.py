@@ -99,7 +99,14 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def refuse_run(folder: Path) -> None:
-    """Raise InputError where a folder holds a run, or an exported model."""
+    """Raise InputError where a folder holds a run, or an exported model, or cannot hold one."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError as error:  # TensorBoard writes there
+        raise InputError(
+            f"{folder}: bytes that are not UTF-8 cannot be in the path of a run folder: choose "
+            "another --out"
+        ) from error
     if (folder / RUN).exists():
         raise InputError(
             f"{folder} holds a run already; go on with it (--resume, gfnode.resume in Python) or "

@@ -96,7 +96,7 @@ def export(
         write_json(scratch / layout.CONFIG, config)
         with whole(scratch / layout.CARD) as partial:
             card = model_card(config, evaluation, target.name)
-            partial.write_text(card, encoding="utf-8", newline="\n")
+            partial.write_text(card, encoding="utf-8", errors="backslashreplace", newline="\n")
         Run.open(scratch)  # it can be used as it is
         _place(scratch, target)
     finally:
