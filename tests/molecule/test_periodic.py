@@ -6,6 +6,7 @@ import mdtraj
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import fcc111, molecule
 from ase.neighborlist import natural_cutoffs, neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -303,6 +304,28 @@ def test_a_crystal_has_no_whole(tmp_path):
     x = found.positions[0]
     near = (np.linalg.norm(x[:, None] - x, axis=-1) < 2.7).sum() - len(x)
     assert near // 2 + lost == 108 * 12 // 2  # of the nearest neighbours in fcc
+
+
+@pytest.mark.parametrize("block", [1, 7, 60])
+def test_a_crystal_of_two_by_two_moves_on_beside_what_is_on_it(block):
+    """Its bonds are half a box long, and either image may be the nearer; water stays whole."""
+    rng = np.random.default_rng(3)
+    slab = fcc111("Cu", (2, 2, 3), vacuum=8.0)
+    water = molecule("H2O").positions + np.array([1.0, 1.0, 14.5])
+    sway = np.cumsum(rng.normal(0, 0.1, (60, 1, 3)), 0)
+    exact = np.concatenate(
+        [slab.positions + sway + rng.normal(0, 0.1, (60, 12, 3)), water - 2 * sway], axis=1
+    )
+    cells = np.broadcast_to(slab.cell.array, (60, 3, 3))
+    cut = wrapped(exact, slab.cell.array)
+    numbers = np.append(slab.numbers, [8, 1, 1])
+    unwrap = Unwrapper(near_bonds(numbers, [(cut[0], cells[0])]), 15)
+    x = np.concatenate(
+        [unwrap(cut[k : k + block], cells[k : k + block]) for k in range(0, 60, block)]
+    )
+    assert unwrap.endless > 0
+    assert np.abs(np.diff(x, axis=0) - np.diff(exact, axis=0)).max() < 1e-6
+    assert np.abs(np.diff(x[:, 12:], axis=1) - np.diff(exact[:, 12:], axis=1)).max() < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ class Unwrapper:
     Rounding is right in a triclinic box too, for bonds and moves shorter than half its least
     height. Positions that need no shift are given back bit by bit.
 
+    *Endless*: a crystal is not made whole but in the first frame, from where on each of its atoms
+    is continuous for itself. Its bonds may be half a box long, as in a slab of 2 × 2 atoms, where
+    rounding takes now one and now the other image.
+
     Parameters
     ----------
     bonds
@@ -49,16 +53,9 @@ class Unwrapper:
     """
 
     def __init__(self, bonds: Integers, n_atoms: int) -> None:
-        self.molecules = label(bonds, n_atoms)
-        self._bonds = bonds.reshape(-1, 2)
-        self._parents = _parents(bonds, self.molecules)
-        sizes = np.bincount(self.molecules)
-        self._centre = sparse.csr_array(
-            (1.0 / sizes[self.molecules], (self.molecules, np.arange(n_atoms))),
-            shape=(len(sizes), n_atoms),
-        )
+        self._join(bonds.reshape(-1, 2), n_atoms)
         self._last: NDArray[np.float64] | None = None  # centres before they are shifted
-        self._shift = np.zeros((len(sizes), 3))
+        self._shift = np.zeros((self._centre.shape[0], 3))
         self.frames = self.broken = self.jumps = 0
         self.endless = 0
         """Bonds of the first frame that still reach across the box: a crystal has no whole."""
@@ -67,14 +64,19 @@ class Unwrapper:
 
     def __call__(self, positions: Coordinates, cell: Coordinates) -> Coordinates:
         """Treat ``(frame, atom, 3)`` in cells ``(frame, 3, 3)``, both in Å and finite."""
+        if not self.frames and len(positions) > 1:
+            parts = [self(positions[part], cell[part]) for part in (slice(1), slice(1, None))]
+            return np.concatenate(parts)
         x, lattice = positions.astype(np.float64), lattices(cell)
         inverse = np.linalg.pinv(lattice)  # the zero rows of a cell stay zero
         images = _along_paths(np.rint((x - x[:, self._parents]) @ inverse), self._parents)
         x -= images @ lattice
         if not self.frames:
             i, j = self._bonds.T
-            self.endless = int(np.rint((x[0, i] - x[0, j]) @ inverse[0]).any(1).sum())
+            across = np.rint((x[0, i] - x[0, j]) @ inverse[0]).any(1)
+            self.endless = int(across.sum())
             self.doubt = self._doubt(x[0] @ inverse[0], heights(cell[0]))
+            first = x[0] - positions[0]
         centres = np.stack([self._centre @ frame for frame in x])
         before = centres[:1] if self._last is None else self._last[None]
         jumps = np.rint((centres - np.concatenate([before, centres[:-1]])) @ inverse)
@@ -85,7 +87,30 @@ class Unwrapper:
         self.broken += int(images.any((1, 2)).sum())
         self.jumps += int(jumps.any(2).sum())
         moved = images.any(2) | shifts.any(2)[:, self.molecules]
+        if self.frames == 1 and self.endless:
+            apart = np.isin(self.molecules, self.molecules[i[across]])
+            self.broken = int(images[0, ~apart].any())
+            self._part(apart, positions[0], first)
         return np.where(moved[..., None], x, positions)
+
+    def _join(self, bonds: Integers, n_atoms: int) -> None:
+        """Take what these bonds join for molecules."""
+        self.molecules, self._bonds = label(bonds, n_atoms), bonds
+        self._parents = _parents(bonds, self.molecules)
+        sizes = np.bincount(self.molecules)
+        self._centre = sparse.csr_array(
+            (1.0 / sizes[self.molecules], (self.molecules, np.arange(n_atoms))),
+            shape=(len(sizes), n_atoms),
+        )
+
+    def _part(
+        self, atoms: NDArray[np.bool_], stored: Coordinates, moved: NDArray[np.float64]
+    ) -> None:
+        """Follow these atoms one by one, from where they are stored and by what they moved."""
+        x = stored.astype(np.float64) + np.where(atoms[:, None], 0.0, moved)
+        self._join(self._bonds[~atoms[self._bonds[:, 0]]], len(atoms))
+        self._last, self._shift = self._centre @ x, np.zeros((self._centre.shape[0], 3))
+        self._shift[self.molecules[atoms]] = moved[atoms]
 
     def _doubt(self, parts: NDArray[np.float64], height: NDArray[np.float64]) -> str:
         """Say that a box is too small: it is no box, or a molecule is longer."""
