@@ -45,6 +45,22 @@ def test_sound_forces_are_passed_over_at_any_spacing(apart):
     assert off_forces([ethane(apart)], BONDS, 300.0) is None
 
 
+@pytest.mark.parametrize("heat", [1 / 30, 20.0])
+def test_forces_that_fit_a_very_cold_or_hot_motion_are_passed_over(heat):
+    """10 K and 6000 K: displacements, velocities and forces are so many times smaller or larger."""
+    sound = ethane(velocities=True)
+    mean = sound.positions.mean(0)
+    root = np.float32(np.sqrt(heat))
+    other = replace(
+        scaled(sound, root),
+        positions=mean + root * (sound.positions - mean),
+        velocities=root * sound.velocities,
+    )
+    assert off_forces([other], BONDS, None) is None
+    assert off_forces([replace(other, velocities=None)], BONDS, 300.0 * heat) is None
+    assert off_forces([scaled(other, 500.0)], BONDS, None) is not None
+
+
 @pytest.mark.parametrize("unit", ["kcal/mol/Å", "kJ/mol/Å", "hartree/bohr"])
 def test_another_unit_is_told_and_named(unit):
     factor = UNITS["eV/Å"] / UNITS[unit]

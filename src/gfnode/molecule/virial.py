@@ -125,7 +125,7 @@ def off_forces(
     known = likely if likely and COLD / 2 < likely < HOT else None
     factor = holds / (known or USUAL)
     fits = 1 / FACTOR < factor < FACTOR if known else COLD < holds < HOT
-    if fits:
+    if fits or (likely and 1 / FACTOR < holds / likely < FACTOR):  # however hot or cold
         return None
     expected = EXPECTED.get(Path(given.source).suffix.lower())
     unit = None
