@@ -23,13 +23,16 @@ from gfnode.units import format_time
 AKMA = 48.88821
 """fs in CHARMM's unit of time, Å (u / (kcal/mol))^(1/2)."""
 
+_BEFORE_MATRIX = 24
+"""The last version of CHARMM that stores lengths and angles; NAMD, OpenMM, … name it, too."""
+
 
 def open_dcd(path: Path, given: Given) -> Source:
     """Open positions and the cell; ``step`` is required, as DCD times cannot be relied upon."""
     top = read_topology(given.top)
     with foreign(path, "not a DCD file, or damaged or cut off"):
         frames, control = _frames(path)
-        cell = _cell(frames)
+        cell = _cell(frames, int(control[19]))
     same_atoms(path, frames["x"].shape[1], top)
 
     def blocks(rows: Integers) -> Iterator[Block]:
@@ -113,14 +116,25 @@ def _claim(control: NDArray[Any]) -> str:
     )
 
 
-def _cell(frames: NDArray[Any]) -> NDArray[Any] | None:
-    """Cell vectors from CHARMM's order a, γ, b, β, α, c; angles in degrees or as cosines."""
+def _cell(frames: NDArray[Any], version: int) -> NDArray[Any] | None:
+    """Cell vectors from a, γ, b, β, α, c; angles in degrees or as cosines; or CHARMM's matrix.
+
+    Since its version 25 CHARMM stores its symmetric matrix of cell vectors by its lower triangle
+    in place of them, in Å; that of others is told by angles that no cell has.
+    """
     if "cell" not in (frames.dtype.names or ()) or not frames["cell"].any():
         return None
     stored = frames["cell"].astype(np.float64)
     lengths, angles = stored[:, [0, 2, 5]], stored[:, [4, 3, 1]]
     if not lengths.all(1).any():  # angles alone: no box
         return None
-    if np.abs(angles).max() <= 1:
-        angles = np.degrees(np.arccos(angles))
-    return box_vectors(lengths, angles)
+    few = np.abs(angles).max() <= 1
+    cosines = angles if few else np.cos(np.radians(angles))
+    square = 1 + 2 * cosines.prod(1) - np.square(cosines).sum(1)  # of the volume of unit vectors
+    possible = few or ((angles > 0) & (angles < 180)).all()
+    matrix = stored[:, [[0, 1, 3], [1, 2, 4], [3, 4, 5]]]
+    if (version > _BEFORE_MATRIX or not possible or (square <= 0).any()) and (
+        np.isfinite(matrix).all() and (np.linalg.eigvalsh(matrix) > 0).all()
+    ):
+        return matrix.astype(np.float32)
+    return box_vectors(lengths, np.degrees(np.arccos(angles)) if few else angles)
