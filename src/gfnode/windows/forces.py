@@ -95,4 +95,4 @@ def _in_a_row(windows: Windows) -> Tensor:
 def _rigid(positions: Tensor, bonds: Tensor) -> bool:
     """Whether a bond hardly changes its length."""
     lengths = (positions[:, bonds[:, 0]] - positions[:, bonds[:, 1]]).norm(dim=-1)
-    return bool((lengths.std(0) < RIGID * lengths.mean(0)).any())
+    return len(bonds) > 0 and bool((lengths.std(0) < RIGID * lengths.mean(0)).any())

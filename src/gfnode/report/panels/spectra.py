@@ -38,7 +38,9 @@ def spectra_panel(run: RunFiles) -> Panel | None:
     if "reason" in section:
         return Panel("spectra", "Spectra", [f"No spectra: {section['reason']}."])
     spaces = section[KIND]["eigenspaces"]
-    pictures = [_frequencies(section, spaces), _powers(run, spaces), _density(run, section)]
+    pictures = [_density(run, section)]
+    if _chosen(spaces):  # without a bond every eigenvalue is 0
+        pictures = [_frequencies(section, spaces), _powers(run, spaces), *pictures]
     tables = [_table(spaces)]
     return Panel("spectra", "Spectra", _sentences(section), pictures, tables)
 
