@@ -465,6 +465,19 @@ def test_a_chain_of_single_atoms_is_in_no_unit():
     assert not {"length-unit", "far-bonds"} & set(codes(found))
 
 
+def test_bonds_that_hold_water_rigid_are_no_far_bonds():
+    """CHARMM and Amber name a bond from hydrogen to hydrogen; of a true one nothing is passed."""
+    water = water_box(wrapped=False)
+    first = np.arange(0, water.n_atoms, 3)
+    named = [np.stack([first + i, first + j], 1) for i, j in ((0, 1), (0, 2), (1, 2))]
+    for bonds, far in ((named, 0), ([*named[:2], named[0] + 3 * np.array([0, 1])], 1)):
+        pairs = np.concatenate(bonds)
+        pairs = pairs[(pairs < water.n_atoms).all(1)]
+        topology = replace(water.topology, bonds=pairs)
+        found = inspect(replace(water, topology=topology))
+        assert ("far-bonds" in codes(found)) == bool(far)
+
+
 class TestPeriodic:
     def test_whole_molecules(self):
         found = inspect(water_box(wrapped=False)).facts

@@ -127,7 +127,7 @@ def look_at_structure(series: Series) -> tuple[Structure, Integers, Integers]:
     largest = np.flatnonzero(labels == int(sizes.argmax()))
     kinds = Counter(_formulas(first.numbers, labels))
     groups = _groups(series, bonds, largest)
-    only_named, only_found = _differences(named, found)
+    only_named, only_found = _differences(named, found, first.numbers)
     structure = Structure(
         atoms=first.n_atoms,
         formula=first.formula,
@@ -177,13 +177,19 @@ def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
     return Counter(formula_of(numbers[largest[members]]) for members in rotors.members)
 
 
-def _differences(named: Integers | None, found: Integers) -> tuple[Integers, Integers]:
+def _differences(
+    named: Integers | None, found: Integers, numbers: Integers
+) -> tuple[Integers, Integers]:
+    """Bonds that only the topology names, but those that hold water rigid, and only distances."""
     none = np.empty((0, 2), dtype=np.int64)
     if named is None:
         return none, none
     a, b = {tuple(each) for each in named.tolist()}, {tuple(each) for each in found.tolist()}
     only_a, only_b = (np.array(sorted(each), dtype=np.int64) for each in (a - b, b - a))
-    return only_a.reshape(-1, 2), only_b.reshape(-1, 2)
+    only_a = only_a.reshape(-1, 2)
+    within = np.isin(only_a, named[(numbers[named] != 1).any(1)]).all(1)
+    held = (numbers[only_a] == 1).all(1) & within  # H to H, each on a heavier atom
+    return only_a[~held], only_b.reshape(-1, 2)
 
 
 def _measured(series: Series, pairs: Integers) -> tuple[Bond, ...]:
