@@ -3,10 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from gfnode.experiment.experiment import Dataset, whole_system
+from gfnode.metrics import squared_errors
 from gfnode.models import TRIVIAL, Model, build
+from gfnode.models.pieces import predictions
 from gfnode.molecule.system import System
 from gfnode.weights import load_tensors, load_weights, save_tensors
+from gfnode.windows import Windows
 
 FILE = "baselines.safetensors"
 
@@ -16,6 +21,23 @@ def fit_baselines(dataset: Dataset) -> dict[str, Model]:
     found = {name: build(name, dataset.whole_system) for name in TRIVIAL}
     for baseline in found.values():
         baseline.prepare(dataset.parts["train"])
+    return found
+
+
+def mean_errors(
+    models: Mapping[str, Model], windows: Windows, *, last: bool = False
+) -> dict[str, float]:
+    """Mean squared error per coordinate of each baseline over windows of all atoms, in Å².
+
+    Over all lags, or at the largest of each window (``last``), as training is validated.
+    """
+    found = {}
+    for name, model in models.items():
+        errors = []
+        for now, predicted, _ in predictions(model, windows):
+            each = squared_errors(*(y[..., model.scored, :] for y in (predicted, now.targets)))
+            errors.append(each.gather(1, now.lags.argmax(1, keepdim=True)) if last else each)
+        found[name] = float(torch.cat(errors).mean())
     return found
 
 

@@ -87,6 +87,8 @@ def describe_result(run: "Run") -> Iterator[str]:
             "training leaves Newton's equations out; with them the validation error is "
             f"{run.calibration.error:.4g} Å² per coordinate"
         )
+    if trained:
+        yield from _beside_trivial(run, trained)
     yield f"run folder: {run.folder}"
     horizon = format_time(run.model.system.horizon).replace(" ", "")
     gone = [each for each in run.provenance.files if ":" not in each and not Path(each).exists()]
@@ -99,6 +101,24 @@ def describe_result(run: "Run") -> Iterator[str]:
     yield "next:"
     for words in (["evaluate", str(run.folder), *held], ["predict", str(run.folder), *given]):
         yield f"  gfnode {shlex.join(words)}"
+
+
+def _beside_trivial(run: "Run", trained: Mapping[str, Any]) -> Iterator[str]:
+    """The validation error of the best trivial baseline, where a run knows it."""
+    errors = trained.get("trivial_validation_errors", {})
+    known = {name: error for name, error in errors.items() if error}
+    if not known:
+        return
+    name = min(known, key=lambda each: known[each])
+    ours = trained["best_validation_error"]
+    if run.model.follows and run.calibration and run.experiment.training.select == "mean":
+        ours = run.calibration.error
+    ratio = ours / known[name]
+    verdict = ": it is no better than that" if ratio >= 1 else ""
+    yield (
+        f"the best trivial baseline, {name}, has {known[name]:.4g} Å² on the same windows: the "
+        f"model has {ratio:.2g} times its error{verdict}"
+    )
 
 
 def describe_evaluation(

@@ -9,6 +9,7 @@ import torch
 
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
+from gfnode.experiment.baselines import mean_errors
 from gfnode.models.base import Model, as_predicted
 from gfnode.models.calibration import FILE, Calibration
 from gfnode.readers import Reader
@@ -140,6 +141,9 @@ def finish(
         facts = _to_the_end(training(run, dataset, progress=progress))
         _calibrate(run, dataset)
         if facts is not None:
+            last = run.experiment.training.select == "last-lag"
+            errors = mean_errors(run.baselines(), dataset.parts["validation"], last=last)
+            facts["trivial_validation_errors"] = errors
             run.record(training=facts)  # last: a run that has this has ended
     return run
 
