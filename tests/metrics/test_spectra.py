@@ -79,6 +79,17 @@ class TestPower:
         np.testing.assert_allclose(level, 3 * 4.0 / 50, rtol=0.12)
         assert level.mean() == pytest.approx(3 * 4.0 / 50, rel=0.01)
 
+    def test_no_frame_is_wasted_and_blocks_tell_how_sure_their_mean_is(self):
+        """17 windows in 9 blocks of one segment: the spread of white noise, and what blocks say."""
+        noise = np.random.default_rng(7).normal(size=(500, 9 * 64, 1))
+        blocks = np.stack([welch(x, 0.01, 64, 9)[1] for x in noise])[..., 2:-2]
+        assert blocks.shape[1] == 9
+        mean = blocks.mean(1)
+        spread = mean.std(0).mean() / mean.mean()
+        assert spread == pytest.approx(np.sqrt((1 + 2 / 36 * 16 / 17) / 17), rel=0.04)
+        said = np.sqrt(blocks.var(1, ddof=1).mean(0) / 9).mean() / mean.mean()
+        assert said == pytest.approx(spread, rel=0.08)
+
     def test_what_is_large_is_taken_in_pieces(self, monkeypatch):
         x = np.random.default_rng(2).normal(size=(5, 64, 6))
         whole = power_spectrum(x, 0.1)[1], welch(x[0], 0.1, 16, 3)[1], autocorrelation(x)
