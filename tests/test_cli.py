@@ -610,6 +610,7 @@ class TestBadInput:
             (("report",), "error: missing argument 'RUN...' (see "),
             (("evaluate", "run", "--jso", "x"), "error: no such option: --jso"),
             (("nosuch",), "error: no such command 'nosuch' (see "),
+            (("--nosuch",), "error: no such option: --nosuch (see "),
         ],
     )
     def test_words_that_no_command_takes(self, words: tuple[str, ...], said: str) -> None:

@@ -3,6 +3,8 @@
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -17,18 +19,29 @@ USAGE = typer.BadParameter.__mro__[1:2]  # UsageError, of click or of the copy o
 class Commands(TyperGroup):
     """Commands whose options are refused as all bad input is: one line, exit code 2."""
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read what stands before the command."""
+        with _in_one_line():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the words name."""
-        try:
+        with _in_one_line():
             return super().invoke(ctx)
-        except Exception as error:
-            if not isinstance(error, USAGE):
-                raise
-            refused: Any = error
-            said = " ".join(refused.format_message().rstrip(".").split())
-            path = refused.ctx.command_path if refused.ctx else "gfnode"
-            typer.echo(f"error: {said[:1].lower()}{said[1:]} (see {path} --help)", err=True)
-            raise typer.Exit(2) from error
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, USAGE) or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        refused: Any = error
+        said = " ".join(refused.format_message().rstrip(".").split())
+        path = refused.ctx.command_path if refused.ctx else "gfnode"
+        typer.echo(f"error: {said[:1].lower()}{said[1:]} (see {path} --help)", err=True)
+        raise typer.Exit(2) from error
 
 
 app = typer.Typer(
