@@ -189,7 +189,7 @@ def _code(module: str) -> str:
     if spec and spec.origin and not places:
         files = {Path(spec.origin).name: Path(spec.origin)}
     digest = hashlib.sha256()
-    for name, file in sorted(files.items()):
+    for name, file in sorted((n, f) for n, f in files.items() if f.is_file()):
         digest.update(f"{name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
