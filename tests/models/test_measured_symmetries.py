@@ -93,7 +93,9 @@ def test_words():
         return {"symmetries": {k: {"promised": True, "broken_by": v} for k, v in shares.items()}}
 
     assert symmetries({}) is None
-    assert symmetries(of(start=2e-6, lags=0)).endswith("all kept (0.0002 % at most)")
+    assert symmetries(of(start=2e-6, lags=0)).endswith(
+        "all kept, to 0.0002 % of the predicted motion"
+    )
     said = symmetries(of(start=None, lags=0.5, batch=0.0))
     assert "start by any amount, lags by 50 % of the" in said
     assert said.endswith("; the model promises start and lags")

@@ -99,7 +99,8 @@ def symmetries(evaluation: Mapping[str, Any]) -> str | None:
     shares = {name: each["broken_by"] for name, each in found.items()}
     broken = [name for name, share in shares.items() if share is None or not share < BROKEN]
     if not broken:
-        return f"symmetries with these weights: all kept ({_percent(max(shares.values()))} at most)"
+        most = _percent(max(shares.values()))
+        return f"symmetries with these weights: all kept, to {most} of the predicted motion"
     said = ", ".join(f"{name} by {_percent(shares[name])}" for name in broken)
     against = [name for name in broken if found[name]["promised"]]
     after = f"; the model promises {' and '.join(against)}" if against else ""
