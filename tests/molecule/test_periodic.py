@@ -199,11 +199,12 @@ def box(frames=30, waters=20, seed=1):
     )
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".xtc", ".trr", ".dcd", ".nc", ".h5"])
+@pytest.mark.parametrize("suffix", [".npz", ".xtc", ".trr", ".dcd", ".nc", ".lammpstrj", ".h5"])
 def test_a_solute_comes_out_continuous(tmp_path, suffix):
     exact, stored = box()
     path = save(stored, tmp_path / f"run{suffix}")
-    given = {"top": tmp_path / "run.pdb"} if suffix in (".xtc", ".trr", ".dcd", ".nc") else {}
+    topless = suffix in (".npz", ".h5")
+    given = {} if topless else {"top": save(stored[0], tmp_path / "run.pdb")}
     given |= {"step": "1ps"} if suffix == ".dcd" else {}
     atol = 0.011 if suffix == ".xtc" else 1e-4
     alone = load(path, **given)

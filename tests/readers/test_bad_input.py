@@ -155,7 +155,7 @@ def test_truncated_binary(folder, tmp_path, suffix):
             np.testing.assert_array_equal(part.positions, whole.positions[: len(part)])
 
 
-@pytest.mark.parametrize("suffix", [".xyz", ".pdb"])
+@pytest.mark.parametrize("suffix", [".xyz", ".lammpstrj", ".pdb"])
 def test_truncated_text(folder, tmp_path, suffix):
     path = folder / f"run{suffix}"
     given, raw = options(path, None), path.read_text()
@@ -494,7 +494,7 @@ def test_writing_where_one_cannot(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "suffix", [".npz", ".extxyz", ".xtc", ".trr", ".dcd", ".nc", ".h5", ".pdb"]
+    "suffix", [".npz", ".extxyz", ".xtc", ".trr", ".dcd", ".nc", ".lammpstrj", ".h5", ".pdb"]
 )
 def test_full_disk_leaves_the_old_file(folder, tmp_path, suffix):
     """A limit on the size of files stands in for a full disk."""

@@ -120,7 +120,8 @@ def files(tmp_path_factory):
         ),
     )
     found = {}
-    for suffix in (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".dcd", ".nc", ".h5", ".pdb"):
+    timed = (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".nc", ".lammpstrj", ".h5")
+    for suffix in (*timed, ".dcd", ".pdb"):
         given = (
             {"top": str(folder / "run.pdb")} if suffix in (".xtc", ".trr", ".dcd", ".nc") else {}
         )

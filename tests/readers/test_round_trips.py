@@ -26,10 +26,12 @@ ROUNDING = {
     ".trr": 0,
     ".dcd": 0,
     ".nc": 0,
+    ".lammpstrj": 0,
 }
 ROUNDING |= {".h5": 0, ".pdb": 0.00051}
-TIMED = (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".nc", ".h5")
-FAST = (".npz", ".extxyz", ".xtc", ".trr", ".dcd", ".nc")
+TIMED = (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".nc", ".lammpstrj", ".h5")
+FAST = (".npz", ".extxyz", ".xtc", ".trr", ".dcd", ".nc", ".lammpstrj")
+EXACT = (".npz", ".extxyz", ".xyz", ".lammpstrj")
 settings.register_profile(
     "files",
     deadline=None,
@@ -103,11 +105,11 @@ def check(wrote, got, suffix):
     np.testing.assert_allclose(got.positions, wrote.positions, rtol=0, atol=atol)
     np.testing.assert_array_equal(got.numbers, wrote.numbers)
     if suffix in TIMED:
-        rtol = 0 if suffix in (".npz", ".extxyz", ".xyz") else 1e-7
+        rtol = 0 if suffix in EXACT else 1e-7
         np.testing.assert_allclose(got.times, wrote.times, rtol=rtol, atol=1e-12)
     else:
         np.testing.assert_array_equal(got.times, np.arange(len(wrote)) * 2)
-    if suffix in (".npz", ".h5", ".trr", ".nc", ".extxyz", ".xyz") and wrote.velocities is not None:
+    if FORMATS[suffix].holds.velocities and wrote.velocities is not None:
         atol = 1e-7 if suffix in (".extxyz", ".xyz") else 0
         np.testing.assert_allclose(got.velocities, wrote.velocities, rtol=3e-7, atol=atol)
     else:
@@ -116,7 +118,7 @@ def check(wrote, got, suffix):
         assert got.cell is None
     else:
         np.testing.assert_allclose(got.cell, wrote.cell, rtol=0, atol=2e-2)
-    if wrote.topology is not None and ".xyz" not in suffix and suffix != ".extxyz":
+    if wrote.topology is not None and FORMATS[suffix].holds.names:
         assert got.topology.names == wrote.topology.names
         assert got.topology.residue_ids == wrote.topology.residue_ids
         np.testing.assert_array_equal(got.topology.bonds, wrote.topology.bonds)
@@ -241,12 +243,16 @@ def test_partly_periodic_cell(tmp_path, methane):
     got = load(save(slab, tmp_path / "slab.extxyz"))
     np.testing.assert_array_equal(got.cell, slab.cell)
     assert ase.io.read(tmp_path / "slab.extxyz").pbc.tolist() == [True, True, False]
+    save(slab, tmp_path / "slab.lammpstrj")
+    got = load(tmp_path / "slab.lammpstrj")
+    np.testing.assert_array_equal(got.cell, slab.cell)
+    (tmp_path / "slab.lammpstrj").unlink()
     with pytest.raises(InputError, match=r"slab.xtc: .*periodic in part"):
         save(slab, tmp_path / "slab.xtc")
     assert [path.name for path in tmp_path.iterdir()] == ["slab.extxyz"]
 
 
-@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".nc", ".h5", ".pdb"])
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".nc", ".lammpstrj", ".h5", ".pdb"])
 def test_cells_that_lie_otherwise(tmp_path, methane, suffix):
     """Lengths and angles would bring it back along the axes, and the molecules not with it."""
     turned = np.tile([[0, 20.0, 0], [25, 0, 0], [0, 0, -30]], (4, 1, 1))
@@ -275,7 +281,7 @@ def test_short_decimals_survive_float32_times(tmp_path):
 
 
 def test_step_overrides_stored_times(tmp_path, methane):
-    for suffix in (".npz", ".extxyz", ".xtc"):
+    for suffix in (".npz", ".extxyz", ".xtc", ".lammpstrj"):
         path = save(methane, tmp_path / f"run{suffix}")
         got = reopen(path, step="0.25ps", name="gas")
         assert (got.times.tolist(), got.time_step, got.name) == ([0, 250, 500, 750], 250, "gas")

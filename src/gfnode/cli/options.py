@@ -22,7 +22,8 @@ Top = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Topology (PDB, GRO, …) for XTC, TRR, NetCDF and DCD files, which name no elements.",
+        help="Topology (PDB, GRO, …) for files that name no elements: XTC, TRR, NetCDF, DCD, and "
+        "LAMMPS dumps without a column element.",
     ),
 ]
 Step = Annotated[
@@ -95,7 +96,8 @@ StartFrame = Annotated[
 Frames = Annotated[
     Path,
     typer.Option(
-        metavar="FILE", help="File to write: .xtc, .npz, .extxyz, .trr, .nc, .dcd, .h5 or .pdb."
+        metavar="FILE",
+        help="File to write: .xtc, .npz, .extxyz, .trr, .nc, .lammpstrj, .dcd, .h5 or .pdb.",
     ),
 ]
 

@@ -11,7 +11,18 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.plugins import Registry
-from gfnode.readers import amber, dcd, extxyz, gromacs, hdf5, mdtraj_writers, npz, pdb
+from gfnode.readers import (
+    amber,
+    dcd,
+    extxyz,
+    gromacs,
+    hdf5,
+    lammps,
+    lammps_writer,
+    mdtraj_writers,
+    npz,
+    pdb,
+)
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.boundary import existing_file
 from gfnode.readers.places import place_of
@@ -63,6 +74,8 @@ class Format:
         ``write(trajectory, path, precision)``; only npz has a use for the precision in Å.
     needs_top
         The file holds no elements, so a topology file must come with it.
+    takes_top
+        One may come with it: some of these files hold no elements.
     holds
         None: nothing is known of it.
     unit
@@ -72,6 +85,7 @@ class Format:
     open: Callable[[Path, Given], Source]
     write: Callable[[Trajectory, Path, float | None], None]
     needs_top: bool = False
+    takes_top: bool = False
     holds: Holds | None = None
     unit: str = "angstrom"
 
@@ -107,6 +121,12 @@ _AMBER = Format(
     needs_top=True,
     holds=Holds("ps", velocities=True, forces=True),
 )
+_DUMP = Format(
+    lammps.open_dump,
+    lammps_writer.write,
+    takes_top=True,
+    holds=Holds("exact", velocities=True, forces=True, masses=True, names=False),
+)
 _through = partial(Format, write=mdtraj_writers.write)
 
 OWN: dict[str, Format] = {
@@ -123,6 +143,8 @@ OWN: dict[str, Format] = {
     ".dcd": _through(dcd.open_dcd, needs_top=True, holds=Holds("none")),
     ".nc": _AMBER,
     ".ncdf": _AMBER,
+    ".lammpstrj": _DUMP,
+    ".dump": _DUMP,
     ".h5": _through(hdf5.open_hdf5, holds=Holds("ps", velocities=True), unit="nm"),
     ".pdb": _through(
         pdb.open_pdb,
@@ -160,7 +182,8 @@ def load(
         ``gfnode fetch`` has downloaded, such as ``md17:aspirin``, with its topology and time step
         (of several runs one is named: ``ala2/0``).
     top
-        Topology for XTC, TRR, DCD and NetCDF, which hold no elements: a PDB, GRO, PSF, … file.
+        Topology for XTC, TRR, DCD and NetCDF, and LAMMPS dumps without a column ``element``, which
+        hold no elements: a PDB, GRO, PSF, … file.
     step
         Time between consecutive frames (of the original series for rMD17): fs, or text such as
         ``"2fs"``. It overrides the times in the file and is required where the format has none.
@@ -257,7 +280,7 @@ def _open(
         )
     if mapping is not None and path.suffix.lower() != ".npz":
         raise InputError(f"{path}: only .npz files take a mapping: leave out --map")
-    if top is not None and not form.needs_top and mapping is None:
+    if top is not None and not (form.needs_top or form.takes_top) and mapping is None:
         raise InputError(f"{path}: {path.suffix} files name their own elements: leave out --top")
     if isinstance(mapping, Mapping):
         mapping = ",".join(f"{key}={value}" for key, value in mapping.items())
