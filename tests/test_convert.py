@@ -97,6 +97,7 @@ def test_all_formats_of_gfnode_are_known():
         ".ncdf",
         ".lammpstrj",
         ".dump",
+        ".traj",
         ".xyz",
         ".extxyz",
     } == set(OWN)
@@ -214,7 +215,9 @@ def test_bad_alignment(folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".extxyz", ".xtc", ".trr", ".nc", ".lammpstrj", ".h5"])
+@pytest.mark.parametrize(
+    "suffix", [".npz", ".extxyz", ".xtc", ".trr", ".nc", ".lammpstrj", ".traj", ".h5"]
+)
 def test_uneven_times_are_kept(folder, tmp_path, suffix):
     out = tmp_path / f"b{suffix}"
     said = call(folder / "uneven.npz", out)

@@ -146,8 +146,8 @@ def times_lost(trajectory: Trajectory, suffix: str, holds: Holds) -> list[Lost]:
                 Lost(
                     f"{suffix} holds no times, and frames are unevenly spaced "
                     f"({format_time(float(steps.min()))} to {format_time(float(steps.max()))}): "
-                    "when they were is lost; .npz, .extxyz, .lammpstrj, .xtc, .trr, .nc and .h5 "
-                    "keep it",
+                    "when they were is lost; .npz, .extxyz, .traj, .lammpstrj, .xtc, .trr, .nc "
+                    "and .h5 keep it",
                     True,
                 )
             ]

@@ -228,10 +228,11 @@ def test_a_solute_comes_out_continuous(tmp_path, suffix):
     assert np.abs(moved).max() < 2 * atol
 
 
-def test_without_a_topology_bonds_are_found_through_the_box(tmp_path):
+@pytest.mark.parametrize("suffix", [".extxyz", ".traj", ".lammpstrj"])
+def test_without_a_topology_bonds_are_found_through_the_box(tmp_path, suffix):
     exact, stored = box()
     bare = Trajectory(stored.positions, stored.times, stored.numbers, cell=stored.cell)
-    got = load(save(bare, tmp_path / "run.extxyz"))
+    got = load(save(bare, tmp_path / f"run{suffix}"))
     np.testing.assert_allclose(np.diff(got.positions, axis=0), np.diff(exact, axis=0), atol=1e-4)
     (note,) = got.notes
     assert "the periodic box cut molecules" in note

@@ -145,6 +145,7 @@ def files(tmp_path_factory):
         np.savez(folder / f"{name}.npz", **arrays)
         np.savez_compressed(folder / f"{name}-packed.npz", **arrays)
         found |= {str(folder / f"{name}{end}.npz"): given for end in ("", "-packed")}
+    found[str(save(run, folder / "run.traj"))] = {}
     return found
 
 

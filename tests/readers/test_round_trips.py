@@ -27,11 +27,12 @@ ROUNDING = {
     ".dcd": 0,
     ".nc": 0,
     ".lammpstrj": 0,
+    ".traj": 0,
 }
 ROUNDING |= {".h5": 0, ".pdb": 0.00051}
-TIMED = (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".nc", ".lammpstrj", ".h5")
-FAST = (".npz", ".extxyz", ".xtc", ".trr", ".dcd", ".nc", ".lammpstrj")
-EXACT = (".npz", ".extxyz", ".xyz", ".lammpstrj")
+TIMED = (".npz", ".extxyz", ".xyz", ".xtc", ".trr", ".nc", ".lammpstrj", ".traj", ".h5")
+FAST = (".npz", ".extxyz", ".xtc", ".trr", ".dcd", ".nc", ".lammpstrj", ".traj")
+EXACT = (".npz", ".extxyz", ".xyz", ".lammpstrj", ".traj")
 settings.register_profile(
     "files",
     deadline=None,
@@ -281,7 +282,7 @@ def test_short_decimals_survive_float32_times(tmp_path):
 
 
 def test_step_overrides_stored_times(tmp_path, methane):
-    for suffix in (".npz", ".extxyz", ".xtc", ".lammpstrj"):
+    for suffix in (".npz", ".extxyz", ".xtc", ".lammpstrj", ".traj"):
         path = save(methane, tmp_path / f"run{suffix}")
         got = reopen(path, step="0.25ps", name="gas")
         assert (got.times.tolist(), got.time_step, got.name) == ([0, 250, 500, 750], 250, "gas")

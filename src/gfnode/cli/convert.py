@@ -28,9 +28,9 @@ Examples:
   gfnode convert sample:toluene toluene.npz --precision 0.001
 
 \b
-The suffix of OUT chooses its format: .npz, .extxyz, .xyz, .h5, .xtc, .trr, .nc, .lammpstrj, .dcd or
-.pdb. What that has no place for is named on stderr. A topology is written beside .xtc, .trr, .nc
-and .dcd, as .pdb."""
+The suffix of OUT chooses its format: .npz, .extxyz, .xyz, .traj, .h5, .xtc, .trr, .nc, .lammpstrj,
+.dcd or .pdb. What that has no place for is named on stderr. A topology is written beside .xtc,
+.trr, .nc and .dcd, as .pdb."""
 )
 @reads(without=["each_molecule"])
 def convert(

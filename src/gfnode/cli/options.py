@@ -97,7 +97,7 @@ Frames = Annotated[
     Path,
     typer.Option(
         metavar="FILE",
-        help="File to write: .xtc, .npz, .extxyz, .trr, .nc, .lammpstrj, .dcd, .h5 or .pdb.",
+        help="File to write: .xtc, .npz, .extxyz, .traj, .trr, .nc, .lammpstrj, .dcd, .h5 or .pdb.",
     ),
 ]
 

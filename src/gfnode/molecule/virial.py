@@ -35,7 +35,13 @@ UNITS = {
 }
 """What forces are written in, in u Å/fs²."""
 
-EXPECTED = {".extxyz": "eV/Å", ".xyz": "eV/Å", ".trr": "kJ/mol/nm", ".npz": "kcal/mol/Å"}
+EXPECTED = {
+    ".extxyz": "eV/Å",
+    ".xyz": "eV/Å",
+    ".traj": "eV/Å",
+    ".trr": "kJ/mol/nm",
+    ".npz": "kcal/mol/Å",
+}
 """What a file of each format is taken to hold them in (npz: MD17, where nothing else is named)."""
 
 FACTOR = 3.0

@@ -13,6 +13,7 @@ from gfnode.errors import InputError
 from gfnode.plugins import Registry
 from gfnode.readers import (
     amber,
+    ase_traj,
     dcd,
     extxyz,
     gromacs,
@@ -145,6 +146,11 @@ OWN: dict[str, Format] = {
     ".ncdf": _AMBER,
     ".lammpstrj": _DUMP,
     ".dump": _DUMP,
+    ".traj": Format(
+        ase_traj.open_traj,
+        ase_traj.write,
+        holds=replace(_ALL, names=False, deviations=""),
+    ),
     ".h5": _through(hdf5.open_hdf5, holds=Holds("ps", velocities=True), unit="nm"),
     ".pdb": _through(
         pdb.open_pdb,

@@ -8,7 +8,7 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.files import whole
-from gfnode.readers import amber, extxyz, lammps_writer, mdtraj_writers, npz
+from gfnode.readers import amber, ase_traj, extxyz, lammps_writer, mdtraj_writers, npz
 from gfnode.readers.boundary import foreign
 from gfnode.readers.formats import FORMATS, OWN, format_of
 from gfnode.readers.hdf5 import need_tables
@@ -32,6 +32,7 @@ def save(
     ===================  ==========  ==========  ======================================
     .npz                 yes         yes         float32, or ``precision``
     .extxyz, .xyz        yes         yes         1e-8 Å
+    .traj                yes         yes         float32
     .h5                  yes         yes         float32 (needs PyTables)
     .xtc                 yes         no          0.01 Å
     .trr, .nc, .ncdf     yes         yes         float32
@@ -39,10 +40,10 @@ def save(
     .dcd, .pdb           no          no          float32, 0.001 Å
     ===================  ==========  ==========  ======================================
 
-    Forces go into npz, extended XYZ, TRR, NetCDF and LAMMPS dumps; masses other than the standard
-    ones into npz, extended XYZ and LAMMPS dumps. XTC, TRR, NetCDF and HDF5 hold times as
-    float32 ps. XTC, TRR, NetCDF and DCD cannot be opened without a topology, so the first frame is
-    written beside them as ``<stem>.pdb``, unless that is there.
+    Forces go into npz, extended XYZ, traj, TRR, NetCDF and LAMMPS dumps; masses other than the
+    standard ones into npz, extended XYZ, traj and LAMMPS dumps. XTC, TRR, NetCDF and HDF5 hold
+    times as float32 ps. XTC, TRR, NetCDF and DCD cannot be opened without a topology, so the first
+    frame is written beside them as ``<stem>.pdb``, unless that is there.
 
     Parameters
     ----------
@@ -108,6 +109,8 @@ def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = F
             npz.write_pieces(chosen, frames, partial)
         elif suffix in (".extxyz", ".xyz"):
             _write_through(extxyz.writing(partial), chosen(), path)
+        elif suffix == ".traj":
+            _write_through(ase_traj.writing(partial), chosen(), path)
         elif suffix in (".lammpstrj", ".dump"):
             _write_through(lammps_writer.writing(partial), chosen(), path)
         elif suffix in (".nc", ".ncdf"):
