@@ -109,3 +109,14 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     for engine, package in (("xtb", "tblite"), ("openmm", "openmm")):
         with pytest.raises(InputError, match=rf"needs {package}.*pip install 'gfnode\[simulate\]'"):
             energies(z, x, engine)
+
+
+@pytest.mark.parametrize(
+    ("engine", "option"), [("xtb", "accurracy"), ("lj", "sigmaa"), ("emt", "cutoff")]
+)
+def test_a_mistyped_option_of_an_engine_is_refused(engine: str, option: str) -> None:
+    """ASE keeps any keyword, and the record of the simulation said it had counted."""
+    if engine == "xtb":
+        pytest.importorskip("tblite")
+    with pytest.raises(InputError, match=f"{engine} has no option {option}: expected "):
+        Engine(engine, {option: 0.1}).calculator()

@@ -15,10 +15,13 @@ from gfnode.errors import InputError
 from gfnode.simulate.extra import need
 from gfnode.simulate.openmm import potential
 from gfnode.trajectory import Doubles, Topology
-from gfnode.units import ELECTRONVOLT, KCAL_MOL
+from gfnode.units import ELECTRONVOLT, KCAL_MOL, listed
 
 XTB = "xtb"
 OPENMM = "openmm"
+CHECKED = (XTB, "emt", "lj", "morse")
+"""Calculators that leave unknown keywords unused, without a word; they have a list of their own."""
+
 FEW_ATOMS = 200
 """Up to so many atoms one thread is faster than two."""
 
@@ -50,13 +53,21 @@ class Engine:
         build = self._find()
         options = {"verbosity": 0, **self.options} if self.name == XTB else dict(self.options)
         try:
-            return build(**options)
+            calculator = build(**options)
         except Exception as error:
             given = ", ".join(f"{key}={value}" for key, value in options.items())
             raise InputError(
                 f"the engine {self.name} cannot be made with {given or 'no options'}: "
                 f"{type(error).__name__}: {error}; its options are given as --option key=value"
             ) from error
+        if self.name in CHECKED:
+            known = set(calculator.default_parameters)
+            if unknown := sorted(set(calculator.parameters) - known):
+                raise InputError(
+                    f"the engine {self.name} has no option {listed(unknown)}: expected "
+                    f"{', '.join(sorted(known))}"
+                )
+        return calculator
 
     def _find(self) -> Callable[..., Any]:
         if self.name == XTB:
