@@ -18,7 +18,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.interop.ase import from_ase
 from gfnode.models import Generative
-from gfnode.prediction import begin, check_follows, not_in_loss
+from gfnode.prediction import begin, check_follows, check_seed, not_in_loss
 from gfnode.rollout import Difference, Thermal, predict, steps
 from gfnode.run import Run
 from gfnode.trajectory import SHORT_GAP, Doubles
@@ -100,7 +100,7 @@ class Propagator:
         if steps is not None and (isinstance(steps, bool) or steps < 1):
             raise InputError(f"the number of steps is {steps}, expected a whole number from 1")
         self.model_run = run if isinstance(run, Run) else Run.open(run)
-        self.stride, self.seed = parse_time(stride), seed
+        self.stride, self.seed = parse_time(stride), check_seed(seed)
         self._direct = direct or times is not None
         if sampled:
             check_follows(self.model_run.model)

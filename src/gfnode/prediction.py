@@ -201,7 +201,7 @@ def sample(
     """
     if count < 1:
         raise InputError(f"the number of samples is {count}, expected at least 1")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     model.eval()
     if isinstance(model, Generative):
         solver = "dpm" if solver is None else solver
@@ -228,10 +228,23 @@ def sample(
     }
 
 
+def check_seed(seed: int) -> int:
+    """Give a seed, or raise InputError: generators take whole numbers of 63 bits."""
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**63:
+        raise InputError(f"the seed is {seed!r}, expected a whole number from 0, below 2^63")
+    return int(seed)
+
+
 def check_follows(model: Model) -> None:
     """Raise InputError unless a model can draw motions, see :meth:`Model.trajectories`."""
     if model.follows:
         return
+    if isinstance(model, Generative):
+        raise InputError(
+            "this model draws conformations, not motions in a potential: its rollouts draw one a "
+            "stride as they are; leave --sampled (sampled=True) out"
+        )
     names = [name for name, entry in MODELS.items() if issubclass(entry.model, Generative)]
     mine = next((name for name, e in MODELS.items() if type(model) is e.model), "this model")
     raise InputError(

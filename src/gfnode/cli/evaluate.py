@@ -96,6 +96,7 @@ def evaluate(
         output = Output(json_file)
         terminal = output.terminal
         looked = _atoms(atoms)
+        reading.check_used(data)
         found = with_geometry(Run.open(run), geometry)
         keep_inputs([output.target], data or [], reading.top, found)
         given = load_for(found, data, reading.reader()) if data else found.trajectories()

@@ -139,6 +139,23 @@ class Reading:
 
         return Reader(**vars(self))
 
+    def check_used(self, files: Sequence[str] | None) -> None:
+        """Refuse to be given where no file of ``--data`` is read: it would change nothing.
+
+        Raises
+        ------
+        InputError
+            Names the options.
+        """
+        names = {"mapping": "map", "whole": "whole" if self.whole else "as-stored"}
+        given = [names.get(key, key) for key, value in vars(self).items() if value is not None]
+        if given and not files:
+            said = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise InputError(
+                f"{said}: says how files of --data are read, and none is given; the training data "
+                "is read as in training: name files with --data, or leave this out"
+            )
+
 
 AS_STORED = Reading()
 

@@ -8,7 +8,7 @@ import typer
 from gfnode.cli.app import app
 from gfnode.cli.bars import naming
 from gfnode.cli.console import plain_errors
-from gfnode.cli.options import Step, Top, keep_inputs, load_for
+from gfnode.cli.options import Reading, Step, Top, keep_inputs, load_for
 from gfnode.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,9 +69,10 @@ def report(
     """
     with plain_errors():
         from gfnode import report
-        from gfnode.readers import Reader
         from gfnode.run import Run
 
+        reading = Reading(top, step)
+        reading.check_used(data)
         several = len(runs) > 1
         out = out or (Path("comparison.html") if several else runs[0] / "report.html")
         kinds = [each.strip() for each in formats.split(",")]
@@ -82,7 +83,7 @@ def report(
         report.check_target(out)
         for run, found in zip(runs, opened, strict=True):
             name = f"{run}: " if several else ""
-            _complete(found, data, Reader(top, step), name, physics=physics)
+            _complete(found, data, reading.reader(), name, physics=physics)
         if several:
             report.write_comparison(runs, out)
         else:

@@ -79,16 +79,16 @@ def sample(
         from gfnode.readers.saving import topology_path
         from gfnode.run import Run
 
-        lags = parse_times(times)
+        lags = list(dict.fromkeys(parse_times(times)))
         found = Run.open(run)
-        several = len(set(lags)) > 1
+        several = len(lags) > 1
         outputs = [_path(out, lag, several) for lag in lags]
         keep_inputs(outputs, [start], reading.top, found)
         keep_results(outputs, overwrite=overwrite)
         trajectory = load_for(found, [start], reading.reader())[0]
         frame = found.velocity_rule.first(trajectory) if frame is None else frame
         with new_bar() as bar:
-            task = bar.add_task("samples", total=samples * len(set(lags)))
+            task = bar.add_task("samples", total=samples * len(lags))
             drawn = found.sample(
                 trajectory,
                 lags,

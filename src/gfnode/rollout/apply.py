@@ -42,7 +42,7 @@ from gfnode.geometry import (
 )
 from gfnode.models import Generative, Model
 from gfnode.models.pieces import ask
-from gfnode.prediction import STEPS, check_follows
+from gfnode.prediction import STEPS, check_follows, check_seed
 from gfnode.units import format_time
 
 DELTA = 0.5
@@ -246,6 +246,7 @@ class Rollout:
     sampled: bool = False
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.sampled:
             check_follows(self.model)
         for name in ("stride", "every"):

@@ -13,7 +13,7 @@ import torch
 from gfnode.errors import InputError
 from gfnode.experiment import prepare
 from gfnode.models import Generative
-from gfnode.prediction import Start, warn_if_beyond
+from gfnode.prediction import Start, check_seed, warn_if_beyond
 from gfnode.progress import Report, silent
 from gfnode.rollout.apply import Difference, Rollout, Thermal, Velocities
 from gfnode.rollout.growth import STARTS, Growth, compare
@@ -127,7 +127,7 @@ class Roller:
         seed: int = 0,
         sampled: bool | None = None,
     ) -> None:
-        self.run, self.length, self.seed = run, length, seed
+        self.run, self.length, self.seed = run, length, check_seed(seed)
         self.sampled = run.model.follows if sampled is None else sampled
         system = run.model.system
         self.generative = isinstance(run.model, Generative)
