@@ -58,3 +58,10 @@ def test_the_version_is_written_once_more_in_the_code():
     import gfnode
 
     assert gfnode.__version__ == PROJECT["version"] == version("gfnode")
+
+
+def test_the_package_runs_as_a_module():
+    said = subprocess.run(
+        [sys.executable, "-m", "gfnode", "--version"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == f"gfnode {version('gfnode')}\n"
