@@ -57,3 +57,13 @@ def test_a_lag_named_twice_is_one_ensemble(sampler: Run, tmp_path: Path) -> None
     given = "--start", "sample:toluene", "--samples", "2", "--steps", "2"
     works("sample", sampler.folder, *given, "--times=100fs,0.1ps,1ps", "--out", tmp_path / "e.npz")
     assert {each.name for each in tmp_path.iterdir()} == {"e-100fs.npz", "e-1ps.npz"}
+
+
+def test_two_names_of_the_same_dihedrals() -> None:
+    torsions = "--torsion", "a=0-1-4-6", "--torsion", "b=1-4-6-9"
+    said = fails("ramachandran", "sample:toluene", *torsions, "--residue", "ALA2")
+    assert "--residue ALA2 and --torsion both say which dihedrals" in said
+
+
+def test_more_hops_than_a_graph_takes_are_one_line() -> None:
+    assert "invalid value for '--hops'" in fails("spectrum", "sample:toluene", "--hops", "101")

@@ -69,6 +69,10 @@ def ramachandran(
         check_picture(out)
         if torsion and len(torsion) != 2:
             raise InputError(f"--torsion: expected two dihedrals, got {len(torsion)}")
+        if torsion and residue:
+            raise InputError(
+                f"--residue {residue} and --torsion both say which dihedrals: give one of them"
+            )
         basins = read_basins(basin) if basin else None
         trajectories = load(files, reading.reader())
         first = trajectories[0]

@@ -49,7 +49,10 @@ def spectrum(
     hops: Annotated[
         int,
         typer.Option(
-            metavar="BONDS", min=1, help="Atoms up to so many bonds apart are joined in the graph."
+            metavar="BONDS",
+            min=1,
+            max=100,
+            help="Atoms up to so many bonds apart are joined in the graph.",
         ),
     ] = 2,
     out: Annotated[
