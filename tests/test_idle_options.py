@@ -67,3 +67,17 @@ def test_two_names_of_the_same_dihedrals() -> None:
 
 def test_more_hops_than_a_graph_takes_are_one_line() -> None:
     assert "invalid value for '--hops'" in fails("spectrum", "sample:toluene", "--hops", "101")
+
+
+def test_what_no_disk_has_room_for_is_refused_before_the_work(sampler: Run, tmp_path: Path) -> None:
+    given = ("--start", "sample:toluene", "--out", tmp_path / "a.xtc")
+    said = fails("rollout", sampler.folder, *given, "--length", "1e20ps")
+    assert "GB, and the disk has" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_reports_are_refused_before_anything_is_measured(sampler: Run, tmp_path: Path) -> None:
+    assert "named twice" in fails("report", sampler.folder, sampler.folder)
+    (tmp_path / "file").write_text("x")
+    assert "file" in fails("report", sampler.folder, "--figures", tmp_path / "file")
+    assert not (sampler.folder / "evaluation.json").exists()

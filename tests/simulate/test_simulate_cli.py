@@ -1,6 +1,7 @@
 """``gfnode simulate``."""
 
 import json
+import re
 import shlex
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,12 @@ def five(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 call, works, fails = (
     partial(each, "simulate") for each in (commands.call, commands.works, commands.fails)
 )
+
+
+def test_what_no_disk_has_room_for_is_refused_before_the_steps() -> None:
+    said = fails("five.xyz", "--engine", "springs:Springs", "--length", "1e25ps", "--every", "1fs")
+    assert re.search(r"five\.npz: 1e\+28 frames take \S+ GB, and the disk has \S+ GB left", said)
+    assert not [each for each in Path().iterdir() if each.suffix != ".xyz"]
 
 
 def test_says_what_it_made_and_what_comes_next() -> None:

@@ -10,6 +10,7 @@ from gfnode.cli.bars import naming
 from gfnode.cli.console import plain_errors
 from gfnode.cli.options import Reading, Step, Top, keep_inputs, load_for
 from gfnode.errors import InputError
+from gfnode.files import make_folder
 
 if TYPE_CHECKING:
     from gfnode.readers import Reader
@@ -77,10 +78,14 @@ def report(
         out = out or (Path("comparison.html") if several else runs[0] / "report.html")
         kinds = [each.strip() for each in formats.split(",")]
         report.check_formats(kinds)
+        if several:
+            report.check_compared(runs)
         opened = [Run.open(run) for run in runs]
         for found in opened:
             keep_inputs([out], data or [], top, found)
         report.check_target(out)
+        if figures:
+            make_folder(figures)
         for run, found in zip(runs, opened, strict=True):
             name = f"{run}: " if several else ""
             _complete(found, data, reading.reader(), name, physics=physics)

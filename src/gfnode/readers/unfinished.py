@@ -90,7 +90,13 @@ class Store:
 
     @classmethod
     def begin(
-        cls, path: Path, settings: Mapping[str, Any], shapes: Mapping[str, Any], *, what: str
+        cls,
+        path: Path,
+        settings: Mapping[str, Any],
+        shapes: Mapping[str, Any],
+        *,
+        frames: int,
+        what: str,
     ) -> "Store":
         """Make the folder; what lies in one that is there is lost.
 
@@ -100,15 +106,20 @@ class Store:
             How it is made: what one that goes on must agree with.
         shapes
             Shape of every array of a frame.
+        frames
+            How many there will be.
         what
             ``simulation`` or ``rollout``.
 
         Raises
         ------
         InputError
-            When the folder cannot be written, or another process writes there.
+            When the folder cannot be written, or another process writes there, or the disk has no
+            room for so many frames.
         """
-        folder = make_folder(folder_of(path))
+        folder = folder_of(path)
+        _check_room(path, frames, _layout(shapes).itemsize)
+        make_folder(folder)
         lock = _locked(folder)
         (folder / "settings.json").unlink(missing_ok=True)  # first: without it there is no run
         (folder / "state.npz").unlink(missing_ok=True)
@@ -273,6 +284,16 @@ def same_settings(
 
 def _layout(shapes: Mapping[str, Any]) -> np.dtype[Any]:
     return np.dtype([(key, LAYOUT[key], tuple(shape)) for key, shape in shapes.items()])
+
+
+def _check_room(path: Path, frames: int, size: int) -> None:
+    """Refuse more frames than the disk has room for."""
+    needed, free = frames * size / 1e9, shutil.disk_usage(path.parent).free / 1e9
+    if needed > free:
+        raise InputError(
+            f"{path}: {float(frames):.3g} frames take {needed:.3g} GB, and the disk has "
+            f"{free:.3g} GB left: ask for fewer (--every) or a shorter time"
+        )
 
 
 def _locked(folder: Path) -> FileLock:

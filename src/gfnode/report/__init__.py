@@ -1,6 +1,6 @@
 """Tables, plots and a page of a run folder; nothing here needs torch."""
 
-from gfnode.report.comparison import write_comparison
+from gfnode.report.comparison import check_compared, write_comparison
 from gfnode.report.export import check_formats, write_figures
 from gfnode.report.findings import (
     findings_table,
@@ -36,6 +36,7 @@ from gfnode.report.tables import (
 from gfnode.report.template import check_target
 
 __all__ = [
+    "check_compared",
     "check_formats",
     "check_target",
     "describe_end",

@@ -189,7 +189,8 @@ class Recording:
                 f"{self.path}: is there already: give another name, or replace it with --overwrite"
             )
         shape = {"positions": self.start.positions[0].shape}
-        return Store.begin(self.path, self.settings, shape, what="rollout"), {}
+        begun = Store.begin(self.path, self.settings, shape, frames=self.frames, what="rollout")
+        return begun, {}
 
 
 @dataclass(frozen=True)

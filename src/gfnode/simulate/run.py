@@ -115,7 +115,8 @@ class Simulation:
         elif path.exists() and not overwrite:
             raise InputError(f"{path}: exists; give another name, or replace it with --overwrite")
         self.dynamics.prepare()  # first: a molecule that the engine does not take leaves no folder
-        return Store.begin(path, settings, self.dynamics.shapes(), what="simulation"), 0
+        shapes, frames = self.dynamics.shapes(), self.protocol.frames
+        return Store.begin(path, settings, shapes, frames=frames, what="simulation"), 0
 
     def _check_finished(self, path: Path) -> None:
         """Refuse a finished file that is of another simulation, or not of this length."""

@@ -17,6 +17,24 @@ MOST_RUNS = 12
 _TENTH = 0.1  # fs: windows start, and look at lags, on frames
 
 
+def check_compared(folders: Sequence[Path]) -> None:
+    """Refuse runs that cannot stand side by side: fewer than two, more than twelve, one twice.
+
+    Raises
+    ------
+    InputError
+        Says which.
+    """
+    if not 2 <= len(folders) <= MOST_RUNS:
+        raise InputError(
+            f"a comparison is of 2 to {MOST_RUNS} runs, got {len(folders)}; name other folders"
+        )
+    resolved = [each.resolve() for each in folders]
+    for path, again in zip(folders, resolved, strict=True):
+        if resolved.count(again) > 1:
+            raise InputError(f"{path} is named twice; a run is compared with others")
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
     """Two runs on the windows that both were judged on.
@@ -72,14 +90,7 @@ class Compared:
             errors in other units.
         """
         paths = [Path(each) for each in folders]
-        if not 2 <= len(paths) <= MOST_RUNS:
-            raise InputError(
-                f"a comparison is of 2 to {MOST_RUNS} runs, got {len(paths)}; name other folders"
-            )
-        resolved = [each.resolve() for each in paths]
-        for path, again in zip(paths, resolved, strict=True):
-            if resolved.count(again) > 1:
-                raise InputError(f"{path} is named twice; a run is compared with others")
+        check_compared(paths)
         runs = [RunFiles.read(path) for path in paths]
         units = {str(run.evaluation["unit"]): run for run in runs}
         if len(units) > 1:
