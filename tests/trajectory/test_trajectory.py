@@ -50,6 +50,11 @@ HUGE = np.full((5, 3, 3), 1e300)
         ({"velocities": BROKEN}, "velocities are not finite at frame 2"),
         ({"times": [0, 1, np.nan, 3, 4]}, "time of frame 2 is not finite"),
         ({"times": [0, 1, 1, 2, 3]}, "repeated times: frame 2 is at 1 fs"),
+        (
+            {"times": 1e3 * (5e4 + 2e-3 * np.arange(5)).astype(np.float32).astype(float)},
+            "frames 1 and 2 are both at 50 ns: XTC, .* to 3.9 fs there, too coarse .* --step",
+        ),
+        ({"times": 1e8 + np.array([0, 1e3, 1e3, 2e3, 3e3])}, "repeated times: frame 2"),
         ({"times": [0, 1, 3, 2, 4]}, "unsorted times: frame 3 is at 2 fs, the one before at 3 fs"),
         ({"numbers": [8, 0, 1]}, r"unknown element: atomic number 0, .* \(atom 1\)"),
         ({"numbers": [8, 1, 119]}, "unknown element: atomic number 119"),

@@ -56,6 +56,14 @@ def check_times(times: Doubles, where: str) -> None:
         kind = "repeated" if steps[frame - 1] == 0 else "unsorted"
         do = "gfnode convert FILE NEW leaves out what a restart wrote twice"
         do = do if kind == "repeated" else f"Sort the frames; after a restart, {do}"
+        coarse = 1e3 * float(np.spacing(np.float32(times[frame] / 1e3)))  # fs
+        if kind == "repeated" and steps[steps > 0].min() <= 1.5 * coarse:
+            raise InputError(
+                f"{where}frames {frame - 1} and {frame} are both at {format_time(times[frame])}: "
+                f"XTC, TRR, NetCDF and HDF5 hold times to {format_time(coarse, 2)} there, too "
+                "coarse for these frames. Give the time between them, e.g. --step 2fs (step='2fs' "
+                "in Python)"
+            )
         raise InputError(
             f"{where}{kind} times: frame {frame} is at {format_time(times[frame])}, the one before "
             f"at {format_time(times[frame - 1])}; times must increase. {do}; give the files of "
