@@ -196,6 +196,19 @@ class TestTrain:
         assert one.keys() == other.keys()
         assert all(np.array_equal(one[key], other[key]) for key in one)
 
+    def test_a_run_that_is_told_to_end_says_how_to_go_on(self, toluene, tmp_path):
+        """SIGTERM: what a cluster sends at the end of the time limit."""
+        words = ("train", "--data", str(toluene), *SMALL, "--set", "training.epochs=4000")
+        running = process(*words, "--out", tmp_path / "run")
+        assert running.stderr is not None
+        running.stderr.readline()
+        assert "epoch 1" in running.stderr.readline()
+        running.terminate()
+        _, said = running.communicate(timeout=60)
+        assert running.returncode == 130, said
+        assert f"go on with: gfnode train --resume --out {tmp_path / 'run'}" in said
+        assert "Traceback" not in said
+
 
 class TestEvaluate:
     def test_tables_verdicts_and_plot(self, run):

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,8 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if (stream := getattr(sys, name)) is not None:  # none in a program without a console
             setattr(sys, name, Plain(stream))
+    # a cluster ends what is over its time: as an interrupt, which leaves nothing half-written
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # OpenMP's threads spin while they wait for one another: alone on a machine that is free, beside
     # other work it costs a factor of eight. A short spin is as fast and leaves half of that.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
