@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.readers.boundary import femtoseconds, foreign, frame_times
+from gfnode.readers.boundary import (
+    check_written,
+    femtoseconds,
+    foreign,
+    frame_times,
+    picoseconds,
+)
 from gfnode.readers.cells import box_lengths_and_angles, box_vectors, check_cell
 from gfnode.readers.quantities import FORCES, LENGTHS, SPEEDS, factor
 from gfnode.readers.source import Block, Given, Source, batches
@@ -153,12 +159,7 @@ def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
 
     def write_piece(piece: Trajectory) -> None:
         nonlocal written, last
-        times = (piece.times / FS_PER["ps"]).astype(np.float32)
-        if (np.diff(times, prepend=np.float32(last)) <= 0).any():
-            raise InputError(
-                f"{path.suffix} holds times as float32 ps, too coarse to tell these frames apart; "
-                "save as .npz"
-            )
+        times = picoseconds(piece.times, path.suffix, last)
         check_cell(piece, path.suffix)
         records = _records(piece, times)
         if not written:
@@ -171,9 +172,7 @@ def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
     with path.open("r+b") as file:
         file.seek(4)  # behind "CDF" and the version
         file.write(frames.to_bytes(4, "big"))
-    with foreign(path, "cannot be written: it came out incomplete; is the disk full?"):
-        if count(path) != frames:
-            raise InputError("cannot be written: it came out incomplete; is the disk full?")
+    check_written(path, count, frames)
 
 
 def _records(piece: Trajectory, times: NDArray[np.float32]) -> NDArray[np.void]:

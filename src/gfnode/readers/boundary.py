@@ -3,7 +3,7 @@
 import difflib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import clear_frames
@@ -88,6 +88,33 @@ def frame_times(
 def femtoseconds(ps: NDArray[Any]) -> Doubles:
     """Convert ps of either precision to fs, as the shortest decimals that name them."""
     return np.round(ps.astype("U32").astype(np.float64) * FS_PER["ps"], 6)
+
+
+def picoseconds(times: Doubles, suffix: str, last: float = -np.inf) -> NDArray[np.float32]:
+    """Convert fs to float32 ps, as many formats hold them; ``last``: of the frame before, in ps.
+
+    Raises
+    ------
+    InputError
+        Where they are too coarse to tell frames apart.
+    """
+    found = (times / FS_PER["ps"]).astype(np.float32)
+    if (np.diff(found, prepend=np.float32(last)) <= 0).any():
+        raise InputError(
+            f"{suffix} holds times as float32 ps, too coarse to tell these frames apart; save as "
+            ".npz"
+        )
+    return found
+
+
+def check_written(path: Path, count: Callable[[Path], int], frames: int) -> None:
+    """Count the frames written: libraries do not notice a full disk."""
+    try:
+        whole = count(path)
+    except InputError:
+        whole = 0
+    if whole != frames:
+        raise InputError("cannot be written: it came out incomplete; is the disk full?")
 
 
 def ends_with_line(path: Path) -> None:

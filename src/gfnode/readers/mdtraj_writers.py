@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gfnode.errors import InputError
 from gfnode.readers import dcd, gromacs
+from gfnode.readers.boundary import check_written, picoseconds
 from gfnode.readers.cells import ANGSTROM_PER_NM, FORCE, SPEED, check_cell
 from gfnode.readers.hdf5 import count_hdf5, need_tables
 from gfnode.trajectory import Floats, Trajectory
@@ -51,7 +51,7 @@ def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
     with _opened(path) as file:
         yield write_piece
     if path.suffix in COUNTERS:
-        _check_written(path, COUNTERS[path.suffix], frames)
+        check_written(path, COUNTERS[path.suffix], frames)
 
 
 def _opened(path: Path) -> Any:
@@ -134,26 +134,14 @@ WRITERS = {
 """``write(file, frames, piece, first)``; ``first``: number of its first frame, None if alone."""
 
 
-def _check_written(path: Path, count: Callable[[Path], int], frames: int) -> None:
-    """Count the frames written: mdtraj and HDF5 do not notice a full disk."""
-    try:
-        whole = count(path)
-    except InputError:
-        whole = 0
-    if whole != frames:
-        raise InputError("cannot be written: it came out incomplete; is the disk full?")
-
-
 def _to_mdtraj(trajectory: Trajectory, path: Path, last: float = -np.inf) -> Any:
     """Frames as mdtraj has them; ``last``: time in ps of the frame before them."""
     import mdtraj
 
-    times = (trajectory.times / FS_PER["ps"]).astype(np.float32)
-    if path.suffix not in TIMELESS and (np.diff(times, prepend=np.float32(last)) <= 0).any():
-        raise InputError(
-            f"{path.suffix} holds times as float32 ps, too coarse to tell these frames apart; save "
-            "as .npz"
-        )
+    if path.suffix in TIMELESS:
+        times = (trajectory.times / FS_PER["ps"]).astype(np.float32)
+    else:
+        times = picoseconds(trajectory.times, path.suffix, last)
     check_cell(trajectory, path.suffix)
     frames = mdtraj.Trajectory(
         trajectory.positions / ANGSTROM_PER_NM,
