@@ -10,7 +10,6 @@ from gfnode.cli.bars import naming
 from gfnode.cli.console import plain_errors
 from gfnode.cli.options import Reading, Step, Top, keep_inputs, load_for
 from gfnode.errors import InputError
-from gfnode.files import make_folder
 
 if TYPE_CHECKING:
     from gfnode.readers import Reader
@@ -70,6 +69,7 @@ def report(
     """
     with plain_errors():
         from gfnode import report
+        from gfnode.files import make_folder
         from gfnode.run import Run
 
         reading = Reading(top, step)
