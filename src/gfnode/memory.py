@@ -43,7 +43,7 @@ def room(shape: tuple[int, ...], most: float | str | None = None) -> NDArray[np.
     size = 4 * int(np.prod(shape, dtype=np.float64))
     if size <= limit(most):
         return np.empty(shape, dtype=np.float32)
-    folder = _scratch()
+    folder = scratch()
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             if hasattr(os, "posix_fallocate"):  # a full disk is an error here, a crash later
@@ -76,7 +76,7 @@ def pieces(frames: int, atoms: int) -> Iterator[tuple[int, int]]:
         yield begin, min(begin + size, frames)
 
 
-def _scratch() -> str:
+def scratch() -> str:
     """The folder for large temporary files: on disk, where /tmp may be memory."""
     if folder := os.environ.get("GFNODE_SCRATCH"):
         return folder

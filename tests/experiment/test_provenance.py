@@ -45,4 +45,5 @@ def test_files_of_the_same_format_are_read_as_in_training():
     known = Provenance(Provenance.describe([wiggle(50)], ["a.xtc"], Reader(top="m.pdb", stride=2)))
     assert known.reader("b.xtc").options() == known.as_trained.options()
     assert known.reader("b.xtc", Reader(stride=3)).stride == 3
+    assert known.reader("b.xtc.gz").options() == known.as_trained.options()
     assert known.reader("b.npz") == Reader()

@@ -17,10 +17,10 @@ also where a few bonds of a small molecule are colder or hotter than the rest fo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from gfnode.files import plain
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.units import BOHR, BOLTZMANN, ELECTRONVOLT, HARTREE, KCAL_MOL, KJ_MOL
@@ -133,7 +133,7 @@ def off_forces(
     fits = 1 / FACTOR < factor < FACTOR if known else COLD < holds < HOT
     if fits or (likely and 1 / FACTOR < holds / likely < FACTOR):  # however hot or cold
         return None
-    expected = EXPECTED.get(Path(given.source).suffix.lower())
+    expected = EXPECTED.get(plain(given.source).suffix.lower())
     unit = None
     if expected and holds > 0:
         off = {name: abs(np.log(factor * value / UNITS[expected])) for name, value in UNITS.items()}

@@ -1,7 +1,7 @@
 """The formats of trajectory files by suffix, and reading any of them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from gfnode.errors import InputError
+from gfnode.files import plain
 from gfnode.plugins import Registry
 from gfnode.readers import (
     amber,
@@ -26,6 +27,7 @@ from gfnode.readers import (
 )
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.boundary import existing_file
+from gfnode.readers.packed import unpacked
 from gfnode.readers.places import place_of
 from gfnode.readers.quantities import LENGTHS, factor
 from gfnode.readers.source import Given, Source, rescaled
@@ -184,9 +186,10 @@ def load(
     Parameters
     ----------
     source
-        A file; ``sample:toluene`` for the one that comes with the package; or a public one that
-        ``gfnode fetch`` has downloaded, such as ``md17:aspirin``, with its topology and time step
-        (of several runs one is named: ``ala2/0``).
+        A file, compressed (.gz, .bz2, .xz) or not; ``sample:toluene`` for the one that comes with
+        the package; or a public one that ``gfnode fetch`` has downloaded, such as
+        ``md17:aspirin``, with its topology and time step (of several runs one is named:
+        ``ala2/0``).
     top
         Topology for XTC, TRR, DCD and NetCDF, and LAMMPS dumps without a column ``element``, which
         hold no elements: a PDB, GRO, PSF, … file.
@@ -245,16 +248,17 @@ def opened(
     check_file(source, "the trajectory")
     if top is not None:
         check_file(top, "its topology")
-    with place_of(source) as place, np.errstate(all="ignore"):  # inf and nan are refused
+    with ExitStack() as stack, np.errstate(all="ignore"):  # inf and nan are refused
+        place = stack.enter_context(place_of(source))
+        format_of(plain(existing_file(place.path)))  # before it is unpacked
+        path = stack.enter_context(unpacked(place.path))
+        topology = place.top if top is None else Path(top).expanduser()
+        if topology is not None:
+            topology = stack.enter_context(unpacked(topology))
         with _enough_memory(place.path):
-            found = _open(
-                place.path,
-                place.top if top is None else top,
-                place.step if step is None else step,
-                mapping,
-            )
+            found = _open(path, topology, place.step if step is None else step, mapping)
             if unit is not None:
-                found = _in_unit(found, unit, mapping, place.path)
+                found = _in_unit(found, unit, mapping, path)
         place.check(found)
         with _enough_memory(place.path):
             yield place.path, found if found.name else replace(found, name=place.name)
@@ -273,11 +277,10 @@ def _enough_memory(path: Path) -> Iterator[None]:
 
 def _open(
     path: Path,
-    top: str | Path | None,
+    top: Path | None,
     step: float | str | None,
     mapping: str | Mapping[str, str] | None,
 ) -> Source:
-    existing_file(path)
     form = format_of(path)
     if form.needs_top and top is None:
         raise InputError(
@@ -290,7 +293,7 @@ def _open(
         raise InputError(f"{path}: {path.suffix} files name their own elements: leave out --top")
     if isinstance(mapping, Mapping):
         mapping = ",".join(f"{key}={value}" for key, value in mapping.items())
-    topology = None if top is None else existing_file(Path(top).expanduser())
+    topology = None if top is None else existing_file(top)
     return form.open(path, Given(parse_step(step), topology, mapping))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import whole
+from gfnode.files import plain, whole
 from gfnode.readers import amber, ase_traj, extxyz, lammps_writer, mdtraj_writers, npz
 from gfnode.readers.boundary import foreign
 from gfnode.readers.formats import FORMATS, OWN, format_of
@@ -135,6 +135,11 @@ def check_target(path: Path, among: Collection[str] = FORMATS) -> None:
     InputError
         For another suffix, a folder, a folder that does not exist, HDF5 without PyTables.
     """
+    if plain(path) != path and plain(path).suffix.lower() in among:
+        raise InputError(
+            f"{path}: compressed files are read, not written: write {plain(path).name} and "
+            "compress it"
+        )
     if path.suffix.lower() not in among:
         raise InputError(
             f"{path}: unknown format {path.suffix or '(no suffix)'}: expected {', '.join(among)}"
