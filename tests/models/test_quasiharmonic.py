@@ -1,9 +1,13 @@
 """Quasi-harmonic modes against the normal modes of a molecule whose springs are known."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from gfnode.models.quasiharmonic import QuasiHarmonic
+from making import quick_run, wiggle
 
 MASSES = torch.tensor([12.0, 14.0, 1.0, 16.0])
 
@@ -101,6 +105,34 @@ def test_signs_do_not_depend_on_the_order_of_atoms():
     renumbered = [x[..., order, :] for x in motion]
     other.fit(renumbered[0], renumbered, lags)
     torch.testing.assert_close(other(renumbered[0]), modes(motion[0]), atol=1e-4, rtol=1e-4)
+
+
+def test_how_far_an_amplitude_moves_the_atom_that_moves_most():
+    motion, lags = thermal(100)
+    modes = QuasiHarmonic(MASSES, 12)
+    modes.fit(motion[0], motion, lags)
+    for mode, far in enumerate(modes.moved):
+        amplitudes = torch.zeros(12, 1)
+        amplitudes[mode] = 2.0
+        displacement = modes.inverse(amplitudes[None])[0]
+        torch.testing.assert_close(displacement.norm(dim=-1).max(), 2 * far)
+
+
+def test_a_vibration_three_times_as_large_is_no_other_conformer(tmp_path):
+    """Springs know no conformers: they swing as before, with more energy than in training."""
+    calm = wiggle(2000, 4.0)
+    centre = calm.positions.mean(0)
+    wild = replace(
+        calm, positions=centre + 3 * (calm.positions - centre), velocities=3 * calm.velocities
+    )
+    start = int(np.square(wild.positions - centre).sum((1, 2))[:1900].argmax())
+    windows = {"horizon": 400.0, "times": 4, "most": [100, 20, 20], "score": "all"}
+    model = {"newton": False, "width": 6, "encoder_layers": 1, "decoder_layers": 1}
+    run = quick_run(calm, tmp_path / "run", windows=windows, model=model, training={"epochs": 1})
+    predicted = run.predict(wild[start], [100, 200, 400]).positions[-3:]
+    later = wild.positions[[start + 25, start + 50, start + 100]]
+    share = np.square(predicted - later).mean() / np.square(later - wild.positions[start]).mean()
+    assert share < 0.1  # 1.02 where the molecule stays as it is
 
 
 def test_a_rigid_molecule_has_none():

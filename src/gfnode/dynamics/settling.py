@@ -21,8 +21,10 @@ class SettlingDynamics(nn.Module):
     vibrations have faded, a curve for each mode. A start that is twice as far from the mean in
     any mode as all of training is another conformer, of which nothing is known but that the
     molecule stays in it for a while: s, the same for all modes, grows smoothly from 0 at 1.5 times
-    the largest |u| of training to 1 at 2 times. Of a mode out of the plane of a planar molecule,
-    whose sides are alike, the curves are odd: of G_j(u) − G_j(−u). At τ = 0 the start comes back,
+    the largest |u| of training to 1 at 2 times. That largest |u| moves some atom by 0.5 Å at least
+    (:meth:`of_conformers`): a stiff mode which exceeds training by less is hot, and vibrates. Of a
+    mode out of the plane of a planar molecule, whose sides are alike, the curves are odd: of
+    G_j(u) − G_j(−u). At τ = 0 the start comes back,
     and the first-order change is the velocity.
 
     Parameters
@@ -39,6 +41,7 @@ class SettlingDynamics(nn.Module):
     _late = 0.05  # horizons from which on curves are fitted
     _folds = 5
     _usual, _other = 1.5, 2.0  # of the largest |u| of training: up to which, and from which on
+    _conformer = 0.5  # Å that some atom is moved by the largest |u|, at least
     _least = 0.05  # of its variance that a curve must explain, to be worth its noise
     # ridges, and what share of the best error so far their own must lie below: nearly none is for
     # motion that the curves explain nearly wholly
@@ -46,12 +49,14 @@ class SettlingDynamics(nn.Module):
 
     centres: Tensor
     largest: Tensor
+    least: Tensor
     odd: Tensor
 
     def __init__(self, vibrations: OscillatorDynamics, n_modes: int, horizon: float) -> None:
         super().__init__()
         self.vibrations, self.horizon = vibrations, horizon
         self.register_buffer("largest", torch.full((n_modes, 1), torch.inf))  # |u| of training
+        self.register_buffer("least", torch.zeros(n_modes, 1), persistent=False)  # of it
         self.register_buffer("odd", torch.zeros(n_modes, dtype=torch.bool))  # whose curves are odd
         self.register_buffer("centres", torch.linspace(-4, 4, 17), persistent=False)
         self.curves = nn.Parameter(torch.zeros(2, n_modes, 17))  # r_j and d_j
@@ -89,6 +94,10 @@ class SettlingDynamics(nn.Module):
         shift = of_rest * rest[:, None] + of_drift * drift[:, None]
         return moved + shift[..., None, :]
 
+    def of_conformers(self, moved: Tensor) -> None:
+        """Say how far an amplitude of 1 moves the atom that moves most, ``(mode,)`` in Å."""
+        self.least = (self._conformer / moved)[:, None]
+
     @torch.no_grad()
     def fit(self, start: Tensor, velocity: Tensor, later: Tensor, times: Tensor) -> None:
         """Fit the curves, then the vibrations about them; see :meth:`OscillatorDynamics.fit`."""
@@ -97,7 +106,8 @@ class SettlingDynamics(nn.Module):
         grown = grown * (times > self._late)[..., None]
         features = self._features(start).double()  # (batch, mode, φ)
         self.curves.copy_(self._ridge(features, later[..., 0].double(), grown))
-        self.largest.copy_(torch.maximum(start.abs().amax(0), later.abs().amax((0, 1))))
+        seen = torch.maximum(start.abs().amax(0), later.abs().amax((0, 1)))
+        self.largest.copy_(torch.maximum(seen, self.least))
         rest, drift = self.rest(start)
         shift = stays[0][..., None] * rest[:, None] + (1 - stays[1])[..., None] * drift[:, None]
         self.vibrations.fit(start - rest, velocity, later - shift, times)

@@ -53,6 +53,11 @@ class QuasiHarmonic(nn.Module):
         """Which modes change sign when z does, ``(mode,)``: those out of a molecule's plane."""
         return torch.einsum("aik,kai->ki", self.analysis, self.synthesis)[:, 2] > 0.5
 
+    @property
+    def moved(self) -> Tensor:
+        """Å that the atom which moves most is moved by an amplitude of 1, ``(mode,)``."""
+        return self.synthesis.norm(dim=-1).amax(1)
+
     @torch.no_grad()
     def fit(
         self, displacements: Tensor, motion: Sequence[Tensor], lags: Tensor, *, planar: bool = False
