@@ -15,6 +15,7 @@ import torch
 from ase import Atoms, units
 from torch import Tensor
 
+from gfnode.ambient import usual
 from gfnode.errors import InputError
 from gfnode.interop.ase import from_ase
 from gfnode.models import Generative
@@ -84,6 +85,7 @@ class Propagator:
         differences of frames far apart.
     """
 
+    @usual()
     def __init__(
         self,
         atoms: Atoms | Sequence[Atoms],
@@ -230,7 +232,8 @@ class Propagator:
 
     def _moments(self) -> Iterator[_Moment]:
         found = self._repeated() if self._lags is None else self._at_once(self._lags)
-        for time, positions, velocities in found:
+        while (moment := _next(found)) is not None:
+            time, positions, velocities = moment
             if not bool(positions.isfinite().all()):
                 warnings.warn(
                     f"the prediction is not finite {format_time(time)} after the start; the "
@@ -290,6 +293,11 @@ class Propagator:
         frame = self._template.copy()
         _put(frame, self._start_time + time, positions, velocities)
         return frame
+
+
+@usual()
+def _next(moments: Iterator[_Moment]) -> _Moment | None:
+    return next(moments, None)
 
 
 def _put(atoms: Atoms, time: float, positions: Tensor, velocities: Tensor | None) -> None:

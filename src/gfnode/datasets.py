@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from gfnode.ambient import usual
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import Experiment, configure, prepare
@@ -61,6 +62,7 @@ class WindowDataset(Dataset[Item]):
         For anything wrong with data or settings, and for an unknown split.
     """
 
+    @usual()
     def __init__(
         self,
         data: Data,
@@ -106,6 +108,7 @@ class WindowDataset(Dataset[Item]):
         other.split = split
         return other
 
+    @usual()
     def set_epoch(self, epoch: int) -> None:
         """Draw the lags of training anew, as gfnode does before each epoch.
 
@@ -138,6 +141,7 @@ class WindowDataset(Dataset[Item]):
         keys = tuple(found)
         return [dict(zip(keys, row, strict=True)) for row in zip(*found.values(), strict=True)]
 
+    @usual()
     def batch(self, indices: Sequence[int] | Tensor) -> Batch:
         """Windows by number as a :class:`gfnode.windows.Batch`, with a first axis ``batch``.
 
@@ -183,7 +187,8 @@ class WindowDataset(Dataset[Item]):
         """
         if name in TRIVIAL:
             raise InputError(f"{name!r} is the name of a baseline; call the model something else")
-        models = {name: _Foreign(self.system, predict), **fit_baselines(self.prepared)}
+        with usual():
+            models = {name: _Foreign(self.system, predict), **fit_baselines(self.prepared)}
         parameter = next(models[name].parameters(), None)
         for model in models.values():
             model.to("cpu" if parameter is None else parameter.device)

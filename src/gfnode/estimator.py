@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from gfnode.ambient import usual
 from gfnode.errors import InputError
 from gfnode.prediction import check_finite, warn_if_beyond
 from gfnode.readers.reader import Data, Reader
@@ -148,6 +149,7 @@ class GFNODE:
         self.run_ = run
         return self
 
+    @usual()
     def predict(
         self,
         starts: Trajectory | str | Path | Iterable[Trajectory | str | Path],

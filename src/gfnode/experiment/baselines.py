@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from gfnode.ambient import usual
 from gfnode.experiment.experiment import Dataset, whole_system
 from gfnode.metrics import squared_errors
 from gfnode.models import TRIVIAL, Model, build
@@ -51,6 +52,7 @@ def save_baselines(path: Path, models: Mapping[str, Model]) -> None:
     save_tensors(path, tensors, {})
 
 
+@usual()
 def load_baselines(path: Path, system: System) -> dict[str, Model]:
     """Build the baselines by name, for the system of a model, with what was kept of them.
 

@@ -7,10 +7,10 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from gfnode import graph
+from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
 from gfnode.models import Model, build, model_meanings, read_options
 from gfnode.molecule.clock import doubts_of_time
@@ -245,9 +245,9 @@ def molecular_graph(
 
 def build_model(experiment: Experiment, system: System) -> Model:
     """Build the configured model with weights from the seed."""
-    torch.manual_seed(experiment.seed)
     options = dict(experiment.model)
-    return build(options.pop("name"), system, options)
+    with usual(), seeded(experiment.seed):
+        return build(options.pop("name"), system, options)
 
 
 def versions() -> dict[str, str]:

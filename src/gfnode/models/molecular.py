@@ -5,6 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from gfnode.ambient import usual
 from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.models.base import Model, Symmetry
@@ -52,6 +53,7 @@ class Molecular(Model):
         self.register_buffer("difference", ends[:, 0] - ends[:, 1], persistent=False)
 
     @classmethod
+    @usual()
     def of(cls, model: Model, calibration: Calibration | None, where: str) -> Self:
         """Wrap the model of a run in the folder ``where``.
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
 from gfnode.experiment.baselines import mean_errors
@@ -76,6 +77,7 @@ def fit(
     return finish(*begun, progress=progress, said=said)
 
 
+@usual()
 def begin(
     data: Data,
     *,
@@ -119,6 +121,7 @@ def resume(folder: str | Path, *, progress: bool = True, said: Said | None = Non
     return finish(*reopen(folder), progress=progress, said=said)
 
 
+@usual()
 def reopen(folder: str | Path) -> tuple[Run, Dataset | None]:
     """Open a run to go on with it, and its data; None where it has ended; see :func:`resume`."""
     run = Run.open(folder, weights=False)
@@ -129,19 +132,22 @@ def reopen(folder: str | Path) -> tuple[Run, Dataset | None]:
     return run, prepare(run.trajectories(), run.experiment)
 
 
+@usual()
 def finish(
     run: Run, dataset: Dataset | None, *, progress: bool = False, said: Said | None = None
 ) -> Run:
     """Train what was begun or taken up again, and measure its errors; see :func:`fit`."""
     if dataset is None:
         return run
-    with alone(run.folder):
+    experiment = run.experiment
+    chance = seeded(experiment.seed, accelerator=experiment.accelerator)
+    with alone(run.folder), chance:
         if said is not None:
             said(run, dataset)
         facts = _to_the_end(training(run, dataset, progress=progress))
         _calibrate(run, dataset)
         if facts is not None:
-            last = run.experiment.training.select == "last-lag"
+            last = experiment.training.select == "last-lag"
             errors = mean_errors(run.baselines(), dataset.parts["validation"], last=last)
             facts["trivial_validation_errors"] = errors
             run.record(training=facts)  # last: a run that has this has ended

@@ -122,7 +122,7 @@ def warn_if_unfinished(facts: Mapping[str, Any], model: Model, folder: Path) -> 
         warnings.warn(
             f"training of {folder} has not ended: these are its best weights so far; go on with "
             f"`gfnode train --resume --out {folder}`",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from gfnode import examples, prediction
+from gfnode.ambient import usual
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import Dataset, Experiment, baselines
@@ -116,6 +117,7 @@ class Run:
         return run
 
     @classmethod
+    @usual()
     def open(cls, folder: str | Path, *, weights: bool = True) -> Self:
         """Open a run, or a model that ``gfnode export`` wrote.
 
@@ -203,6 +205,7 @@ class Run:
             return self.provenance.find(str(self.folder))
         return self._trajectories
 
+    @usual()
     def evaluate(
         self,
         data: Data | None = None,
@@ -240,6 +243,7 @@ class Run:
             write_arrays(self.folder / "errors.npz", result.arrays())
         return result
 
+    @usual()
     def physics(
         self,
         data: Data | None = None,
@@ -294,6 +298,7 @@ class Run:
         found.model = Molecular.of(self.model, self.calibration, str(self.folder)).eval()
         return found
 
+    @usual()
     def predict(
         self,
         start: Trajectory | str | Path,
@@ -333,6 +338,7 @@ class Run:
         begun = self._begin(start, times, frame)
         return prediction.predict(self.model, begun, str(self.folder), self._error_bars)
 
+    @usual()
     def sample(
         self,
         start: Trajectory | str | Path,
@@ -364,6 +370,7 @@ class Run:
             by=str(self.folder),
         )
 
+    @usual()
     def rollout(
         self,
         start: Trajectory | str | Path,

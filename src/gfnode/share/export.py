@@ -10,6 +10,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from gfnode import examples
+from gfnode.ambient import usual
 from gfnode.errors import InputError
 from gfnode.files import as_json, make_folder, read_json, whole, write_json
 from gfnode.models import Generative, Model
@@ -25,6 +26,7 @@ _PATH = re.compile(
 )
 
 
+@usual()
 def export(
     run: Run | str | Path,
     out: str | Path,

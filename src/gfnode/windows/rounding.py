@@ -49,7 +49,7 @@ def _half(x: Doubles, spacing: Doubles) -> Doubles:
     """Å between numbers of half precision (float16) in frames that hold no others, ``(frame,)``."""
     found = np.zeros(len(x))
     for unit in _UNITS:
-        with np.errstate(over="ignore"):  # half precision ends at 65504
+        with np.errstate(over="ignore", under="ignore"):  # half precision ends at 65504
             half = (x / unit).astype(np.float16)
         held = (np.abs(x - unit * half.astype(np.float64)) <= 2 * spacing).all((1, 2))
         held &= x.any((1, 2))
