@@ -65,3 +65,11 @@ def test_the_package_runs_as_a_module():
         [sys.executable, "-m", "gfnode", "--version"], capture_output=True, text=True, check=True
     )
     assert said.stdout == f"gfnode {version('gfnode')}\n"
+
+
+def test_public_names_are_listed_before_they_are_used():
+    program = (
+        "import gfnode, sys; listed = dir(gfnode); "
+        "assert {*gfnode.__all__, 'ase'} <= {*listed}, listed; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

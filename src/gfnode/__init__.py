@@ -55,3 +55,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'gfnode' has no attribute {name!r}")
     return getattr(import_module(f"gfnode.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Public names are there before they are imported: for completion by tab."""
+    return sorted({*globals(), *__all__, "ase"} - {"Any", "TYPE_CHECKING", "import_module"})
