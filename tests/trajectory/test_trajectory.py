@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 
 from gfnode.errors import InputError
@@ -56,12 +57,17 @@ HUGE = np.full((5, 3, 3), 1e300)
         ),
         ({"times": 1e8 + np.array([0, 1e3, 1e3, 2e3, 3e3])}, "repeated times: frame 2"),
         ({"times": [0, 1, 3, 2, 4]}, "unsorted times: frame 3 is at 2 fs, the one before at 3 fs"),
+        ({"times": [5, 5, 4, 3, 2]}, "repeated times: frame 1 is at 5 fs"),
         ({"numbers": [8, 0, 1]}, r"unknown element: atomic number 0, .* \(atom 1\)"),
         ({"numbers": [8, 1, 119]}, "unknown element: atomic number 119"),
         ({"numbers": [8, 1, 1.5]}, "numbers holds fractions"),
         ({"numbers": [8, 1, np.nan]}, "numbers holds fractions"),
         ({"numbers": ["O", "H", "H"]}, "numbers holds <U1 values, expected numbers"),
         ({"positions": np.full((5, 3, 3), None)}, "positions holds object values"),
+        ({"positions": [[[0.0] * 3] * 3, [[0.0] * 3]]}, "positions cannot be taken as an array"),
+        ({"positions": np.ma.masked_less(np.zeros((5, 3, 3)), 1)}, "positions holds masked values"),
+        ({"positions": torch.zeros(5, 3, 3, device="meta")}, "positions cannot be taken as an arr"),
+        ({"topology": "water.pdb"}, "topology is a str, expected a gfnode.Topology"),
         ({"topology": WATER.select(np.array([0, 1]))}, "topology has 2 names, expected 3"),
         ({"topology": replace(WATER, bonds=np.array([[0, 3]]))}, "bonds must be pairs of atoms"),
     ],
@@ -69,8 +75,22 @@ HUGE = np.full((5, 3, 3), 1e300)
 def test_bad_values_are_named(changes, message):
     with pytest.raises(InputError, match=message) as caught:
         make(**changes)
-    if "holds" not in message:
+    if "holds" not in message or "masked" in message:
         assert "runs/water.npz" in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_tensors_are_taken_as_they_are(dtype):
+    positions = torch.linspace(0, 1, 45).reshape(5, 3, 3).to(dtype).requires_grad_()
+    taken = make(positions=positions, numbers=torch.tensor([8, 1, 1])).positions
+    np.testing.assert_array_equal(taken, positions.detach().float().numpy())
+
+
+def test_time_steps_are_read_and_checked():
+    assert make(time_step="0.25fs").step == make(time_step=0.25).step == 0.25
+    for wrong in (0, -1.0, np.nan, "fast"):
+        with pytest.raises(InputError, match=r"time step is|cannot read the time"):
+            make(time_step=wrong)
 
 
 def test_empty():
@@ -89,6 +109,8 @@ def test_slices_are_trajectories():
     assert part.topology is WATER
     assert len(whole[2]) == len(whole[-1]) == 1
     assert whole[-1].times[0] == 2.0
+    for number in (np.int32(3), np.array(3), torch.tensor(3)):
+        assert whole[number].times.tolist() == [1.5]
     np.testing.assert_array_equal(whole[[0, 3]].times, [0, 1.5])
     np.testing.assert_array_equal(whole[whole.times > 0.7].times, [1.0, 1.5, 2.0])
     assert [frame.times[0] for frame in whole] == whole.times.tolist()
@@ -97,7 +119,7 @@ def test_slices_are_trajectories():
 def test_slices_that_are_no_trajectory():
     with pytest.raises(InputError, match="water has no frame 5: expected 0 to 4"):
         make()[5]
-    for wrong in ([99], 1.5, "a"):
+    for wrong in ([99], 1.5, "a", None, np.float64(1), slice(0, 4, 0), (slice(2), 1)):
         with pytest.raises(InputError, match="water has 5 frames, and none of these"):
             make()[wrong]
     with pytest.raises(InputError, match="unsorted"):

@@ -57,7 +57,7 @@ def check_times(times: Doubles, where: str) -> None:
         do = "gfnode convert FILE NEW leaves out what a restart wrote twice"
         do = do if kind == "repeated" else f"Sort the frames; after a restart, {do}"
         coarse = 1e3 * float(np.spacing(np.float32(times[frame] / 1e3)))  # fs
-        if kind == "repeated" and steps[steps > 0].min() <= 1.5 * coarse:
+        if kind == "repeated" and (steps[steps > 0] <= 1.5 * coarse).any():
             raise InputError(
                 f"{where}frames {frame - 1} and {frame} are both at {format_time(times[frame])}: "
                 f"XTC, TRR, NetCDF and HDF5 hold times to {format_time(coarse, 2)} there, too "
@@ -95,7 +95,19 @@ def within(index: Integers, atoms: int) -> bool:
 
 def as_array(where: str, key: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
     """Give ``values`` as a contiguous array of ``dtype``; InputError for what is not numbers."""
-    array = np.asarray(values)
+    try:
+        if hasattr(values, "detach"):  # a tensor of PyTorch, wherever it lies
+            tensor = values.detach().cpu()
+            half = tensor.is_floating_point() and tensor.element_size() < 4
+            values = tensor.float() if half else tensor  # NumPy has no bfloat16
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of unequal length, say
+        said = str(error).splitlines()[0]
+        raise InputError(f"{where}{key} cannot be taken as an array of numbers: {said}") from error
+    if np.ma.is_masked(values):
+        raise InputError(
+            f"{where}{key} holds masked values, expected all to be known; leave out these frames"
+        )
     if array.dtype == object or array.dtype.kind not in "fiub":
         raise InputError(f"{where}{key} holds {array.dtype} values, expected numbers")
     if dtype is np.int64 and array.dtype.kind == "f" and not (array == np.rint(array)).all():

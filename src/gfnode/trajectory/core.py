@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +25,7 @@ from gfnode.trajectory.checks import (
 from gfnode.trajectory.exchange import Exchange
 from gfnode.trajectory.formula import formula_of, masses_of, other_masses
 from gfnode.trajectory.topology import Topology
-from gfnode.units import BOLTZMANN, format_time
+from gfnode.units import BOLTZMANN, format_time, parse_step
 
 SHORT_GAP = 2.5
 """Frames at most so many fs apart: motion between them is a parabola, even of hydrogen.
@@ -54,8 +55,9 @@ class Trajectory(Exchange):
     topology
         Names and bonds.
     time_step
-        Time between consecutive frames of the *original* series in fs. It differs from the spacing
-        of ``times`` where frames are missing; None means the smallest spacing.
+        Time between consecutive frames of the *original* series in fs, or text such as ``"2fs"``.
+        It differs from the spacing of ``times`` where frames are missing; None means the smallest
+        spacing.
     name, source
         What the molecule is called, and where the frames came from.
     notes
@@ -116,8 +118,13 @@ class Trajectory(Exchange):
                 raise InputError(f"{where}{key} has shape {got}, expected {shape} (frame, atom, 3)")
         if not frames or not atoms:
             raise InputError(f"{where}the trajectory is empty: {frames} frames of {atoms} atoms")
-        if self.topology is not None:
-            self.topology.check(atoms, where)
+        named: Any = self.topology
+        if named is not None:
+            if not isinstance(named, Topology):
+                kind = type(named).__name__
+                raise InputError(f"{where}the topology is a {kind}, expected a gfnode.Topology")
+            named.check(atoms, where)
+        put(self, "time_step", parse_step(self.time_step))
         self._check_values(where)
 
     def _check_values(self, where: str) -> None:
@@ -138,18 +145,24 @@ class Trajectory(Exchange):
     def __len__(self) -> int:
         return len(self.times)
 
-    def __getitem__(self, frames: int | slice | Sequence[int] | NDArray[Any]) -> "Trajectory":
-        """Pick frames by number, slice or index array; the result is a trajectory."""
-        if isinstance(frames, int | np.integer):
-            if not -len(self) <= frames < len(self):
-                raise InputError(
-                    f"{self.label} has no frame {frames}: expected 0 to {len(self) - 1}, or "
-                    f"-1 to -{len(self)} from the end"
-                )
-            frames = [int(frames)]
+    def __getitem__(
+        self, frames: SupportsIndex | slice | Sequence[int] | NDArray[Any]
+    ) -> "Trajectory":
+        """Pick frames by number, slice, index array or mask; the result is a trajectory."""
         try:
+            if isinstance(frames, int) or getattr(frames, "shape", None) == ():
+                frames = [index(frames)]  # type: ignore[arg-type]
+                if not -len(self) <= frames[0] < len(self):
+                    raise InputError(
+                        f"{self.label} has no frame {frames[0]}: expected 0 to {len(self) - 1}, "
+                        f"or -1 to -{len(self)} from the end"
+                    )
             times = self.times[frames]
-        except IndexError as error:
+            if times.ndim != 1:
+                raise IndexError(f"{frames!r} numbers no frames")
+        except (IndexError, TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(
                 f"{self.label} has {len(self)} frames, and none of these: {error}; expected "
                 f"numbers from 0 to {len(self) - 1}, or a slice"
