@@ -212,3 +212,25 @@ def test_what_makes_no_sense_is_refused(data, trajectory):
         WindowDataset(trajectory, changes={"windows.horizn": 3})
     with pytest.raises(InputError, match="no data"):
         WindowDataset([])
+
+
+def test_masks_choose_windows(data):
+    mask = np.arange(len(data)) % 7 == 3
+    chosen = np.flatnonzero(mask).tolist()
+    for given in (mask, mask.tolist(), torch.from_numpy(mask)):
+        same(data[given], data[chosen])
+    assert len(data[[]]["lags"]) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [1.5, [0.5], "1", None, True, [True, False], [[0, 1]], np.ones(3)]
+)
+def test_what_chooses_no_windows_is_refused(data, wrong):
+    with pytest.raises(InputError, match=r"windows are chosen by whole numbers|names no windows"):
+        data[wrong]
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5, "1", None])
+def test_epochs_are_whole_numbers(data, epoch):
+    with pytest.raises(InputError, match=r"epoch is .*, expected a whole number from 0"):
+        data.set_epoch(epoch)

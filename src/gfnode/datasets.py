@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any, Literal, overload
+from typing import Any, Literal, SupportsIndex
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -22,6 +24,8 @@ from gfnode.windows.cutting import PARTS
 
 Part = Literal["train", "validation", "test"]
 Item = dict[str, Tensor]
+Indices = SupportsIndex | slice | Sequence[int] | NDArray[Any] | Tensor
+WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -40,10 +44,10 @@ class WindowDataset(Dataset[Item]):
     ``targets``     ``(time, atom, 3)``    Å
     ==============  =====================  ==========
 
-    Atoms are the state atoms (``windows.state``, default all). An index, a slice or a list of
-    indices gives one window, or windows with a first axis ``batch``; the latter gathers all at
-    once. It works with ``torch.utils.data.DataLoader``, also with several workers: with the
-    default collation, with :meth:`collate`, or with a batch sampler and ``batch_size=None``.
+    Atoms are the state atoms (``windows.state``, default all). An index gives one window; a slice,
+    a list of indices or a mask windows with a first axis ``batch``, gathered all at once. It works
+    with ``torch.utils.data.DataLoader``, also with several workers: with the default collation,
+    with :meth:`collate`, or with a batch sampler and ``batch_size=None``.
 
     Parameters
     ----------
@@ -116,24 +120,22 @@ class WindowDataset(Dataset[Item]):
         training unless ``windows.lags`` is ``fresh``, the default. Call it between two passes
         through a loader.
         """
+        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or epoch < 0:
+            raise InputError(f"the epoch is {epoch!r}, expected a whole number from 0")
         if self.split == "train" and self.experiment.windows.lags == "fresh":
-            seed = [self.experiment.seed, epoch]
+            seed = [self.experiment.seed, int(epoch)]
             drawn = self.windows.redraw(self.system.horizon, seed)
             self.windows.targets.copy_(drawn.targets)
 
     def __len__(self) -> int:
         return len(self.windows)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> Item: ...
-    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Item:
+    def __getitem__(self, index: Indices) -> Item:
         if isinstance(index, slice):
             return vars(self.batch(range(*index.indices(len(self)))))
-        single = not isinstance(index, Sequence) and torch.as_tensor(index).ndim == 0
-        found = vars(self.batch([int(index)] if single else index))  # type: ignore[arg-type]
-        return {key: value[0] for key, value in found.items()} if single else found
+        chosen = _tensor(index)
+        found = vars(self.batch(chosen.reshape(1) if chosen.ndim == 0 else chosen))
+        return {key: value[0] for key, value in found.items()} if chosen.ndim == 0 else found
 
     def __getitems__(self, indices: Sequence[int]) -> list[Item]:
         """Many items, gathered at once: what a ``DataLoader`` asks for."""
@@ -142,16 +144,24 @@ class WindowDataset(Dataset[Item]):
         return [dict(zip(keys, row, strict=True)) for row in zip(*found.values(), strict=True)]
 
     @usual()
-    def batch(self, indices: Sequence[int] | Tensor) -> Batch:
+    def batch(self, indices: Sequence[int] | NDArray[Any] | Tensor) -> Batch:
         """Windows by number as a :class:`gfnode.windows.Batch`, with a first axis ``batch``.
 
         Raises
         ------
+        InputError
+            For anything but whole numbers or a mask ``(window,)``.
         IndexError
             For a number that is not there.
         """
-        index = torch.as_tensor(indices, dtype=torch.int64)
-        count = len(self)
+        index, count = _tensor(indices), len(self)
+        if index.dtype == torch.bool and index.shape == (count,):
+            index = index.nonzero()[:, 0]
+        if index.dtype not in WHOLE or index.ndim != 1:
+            raise InputError(
+                f"windows are chosen by whole numbers from 0 to {count - 1}, a slice, or a mask "
+                f"({count},), got {str(index.dtype).removeprefix('torch.')} {tuple(index.shape)}"
+            )
         if index.numel() and not -count <= int(index.min()) <= int(index.max()) < count:
             raise IndexError(f"windows are numbered 0 to {count - 1}, got {index.tolist()[:8]}")
         return self.windows.batch(index % count)
@@ -212,6 +222,15 @@ class _Foreign(Model):
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         return as_predicted(self.predict(positions, velocities, lags), positions, lags)
+
+
+@usual()
+def _tensor(indices: Any) -> Tensor:
+    try:
+        found = torch.as_tensor(indices)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{indices!r:.80} names no windows: expected their numbers") from error
+    return found if found.numel() else found.long()
 
 
 def _check(split: str) -> None:
