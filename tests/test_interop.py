@@ -164,6 +164,13 @@ def test_frames_of_mdanalysis():
         80,
         120,
     ]
+    mask = np.arange(10) % 3 == 1
+    for chosen in (mask, np.flatnonzero(mask)):
+        found = Trajectory.from_mdanalysis(there, frames=chosen, stride=np.int64(2))
+        assert np.array_equal(found.times, Trajectory.from_mdanalysis(there).times[mask][::2])
+    for wrong in (3, "all", [0.5], mask[:4]):
+        with pytest.raises(InputError, match=r"frames are .*, expected a slice, frame numbers"):
+            Trajectory.from_mdanalysis(there, frames=wrong)
     stepped = Trajectory.from_mdanalysis(there, frames=[1, 4], step="2ps")
     assert stepped.times.tolist() == [2000, 8000]
     carbons = Trajectory.from_mdanalysis(there.select_atoms("element C"))

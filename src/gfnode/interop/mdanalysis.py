@@ -110,7 +110,7 @@ def from_mdanalysis(
     Parameters
     ----------
     frames
-        A slice, or frame numbers in ascending order; default: all.
+        A slice, frame numbers in ascending order, or a mask; default: all.
     stride
         Keep every so manyth of these.
     step
@@ -178,12 +178,19 @@ def from_mdanalysis(
 
 
 def _frames(total: int, frames: slice | Sequence[int] | None, stride: int) -> list[int]:
-    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+    if isinstance(stride, bool) or not isinstance(stride, int | np.integer) or stride < 1:
         raise InputError(f"stride is {stride!r}, expected a whole number from 1")
     if frames is None or isinstance(frames, slice):
         chosen = list(range(total))[frames or slice(None)]
     else:
-        chosen = [int(frame) for frame in frames]
+        numbers = np.asarray(frames)
+        if numbers.dtype == bool and numbers.shape == (total,):
+            numbers = np.flatnonzero(numbers)
+        if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+            raise InputError(
+                f"frames are {frames!r:.80}, expected a slice, frame numbers or a mask ({total},)"
+            )
+        chosen = numbers.tolist()
     if wrong := [frame for frame in chosen if not 0 <= frame < total]:
         raise InputError(f"MDAnalysis has no frame {wrong[0]}: expected 0 to {total - 1}")
     if not chosen:
