@@ -250,3 +250,23 @@ def test_a_prediction_that_diverges_ends(free, atoms):
 def test_it_is_there_without_an_import():
     assert gfnode.__getattr__("ase") is sys.modules["gfnode.ase"]
     assert gfnode.ase.Propagator is Propagator
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 1.5}, "number of steps is 1.5, expected a whole number from 1"),
+        ({"steps": "two"}, "number of steps is 'two'"),
+        ({"times": "20fs"}, r"times are '20fs', expected a list of them, e.g. \['20fs'\]"),
+        ({"times": 20}, "times are 20, expected a list"),
+        ({"atoms": None}, "the start is NoneType, expected ase.Atoms"),
+        ({"atoms": "start.xyz"}, "the start is str, expected ase.Atoms"),
+        ({"atoms": wiggle()[:2]}, r"the start is Trajectory, .* given by to_ase\(\)"),
+        ({"run": None}, "got NoneType, expected the name of a run folder"),
+    ],
+)
+def test_what_a_propagator_cannot_take(free, atoms, changes, message):
+    with pytest.raises(InputError, match=message):
+        Propagator(**{"atoms": atoms, "run": free} | changes)
+    with pytest.raises(InputError, match="number of steps is -1, expected a whole number from 0"):
+        Propagator(atoms, free, "20fs", steps=2).run(-1)

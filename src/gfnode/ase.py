@@ -19,7 +19,7 @@ from gfnode.ambient import usual
 from gfnode.errors import InputError
 from gfnode.interop.ase import from_ase
 from gfnode.models import Generative
-from gfnode.prediction import begin, check_follows, check_seed, not_in_loss
+from gfnode.prediction import begin, check_follows, check_seed, check_whole, not_in_loss, read_times
 from gfnode.rollout import Difference, Thermal, predict, steps
 from gfnode.run import Run
 from gfnode.trajectory import SHORT_GAP, Doubles
@@ -98,9 +98,15 @@ class Propagator:
         seed: int = 0,
         sampled: bool | None = None,
     ) -> None:
-        images = [atoms] if isinstance(atoms, Atoms) else list(atoms)
-        if steps is not None and (isinstance(steps, bool) or steps < 1):
-            raise InputError(f"the number of steps is {steps}, expected a whole number from 1")
+        several = isinstance(atoms, Iterable) and not isinstance(atoms, Atoms | str)
+        images = list(atoms) if several else [atoms]
+        if others := [type(each).__name__ for each in images if not isinstance(each, Atoms)]:
+            raise InputError(
+                f"the start is {others[0]}, expected ase.Atoms: frames of a gfnode.Trajectory are "
+                "given by to_ase(), those of a file by ase.io.read"
+            )
+        if steps is not None:
+            check_whole(steps, "the number of steps", 1)
         self.model_run = run if isinstance(run, Run) else Run.open(run)
         self.stride, self.seed = parse_time(stride), check_seed(seed)
         self._direct = direct or times is not None
@@ -108,7 +114,7 @@ class Propagator:
             check_follows(self.model_run.model)
         can = self.model_run.model.follows and not self._direct
         self.sampled = can if sampled is None else sampled
-        self._lags = self._choose(steps, None if times is None else list(times))
+        self._lags = self._choose(steps, None if times is None else read_times(times))
         self._steps = steps if self._lags is None else len(self._lags)
         self._begin(images)
         self.atoms = self._frame(0.0, self._positions, self._velocities)
@@ -133,8 +139,7 @@ class Propagator:
         ``self.atoms`` is changed in place, so that ``ase.io.Trajectory("t.traj", "w",
         propagator.atoms).write`` writes every frame.
         """
-        if interval < 1:
-            raise InputError(f"the interval of an observer is {interval}, expected at least 1")
+        check_whole(interval, "the interval of an observer", 1)
         self._observers.append((function, interval, args, kwargs))
 
     def run(self, steps: int | None = None) -> bool:
@@ -149,6 +154,8 @@ class Propagator:
             raise InputError("a propagator without steps has no end: say how many to run")
         if self._going is None:
             self._going = self._moments()
+        if steps is not None:
+            check_whole(steps, "the number of steps")
         wanted = len(self) - self._done if steps is None else steps
         moved = 0
         for time, positions, velocities in islice(self._going, wanted):
@@ -168,7 +175,7 @@ class Propagator:
         """Time of ``atoms`` in ASE's unit, as ASE's dynamics give it; see ``info["time_fs"]``."""
         return float(self.atoms.info["time_fs"]) * float(units.fs)
 
-    def _choose(self, steps: int | None, times: list[float | str] | None) -> Doubles | None:
+    def _choose(self, steps: int | None, times: list[float] | None) -> Doubles | None:
         """Lags of direct predictions, ascending in fs; None: one stride after the other."""
         horizon = self.model_run.model.system.horizon
         if not 0 < self.stride < np.inf:
@@ -178,7 +185,7 @@ class Propagator:
         if times is not None:
             if steps is not None:
                 raise InputError("times name every frame: leave out steps")
-            return np.unique([parse_time(time) for time in times])
+            return np.unique(times)
         if not self._direct:
             return None
         fit = max(1, int(horizon / self.stride * (1 + 1e-9)))

@@ -17,14 +17,13 @@ import torch
 
 from gfnode.ambient import usual
 from gfnode.errors import InputError
-from gfnode.prediction import check_finite, warn_if_beyond
+from gfnode.prediction import check_finite, read_times, warn_if_beyond
 from gfnode.readers.reader import Data, Reader
 from gfnode.rollout import predict
 from gfnode.run import Run
 from gfnode.run.fitting import fit
 from gfnode.trajectory import Doubles, Floats, Trajectory
-from gfnode.trajectory.given import one, several
-from gfnode.units import parse_time
+from gfnode.trajectory.given import one, place, several
 
 LAGS = 8
 """Of a prediction that names no times."""
@@ -153,7 +152,7 @@ class GFNODE:
     def predict(
         self,
         starts: Trajectory | str | Path | Iterable[Trajectory | str | Path],
-        times: Sequence[float | str] | None = None,
+        times: Iterable[float | str] | None = None,
         *,
         frames: Sequence[int] | slice | None = None,
     ) -> Floats:
@@ -187,7 +186,7 @@ class GFNODE:
             For lags beyond the horizon of training.
         """
         run = self._fitted()
-        lags = np.array([parse_time(t) for t in times]) if times is not None else self._lags()
+        lags = np.array(read_times(times)) if times is not None else self._lags()
         if not lags.size or not (np.isfinite(lags) & (lags > 0)).all():
             raise InputError(
                 f"times to predict at must be later than the start, got {lags.tolist()} fs"
@@ -238,7 +237,7 @@ class GFNODE:
         InputError
             When there is something already, or it cannot be written.
         """
-        target = Path(folder)
+        target = place(folder, "a run folder")
         if target.exists():
             raise InputError(f"{target} exists already; choose another folder")
         try:

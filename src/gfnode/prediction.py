@@ -78,7 +78,7 @@ class Start:
 def begin(
     model: Model,
     trajectory: Trajectory,
-    times: Sequence[float | str],
+    times: Iterable[float | str],
     frame: int | None,
     rule: VelocityRule = VelocityRule(),  # noqa: B008
 ) -> Start:
@@ -102,9 +102,7 @@ def begin(
         For lags that are not positive, other atoms than the model's, or a start without
         velocities.
     """
-    if isinstance(times, str) or not isinstance(times, Iterable):
-        raise InputError(f"times are {times!r}, expected a list of them, e.g. [{times!r}]")
-    lags = tuple(sorted({parse_time(time) for time in times}))
+    lags = tuple(sorted(set(read_times(times))))
     wrong = [format_time(lag) for lag in lags if not 0 < lag < np.inf]
     if wrong or not lags:
         raise InputError(
@@ -124,6 +122,13 @@ def begin(
     number = np.array([frame])
     velocities = rule.at(state, number, system.time_step, system.whole_of(trajectory))[0]
     return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}")
+
+
+def read_times(times: Iterable[float | str]) -> list[float]:
+    """Several times in fs, as they were given; InputError for what is no list of them."""
+    if isinstance(times, str) or not isinstance(times, Iterable):
+        raise InputError(f"times are {times!r}, expected a list of them, e.g. [{times!r}]")
+    return [parse_time(time) for time in times]
 
 
 def check_finite(found: Tensor, lags: Sequence[float], horizon: float, by: str) -> None:
@@ -199,8 +204,7 @@ def sample(
         For a model that gives one conformation and no distribution, an unknown solver, too few
         samples or steps, or a start whose motions leave what the model knows.
     """
-    if count < 1:
-        raise InputError(f"the number of samples is {count}, expected at least 1")
+    check_whole(count, "the number of samples", 1)
     generator = torch.Generator().manual_seed(check_seed(seed))
     model.eval()
     if isinstance(model, Generative):
@@ -226,6 +230,13 @@ def sample(
         )
         for lag, found in zip(start.lags, drawn, strict=True)
     }
+
+
+def check_whole(number: object, what: str, least: int = 0) -> None:
+    """Raise InputError unless this is a whole number from `least`."""
+    whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+    if not whole or number < least:  # type: ignore[operator]
+        raise InputError(f"{what} is {number!r}, expected a whole number from {least}")
 
 
 def check_seed(seed: int) -> int:

@@ -702,3 +702,59 @@ def test_tensors_that_share_memory_are_written_apart(tmp_path):
     tensors, facts = load_tensors(tmp_path / "t.safetensors")
     assert tensors["b"].tolist() == [0.0, 2.0, 4.0]
     assert facts == {"n": 1}
+
+
+# Names and settings of other kinds
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"run", ["run"]])
+def test_what_names_no_file_or_folder_is_told(run, tmp_path, wrong):
+    start = wiggle()[7:9]
+    for ask in (
+        lambda: Run.open(wrong),
+        lambda: gfnode.resume(wrong),
+        lambda: gfnode.export(run, wrong),
+        lambda: run.rollout(start, "100fs", wrong),
+        lambda: start.save(wrong),
+    ):
+        with pytest.raises(InputError, match=r"got \w+, expected the name of a"):
+            ask()
+    if wrong is not None:
+        with pytest.raises(InputError, match="expected the name of a run folder"):
+            gfnode.fit(wiggle(), changes=QUICK, out=wrong, progress=False)
+    with pytest.raises(InputError, match=r"expected a gfnode.Trajectory"):
+        gfnode.save(wrong, tmp_path / "none.npz")
+
+
+def test_a_tilde_is_the_home_folder(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(shutil.copytree(made[0], tmp_path / "run"))
+    assert Run.open("~/run").folder == tmp_path / "run"
+    assert gfnode.export("~/run", "~/model") == tmp_path / "model"
+    changes = QUICK | {"model": {"name": "persistence"}}
+    made = gfnode.fit(wiggle(), changes=changes, out="~/new", progress=False)
+    assert made.folder == tmp_path / "new"
+
+
+@pytest.mark.parametrize("changes", [[1], "training.epochs=3", {1: 2}, {"training": {3: 4}}])
+def test_settings_have_names(changes):
+    with pytest.raises(InputError, match=r"changes are .*, expected settings by name"):
+        gfnode.fit(wiggle(), changes=changes, out="never", progress=False)
+
+
+@pytest.mark.parametrize("count", ["3", None, 1.5, True, 0])
+def test_the_number_of_samples_is_whole(run, count):
+    with pytest.raises(InputError, match=r"number of samples is .* whole number from 1"):
+        run.sample(wiggle()[7:9], ["20fs"], count)
+
+
+def test_times_may_be_any_list(run):
+    start, lags = wiggle()[7:9], [20.0, 40.0]
+    expected = run.predict(start, ["20fs", "40fs"]).positions
+    for times in (np.array(lags), torch.tensor(lags), iter(lags), range(20, 41, 20)):
+        assert np.array_equal(run.predict(start, times).positions, expected)
+
+
+def test_one_author_is_no_list_of_letters(run, tmp_path):
+    folder = gfnode.export(run, tmp_path / "model", authors="A. Person")
+    assert read_json(folder / "config.json")["authors"] == ["A. Person"]

@@ -102,6 +102,11 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
 
 
 def _nest(changes: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(changes, Mapping) or not all(isinstance(key, str) for key in changes):
+        raise InputError(
+            f"changes are {changes!r:.80}, expected settings by name, such as "
+            "{'training.epochs': 5}"
+        )
     nested: dict[str, Any] = {}
     for key, value in changes.items():
         head, *rest = key.split(".", 1)

@@ -14,6 +14,7 @@ from gfnode.readers.formats import FORMATS, OWN, format_of
 from gfnode.readers.hdf5 import need_tables
 from gfnode.readers.topology import read_topology
 from gfnode.trajectory import Integers, Trajectory
+from gfnode.trajectory.given import loaded, place
 
 COARSEST = 0.1
 """Å; positions rounded to more than this are no structure any more."""
@@ -64,7 +65,8 @@ def save(
         For an unknown suffix, values that the format cannot hold, a folder that does not exist or
         cannot be written, a full disk, and a topology of other atoms that lies beside.
     """
-    path = Path(path).expanduser()
+    (trajectory,) = loaded([trajectory])
+    path = place(path, "a trajectory file")
     check_target(path)
     check_precision(path, precision)
     there = None if anew else topology_beside(path, trajectory.numbers)

@@ -20,6 +20,7 @@ from gfnode.rollout.growth import STARTS, Growth, compare
 from gfnode.rollout.record import Recorded, Recording
 from gfnode.rollout.stability import QUANTITIES, STRETCHES, Event, Reference, Stability, measure
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.given import place
 from gfnode.units import format_time, parse_time
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ def roll(
         For times that do not fit, a file that cannot be written, frames of another rollout.
     """
     span = parse_length(length)
-    path = Path(path).expanduser()
+    path = place(path, "a trajectory file")
     taken = [None if each is None else parse_time(each) for each in (stride, every)]
     roller = Roller(run, span, *taken, seed=seed, sampled=sampled)
     if roller.every > span * (1 + 1e-6):

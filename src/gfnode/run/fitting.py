@@ -22,6 +22,7 @@ from gfnode.training import EpochRecord, Trainer, TrainingState
 from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
 from gfnode.training.stepping import launch
+from gfnode.trajectory.given import place
 from gfnode.windows import Windows
 
 __all__ = ["Data", "Reader", "Said", "begin", "finish", "fit", "reopen", "resume", "training"]
@@ -93,8 +94,9 @@ def begin(
         raise InputError(
             "windows.split=all leaves no windows to validate with: expected blocked or published"
         )
-    if out is not None:
-        refuse_run(Path(out))  # before the data is read, which may take long
+    folder = None if out is None else place(out, "a run folder")
+    if folder is not None:
+        refuse_run(folder)  # before the data is read, which may take long
     reader = reader or Reader()
     trajectories, files = reader.gather(data)
     if max(map(len, trajectories)) == 1:
@@ -102,7 +104,7 @@ def begin(
             f"{trajectories[0].label}: a single frame holds no motion to learn: give a trajectory "
             "of many frames"
         )
-    folder = Path(out) if out is not None else Path("runs") / trajectories[0].label
+    folder = folder or Path("runs") / trajectories[0].label
     dataset = prepare(trajectories, experiment)
     return Run.create(folder, experiment, dataset, trajectories, files, reader=reader), dataset
 

@@ -21,7 +21,7 @@ file                       holds
 Opening one reads text and safetensors only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +45,7 @@ from gfnode.run import exported as layout
 from gfnode.run import opening
 from gfnode.run.creation import create_folder
 from gfnode.trajectory import Trajectory
-from gfnode.trajectory.given import loaded, one
+from gfnode.trajectory.given import loaded, one, place
 from gfnode.units import format_time
 from gfnode.weights import load_tensors, load_weights, save_tensors
 from gfnode.windows import Windows
@@ -137,7 +137,7 @@ class Run:
         UserWarning
             When its training has not ended.
         """
-        folder = Path(folder)
+        folder = place(folder, "a run folder")
         facts, where = opening.read_facts(folder)
         experiment, model = opening.assemble(facts, where)
         run = cls(folder, experiment, model, facts)
@@ -302,7 +302,7 @@ class Run:
     def predict(
         self,
         start: Trajectory | str | Path,
-        times: Sequence[float | str],
+        times: Iterable[float | str],
         *,
         frame: int | None = None,
     ) -> Trajectory:
@@ -342,7 +342,7 @@ class Run:
     def sample(
         self,
         start: Trajectory | str | Path,
-        times: Sequence[float | str],
+        times: Iterable[float | str],
         count: int = 100,
         *,
         frame: int | None = None,
@@ -387,12 +387,12 @@ class Run:
         from gfnode.rollout.runs import roll
 
         if not isinstance(start := one(start), Trajectory):
-            check_apart(Path(path), [start])
+            check_apart(place(path, "a trajectory file"), [start])
         begun = self._begin(start, [self.model.system.time_step], frame)
         return roll(self, begun, length, path, **options)
 
     def _begin(
-        self, start: Trajectory | str | Path, times: Sequence[float | str], frame: int | None
+        self, start: Trajectory | str | Path, times: Iterable[float | str], frame: int | None
     ) -> prediction.Start:
         start = one(start)
         trajectory = start if isinstance(start, Trajectory) else self._read(start)[0]

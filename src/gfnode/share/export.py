@@ -17,6 +17,7 @@ from gfnode.models import Generative, Model
 from gfnode.run import Run
 from gfnode.run import exported as layout
 from gfnode.share.card import model_card, plain
+from gfnode.trajectory.given import place
 from gfnode.weights import save_tensors
 
 _DATA = ("name", "formula", "frames", "atoms", "span_fs", "fingerprint", "temperature_K")
@@ -69,9 +70,10 @@ def export(
     """
     if not isinstance(run, Run):
         run = Run.open(run)
+    authors = [authors] if isinstance(authors, str) else authors
     if run.exported:
         raise InputError(f"{run.folder} is an exported model already: copy the folder")
-    target = Path(out)
+    target = place(out, "a folder")
     _check_target(target, overwrite)
     known = examples.evaluated(run.folder)
     evaluation = read_json(run.folder / layout.EVALUATION) if known else None

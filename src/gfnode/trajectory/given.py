@@ -49,6 +49,13 @@ def loaded(
     return _each(data, (Trajectory,), "a gfnode.Trajectory or several (gfnode.load reads a file)")
 
 
+def place(path: Any, what: str) -> Path:
+    """Where a file or folder lies, a leading ``~`` resolved; InputError for what is no name."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"got {_kind(path)}, expected the name of {what}")
+    return Path(path).expanduser()
+
+
 def check_file(path: Any, what: str) -> None:
     """Raise InputError for what is no name of a file."""
     if not isinstance(path, str | os.PathLike):
@@ -69,10 +76,13 @@ def _each(data: Any, kinds: tuple[type, ...], expected: str) -> list[Any]:
 
 
 def _foreign(data: Any, expected: str) -> InputError:
-    kind = type(data)
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     return InputError(
-        f"got {name}, expected {expected}; what ASE, mdtraj and MDAnalysis hold is taken by "
+        f"got {_kind(data)}, expected {expected}; what ASE, mdtraj and MDAnalysis hold is taken by "
         "Trajectory.from_ase, Trajectory.from_mdtraj and Trajectory.from_mdanalysis, and arrays by "
         "Trajectory(positions, times, numbers)"
     )
+
+
+def _kind(data: Any) -> str:
+    kind = type(data)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
