@@ -78,13 +78,20 @@ def write_distribution(
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
 
+def look_again() -> None:
+    """Let the registries forget what was installed."""
+    for registry in (MODELS, FORMATS):
+        registry._offers = None
+        registry._loaded.clear()
+        registry._warned.clear()
+
+
 @contextmanager
 def installed(*folders: Path) -> Iterator[None]:
     """Put folders on the path as if what is in them were installed, and take them off again."""
     modules = {path.stem for folder in folders for path in folder.glob("*.py")}
     sys.path[:0] = map(str, folders)
-    for registry in (MODELS, FORMATS):
-        registry.refresh()
+    look_again()
     try:
         yield
     finally:
@@ -92,5 +99,4 @@ def installed(*folders: Path) -> Iterator[None]:
             sys.path.remove(str(folder))
         for module in modules:
             sys.modules.pop(module, None)
-        for registry in (MODELS, FORMATS):
-            registry.refresh()
+        look_again()

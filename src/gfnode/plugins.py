@@ -77,12 +77,6 @@ class Registry(MutableMapping[str, T], Generic[T]):
         self._loaded: dict[str, T] = {}
         self._warned: set[str] = set()
 
-    def refresh(self) -> None:
-        """Look at the installed packages again at the next question."""
-        self._offers = None
-        self._loaded.clear()
-        self._warned.clear()
-
     def check_names(self) -> None:
         """Warn once of plug-ins that take a name of gfnode; nothing is loaded."""
         self._found()
