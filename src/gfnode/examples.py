@@ -250,7 +250,7 @@ def make_examples(run: "Run", trajectories: Sequence[Trajectory]) -> Examples:
         ),
         _labels(ordered[0].select(run.model.system.atoms)),
         {name: atom_errors(model, windows) for name, model in models.items()},
-        sum(each.numel() for each in run.model.parameters()),
+        run.model.n_weights,
         command(run),
         digest(run.folder),
     )

@@ -51,7 +51,7 @@ def run_html(run: "Run") -> str:
         "atoms": f"{len(system.source_numbers)}, {system.n_atoms} in the state, "
         f"{len(system.score)} scored",
         "model": str(run.experiment.model["name"]),
-        "weights": str(sum(each.numel() for each in run.model.parameters())),
+        "weights": str(run.model.n_weights),
         "horizon": format_time(system.horizon),
         "epochs": str(training.get("epochs", "training has not ended")),
         "best validation error": "" if error is None else f"{error:.4g} Å² per coordinate",

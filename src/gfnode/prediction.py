@@ -48,7 +48,7 @@ def not_in_loss(model: Model) -> str:
     """Which atoms training did not look at, in words; empty where it looked at all."""
     system = model.system
     unseen = system.n_atoms - len(system.score)
-    if not unseen or not any(True for _ in model.parameters()):
+    if not unseen or not model.n_weights:
         return ""
     return (
         f"{unseen} of {system.n_atoms} atoms were not in the loss of training (windows.score): "

@@ -60,6 +60,11 @@ class Model(nn.Module):
         self.register_buffer("scored", torch.as_tensor(system.score), persistent=False)
 
     @property
+    def n_weights(self) -> int:
+        """Numbers that training changes; a model without any is not trained."""
+        return sum(each.numel() for each in self.parameters())
+
+    @property
     def comes_fitted(self) -> bool:
         """Whether :meth:`prepare` makes it a model worth keeping, before any training."""
         return False

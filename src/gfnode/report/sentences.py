@@ -47,7 +47,7 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
     )
     for note in dataset.notes:
         yield f"note      {note}"
-    weights = sum(each.numel() for each in run.model.parameters())
+    weights = run.model.n_weights
     yield f"model     {settings.model['name']}, {weights} weights"
     if weights:
         training = settings.training

@@ -42,8 +42,7 @@ def create_folder(
     """
     refuse_run(folder)
     model = build_model(experiment, dataset.system)
-    trained = any(True for _ in model.parameters())
-    batch = trained and choose_batch(dataset.parts["train"], model, experiment.training)
+    batch = model.n_weights > 0 and choose_batch(dataset.parts["train"], model, experiment.training)
     plugins, others = _plugins_of(experiment.model["name"], files)
     train = dataset.of(model)["train"]
     some = train.batch(train.evenly(500))

@@ -206,7 +206,7 @@ def training(
         _check_prediction(run.model, windows)
         if console and run.model.found:
             console.print(run.model.found, soft_wrap=True)
-    if not any(True for _ in run.model.parameters()):  # nothing to train
+    if not run.model.n_weights:
         run.save_best(run.model)
         return None
     trainer = Trainer(

@@ -117,8 +117,7 @@ def check_data(facts: Mapping[str, Any], where: Path) -> None:
 
 def warn_if_unfinished(facts: Mapping[str, Any], model: Model, folder: Path) -> None:
     """Warn where the training of a run has not ended."""
-    trained = any(True for _ in model.parameters()) and facts.get("format") != layout.FORMAT
-    if trained and "training" not in facts:
+    if model.n_weights and facts.get("format") != layout.FORMAT and "training" not in facts:
         warnings.warn(
             f"training of {folder} has not ended: these are its best weights so far; go on with "
             f"`gfnode train --resume --out {folder}`",

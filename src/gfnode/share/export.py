@@ -138,7 +138,7 @@ def describe(
         "lags_fs": [system.time_step, system.horizon],
         "symmetries": sorted(each.value for each in run.model.kept),
         "draws": _draws(run.model),
-        "weights": sum(each.numel() for each in run.model.parameters()),
+        "weights": run.model.n_weights,
         "command": command,
         "data": data,
         "notes": [private.clean(note) for note in facts.get("notes", [])],

@@ -68,8 +68,7 @@ def estimate(job: Job) -> Cost:
     fitting = _fit(model, parts["train"])
     settings = experiment.training
     evaluation = len(parts["test"]) * _per_window(model, parts["test"])
-    weights = sum(each.numel() for each in model.parameters())
-    if not weights:
+    if not model.n_weights:
         return Cost(0, 0, beginning, fitting, 0.0, 0.0, evaluation)
     batch = choose_batch(parts["train"], model, settings)
     few = {
@@ -88,7 +87,7 @@ def estimate(job: Job) -> Cost:
     times = -(-settings.epochs // validation_interval(parts, settings))
     validations = times * len(parts["validation"])
     return Cost(
-        weights,
+        model.n_weights,
         settings.epochs,
         beginning,
         fitting,

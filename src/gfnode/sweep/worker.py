@@ -82,7 +82,7 @@ def _do(task: Task) -> None:
             {
                 "when": datetime.now(UTC).isoformat(timespec="seconds"),
                 "gfnode": __version__,
-                "weights": sum(each.numel() for each in run.model.parameters()),
+                "weights": run.model.n_weights,
                 "evaluation_seconds": time.perf_counter() - trained,
                 "seconds": time.perf_counter() - began,
                 "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
