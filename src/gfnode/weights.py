@@ -43,6 +43,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path}: cannot be read as safetensors: {error}") from error
 
 
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin with a prefix, by what follows it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put tensors into a module.
 

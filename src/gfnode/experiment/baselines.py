@@ -11,7 +11,7 @@ from gfnode.metrics import squared_errors
 from gfnode.models import TRIVIAL, Model, build
 from gfnode.models.pieces import predictions
 from gfnode.molecule.system import System
-from gfnode.weights import load_tensors, load_weights, save_tensors
+from gfnode.weights import load_tensors, load_weights, save_tensors, under
 from gfnode.windows import Windows
 
 FILE = "baselines.safetensors"
@@ -66,7 +66,5 @@ def load_baselines(path: Path, system: System) -> dict[str, Model]:
     found = {}
     for name in TRIVIAL:
         model = found[name] = build(name, whole)
-        prefix = f"{name}."
-        mine = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        load_weights(model, mine, path)
+        load_weights(model, under(tensors, f"{name}."), path)
     return found

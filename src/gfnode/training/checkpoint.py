@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gfnode.errors import InputError
 from gfnode.training.state import Progress, TrainingState
-from gfnode.weights import load_tensors, load_weights, save_tensors
+from gfnode.weights import load_tensors, load_weights, save_tensors, under
 
 
 def save_training(path: Path, state: TrainingState) -> None:
@@ -28,17 +28,13 @@ def load_training(path: Path, state: TrainingState) -> None:
         When the file is missing, damaged, or of another model.
     """
     tensors, facts = load_tensors(path)
-
-    def under(prefix: str) -> dict[str, Tensor]:
-        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-    load_weights(state.model, under("model."), path)
+    load_weights(state.model, under(tensors, "model."), path)
     if state.averaged is not None:
-        load_weights(state.averaged, under("averaged."), path)
+        load_weights(state.averaged, under(tensors, "averaged."), path)
     moments: dict[int, dict[str, Tensor]] = {}
     groups = state.optimizer.state_dict()["param_groups"]
     try:
-        for key, value in under("optimizer.").items():
+        for key, value in under(tensors, "optimizer.").items():
             number, name = key.split(".", 1)
             moments.setdefault(int(number), {})[name] = value
         state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
