@@ -30,9 +30,10 @@ class InteractingDynamics(nn.Module):
         Length of the feature axis.
     kind
         ``attention`` or ``concatenation``.
-    hidden
-        Number of gates and of invariants.
     """
+
+    hidden = 16
+    """Number of gates and of invariants."""
 
     spaces: Tensor
     member: Tensor
@@ -45,11 +46,10 @@ class InteractingDynamics(nn.Module):
         spaces: Tensor,
         width: int,
         *,
-        kind: Literal["attention", "concatenation"] = "attention",
-        hidden: int = 16,
+        kind: Literal["attention", "concatenation"],
     ) -> None:
         super().__init__()
-        self.dynamics, self.kind, self.hidden = dynamics, kind, hidden
+        self.dynamics, self.kind, hidden = dynamics, kind, self.hidden
         n_spaces, known = int(spaces.max()) + 1, hidden + 2
         member = torch.nn.functional.one_hot(spaces).T.to(eigenvalues)
         self.register_buffer("spaces", spaces.clone())

@@ -57,6 +57,7 @@ class OscillatorDynamics(nn.Module):
 
     physical = ("log_frequency", "log_damping", "logits", "stretch", "broadening")
     _most = 8.0  # energies count up to so many above their mean
+    _rounds = 1000  # of fitting shares
 
     spaces: Tensor
     members: Tensor
@@ -150,7 +151,7 @@ class OscillatorDynamics(nn.Module):
         self.log_damping.copy_(torch.where(moving[:, None], found, self.log_damping))
 
     @torch.no_grad()
-    def fit_shares(self, start: Tensor, later: Tensor, times: Tensor, *, steps: int = 1000) -> None:
+    def fit_shares(self, start: Tensor, later: Tensor, times: Tensor) -> None:
         """Fit the shares, by least squares over positions alone; arguments as of :meth:`fit`.
 
         With k_c the kernel of oscillator c, Σ ‖u(τ) − Σ_c a_c k_c(τ) u‖² is made small over a ≥ 0,
@@ -169,7 +170,7 @@ class OscillatorDynamics(nn.Module):
         share = torch.full_like(self.logits, 1 / self.logits.shape[1])
         still = size.mean(1) < 1e-6 * self._mean_square(later).flatten(0, 1).mean(0)
         first = torch.zeros_like(share).index_fill(1, torch.tensor(0, device=share.device), 1.0)
-        for _ in range(steps):
+        for _ in range(self._rounds):
             slope = (gram @ share[..., None])[..., 0] - wanted
             share = (share.log() - rate * slope).softmax(-1).clamp(min=_LEAST)
         share = torch.where(still[:, None], first, share)

@@ -56,9 +56,7 @@ def _damped(c: Tensor, s: Tensor, gamma: Tensor, decay: Tensor) -> tuple[Tensor,
     return decay * c + gamma * s, s
 
 
-def find_resonance(
-    natural: Tensor, motion: Motion, reach: Tensor, *, step: float = 0.01
-) -> tuple[Tensor, Tensor]:
+def find_resonance(natural: Tensor, motion: Motion, reach: Tensor) -> tuple[Tensor, Tensor]:
     """ω and γ of least squared error.
 
     All on a grid of ω and γ/ω, geometric in both and one a power of the other's factor: cosines of
@@ -74,14 +72,13 @@ def find_resonance(
         What is to be explained.
     reach
         The factor about the natural one that the grid covers in Ω, ``(space,)``.
-    step
-        Of the grid of ω, relative.
 
     Returns
     -------
     Tensor, Tensor
         ``(space,)`` each, in 1/fs.
     """
+    step = 0.01  # of the grid of ω, relative
     motion = motion.summed()
     lags, uu, ww, uw, uy, wy, _ = motion
     some = natural > 0

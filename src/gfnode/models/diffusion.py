@@ -187,8 +187,10 @@ def ancestral(denoiser: Denoiser, schedule: Schedule, noise: Noise, steps: int) 
     Tensor
         In the shape that ``noise`` gives.
     """
+    if steps < 1:
+        raise InputError(f"the number of steps is {steps}, expected at least 1")
     z = noise()
-    times = torch.linspace(schedule.last, 0, _positive(steps) + 1, dtype=z.dtype, device=z.device)
+    times = torch.linspace(schedule.last, 0, steps + 1, dtype=z.dtype, device=z.device)
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
     for k in range(steps):
         found = (z - sigma[k] * denoiser(z, times[k])) / alpha[k]
@@ -245,12 +247,6 @@ def dpm_solver(denoiser: Denoiser, schedule: Schedule, noise: Noise, steps: int)
         shrunk = torch.expm1(log_snr[k] - log_snr[k + 1])
         z = sigma[k + 1] / sigma[k] * z - alpha[k + 1] * shrunk * direction
     return clean(steps - 1)
-
-
-def _positive(steps: int) -> int:
-    if steps < 1:
-        raise InputError(f"the number of steps is {steps}, expected at least 1")
-    return steps
 
 
 Sampler = Callable[[Denoiser, Schedule, Noise, int], Tensor]

@@ -51,9 +51,9 @@ class Quantity:
         """From radians to degrees, where it is an angle."""
         return 180 / np.pi if self.unit == "degree" else 1.0
 
-    def few(self, most: int = MOST_COORDINATES) -> Integers:
+    def few(self) -> Integers:
         """The coordinates that are compared, ``(coordinate, k)``."""
-        return self.index[evenly(len(self.index), most)]
+        return self.index[evenly(len(self.index), MOST_COORDINATES)]
 
     def of(self, positions: Floats, index: Integers) -> Doubles:
         """Values ``(coordinate, sample)`` of positions ``(..., atom, 3)``, ``...`` in order."""
