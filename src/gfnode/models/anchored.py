@@ -1,6 +1,6 @@
 """The frame of the default model: a rigid body that carries the mean conformer."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import NamedTuple
 
@@ -110,67 +110,22 @@ class Anchored(Frame):
     def prepare(self, windows: Windows) -> None:
         """Take the mean conformer; fit how long momenta last, and how freely rotors turn."""
         batch = windows.batch(windows.evenly(500))
-
-        def error(placement: Placement, *, whole: bool = True) -> Tensor:
-            share = self.share.expand(*batch.lags.shape, -1)
-            centre, rotation = self._follow(placement, batch.lags, share)
-            x = centre + placement.body[:, None] @ rotation.mT
-            miss = (x - batch.targets)[..., self.score, :]
-            return (miss if whole else miss.mean(-2)).square().mean()
-
-        def place() -> Placement:
-            return self.place(batch.positions, batch.velocities)
-
-        def fit(parameter: Tensor, values: Tensor, *, whole: bool = True) -> None:
-            def tried(value: Tensor) -> Tensor:
-                parameter.copy_(value)
-                followed = self._count_steps(placement, batch.lags)
-                found = error(placement, whole=whole) if followed else torch.tensor(torch.inf)
-                return found.nan_to_num(torch.inf)
-
-            # from coarse to fine: every third value, then those about the best of them
-            last = len(values) - 1
-            errors = torch.full_like(values, torch.inf)
-
-            def best() -> int:  # the first that is as good as any
-                return int((errors <= 1.01 * errors.min()).float().argmax())
-
-            def look(numbers: Iterable[int]) -> None:
-                for number in numbers:
-                    if torch.isinf(errors[number]):
-                        errors[number] = tried(values[number])
-
-            look((last, last // 3, 0))
-            known = errors[[0, last // 3, last]]
-            if torch.isclose(known, known[0], rtol=1e-3).all():  # nothing hangs on it
-                return
-            look(range(0, last, 3))
-            look(range(max(0, best() - 2), min(best() + 2, last) + 1))
-            parameter.copy_(values[best()])
-
         self._steps = 2  # enough while turns are forgotten at once
         self.share.zero_()
         memories = torch.cat([torch.tensor([1e4]), torch.logspace(1.5, -7, 35)]).log()
         self.log_memory.copy_(memories[-1])
-        # not quite zero for the others: where the scored atoms lie in a plane they tell it from its
-        # mirror image
-        scored = torch.full_like(self.masses, 0.01).index_fill(0, self.score, 1.0)
-        least = torch.inf
-        for weights, reflect in product((scored, self.masses), (False, True)):
-            # the mean over mirror images too is that of a molecule which visits both hands, but
-            # one that is planar would buckle
-            conformer = mean_conformer(windows.conformations(), weights, reflect=reflect)
-            before = self.weights.clone(), self.conformer.clone()
-            self.weights.copy_(weights)
-            self.conformer.copy_(conformer)
-            if (now := float(error(place()))) < 0.98 * least:
-                least = now
-            else:
-                self.weights.copy_(before[0])
-                self.conformer.copy_(before[1])
-        conformer = flattened(self.conformer, windows.conformations(), self.weights)
-        self.conformer.copy_(conformer)
-        placement = place()
+        self._fit_conformer(batch, windows.conformations())
+        placement = self.place(batch.positions, batch.velocities)
+
+        def fit(parameter: Tensor, values: Tensor, *, whole: bool = True) -> None:
+            def error(value: Tensor) -> Tensor:
+                parameter.copy_(value)
+                followed = self._count_steps(placement, batch.lags)
+                found = self._error(batch, placement, whole=whole)
+                return (found if followed else torch.tensor(torch.inf)).nan_to_num(torch.inf)
+
+            parameter.copy_(_best(error, values))
+
         fit(self.log_memory[0], memories, whole=False)
         fit(self.log_memory[1], memories)
         if len(self.share) <= self._most_fitted:
@@ -179,14 +134,40 @@ class Anchored(Frame):
         self._count_steps(placement, batch.lags)
         self._fit_tips(batch, placement, memories)
 
+    def _fit_conformer(self, batch: Batch, conformations: Tensor) -> None:
+        """Take the mean conformer, and weights of its superposition, that suit the windows best."""
+        # not quite zero for the others: where the scored atoms lie in a plane they tell it from its
+        # mirror image
+        scored = torch.full_like(self.masses, 0.01).index_fill(0, self.score, 1.0)
+        least = torch.inf
+        for weights, reflect in product((scored, self.masses), (False, True)):
+            # the mean over mirror images too is that of a molecule which visits both hands, but
+            # one that is planar would buckle
+            before = self.weights.clone(), self.conformer.clone()
+            self.weights.copy_(weights)
+            self.conformer.copy_(mean_conformer(conformations, weights, reflect=reflect))
+            error = float(self._error(batch, self.place(batch.positions, batch.velocities)))
+            if error < 0.98 * least:
+                least = error
+            else:
+                self.weights.copy_(before[0])
+                self.conformer.copy_(before[1])
+        self.conformer.copy_(flattened(self.conformer, conformations, self.weights))
+
+    def _error(self, batch: Batch, placement: Placement, *, whole: bool = True) -> Tensor:
+        """Mean square by which scored atoms, or their mean, miss the targets on the body alone."""
+        centre, rotation = self._follow(placement, batch.lags)
+        x = centre + placement.body[:, None] @ rotation.mT
+        miss = (x - batch.targets)[..., self.score, :]
+        return (miss if whole else miss.mean(-2)).square().mean()
+
     def _fit_tips(self, batch: Batch, placement: Placement, memories: Tensor) -> None:
         """Let tips turn freely where that keeps their arms like those of the start for longer."""
         self.free.zero_()
         if not len(self.rotors):
             return
         start = placement.body + placement.displacement @ placement.rotation.mT
-        share = self.share.expand(*batch.lags.shape, -1)
-        centre, rotation = self._follow(placement, batch.lags, share)
+        centre, rotation = self._follow(placement, batch.lags)
         later = (batch.targets - centre) @ rotation
         first, second = self.rotors.alignment(start[:, None], later)
         order = batch.lags.flatten().argsort()
@@ -212,7 +193,7 @@ class Anchored(Frame):
     def _count_steps(self, placement: Placement, lags: Tensor) -> bool:
         """Two for every radian of the longest turn; whether the most there are can follow it."""
         rate = (placement.inverse @ placement.momentum[..., None]).norm(dim=1)
-        wanted = (2 * rate * self._elapsed(lags)[..., 1]).max().ceil()
+        wanted = (2 * rate * self._elapsed(self.log_memory, lags)[..., 1]).max().ceil()
         self.steps.copy_(wanted.clamp(2, self._most_steps))
         _take_steps(self)
         return bool(wanted <= 2 * self._most_steps)
@@ -290,8 +271,7 @@ class Anchored(Frame):
             lags; in the conformer's frame.
         """
         placement = self.place(batch.positions, batch.velocities)
-        share = self.share.expand(*batch.lags.shape, -1)
-        centre, rotation = self._follow(placement, batch.lags, share)
+        centre, rotation = self._follow(placement, batch.lags)
         back = -self._angles(placement, batch.lags)
         later = self.rotors.turn((batch.targets - centre) @ rotation, back)
         later = (later - placement.body[:, None]) @ placement.rotation[:, None]
@@ -313,20 +293,24 @@ class Anchored(Frame):
         """Zero at no lag, in value and slope, so that the first-order change stays the velocity."""
         return -torch.expm1(-((lags / self._onset) ** 2))[..., None, None]
 
-    def _elapsed(self, lags: Tensor) -> Tensor:
-        """For how long drift and turn last, ``(batch, time, 2)`` in fs."""
-        memory = self.log_memory.exp() * self.horizon
+    def _elapsed(self, log_memory: Tensor, lags: Tensor) -> Tensor:
+        """For how long momenta have lasted, s(τ) by memory, ``(batch, time, memory)`` in fs."""
+        memory = log_memory.exp() * self.horizon
         return -memory * torch.expm1(-lags[..., None] / memory)
 
     def _angles(self, placement: Placement, lags: Tensor) -> Tensor:
         """By how much tips have turned against the body, ``(batch, time, rotor)``."""
-        memory = self.log_spin_memory.exp() * self.horizon
-        elapsed = -memory * torch.expm1(-lags[..., None] / memory)
-        return self.free * placement.rates[:, None] * elapsed
+        return self.free * placement.rates[:, None] * self._elapsed(self.log_spin_memory, lags)
 
-    def _follow(self, placement: Placement, lags: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        """Centre and turn of the body at the lags, ``(batch, time, 1 or 3, 3)``."""
-        elapsed = self._elapsed(lags)
+    def _follow(
+        self, placement: Placement, lags: Tensor, share: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Centre and turn of the body at the lags, ``(batch, time, 1 or 3, 3)``.
+
+        Shares c_b are ``(batch, time, rotor)``; the constant ones by default.
+        """
+        share = self.share.expand(*lags.shape, -1) if share is None else share
+        elapsed = self._elapsed(self.log_memory, lags)
         rotation = steered_rotation(
             placement.momentum[:, None],
             placement.inverse[:, None],
@@ -336,6 +320,28 @@ class Anchored(Frame):
         )
         moved = placement.centre[:, None] + elapsed[..., :1, None] * placement.drift[:, None]
         return moved, rotation
+
+
+def _best(error: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """The first value that is as good as any, to a hundredth; errors are tried coarse to fine.
+
+    Every third value, then those about the best of them. The first where nothing hangs on it.
+    """
+    last = len(values) - 1
+    errors = torch.full_like(values, torch.inf)
+
+    def look(numbers: Iterable[int]) -> int:
+        for number in numbers:
+            if torch.isinf(errors[number]):
+                errors[number] = error(values[number])
+        return int((errors <= 1.01 * errors.min()).float().argmax())
+
+    look((last, last // 3, 0))
+    known = errors[[0, last // 3, last]]
+    if torch.isclose(known, known[0], rtol=1e-3).all():
+        return values[0]
+    coarse = look(range(0, last, 3))
+    return values[look(range(max(0, coarse - 2), min(coarse + 2, last) + 1))]
 
 
 def _take_steps(anchored: Anchored, _missing: object = None) -> None:
