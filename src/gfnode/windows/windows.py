@@ -76,10 +76,15 @@ class Frames:
         return replace(
             self,
             positions=change(self.positions),
-            velocities=None if self.velocities is None else change(self.velocities),
-            forces=None if self.forces is None else change(self.forces),
-            masses=None if self.masses is None else change(self.masses),
+            velocities=_changed(self.velocities, change),
+            forces=_changed(self.forces, change),
+            masses=_changed(self.masses, change),
         )
+
+
+def _changed(values: Tensor | None, change: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """What is changed, where there is anything."""
+    return None if values is None else change(values)
 
 
 def _known(arrays: Sequence[Floats | None]) -> Tensor | None:
@@ -201,14 +206,12 @@ class Windows:
 
     def take(self, index: Tensor) -> "Windows":
         """Some of the windows, by their numbers."""
-        neighbours = None if self.neighbours is None else self.neighbours[index]
-        steady = None if self.steady is None else self.steady[index]
         return replace(
             self,
             starts=self.starts[index],
             targets=self.targets[index],
-            neighbours=neighbours,
-            steady=steady,
+            neighbours=_changed(self.neighbours, lambda values: values[index]),
+            steady=_changed(self.steady, lambda values: values[index]),
         )
 
     def select(self, atoms: Integers | Tensor) -> "Windows":
@@ -277,22 +280,24 @@ def select_atoms(parts: dict[str, Windows], atoms: Integers | Tensor) -> dict[st
 
 def to_device(parts: dict[str, Windows], device: torch.device | str) -> dict[str, Windows]:
     """Move the parts of one data set to a device, the shared frames once."""
+
+    def moved(values: Tensor) -> Tensor:
+        return values.to(device)
+
     shared = {
-        id(w.frames): replace(
-            w.frames.each(lambda values: values.to(device)), times=w.frames.times.to(device)
-        )
+        id(w.frames): replace(w.frames.each(moved), times=moved(w.frames.times))
         for w in parts.values()
     }
     return {
-        name: Windows(
-            shared[id(w.frames)],
-            w.starts.to(device),
-            w.targets.to(device),
-            None if w.neighbours is None else w.neighbours.to(device),
-            None if w.align is None else w.align.to(device),
-            None if w.shown is None else w.shown.to(device),
-            None if w.steady is None else w.steady.to(device),
-            w.gap,
+        name: replace(
+            w,
+            frames=shared[id(w.frames)],
+            starts=moved(w.starts),
+            targets=moved(w.targets),
+            neighbours=_changed(w.neighbours, moved),
+            align=_changed(w.align, moved),
+            shown=_changed(w.shown, moved),
+            steady=_changed(w.steady, moved),
         )
         for name, w in parts.items()
     }
