@@ -125,7 +125,7 @@ class GFNODE(Model):
         return self.frame.correct(x, shifted, lags)
 
     def estimate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
-        """Those alone: the rest is not trained, and takes a hundred times as long."""
+        """By the modes alone: the rest is not trained, and takes a hundred times as long."""
         few = super().at_once(lags.shape[1])
         pieces = (y.split(few) for y in (positions, velocities, lags))
         return torch.cat([self.modes(*piece) for piece in zip(*pieces, strict=True)])
@@ -135,7 +135,7 @@ class GFNODE(Model):
         return max(super().at_once(times), 0 if self.newton is None else TOGETHER)
 
     def prepare(self, windows: Windows, report: Report = silent) -> None:
-        """Let the frame take what it needs from the training windows."""
+        """Fit frame, modes and oscillators to the training windows, and learn a potential."""
         self.frame.prepare(windows)
         if isinstance(self.coordinates, SpectralPropagator):
             assert isinstance(self.frame, Anchored)
