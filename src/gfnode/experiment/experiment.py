@@ -1,4 +1,4 @@
-"""From a configuration to a trained model: data, system, model, training, run folder."""
+"""From a configuration to data cut into windows, the system of a model, and the model."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -197,20 +197,31 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
             f"{first.label}: all frames are the same, so that there is no motion to learn; "
             "gfnode data FILE says more"
         )
-    pieces = graph.describe_components(graph.components(edges.index, len(state)))
-    notes = dict.fromkeys(note for each in trajectories for note in (*each.notes, *doubts(each)))
+    return Dataset(system, parts, _notes(trajectories, settings, system))
+
+
+def _notes(
+    trajectories: Sequence[Trajectory], settings: WindowSettings, system: System
+) -> tuple[str, ...]:
+    """What a user should know of the data and the graph, each sentence once."""
+    bonds, state, horizon = system.bonds, system.atoms, system.horizon
+    found = [note for each in trajectories for note in (*each.notes, *doubts(each))]
     for each in {each.step: each for each in reversed(trajectories)}.values():
-        notes |= dict.fromkeys(doubts_of_time(each, state[bonds]))
-    notes |= dict.fromkeys(doubts_of_box(trajectories))
-    notes |= dict.fromkeys(doubts_of_order(bonds, trajectories, state))
-    notes |= dict.fromkeys(doubts_of_forces(trajectories, bonds, state))
-    notes |= dict.fromkeys(doubts_of_length(trajectories, settings, horizon))
-    notes |= dict.fromkeys(doubts_of_repeats(trajectories))
+        found += doubts_of_time(each, state[bonds])
+    found += doubts_of_box(trajectories)
+    found += doubts_of_order(bonds, trajectories, state)
+    found += doubts_of_forces(trajectories, bonds, state)
+    found += doubts_of_length(trajectories, settings, horizon)
+    found += doubts_of_repeats(trajectories)
     asked = settings.horizon or horizon
     if asked > horizon * (1 + 1e-6):
-        apart = f"the horizon is {format_time(horizon)} and not {format_time(asked)}: frames are "
-        notes[f"{apart}{format_time(step)} apart"] = None
-    return Dataset(system, parts, (*notes, *([pieces] if pieces else [])))
+        found.append(
+            f"the horizon is {format_time(horizon)} and not {format_time(asked)}: frames are "
+            f"{format_time(system.time_step)} apart"
+        )
+    if pieces := graph.describe_components(graph.components(system.edges.index, system.n_atoms)):
+        found.append(pieces)
+    return tuple(dict.fromkeys(found))
 
 
 def _moves(trajectory: Trajectory) -> bool:
