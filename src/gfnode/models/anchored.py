@@ -121,8 +121,10 @@ class Anchored(Frame):
             def error(value: Tensor) -> Tensor:
                 parameter.copy_(value)
                 followed = self._count_steps(placement, batch.lags)
-                found = self._error(batch, placement, whole=whole)
-                return (found if followed else torch.tensor(torch.inf)).nan_to_num(torch.inf)
+                found = torch.tensor(torch.inf)
+                if followed:
+                    found = self._error(batch, placement, whole=whole)
+                return found.nan_to_num(torch.inf)
 
             parameter.copy_(_best(error, values))
 
