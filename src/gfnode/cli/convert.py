@@ -129,4 +129,4 @@ def _what(trajectory: "Trajectory") -> str:
         return said
     even = trajectory.spacing
     said += f", every {format_time(even)}" if even else ", unevenly spaced in time"
-    return f"{said}, {format_time(float(trajectory.times[-1] - trajectory.times[0]))}"
+    return f"{said}, {format_time(trajectory.span)}"

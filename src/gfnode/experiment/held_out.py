@@ -15,7 +15,7 @@ from gfnode.trajectory.lengths import warn_of_unit
 from gfnode.units import format_time
 from gfnode.windows import Windows
 from gfnode.windows.cutting import make_windows, superposes
-from gfnode.windows.short import span, warn_of_length
+from gfnode.windows.short import warn_of_length
 from gfnode.windows.velocities import VelocityRule
 
 
@@ -61,10 +61,10 @@ def held_out(
             )
         warn_of_unit(trajectory)
         warn_of_order(system.state_of(trajectory), system)
-    longest = max(given, key=span)
-    if span(longest) < system.horizon * (1 - 1e-6):
+    longest = max(given, key=lambda each: each.span)
+    if longest.span < system.horizon * (1 - 1e-6):
         raise InputError(
-            f"{longest.label} is too short to evaluate on: it spans {format_time(span(longest))}, "
+            f"{longest.label} is too short to evaluate on: it spans {format_time(longest.span)}, "
             f"expected the horizon of training, {format_time(system.horizon)}, or more; give a "
             "longer trajectory"
         )

@@ -40,7 +40,7 @@ class Provenance:
                 "formula": t.formula,
                 "frames": len(t),
                 "atoms": t.n_atoms,
-                "span_fs": float(t.times[-1] - t.times[0]),
+                "span_fs": t.span,
                 "fingerprint": t.fingerprint,
                 "temperature_K": _temperature(t),
                 "reader": reader.options(),

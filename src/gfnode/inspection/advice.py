@@ -159,7 +159,7 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
         forces=_forces(model, train),
         windows={name: len(part) for name, part in dataset.parts.items()},
         independent={name: independent(part, horizon) for name, part in dataset.parts.items()},
-        horizons=sum(float(t.times[-1] - t.times[0]) for t in trajectories) / horizon,
+        horizons=sum(t.span for t in trajectories) / horizon,
         edges=len(dataset.system.edges),
         pieces=int(pieces.max()) + 1,
         batch=batch,

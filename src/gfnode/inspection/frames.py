@@ -121,7 +121,7 @@ class Frames:
 def look_at_file(trajectory: Trajectory, number: int) -> FileFacts:
     """Times of one file."""
     steps = np.diff(trajectory.times)
-    span = float(trajectory.times[-1] - trajectory.times[0])
+    span = trajectory.span
     step = trajectory.step
     gaps: Integers = np.empty(0, dtype=np.int64)
     if steps.size:

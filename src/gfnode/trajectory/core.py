@@ -186,7 +186,7 @@ class Trajectory(Exchange):
         if len(self) == 1:
             return what.replace("frames", "frame") + f" at {format_time(float(self.times[0]))})"
         even = f"every {format_time(self.spacing)}" if self.spacing else "unevenly spaced"
-        return f"{what}, {even}, {format_time(float(self.times[-1] - self.times[0]))})"
+        return f"{what}, {even}, {format_time(self.span)})"
 
     def _repr_html_(self) -> str:
         from gfnode.notebook import trajectory_html
@@ -243,6 +243,11 @@ class Trajectory(Exchange):
             return even
         steps = np.diff(self.times)
         return float(steps.min()) if steps.size else None
+
+    @property
+    def span(self) -> float:
+        """Time from the first frame to the last, fs."""
+        return float(self.times[-1] - self.times[0])
 
     @property
     def masses(self) -> Doubles:

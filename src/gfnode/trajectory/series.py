@@ -79,7 +79,7 @@ class Series:
     @cached_property
     def spans(self) -> Doubles:
         """Time from the first to the last frame of each trajectory, fs."""
-        return np.array([float(t.times[-1] - t.times[0]) for t in self.trajectories])
+        return np.array([t.span for t in self.trajectories])
 
     @cached_property
     def gaps(self) -> Doubles:

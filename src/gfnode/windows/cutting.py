@@ -112,7 +112,7 @@ def given_lags(settings: WindowSettings) -> list[float] | None:
 
 def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings) -> float:
     """The horizon in fs: the one asked for, or one that suits the data."""
-    longest = max(float(t.times[-1] - t.times[0]) for t in trajectories)
+    longest = max(t.span for t in trajectories)
     step = trajectories[0].step
     if step is None:
         raise InputError(

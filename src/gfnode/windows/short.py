@@ -26,7 +26,7 @@ def doubts_of_length(
     if settings.split != "blocked":
         return ()
     least = least_span(horizon, settings.fractions)
-    numbers = [i for i, each in enumerate(trajectories) if span(each) <= least]
+    numbers = [i for i, each in enumerate(trajectories) if each.span <= least]
     short = [trajectories[i] for i in numbers]
     if not short or len(short) == len(trajectories):
         return ()
@@ -59,7 +59,7 @@ def warn_of_length(
     short = [
         number
         for number, each in enumerate(trajectories)  # a frame gives the velocity
-        if number not in having and span(each) <= least + (each.step or 0.0)
+        if number not in having and each.span <= least + (each.step or 0.0)
     ]
     if short:
         are = "is" if len(short) == 1 else "are"
@@ -69,7 +69,7 @@ def warn_of_length(
 
 def _give_none(trajectories: Sequence[Trajectory], numbers: Sequence[int], horizon: float) -> str:
     named = [
-        f"file {i + 1} ({len(trajectories[i])} frames, {format_time(span(trajectories[i]))})"
+        f"file {i + 1} ({len(trajectories[i])} frames, {format_time(trajectories[i].span)})"
         for i in numbers[:NAMED]
     ]
     if (more := len(numbers) - len(named)) > 0:
@@ -78,18 +78,13 @@ def _give_none(trajectories: Sequence[Trajectory], numbers: Sequence[int], horiz
     return f"{listed(named)} {gives} no windows of the horizon of {format_time(horizon)}"
 
 
-def span(trajectory: Trajectory) -> float:
-    """From the first frame to the last, in fs."""
-    return float(trajectory.times[-1] - trajectory.times[0])
-
-
 def _enough(short: Sequence[Trajectory], settings: WindowSettings) -> float | None:
     """The longest horizon in whole steps that all have room for, in fs; None: there is none."""
     steps = [each.step for each in short]
     known = [each for each in steps if each is not None]
     if len(known) < len(steps):
         return None
-    step, shortest = max(known), min(map(span, short))
+    step, shortest = max(known), min(each.span for each in short)
     count = int(shortest / least_span(step, settings.fractions))
     while count and shortest <= least_span(count * step, settings.fractions):
         count -= 1
