@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import torch
+from rich.console import Console
 
 from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
@@ -163,6 +164,15 @@ def _calibrate(run: Run, dataset: Dataset) -> None:
     run.calibration.save(run.folder / FILE)
 
 
+def _prepare(model: Model, windows: Windows, console: Console | None) -> None:
+    """Let a model fit itself to the training windows, and say what it found."""
+    with fit_display(console) as report:
+        model.prepare(windows, report)
+    _check_prediction(model, windows)
+    if console and model.found:
+        console.print(model.found, soft_wrap=True)
+
+
 @torch.no_grad()
 def _check_prediction(model: Model, windows: Windows) -> None:
     """Say at once what would be broadcast to a prediction, or end the run after its training."""
@@ -198,14 +208,9 @@ def training(
     """
     began = perf_counter()
     experiment, last = run.experiment, run.folder / "last.safetensors"
+    console = plain_console(stderr=True) if progress else None
     if not last.exists():  # the run begins (or never got through its first epoch)
-        windows = dataset.of(run.model)["train"]
-        console = plain_console(stderr=True) if progress else None
-        with fit_display(console) as report:
-            run.model.prepare(windows, report)
-        _check_prediction(run.model, windows)
-        if console and run.model.found:
-            console.print(run.model.found, soft_wrap=True)
+        _prepare(run.model, dataset.of(run.model)["train"], console)
     if not run.model.n_weights:
         run.save_best(run.model)
         return None
@@ -223,8 +228,7 @@ def training(
     before, saving = state.progress.seconds, 0.0
     epochs = experiment.training.epochs
     monitors: list[Monitor] = [FolderMonitor(run.folder, state.progress.history)]
-    if progress:
-        console = plain_console(stderr=True)
+    if console:
         monitors.append(LiveMonitor(console, epochs, trainer.batches, state.progress.epoch))
 
     def on_start(state: TrainingState, error: float) -> None:
