@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import warnings
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,9 @@ import torch
 import gfnode
 from gfnode.errors import InputError
 from gfnode.files import make_folder, read_json, whole, write_arrays, write_json
-from gfnode.run import VERSION, BeyondHorizonWarning, Run
+from gfnode.run import VERSION, BeyondHorizonWarning, Run, fitting
 from gfnode.run.creation import alone
+from gfnode.training import Trainer
 from gfnode.trajectory import Topology, Trajectory
 from gfnode.weights import load_tensors, save_tensors
 from making import QUICK, quick_run, wiggle
@@ -53,6 +55,27 @@ def changed_facts(run, **changes):
 
 
 # What it holds
+
+
+def test_memory_is_kept_while_a_run_trains(tmp_path, monkeypatch):
+    kept, seen = [], []
+
+    @contextmanager
+    def keep():
+        kept.append(True)
+        yield
+        kept.clear()
+
+    def running(trainer, *told):
+        seen.extend(kept)
+        return steps(trainer, *told)
+
+    steps = Trainer.running
+    monkeypatch.setattr(fitting, "memory_kept", keep)
+    monkeypatch.setattr(Trainer, "running", running)
+    quick_run(wiggle(), tmp_path / "run")
+    assert seen == [True]
+    assert not kept
 
 
 def test_the_folder_holds_what_it_promises(made):

@@ -12,6 +12,7 @@ from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
 from gfnode.experiment.baselines import mean_errors
+from gfnode.machine import memory_kept
 from gfnode.models.base import Model, as_predicted
 from gfnode.models.calibration import FILE, Calibration
 from gfnode.readers import Reader
@@ -144,7 +145,7 @@ def finish(
         return run
     experiment = run.experiment
     chance = seeded(experiment.seed, accelerator=experiment.accelerator)
-    with alone(run.folder), chance:
+    with alone(run.folder), memory_kept(), chance:
         if said is not None:
             said(run, dataset)
         facts = _to_the_end(training(run, dataset, progress=progress))
