@@ -1,8 +1,5 @@
 """The trivial baselines against exact motions and their definitions."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -15,6 +12,7 @@ from gfnode.models.base import Symmetry
 from gfnode.models.trivial import ConstantVelocity, MeanConformer, Persistence, RigidRotor
 from gfnode.molecule.system import System
 from gfnode.simulate import asymmetric_top, counter_rotors
+from making import permuted
 
 KINDS = {
     "persistence": Persistence,
@@ -196,18 +194,6 @@ def test_promises_are_kept(name: str, options: dict[str, str]) -> None:
             assert size < 1e-4, symmetry
         else:
             assert size > 1e-2, symmetry
-
-
-def permuted(system: System, order: Sequence[int]) -> System:
-    place = np.argsort(order)
-    bonds = np.sort(place[system.bonds], 1)
-    return replace(
-        system,
-        source_numbers=system.source_numbers[list(order)],
-        score=place[system.score],
-        bonds=bonds,
-        edges=hop_edges(bonds, system.n_atoms),
-    )
 
 
 def test_an_unprepared_model_says_so() -> None:

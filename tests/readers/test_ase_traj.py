@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.io.trajectory import Trajectory as AseTrajectory
 from ase.md.verlet import VelocityVerlet
-from hypothesis import HealthCheck, given, settings
+from damaging import any_damage, loaded_or_refused
 from hypothesis import strategies as st
 
 from gfnode.errors import InputError
@@ -209,31 +209,12 @@ def test_constraints_and_other_objects_stay_json(tmp_path, monkeypatch):
 GOOD: list[bytes] = []
 
 
-@settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(data=st.data())
+@any_damage
 def test_damage_of_any_kind(tmp_path: Path, data: st.DataObject) -> None:
-    """It is read as finite numbers, or refused in one line that names the file."""
     path = tmp_path / "bad.traj"
     if not GOOD:
         GOOD.append(patched(path).read_bytes())
-    bad = bytearray(GOOD[0])
-    for _ in range(data.draw(st.integers(1, 3))):
-        at, much = data.draw(st.integers(0, len(bad) - 1)), data.draw(st.integers(0, 30))
-        bad[at : at + much] = data.draw(st.binary(max_size=30))
-        bad = bad or bytearray(b" ")
-    path.write_bytes(bad)
-    said, found = "", None
-    try:
-        found = load(path, whole=False)
-    except InputError as error:
-        said = str(error)
-    if found is None:
-        assert str(path) in said
-        assert "\n" not in said
-    else:
-        assert np.isfinite(found.positions).all()
+    loaded_or_refused(path, GOOD[0], data)
 
 
 def test_cut_off_anywhere(tmp_path: Path) -> None:
