@@ -21,7 +21,7 @@ from gfnode.metrics.lags import lag_bins
 from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
 from gfnode.models.pieces import ask
-from gfnode.physics.predictions import Predictions
+from gfnode.physics.predictions import Predictions, blocks_of
 from gfnode.physics.section import Section, estimate_rows
 from gfnode.rollout import Difference
 from gfnode.trajectory import SHORT_GAP, Doubles
@@ -51,8 +51,7 @@ def measure_motion(predictions: Predictions) -> Section:
     run, system = predictions.run, predictions.system
     everything = predictions.windows.take(predictions.windows.evenly(WINDOWS))
     windows = everything.select(system.atoms)  # all of them, in the order of their masses
-    places, frames = windows.starts.numpy(), windows.frames
-    blocks = Blocks.of(frames.times.numpy()[places], system.horizon, frames.segments[places])
+    blocks = blocks_of(windows, system.horizon)
     gap = _spacing(windows)
     start = windows.batch(slice(None))
     masses = torch.from_numpy(system.masses)
@@ -75,13 +74,10 @@ def measure_motion(predictions: Predictions) -> Section:
             "thermal_angular_momentum_u_A2_per_fs": thermal[1],
         },
     }
-    models = {predictions.model: run.model} | {
-        name: model for name, model in run.baselines().items() if name != predictions.model
-    }
     arrays: dict[str, NDArray[Any]] = {"lag_edges_fs": edges}
     x, v, known = true_motion(windows, gap)
     moved = {"true": (Momenta.of(x, v, masses), known)}
-    for name, model in models.items():
+    for name, model in run.judged().items():
         at, speed, asked = predicted_motion(model, everything, gap)
         weights = torch.from_numpy(model.system.masses)
         moved[name] = (Momenta.of(at, speed, weights), asked)

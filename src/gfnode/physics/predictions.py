@@ -128,9 +128,7 @@ class Predictions:
     @cached_property
     def blocks(self) -> Blocks:
         """Blocks of start time that intervals are taken over."""
-        starts = self.windows.starts.numpy()
-        frames = self.windows.frames
-        return Blocks.of(frames.times.numpy()[starts], self.system.horizon, frames.segments[starts])
+        return blocks_of(self.windows, self.system.horizon)
 
     @cached_property
     def partners(self) -> Integers:
@@ -212,6 +210,12 @@ def _training(run: "Run", windows: Windows) -> Tensor:
             stacklevel=2,
         )
         return windows.conformations()
+
+
+def blocks_of(windows: Windows, horizon: float) -> Blocks:
+    """Blocks of start time of windows; the horizon in fs."""
+    starts, frames = windows.starts.numpy(), windows.frames
+    return Blocks.of(frames.times.numpy()[starts], horizon, frames.segments[starts])
 
 
 def predict_all(model: Model, windows: Windows) -> Tensor:

@@ -38,7 +38,7 @@ from gfnode.physics.modes import (
     on_reference,
     space_power,
 )
-from gfnode.physics.predictions import Predictions, predict_all
+from gfnode.physics.predictions import Predictions, blocks_of, predict_all
 from gfnode.physics.section import Section
 from gfnode.physics.spectrum import MOST_MODES, VIBRATIONS
 from gfnode.trajectory import Doubles, Floats
@@ -77,9 +77,7 @@ def measure_spectra(predictions: Predictions) -> Section:
     except InputError as error:
         return Section({"reason": str(error)})
     whole = windows.select(system.atoms).batch(slice(None))
-    places, frames = windows.starts.numpy(), windows.frames
-    times, segments = frames.times.numpy()[places], frames.segments[places]
-    blocks = Blocks.of(times, system.horizon, segments)
+    blocks = blocks_of(windows, system.horizon)
     series = {
         "true": whole.targets.numpy(),
         "predicted": predict_all(run.model, windows).numpy(),
