@@ -148,15 +148,7 @@ class Recording:
                 ended = Ended(state.count * self.rollout.stride, "the model's solver gave up")
                 break
             found = frames[0].numpy()
-            finite = np.append(np.isfinite(found).all((1, 2)), after.finite)
-            if not finite.all():
-                numbers = self.rollout.numbers(state.count)
-                times = [*(k * self.rollout.spacing for k in numbers)]
-                times.append((state.count + 1) * self.rollout.stride)
-                why = "what it predicts is no longer finite"
-                if self.rollout.sampled:
-                    why = "its motion leaves what the model's potential knows"
-                ended = Ended(times[int(finite.argmin())], why)
+            if (ended := self._end(state.count, found, after)) is not None:
                 break
             temperatures.append(kinetic_temperature(state.velocities.numpy(), masses))
             state = after
@@ -170,6 +162,18 @@ class Recording:
             flush()
         kelvin = store.read_numbers().astype(np.float64)
         return Recorded(self, store, min(done, total), ended, kelvin)
+
+    def _end(self, count: int, found: NDArray[np.float32], after: State) -> "Ended | None":
+        """Why the rollout ends with its application ``count``; None where it goes on."""
+        finite = np.append(np.isfinite(found).all((1, 2)), after.finite)
+        if finite.all():
+            return None
+        plan = self.rollout
+        times = [*(k * plan.spacing for k in plan.numbers(count)), (count + 1) * plan.stride]
+        why = "what it predicts is no longer finite"
+        if plan.sampled:
+            why = "its motion leaves what the model's potential knows"
+        return Ended(times[int(finite.argmin())], why)
 
     def _open(self, resume: bool, overwrite: bool) -> tuple[Store, dict[str, NDArray[Any]]]:
         check_target(self.path, OWN)
