@@ -222,7 +222,6 @@ class Propagator:
                 stacklevel=3,
             )
         self._positions, self._velocities, _ = begun.tensors
-        self._positions = self._positions.reshape(1, -1, 3)
         self._start_time = float(begun.now.times[0])
         whole = len(images[frame]) == len(system.source_numbers)
         self._template = images[frame][system.atoms] if whole else images[frame].copy()
