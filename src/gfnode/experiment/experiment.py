@@ -84,11 +84,11 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
     """
     if preset not in PRESETS:
         raise InputError(f"unknown preset {preset!r}: expected {', '.join(PRESETS)}")
-    values = _merge(PRESETS[preset], _nest(changes or {}))
-    experiment = Experiment.read(values)
+    asked = _nest(changes or {})
+    experiment = Experiment.read(_merge(PRESETS[preset], asked))
     split, usual = experiment.windows.split, WindowSettings.model_fields["most"].default
-    asked = _nest(changes or {}).get("windows", {}).get("most", usual)
-    if split.startswith("published") and tuple(asked) != usual:
+    most = asked.get("windows", {}).get("most", usual)
+    if split.startswith("published") and tuple(most) != usual:
         raise InputError(
             f"windows.most has no effect with windows.split={split}, whose numbers of windows are "
             "those of the paper: leave it out, or set windows.split=blocked beside it"
@@ -96,7 +96,7 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
     options = dict(experiment.model)
     name = options.pop("name", "gfnode")
     if name != "gfnode":  # a preset composes a GF-NODE; another model takes none of that
-        options = {k: v for k, v in _nest(changes or {}).get("model", {}).items() if k != "name"}
+        options = {k: v for k, v in asked.get("model", {}).items() if k != "name"}
     resolved = {"name": name} | read_options(name, options)
     return experiment.model_copy(update={"model": resolved})
 
