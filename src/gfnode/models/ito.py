@@ -123,20 +123,21 @@ class ITO(Generative):
         self.register_buffer("conformer", torch.zeros(system.n_atoms, 3))
         self.register_buffer("speed", torch.ones(()))
 
-        self.radial = Radial(16, 6.0)
+        radial = 16  # scalars of the length of an edge; the hop is one more
+        self.radial = Radial(radial, 6.0)
         self.atoms = nn.Embedding(len(kinds), s.width)
         self.vectors_in = nn.Linear(2, s.width, bias=False)
         self.encoder = nn.ModuleList(
             module
             for _ in range(s.encoder_layers)
-            for module in (Message(s.width, 17), Update(s.width))
+            for module in (Message(s.width, radial + 1), Update(s.width))
         )
         self.question = perceptron(2 * s.embedding + 1, s.width, s.width)
         self.gates = nn.Linear(s.width, 2 * s.width)
         self.score = nn.ModuleList(
             module
             for _ in range(s.score_layers)
-            for module in (Message(s.width, 17, 16), Update(s.width))
+            for module in (Message(s.width, radial + 1, radial), Update(s.width))
         )
         self.readout = Readout(s.width)
 
@@ -157,15 +158,14 @@ class ITO(Generative):
         batch = windows.batch(windows.evenly(2000))
         square = (batch.targets - batch.positions[:, None]).square().mean(-1).double()
         square = square.flatten(0, 1)  # (lag, atom)
-        lags, order = batch.lags.double().flatten().sort()
-        groups = [part for part in order.tensor_split(KNOTS) if len(part)]
         known = batch.lags.double().flatten()
+        groups = [part for part in known.argsort().tensor_split(KNOTS) if len(part)]
         middle = torch.stack([known[part].mean() for part in groups])
         size = torch.stack([square[part].mean() for part in groups])
         middle, which = middle.unique(return_inverse=True)
         size = torch.zeros_like(middle).index_add(0, which, size) / which.bincount()
         missing = KNOTS - len(middle)
-        ahead = lags[-1] + self.system.horizon * torch.arange(1, missing + 1).to(lags)
+        ahead = known.max() + self.system.horizon * torch.arange(1, missing + 1).to(known)
         zero = middle.new_zeros(1)
         self.knots.copy_(torch.cat([zero, middle, ahead]))
         self.spread.copy_(torch.cat([zero, size, size[-1:].expand(missing)]).sqrt())
