@@ -102,9 +102,10 @@ class Newton(nn.Module):
     def forward(
         self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Predictions of the modes ``(batch, time, atom, 3)``, moved; the rest as of a model.
+        """Move predictions of the modes ``x (batch, time, atom, 3)``; the rest is as of a model.
 
-        And how far trajectories are apart, see :meth:`gfnode.models.base.Model.with_spread`.
+        How far trajectories are apart comes second, as of
+        :meth:`gfnode.models.base.Model.with_spread`.
         """
         if self.reach == 0.0:
             return x, None
