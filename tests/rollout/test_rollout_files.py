@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import gfnode
+from commands import fails
 from gfnode import cli
 from gfnode.errors import InputError
 from gfnode.models import Model, build
@@ -58,6 +59,14 @@ def test_a_rollout_shorter_than_its_frames_are_apart_is_refused(run, tmp_path):
     with pytest.raises(InputError, match="every 3 ps of a rollout of 1 ps are the start alone"):
         run.rollout(start, "1ps", tmp_path / "a.npz", every="3ps")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_going_on_and_beginning_anew_are_not_asked_for_at_once(run, tmp_path):
+    given = ("--start", "sample:toluene", "--length", "1ps", "--out", tmp_path / "a.npz")
+    assert "give one of them" in fails("rollout", run.folder, *given, "--resume", "--overwrite")
+    start = gfnode.load("sample:toluene")[700]
+    with pytest.raises(InputError, match="give one of them"):
+        run.rollout(start, "1ps", tmp_path / "a.npz", resume=True, overwrite=True)
 
 
 def test_a_stride_beyond_the_horizon_is_warned_of(run, tmp_path):

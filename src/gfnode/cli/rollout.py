@@ -114,9 +114,11 @@ def rollout(
         from gfnode.errors import InputError
         from gfnode.files import as_json
         from gfnode.readers.saving import topology_path
+        from gfnode.readers.unfinished import check_one_way
         from gfnode.rollout.runs import parse_length
         from gfnode.run import Run
 
+        check_one_way(resume=resume, overwrite=overwrite)
         if sampled and geometry != "mean":
             raise InputError(
                 f"--sampled draws motions, not means to be made a {geometry}: leave --geometry out"

@@ -203,10 +203,10 @@ def simulate(
     FILE.unfinished; the same command with --resume goes on.
     """
     with plain_errors():
+        from gfnode.readers.unfinished import check_one_way
         from gfnode.simulate.run import prepare
 
-        if resume and overwrite:
-            raise InputError("--resume goes on, --overwrite begins anew: give one of them")
+        check_one_way(resume=resume, overwrite=overwrite)
         if replicas < 1:
             raise InputError(f"--replicas is {replicas}, expected a whole number from 1")
         box: dict[str, Any] = {

@@ -56,6 +56,18 @@ def record_of(path: Path) -> Path:
     return path.with_name(path.stem + RECORD)
 
 
+def check_one_way(*, resume: bool, overwrite: bool) -> None:
+    """Refuse to go on and to begin anew at once.
+
+    Raises
+    ------
+    InputError
+        See above.
+    """
+    if resume and overwrite:
+        raise InputError("--resume goes on, --overwrite begins anew: give one of them")
+
+
 def write_json_durably(path: Path, data: Mapping[str, Any]) -> None:
     """Write a JSON object that is on the disk when it has its name."""
     with whole(path) as partial, partial.open("wb") as file:

@@ -15,6 +15,7 @@ from gfnode.experiment import prepare
 from gfnode.models import Generative
 from gfnode.prediction import Start, check_seed, warn_if_beyond
 from gfnode.progress import Report, silent
+from gfnode.readers.unfinished import check_one_way
 from gfnode.rollout.apply import Difference, Rollout, Thermal, Velocities
 from gfnode.rollout.growth import STARTS, Growth, compare
 from gfnode.rollout.record import Recorded, Recording
@@ -271,6 +272,7 @@ def roll(
     InputError
         For times that do not fit, a file that cannot be written, frames of another rollout.
     """
+    check_one_way(resume=resume, overwrite=overwrite)
     span = parse_length(length)
     path = place(path, "a trajectory file")
     taken = [None if each is None else parse_time(each) for each in (stride, every)]

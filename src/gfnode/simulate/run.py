@@ -17,7 +17,7 @@ from gfnode.files import read_json
 from gfnode.progress import Report
 from gfnode.readers import load
 from gfnode.readers.saving import check_precision, check_target, topology_beside, topology_path
-from gfnode.readers.unfinished import Store, folder_of, record_of, same_settings
+from gfnode.readers.unfinished import Store, check_one_way, folder_of, record_of, same_settings
 from gfnode.simulate.command import command_line
 from gfnode.simulate.dynamics import Dynamics
 from gfnode.simulate.engines import OPENMM, XTB, Engine, one_thread
@@ -77,6 +77,7 @@ class Simulation:
         progress: Report | None = None,
     ) -> Outcome:
         """Simulate, see :func:`simulate`."""
+        check_one_way(resume=resume, overwrite=overwrite)
         if path is None:
             with tempfile.TemporaryDirectory() as folder:
                 return self.run(Path(folder) / "frames.npz", progress=progress)
