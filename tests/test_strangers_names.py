@@ -73,6 +73,14 @@ def test_a_command_shows_the_name_of_a_stranger(tmp_path, encoding):
         assert b"]52;c;AAAA" in done.stdout
 
 
+def test_a_name_stays_within_its_line(tmp_path):
+    """The second half of one looked like a line of gfnode's own, and broke extended XYZ files."""
+    named = replace(wiggle(), name="water\nerror: all lost\r", source="a\x85b")
+    assert (named.name, named.source) == ("water error: all lost", "a b")
+    path = named.save(tmp_path / "w.extxyz")
+    assert gfnode.load(path).name == "water error: all lost"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
 def test_names_that_are_no_text(tmp_path):
     path = wiggle().save(tmp_path / "w.npz")

@@ -92,6 +92,8 @@ class Trajectory(Exchange):
 
     def __post_init__(self) -> None:
         put = object.__setattr__
+        for key in ("name", "source"):  # of files and other people, and shown within a line
+            put(self, key, " ".join(getattr(self, key).splitlines()))
         # a source may be all there is to say of how the data was made
         said = self.source if len(self.source) <= 100 else self.label
         where = f"{said}: " if said else ""
