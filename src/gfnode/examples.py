@@ -220,10 +220,8 @@ def make_examples(run: "Run", trajectories: Sequence[Trajectory]) -> Examples:
     InputError
         When these are not the trajectories of training, or the errors do not fit them.
     """
-    from gfnode.experiment import prepare
-
     ordered = check_own(run, trajectories)
-    windows = prepare(ordered, run.experiment).parts["test"]
+    windows, _ = run.held_out(ordered)
     evaluation = read_json(run.folder / "evaluation.json")
     scored = read_arrays(run.folder / "errors.npz")
     errors, lags = scored[f"errors_{evaluation['model']}"], scored["lags_fs"]

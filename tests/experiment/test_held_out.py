@@ -68,3 +68,15 @@ def test_files_too_short_to_be_judged_are_told():
     with pytest.raises(InputError, match="spans 195 fs, expected the horizon of training, 300 fs"):
         held_out([short], known, experiment, system, rule)
     held_out([long, wiggle(100, seed=4)], known, experiment, system, rule)  # has windows
+
+
+def test_a_horizon_shorter_than_all_lags_is_refused():
+    """That of a run.json that was changed; reports of it ended with a traceback."""
+    trained_on = [wiggle(1000)]
+    experiment = configure(changes={"windows.horizon": 300.0})
+    dataset = prepare(trained_on, experiment)
+    known = Provenance(Provenance.describe(trained_on, [""], Reader()))
+    rule = VelocityRule(gap=dataset.parts["train"].gap)
+    changed = replace(dataset.whole_system, horizon=1.0)
+    with pytest.raises(InputError, match="horizon of 1 fs is shorter than all lags"):
+        held_out(trained_on, known, experiment, changed, rule)
