@@ -32,6 +32,11 @@ def test_so_for_a_report(sampler: Run) -> None:
     )
 
 
+def test_formats_of_figures_that_are_not_written(sampler: Run) -> None:
+    said = fails("report", sampler.folder, "--format", "svg")
+    assert "--format svg is of figures, and none are written: add --figures" in said
+
+
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.5, True])
 def test_seeds_that_no_generator_takes(sampler: Run, seed: object, tmp_path: Path) -> None:
     start = gfnode.load("sample:toluene")[:10]

@@ -48,8 +48,14 @@ def report(
         ),
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", metavar="FORMATS", help="Of the figures: png, pdf, svg.")
-    ] = "png,pdf",
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMATS",
+            help="Of the figures: png, pdf, svg. Default: png,pdf.",
+            show_default=False,
+        ),
+    ] = None,
     physics: Annotated[
         bool, typer.Option(help="Measure how physical predictions are, where that was not done.")
     ] = True,
@@ -76,7 +82,12 @@ def report(
         reading.check_used(data)
         several = len(runs) > 1
         out = out or (Path("comparison.html") if several else runs[0] / "report.html")
-        kinds = [each.strip() for each in formats.split(",")]
+        if formats and figures is None:
+            raise InputError(
+                f"--format {formats} is of figures, and none are written: add --figures DIR, or "
+                "leave it out"
+            )
+        kinds = [each.strip() for each in (formats or "png,pdf").split(",")]
         report.check_formats(kinds)
         if several:
             report.check_compared(runs)
