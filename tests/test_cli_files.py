@@ -4,13 +4,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gfnode
-from commands import fails, works
+from commands import call, fails, works
 from gfnode.cli.bars import naming
 from gfnode.fetching.display import display
 from gfnode.terminal import plain_console
+from making import quick_run, wiggle
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,25 @@ def test_a_console_reads_no_markup() -> None:
     with (console := plain_console(width=80)).capture() as capture:
         console.print("[bold]a[/b] :smile:")
     assert capture.get() == "[bold]a[/b] :smile:\n"
+
+
+def test_of_several_molecules_the_one_that_a_start_lies_in_is_named(tmp_path: Path) -> None:
+    run = quick_run(wiggle(), tmp_path / "run")
+    one, two = wiggle(), wiggle(seed=1)
+    both = replace(
+        one,
+        positions=np.concatenate([one.positions, two.positions + 20], 1),
+        velocities=np.concatenate([one.velocities, two.velocities], 1),
+        numbers=np.tile(one.numbers, 2),
+    )
+    path = both.save(tmp_path / "two.npz")
+    given = ("predict", run.folder, "--start", path, "--times", "50fs", "--each-molecule")
+    said = call(*given, "--out", tmp_path / "a.npz").stderr
+    assert "two.npz holds 2 molecules: begins from the first, another with --select" in said
+    said = call(*given, "--out", tmp_path / "b.npz", "--select", "3-5").stderr
+    assert "begins from" not in said
+    (a,), (b,) = (gfnode.load(tmp_path / f"{each}.npz").positions for each in "ab")
+    assert np.linalg.norm(b - a, axis=1).min() > 30  # the other one
 
 
 @pytest.mark.usefixtures("terminal")

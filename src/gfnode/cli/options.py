@@ -219,6 +219,18 @@ def load_for(run: "Run", files: Sequence[str], given: "Reader") -> "list[Traject
     return found
 
 
+def load_start(run: "Run", start: str, given: "Reader") -> "list[Trajectory]":
+    """Read the file of a start, which lies in the first of what it holds; several are told of."""
+    found = load_for(run, [start], given)
+    if len(found) > 1:
+        taken_apart = run.provenance.reader(start, given).each_molecule
+        what = "molecules" if taken_apart else "runs"
+        other = "--select ATOMS" if taken_apart else f"--start {start}/1"
+        said = f"{start} holds {len(found)} {what}: begins from the first, another with {other}"
+        typer.echo(f"note: {said}", err=True)
+    return found
+
+
 def keep_inputs(
     outputs: Iterable[Path | None],
     files: Iterable[str],

@@ -18,7 +18,7 @@ from gfnode.cli.options import (
     StartFrame,
     keep_inputs,
     keep_results,
-    load_for,
+    load_start,
     reads,
     with_geometry,
 )
@@ -67,7 +67,7 @@ def predict(
         found = Run.open(run)
         keep_inputs([out], [start], reading.top, found)
         keep_results([out], overwrite=overwrite)
-        trajectory = load_for(found, [start], reading.reader())[0]
+        trajectory = load_start(found, start, reading.reader())[0]
         frame = found.velocity_rule.first(trajectory) if frame is None else frame
         predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
         predicted.save(out)

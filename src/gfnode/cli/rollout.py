@@ -20,7 +20,7 @@ from gfnode.cli.options import (
     Start,
     StartFrame,
     keep_inputs,
-    load_for,
+    load_start,
     reads,
     with_geometry,
 )
@@ -130,7 +130,7 @@ def rollout(
         terminal = output.terminal
         found = with_geometry(Run.open(run), geometry)
         keep_inputs([out, output.target], [start], reading.top, found)
-        given = load_for(found, [start], reading.reader())
+        given = load_start(found, start, reading.reader())
         truths = None
         if truth:
             seen = any(found.provenance.holds(each) for each in given)

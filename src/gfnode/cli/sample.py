@@ -16,7 +16,7 @@ from gfnode.cli.options import (
     StartFrame,
     keep_inputs,
     keep_results,
-    load_for,
+    load_start,
     reads,
 )
 from gfnode.units import format_time, parse_times
@@ -85,7 +85,7 @@ def sample(
         outputs = [_path(out, lag, several) for lag in lags]
         keep_inputs(outputs, [start], reading.top, found)
         keep_results(outputs, overwrite=overwrite)
-        trajectory = load_for(found, [start], reading.reader())[0]
+        trajectory = load_start(found, start, reading.reader())[0]
         frame = found.velocity_rule.first(trajectory) if frame is None else frame
         with new_bar() as bar:
             task = bar.add_task("samples", total=samples * len(lags))
