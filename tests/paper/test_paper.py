@@ -505,6 +505,18 @@ class TestCommand:
         assert said in result.stderr
         assert result.stderr.count("\n") == 1
 
+    def test_what_there_is_to_collect_is_told_at_once(
+        self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Training steps of every model were timed for it, and folders made of runs never done."""
+        monkeypatch.setattr("gfnode.sweep.timing.estimate", None)
+        given = ["table1", "--data", data, "--out", tmp_path, "--molecules", "ethanol", "--collect"]
+        dry = call("reproduce", *given, "--models", "egnn,gfnode", "--seeds", "1", "--dry-run")
+        assert dry.exit_code == 0, dry.output
+        assert "2 runs, 0 finished" in dry.stdout
+        assert "no run is finished" in call("reproduce", *given).stderr
+        assert not list(tmp_path.iterdir())
+
     def test_table_from_nothing_to_the_end(self, data: Path, tmp_path: Path) -> None:
         """Dry run, two rows, a third that fails, again with what is there."""
         given = ["table1", "--data", data, "--out", tmp_path, "--molecules", "ethanol", *SMALL]

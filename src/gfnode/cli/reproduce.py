@@ -15,7 +15,7 @@ from rich.table import Table
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import read_settings
-from gfnode.cli.sweeping import make_launcher, one_of, run_sweep, show_costs
+from gfnode.cli.sweeping import make_launcher, one_of, run_sweep, show_costs, show_states
 from gfnode.errors import InputError
 from gfnode.terminal import titled_table
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from gfnode.paper.plan import Choice, Planned
     from gfnode.paper.search import Trial
     from gfnode.paper.specs import Spec
+    from gfnode.sweep.jobs import Job
     from gfnode.sweep.launchers import Launcher
-    from gfnode.sweep.store import Store, Task
+    from gfnode.sweep.store import Task
 
 
 @app.command(
@@ -185,23 +186,31 @@ def reproduce(
         memory = memory or spec.memory
         store = Store(out)
 
+        find = store.look if collect else store.task  # nothing is made of what is not done
+
         def start() -> "Launcher":
             return make_launcher(launcher, out, jobs, cpus, gpus, memory, ray, slurm, hours)
+
+        def show(runs: "list[Planned]") -> None:
+            if collect:
+                show_states(runs, store)
+            else:
+                show_costs(runs, store, jobs, cpus, memory)
 
         failed: dict[str, str] = {}
         found: Grid | None = None
         if search:
             trials = _trials(spec, choice, search, _names(search_on))
             if dry_run:
-                show_costs([each.planned for each in trials], store, jobs, cpus, memory)
+                show([each.planned for each in trials])
                 typer.echo("these are the runs of the search; what follows it depends on them")
                 return
-            choice, found, failed = _search(spec, choice, trials, store, None if collect else start)
+            choice, found, failed = _search(spec, choice, trials, find, None if collect else start)
         planned = _plan(spec, choice)
         if dry_run:
-            show_costs(planned, store, jobs, cpus, memory)
+            show(planned)
             return
-        tasks = [store.task(each.job, each.measures) for each in planned]
+        tasks = [find(each.job, each.measures) for each in planned]
         if not collect:
             failed |= run_sweep(tasks, start())
         made = Made(
@@ -254,7 +263,7 @@ def _search(
     spec: "Spec",
     choice: "Choice",
     trials: "list[Trial]",
-    store: "Store",
+    find: "Callable[[Job], Task]",
     start: "Callable[[], Launcher] | None",
 ) -> "tuple[Choice, Grid, dict[str, str]]":
     """Train what a search needs (nothing without a launcher), and choose each row's settings."""
@@ -262,7 +271,7 @@ def _search(
     from gfnode.paper.search import conclude
     from gfnode.sweep import State
 
-    tasks = [store.task(each.planned.job) for each in trials]
+    tasks = [find(each.planned.job) for each in trials]
     failed = {} if start is None else run_sweep(tasks, start())
     errors = [
         read_json(task.folder / "run.json")["training"]["best_validation_error"]

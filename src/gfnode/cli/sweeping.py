@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from gfnode.cli.console import console
 from gfnode.cli.options import read_settings
 from gfnode.errors import InputError
@@ -81,7 +83,7 @@ def show_costs(
 ) -> None:
     """Show the runs and what they will cost, from a few steps of each."""
     from gfnode.memory import limit
-    from gfnode.sweep import State, Task
+    from gfnode.sweep import State
     from gfnode.sweep.launchers import Local, Resources
     from gfnode.sweep.timing import estimates
     from gfnode.units import format_duration
@@ -97,7 +99,7 @@ def show_costs(
             continue
         seen.add(each.job.key)
         cost = costs[each.job.key]
-        task = Task(store.folder(each.job), each.measures)
+        task = store.look(each.job, each.measures)
         if task.state is not State.FINISHED:
             left += cost.seconds
             longest = max(longest, cost.seconds)
@@ -110,6 +112,21 @@ def show_costs(
         f"{format_duration(max(left / slots, longest))} with {slots} at once here, "
         "from a few steps of each"
     )
+
+
+def show_states(planned: "list[Planned]", store: "Store") -> None:
+    """Show the runs and which of them are finished; nothing is trained, so nothing is timed."""
+    from gfnode.sweep import State
+
+    tasks = {each.job.key: store.look(each.job, each.measures) for each in planned}.values()
+    table = titled_table("Runs")
+    for title in ("run", "state"):
+        table.add_column(title)
+    for task in tasks:
+        table.add_row(task.name, task.state)
+    console().print(table)
+    finished = sum(task.state is State.FINISHED for task in tasks)
+    typer.echo(f"{len(tasks)} runs, {finished} finished: --collect draws what these hold")
 
 
 def one_of(option: str, value: str | None, known: Iterable[object]) -> None:

@@ -128,6 +128,10 @@ class Store:
         """Where a job lies or will lie."""
         return self._known.get(job.key, self.runs / job.name)
 
+    def look(self, job: Job, measures: Sequence[Measure] = ()) -> Task:
+        """A task as it stands; its folder need not be there."""
+        return Task(self.folder(job), tuple(measures), job.experiment.training.epochs)
+
     def task(self, job: Job, measures: Sequence[Measure] = ()) -> Task:
         """Make the folder of a job, unless it is there.
 
@@ -136,6 +140,7 @@ class Store:
         InputError
             When it cannot be written.
         """
-        folder = make_folder(self.folder(job))
-        write_json(folder / "job.json", job.to_dict())  # its files may have moved since
-        return Task(folder, tuple(measures), job.experiment.training.epochs)
+        task = self.look(job, measures)
+        # its files may have moved since
+        write_json(make_folder(task.folder) / "job.json", job.to_dict())
+        return task
