@@ -57,6 +57,17 @@ def test_says_what_it_made_and_what_comes_next() -> None:
     assert "finished before" in works("five.xyz", *SHORT, "--resume")
 
 
+def test_what_is_finished_is_not_rounded_any_more() -> None:
+    works("five.xyz", *SHORT, "--precision", "1e-3")
+    works("five.xyz", *SHORT, "--resume")
+    works("five.xyz", *SHORT, "--resume", "--precision", "0.001")
+    said = fails("five.xyz", *SHORT, "--resume", "--precision", "0.01")
+    assert "its positions are rounded to 0.001 Å, asked for is 0.01 Å" in said
+    works("five.xyz", *SHORT, "--out", "b.npz")
+    said = fails("five.xyz", *SHORT, "--out", "b.npz", "--resume", "--precision", "0.01")
+    assert "its positions are not rounded" in said
+
+
 def test_replicas_are_independent() -> None:
     works("five.xyz", *SHORT, "--replicas", "2", "--out", "e.npz")
     first, second = gfnode.load("e-0.npz"), gfnode.load("e-1.npz")

@@ -85,7 +85,7 @@ class Simulation:
         check_precision(path, precision)
         topology_beside(path, self.dynamics.numbers)  # of other atoms: refused before the steps
         with one_thread(len(self.molecule.numbers)):
-            opened = self._open(path, resume=resume, overwrite=overwrite)
+            opened = self._open(path, precision, resume=resume, overwrite=overwrite)
             if opened is None:
                 return Outcome(load(path, top=topology_path(path)), None)
             store, step = opened
@@ -95,7 +95,9 @@ class Simulation:
             finally:
                 store.close()
 
-    def _open(self, path: Path, *, resume: bool, overwrite: bool) -> tuple[Store, int] | None:
+    def _open(
+        self, path: Path, precision: float | None, *, resume: bool, overwrite: bool
+    ) -> tuple[Store, int] | None:
         """Begin or go on: the store and the step it stands at. None: it is finished."""
         settings = self.settings()
         if resume and (opened := Store.resume(path, settings, what="simulation")):
@@ -111,7 +113,7 @@ class Simulation:
                 "anew with --overwrite"
             )
         elif path.exists() and resume and record_of(path).exists():
-            self._check_finished(path)
+            self._check_finished(path, precision)
             return None
         elif path.exists() and not overwrite:
             raise InputError(f"{path}: exists; give another name, or replace it with --overwrite")
@@ -119,14 +121,21 @@ class Simulation:
         shapes, frames = self.dynamics.shapes(), self.protocol.frames
         return Store.begin(path, settings, shapes, frames=frames, what="simulation"), 0
 
-    def _check_finished(self, path: Path) -> None:
-        """Refuse a finished file that is of another simulation, or not of this length."""
+    def _check_finished(self, path: Path, precision: float | None) -> None:
+        """Refuse a finished file of another simulation, or not of this length or precision."""
         record = read_json(record_of(path))
         same_settings(path, record.get("settings", {}), self.settings(), "simulation")
         if (frames := record.get("result", {}).get("frames")) != self.protocol.frames:
             raise InputError(
                 f"{path}: is finished with {frames} frames, asked for are {self.protocol.frames}; "
                 "give another name, or begin anew with --overwrite"
+            )
+        was = record.get("precision_A", precision)  # older records do not say
+        if precision is not None and precision != was:
+            held = "not rounded" if was is None else f"rounded to {was:g} Å"
+            raise InputError(
+                f"{path}: is finished, its positions are {held}, asked for is {precision:g} Å: "
+                f"leave --precision out, or write another file with gfnode convert --precision"
             )
 
     def _go(self, store: Store, step: int, progress: Report | None) -> None:
@@ -208,6 +217,7 @@ class Simulation:
             "source": self.describe(),
             "command": self.command,
             "settings": self.settings(),
+            "precision_A": precision,
             "result": summary.to_dict(),
         }
         store.finish(trajectory, record, precision)
