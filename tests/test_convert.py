@@ -12,7 +12,6 @@ import gfnode
 from gfnode.cli import app
 from gfnode.convert import Aligner, Lost, losses
 from gfnode.errors import InputError
-from gfnode.files import partial_name, sweep_partials
 from gfnode.readers import FORMATS
 from gfnode.readers.formats import OWN
 from gfnode.readers.joined import _once, _Part, load_joined
@@ -494,23 +493,6 @@ def test_precision(folder, tmp_path):
         with pytest.raises(InputError, match=r"above zero and at most 0\.1 Å"):
             gfnode.save(made(), tmp_path / "c.npz", precision=float(precision))
     assert not (tmp_path / "c.npz").exists()
-
-
-def test_what_killed_processes_leave_is_removed(tmp_path):
-    import os
-    import subprocess
-    import sys
-
-    out = tmp_path / "b.npz"
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()  # its number is free now
-    mine = partial_name(out)
-    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{process.pid}-"))
-    other = partial_name(tmp_path / "c.npz")
-    for path in (mine, dead, other):
-        path.touch()
-    sweep_partials(out)
-    assert {path.name for path in tmp_path.iterdir()} == {mine.name, other.name}
 
 
 def test_help_shows_examples():

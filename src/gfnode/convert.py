@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import check_apart, sweep_partials
+from gfnode.files import check_apart
 from gfnode.progress import Report
 from gfnode.readers import FORMATS, save, saving
 from gfnode.readers.formats import OWN, Holds, format_of
@@ -209,7 +209,6 @@ def write(
             if progress is not None:
                 progress(min(begin + step, len(trajectory)), len(trajectory))
 
-    sweep_partials(path)
     if path.suffix.lower() in OWN and precision is None:
         return saving.save_pieces(pieces, len(trajectory), path, anew=anew)
     whole = trajectory if aligner is None else aligner(trajectory)

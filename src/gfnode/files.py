@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import uuid
 import zipfile
@@ -66,7 +67,7 @@ def check_no_link(path: Path) -> Path:
 def whole(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; what was written there gets its real name at the end.
 
-    If anything fails, ``path`` stays as it was.
+    If anything fails, ``path`` stays as it was; what a killed process left of it is removed.
 
     Raises
     ------
@@ -74,6 +75,7 @@ def whole(path: Path) -> Iterator[Path]:
         When the file cannot be written: full disk, read-only folder. An error that names another
         file, which was read for it, stays as it is.
     """
+    sweep_partials(path)
     partial = partial_name(path)
     try:
         yield partial
@@ -95,13 +97,20 @@ def partial_name(path: Path) -> Path:
 
 
 def sweep_partials(path: Path) -> None:
-    """Remove what processes of this machine that were killed have left of ``path``."""
+    """Remove what processes of this machine that were killed have left of ``path``, if it can be.
+
+    ``path`` may be a file or a folder.
+    """
     if os.name != "posix" or not path.parent.is_dir():
         return
-    theirs = re.compile(rf"{re.escape(_marked(path))}(\d+)-[0-9a-f]{{8}}\.\w+")
-    for each in path.parent.iterdir():
-        if (found := theirs.fullmatch(each.name)) and not _alive(int(found[1])):
-            each.unlink(missing_ok=True)
+    theirs = re.compile(rf"{re.escape(_marked(path))}(\d+)-[0-9a-f]{{8}}(\..*)?")
+    with suppress(OSError):
+        for each in path.parent.iterdir():
+            if (found := theirs.fullmatch(each.name)) and not _alive(int(found[1])):
+                if each.is_dir() and not each.is_symlink():
+                    shutil.rmtree(each, ignore_errors=True)
+                else:
+                    each.unlink(missing_ok=True)
 
 
 def _marked(path: Path) -> str:

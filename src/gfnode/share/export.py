@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
@@ -12,7 +11,15 @@ from typing import Any
 from gfnode import examples
 from gfnode.ambient import usual
 from gfnode.errors import InputError
-from gfnode.files import as_json, make_folder, read_json, whole, write_json
+from gfnode.files import (
+    as_json,
+    make_folder,
+    partial_name,
+    read_json,
+    sweep_partials,
+    whole,
+    write_json,
+)
 from gfnode.models import Generative, Model
 from gfnode.run import Run
 from gfnode.run import exported as layout
@@ -78,8 +85,10 @@ def export(
     known = examples.evaluated(run.folder)
     evaluation = read_json(run.folder / layout.EVALUATION) if known else None
     make_folder(target.parent)
+    scratch = partial_name(target.absolute())
+    sweep_partials(target.absolute())
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=".gfnode-", dir=target.parent))
+        scratch.mkdir()
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror}") from error
     try:
@@ -207,7 +216,6 @@ def _place(scratch: Path, target: Path) -> None:
     """Give the files their place: all at once, or one by one where a folder is there already."""
     try:
         if not target.exists():
-            scratch.chmod(0o777 & ~_umask())
             scratch.rename(target)
             return
         if layout.EVALUATION not in {path.name for path in scratch.iterdir()}:
@@ -216,9 +224,3 @@ def _place(scratch: Path, target: Path) -> None:
             os.replace(path, target / path.name)
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
