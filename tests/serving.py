@@ -118,7 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/octet-stream")
         if self.told.marks:
             self.send_header("ETag", mark)
-        if what != "endless":
+        if what.startswith("length "):
+            self.send_header("Content-Length", what.split()[1])
+        elif what != "endless":
             self.send_header("Content-Length", str(len(content) - begin))
         if what == "gzip":
             self.send_header("Content-Encoding", "gzip")

@@ -218,6 +218,25 @@ def test_more_and_less_than_the_size(server, tmp_path):
     ]
 
 
+def test_more_than_any_file_of_its_kind(server, tmp_path):
+    """A server without an end would fill the disk."""
+    limit = len(CONTENT) - 1
+    assert failing(server, tmp_path, limit=limit) == [
+        f"has a file of {len(CONTENT)} bytes, expected at most {limit}"
+    ]
+    server.always = {"/a": "endless"}
+    said = failing(server, tmp_path, limit=limit)
+    assert said == [f"sends more than the {limit} bytes that it should"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5000])
+def test_a_length_that_is_no_number(server, tmp_path, length):
+    """Digits that Python takes for none ended with a traceback."""
+    server.always = {"/a": f"length {length}"}
+    get(server, tmp_path)
+
+
 def test_another_file(server, tmp_path):
     server.files["/a"] = b"something else"
     assert failing(server, tmp_path) == ["sends something else than the file"]

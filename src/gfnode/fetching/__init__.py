@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gfnode.catalogue import Entry, Part, cache, expand
+from gfnode.catalogue.entries import Remote
 from gfnode.catalogue.located import in_cache
 from gfnode.errors import InputError
 from gfnode.fetching.download import Check, Download, Failed, Patience, Watcher, host
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 BEGINS = {".npz": b"PK\x03\x04", ".xtc": b"\x00\x00\x07\xcb", ".bz2": b"BZh"}
 """First bytes of a file, by suffix."""
+
+LOOSE = 4.0
+"""Times its size in the catalogue, which may be computed, that a download may have at most."""
 
 LARGEST = 4 * 2**30
 """Bytes that a file taken out of an archive may have."""
@@ -108,7 +112,7 @@ class Fetcher:
 
         remote, lines = part.remote, []
         try:
-            return self._download(remote.urls, path, check, remote.size)
+            return self._download(remote, path, check)
         except ExceptionGroup as failures:
             lines = [str(each) for each in failures.exceptions]
         if part.member is not None:
@@ -120,11 +124,11 @@ class Fetcher:
                 lines += [str(each) for each in failures.exceptions]
         raise _nowhere(entry, path, lines)
 
-    def _download(
-        self, urls: Sequence[str], path: Path, check: Check, size: int | None = None
-    ) -> str:
-        begins = BEGINS.get(path.suffix, b"")
-        return Download(urls, path, check, size, begins, self.watcher, self.patience).run()
+    def _download(self, remote: Remote, path: Path, check: Check) -> str:
+        begins, limit = BEGINS.get(path.suffix, b""), LOOSE * remote.mb * 1e6
+        return Download(
+            remote.urls, path, check, remote.size, limit, begins, self.watcher, self.patience
+        ).run()
 
     def _unpack(self, part: Part, archive: Path, path: Path, check: Check) -> str:
         """Take a file out of an archive, which stays in the cache for the other molecules."""
@@ -132,7 +136,7 @@ class Fetcher:
         remote, origin = part.member.archive, f"{archive.name} in this folder"
         if not archive.is_file():
             self._say(f"the archive of all molecules is taken: {archive.name}, {remote.mb:.0f} MB")
-            origin = self._download(remote.urls, archive, lambda got: None)
+            origin = self._download(remote, archive, lambda got: None)
         partial = path.with_name(f"{path.name}.part")  # no note beside it: it is never gone on with
         self._say(f"looking for {path.name} in {archive.name}; this may take minutes")
         try:

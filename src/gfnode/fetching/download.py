@@ -8,6 +8,7 @@ of it has come and :data:`Check` has passed it.
 """
 
 import http.client
+import math
 import os
 import re
 import socket
@@ -133,6 +134,8 @@ class Download:
         Looks at the whole file before it gets its name.
     size
         In bytes, where it is known for certain.
+    limit
+        Bytes that it may have at most, whatever the server says.
     begins
         First bytes of a file of this kind.
     watcher, patience
@@ -143,6 +146,7 @@ class Download:
     target: Path
     check: Check
     size: int | None = None
+    limit: float = math.inf
     begins: bytes = b""
     watcher: Watcher | None = None
     patience: Patience = field(default_factory=Patience)
@@ -231,7 +235,8 @@ class Download:
                         return _Nothing()
                     kept.drop()
                     raise Failed("has another version of the file", again=True) from error
-                reason = error.reason or http.client.responses.get(error.code, "")
+                reason = str(error.reason or http.client.responses.get(error.code, ""))
+                reason = " ".join(reason.split())
                 again = error.code in TRANSIENT
                 wait = _seconds(error.headers.get("Retry-After", "")) if again else 0.0
                 raise Failed(
@@ -249,9 +254,12 @@ class Download:
             raise Failed("answers with a web page, not with the file")
         if self.size is not None and total is not None and total != self.size:
             raise Failed(f"has a file of {total} bytes, expected {self.size}")
+        if total is not None and total > self.limit:
+            raise Failed(f"has a file of {total} bytes, expected at most {self.limit:.0f}")
 
     def _receive(self, answer: Any, kept: _Kept) -> None:
-        most = self.size if kept.total is None else kept.total
+        whole = self.size if kept.total is None else kept.total
+        most = self.limit if whole is None else whole
         with kept.path.open("ab") as file:
             done = file.tell()
             began, then = time.monotonic(), done
@@ -261,17 +269,17 @@ class Download:
                 file.write(piece)
                 file.flush()
                 done += len(piece)
-                if most is not None and done > most:
+                if done > most:
                     kept.drop()
-                    raise Failed(f"sends more than the {most} bytes that it should")
+                    raise Failed(f"sends more than the {most:.0f} bytes that it should")
                 if self.watcher is not None:
                     self.watcher.advance(len(piece))
                 if (now := time.monotonic()) - began > self.patience.window:
                     if done - then < self.patience.least:
                         raise Failed("has stalled", again=True)
                     began, then = now, done
-        if most is not None and done < most:
-            raise Failed(f"ends after {done} of {most} bytes", again=True)
+        if whole is not None and done < whole:
+            raise Failed(f"ends after {done} of {whole} bytes", again=True)
 
     def _read(self, answer: Any) -> bytes:
         try:
@@ -326,14 +334,13 @@ def _version(answer: Any) -> str:
 
 
 def _total(answer: Any) -> int | None:
-    length = answer.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+    return _number(answer.headers.get("Content-Length", ""))
 
 
 def _check_range(answer: Any, offset: int, kept: _Kept) -> None:
     """The server goes on at the right byte of the same file, or it begins again."""
     said = answer.headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", said.strip())
+    match = re.fullmatch(rf"bytes ({_NUMBER})-{_NUMBER}/({_NUMBER}|\*)", said.strip())
     whole = _whole(said)
     if match is None or int(match[1]) != offset or (whole is not None and whole != kept.total):
         kept.drop()
@@ -343,12 +350,18 @@ def _check_range(answer: Any, offset: int, kept: _Kept) -> None:
 
 
 def _whole(content_range: str) -> int | None:
-    last = content_range.rsplit("/", 1)[-1].strip()
-    return int(last) if last.isdigit() else None
+    return _number(content_range.rsplit("/", 1)[-1])
 
 
 def _seconds(retry_after: str) -> float:
-    return min(60.0, float(retry_after)) if retry_after.strip().isdigit() else 0.0
+    return min(60.0, float(_number(retry_after) or 0))
+
+
+_NUMBER = "[0-9]{1,18}"  # servers may send anything: other digits, or thousands of them
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(_NUMBER, text := text.strip()) else None
 
 
 def _failed(error: Exception) -> Failed:
