@@ -325,6 +325,27 @@ class TestFaults:
             for file, other in pairs:
                 assert f"file {file + 1} repeats file {other + 1}" in words(found)
 
+    def test_few_atoms_that_come_back_by_chance_repeat_nothing(self):
+        """Of N frames of one bond, or of rounded water, many agree: N²/2 pairs, few places."""
+        times = np.arange(2000) * 2.0
+        swings = 0.1 * np.cos(np.array([[0.471], [0.493], [0.211]]) * times)
+        swings *= 1 + 0.5 * np.sin(0.003 * times)  # a thermostat
+        bond = np.zeros((2000, 2, 3))
+        bond[:, 1, 0] = 1.3 + swings[0]
+        bond -= (bond * [[35], [1]]).sum(1, keepdims=True) / 36
+        bond = Trajectory(bond, times, [17, 1])
+        water = np.tile([[0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0]], (2000, 1, 1))
+        water[:, 1:, 0] += swings[:2].T
+        water[:, 1:, 1] += swings[2, :, None]
+        water = Trajectory(water.round(2), times, [8, 1, 1])
+        for each in (bond, replace(bond, positions=bond.positions.round(3)), water):
+            found = inspect(each)
+            assert found.facts.frames.duplicates == found.facts.frames.near_duplicates == 0
+            assert not {"duplicates", "near-duplicates"} & set(codes(found))
+        assert "duplicates" in codes(inspect([bond[:500], bond[400:]]))
+        still = replace(bond, positions=bond.positions[:1].repeat(len(bond), 0), velocities=None)
+        assert inspect(still).facts.frames.duplicates == len(bond) - 1
+
     def test_files_too_short_for_the_horizon_are_told(self):
         """A blocked split spans more than twelve horizons."""
         replicas = [toluene(), toluene()[:51], toluene()[100:121]]

@@ -17,6 +17,14 @@ SHOWN = 5
 NEAR = 0.01
 """A frame is nearly its predecessor when it moved by less than this share of the usual."""
 
+ALONG = 0.01
+"""Atoms move along one direction only where they go less than this share of it along any other."""
+
+LUCK = 10
+"""So many times the repeats that are expected by chance are taken for chance."""
+
+_FEW = 20  # atoms; more never agree by chance, nor move along one direction
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -149,13 +157,19 @@ def look_at_file(trajectory: Trajectory, number: int) -> FileFacts:
 
 def look_at_frames(series: Series, bonds: Integers) -> Frames:
     """Repeated frames and jumps, over every frame."""
+    rounded_to = coarseness(series.positions(series.evenly(50))) or None
     first, same = _same_as(series)
     moved = _moves(series)
     near = _near(series, moved, same)
+    if series.first.n_atoms <= _FEW:
+        if len(same) and len(same) <= LUCK * _by_chance(series, rounded_to):
+            same = same[:0]
+        if len(near) and (spread := _spread(series, centred=True))[-2] < ALONG * spread[-1]:
+            near = near[:0]  # a bond that turns round, not the molecule
     usual = float(np.median(moved[moved > 0])) if (moved > 0).any() else None
     jumps, wrapped = find_jumps(series, bonds)
     return Frames(
-        rounded_to=coarseness(series.positions(series.evenly(50))) or None,
+        rounded_to=rounded_to,
         duplicates=len(same),
         first_duplicates=tuple(_repeat(series, int(b), int(first[b]), 0.0) for b in same[:SHOWN]),
         repeated_files=tuple(_repeated_files(series, first, same)),
@@ -185,6 +199,28 @@ def _same_as(series: Series) -> tuple[Integers, Integers]:
     _, first, inverse = np.unique(sums, return_index=True, return_inverse=True)
     original = first[inverse]
     return original, np.flatnonzero(original != np.arange(len(series)))
+
+
+def _spread(series: Series, *, centred: bool = False) -> Doubles:
+    """Standard deviations along principal components, Å, ascending; centred: without drift."""
+    x = series.positions(series.evenly(2000)).astype(np.float64)
+    x -= x.mean(1, keepdims=True) * centred
+    return np.sqrt(np.linalg.eigvalsh(np.cov(x.reshape(len(x), -1).T)).clip(min=0.0))
+
+
+def _by_chance(series: Series, rounded_to: float | None) -> float:
+    """How many pairs of N frames agree by chance: water that does not turn, rounded to 0.01 Å.
+
+    N²/2 Π_k r/(2 √π σ_k), with r to which positions are rounded, and σ_k the standard deviation
+    along principal component k; directions in which nothing moves beyond r do not count.
+    """
+    largest = float(np.abs(series.positions(series.evenly(50))).max())
+    size = rounded_to or float(np.spacing(np.float32(largest)))
+    spread = _spread(series)
+    if spread[-1] < size:  # at rest, each repeats the first
+        return 0.0
+    agree = np.minimum(size / (2 * np.sqrt(np.pi) * np.maximum(spread, size / 10)), 1.0)
+    return float(len(series) ** 2 / 2 * agree.prod())
 
 
 def _repeated_files(series: Series, first: Integers, same: Integers) -> Iterator[RepeatedFile]:
