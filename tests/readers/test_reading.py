@@ -297,7 +297,27 @@ def test_beads_of_residues_with_one_letter_are_no_ions(tmp_path):
     top.write_text(f"three beads\n    3\n{beads}   5.0   5.0   5.0\n", encoding="ascii")
     found = read_topology(top)
     assert found.topology.residue_names == ("K", "F", "I")
-    assert found.notes == ()
+    assert not any("ions" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("suffix", [".gro", ".pdb"])
+def test_elements_of_ligands_are_guessed_from_names(tmp_path, suffix):
+    """The first letter of CL1, BR2, SI, SE1 or FE is another element; CA, CAD, NA are C and N."""
+    names = ["C1", "CL1", "BR2", "SI", "SE1", "FE", "CAD", "OAE", "PB", "HN", "DU1"]
+    rows = []
+    for k, name in enumerate(names, 1):
+        if suffix == ".gro":
+            rows.append(f"{1:5d}LIG  {name:>5}{k:5d}{0.2 * k:8.3f}{0:8.3f}{0:8.3f}")
+        else:
+            rows.append(f"HETATM{k:5d}  {name:<3} LIG A   1    {2.0 * k:8.3f}{0:8.3f}{0:8.3f}")
+    rows = ["ligand", str(len(names)), *rows, "5.0 5.0 5.0"] if suffix == ".gro" else [*rows, "END"]
+    path = tmp_path / f"ligand{suffix}"
+    path.write_text("\n".join([*rows, ""]), encoding="ascii")
+    found = read_topology(path)
+    assert [chemical_symbols[z] for z in found.numbers] == [
+        *("C", "Cl", "Br", "Si", "Se", "Fe", "C", "O", "P", "H", "X")
+    ]
+    assert any("names no elements" in note and "guessed" in note for note in found.notes)
 
 
 def test_virtual_sites_are_refused_only_where_they_are_kept(tmp_path):

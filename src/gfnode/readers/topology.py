@@ -1,5 +1,6 @@
 """Topology files, by mdtraj: elements, names and bonds, and what they leave to be guessed."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,12 @@ IONS = {
 
 AMINO_ACIDS = ("ASH", "CYX", "HID", "HIE", "HSP", "NMA")
 """Names of amino acids that mdtraj does not know."""
+
+OF_TWO_LETTERS = re.compile(r"(CL|BR|SI|SE|FE)\d*[+-]?")
+"""Names of atoms outside of proteins that are these elements, not C, B, S or F."""
+
+DUMMY = re.compile(r"DU.*")
+"""Names of sites without an element, which are no deuterium."""
 
 NEAR_MASS = 0.3
 """u by which a mass may differ from that of its element."""
@@ -95,6 +102,7 @@ def read_topology(path: Path | None) -> Top:
             found = mdtraj.load_topology(str(path))
         notes = _elements_of_psf(path, found) if suffix == ".psf" else ()
         notes += elements_of_pdb(path, found) if suffix == ".pdb" else ()
+        notes += _elements_of_gro(path, found) if suffix == ".gro" else ()
         notes += _elements_of_ions(path, found)
         masses = _masses(path, found.n_atoms)
         masses = masses_in(found) if masses is None else masses
@@ -152,26 +160,49 @@ def elements_of_pdb(path: Path, topology: Any) -> tuple[str, ...]:
     Many programs do not keep to those, and Cα becomes calcium. In residues that are known to be
     amino acids, nucleic acids or water the first letter of the name is the element.
     """
-    from mdtraj.core import element
-
     lines = path.read_text(encoding="utf-8").splitlines()
     atoms = (line for line in lines if line.startswith(("ATOM", "HETATM")))
     if any(line[76:78].strip().isalpha() for line in atoms):
         return ()
+    _elements_by_name(topology)
+    return (
+        f"{path.name} names no elements (columns 77-78): they were {GUESSED}",
+        *_elements_of_ions(path, topology),
+    )
+
+
+def _elements_of_gro(path: Path, topology: Any) -> tuple[str, ...]:
+    """GRO names no elements: mdtraj takes the first letter of a name, of CL1 carbon."""
+    if _elements_by_name(topology):
+        return (f"{path.name} names no elements: they were {GUESSED}",)
+    return ()
+
+
+GUESSED = "guessed from the names of atoms; look whether the formula is right"
+
+
+def _elements_by_name(topology: Any) -> int:
+    """Guess better than mdtraj does; how many atoms are in residues that are not known."""
+    from mdtraj.core import element
+
+    unknown = 0
     for residue in topology.residues:
         known = residue.is_protein or residue.is_water or residue.name in AMINO_ACIDS
         # a residue of a single atom may be the ion I, and no inosine
-        if known or (residue.is_nucleic and residue.n_atoms > 1):
-            for atom in residue.atoms:
-                name = atom.name.lstrip("0123456789").upper()
-                letter = "Se" if name == "SE" else name[:1]
-                if letter in ("H", "C", "N", "O", "P", "S", "Se"):
-                    atom.element = element.Element.getBySymbol(letter)
-    return (
-        f"{path.name} names no elements (columns 77-78): they were guessed from the names of "
-        "atoms; look whether the formula is right",
-        *_elements_of_ions(path, topology),
-    )
+        known |= residue.is_nucleic and residue.n_atoms > 1
+        if residue.n_atoms == 1 and residue.name.upper() in IONS:
+            continue
+        unknown += residue.n_atoms * (not known)
+        for atom in residue.atoms:
+            name = atom.name.lstrip("0123456789").upper()
+            letter = "Se" if name == "SE" else name[:1]
+            if known and letter in ("H", "C", "N", "O", "P", "S", "Se"):
+                atom.element = element.Element.getBySymbol(letter)
+            elif not known and (found := OF_TWO_LETTERS.fullmatch(name)):
+                atom.element = element.Element.getBySymbol(found[1].capitalize())
+            elif DUMMY.fullmatch(name):
+                atom.element = element.virtual
+    return unknown
 
 
 def _elements_of_ions(path: Path, topology: Any) -> tuple[str, ...]:

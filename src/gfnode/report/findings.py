@@ -223,7 +223,8 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "length-unit": _unit,
     "no-bond-lengths": lambda v, f: (
         f"no atoms are near enough for bonds (nearest {v['nearest']:.3g} Å, radii add up to "
-        f"{v['expected']:.3g} Å): a selection such as Cα, or a wrong unit"
+        f"{v['expected']:.3g} Å): a selection such as Cα, beads that stand for several atoms "
+        "(elements and masses are then not theirs), or a wrong unit"
     ),
     "time-step": _clock,
     "velocity-unit": _clock,
