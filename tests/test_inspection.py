@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 import gfnode
 from commands import call, fails, works
-from gfnode import report
+from gfnode import graph, report
 from gfnode.errors import InputError
 from gfnode.experiment import configure, prepare
 from gfnode.files import to_json
@@ -345,6 +345,20 @@ class TestFaults:
         assert "duplicates" in codes(inspect([bond[:500], bond[400:]]))
         still = replace(bond, positions=bond.positions[:1].repeat(len(bond), 0), velocities=None)
         assert inspect(still).facts.frames.duplicates == len(bond) - 1
+
+    def test_nothing_turns_about_atoms_in_a_line(self):
+        """Propyne: the methyl group does, C≡C–H does not, and no torsion passes it."""
+        x = [[0, 0, 0], [1.46, 0, 0], [2.66, 0, 0], [3.72, 0, 0]]
+        x += [[-0.37, 1.03 * np.cos(a), 1.03 * np.sin(a)] for a in (0, 2.0944, 4.1888)]
+        bonds = [[0, 1], [1, 2], [2, 3], [0, 4], [0, 5], [0, 6]]
+        shaken = np.random.default_rng(0).normal(x, 0.05, (400, 7, 3))
+        propyne = Trajectory(shaken, np.arange(400.0) * 5, [6, 6, 6, 1, 1, 1, 1])
+        assert graph.bonds_from_distances(propyne.numbers, propyne.positions).tolist() == sorted(
+            bonds
+        )
+        found = inspect(propyne).facts
+        assert dict(found.structure.groups) == {"CH3": 1}
+        assert found.motion.torsions == 0
 
     def test_files_too_short_for_the_horizon_are_told(self):
         """A blocked split spans more than twelve horizons."""

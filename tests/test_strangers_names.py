@@ -35,6 +35,11 @@ def test_control_characters_are_shown():
     assert shown("lines\n\tand Å² → 🧪 stay") == "lines\n\tand Å² → 🧪 stay"
 
 
+def test_nothing_is_written_over_what_was_said():
+    """A server, a file name: the rest would have hidden the beginning of the line."""
+    assert shown("not here\rall is well") == "not here␍all is well"
+
+
 def test_a_stream_shows_them_and_what_it_has_no_letter_for():
     raw = io.BytesIO()
     stream = Plain(io.TextIOWrapper(raw, encoding="ascii"))

@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-_SHOWN = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n\r"}
+_SHOWN = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"}
 _SHOWN |= {127: "␡"} | dict.fromkeys(range(128, 160), "�")
 
 

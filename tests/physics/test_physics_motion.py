@@ -35,7 +35,7 @@ from gfnode.report.motion_table import motion_reasons, motion_table
 from gfnode.simulate import asymmetric_top
 from gfnode.units import BOLTZMANN
 from gfnode.windows import Frames, Windows
-from making import rotation, system_of, wiggle
+from making import geometry_of, rotation, system_of, wiggle
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANGES = {
@@ -245,6 +245,7 @@ class TestKinetics:
         class Named:
             system = system_of("butane")
             topology = None
+            training = geometry_of("butane")[1][None]
 
         found = Features(Named())
         assert found.kind == "torsions"

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from gfnode import geometry
-from gfnode.trajectory import Doubles, Integers
+from gfnode.molecule.internal import FRAMES, bent, dihedrals
+from gfnode.trajectory import Doubles, Floats, Integers
 from gfnode.trajectory.series import Series, rms, symbol, thin
 
 LAGS_PER_DECADE = 6
@@ -110,7 +111,8 @@ def look_at_motions(
     if not bodily:
         return Motions(drift, (), (), None, moved, changed, (), len(frame_atoms), 0)
     asked = np.unique(np.concatenate([np.concatenate(ends) for _, *ends in pairs]))
-    quadruples = torsion_atoms(bonds, molecule, series.first.masses)[:TORSIONS]
+    some = series.positions(series.evenly(FRAMES))
+    quadruples = torsion_atoms(bonds, molecule, series.first.masses, some)[:TORSIONS]
     needed = np.unique(np.concatenate([frame_atoms, quadruples.ravel()]))
     x = torch.from_numpy(series.positions(asked, needed)).double()
     body = torch.from_numpy(np.searchsorted(needed, frame_atoms))
@@ -151,24 +153,30 @@ def look_at_motions(
     )
 
 
-def torsion_atoms(bonds: Integers, molecule: Integers, masses: Doubles) -> Integers:
+def torsion_atoms(
+    bonds: Integers, molecule: Integers, masses: Doubles, positions: Floats
+) -> Integers:
     """One dihedral about each bond outside of rings, ``(torsion, 4)``, evenly chosen.
 
-    Its outer atoms are the heaviest neighbours.
+    Its outer atoms are the heaviest neighbours that are not in line with the bond in some
+    conformations, ``(frame, atom, 3)``.
     """
     graph = networkx.Graph()
     graph.add_nodes_from(molecule.tolist())
     inside = np.isin(bonds, molecule).all(1)
     graph.add_edges_from(bonds[inside].tolist())
+    bridges = {tuple(sorted(bond)) for bond in networkx.bridges(graph)}
+    every = dihedrals(bonds[inside], len(masses))
+    every = every[[(j, k) in bridges for j, k in every[:, 1:3].tolist()]]
+    best: dict[tuple[int, int], tuple[int, ...]] = {}
 
-    def outer(atom: int, other: int) -> int:
-        return max((n for n in graph[atom] if n != other), key=lambda n: (masses[n], -n))
+    def rank(row: tuple[int, ...]) -> tuple[float, int, float, int]:
+        return masses[row[0]], -row[0], masses[row[3]], -row[3]
 
-    found = [
-        (outer(j, k), j, k, outer(k, j))
-        for j, k in sorted(tuple(sorted(bond)) for bond in networkx.bridges(graph))
-        if min(graph.degree[j], graph.degree[k]) > 1
-    ]
+    for row in map(tuple, bent(every, positions).tolist()):
+        bond = row[1:3]
+        best[bond] = max(best.get(bond, row), row, key=rank)
+    found = [best[bond] for bond in sorted(best)]
     return thin(np.array(found, dtype=np.int64).reshape(-1, 4), TORSIONS)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfnode import graph
+from gfnode.molecule.internal import FRAMES, angles, straight
 from gfnode.molecule.order import misfit_of
 from gfnode.molecule.periodic import SMALLEST, heights
 from gfnode.thinning import evenly, places
@@ -174,7 +175,15 @@ def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
     inner = place[bonds]
     inner = inner[(inner >= 0).all(1)]
     rotors = graph.rotors(inner, series.first.masses[largest])
-    return Counter(formula_of(numbers[largest[members]]) for members in rotors.members)
+    # a group in line with its bond, such as C≡N, does not turn
+    bends = angles(inner)
+    bends = bends[~straight(bends, series.positions(series.evenly(FRAMES))[:, largest])]
+    turning = {(j, end) for i, j, k in bends.tolist() for end in (i, k)}
+    return Counter(
+        formula_of(numbers[largest[members]])
+        for axis, members in zip(rotors.axes.tolist(), rotors.members, strict=True)
+        if tuple(axis) in turning
+    )
 
 
 def _differences(

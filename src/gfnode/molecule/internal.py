@@ -10,12 +10,20 @@ graph: a protein takes milliseconds.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gfnode.graph import hop_edges
-from gfnode.trajectory import Integers
+from gfnode.trajectory import Floats, Integers
 
 APART = 4
 """Bonds between two atoms from which on they count as not bonded: 1-5 pairs and beyond."""
+
+STRAIGHT = -0.94
+"""Three atoms whose mean cosine is below this (160°) lie in a line: H–C≡C, two ligands across a
+metal. No dihedral about their bonds exists."""
+
+FRAMES = 20
+"""So many, evenly chosen, tell which atoms lie in a line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +136,26 @@ def dihedrals(bonds: Integers, n_atoms: int) -> Integers:
     m = ends[begin[k] + turn % degree[k]]
     kept = (i != k) & (m != j) & (i != m)
     return np.stack([i, j, k, m], 1)[kept]
+
+
+def bent(dihedrals: Integers, positions: Floats) -> Integers:
+    """Those of ``dihedrals (dihedral, 4)`` that exist: no three of their atoms lie in a line.
+
+    ``positions`` are some conformations, ``(frame, atom, 3)``; see :data:`STRAIGHT`.
+    """
+    return dihedrals[
+        ~straight(dihedrals[:, :3], positions) & ~straight(dihedrals[:, 1:], positions)
+    ]
+
+
+def straight(angles: Integers, positions: Floats) -> NDArray[np.bool_]:
+    """Which of ``angles (angle, 3)`` are of atoms in a line, ``(angle,)``; see :func:`bent`."""
+    total = np.zeros(len(angles))
+    for x in positions.astype(np.float64):  # one by one: crystals have millions
+        a, b = x[angles[:, 0]] - x[angles[:, 1]], x[angles[:, 2]] - x[angles[:, 1]]
+        sizes = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+        total += (a * b).sum(-1) / np.maximum(sizes, 1e-12)
+    return total < STRAIGHT * len(positions)
 
 
 def impropers(bonds: Integers, n_atoms: int) -> Integers:

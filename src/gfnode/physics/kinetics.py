@@ -19,6 +19,7 @@ from gfnode.metrics.kinetics import (
     vamp2,
 )
 from gfnode.metrics.lags import LAG_BINS
+from gfnode.molecule.internal import FRAMES
 from gfnode.molecule.torsions import named_torsions
 from gfnode.physics.modes import on_reference
 from gfnode.physics.predictions import Predictions
@@ -73,7 +74,9 @@ class Features:
             self.quadruples: Integers = np.array(list(named.values()))
         else:
             self.kind = "torsions"
-            self.quadruples = torsion_atoms(system.bonds, np.arange(system.n_atoms), self.masses)
+            some = predictions.training[evenly(len(predictions.training), FRAMES)]
+            everything = np.arange(system.n_atoms)
+            self.quadruples = torsion_atoms(system.bonds, everything, self.masses, some)
             self.names = ["-".join(map(str, row)) for row in self.quadruples.tolist()]
         if len(self.quadruples) > TORSIONS:
             chosen = evenly(len(self.quadruples), TORSIONS)

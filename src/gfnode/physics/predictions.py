@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -16,8 +16,9 @@ from gfnode.experiment import molecular_graph, prepare
 from gfnode.metrics import Blocks, lags
 from gfnode.models import Model
 from gfnode.models.pieces import predictions
-from gfnode.molecule.internal import Internal
+from gfnode.molecule.internal import FRAMES, Internal, bent
 from gfnode.molecule.system import System
+from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Topology, Trajectory
 from gfnode.trajectory.given import loaded
 from gfnode.windows import Windows
@@ -101,7 +102,14 @@ class Predictions:
         """Internal coordinates of the atoms looked at, numbered as state atoms.
 
         Where heavy atoms are asked for and no two of them are bonded (water), all are looked at.
+        Dihedrals of atoms in a line (nitriles) are left out, as they do not exist.
         """
+        found = self._internal
+        some = self.training[evenly(len(self.training), FRAMES)]
+        return replace(found, dihedrals=bent(found.dihedrals, some))
+
+    @property
+    def _internal(self) -> Internal:
         system = self.system
         whole, bonds = len(system.source_numbers), system.bonds
         if len(bonds) and system.n_atoms < whole:  # stereocentres are found with all atoms
