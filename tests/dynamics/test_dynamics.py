@@ -748,6 +748,21 @@ def test_another_conformer_stays_while_it_vibrates():
     assert rest.isfinite().all()
 
 
+def test_a_mode_that_was_cold_in_training_is_hot_and_no_other_conformer():
+    """Its amplitude at the mean temperature counts, by the velocities of all modes."""
+    generator = torch.Generator().manual_seed(0)
+    start, velocity = torch.randn(2, 4000, 2, 1, generator=generator)
+    later = torch.randn(4000, 4, 2, 1, generator=generator)
+    cold = torch.tensor([1.0, 0.2])[:, None]
+    dynamics = SettlingDynamics(oscillators([0, 1]), 2, 1000.0).float()
+    dynamics.inertia.copy_(torch.tensor([[3.0], [3.0]]))
+    times = torch.rand(4000, 4, generator=generator)
+    dynamics.fit(cold * start, cold * velocity, cold * later, times)
+    expected = 4 * ((1 + 0.2**2) / 2) ** 0.5  # as both would vibrate at the mean temperature
+    assert float(dynamics.largest[1]) == pytest.approx(expected, rel=0.1)
+    assert float(dynamics.largest[0]) > expected  # which has been seen there
+
+
 def test_a_mode_of_two_minima_settles_in_its_own():
     """u = ±1 for good, with a vibration on it, beside a mode of one minimum."""
     generator = torch.Generator().manual_seed(0)

@@ -18,14 +18,14 @@ class SettlingDynamics(nn.Module):
 
     r is where the start lies but for its vibrations, forgotten in the time τ_r, which begins far
     beyond the horizon; d is where it drifts in the time τ_d. Together they are ⟨u(τ) | u⟩ once
-    vibrations have faded, a curve for each mode. A start that is twice as far from the mean in
-    any mode as all of training is another conformer, of which nothing is known but that the
-    molecule stays in it for a while: s, the same for all modes, grows smoothly from 0 at 1.5 times
-    the largest |u| of training to 1 at 2 times. That largest |u| moves some atom by 0.5 Å at least
-    (:meth:`of_conformers`): a stiff mode which exceeds training by less is hot, and vibrates. Of a
-    mode out of the plane of a planar molecule, whose sides are alike, the curves are odd: of
-    G_j(u) − G_j(−u). At τ = 0 the start comes back,
-    and the first-order change is the velocity.
+    vibrations have faded, a curve for each mode. A start that is twice as far from the mean in any
+    mode as all of training is another conformer, of which nothing is known but that the molecule
+    stays in it for a while: s, the same for all modes, grows smoothly from 0 at 1.5 times the
+    largest |u| of training to 1 at 2 times. That largest |u| is at least four times what the mode
+    has at the temperature of them all, ⟨u²⟩^½ (T/T_k)^½: one that was cold in training, as in a
+    crystal at constant energy, vibrates when it is hot. Of a mode out of the plane of a planar
+    molecule, whose sides are alike, the curves are odd: of G_j(u) − G_j(−u). At τ = 0 the start
+    comes back, and the first-order change is the velocity.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class SettlingDynamics(nn.Module):
     _late = 0.05  # horizons from which on curves are fitted
     _folds = 5
     _usual, _other = 1.5, 2.0  # of the largest |u| of training: up to which, and from which on
-    _conformer = 0.5  # Å that some atom is moved by the largest |u|, at least
+    _thermal = 4.0  # standard deviations at the temperature of all modes that were seen, at least
     _least = 0.05  # of its variance that a curve must explain, to be worth its noise
     # ridges, and what share of the best error so far their own must lie below: nearly none is for
     # motion that the curves explain nearly wholly
@@ -49,14 +49,14 @@ class SettlingDynamics(nn.Module):
 
     centres: Tensor
     largest: Tensor
-    least: Tensor
+    inertia: Tensor
     odd: Tensor
 
     def __init__(self, vibrations: OscillatorDynamics, n_modes: int, horizon: float) -> None:
         super().__init__()
         self.vibrations, self.horizon = vibrations, horizon
         self.register_buffer("largest", torch.full((n_modes, 1), torch.inf))  # |u| of training
-        self.register_buffer("least", torch.zeros(n_modes, 1), persistent=False)  # of it
+        self.register_buffer("inertia", torch.zeros(n_modes, 1), persistent=False)  # u Å²
         self.register_buffer("odd", torch.zeros(n_modes, dtype=torch.bool))  # whose curves are odd
         self.register_buffer("centres", torch.linspace(-4, 4, 17), persistent=False)
         self.curves = nn.Parameter(torch.zeros(2, n_modes, 17))  # r_j and d_j
@@ -94,10 +94,6 @@ class SettlingDynamics(nn.Module):
         shift = of_rest * rest[:, None] + of_drift * drift[:, None]
         return moved + shift[..., None, :]
 
-    def of_conformers(self, moved: Tensor) -> None:
-        """Say how far an amplitude of 1 moves the atom that moves most, ``(mode,)`` in Å."""
-        self.least = (self._conformer / moved)[:, None]
-
     @torch.no_grad()
     def fit(self, start: Tensor, velocity: Tensor, later: Tensor, times: Tensor) -> None:
         """Fit the curves, then the vibrations about them; see :meth:`OscillatorDynamics.fit`."""
@@ -106,8 +102,11 @@ class SettlingDynamics(nn.Module):
         grown = grown * (times > self._late)[..., None]
         features = self._features(start).double()  # (batch, mode, φ)
         self.curves.copy_(self._ridge(features, later[..., 0].double(), grown))
+        heat = velocity.square().mean(0) * self.inertia  # k_B T of each mode
+        mean = heat.sum() / (heat > 0).sum().clamp(min=1)
+        thermal = (start.square().mean(0) * mean / heat.clamp(min=1e-30)).sqrt()
         seen = torch.maximum(start.abs().amax(0), later.abs().amax((0, 1)))
-        self.largest.copy_(torch.maximum(seen, self.least))
+        self.largest.copy_(torch.maximum(seen, self._thermal * thermal))
         rest, drift = self.rest(start)
         shift = stays[0][..., None] * rest[:, None] + (1 - stays[1])[..., None] * drift[:, None]
         self.vibrations.fit(start - rest, velocity, later - shift, times)

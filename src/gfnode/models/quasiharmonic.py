@@ -54,9 +54,9 @@ class QuasiHarmonic(nn.Module):
         return torch.einsum("aik,kai->ki", self.analysis, self.synthesis)[:, 2] > 0.5
 
     @property
-    def moved(self) -> Tensor:
-        """Å that the atom which moves most is moved by an amplitude of 1, ``(mode,)``."""
-        return self.synthesis.norm(dim=-1).amax(1)
+    def inertia(self) -> Tensor:
+        """Σ m |displacement|² of an amplitude of 1, ``(mode,)`` in u Å²: σ_k²."""
+        return (self.masses[:, None] * self.synthesis.square()).sum((1, 2))
 
     @torch.no_grad()
     def fit(

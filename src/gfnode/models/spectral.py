@@ -71,7 +71,7 @@ class SpectralPropagator(nn.Module):
             self.transform.fit(seen, motion, batch.lags, planar=frame.planar)
             if isinstance(self.dynamics, SettlingDynamics):
                 self.dynamics.odd.copy_(self.transform.odd & frame.planar)
-                self.dynamics.of_conformers(self.transform.moved)
+                self.dynamics.inertia.copy_(self.transform.inertia[:, None])
         times = batch.lags / self.rest.horizon
         (u, u0), (w, w0), (y, y0) = map(self._split, motion)
         self.dynamics.fit(u, w, y, times)
