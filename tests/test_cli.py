@@ -498,6 +498,20 @@ class TestBadInput:
         assert "is read from" in said
         assert mine.read_bytes() == toluene.read_bytes()
 
+    def test_what_another_process_wrote_meanwhile_is_kept(
+        self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out, does = tmp_path / "p.npz", Run.predict
+
+        def meanwhile(*args, **options):
+            out.write_text("of another")
+            return does(*args, **options)
+
+        monkeypatch.setattr(Run, "predict", meanwhile)
+        words = ("--start", "sample:toluene", "--times", "100fs", "--out", out)
+        assert "is there already" in fails("predict", run, *words)
+        assert out.read_text() == "of another"
+
     def test_a_prediction_that_is_there_is_kept(self, run: Path, tmp_path: Path) -> None:
         words = ("--start", "sample:toluene", "--times", "100fs", "--out", tmp_path / "p.npz")
         works("predict", run, *words)

@@ -7,6 +7,7 @@ from ase import Atoms, units
 
 from gfnode.errors import InputError
 from gfnode.trajectory import Topology, Trajectory
+from gfnode.trajectory.formula import formula_of
 from gfnode.units import BOLTZMANN
 
 
@@ -190,6 +191,21 @@ def test_chemistry():
     assert trajectory.formula == "C2H2NO"
     np.testing.assert_allclose(trajectory.masses[:2], [15.999, 1.008])
     assert trajectory.n_atoms == 6
+
+
+@pytest.mark.parametrize(
+    ("numbers", "formula"),
+    [
+        ([1, 1, 8], "H2O"),
+        ([1, 1, 1, 1, 1, 1, 5, 5], "B2H6"),
+        ([17, 1], "ClH"),
+        ([8, 6, 1, 1, 5], "CH2BO"),
+        ([35, 6, 6], "C2Br"),
+    ],
+)
+def test_formulas_are_in_the_order_of_hill(numbers, formula):
+    """E. A. Hill, J. Am. Chem. Soc. 22, 478 (1900)."""
+    assert formula_of(np.array(numbers)) == formula
 
 
 def test_a_mask_selects_atoms():

@@ -70,6 +70,7 @@ def predict(
         trajectory = load_start(found, start, reading.reader())[0]
         frame = found.velocity_rule.first(trajectory) if frame is None else frame
         predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
+        keep_results([out], overwrite=overwrite)  # another process may have been here meanwhile
         predicted.save(out)
         if (holds := format_of(out).holds) is not None:
             for lost in times_lost(predicted, out.suffix.lower(), holds):

@@ -99,6 +99,7 @@ def sample(
                 seed=seed,
                 advance=lambda done: bar.advance(task, done),
             )
+        keep_results(outputs, overwrite=overwrite)  # another process may have been here meanwhile
         place = frame % len(trajectory)
         for lag, ensemble in drawn.items():
             said = format_time(lag)

@@ -8,7 +8,7 @@ from gfnode.trajectory.checks import Doubles, Integers
 
 
 def formula_of(numbers: Integers) -> str:
-    """Molecular formula of atomic numbers, in Hill order."""
+    """Molecular formula of atomic numbers, in Hill order: C, H, then the alphabet; B₂H₆ is B2H6."""
     kinds, counts = np.unique(numbers, return_counts=True)
     return _hill(tuple(zip(kinds.tolist(), counts.tolist(), strict=True)))
 
@@ -16,9 +16,11 @@ def formula_of(numbers: Integers) -> str:
 @lru_cache(maxsize=4096)
 def _hill(counts: tuple[tuple[int, int], ...]) -> str:
     from ase.data import chemical_symbols
-    from ase.formula import Formula
 
-    return str(Formula.from_dict({chemical_symbols[z]: n for z, n in counts}).format("hill"))
+    found = {chemical_symbols[z]: n for z, n in counts}
+    first = ["C", "H"] if "C" in found else []  # without carbon hydrogen has no place of its own
+    order = [each for each in first if each in found] + sorted(found.keys() - {*first})
+    return "".join(each + (str(found[each]) if found[each] > 1 else "") for each in order)
 
 
 def masses_of(numbers: Integers) -> Doubles:
