@@ -8,6 +8,7 @@ from gfnode.dynamics.settling import SettlingDynamics
 from gfnode.fourier import GraphFourier, IdentityTransform
 from gfnode.models.anchored import Anchored
 from gfnode.models.quasiharmonic import QuasiHarmonic
+from gfnode.trajectory import SHORT_GAP
 from gfnode.windows import Windows
 
 Transform = GraphFourier | IdentityTransform
@@ -71,7 +72,8 @@ class SpectralPropagator(nn.Module):
             self.transform.fit(seen, motion, batch.lags, planar=frame.planar)
             if isinstance(self.dynamics, SettlingDynamics):
                 self.dynamics.odd.copy_(self.transform.odd & frame.planar)
-                self.dynamics.inertia.copy_(self.transform.inertia[:, None])
+                if abs(windows.gap or 0.0) <= SHORT_GAP:  # velocities tell temperatures
+                    self.dynamics.inertia.copy_(self.transform.inertia[:, None])
         times = batch.lags / self.rest.horizon
         (u, u0), (w, w0), (y, y0) = map(self._split, motion)
         self.dynamics.fit(u, w, y, times)
