@@ -561,7 +561,9 @@ class TestBadInput:
         for name in ("f.pdf", "f"):
             said = fails("report", run, "--out", tmp_path / name)
             assert "ends with .html or .htm; --figures DIR --format pdf" in said
-        said = fails("report", run, "--out", tmp_path / "r.html", "--format", "svgz")
+        words = ("report", run, "--out", tmp_path / "r.html", "--format", "svgz")
+        assert "none are written: add --figures DIR" in fails(*words)
+        said = fails(*words, "--figures", tmp_path / "figures")
         assert "unknown format of figures 'svgz'" in said
         assert list(tmp_path.iterdir()) == []
 
