@@ -740,6 +740,10 @@ class TestCommand:
         assert "800 frames in 2 trajectories every 5 fs" in said
         assert re.search(r"file 2 +toluene: 400 frames", said)
 
+    def test_what_forces_would_be_worth(self):
+        said = " ".join(works("data", "sample:toluene").split())
+        assert "no potential is learned; forces in the file, or frames at most 1 fs" in said
+
     def test_json(self, tmp_path):
         file = toluene().save(tmp_path / "mine.npz")
         result = call("data", file, "--json", "-")

@@ -78,7 +78,7 @@ def _choices(found: Found) -> Iterator[Row]:
             f"{i['train']}, {i['validation']} and {i['test']} of them do not overlap",
         )
         yield "velocities", _velocity_words(c)
-        yield "forces", _FORCES[c["forces"]]
+        yield "forces", _force_words(found)
         aligned = "as they are, not superposed on the start"
         if c["align"]:
             aligned = "superposed on the start: only the change of shape is learnt"
@@ -98,6 +98,17 @@ _FORCES = {
     "shown": "shown by frames in a row: a potential is learned from them, which takes minutes",
     None: "none: no potential is learned",
 }
+
+
+def _force_words(found: Found) -> str:
+    choices, momenta = found["choices"], found["momenta"] or {}
+    said = _FORCES[choices["forces"]]
+    if choices["forces"] or choices["align"] or momenta.get("rigid_bonds"):
+        return said  # there are some, or they would not tell
+    return (
+        f"{said}; forces in the file, or frames at most 1 fs apart with five decimals, would make "
+        "predictions far better"
+    )
 
 
 def _velocity_words(choices: Found) -> str:
