@@ -153,6 +153,23 @@ def test_atoms_in_a_line_define_no_dihedral() -> None:
     assert ends.tolist() == [False, True]
 
 
+def test_a_metal_in_a_square_has_no_hand() -> None:
+    """Four ligands in a plane, up and down by chance, beside four at the corners of a methane."""
+    flat = np.array([[0, 0, 0], [2.0, 0, 0], [0, 2, 0], [-2, 0, 0], [0, -2, 0]])
+    carbon = np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 1.6 + 9
+    x = np.concatenate([flat, carbon])
+    shaken = np.random.default_rng(0).normal(x, 0.1, (20, 10, 3)).astype(np.float32)
+    bonds = np.array([[n, n + k] for n in (0, 5) for k in (1, 2, 3, 4)])
+    found = internal.Internal.of(bonds, np.array([78, 7, 17, 35, 53, 6, 1, 9, 17, 35]))
+    assert found.centres.tolist() == [0, 5]
+    assert found.stereo.tolist() == [True, True]
+    defined = found.defined(shaken)
+    assert defined.centres.tolist() == [5]
+    assert defined.tetrahedra.shape == (1, 4)
+    assert defined.stereo.tolist() == [True]
+    assert len(defined.angles) == len(found.angles)
+
+
 def test_values_agree_with_mdtraj(peptide: mdtraj.Trajectory) -> None:
     """Å and radians, to 1e-5, over every internal coordinate there is."""
     numbers, topology = from_mdtraj(peptide.topology)

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from gfnode.graph import pair_distances
-from gfnode.molecule.internal import Internal, near_in_graph, nonbonded_pairs
+from gfnode.molecule.internal import Internal, near_in_graph, nonbonded_pairs, volumes
 from gfnode.thinning import places
 from gfnode.trajectory import Doubles, Floats, Integers
 
@@ -97,7 +97,8 @@ class Integrity:
             methyl group have a hand too) and ``chirality_lost`` (those that are stereocentres).
         """
         relative = pair_distances(positions, self.internal.bonds) / self.lengths
-        inverted = ~(self.volumes(positions) * self.volumes(starts) > 0)
+        corners = self.internal.tetrahedra
+        inverted = ~(volumes(positions, corners) * volumes(starts, corners) > 0)
         return {
             "broken_bonds": np.asarray((~(relative <= LONGEST)).sum(-1)),
             "collapsed_bonds": np.asarray((relative < SHORTEST).sum(-1)),
@@ -105,15 +106,6 @@ class Integrity:
             "inverted_centres": np.asarray(inverted.sum(-1)),
             "chirality_lost": np.asarray((inverted & self.internal.stereo).sum(-1)),
         }
-
-    def volumes(self, positions: Floats) -> Doubles:
-        """Signed volume of each tetrahedron in Å³, ``(..., tetrahedron)``.
-
-        V = (a − d)·((b − d) × (c − d)) / 6 for corners a, b, c, d.
-        """
-        corners = positions[..., self.internal.tetrahedra, :].astype(np.float64)
-        a, b, c = np.moveaxis(corners[..., :3, :] - corners[..., 3:, :], -2, 0)
-        return np.asarray((a * np.cross(b, c)).sum(-1) / 6)
 
     def clashes(self, positions: Floats) -> Integers:
         """Pairs at least four bonds apart, or of two molecules, that touch, ``(...)``."""

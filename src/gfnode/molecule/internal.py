@@ -7,13 +7,13 @@ Indices are those of the atoms that the bonds speak of. Everything is array oper
 graph: a protein takes milliseconds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.graph import hop_edges
-from gfnode.trajectory import Floats, Integers
+from gfnode.trajectory import Doubles, Floats, Integers
 
 APART = 4
 """Bonds between two atoms from which on they count as not bonded: 1-5 pairs and beyond."""
@@ -24,6 +24,11 @@ metal. No dihedral about their bonds exists."""
 
 FRAMES = 20
 """So many, evenly chosen, tell which atoms lie in a line."""
+
+
+HANDED = 0.5
+"""Mean volume of a tetrahedron over its root mean square below which it keeps no hand: those of a
+square plane."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +114,21 @@ class Internal:
             self.stereo,
         )
 
+    def defined(self, positions: Floats) -> "Internal":
+        """Without what some real conformations ``(frame, atom, 3)`` do not define.
+
+        These are dihedrals of atoms in a line, and tetrahedra that have both hands.
+        """
+        volume = volumes(positions, self.tetrahedra)
+        handed = abs(volume.mean(0)) > HANDED * np.sqrt(np.square(volume).mean(0))
+        return replace(
+            self,
+            dihedrals=bent(self.dihedrals, positions),
+            tetrahedra=self.tetrahedra[handed],
+            centres=self.centres[handed],
+            stereo=self.stereo[handed],
+        )
+
 
 def angles(bonds: Integers) -> Integers:
     """Every pair of bonds that share an atom, ``(angle, 3)`` with that atom in the middle.
@@ -168,6 +188,16 @@ def tetrahedra(bonds: Integers, n_atoms: int) -> tuple[Integers, Integers]:
     """Neighbours ``(centre, 4)`` of atoms that have exactly four, and those atoms ``(centre,)``."""
     centres, around = _with_neighbours(bonds, n_atoms, 4)
     return around, centres
+
+
+def volumes(positions: Floats, tetrahedra: Integers) -> Doubles:
+    """Signed volume of each of ``tetrahedra (tetrahedron, 4)`` in Å³, ``(..., tetrahedron)``.
+
+    V = (a − d)·((b − d) × (c − d)) / 6 for corners a, b, c, d.
+    """
+    corners = positions[..., tetrahedra, :].astype(np.float64)
+    a, b, c = np.moveaxis(corners[..., :3, :] - corners[..., 3:, :], -2, 0)
+    return np.asarray((a * np.cross(b, c)).sum(-1) / 6)
 
 
 def colours(bonds: Integers, numbers: Integers) -> Integers:

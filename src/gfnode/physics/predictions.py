@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -16,7 +16,7 @@ from gfnode.experiment import molecular_graph, prepare
 from gfnode.metrics import Blocks, lags
 from gfnode.models import Model
 from gfnode.models.pieces import predictions
-from gfnode.molecule.internal import FRAMES, Internal, bent
+from gfnode.molecule.internal import FRAMES, Internal
 from gfnode.molecule.system import System
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Topology, Trajectory
@@ -102,11 +102,10 @@ class Predictions:
         """Internal coordinates of the atoms looked at, numbered as state atoms.
 
         Where heavy atoms are asked for and no two of them are bonded (water), all are looked at.
-        Dihedrals of atoms in a line (nitriles) are left out, as they do not exist.
+        What conformations of training do not define is left out: dihedrals of atoms in a line
+        (nitriles), tetrahedra that are flat (a metal in a square).
         """
-        found = self._internal
-        some = self.training[evenly(len(self.training), FRAMES)]
-        return replace(found, dihedrals=bent(found.dihedrals, some))
+        return self._internal.defined(self.training[evenly(len(self.training), FRAMES)])
 
     @property
     def _internal(self) -> Internal:
