@@ -26,6 +26,8 @@ Part = Literal["train", "validation", "test"]
 Item = dict[str, Tensor]
 Indices = SupportsIndex | slice | Sequence[int] | NDArray[Any] | Tensor
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""Types of numbers of windows."""
+
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 

@@ -1,4 +1,4 @@
-"""Writing files whole: under a temporary name first, then renamed."""
+"""Writing files whole, under a temporary name first, then renamed; names of compressed files."""
 
 import hashlib
 import json

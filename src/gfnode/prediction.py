@@ -233,7 +233,7 @@ def sample(
 
 
 def check_whole(number: object, what: str, least: int = 0) -> None:
-    """Raise InputError unless this is a whole number from `least`."""
+    """Raise InputError unless this is a whole number from ``least``."""
     whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
     if not whole or number < least:  # type: ignore[operator]
         raise InputError(f"{what} is {number!r}, expected a whole number from {least}")
