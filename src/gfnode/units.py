@@ -25,6 +25,9 @@ HARTREE = 27.211386245988 * ELECTRONVOLT
 BOHR = 0.529177210903
 """One bohr in Å (CODATA 2018)."""
 
+ATOMIC_TIME = 2.4188843265857e-2
+"""One ħ/Eₕ in fs (CODATA 2018)."""
+
 WAVENUMBER = 2 * math.pi * 2.99792458e-5
 """One cm⁻¹, as an angular frequency, in 1/fs."""
 

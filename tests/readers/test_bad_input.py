@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gfnode.errors import InputError
 from gfnode.readers import FORMATS, isolated, load, save
+from gfnode.readers.formats import OWN
 from gfnode.trajectory import Trajectory
 
 ETHANOL = np.array([6, 6, 8, 1, 1, 1, 1, 1, 1])
@@ -28,7 +29,7 @@ def folder(tmp_path_factory):
     trajectory = Trajectory(
         rng.normal(size=(6, 11, 3)), np.arange(6) * 100.0, [6, 6, 6, *[1] * 8], name="propane"
     )
-    for suffix in FORMATS:
+    for suffix in OWN:
         if suffix != ".h5" or _tables():
             save(trajectory, path / f"run{suffix}")
     return path
@@ -79,7 +80,7 @@ def test_missing_file(folder, tmp_path):
 
 def test_folder_empty_file_unknown_suffix(tmp_path):
     refused(tmp_path, "is a folder, expected a file")
-    for suffix in FORMATS:
+    for suffix in OWN:
         (tmp_path / f"a{suffix}").touch()
         refused(tmp_path / f"a{suffix}", f"a{suffix}: the file is empty")
     for name in ("run.abc", "run"):

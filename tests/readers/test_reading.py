@@ -21,13 +21,14 @@ from MDAnalysisTests.datafiles import DCD, PSF
 from gfnode import machine, memory
 from gfnode.errors import InputError
 from gfnode.readers import FORMATS, Reader, archive, load, save, source
+from gfnode.readers.formats import OWN
 from gfnode.readers.md17 import MD22, MOLECULES
 from gfnode.readers.topology import read_topology
 from gfnode.trajectory import Topology, Trajectory
 from gfnode.units import ELECTRONVOLT, KCAL_MOL
 from gfnode.windows import Frames
 
-SUFFIXES = tuple(FORMATS)
+SUFFIXES = tuple(OWN)
 
 
 @pytest.fixture(scope="module")

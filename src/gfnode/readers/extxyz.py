@@ -46,7 +46,7 @@ READ_COLUMNS = ("species", "pos", "Z", "momenta", "velocities", "masses")
 
 
 @dataclass(frozen=True)
-class _Frames:
+class Frames:
     """Where the frames of a file lie, and their comment lines."""
 
     atoms: int
@@ -56,7 +56,7 @@ class _Frames:
 
 def open_extxyz(path: Path, given: Given) -> Source:
     """Open an XYZ file, extended or plain."""
-    found = _check_frames(path)
+    found = find_frames(path)
     (first,) = _read(path, found, [0])
     numbers = first.numbers
     # ASE leaves momenta out where they are zero
@@ -139,7 +139,7 @@ def _forces(frame: Any, column: str) -> NDArray[Any]:
     return np.asarray(stored[column])
 
 
-def _read(path: Path, found: _Frames, rows: Sequence[int] | Integers) -> list[Any]:
+def _read(path: Path, found: Frames, rows: Sequence[int] | Integers) -> list[Any]:
     """Read some frames."""
     from ase.io.extxyz import read_xyz
 
@@ -159,7 +159,7 @@ def _read(path: Path, found: _Frames, rows: Sequence[int] | Integers) -> list[An
     return frames
 
 
-def _check_frames(path: Path) -> _Frames:
+def find_frames(path: Path) -> Frames:
     """Walk through the file; every frame must be whole.
 
     ASE stops at the first blank line and takes what it has, and a last number cut short for
@@ -167,7 +167,7 @@ def _check_frames(path: Path) -> _Frames:
     """
     ends_with_line(path)
     check_text(path)
-    found = _Frames(0, [0], [])
+    found = Frames(0, [0], [])
     atoms = 0
     with path.open("rb") as lines:
         while line := lines.readline():

@@ -15,6 +15,7 @@ from gfnode.plugins import Registry
 from gfnode.readers import (
     amber,
     ase_traj,
+    cp2k,
     dcd,
     extxyz,
     gromacs,
@@ -24,6 +25,7 @@ from gfnode.readers import (
     mdtraj_writers,
     npz,
     pdb,
+    vasp,
 )
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.boundary import existing_file
@@ -74,7 +76,8 @@ class Format:
         ``open(path, given)`` gives a :class:`Source`: everything but the frames, and the way to
         them.
     write
-        ``write(trajectory, path, precision)``; only npz has a use for the precision in Å.
+        ``write(trajectory, path, precision)``; only npz has a use for the precision in Å. None: it
+        is read only.
     needs_top
         The file holds no elements, so a topology file must come with it.
     takes_top
@@ -86,7 +89,7 @@ class Format:
     """
 
     open: Callable[[Path, Given], Source]
-    write: Callable[[Trajectory, Path, float | None], None]
+    write: Callable[[Trajectory, Path, float | None], None] | None = None
     needs_top: bool = False
     takes_top: bool = False
     holds: Holds | None = None
@@ -114,7 +117,7 @@ _ALL = Holds(
     deviations="array deviations, Å",
 )
 _XYZ = Format(
-    extxyz.open_extxyz,
+    cp2k.open_xyz,
     extxyz.write,
     holds=replace(_ALL, names=False, deviations="column deviation, Å"),
 )
@@ -159,9 +162,15 @@ OWN: dict[str, Format] = {
         holds=Holds("none", rounding=0.001, deviations="B-factors, 8π² σ² in Å²"),
     ),
 }
-"""The formats of gfnode, each of which can be written in pieces."""
+"""The formats of gfnode that can be written, in pieces too."""
 
-FORMATS: Registry[Format] = Registry("gfnode.readers", "file format", OWN, _check, _suffix)
+READ = {".xdatcar": Format(vasp.open_xdatcar), ".xml": Format(vasp.open_vasprun)}
+"""Those that are read only."""
+
+NAMED = ("xdatcar",)
+"""Files that are known by their name, and have no suffix."""
+
+FORMATS: Registry[Format] = Registry("gfnode.readers", "file format", OWN | READ, _check, _suffix)
 """The known formats by suffix, those of installed plug-ins among them."""
 
 
@@ -313,11 +322,12 @@ def _in_unit(
 
 
 def format_of(path: Path) -> Format:
-    """The format of a file, by its suffix; InputError for one that is not known."""
-    if (form := FORMATS.get(path.suffix.lower())) is None:
+    """The format of a file, by its suffix or name; InputError for one that is not known."""
+    name = next((each for each in NAMED if each in path.name.lower()), None)
+    if (form := FORMATS.get(f".{name}" if name else path.suffix.lower())) is None:
         raise InputError(
             f"{path}: unknown format {path.suffix or '(no suffix)'}: expected "
-            f"{', '.join(FORMATS)}; in Python, what ASE, mdtraj or MDAnalysis read is taken by "
-            "Trajectory.from_ase, from_mdtraj, from_mdanalysis"
+            f"{', '.join(FORMATS)} or a file XDATCAR; in Python, what ASE, mdtraj or MDAnalysis "
+            "read is taken by Trajectory.from_ase, from_mdtraj, from_mdanalysis"
         )
     return form

@@ -70,8 +70,10 @@ def save(
     check_target(path)
     check_precision(path, precision)
     there = None if anew else topology_beside(path, trajectory.numbers)
+    write = format_of(path).write
+    assert write is not None
     with _written(path) as partial, _writing(path):
-        format_of(path).write(trajectory, partial, precision)
+        write(trajectory, partial, precision)
     if there is None:
         _write_topology(path, trajectory[0])
     return path
@@ -124,19 +126,21 @@ def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = F
     return path
 
 
-def check_target(path: Path, among: Collection[str] = FORMATS) -> None:
+def check_target(path: Path, among: Collection[str] | None = None) -> None:
     """Refuse a file that could not be written in the end.
 
     Parameters
     ----------
     among
-        Suffixes of the formats that can be written.
+        Suffixes of the formats that can be written; default: all that are.
 
     Raises
     ------
     InputError
         For another suffix, a folder, a folder that does not exist, HDF5 without PyTables.
     """
+    if among is None:
+        among = [suffix for suffix, form in FORMATS.items() if form.write is not None]
     if plain(path) != path and plain(path).suffix.lower() in among:
         raise InputError(
             f"{path}: compressed files are read, not written: write {plain(path).name} and "
