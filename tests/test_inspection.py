@@ -486,6 +486,32 @@ def test_training_says_that_a_box_is_missing():
         assert len(told) == wrapped
 
 
+def apart(*molecules: Trajectory) -> Trajectory:
+    """Molecules of one series side by side, 9 Å apart."""
+    shifts = np.arange(len(molecules), dtype=np.float32)[:, None] * np.float32([9, 0, 0])
+    return Trajectory(
+        numbers=np.concatenate([each.numbers for each in molecules]),
+        positions=np.concatenate(
+            [each.positions + by for each, by in zip(molecules, shifts, strict=True)], 1
+        ),
+        times=molecules[0].times,
+    )
+
+
+def test_of_several_molecules_it_is_said_which_was_followed():
+    one, piece = toluene(), toluene().select(np.arange(3))
+    said = words(inspect(one))
+    assert "molecule: " not in said
+    assert "first molecule" not in said
+    said = words(inspect(apart(one, one)))
+    assert "in the first molecule: 1 CH3, which may turn about a single bond" in said
+    assert re.search(r"^within the first molecule: (change of shape|torsion)", said, re.M)
+    assert re.search(r"^(the first molecule: by|none: .* the first molecule does)", said, re.M)
+    said = words(inspect(apart(piece, one)))
+    assert "in the largest molecule: 1 CH3" in said
+    assert re.search(r"^within the largest molecule: ", said, re.M)
+
+
 def test_a_chain_of_single_atoms_is_in_no_unit():
     """Cα atoms, 3.8 Å apart: neither bohr nor broken bonds."""
     turn = np.arange(30) * 1.7

@@ -117,6 +117,14 @@ def about(fs: float) -> str:
     return format_time(float(f"{fs:.2g}"))
 
 
+def followed(found: Found) -> str:
+    """Name the molecule that was followed where there are several."""
+    if not found["structure"] or found["structure"]["molecules"] < 2:
+        return ""
+    alike = found["structure"]["kinds_of_molecules"] == 1
+    return "the first molecule" if alike else "the largest molecule"
+
+
 def _unit(v: Found, _: Found) -> str:
     return other_unit(v["unit"], v["nearest"], v["expected"])
 
@@ -146,8 +154,10 @@ def _few(v: Found, _: Found) -> str:
     )
 
 
-def _slowest(v: Found, _: Found) -> str:
+def _slowest(v: Found, found: Found) -> str:
     name = f"the torsion about {v['name']}" if v["kind"] == "torsion" else "a change of shape"
+    if molecule := followed(found):  # how molecules go past one another is not followed
+        name += f" of {molecule}"
     if v["memory_fs"] is None:
         return f"{name} is slower than the data is long, so it cannot be learnt from it"
     return (

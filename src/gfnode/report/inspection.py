@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gfnode.report.findings import about, jump_words, percent
+from gfnode.report.findings import about, followed, jump_words, percent
 from gfnode.report.findings import frame_words as _frame
 from gfnode.report.findings import original_words as _original
 from gfnode.report.numbers import rough
@@ -263,8 +263,9 @@ def _motion(found: Found) -> Iterator[Row]:
             ),
         )
     inner = [each for each in motion["motions"] if each["kind"] != "turning"]
+    within = f"within {molecule}: " if (molecule := followed(found)) else ""
     for number, each in enumerate(inner[:3]):
-        yield "slowest" if not number else "", _slow(each)
+        yield "slowest" if not number else "", (within if not number else "") + _slow(each)
 
 
 def _temperature(m: Found) -> str:
@@ -315,11 +316,12 @@ def _turning(found: Found) -> str:
         return ""
     turning = next((each for each in motion["motions"] if each["kind"] == "turning"), None)
     if turning is None:
-        return "none: frames were superposed, or the molecule does not turn"
-    text = ""
+        molecule = followed(found) or "the molecule"
+        return f"none: frames were superposed, or {molecule} does not turn"
+    text = f"{molecule}: " if (molecule := followed(found)) else ""
     if motion["angle_at_horizon_deg"] is not None:
         angle = rough(motion["angle_at_horizon_deg"])
-        text = f"by {angle}° on average within {format_time(horizon)}; "
+        text += f"by {angle}° on average within {format_time(horizon)}; "
     if turning["memory_fs"] is None:
         return f"{text}still about as it stood after {about(motion['lags_fs'][-1])}"
     return f"{text}has forgotten how it stood after {about(turning['memory_fs'])}"
@@ -352,9 +354,11 @@ def _molecule(found: Found) -> Iterator[Row]:
             yield "", f"atoms {i} and {j}: {words} ({each['length']:.3g} Å)"
     groups = ", ".join(f"{count} {formula}" for formula, count in s["groups"])
     rest = s["number_of_groups"] - sum(count for _, count in s["groups"])
+    within = f"in {molecule}: " if (molecule := followed(found)) else ""
     yield (
         "groups",
-        (
+        within
+        + (
             f"{groups}{f' and {rest} more' if rest else ''}, which may turn about a single bond"
             if groups
             else "none that could turn about a single bond"
