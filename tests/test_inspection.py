@@ -48,7 +48,29 @@ def words(found: Inspection) -> str:
     return "\n".join([report.headline(plain), report.inspection_verdict(plain), *said, *rows])
 
 
+def heated(t: Trajectory, first: float, last: float) -> Trajectory:
+    """Velocities that give each frame a temperature on a straight line."""
+    v = t.velocities.astype(np.float64)
+    heats = np.square(v).sum(-1) @ t.masses / (3 * t.n_atoms * BOLTZMANN)
+    wanted = np.linspace(first, last, len(t))
+    return replace(t, velocities=np.float32(v * np.sqrt(wanted / heats)[:, None, None]))
+
+
 class TestKnownMotion:
+    def test_a_temperature_that_goes_up_is_told(self):
+        steady, up, little = (heated(toluene(), 300, end) for end in (300, 500, 350))
+        found = inspect([steady, up])
+        assert "temperature-drift" in codes(found)
+        (drift,) = found.facts.momenta.drifts
+        share = found.facts.momenta.degrees / found.facts.momenta.degrees_all
+        assert drift.file == 1
+        # means of the first and last tenth
+        assert drift.first == pytest.approx(310 / share, rel=1e-3)
+        assert drift.last == pytest.approx(490 / share, rel=1e-3)
+        assert f"from {drift.first:.0f} K to {drift.last:.0f} K in file 2: what" in words(found)
+        for each in (steady, little):
+            assert "temperature-drift" not in codes(inspect(each))
+
     def test_of_a_single_heavy_atom_all_are_looked_at_as_training_scores_them(self):
         x = np.array([[0.0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0]])
         water = harmonic_network(x, [[0, 1], [0, 2]], [8, 1, 1], stiffness=0.4)
@@ -267,6 +289,11 @@ FAULTS: dict[str, tuple[Callable[[], Trajectory], str, str]] = {
         lambda: copied(toluene(), 500, 90),
         "duplicates",
         "1 frame repeated: frame 500 is the same as frame 90",
+    ),
+    "cooled": (
+        lambda: heated(toluene(), 500, 100),
+        "temperature-drift",
+        "leave out frames of heating",
     ),
     "nearly repeated": (
         lambda: copied(toluene(), 500, 499, 1e-4),

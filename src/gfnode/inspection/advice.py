@@ -334,6 +334,10 @@ def _velocities(
     if frames.rounded_to and heat is not None and noise is not None and noise > 0.1 * heat:
         values = {"rounded_to": frames.rounded_to, "noise": noise, "temperature": heat}
         found.append(Finding("warning", "rounded-velocities", values))
+    if momenta.drifts:
+        steepest = max(momenta.drifts, key=lambda each: abs(each.last - each.first))
+        values = asdict(steepest) | {"files": len(momenta.drifts)}
+        found.append(Finding("warning", "temperature-drift", values))
     uneven = [each.present for each in files if each.spacing_fs is None and not each.gaps]
     present = min(uneven, default=1.0)
     if present < 0.9:

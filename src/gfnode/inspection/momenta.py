@@ -18,6 +18,15 @@ STEADY = 0.01
 ZERO = 0.01
 """A momentum below this share of its thermal size is zero."""
 
+BLOCKS = 10
+"""Temperatures of so many stretches of a file tell whether it drifts."""
+
+DRIFTS = 0.2
+"""A temperature drifts when it changes by more than this share of its mean,"""
+
+SURE = 6.0
+"""and by so many times more than its scatter about a straight line allows."""
+
 Kind = Literal["zero", "constant", "direction kept", "fluctuating", "unknown"]
 
 
@@ -52,6 +61,24 @@ class Momentum:
 
 
 @dataclass(frozen=True)
+class Heating:
+    """A file whose temperature drifts.
+
+    Parameters
+    ----------
+    file
+        Its number.
+    first, last
+        Temperature in K of its first and last tenth, on the straight line that fits best; over
+        the degrees of freedom that move.
+    """
+
+    file: int
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
 class Momenta:
     """Temperature and momenta.
 
@@ -75,6 +102,8 @@ class Momenta:
         In K over those.
     rigid_bonds
         Bonds of fixed length (constraints), and distances of hydrogens in rigid water.
+    drifts
+        Files that are heated or cooled.
     """
 
     source: Literal["stored", "differences"] | None
@@ -88,6 +117,7 @@ class Momenta:
     rigid_bonds: int
     linear: Momentum | None
     angular: Momentum | None
+    drifts: tuple[Heating, ...] = ()
 
 
 def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -> Momenta:
@@ -113,8 +143,8 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
     else:
         return Momenta(None, shortest, 0, None, None, 3 * atoms, None, None, rigid, None, None)
     masses = series.first.masses
-    heat = (masses * (np.square(v).sum(-1).mean(0) - 3 * noise)).sum() / (3 * atoms * BOLTZMANN)
-    temperature = max(float(heat), 0.0)
+    heats = (np.square(v).sum(-1) - 3 * noise) @ masses / (3 * atoms * BOLTZMANN)
+    temperature = max(float(heats.mean()), 0.0)
     linear, angular = _momenta(x, v, masses, temperature, noise)
     degrees = 3 * atoms - rigid
     degrees -= 3 * (linear.kind == "zero")
@@ -133,7 +163,30 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
         rigid_bonds=rigid,
         linear=linear,
         angular=angular,
+        drifts=_drifts(series, frames, heats * 3 * atoms / (free or 3 * atoms)),
     )
+
+
+def _drifts(series: Series, frames: Integers, heats: Doubles) -> tuple[Heating, ...]:
+    """Files whose temperature goes up or down; ``heats (frame)`` in K."""
+    found = []
+    files = np.searchsorted(series.offsets, frames, side="right") - 1
+    for file in np.unique(files).tolist():
+        mine = files == file
+        if mine.sum() < 5 * BLOCKS:
+            continue
+        # means of stretches, in which the swing of vibrations averages out
+        times = [float(each.mean()) for each in np.array_split(series.times[frames[mine]], BLOCKS)]
+        means = np.array([each.mean() for each in np.array_split(heats[mine], BLOCKS)])
+        place = (np.array(times) - times[0]) / (times[-1] - times[0]) - 0.5
+        place -= place.mean()
+        change = float(place @ means / (place @ place))
+        rest = means - means.mean() - change * place
+        error = float(np.sqrt(rest @ rest / (BLOCKS - 2) / (place @ place)))
+        if abs(change) > max(DRIFTS * float(means.mean()), SURE * error):
+            first, last = (max(float(means.mean() + change * end), 0.0) for end in place[[0, -1]])
+            found.append(Heating(file, first, last))
+    return tuple(found)
 
 
 def count_rigid(series: Series, bonds: Integers, rounded_to: float | None) -> int:

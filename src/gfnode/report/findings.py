@@ -215,6 +215,16 @@ def _noisy(v: Found, _: Found) -> str:
     )
 
 
+def _heated(v: Found, found: Found) -> str:
+    where = f" in file {v['file'] + 1}" if len(found["files"]) > 1 else ""
+    more = f" (and in {count(v['files'] - 1, 'more file')})" if v["files"] > 1 else ""
+    return (
+        f"the temperature goes from {v['first']:.0f} K to {v['last']:.0f} K{where}{more}: what is "
+        "learned and what it is tested on are then not alike; leave out frames of heating, "
+        "cooling or equilibration"
+    )
+
+
 def _ordered(v: Found, found: Found) -> str:
     other = found["structure"]["other_order"][0]
     more = f", and so have {count(v['files'] - 1, 'more file')}" if v["files"] > 1 else ""
@@ -271,6 +281,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
         "with decimals"
     ),
     "rounded-velocities": _noisy,
+    "temperature-drift": _heated,
     "missing-frames": lambda v, f: (
         f"the file holds {percent(v['present'])} of the series' frames; starts are frames that "
         "have another within four steps beside them"
