@@ -723,6 +723,10 @@ def test_where_forces_would_come_from():
     assert inspect(ethane()).facts.choices.forces == "shown"
     stored = replace(ethane(), forces=np.ones_like(ethane().positions))
     assert inspect(stored).facts.choices.forces == "stored"
+    few = inspect(stored[:60])  # 30 of them to train on
+    assert few.facts.choices.forces == "few"
+    assert "too few frames to learn a potential" in words(few)
+    assert "would make predictions far better" not in words(few)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 7, 40])

@@ -26,6 +26,7 @@ from gfnode.trajectory.clock import Clock
 from gfnode.trajectory.lengths import Lengths
 from gfnode.windows import Windows
 from gfnode.windows.cutting import choose_atoms, choose_horizon
+from gfnode.windows.forces import find_forces
 from gfnode.windows.short import doubts_of_length
 
 Level = Literal["error", "warning", "note"]
@@ -61,7 +62,8 @@ class Choices:
     velocity_gap_fs
         Largest interval of such a difference.
     forces
-        That a potential is learned from: ``stored``, or ``shown`` by frames in a row; None: none.
+        That a potential is learned from: ``stored``, or ``shown`` by frames in a row; ``few``:
+        frames that tell them are too few to learn one; None: none.
     windows
         Number of train, validation and test windows.
     independent
@@ -89,7 +91,7 @@ class Choices:
     align: bool | None = None
     velocities: str | None = None
     velocity_gap_fs: float | None = None
-    forces: Literal["stored", "shown"] | None = None
+    forces: Literal["stored", "shown", "few"] | None = None
     windows: dict[str, int] = field(default_factory=dict)
     independent: dict[str, int] = field(default_factory=dict)
     horizons: float | None = None
@@ -168,11 +170,13 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
     )
 
 
-def _forces(model: Model, train: Windows) -> Literal["stored", "shown"] | None:
+def _forces(model: Model, train: Windows) -> Literal["stored", "shown", "few"] | None:
     newton = model.newton if isinstance(model, GFNODE) else None
     found = None if newton is None else newton.forces(train)
     if found is None:
-        return None
+        if newton is None or train.align is not None:
+            return None
+        return "few" if find_forces(train, newton.bonds, 50) else None
     return "stored" if found.unknown is None else "shown"
 
 

@@ -96,6 +96,7 @@ def _choices(found: Found) -> Iterator[Row]:
 _FORCES = {
     "stored": "those of the file: a potential is learned from them, which takes minutes",
     "shown": "shown by frames in a row: a potential is learned from them, which takes minutes",
+    "few": "none: the training part has too few frames to learn a potential from its forces",
     None: "none: no potential is learned",
 }
 
