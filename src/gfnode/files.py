@@ -1,4 +1,4 @@
-"""Writing files whole, under a temporary name first, then renamed; names of compressed files."""
+"""Writing files whole, under a temporary name first, then renamed."""
 
 import hashlib
 import json
@@ -22,16 +22,7 @@ from gfnode.errors import InputError
 if TYPE_CHECKING:
     from filelock import FileLock
 
-PACKED = (".gz", ".bz2", ".xz")
-"""Suffixes of compressed files that are read."""
-
 _DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
-
-
-def plain(path: str | Path) -> Path:
-    """The name of a file, of a compressed one without the suffix that says so."""
-    path = Path(path)
-    return path.with_suffix("") if path.suffix.lower() in PACKED else path
 
 
 def check_apart(path: Path, sources: Iterable[str | Path]) -> None:

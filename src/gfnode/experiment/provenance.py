@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import plain
 from gfnode.readers import Reader
 from gfnode.thinning import evenly
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.given import unpacked_name
 
 
 class Provenance:
@@ -76,7 +76,7 @@ class Provenance:
         length is that of the training files only: those that gfnode writes are in Å.
         """
         given, trained = given or Reader(), self.as_trained
-        if plain(file).suffix.lower() != plain(self.files[0]).suffix.lower():
+        if unpacked_name(file).suffix.lower() != unpacked_name(self.files[0]).suffix.lower():
             return given
         if Path(file).resolve() not in [Path(each).resolve() for each in self.files]:
             trained = replace(trained, unit=None)

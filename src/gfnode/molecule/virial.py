@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gfnode.files import plain
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
+from gfnode.trajectory.given import unpacked_name
 from gfnode.units import BOHR, BOLTZMANN, ELECTRONVOLT, HARTREE, KCAL_MOL, KJ_MOL
 
 UNITS = {
@@ -133,7 +133,7 @@ def off_forces(
     fits = 1 / FACTOR < factor < FACTOR if known else COLD < holds < HOT
     if fits or (likely and 1 / FACTOR < holds / likely < FACTOR):  # however hot or cold
         return None
-    expected = EXPECTED.get(plain(given.source).suffix.lower())
+    expected = EXPECTED.get(unpacked_name(given.source).suffix.lower())
     unit = None
     if expected and holds > 0:
         off = {name: abs(np.log(factor * value / UNITS[expected])) for name, value in UNITS.items()}

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import plain
 from gfnode.plugins import Registry
 from gfnode.readers import (
     amber,
@@ -34,7 +33,7 @@ from gfnode.readers.places import place_of
 from gfnode.readers.quantities import LENGTHS, factor
 from gfnode.readers.source import Given, Source, rescaled
 from gfnode.trajectory import Trajectory
-from gfnode.trajectory.given import check_file
+from gfnode.trajectory.given import check_file, unpacked_name
 from gfnode.trajectory.selection import Selection
 from gfnode.units import parse_step
 
@@ -259,7 +258,7 @@ def opened(
         check_file(top, "its topology")
     with ExitStack() as stack, np.errstate(all="ignore"):  # inf and nan are refused
         place = stack.enter_context(place_of(source))
-        format_of(plain(existing_file(place.path)))  # before it is unpacked
+        format_of(unpacked_name(existing_file(place.path)))  # before it is unpacked
         path = stack.enter_context(unpacked(place.path))
         topology = place.top if top is None else Path(top).expanduser()
         if topology is not None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from gfnode import memory
 from gfnode.errors import InputError
-from gfnode.files import plain
 from gfnode.readers.boundary import existing_file
+from gfnode.trajectory.given import unpacked_name
 
 _OPEN: dict[str, Callable[[Path], BufferedIOBase]] = {
     ".gz": gzip.GzipFile,
@@ -38,7 +38,7 @@ def unpacked(path: Path) -> Iterator[Path]:
     InputError
         When the file is damaged or the disk has no room.
     """
-    if (inner := plain(path)) == path:
+    if (inner := unpacked_name(path)) == path:
         yield path
         return
     existing_file(path)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import plain, whole
+from gfnode.files import whole
 from gfnode.readers import amber, ase_traj, extxyz, lammps_writer, mdtraj_writers, npz
 from gfnode.readers.boundary import foreign
 from gfnode.readers.formats import FORMATS, OWN, format_of
 from gfnode.readers.hdf5 import need_tables
 from gfnode.readers.topology import read_topology
 from gfnode.trajectory import Integers, Trajectory
-from gfnode.trajectory.given import loaded, place
+from gfnode.trajectory.given import loaded, place, unpacked_name
 
 COARSEST = 0.1
 """Å; positions rounded to more than this are no structure any more."""
@@ -141,10 +141,10 @@ def check_target(path: Path, among: Collection[str] | None = None) -> None:
     """
     if among is None:
         among = [suffix for suffix, form in FORMATS.items() if form.write is not None]
-    if plain(path) != path and plain(path).suffix.lower() in among:
+    inner = unpacked_name(path)
+    if inner != path and inner.suffix.lower() in among:
         raise InputError(
-            f"{path}: compressed files are read, not written: write {plain(path).name} and "
-            "compress it"
+            f"{path}: compressed files are read, not written: write {inner.name} and compress it"
         )
     if path.suffix.lower() not in among:
         raise InputError(

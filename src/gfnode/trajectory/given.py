@@ -8,6 +8,9 @@ from typing import Any
 from gfnode.errors import InputError
 from gfnode.trajectory.core import Trajectory
 
+PACKED = (".gz", ".bz2", ".xz")
+"""Suffixes of compressed files that are read."""
+
 
 def one(data: Any) -> Trajectory | str | Path:
     """A trajectory or a file.
@@ -47,6 +50,12 @@ def loaded(
         mixed = several(data)
         return [t for x in mixed for t in ([x] if isinstance(x, Trajectory) else read(x))]
     return _each(data, (Trajectory,), "a gfnode.Trajectory or several (gfnode.load reads a file)")
+
+
+def unpacked_name(path: str | Path) -> Path:
+    """The name of a file, of a compressed one without the suffix that says so."""
+    path = Path(path)
+    return path.with_suffix("") if path.suffix.lower() in PACKED else path
 
 
 def place(path: Any, what: str) -> Path:
