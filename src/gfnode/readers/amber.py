@@ -146,15 +146,9 @@ def _cell(file: Any, units: Mapping[str, float]) -> NDArray[Any] | None:
     return box_vectors(lengths, _whole(file, "cell_angles")) if lengths.any() else None
 
 
-def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
-    """Write positions, times and, where there are any, velocities, forces and the cell."""
-    with writing(path, len(trajectory)) as write_piece:
-        write_piece(trajectory)
-
-
 @contextmanager
 def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
-    """Give what writes trajectories of ``frames`` frames together, one after the other."""
+    """Give what writes positions, times and, where known, velocities, forces and the cell."""
     written, last = 0, -np.inf
 
     def write_piece(piece: Trajectory) -> None:

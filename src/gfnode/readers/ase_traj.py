@@ -304,15 +304,9 @@ def _unread(item: Json) -> tuple[str, ...]:
     return tuple(found)
 
 
-def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
-    """Write positions, times and, where known, momenta, forces, masses and the cell."""
-    with writing(path) as write_piece:
-        write_piece(trajectory)
-
-
 @contextmanager
-def writing(path: Path) -> Iterator[Callable[[Trajectory], None]]:
-    """Give what writes trajectories one after the other into one file."""
+def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
+    """Give what writes positions, times and, where known, momenta, forces, masses and the cell."""
     from ase.io.trajectory import TrajectoryWriter
 
     with TrajectoryWriter(str(path), "w") as file:

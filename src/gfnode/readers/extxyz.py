@@ -220,15 +220,9 @@ def _stored_times(path: Path, comments: list[str]) -> Doubles | None:
         return np.array([float(value) for value in values]) * FS_PER.get(unit, TIME_KEYS[key])
 
 
-def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
-    """Write extended XYZ with ``time_fs``, momenta, forces and the cell where known."""
-    with writing(path) as write_piece:
-        write_piece(trajectory)
-
-
 @contextmanager
-def writing(path: Path) -> Iterator[Callable[[Trajectory], None]]:
-    """Give what writes trajectories one after the other into one file."""
+def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
+    """Give what writes ``time_fs``, momenta, forces and the cell where known."""
     from ase.io.extxyz import write_extxyz
 
     with path.open("w", encoding="utf-8") as file:

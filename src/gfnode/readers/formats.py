@@ -1,11 +1,11 @@
 """The formats of trajectory files by suffix, and reading any of them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from gfnode.trajectory import Trajectory
 from gfnode.trajectory.given import check_file, unpacked_name
 from gfnode.trajectory.selection import Selection
 from gfnode.units import parse_step
+
+Writing = Callable[[Path, int], AbstractContextManager[Callable[[Trajectory], None]]]
+"""``writing(path, frames)`` gives what writes pieces of so many frames in all, one by one."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ class Format:
         None: nothing is known of it.
     unit
         Of lengths in the file, which ``open`` turns into Å.
+    writing
+        How pieces of it are written; None of npz, which goes through them once for every array,
+        and of formats that are written whole only.
     """
 
     open: Callable[[Path, Given], Source]
@@ -93,6 +99,7 @@ class Format:
     takes_top: bool = False
     holds: Holds | None = None
     unit: str = "angstrom"
+    writing: Writing | None = None
 
 
 def _check(suffix: str, loaded: object) -> Format:
@@ -107,6 +114,16 @@ def _suffix(name: str) -> str:
     return f".{name.removeprefix('.')}".lower()
 
 
+def _in_pieces(opener: Callable[[Path, Given], Source], writing: Writing, **facts: Any) -> Format:
+    """A format that is written in pieces, and a whole trajectory as one of them."""
+
+    def write(trajectory: Trajectory, path: Path, _precision: float | None) -> None:
+        with writing(path, len(trajectory)) as write_piece:
+            write_piece(trajectory)
+
+    return Format(opener, write, writing=writing, **facts)
+
+
 _ALL = Holds(
     "exact",
     velocities=True,
@@ -115,24 +132,24 @@ _ALL = Holds(
     turned=True,
     deviations="array deviations, Å",
 )
-_XYZ = Format(
+_XYZ = _in_pieces(
     cp2k.open_xyz,
-    extxyz.write,
+    extxyz.writing,
     holds=replace(_ALL, names=False, deviations="column deviation, Å"),
 )
-_AMBER = Format(
+_AMBER = _in_pieces(
     amber.open_netcdf,
-    amber.write,
+    amber.writing,
     needs_top=True,
     holds=Holds("ps", velocities=True, forces=True),
 )
-_DUMP = Format(
+_DUMP = _in_pieces(
     lammps.open_dump,
-    lammps_writer.write,
+    lammps_writer.writing,
     takes_top=True,
     holds=Holds("exact", velocities=True, forces=True, masses=True, names=False),
 )
-_through = partial(Format, write=mdtraj_writers.write)
+_through = partial(_in_pieces, writing=mdtraj_writers.writing)
 
 OWN: dict[str, Format] = {
     ".npz": Format(npz.open_npz, npz.write, holds=_ALL),
@@ -150,9 +167,9 @@ OWN: dict[str, Format] = {
     ".ncdf": _AMBER,
     ".lammpstrj": _DUMP,
     ".dump": _DUMP,
-    ".traj": Format(
+    ".traj": _in_pieces(
         ase_traj.open_traj,
-        ase_traj.write,
+        ase_traj.writing,
         holds=replace(_ALL, names=False, deviations=""),
     ),
     ".h5": _through(hdf5.open_hdf5, holds=Holds("ps", velocities=True), unit="nm"),

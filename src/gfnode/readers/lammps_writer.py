@@ -17,15 +17,9 @@ from gfnode.readers.quantities import FORCES
 from gfnode.trajectory import Doubles, Trajectory
 
 
-def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
-    """Write positions, times and, where there are any, velocities, forces, masses and the box."""
-    with writing(path) as write_piece:
-        write_piece(trajectory)
-
-
 @contextmanager
-def writing(path: Path) -> Iterator[Callable[[Trajectory], None]]:
-    """Give what writes trajectories one after the other into one file."""
+def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
+    """Give what writes positions, times, the box and, where known, velocities, forces, masses."""
     from ase.data import chemical_symbols
 
     written = 0

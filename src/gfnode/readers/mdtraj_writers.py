@@ -30,15 +30,9 @@ COUNTERS = {
 """How many whole frames a file holds."""
 
 
-def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
-    """Write XTC, TRR, DCD, PDB or HDF5 as the suffix says."""
-    with writing(path, len(trajectory)) as write_piece:
-        write_piece(trajectory)
-
-
 @contextmanager
 def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
-    """Give what writes trajectories of ``frames`` frames together, one after the other."""
+    """Give what writes XTC, TRR, DCD, PDB or HDF5 as the suffix says."""
     write_frames = WRITERS[path.suffix]
     written, last = 0, -np.inf
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.files import whole
-from gfnode.readers import amber, ase_traj, extxyz, lammps_writer, mdtraj_writers, npz
+from gfnode.readers import npz
 from gfnode.readers.boundary import foreign
 from gfnode.readers.formats import FORMATS, OWN, format_of
 from gfnode.readers.hdf5 import need_tables
@@ -100,7 +100,6 @@ def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = F
     """
     path = Path(path).expanduser()
     check_target(path, OWN)
-    suffix = path.suffix.lower()
 
     def chosen() -> Iterator[Trajectory]:
         return _ascending(pieces(), frames, path)
@@ -109,18 +108,10 @@ def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = F
     there = None if anew else topology_beside(path, first.numbers)
 
     with _written(path) as partial:
-        if suffix == ".npz":
+        if (writing := OWN[path.suffix.lower()].writing) is None:
             npz.write_pieces(chosen, frames, partial)
-        elif suffix in (".extxyz", ".xyz"):
-            _write_through(extxyz.writing(partial), chosen(), path)
-        elif suffix == ".traj":
-            _write_through(ase_traj.writing(partial), chosen(), path)
-        elif suffix in (".lammpstrj", ".dump"):
-            _write_through(lammps_writer.writing(partial), chosen(), path)
-        elif suffix in (".nc", ".ncdf"):
-            _write_through(amber.writing(partial, frames), chosen(), path)
         else:
-            _write_through(mdtraj_writers.writing(partial, frames), chosen(), path)
+            _write_through(writing(partial, frames), chosen(), path)
     if there is None:
         _write_topology(path, first)
     return path
