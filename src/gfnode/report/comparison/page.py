@@ -64,7 +64,7 @@ def _context(compared: Compared) -> dict[str, Any]:
     packed, notes = structures.pack_several(
         [
             (name, run.examples, run.facts["system"], run.evaluation["targets_superposed_on_start"])
-            for name, run in zip(compared.names, compared.runs, strict=True)
+            for name, run in compared.named
         ]
     )
     words = compared_words(compared)
@@ -99,7 +99,7 @@ def _files(
     tables: dict[str, Table],
 ) -> dict[str, downloads.File]:
     rows: list[list[Any]] = []
-    for name, run in zip(compared.names, compared.runs, strict=True):
+    for name, run in compared.named:
         score = np.asarray(run.facts["system"]["score"])
         head, *body = downloads.followed_rows(run.examples, score)
         rows = rows or [["run", *head]]
@@ -116,7 +116,7 @@ def _files(
                 "physics": run.physics,
                 "weights": run.examples.weights,
             }
-            for name, run in zip(compared.names, compared.runs, strict=True)
+            for name, run in compared.named
         },
     }
     what = "every number of the runs"
@@ -152,7 +152,7 @@ def _runs(compared: Compared) -> Table:
         *("ratio_value", "ratio_low", "ratio_high", "verdict"),
     ]
     body, rows = [], [keys]
-    for name, run in zip(compared.names, compared.runs, strict=True):
+    for name, run in compared.named:
         trained = run.facts.get("training", {})
         error = run.evaluation["methods"][run.model]["mean_over_lags"]
         against = run.evaluation["verdicts"][run.best]
@@ -237,7 +237,7 @@ def _pairs(compared: Compared) -> Table:
 
 def _physics(compared: Compared) -> Table:
     """Runs beside each other, and beside constant and floor where these are the same for all."""
-    columns = {name: merits(run) for name, run in zip(compared.names, compared.runs, strict=True)}
+    columns = {name: merits(run) for name, run in compared.named}
     if compared.same_windows:
         measured = next(run for run in compared.runs if run.physics)
         columns |= {name: merits(measured, name) for name in (CONSTANT, FLOOR)}

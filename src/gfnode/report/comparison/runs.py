@@ -103,6 +103,11 @@ class Compared:
         return cls(runs, apart(paths), pairs)
 
     @property
+    def named(self) -> list[tuple[str, RunFiles]]:
+        """Every run behind its name."""
+        return list(zip(self.names, self.runs, strict=True))
+
+    @property
     def one_molecule(self) -> bool:
         """Whether all are of the same molecules."""
         return len({run.molecules for run in self.runs}) == 1

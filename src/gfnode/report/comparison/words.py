@@ -28,7 +28,7 @@ def compared_words(compared: Compared) -> dict[str, list[str]]:
 
 def _what(compared: Compared) -> list[str]:
     words = []
-    for name, run in zip(compared.names, compared.runs, strict=True):
+    for name, run in compared.named:
         weights = run.examples.weights
         learnt = f"{weights} weights" if weights else "no weights"
         words.append(
@@ -93,9 +93,7 @@ def _verdict(compared: Compared, pair: Pair) -> str:
 
 
 def _trivial(compared: Compared) -> list[str]:
-    return [
-        _one(name, run.evaluation) for name, run in zip(compared.names, compared.runs, strict=True)
-    ]
+    return [_one(name, run.evaluation) for name, run in compared.named]
 
 
 def _one(name: str, evaluation: Mapping[str, Any]) -> str:
