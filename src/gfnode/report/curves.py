@@ -25,8 +25,7 @@ def error_curves(evaluation: Mapping[str, Any], layout: Layout) -> Figure:
     axes.set_ylabel("mean squared error (10⁻² Å²)", fontsize=layout.text)
     if not layout.narrow:
         _also_in_angstrom(axes, layout)
-    columns = 1 if layout.narrow else 3
-    figure.legend(loc="outside lower center", ncols=columns, fontsize=layout.text, frameon=False)
+    layout.legend(figure, 1, 3)
     return figure
 
 
@@ -95,11 +94,10 @@ def training_curves(history: History, best: int | None, loss_unit: str, layout: 
     lower.yaxis.set_major_formatter(lambda value, _: f"{value:.1g}")
     lower.set_ylim(bottom=0)
     lower.set_xlabel("epoch", fontsize=layout.text)
-    lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if layout.narrow else 12))
+    layout.whole_numbers(lower.xaxis)
     for axes in every:
         layout.plain(axes)
-    columns = 2 if layout.narrow else 3
-    figure.legend(loc="outside lower center", ncols=columns, fontsize=layout.text, frameon=False)
+    layout.legend(figure, 2, 3)
     figure.align_ylabels()
     return figure
 
@@ -112,7 +110,7 @@ def draw_epochs(
     *,
     number: int,
     label: str,
-    factor: float = 1.0,
+    factor: float,
 ) -> None:
     """Draw a column of a history by epoch, in the colour and style of a number."""
     rows = [(row["epoch"], factor * row[key]) for row in history if row[key] is not None]  # type: ignore[operator]
@@ -176,9 +174,9 @@ def atom_curves(
         upright = 90 if _long(labels, layout.narrow) else 0
         axes.set_xticks(places, labels, fontsize=size, rotation=upright)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if layout.narrow else 12))
+        layout.whole_numbers(axes.xaxis)
         axes.set_xlabel("scored atom, counted from 0", fontsize=layout.text)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=layout.text, frameon=False)
+    layout.legend(figure, 2, 2)
     return figure
 
 

@@ -1,11 +1,13 @@
 """What a report is made of: pictures, tables, and panels of both."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gfnode.report.plots import plain
 
@@ -43,6 +45,20 @@ class Layout:
         """The house style of axes."""
         axes.tick_params(labelsize=self.text - 1)
         plain(axes, self.stroke)
+
+    def legend(self, figure: Figure, narrow: int, wide: int, **entries: Any) -> None:
+        """A legend below all axes; its columns, as the layout is narrow or wide."""
+        figure.legend(
+            loc="outside lower center",
+            ncols=narrow if self.narrow else wide,
+            fontsize=self.text,
+            frameon=False,
+            **entries,
+        )
+
+    def whole_numbers(self, axis: Axis) -> None:
+        """Ticks at whole numbers, fewer of them where it is narrow."""
+        axis.set_major_locator(MaxNLocator(integer=True, nbins=6 if self.narrow else 12))
 
     @property
     def stroke(self) -> float:
@@ -127,5 +143,5 @@ class Panel:
     key: str
     title: str
     sentences: Sequence[str]
-    pictures: Sequence[Picture] = field(default_factory=tuple)
-    tables: Sequence[Table] = field(default_factory=tuple)
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from gfnode.metrics import Verdict
 from gfnode.report.comparison.runs import Compared
 from gfnode.report.curves import draw_epochs, scale_errors
 from gfnode.report.described import errors_in_words
-from gfnode.report.downloads import ESTIMATE
+from gfnode.report.downloads import by_lag
 from gfnode.report.numbers import hundredths
 from gfnode.report.pictures import Layout, Picture
 from gfnode.report.plots import COLOURS, STYLES, curve, plain_decades, short
@@ -38,17 +37,13 @@ def comparison_pictures(compared: Compared) -> dict[str, Picture]:
 
 
 def _errors(compared: Compared) -> Picture:
-    own = {
-        name: run.evaluation["methods"][run.model]
-        for name, run in zip(compared.names, compared.runs, strict=True)
-    }
-    rows: list[list[Any]] = [["run", "method", "from_fs", "to_fs", *ESTIMATE]]
-    for name, run in zip(compared.names, compared.runs, strict=True):
-        for method in (run.model, run.best):
-            found = run.evaluation["methods"][method]
-            edges = found["lag_edges_fs"]
-            for low, high, each in zip(edges[:-1], edges[1:], found["by_lag"], strict=True):
-                rows.append([name, method, low, high, *(each[part] for part in ESTIMATE)])
+    own = {name: run.evaluation["methods"][run.model] for name, run in compared.named}
+    rows: list[list[Any]] = []
+    for name, run in compared.named:
+        methods = run.evaluation["methods"]
+        head, *body = by_lag({method: methods[method] for method in (run.model, run.best)})
+        rows = rows or [["run", *head]]
+        rows += [[name, *row] for row in body]
     trivial = (
         "the best trivial baseline, grey, is the same for all"
         if compared.same_windows
@@ -67,7 +62,7 @@ def _draw_errors(compared: Compared, layout: Layout) -> Figure:
     axes = figure.add_subplot()
     units, label = _lag_axis(compared)
     extremes: list[NDArray[np.float64]] = []
-    for number, (name, run) in enumerate(zip(compared.names, compared.runs, strict=True)):
+    for number, (name, run) in enumerate(compared.named):
         lag, value, low, high = curve(run.evaluation["methods"][run.model])
         lag = lag / units[number]
         extremes.append(value)
@@ -154,7 +149,7 @@ def _draw_ratios(
 def _training(compared: Compared) -> Picture:
     rows: list[list[Any]] = [["run", "epoch", "train_error", "train_unit", "validation_error"]]
     words = ["Validation error of each run by epoch, in 10⁻² Å²."]
-    for name, run in zip(compared.names, compared.runs, strict=True):
+    for name, run in compared.named:
         for row in run.history:
             unit = run.loss_unit or "none"
             rows.append([name, row["epoch"], row["train_error"], unit, row["validation_error"]])
@@ -171,9 +166,7 @@ def _training(compared: Compared) -> Picture:
         elif not run.history:
             words.append(f"{name} was not trained.")
     caption = "Mean squared error per coordinate on the validation windows of each run, by epoch."
-    unlike = [
-        n for n, run in zip(compared.names, compared.runs, strict=True) if run.loss_unit != "Å²"
-    ]
+    unlike = [n for n, run in compared.named if run.loss_unit != "Å²"]
     if unlike:
         caption += (
             f" The training loss of {', '.join(unlike)} is no error in Å², so it is not here."
@@ -186,7 +179,7 @@ def _training(compared: Compared) -> Picture:
 def _draw_training(compared: Compared, layout: Layout) -> Figure:
     figure = layout.figure(0.85, 0.36)
     axes = figure.add_subplot()
-    for number, (name, run) in enumerate(zip(compared.names, compared.runs, strict=True)):
+    for number, (name, run) in enumerate(compared.named):
         if run.history:
             draw_epochs(
                 axes,
@@ -198,7 +191,7 @@ def _draw_training(compared: Compared, layout: Layout) -> Figure:
                 factor=100,
             )
     scale_errors(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if layout.narrow else 12))
+    layout.whole_numbers(axes.xaxis)
     axes.set_ylabel("validation error (10⁻² Å²)", fontsize=layout.text)
     return _finish(figure, axes, layout, "epoch")
 
@@ -269,6 +262,5 @@ def _logarithmic(axes: Axes, values: NDArray[np.float64]) -> None:
 def _finish(figure: Figure, axes: Axes, layout: Layout, x: str) -> Figure:
     axes.set_xlabel(x, fontsize=layout.text)
     layout.plain(axes)
-    columns = 1 if layout.narrow else 3
-    figure.legend(loc="outside lower center", ncols=columns, fontsize=layout.text, frameon=False)
+    layout.legend(figure, 1, 3)
     return figure

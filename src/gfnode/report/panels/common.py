@@ -63,15 +63,7 @@ def legend(figure: Figure, axes: Sequence[Axes], layout: Layout) -> None:
     for each in axes:
         for handle, label in zip(*each.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    columns = 1 if layout.narrow else 4
-    figure.legend(
-        list(found.values()),
-        list(found),
-        loc="outside lower center",
-        ncols=columns,
-        fontsize=layout.text,
-        frameon=False,
-    )
+    layout.legend(figure, 1, 4, handles=list(found.values()), labels=list(found))
 
 
 def middles(edges: ArrayLike) -> NDArray[np.float64]:
