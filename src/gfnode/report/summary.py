@@ -125,8 +125,8 @@ def _apart(facts: Mapping[str, Any]) -> str:
     )
 
 
-def how_good(evaluation: Mapping[str, Any], physics: Mapping[str, Any] | None = None) -> list[str]:
-    """How good it is beside the best trivial baseline."""
+def how_good(evaluation: Mapping[str, Any], physics: Mapping[str, Any]) -> list[str]:
+    """How good it is beside the best trivial baseline; ``physics`` may be empty."""
     model, best, methods = evaluation["model"], evaluation["best_trivial"], evaluation["methods"]
     ours, theirs = (methods[name]["mean_over_lags"] for name in (model, best))
     shape = methods[model]["superposed_mean_over_lags"]["value"]
@@ -143,7 +143,7 @@ def how_good(evaluation: Mapping[str, Any], physics: Mapping[str, Any] | None = 
             f"{angstrom(shape)} off: {100 * shape / ours['value']:.0f} % of the squared error is a "
             "wrong shape, the rest a wrong place or orientation."
         )
-    words += _spread(model, physics or {})
+    words += _spread(model, physics)
     if (bars := error_bars(evaluation)) is not None:
         words.append(f"{bars[0].upper()}{bars[1:]}.")
     if (kept := symmetries(evaluation)) is not None:
