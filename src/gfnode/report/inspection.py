@@ -3,21 +3,25 @@
 Everything here takes the inspection as JSON has it; docs/inspection.md says what each number is.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gfnode.report.findings import about, followed, jump_words, percent
-from gfnode.report.findings import frame_words as _frame
-from gfnode.report.findings import original_words as _original
+from gfnode.report.findings import (
+    Found,
+    about,
+    followed,
+    frame_words,
+    jump_words,
+    original_words,
+    percent,
+)
 from gfnode.report.numbers import rough
 from gfnode.trajectory.lengths import UNITS
 from gfnode.units import count, format_time, listed
 
-Found = Mapping[str, Any]
 Row = tuple[str, str]
 
 MOST_FILES = 6
@@ -140,14 +144,12 @@ def _frames(found: Found) -> Iterator[Row]:
     yield "precision", f"positions rounded to {rounded:.2g} Å" if rounded else "no rounding seen"
     yield "repeats", _repeats(f, several)
     for each in f["first_duplicates"]:
-        yield "", f"{_frame(each, several)} is the same as {_original(each, several)}"
+        yield "", f"{frame_words(each, several)} is the same as {original_words(each, several)}"
     for each in f["first_near_duplicates"]:
         yield (
             "",
-            (
-                f"{_frame(each, several)} is nearly {_original(each, several)}: "
-                f"{rough(each['moved'])} Å away (rms; usual {rough(f['usual_move'])} Å)"
-            ),
+            f"{frame_words(each, several)} is nearly {original_words(each, several)}: "
+            f"{rough(each['moved'])} Å away (rms; usual {rough(f['usual_move'])} Å)",
         )
     yield "jumps", f"{f['jumps']}" if f["jumps"] else "none"
     for each in f["first_jumps"]:
@@ -187,10 +189,8 @@ def _units(found: Found) -> Iterator[Row]:
         fits = f"{UNITS[unit]} fits" if unit else "no unit fits, so atoms are not bonded"
         yield (
             "lengths",
-            (
-                f"{fits}: nearest atoms are {lengths['nearest']:.3g} apart (median), their "
-                f"covalent radii add up to {lengths['expected']:.3g} Å"
-            ),
+            f"{fits}: nearest atoms are {lengths['nearest']:.3g} apart (median), their "
+            f"covalent radii add up to {lengths['expected']:.3g} Å",
         )
     if found["scaled_by"] != 1:
         yield "", f"everything else here: as if positions were multiplied by {found['scaled_by']:g}"
@@ -206,12 +206,10 @@ def _clock(clock: Found, *, single: bool) -> Iterator[Row]:
         fit = "fits" if clock["swing_fits"] else f"does not fit, {about(clock['step_fs'])} would"
         yield (
             "time step",
-            (
-                f"{stated} {fit}: with it {count(clock['bonds'], bond + ' bond')} "
-                f"{'swings' if clock['bonds'] == 1 else 'swing'} at "
-                f"{clock['wavenumber']:.0f} cm⁻¹, usual is about "
-                f"{clock['usual_wavenumber']:.0f} cm⁻¹"
-            ),
+            f"{stated} {fit}: with it {count(clock['bonds'], bond + ' bond')} "
+            f"{'swings' if clock['bonds'] == 1 else 'swing'} at "
+            f"{clock['wavenumber']:.0f} cm⁻¹, usual is about "
+            f"{clock['usual_wavenumber']:.0f} cm⁻¹",
         )
     else:
         why = {
@@ -225,10 +223,8 @@ def _clock(clock: Found, *, single: bool) -> Iterator[Row]:
     if clock["step_stored_fs"] is not None:
         yield (
             "",
-            (
-                f"stored velocities carry the atoms as a step of "
-                f"{about(clock['step_stored_fs'])} would"
-            ),
+            f"stored velocities carry the atoms as a step of "
+            f"{about(clock['step_stored_fs'])} would",
         )
 
 
@@ -237,11 +233,9 @@ def _motion(found: Found) -> Iterator[Row]:
     if m["temperature"] is None:
         yield (
             "temperature",
-            (
-                "unknown: no velocities in the file, and its frames are too far apart to tell them"
-                if m["interval_fs"]
-                else "unknown: no velocities in the file"
-            ),
+            "unknown: no velocities in the file, and its frames are too far apart to tell them"
+            if m["interval_fs"]
+            else "unknown: no velocities in the file",
         )
     else:
         yield "temperature", _temperature(m)
@@ -257,11 +251,9 @@ def _motion(found: Found) -> Iterator[Row]:
     if motion["moved_at_horizon"] is not None:
         yield (
             "to predict",
-            (
-                f"within {format_time(c['horizon_fs'])} the scored atoms go "
-                f"{rough(motion['moved_at_horizon'])} Å (rms); "
-                f"{rough(motion['changed_at_horizon'])} Å once superposed: the change of shape"
-            ),
+            f"within {format_time(c['horizon_fs'])} the scored atoms go "
+            f"{rough(motion['moved_at_horizon'])} Å (rms); "
+            f"{rough(motion['changed_at_horizon'])} Å once superposed: the change of shape",
         )
     inner = [each for each in motion["motions"] if each["kind"] != "turning"]
     within = f"within {molecule}: " if (molecule := followed(found)) else ""
@@ -355,16 +347,12 @@ def _molecule(found: Found) -> Iterator[Row]:
             yield "", f"atoms {i} and {j}: {words} ({each['length']:.3g} Å)"
     groups = ", ".join(f"{count} {formula}" for formula, count in s["groups"])
     rest = s["number_of_groups"] - sum(count for _, count in s["groups"])
-    within = f"in {molecule}: " if (molecule := followed(found)) else ""
-    yield (
-        "groups",
-        within
-        + (
-            f"{groups}{f' and {rest} more' if rest else ''}, which may turn about a single bond"
-            if groups
-            else "none that could turn about a single bond"
-        ),
-    )
+    words = "none that could turn about a single bond"
+    if groups:
+        more = f" and {rest} more" if rest else ""
+        words = f"{groups}{more}, which may turn about a single bond"
+    molecule = followed(found)
+    yield "groups", f"in {molecule}: {words}" if molecule else words
     if s["cell"]:
         yield "cell", _cell(s["cell"])
 

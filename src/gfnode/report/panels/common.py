@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gfnode.report.cells import with_interval
 from gfnode.report.numbers import NOTHING, three
-from gfnode.report.pictures import Layout
+from gfnode.report.pictures import Layout, Picture, Table
 from gfnode.report.plots import COLOURS, short
 
 TRUE, CONSTANT, FLOOR = "true", "constant", "floor"
@@ -28,6 +28,14 @@ LABELS = {
 }
 
 Estimate = Mapping[str, Any]
+
+
+class Content(NamedTuple):
+    """What a panel holds; see :class:`gfnode.report.pictures.Panel`."""
+
+    sentences: Sequence[str]
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
 
 
 def style(name: str, model: str, layout: Layout) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from gfnode.report.panels.common import (
     CONSTANT,
     FLOOR,
     TRUE,
+    Content,
     by_lag_rows,
     draw_by_lag,
     ends,
@@ -26,7 +27,7 @@ from gfnode.report.panels.common import (
     style,
 )
 from gfnode.report.physics_table import COUNTS, NEEDED, UNITS, atoms_words
-from gfnode.report.pictures import Layout, Panel, Picture, Table
+from gfnode.report.pictures import Layout, Picture, Table
 
 NAMES = {
     "bond": "bonds",
@@ -52,8 +53,8 @@ class Shown(NamedTuple):
     densities: dict[str, NDArray[np.float64]]
 
 
-def geometry_panel(run: RunFiles) -> Panel | None:
-    """Of the sections ``geometry``, ``shape`` and ``integrity``."""
+def geometry(run: RunFiles) -> Content | None:
+    """Panel of the sections ``geometry``, ``shape`` and ``integrity``."""
     quantities: dict[str, Any] = {}
     for section in ("geometry", "shape"):
         quantities |= run.physics.get(section, {}).get("quantities", {})
@@ -74,7 +75,7 @@ def geometry_panel(run: RunFiles) -> Panel | None:
     of = atoms_words(run.physics)
     looked = f"All of this is {of} (gfnode evaluate --atoms all does)." if of else ""
     sentences = [*filter(None, [looked]), *_sentences(run, quantities), *_whole_words(run, whole)]
-    return Panel("geometry", "Geometry", sentences, pictures, tables)
+    return Content(sentences, pictures, tables)
 
 
 def quantity_table(run: RunFiles, quantities: Mapping[str, Any], name: str, what: str) -> Table:

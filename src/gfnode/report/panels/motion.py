@@ -13,6 +13,7 @@ from gfnode.report.numbers import three, with_interval
 from gfnode.report.panels.common import (
     BANDS,
     TRUE,
+    Content,
     by_lag_rows,
     draw_by_lag,
     ends,
@@ -22,17 +23,14 @@ from gfnode.report.panels.common import (
     span_curves,
     style,
 )
-from gfnode.report.pictures import Layout, Panel, Picture, Table
+from gfnode.report.pictures import Layout, Picture, Table
 from gfnode.units import format_time
 
 
-def kinetics_panel(run: RunFiles) -> Panel | None:
-    """Of the section ``kinetics``."""
-    section = run.physics.get("kinetics")
-    if section is None:
+def kinetics(run: RunFiles) -> Content | None:
+    """Panel of the section ``kinetics``."""
+    if (section := run.physics.get("kinetics")) is None:
         return None
-    if "reason" in section:
-        return Panel("kinetics", "Kinetics", [f"No kinetics: {section['reason']}."])
     methods = {TRUE: section[TRUE], **section["methods"]}
     edges = section["lag_edges_fs"]
     rows: list[list[Any]] = [["quantity", "method", "from_fs", "to_fs", "value", "low", "high"]]
@@ -53,10 +51,8 @@ def kinetics_panel(run: RunFiles) -> Panel | None:
         f"timescale, on a logarithmic axis where curves are decades apart. {BANDS.capitalize()}."
     )
     draw = partial(_draw_kinetics, run, methods, edges)
-    sentences = _kinetics_words(run, methods)
-    return Panel(
-        "kinetics", "Kinetics", sentences, [Picture("kinetics", draw, words, rows, caption)]
-    )
+    picture = Picture("kinetics", draw, words, rows, caption)
+    return Content(_kinetics_words(run, methods), [picture])
 
 
 def _series(found: Mapping[str, Any]) -> list[list[Mapping[str, Any]]]:
@@ -111,14 +107,10 @@ def _draw_kinetics(
 # --------------------------------------------------------------------------- momenta, temperature
 
 
-def motion_panel(run: RunFiles) -> Panel | None:
-    """Of the section ``motion``."""
-    section = run.physics.get("motion")
-    if section is None:
+def motion(run: RunFiles) -> Content | None:
+    """Panel of the section ``motion``."""
+    if (section := run.physics.get("motion")) is None:
         return None
-    title = "Momentum and temperature"
-    if "reason" in section:
-        return Panel("motion", title, [f"Not measured: {section['reason']}."])
     methods = {TRUE: section[TRUE], **section["methods"]}
     edges, start = section["lag_edges_fs"], section["start"]
     rows: list[list[Any]] = [["quantity", "method", "from_fs", "to_fs", "value", "low", "high"]]
@@ -158,7 +150,7 @@ def motion_panel(run: RunFiles) -> Panel | None:
             "most; in an isolated molecule both are conserved."
         )
     draw = partial(_draw_motion, run, methods, edges)
-    return Panel("motion", title, sentences, [Picture("motion", draw, words, rows, caption)])
+    return Content(sentences, [Picture("motion", draw, words, rows, caption)])
 
 
 def _draw_motion(
@@ -188,13 +180,10 @@ def _draw_motion(
 # --------------------------------------------------------------------------- energies
 
 
-def energy_panel(run: RunFiles) -> Panel | None:
-    """Of the section ``energy``."""
-    section = run.physics.get("energy")
-    if section is None:
+def energy(run: RunFiles) -> Content | None:
+    """Panel of the section ``energy``."""
+    if (section := run.physics.get("energy")) is None:
         return None
-    if "reason" in section:
-        return Panel("energy", "Energy", [f"No energies: {section['reason']}."])
     methods = {TRUE: section[TRUE], **section["methods"]}
     quantiles = next(
         (list(each["quantiles_kcal_mol"]) for each in methods.values() if "mean_kcal_mol" in each),
@@ -220,4 +209,4 @@ def energy_panel(run: RunFiles) -> Panel | None:
             f"Predicted conformations are {mine['mean_kcal_mol']:.3g} kcal/mol above the true ones "
             f"in the mean; true ones spread by {true['spread_kcal_mol']:.3g} kcal/mol."
         )
-    return Panel("energy", "Energy", words, (), [Table("energies", caption, head, body, rows)])
+    return Content(words, tables=[Table("energies", caption, head, body, rows)])

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gfnode.report.loading import RunFiles
 from gfnode.report.numbers import three
-from gfnode.report.panels.common import TRUE, grid, legend, power_of_ten, style
-from gfnode.report.pictures import Layout, Panel, Picture, Table
+from gfnode.report.panels.common import TRUE, Content, grid, legend, power_of_ten, style
+from gfnode.report.pictures import Layout, Picture, Table
 from gfnode.report.plots import plain_decades
 from gfnode.report.sentences import seen_from
 from gfnode.thinning import evenly
@@ -30,19 +30,15 @@ _FINE = 10.0  # fs: frames further apart see little of the speed of vibrations
 Space = Mapping[str, Any]
 
 
-def spectra_panel(run: RunFiles) -> Panel | None:
-    """Of the section ``spectra``."""
-    section = run.physics.get("spectra")
-    if section is None:
+def spectra(run: RunFiles) -> Content | None:
+    """Panel of the section ``spectra``."""
+    if (section := run.physics.get("spectra")) is None:
         return None
-    if "reason" in section:
-        return Panel("spectra", "Spectra", [f"No spectra: {section['reason']}."])
     spaces = section[KIND]["eigenspaces"]
     pictures = [_density(run, section)]
     if _chosen(spaces):  # without a bond every eigenvalue is 0
         pictures = [_frequencies(section, spaces), _powers(run, spaces), *pictures]
-    tables = [_table(spaces)]
-    return Panel("spectra", "Spectra", _sentences(section), pictures, tables)
+    return Content(_sentences(section), pictures, [_table(spaces)])
 
 
 def _sentences(section: Mapping[str, Any]) -> list[str]:

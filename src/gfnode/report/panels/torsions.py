@@ -17,6 +17,7 @@ from gfnode.report.panels.common import (
     CONSTANT,
     FLOOR,
     TRUE,
+    Content,
     by_lag_rows,
     draw_by_lag,
     ends,
@@ -30,7 +31,7 @@ from gfnode.report.panels.common import (
     style,
 )
 from gfnode.report.panels.geometry import densities_picture, quantity_table, shown_density
-from gfnode.report.pictures import Layout, Panel, Picture, Table
+from gfnode.report.pictures import Layout, Picture, Table
 from gfnode.report.plots import short
 
 SEQUENTIAL, DIVERGING = "cividis_r", "PuOr_r"  # read with any colour vision, and in grey
@@ -41,10 +42,9 @@ _DEGREES = 180.0
 _STATES = {"alpha_R": "α_R", "beta": "β", "alpha_L": "α_L", "other": "other"}
 
 
-def torsions_panel(run: RunFiles) -> Panel | None:
-    """Of the section ``torsions``."""
-    section = run.physics.get("torsions")
-    if section is None:
+def torsions(run: RunFiles) -> Content | None:
+    """Panel of the section ``torsions``."""
+    if (section := run.physics.get("torsions")) is None:
         return None
     quantities = section["quantities"]
     pictures, tables, sentences = [], [], []
@@ -62,7 +62,7 @@ def torsions_panel(run: RunFiles) -> Panel | None:
     if shown:
         pictures.append(densities_picture(run, shown, "torsion-distributions"))
     tables.append(quantity_table(run, quantities, "torsions", "Torsions"))
-    return Panel("torsions", "Torsions", sentences, pictures, tables)
+    return Content(sentences, pictures, tables)
 
 
 # --------------------------------------------------------------------------- maps
