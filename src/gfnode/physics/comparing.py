@@ -27,6 +27,7 @@ from gfnode.metrics.jackknife import jackknife, leave_one_out
 from gfnode.metrics.lags import LAG_BINS
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import Quantity, distance, halves, summary
+from gfnode.physics.section import CONSTANT, FLOOR
 from gfnode.trajectory import Doubles, Integers
 
 BINS = 60
@@ -38,8 +39,6 @@ FINE = 120
 
 FINEST = 3600
 """Bins of 0.1° in which Wasserstein distances on the circle are taken."""
-
-CONSTANT, FLOOR = "constant", "floor"
 
 _VALUES = 2_000_000  # held at once
 _GROUPS = 1 + LAG_BINS  # all samples, and those of each lag bin

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+TRUE, CONSTANT, FLOOR = "true", "constant", "floor"
+"""What stands among the methods beside models: the truth, and what it is measured by."""
+
 
 @dataclass(frozen=True, eq=False)
 class Section:

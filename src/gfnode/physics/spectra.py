@@ -39,7 +39,7 @@ from gfnode.physics.modes import (
     space_power,
 )
 from gfnode.physics.predictions import Predictions, blocks_of, predict_all
-from gfnode.physics.section import Section
+from gfnode.physics.section import TRUE, Section
 from gfnode.physics.spectrum import MOST_MODES, VIBRATIONS
 from gfnode.trajectory import Doubles, Floats
 
@@ -79,7 +79,7 @@ def measure_spectra(predictions: Predictions) -> Section:
     whole = windows.select(system.atoms).batch(slice(None))
     blocks = blocks_of(windows, system.horizon)
     series = {
-        "true": whole.targets.numpy(),
+        TRUE: whole.targets.numpy(),
         "predicted": predict_all(run.model, windows).numpy(),
     }
     modes = min(system.n_atoms, MOST_MODES)
@@ -196,13 +196,13 @@ def _states(
         arrays["density_frequency_per_ps"] = frequency
         arrays[f"density_{kind}_K_ps"] = density.mean(0)
         arrays[f"velocity_autocorrelation_{kind}"] = autocorrelation(v, centre=False)
-    half = len(densities["true"]) // 2
+    half = len(densities[TRUE]) // 2
     step = float(frequency[1])
-    true = densities["true"].mean(0)
+    true = densities[TRUE].mean(0)
     numbers["distance_per_ps"] = spectral_distance(true, densities["predicted"].mean(0), step)
     floor = float("nan")  # of a single window there are no two halves
     if half:
-        first, second = densities["true"][:half].mean(0), densities["true"][half:].mean(0)
+        first, second = densities[TRUE][:half].mean(0), densities[TRUE][half:].mean(0)
         floor = spectral_distance(first, second, step)
     numbers["distance_floor_per_ps"] = floor
     arrays["velocity_lags_fs"] = (

@@ -14,10 +14,10 @@ from gfnode.geometry import (
     radius_of_gyration,
     superpose,
 )
-from gfnode.physics.comparing import CONSTANT, FLOOR, compare
+from gfnode.physics.comparing import compare
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import Quantity, summary
-from gfnode.physics.section import Section
+from gfnode.physics.section import CONSTANT, FLOOR, Section
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 

@@ -16,10 +16,9 @@ from gfnode.molecule.integrity import (
 )
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import estimate, summary
-from gfnode.physics.section import Section
+from gfnode.physics.section import TRUE, Section
 from gfnode.trajectory import Floats, Integers
 
-TRUE = "true"
 _VALUES = 6_000_000  # coordinates looked at at once
 
 
