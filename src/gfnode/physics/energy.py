@@ -1,6 +1,5 @@
 """Potential energies of predicted conformations, beside those of the truth."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.typing import NDArray
 
 from gfnode.molecule.system import System
 from gfnode.physics.predictions import Predictions
-from gfnode.physics.section import Section
+from gfnode.physics.section import TRUE, Section
 from gfnode.simulate import energies
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Topology
@@ -35,9 +34,6 @@ def measure_energy(
     predictions: Predictions,
     engine: str = "xtb",
     frames: int = FRAMES,
-    *,
-    charge: int = 0,
-    advance: Callable[[int], None] = lambda done: None,
 ) -> Section:
     """Potential energies of a number of conformations of the truth and of every method.
 
@@ -53,10 +49,6 @@ def measure_energy(
         ``xtb`` (GFN2-xTB), ``openmm``, or what :func:`gfnode.simulate.energies` takes.
     frames
         Conformations of each method.
-    charge
-        Total charge in e, for xtb.
-    advance
-        Told after every conformation.
 
     Raises
     ------
@@ -75,18 +67,11 @@ def measure_energy(
     window, time = np.divmod(evenly(windows * times, frames), times)
 
     def of(positions: Floats) -> Doubles:
-        return energies(
-            system.numbers,
-            positions,
-            engine,
-            charge=charge,
-            topology=predictions.topology,
-            advance=advance,
-        )
+        return energies(system.numbers, positions, engine, topology=predictions.topology)
 
     true = of(predictions.true[window, time])
     middle = float(np.nanmean(true))
-    found = {"true": true}
+    found = {TRUE: true}
     for name, positions in predictions.predicted.items():
         found[name] = of(positions[window, time])
     numbers = {name: summary(each - middle) for name, each in found.items()}
@@ -99,7 +84,7 @@ def measure_energy(
             "engine": engine,
             "frames": len(window),
             "true_mean_kcal_mol": middle,
-            "true": numbers.pop("true"),
+            TRUE: numbers.pop(TRUE),
             "methods": numbers,
         },
         arrays,
