@@ -23,7 +23,7 @@ from gfnode.molecule.internal import FRAMES
 from gfnode.molecule.torsions import named_torsions
 from gfnode.physics.modes import on_reference
 from gfnode.physics.predictions import Predictions
-from gfnode.physics.section import Section, estimate_rows
+from gfnode.physics.section import TRUE, Section, estimate_rows
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
@@ -123,7 +123,7 @@ def measure_kinetics(predictions: Predictions) -> Section:
     windows, times = predictions.lags_fs.shape
     edges = predictions.lag_edges
     bins = predictions.lag_bins
-    methods = {"true": predictions.true, **predictions.predicted}
+    methods = {TRUE: predictions.true, **predictions.predicted}
     later = {
         name: features.of(x.reshape(-1, *x.shape[2:])).reshape(windows, times, -1)
         for name, x in methods.items()
@@ -143,29 +143,27 @@ def measure_kinetics(predictions: Predictions) -> Section:
     }
     found: dict[str, Numbers] = {}
     for name, values in later.items():
-        scores: list[Numbers] = []
-        slow: list[list[Numbers]] = []
+        score_of_lag, times_of_lag = [], []
         for k, lag in enumerate(lags):
             window, time = np.nonzero(bins == k)
             x, y = starts[window], values[window, time]
             usable = np.isfinite(y).all(1)
-            if usable.sum() < FEWEST * x.shape[1]:
-                scores.append(NO_ESTIMATE.to_dict())
-                slow.append([NO_ESTIMATE.to_dict()] * TIMESCALES)
-                continue
-            part = _part(blocks, window[usable])
-            moments = Moments.of(x[usable], y[usable], part, scale)
-            scores.append(vamp2(moments, part.inflation).to_dict())
-            times_ps = implied_timescales(moments, 1e-3 * lag, TIMESCALES, part.inflation)
-            slow.append([each.to_dict() for each in times_ps])
-        found[name] = {"vamp2": scores, "timescales_ps": slow}
+            score, times_ps = NO_ESTIMATE, (NO_ESTIMATE,) * TIMESCALES
+            if usable.sum() >= FEWEST * x.shape[1]:
+                part = _part(blocks, window[usable])
+                moments = Moments.of(x[usable], y[usable], part, scale)
+                score = vamp2(moments, part.inflation)
+                times_ps = implied_timescales(moments, 1e-3 * lag, TIMESCALES, part.inflation)
+            score_of_lag.append(score.to_dict())
+            times_of_lag.append([each.to_dict() for each in times_ps])
+        found[name] = {"vamp2": score_of_lag, "timescales_ps": times_of_lag}
     numbers["highest_vamp2"] = 1 + directions(
         np.cov(starts - scale[0], rowvar=False, ddof=0) / np.outer(scale[1], scale[1])
     )
-    numbers["true"] = found.pop("true")
+    numbers[TRUE] = found.pop(TRUE)
     numbers["methods"] = found
     arrays: dict[str, NDArray[Any]] = {"lags_fs": np.array(lags), "lag_edges_fs": np.array(edges)}
-    for name, each in (("true", numbers["true"]), *found.items()):
+    for name, each in ((TRUE, numbers[TRUE]), *found.items()):
         arrays[f"vamp2_{name}"] = estimate_rows(each["vamp2"])
         slowest = [estimate_rows(row) for row in each["timescales_ps"]]
         arrays[f"timescales_ps_{name}"] = np.stack(slowest)

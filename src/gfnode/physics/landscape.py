@@ -72,7 +72,7 @@ class Landscape:
 
     def density(self, run: int) -> Doubles:
         """Probability of each bin of 6° × 6°, ``(60, 60)``."""
-        return density(self.angles[run][0], self.angles[run][1])
+        return density(*self.angles[run])
 
     def populations(self, run: int) -> dict[str, Estimate]:
         """Shares of the states with intervals over up to 30 blocks of the run."""

@@ -8,6 +8,7 @@ differentiation is not used: free rotation in closed form has no derivative by t
 models are built on it.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
 from gfnode.models.pieces import ask
 from gfnode.physics.predictions import Predictions, blocks_of
-from gfnode.physics.section import Section, estimate_rows
+from gfnode.physics.section import TRUE, Section, estimate_rows
 from gfnode.rollout import Difference
 from gfnode.trajectory import SHORT_GAP, Doubles
 from gfnode.units import BOLTZMANN, format_time
@@ -76,7 +77,7 @@ def measure_motion(predictions: Predictions) -> Section:
     }
     arrays: dict[str, NDArray[Any]] = {"lag_edges_fs": edges}
     x, v, known = true_motion(windows, gap)
-    moved = {"true": (Momenta.of(x, v, masses), known)}
+    moved = {TRUE: (Momenta.of(x, v, masses), known)}
     for name, model in run.judged().items():
         at, speed, asked = predicted_motion(model, everything, gap)
         weights = torch.from_numpy(model.system.masses)
@@ -93,15 +94,16 @@ def measure_motion(predictions: Predictions) -> Section:
             )
         }
         arrays[f"temperature_K_{name}"] = estimate_rows(found[name]["temperature_K"])
-    numbers["true"] = found.pop("true")
+    numbers[TRUE] = found.pop(TRUE)
     numbers["methods"] = found
     return Section(numbers, arrays)
 
 
+@dataclass(frozen=True, eq=False)
 class Momenta:
     """Total momenta and temperature of conformations in motion.
 
-    Attributes
+    Parameters
     ----------
     linear, angular
         ``(window, time, 3)`` in u Å/fs and, about the centre of mass, u Å²/fs.
@@ -109,8 +111,9 @@ class Momenta:
         ``(window, time)`` in K over 3N degrees of freedom.
     """
 
-    def __init__(self, linear: Doubles, angular: Doubles, temperature: Doubles) -> None:
-        self.linear, self.angular, self.temperature = linear, angular, temperature
+    linear: Doubles
+    angular: Doubles
+    temperature: Doubles
 
     @classmethod
     def of(cls, positions: Tensor, velocities: Tensor, masses: Tensor) -> "Momenta":

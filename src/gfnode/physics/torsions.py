@@ -28,10 +28,10 @@ from gfnode.metrics.ramachandran import (
     torus_bins,
 )
 from gfnode.molecule.torsions import named_torsions, ramachandran_pairs, read_torsions
-from gfnode.physics.comparing import CONSTANT, FLOOR, Samples, compare
+from gfnode.physics.comparing import Samples, compare
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import Quantity, distance, estimate
-from gfnode.physics.section import Section
+from gfnode.physics.section import CONSTANT, FLOOR, TRUE, Section
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
@@ -40,8 +40,6 @@ MOST_TORSIONS = 40
 
 MOST_RESIDUES = 8
 """Residues whose Ramachandran densities are compared, evenly chosen where there are more."""
-
-TRUE = "true"
 
 
 def torsions(predictions: Predictions) -> Section | None:
@@ -93,31 +91,24 @@ def _angles(positions: Floats, atoms: Integers) -> Doubles:
     return Quantity("", atoms, dihedrals).of(positions, atoms)
 
 
-def _density(angles: Doubles) -> Floats:
-    return density(angles[0], angles[1]).astype(np.float32)
-
-
-def _states(angles: Doubles) -> Integers:
-    return assign(angles[0], angles[1])
-
-
 def _ramachandran(
     atoms: Integers, predictions: Predictions
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Density of φ and ψ, populations of basins and passages between them."""
     samples = Samples.of(predictions)
     shape = predictions.lags_fs.shape
-    begin = np.repeat(_states(_angles(predictions.starts, atoms)), shape[1])
+    begin = np.repeat(assign(*_angles(predictions.starts, atoms)), shape[1])
     constant = circular_mean(_angles(predictions.training, atoms), 1)[:, None]
     true = _angles(predictions.true, atoms)
     angles = {TRUE: true}
     angles |= {k: _angles(x, atoms) for k, x in predictions.predicted.items()}
     angles |= {CONSTANT: np.broadcast_to(constant, true.shape)}
-    passages = {key: _passages(begin, _states(each), samples) for key, each in angles.items()}
+    states = {key: assign(*each) for key, each in angles.items()}
+    passages = {key: _passages(begin, each, samples) for key, each in states.items()}
     counted = {key: _torus(each, samples.labels, samples.blocks) for key, each in angles.items()}
     methods: dict[str, Any] = {}
-    for key, each in angles.items():
-        shares = populations(_states(each).reshape(shape), predictions.blocks, len(BASINS) + 1)
+    for key, each in states.items():
+        shares = populations(each.reshape(shape), predictions.blocks, len(BASINS) + 1)
         methods[key] = {"populations": _shares(shares)} | {
             "transitions": passages[key].sum(0)[1:].astype(int).tolist()
         }
@@ -126,11 +117,11 @@ def _ramachandran(
             methods[key] |= _passage_errors(passages[TRUE], passages[key], samples, predictions)
     n = samples.blocks
     parted = _torus(true, samples.labels + n * samples.half, 2 * n)
-    halves = _passages(begin, _states(true), samples, parted=True)
+    halves = _passages(begin, states[TRUE], samples, parted=True)
     methods[FLOOR] = _divergences(parted[:n], parted[n:], predictions, samples.sides)
     methods[FLOOR] |= _passage_errors(halves[:n], halves[n:], samples, predictions, samples.sides)
     arrays: dict[str, NDArray[Any]] = {
-        f"density.{key}": _density(each) for key, each in angles.items()
+        f"density.{key}": density(*each).astype(np.float32) for key, each in angles.items()
     }
     arrays["atoms"] = atoms
     return {"methods": methods}, arrays
