@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -19,7 +20,8 @@ from gfnode.trajectory import Doubles
 FASTEST = 120.0
 """Frequencies of Figure 4 are drawn up to so many 1/ps: nothing in a molecule swings faster."""
 
-Records = list[dict[str, object]]
+Records = list[dict[str, Any]]
+"""Rows of a CSV file."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,10 @@ def horizons(spec: Spec, results: Sequence[Result], metric: str, *, each: bool =
 
 def _over_seeds(records: Records) -> Records:
     keys = ("molecule", "row", "title", "kind", "frames", "horizon_ps")
-    found: dict[tuple[object, ...], dict[object, float]] = {}
+    found: dict[tuple[Any, ...], dict[int, float]] = {}
     for each in records:
         place = tuple(each[key] for key in keys)
-        found.setdefault(place, {})[each["seed"]] = float(each["error"])  # type: ignore[arg-type]
+        found.setdefault(place, {})[each["seed"]] = each["error"]
     return [
         dict(zip(keys, place, strict=True))
         | {
@@ -157,8 +159,8 @@ def _over_seeds(records: Records) -> Records:
 
 
 def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
-    molecules = list(dict.fromkeys(str(each["molecule"]) for each in records))
-    names = list(dict.fromkeys((str(each["row"]), str(each["kind"])) for each in records))
+    molecules = list(dict.fromkeys(each["molecule"] for each in records))
+    names = list(dict.fromkeys((each["row"], each["kind"]) for each in records))
     names.sort(key=lambda each: each[1] != "model")
     figure = Figure(figsize=(5.4 * len(molecules) + 0.4, 5.2), layout="constrained")
     panels = figure.subplots(1, len(molecules), squeeze=False)[0]
@@ -168,7 +170,7 @@ def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
             mine = [e for e in records if (e["molecule"], e["row"]) == (molecule, row)]
             if row in above:
                 continue
-            mine.sort(key=lambda each: int(each["frames"]))  # type: ignore[call-overload]
+            mine.sort(key=lambda each: each["frames"])
             colour = COLOURS[number % len(COLOURS)] if kind == "model" else "0.5"
             marker, line = STYLES[number % len(STYLES)]
             panel.errorbar(
@@ -179,7 +181,7 @@ def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
                 marker=marker,
                 ls=line if kind == "model" else ":",
                 capsize=3,
-                label=str(mine[0]["title"]) if mine else row,
+                label=mine[0]["title"] if mine else row,
             )
         panel.set_title(molecule)
         panel.set_ylim(bottom=0)
@@ -194,10 +196,10 @@ def _draw_horizons(spec: Spec, records: Records, metric: str) -> Figure:
     return figure
 
 
-def _above(records: Records, molecule: object) -> list[str]:
+def _above(records: Records, molecule: str) -> list[str]:
     """Trivial baselines so far off (ten times the best of anything) that they hide the others."""
     errors = {
-        (str(each["row"]), each["kind"], each["frames"]): float(each["mean"])  # type: ignore[arg-type]
+        (each["row"], each["kind"], each["frames"]): each["mean"]
         for each in records
         if each["molecule"] == molecule
     }
@@ -211,9 +213,9 @@ def _say_horizons(records: Records) -> list[str]:
     said = []
     for molecule in dict.fromkeys(each["molecule"] for each in records):
         mine = [each for each in records if each["molecule"] == molecule]
-        longest = max(int(each["frames"]) for each in mine)  # type: ignore[call-overload]
+        longest = max(each["frames"] for each in mine)
         last = [each for each in mine if each["frames"] == longest]
-        last.sort(key=lambda each: float(each["mean"]))  # type: ignore[arg-type]
+        last.sort(key=lambda each: each["mean"])
         order = ", ".join(f"{each['title']} {each['mean']:.3g}" for each in last)
         said.append(f"{molecule}, {longest} frames, best first: {order}.")
         if above := _above(records, molecule):
