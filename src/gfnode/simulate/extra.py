@@ -14,9 +14,6 @@ def need(module: str, what: str) -> None:
         With the line that installs it.
     """
     if find_spec(module) is None:
-        raise InputError(f"{what} needs {module}, which is not installed: {install()}")
-
-
-def install() -> str:
-    """How the packages of simulations are installed."""
-    return "pip install 'gfnode[simulate]'"
+        raise InputError(
+            f"{what} needs {module}, which is not installed: pip install 'gfnode[simulate]'"
+        )
