@@ -84,11 +84,11 @@ def spectrum(
         terminal.print()
         terminal.print(words.spectrum_table(result))
         output.say(*words.spectrum_words(result))
+        names, columns = found.table()
         if out is not None:
-            save_figure(words.draw_spectrum(result, *found.table()), out, dpi=110)
+            save_figure(words.draw_spectrum(result, columns), out, dpi=110)
             output.say(f"plot: {out}")
         if csv_file is not None:
-            names, columns = found.table()
             lines = [",".join(names)]
             lines += [",".join(f"{value:.8g}" for value in row) for row in columns]
             with written(csv_file) as partial:

@@ -81,21 +81,20 @@ def spectrum_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
-def draw_spectrum(
-    result: Mapping[str, Any], names: list[str], columns: NDArray[np.floating]
-) -> Figure:
+def draw_spectrum(result: Mapping[str, Any], columns: NDArray[np.floating]) -> Figure:
     """Draw density of states, the spectrum of each eigenspace, and frequency against eigenvalue.
 
     Parameters
     ----------
     result
         Numbers of :meth:`gfnode.physics.spectrum.Spectrum.to_dict`, null where not finite.
-    names, columns
-        Its curves: :meth:`gfnode.physics.spectrum.Spectrum.table`.
+    columns
+        Its curves, as :meth:`gfnode.physics.spectrum.Spectrum.table` has them: frequency,
+        wavenumber, density of states, and the power of each eigenspace.
     """
     figure = Figure(figsize=(11.0, 7.6), layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=(1.0, 1.6))
-    wavenumber, density = columns[:, names.index("wavenumber_per_cm")], columns[:, 2]
+    wavenumber, density = columns[:, 1], columns[:, 2]
     top = _upper(wavenumber, density)
     states = figure.add_subplot(grid[0, :])
     states.fill_between(wavenumber, density, color=COLOURS[0], alpha=0.2, lw=0)
