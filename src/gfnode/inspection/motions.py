@@ -107,8 +107,7 @@ def look_at_motions(
     drift = _drift(series)
     moved, changed = _at_horizon(series, horizon, score)
     pairs = _probe(series, len(frame_atoms))
-    bodily = len(frame_atoms) >= 3 and len(pairs) >= 1
-    if not bodily:
+    if len(frame_atoms) < 3 or not pairs:
         return Motions(drift, (), (), None, moved, changed, (), len(frame_atoms), 0)
     asked = np.unique(np.concatenate([np.concatenate(ends) for _, *ends in pairs]))
     some = series.positions(series.evenly(FRAMES))
@@ -294,6 +293,5 @@ def _at_horizon(
         return None, None
     x = torch.from_numpy(series.positions(first, score))
     y = torch.from_numpy(series.positions(second, score))
-    per_atom = np.sqrt(3)
-    moved = float(per_atom) * rms((y - x).numpy())
-    return moved, float(per_atom) * rms((geometry.superpose(y, x) - x).numpy())
+    per_atom = float(np.sqrt(3))
+    return per_atom * rms((y - x).numpy()), per_atom * rms((geometry.superpose(y, x) - x).numpy())
