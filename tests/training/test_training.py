@@ -592,24 +592,21 @@ def test_a_damaged_state_is_refused(tmp_path):
     ],
 )
 def test_progress_of_a_stranger_is_refused(tmp_path, change):
-    trainer = trainer_for(epochs=1)
-    trainer.run(quiet, quiet)
-    path = tmp_path / "last.safetensors"
-    save_training(path, trainer.state)
-    tensors, facts = load_tensors(path)
-    save_tensors(path, tensors, facts | change)
-    with pytest.raises(InputError, match="progress is damaged"):
-        load_training(path, trainer.state)
+    refuse_progress(tmp_path / "last.safetensors", facts=change)
 
 
 @pytest.mark.parametrize("name", ["optimizer.x.y", "optimizer.7"])
 def test_an_optimizer_that_is_none_is_refused(tmp_path, name):
+    refuse_progress(tmp_path / "last.safetensors", tensors={name: torch.zeros(2)})
+
+
+def refuse_progress(path, *, tensors=None, facts=None):
+    """What is stored of a training, changed, is not gone on with."""
     trainer = trainer_for(epochs=1)
     trainer.run(quiet, quiet)
-    path = tmp_path / "last.safetensors"
     save_training(path, trainer.state)
-    tensors, facts = load_tensors(path)
-    save_tensors(path, tensors | {name: torch.zeros(2)}, facts)
+    stored, told = load_tensors(path)
+    save_tensors(path, stored | (tensors or {}), told | (facts or {}))
     with pytest.raises(InputError, match="progress is damaged"):
         load_training(path, trainer.state)
 
