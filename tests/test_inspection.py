@@ -748,17 +748,6 @@ def test_json_is_plain_and_finite():
     assert plain["verdict"] == found.verdict
 
 
-def test_words_need_no_torch():
-    import subprocess
-    import sys
-
-    code = (
-        "import sys, gfnode.report.findings, gfnode.report.inspection; "
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 def test_the_command_that_trains_quotes_and_names(tmp_path: Path):
     found = json.loads(to_json(inspect(slower(ethane(), 4)).to_dict()))
     command = report.train_command(found, ["my run.xtc"], ["--top", "m.pdb", "--step", "2fs"])

@@ -67,6 +67,23 @@ def test_the_package_runs_as_a_module():
     assert said.stdout == f"gfnode {version('gfnode')}\n"
 
 
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("gfnode.metrics", {"torch"}),
+        ("gfnode.report", {"torch", "matplotlib.pyplot"}),
+        ("gfnode.paper.draw, gfnode.paper.tables, gfnode.paper.figures", {"torch"}),
+        ("gfnode.readers", {"mdtraj", "ase", "torch", "scipy"}),
+    ],
+)
+def test_imports_are_light(modules, heavy):
+    program = f"import sys, {modules}; print({heavy} & sys.modules.keys())"
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "set()\n"
+
+
 def test_public_names_are_listed_before_they_are_used():
     program = (
         "import gfnode, sys; listed = dir(gfnode); "

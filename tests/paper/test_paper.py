@@ -3,8 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -408,13 +406,6 @@ class TestDocuments:
         page = write_table(table_of(results), made, tmp_path)[2].read_text()
         assert "<script>" not in page
         assert "gfnode &lt;b&gt;" in page
-
-    def test_drawing_needs_no_torch(self) -> None:
-        code = (
-            "import sys; import gfnode.paper.draw, gfnode.paper.tables, gfnode.paper.figures; "
-            "sys.exit('torch' in sys.modules)"
-        )
-        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 class TestFigures:

@@ -533,19 +533,6 @@ def test_full_disk_leaves_the_old_file(folder, tmp_path, suffix):
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
-def test_import_is_light():
-    heavy = {"mdtraj", "ase", "torch", "scipy"}
-    program = f"import sys, gfnode.readers; print({heavy} & sys.modules.keys())"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.stdout.strip() == "set()"
-
-
 def test_warnings_of_libraries_stay_inside(folder):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -150,9 +148,3 @@ def test_the_picture_is_written_whole(tmp_path: Path):
 def test_a_folder_without_evaluation(tmp_path: Path):
     with pytest.raises(InputError, match=r"evaluation\.json: cannot be read"):
         plot_error_against_lag(tmp_path)
-
-
-def test_reports_do_not_load_torch():
-    code = "import sys, gfnode.report; print('torch' in sys.modules, 'pyplot' in str(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout == "False False\n", done.stderr
