@@ -43,7 +43,6 @@ KINDS = {
 }
 """Types of numbers that are read, by their name and whether their first byte is the largest."""
 
-
 READ = {"version", "ase_version", "description", "pbc", "numbers", "masses", "positions", "cell"}
 READ |= {"momenta", "calculator", "info", "_little_endian"}
 
@@ -189,13 +188,12 @@ def open_traj(path: Path, given: Given) -> Source:
                 )
 
     stored = None if given.step is not None else _times(path, frames)
-    info = first.get("info")
     return Source(
         head.numbers,
         frame_times(path, len(frames), given.step, stored),
         blocks,
         time_step=given.step,
-        name=str(info.get("name", "")) if isinstance(info, dict) else "",
+        name=str(_info(first).get("name", "")),
         masses=head.masses,
         notes=notes,
         unread=_unread(first),
@@ -258,16 +256,15 @@ def _frame(opened: _File, item: Json, number: int, head: _Head, before: Doubles 
     cell = np.where(head.periodic[:, None], cell, 0.0)
     if before is not None and np.array_equal(before, cell):
         cell = before  # most stay as they are
-    info = item.get("info")
-    key = next((key for key in TIME_KEYS if key in info), "") if isinstance(info, dict) else ""
-    time = float(info[key]) * TIME_KEYS[key] if isinstance(info, dict) and key else None
-    return _Frame(
-        arrays["positions"],
-        arrays["momenta"],
-        arrays["forces"],
-        cell,
-        time,
-    )
+    info = _info(item)
+    times = (float(info[key]) * worth for key, worth in TIME_KEYS.items() if key in info)
+    return _Frame(arrays["positions"], arrays["momenta"], arrays["forces"], cell, next(times, None))
+
+
+def _info(item: Json) -> Json:
+    """``Atoms.info`` of a frame; empty where it is none."""
+    found = item.get("info")
+    return found if isinstance(found, dict) else {}
 
 
 def _times(path: Path, frames: list[_Frame]) -> Doubles | None:
@@ -294,13 +291,12 @@ def _velocities(file: BinaryIO, frames: list[_Frame], masses: Doubles) -> Double
 
 def _unread(item: Json) -> tuple[str, ...]:
     """What else a frame holds."""
-    info, calculator = item.get("info"), item.get("calculator.", {})
+    calculator = item.get("calculator.", {})
     keys = [key.rstrip(".") for key in item]
     found = [key for key in keys if key not in READ]
     keys = [key.rstrip(".") for key in calculator]
     found += [key for key in keys if key not in ("name", "parameters", "forces")]
-    if isinstance(info, dict):
-        found += [key for key in info if key not in (*TIME_KEYS, "name")]
+    found += [key for key in _info(item) if key not in (*TIME_KEYS, "name")]
     return tuple(found)
 
 

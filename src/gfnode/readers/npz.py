@@ -193,18 +193,13 @@ def _topology(arrays: Archive) -> Topology | None:
 
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
     """Write the own layout, rounded to ``precision`` Å where one is given."""
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays_of(trajectory, precision))
-
-
-def arrays_of(trajectory: Trajectory, precision: float | None = None) -> dict[str, Any]:
-    """The arrays of the own layout."""
     arrays = _described(trajectory)
     finest = {"positions": precision, "velocities": precision and precision / STILL_FS}
     for key, unit in UNITS.items():
         if (values := getattr(trajectory, key)) is not None:
             arrays |= {key: values, f"{key}_unit": unit, **_rounded(key, values, finest.get(key))}
-    return arrays
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def write_pieces(pieces: Callable[[], Iterator[Trajectory]], frames: int, path: Path) -> None:
@@ -229,7 +224,7 @@ def write_pieces(pieces: Callable[[], Iterator[Trajectory]], frames: int, path: 
 
 
 def _described(trajectory: Trajectory) -> dict[str, Any]:
-    """All arrays but positions, velocities and cell."""
+    """All arrays but those of :data:`UNITS`."""
     arrays: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
