@@ -90,7 +90,7 @@ def femtoseconds(ps: NDArray[Any]) -> Doubles:
     return np.round(ps.astype("U32").astype(np.float64) * FS_PER["ps"], 6)
 
 
-def picoseconds(times: Doubles, suffix: str, last: float = -np.inf) -> NDArray[np.float32]:
+def picoseconds(times: Doubles, suffix: str, last: float) -> NDArray[np.float32]:
     """Convert fs to float32 ps, as many formats hold them; ``last``: of the frame before, in ps.
 
     Raises

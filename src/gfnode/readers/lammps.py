@@ -256,9 +256,8 @@ class _Atoms:
             for part in batches(rows, self.found.atoms):
                 frames = [self._frame(file, frame) for frame in part.tolist()]
                 arrays = [np.stack(each) for each in zip(*frames, strict=True)]
-                vectors = {
-                    key: next_ for (key, _), next_ in zip(self.vectors, arrays[2:], strict=True)
-                }
+                keys = [key for key, _ in self.vectors]
+                vectors = dict(zip(keys, arrays[2:], strict=True))
                 yield Block(
                     arrays[0],
                     vectors.get(VELOCITIES),

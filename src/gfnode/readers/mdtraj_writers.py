@@ -128,7 +128,7 @@ WRITERS = {
 """``write(file, frames, piece, first)``; ``first``: number of its first frame, None if alone."""
 
 
-def _to_mdtraj(trajectory: Trajectory, path: Path, last: float = -np.inf) -> Any:
+def _to_mdtraj(trajectory: Trajectory, path: Path, last: float) -> Any:
     """Frames as mdtraj has them; ``last``: time in ps of the frame before them."""
     import mdtraj
 
