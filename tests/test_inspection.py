@@ -71,6 +71,21 @@ class TestKnownMotion:
         for each in (steady, little):
             assert "temperature-drift" not in codes(inspect(each))
 
+    def test_atoms_that_never_move_are_no_degrees_of_freedom(self):
+        moving = toluene()
+        x, v = moving.positions.copy(), moving.velocities.copy()
+        x[:, [0, 5, 6]] = x[0, [0, 5, 6]]
+        v[:, [0, 5, 6]] = 0
+        found = inspect(replace(moving, positions=x, velocities=v, forces=None))
+        momenta = found.facts.momenta
+        assert momenta.fixed_atoms == 3
+        assert momenta.rigid_bonds == 0  # though 0–5 and 0–6 do not vary
+        assert momenta.degrees == 45 - 9
+        heat = (moving.masses[:, None] * v.astype(float) ** 2).sum((1, 2)).mean()
+        assert momenta.temperature_degrees == pytest.approx(heat / 36 / BOLTZMANN, rel=0.02)
+        assert "3 atoms never move" in words(found)
+        assert inspect(moving).facts.momenta.fixed_atoms == 0
+
     def test_of_a_single_heavy_atom_all_are_looked_at_as_training_scores_them(self):
         x = np.array([[0.0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0]])
         water = harmonic_network(x, [[0, 1], [0, 2]], [8, 1, 1], stiffness=0.4)

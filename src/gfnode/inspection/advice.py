@@ -342,6 +342,8 @@ def _velocities(
         steepest = max(momenta.drifts, key=lambda each: abs(each.last - each.first))
         values = asdict(steepest) | {"files": len(momenta.drifts)}
         found.append(Finding("warning", "temperature-drift", values))
+    if momenta.fixed_atoms:
+        found.append(Finding("note", "fixed-atoms", {"count": momenta.fixed_atoms}))
     uneven = [each.present for each in files if each.spacing_fs is None and not each.gaps]
     present = min(uneven, default=1.0)
     if present < 0.9:

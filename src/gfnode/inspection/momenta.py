@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gfnode import geometry, graph
 from gfnode.trajectory import SHORT_GAP, Doubles, Integers
@@ -26,6 +27,9 @@ DRIFTS = 0.2
 
 SURE = 6.0
 """and by so many times more than its scatter about a straight line allows."""
+
+STILL = 1e-4
+"""Å. An atom that goes less far in any direction is fixed."""
 
 Kind = Literal["zero", "constant", "direction kept", "fluctuating", "unknown"]
 
@@ -96,12 +100,14 @@ class Momenta:
     rounding_temperature
         What rounding of positions adds to it, K (taken off already).
     degrees
-        3N, less rigid bonds, less three for a momentum and three for an angular momentum that is
-        zero.
+        3N, less three for each fixed atom, less rigid bonds, less three for a momentum and three
+        for an angular momentum that is zero.
     temperature_degrees
         In K over those.
     rigid_bonds
         Bonds of fixed length (constraints), and distances of hydrogens in rigid water.
+    fixed_atoms
+        Atoms that never move.
     drifts
         Files that are heated or cooled.
     """
@@ -117,13 +123,14 @@ class Momenta:
     rigid_bonds: int
     linear: Momentum | None
     angular: Momentum | None
+    fixed_atoms: int = 0
     drifts: tuple[Heating, ...] = ()
 
 
 def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -> Momenta:
     """Temperature and momenta over at most 2000 frames, evenly chosen."""
     atoms = series.first.n_atoms
-    rigid = count_rigid(series, bonds, rounded_to)
+    fixed = _fixed(series)
     most = max(20, min(2000, 2_000_000 // atoms))
     shortest = float(series.gaps.min()) if len(series.gaps) else None
     if series.has_velocities:
@@ -141,12 +148,18 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
         size = rounded_to or float(np.spacing(np.float32(np.abs(before).max())))
         noise, interval = float((size**2 / 6 / np.square(gap)).mean()), float(np.median(gap))
     else:
-        return Momenta(None, shortest, 0, None, None, 3 * atoms, None, None, rigid, None, None)
+        rigid, still = count_rigid(series, bonds, fixed, rounded_to), int(fixed.sum())
+        return Momenta(
+            None, shortest, 0, None, None, 3 * atoms, None, None, rigid, None, None, still
+        )
     masses = series.first.masses
     heats = (np.square(v).sum(-1) - 3 * noise) @ masses / (3 * atoms * BOLTZMANN)
     temperature = max(float(heats.mean()), 0.0)
     linear, angular = _momenta(x, v, masses, temperature, noise)
-    degrees = 3 * atoms - rigid
+    if linear.kind == "zero":  # nothing holds them: the rest turns about them
+        fixed[:] = False
+    rigid, still = count_rigid(series, bonds, fixed, rounded_to), int(fixed.sum())
+    degrees = 3 * (atoms - still) - rigid
     degrees -= 3 * (linear.kind == "zero")
     if angular is not None and angular.kind == "zero":
         degrees -= 2 if atoms == 2 else 3
@@ -163,6 +176,7 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
         rigid_bonds=rigid,
         linear=linear,
         angular=angular,
+        fixed_atoms=still,
         drifts=_drifts(series, frames, heats * 3 * atoms / (free or 3 * atoms)),
     )
 
@@ -189,8 +203,23 @@ def _drifts(series: Series, frames: Integers, heats: Doubles) -> tuple[Heating, 
     return tuple(found)
 
 
-def count_rigid(series: Series, bonds: Integers, rounded_to: float | None) -> int:
-    """Bonds, and H…H distances of three-atom molecules, whose lengths do not vary."""
+def _fixed(series: Series) -> NDArray[np.bool_]:
+    """Which atoms never move, ``(atom)``; none where there are too few frames to tell."""
+    if len(series) < 5:
+        return np.zeros(series.first.n_atoms, dtype=bool)
+    x = series.positions(series.evenly(max(5, min(50, 2_000_000 // series.first.n_atoms))))
+    moved: NDArray[np.bool_] = (np.ptp(x, axis=0) > STILL).any(1)
+    return ~moved
+
+
+def count_rigid(
+    series: Series, bonds: Integers, fixed: NDArray[np.bool_], rounded_to: float | None
+) -> int:
+    """Bonds, and H…H distances of three-atom molecules, whose lengths do not vary.
+
+    Of bonds with an end that moves: ``fixed (atom)`` says which do not.
+    """
+    bonds = bonds[~fixed[bonds].all(1)]
     if not len(bonds) or len(series) < 5:
         return 0
     pairs = np.concatenate([bonds, _water_pairs(bonds, series.first.numbers)])

@@ -282,6 +282,11 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     ),
     "rounded-velocities": _noisy,
     "temperature-drift": _heated,
+    "fixed-atoms": lambda v, f: (
+        f"{count(v['count'], 'atom')} never move, as where a simulation holds them: no error is "
+        "made there, and means over atoms look the better for it; score the others "
+        "(--set windows.score=...)"
+    ),
     "missing-frames": lambda v, f: (
         f"the file holds {percent(v['present'])} of the series' frames; starts are frames that "
         "have another within four steps beside them"

@@ -267,6 +267,8 @@ def _temperature(m: Found) -> str:
         source = f"displacements over {format_time(m['interval_fs'])}"
     text = f"{m['temperature']:.0f} K over all {m['degrees_all']} degrees of freedom (3 per atom)"
     left = []
+    if m["fixed_atoms"]:
+        left.append(f"{m['fixed_atoms']} fixed atoms")
     if m["rigid_bonds"]:
         left.append(f"{m['rigid_bonds']} fixed distances")
     if m["linear"]["kind"] == "zero":
@@ -274,8 +276,7 @@ def _temperature(m: Found) -> str:
     if m["angular"] and m["angular"]["kind"] == "zero":
         left.append("zero angular momentum")
     if left and m["degrees"]:
-        text += f", {m['temperature_degrees']:.0f} K over the {m['degrees']} that "
-        text += f"{listed(left)} leave{'s' if len(left) == 1 and not m['rigid_bonds'] else ''}"
+        text += f", {m['temperature_degrees']:.0f} K over the {m['degrees']} left by {listed(left)}"
     if m["rounding_temperature"] > 0.1 * m["temperature"]:
         source += ", which rounded positions make unsure"
     return f"{text}; from {source}"
