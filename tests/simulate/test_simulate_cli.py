@@ -57,6 +57,16 @@ def test_says_what_it_made_and_what_comes_next() -> None:
     assert "finished before" in works("five.xyz", *SHORT, "--resume")
 
 
+def test_bonds_that_are_not_those_of_the_start_are_named() -> None:
+    assert "bonds are not" not in works("five.xyz", *SHORT)
+    near = FIVE.copy()
+    near[1] = FIVE[0] + 1.3 * (FIVE[1] - FIVE[0]) / np.linalg.norm(FIVE[1] - FIVE[0])
+    at = ["5", "", *("{} {} {} {}".format(s, *x) for s, x in zip("CNOCN", near, strict=True)), ""]
+    Path("near.xyz").write_text("\n".join(at))  # a bond that the springs do not hold
+    said = works("near.xyz", *SHORT)
+    assert "bonds are not those of the start: C0–N1, N1–O2 broke" in said
+
+
 def test_what_is_finished_is_not_rounded_any_more() -> None:
     works("five.xyz", *SHORT, "--precision", "1e-3")
     works("five.xyz", *SHORT, "--resume")

@@ -5,16 +5,25 @@ import shlex
 import time
 from pathlib import Path
 
+import numpy as np
+
+from gfnode.graph import bonds_from_distances
 from gfnode.readers.formats import format_of
 from gfnode.readers.saving import topology_path
 from gfnode.readers.unfinished import record_of
+from gfnode.simulate.molecules import Molecule
 from gfnode.simulate.protocol import Protocol
 from gfnode.simulate.run import Outcome, Simulation
 from gfnode.simulate.summary import Summary
+from gfnode.trajectory import Trajectory
 from gfnode.trajectory.formula import describe_masses
+from gfnode.trajectory.series import symbol
 from gfnode.units import FS_PER, format_duration, format_time
 
 DAY_S = 86400.0
+
+SHOWN = 3
+"""Bonds that are named."""
 
 CONSERVED = 0.1
 """Above such a share of its thermal size a momentum is not kept at zero, and not spoken of."""
@@ -65,6 +74,8 @@ def describe_outcome(simulation: Simulation, outcome: Outcome, path: Path) -> li
         lines.append(f"engine: {simulation.dynamics.describe()}")
         lines += _describe_summary(simulation, outcome.summary)
         lines.append(f"record: {record_of(path)}")
+    if changed := _describe_bonds(simulation.molecule, found):
+        lines.append(changed)
     top = ""
     if (topology := topology_path(path)) is not None:
         lines.append(f"topology: {topology}")
@@ -72,6 +83,25 @@ def describe_outcome(simulation: Simulation, outcome: Outcome, path: Path) -> li
     holds = format_of(path).holds
     step = f" --step {found.spacing:g}fs" if holds and holds.times == "none" else ""
     return [*lines, "Look at it with", f"  gfnode data {shlex.quote(str(path))}{top}{step}"]
+
+
+def _describe_bonds(molecule: Molecule, found: Trajectory) -> str:
+    """Say which bonds of the start, by distances, most frames do not have, and the other way."""
+    numbers = molecule.numbers
+    if molecule.cell is not None or not np.array_equal(found.numbers, numbers):
+        return ""
+    start, usual = (
+        set(map(tuple, bonds_from_distances(numbers, x).tolist()))
+        for x in (molecule.positions[None], found.positions)
+    )
+
+    def listed(bonds: set[tuple[int, int]]) -> str:
+        names = [f"{symbol(numbers, i)}–{symbol(numbers, j)}" for i, j in sorted(bonds)]
+        return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+
+    parts = [("broke", start - usual), ("came to be", usual - start)]
+    said = "; ".join(f"{listed(bonds)} {what}" for what, bonds in parts if bonds)
+    return f"bonds are not those of the start: {said}" if said else ""
 
 
 def _describe_summary(simulation: Simulation, summary: Summary) -> list[str]:
