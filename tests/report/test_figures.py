@@ -51,12 +51,12 @@ def test_numbers_stand_beside_the_figures(written, run):
 
 
 def test_command(written, run, tmp_path):
-    options = ("--no-physics", "--figures", tmp_path / "f", "--format", "pdf")
+    options = ("--no-physics", "--figures", tmp_path / "f", "--format", "pdf,svg")
     said = call("report", run, "--out", tmp_path / "r.html", *options)
     assert said.exit_code == 0, said.output
     assert "figures: " in said.stdout
     found = list((tmp_path / "f").iterdir())
-    assert {each.suffix for each in found} == {".pdf", ".csv"}
+    assert {each.suffix for each in found} == {".pdf", ".svg", ".csv"}
     for path in found:  # the same run gives the same bytes
         assert path.read_bytes() == (written[0].parent / path.name).read_bytes()
     said = call("report", run, "--figures", tmp_path / "g", "--format", "jpg")

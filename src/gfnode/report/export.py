@@ -81,7 +81,7 @@ def _pictures(folders: Sequence[Path]) -> list[Picture]:
 def _write(picture: Picture, out: Path, formats: Sequence[str]) -> list[Path]:
     written = []
     # letters stay letters in every format, so that a journal may set them anew
-    with matplotlib.rc_context(SETTINGS | {"pdf.fonttype": 42}):
+    with matplotlib.rc_context(SETTINGS | {"pdf.fonttype": 42, "svg.hashsalt": picture.name}):
         for size, layout in SIZES.items():
             for ending in formats:
                 path = out / f"{picture.name}-{size}.{ending}"
