@@ -145,6 +145,12 @@ def test_parameters_come_back_as_they_were_given():
     assert repr(GFNODE("egnn", seed=3)) == "GFNODE(model='egnn', seed=3)"
 
 
+@pytest.mark.parametrize("changes", [3, "training.epochs=3", [("training.epochs", 3)]])
+def test_changes_are_settings_by_name(changes):
+    with pytest.raises(InputError, match=r"changes are .*, expected settings by name"):
+        GFNODE(changes=changes).fit(wiggle())
+
+
 def test_scikit_learn_is_not_needed():
     code = "import sys; import gfnode; gfnode.GFNODE(); assert 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

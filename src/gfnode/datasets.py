@@ -80,7 +80,7 @@ class WindowDataset(Dataset[Item]):
     ) -> None:
         _check(split)
         self.experiment: Experiment = configure(preset, changes)
-        trajectories, _ = (reader or Reader()).gather(data)
+        trajectories, _ = Reader.chosen(reader).gather(data)
         self.prepared = prepare(trajectories, self.experiment)
         self._parts = select_atoms(self.prepared.parts, self.system.atoms)
         for windows in self._parts.values():

@@ -125,13 +125,15 @@ class GFNODE:
         InputError
             For anything wrong with data or settings.
         """
-        own: dict[str, Any] = {"model.name": self.model, "seed": self.seed}
+        changes: Any = {} if self.changes is None else self.changes
+        if isinstance(changes, Mapping):  # what is none is refused with the other settings
+            changes = {"model.name": self.model, "seed": self.seed, **changes}
         scratch = Path(tempfile.mkdtemp(prefix="gfnode-")) if self.out is None else None
         try:
             run = fit(
                 X,
                 preset=self.preset,
-                changes={**own, **(self.changes or {})},
+                changes=changes,
                 out=self.out if scratch is None else scratch / "run",
                 reader=self.reader,
                 progress=self.progress,
@@ -224,7 +226,7 @@ class GFNODE:
             Ignored.
         """
         run = self._fitted()
-        given = None if X is None else (self.reader or Reader()).gather(X)[0]
+        given = None if X is None else Reader.chosen(self.reader).gather(X)[0]
         result = run.evaluate(given)
         own = float(result.errors[result.model].mean())
         return 1.0 - own / float(result.errors[result.best_trivial].mean())

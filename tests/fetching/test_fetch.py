@@ -495,3 +495,9 @@ def test_list():
     assert "MB" in said
     assert "cache folder" in said
     assert "say what to fetch" in call("fetch", code=2).stderr
+
+
+@pytest.mark.parametrize("wrong", [3, None, ["md17:aspirin"]])
+def test_a_name_is_text(wrong):
+    with pytest.raises(InputError, match=r"a trajectory is .*, expected its name, as md17:"):
+        gfnode.fetch(wrong, offline=True)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import gfnode
 from gfnode import cli
+from gfnode.errors import InputError
 from gfnode.readers import Reader
 from gfnode.trajectory import Topology, Trajectory
 
@@ -117,3 +118,25 @@ def test_state_and_score_by_expression(dimer, tmp_path):
     assert run.model.system.score.tolist() == [0]
     assert run.model.system.atoms.tolist() == [0, 1, 2]
     assert Path(run.facts["data"][0]["reader"]["top"]).is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "said"),
+    [
+        ("mapping", 3, "the mapping is 3, expected text, such as"),
+        ("mapping", b"positions=R", "the mapping is b'positions=R', expected text"),
+        ("unit", 3, "unit of length is 3, expected text, one of angstrom"),
+        ("name", 3, "name of a trajectory is 3, expected text"),
+    ],
+)
+def test_options_are_text(tmp_path, option, wrong, said):
+    path = tmp_path / "r.npz"
+    np.savez(path, R=np.random.default_rng(0).normal(size=(4, 2, 3)), z=[8, 6])
+    with pytest.raises(InputError, match=said):
+        gfnode.load(path, **({"step": "1fs"} | {option: wrong}))
+
+
+def test_a_reader_is_no_dictionary():
+    for ask in (gfnode.fit, gfnode.WindowDataset):
+        with pytest.raises(InputError, match=r"the reader is \{'step': '2fs'\}, expected .*Reader"):
+            ask("sample:toluene", reader={"step": "2fs"})

@@ -173,3 +173,9 @@ def test_only_an_error_of_the_file_itself_says_that_it_cannot_be_written(tmp_pat
         partial.write_text("")
     with pytest.raises(FileNotFoundError, match=r"other\.npz"), written(path):
         Path("other.npz").read_bytes()
+
+
+def test_a_precision_is_a_number(whole: Trajectory, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the precision is '0.1', expected a number of Å"):
+        whole.save(tmp_path / "a.npz", precision="0.1")  # type: ignore[arg-type]
+    gfnode.load(whole.save(tmp_path / "a.npz", precision=np.float32(1e-3)))  # type: ignore[arg-type]

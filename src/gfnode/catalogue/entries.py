@@ -246,6 +246,8 @@ def expand(names: Sequence[str]) -> list[Entry]:
     """
     found: list[Entry] = []
     for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"a trajectory is {name!r:.80}, expected its name, as {_examples()}")
         if name.lower() in sets():
             found += [e for e in catalogue().values() if e.name.startswith(f"{name.lower()}:")]
         else:

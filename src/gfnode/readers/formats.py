@@ -33,7 +33,7 @@ from gfnode.readers.places import place_of
 from gfnode.readers.quantities import LENGTHS, factor
 from gfnode.readers.source import Given, Source, rescaled
 from gfnode.trajectory import Trajectory
-from gfnode.trajectory.given import check_file, unpacked_name
+from gfnode.trajectory.given import check_file, check_text, unpacked_name
 from gfnode.trajectory.selection import Selection
 from gfnode.units import parse_step
 
@@ -273,6 +273,7 @@ def opened(
     check_file(source, "the trajectory")
     if top is not None:
         check_file(top, "its topology")
+    check_text(unit, "the unit of length", f"one of {', '.join(LENGTHS)}")
     with ExitStack() as stack, np.errstate(all="ignore"):  # inf and nan are refused
         place = stack.enter_context(place_of(source))
         format_of(unpacked_name(existing_file(place.path)))  # before it is unpacked
@@ -318,6 +319,7 @@ def _open(
         raise InputError(f"{path}: {path.suffix} files name their own elements: leave out --top")
     if isinstance(mapping, Mapping):
         mapping = ",".join(f"{key}={value}" for key, value in mapping.items())
+    check_text(mapping, "the mapping", "such as 'positions=coords:nm,numbers=Z'")
     topology = None if top is None else existing_file(top)
     return form.open(path, Given(parse_step(step), topology, mapping))
 

@@ -97,6 +97,18 @@ class Reader:
             raise InputError(f"unknown options of a reader: {', '.join(sorted(unknown))}")
         return cls(**options)
 
+    @classmethod
+    def chosen(cls, reader: object) -> "Reader":
+        """A reader that a caller gave, or one of no options for None; InputError for others."""
+        if reader is None:
+            return cls()
+        if not isinstance(reader, Reader):
+            raise InputError(
+                f"the reader is {reader!r:.80}, expected a gfnode.readers.Reader, such as "
+                "Reader(step='2fs')"
+            )
+        return reader
+
     def over(self, other: "Reader") -> "Reader":
         """These options, and those of another reader where these name none."""
         return replace(other, **{k: v for k, v in asdict(self).items() if v is not None})

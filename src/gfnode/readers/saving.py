@@ -161,6 +161,8 @@ def check_precision(path: Path, precision: float | None) -> None:
         return
     if path.suffix.lower() != ".npz":
         raise InputError(f"{path}: only .npz files take a precision ({precision} given)")
+    if not isinstance(precision, int | float | np.number):
+        raise InputError(f"the precision is {precision!r:.80}, expected a number of Å")
     if not 0 < precision <= COARSEST:
         raise InputError(
             f"the precision is {precision:g} Å, expected a length above zero and at most "

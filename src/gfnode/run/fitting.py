@@ -91,6 +91,7 @@ def begin(
 ) -> tuple[Run, Dataset]:
     """Make the folder of a run and prepare its data; see :func:`fit`."""
     experiment = configure(preset, changes)
+    reader = Reader.chosen(reader)
     launch(experiment.accelerator)  # says at once what cannot be used
     if experiment.windows.split == "all":
         raise InputError(
@@ -99,7 +100,6 @@ def begin(
     folder = None if out is None else place(out, "a run folder")
     if folder is not None:
         refuse_run(folder)  # before the data is read, which may take long
-    reader = reader or Reader()
     trajectories, files = reader.gather(data)
     if max(map(len, trajectories)) == 1:
         raise InputError(

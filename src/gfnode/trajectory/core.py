@@ -93,7 +93,9 @@ class Trajectory(Exchange):
     def __post_init__(self) -> None:
         put = object.__setattr__
         for key in ("name", "source"):  # of files and other people, and shown within a line
-            put(self, key, " ".join(getattr(self, key).splitlines()))
+            if not isinstance(text := getattr(self, key), str):
+                raise InputError(f"the {key} of a trajectory is {text!r:.80}, expected text")
+            put(self, key, " ".join(text.splitlines()))
         # a source may be all there is to say of how the data was made
         said = self.source if len(self.source) <= 100 else self.label
         where = f"{said}: " if said else ""

@@ -71,6 +71,12 @@ def check_file(path: Any, what: str) -> None:
         raise _foreign(path, f"the name of a file as {what}")
 
 
+def check_text(value: Any, what: str, expected: str) -> None:
+    """Raise InputError for what is neither text nor None."""
+    if not isinstance(value, str | None):
+        raise InputError(f"{what} is {value!r:.80}, expected text, {expected}")
+
+
 def _each(data: Any, kinds: tuple[type, ...], expected: str) -> list[Any]:
     try:
         items = iter(data)
