@@ -70,13 +70,14 @@ def test_files_too_short_to_be_judged_are_told():
     held_out([long, wiggle(100, seed=4)], known, experiment, system, rule)  # has windows
 
 
-def test_a_horizon_shorter_than_all_lags_is_refused():
+@pytest.mark.parametrize("horizon", [1.0, 1e6])
+def test_a_horizon_that_does_not_fit_the_data_is_refused(horizon):
     """That of a run.json that was changed; reports of it ended with a traceback."""
     trained_on = [wiggle(1000)]
     experiment = configure(changes={"windows.horizon": 300.0})
     dataset = prepare(trained_on, experiment)
     known = Provenance(Provenance.describe(trained_on, [""], Reader()))
     rule = VelocityRule(gap=dataset.parts["train"].gap)
-    changed = replace(dataset.whole_system, horizon=1.0)
-    with pytest.raises(InputError, match="horizon of 1 fs is shorter than all lags"):
+    changed = replace(dataset.whole_system, horizon=horizon)
+    with pytest.raises(InputError, match=r"the run's horizon is 1 (fs|ns), .* to 4.995 ps"):
         held_out(trained_on, known, experiment, changed, rule)

@@ -45,11 +45,12 @@ def held_out(
     arranged = provenance.arrange(given)
     if arranged is not None:
         windows = prepare(arranged, experiment).parts["test"]
-        if float(windows.lags.min()) > system.horizon * (1 + 1e-6):
+        least, most = float(windows.lags.min()), sum(each.span for each in arranged)
+        if not least <= system.horizon * (1 + 1e-6) <= most * (1 + 2e-6):
             raise InputError(
-                f"the run's horizon of {format_time(system.horizon)} is shorter than all lags of "
-                f"its test windows ({format_time(float(windows.lags.min()))} and more): its "
-                "run.json was changed; train again"
+                f"the run's horizon is {format_time(system.horizon)}, expected "
+                f"{format_time(least)} (the shortest lag of its test windows) to "
+                f"{format_time(most)} (all of its data): its run.json was changed; train again"
             )
         warn_of_length(arranged, experiment.windows, windows, system.horizon)
         return windows, True
