@@ -781,3 +781,17 @@ def test_times_may_be_any_list(run):
 def test_one_author_is_no_list_of_letters(run, tmp_path):
     folder = gfnode.export(run, tmp_path / "model", authors="A. Person")
     assert read_json(folder / "config.json")["authors"] == ["A. Person"]
+
+
+def test_weights_of_another_dtype_are_named(run):
+    start = wiggle()[7:9]
+    run.model.double()
+    for ask in (
+        lambda: run.predict(start, ["20fs"]),
+        lambda: run.evaluate(save=False),
+        lambda: run.rollout(start, "100fs", run.folder / "rolled.npz"),
+    ):
+        with pytest.raises(InputError, match=r"float64 on cpu, expected .*float32"):
+            ask()
+    run.model.float()
+    run.predict(start, ["20fs"])

@@ -1,10 +1,12 @@
 """Models asked for more than fits into memory at once: piece by piece, without gradients."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from gfnode.errors import InputError
 from gfnode.models.base import Model, Symmetry
 from gfnode.windows import Batch, Windows
 
@@ -22,7 +24,9 @@ def predictions(model: Model, windows: Windows) -> Iterator[tuple[Batch, Tensor,
     """
     model.eval()
     for batch in windows.batches(model.at_once(windows.targets.shape[1])):
-        yield batch, *model.with_spread(batch.positions, batch.velocities, batch.lags)
+        with _alike(model, batch.positions):
+            found = model.with_spread(batch.positions, batch.velocities, batch.lags)
+        yield batch, *found
 
 
 @torch.no_grad()
@@ -36,13 +40,29 @@ def ask(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Pr
     times = lags.shape[1]
     together = model.at_once(1) if Symmetry.LAGS in model.kept else times
     starts = (y.split(model.at_once(times)) for y in (positions, velocities, lags))
-    return _joined(
-        [
-            _joined([model.with_spread(x, v, some) for some in each.split(together, 1)], 1)
-            for x, v, each in zip(*starts, strict=True)
-        ],
-        0,
-    )
+    with _alike(model, positions):
+        return _joined(
+            [
+                _joined([model.with_spread(x, v, some) for some in each.split(together, 1)], 1)
+                for x, v, each in zip(*starts, strict=True)
+            ],
+            0,
+        )
+
+
+@contextmanager
+def _alike(model: Model, positions: Tensor) -> Iterator[None]:
+    """Where a model fails since it was moved, or is of another dtype, say so in one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        weights = next(model.parameters(), positions)
+        if (weights.dtype, weights.device) == (positions.dtype, positions.device):
+            raise
+        raise InputError(
+            f"the weights of the model are {weights.dtype} on {weights.device}, expected those "
+            f"of the start, {positions.dtype} on {positions.device}: call run.model.float().cpu()"
+        ) from error
 
 
 def _joined(pieces: list[Predicted], axis: int) -> Predicted:
