@@ -1,9 +1,11 @@
 """Small molecules, windows and trajectories that several test files build."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,10 +15,11 @@ from torch import nn
 import gfnode
 from gfnode.experiment import configure
 from gfnode.graph import bonds_from_distances, hop_edges
-from gfnode.models import MODELS, Model, build
+from gfnode.models import MODELS, Entry, Model, Symmetry, build
 from gfnode.molecule.system import System
 from gfnode.readers.reader import Data
 from gfnode.run import Run
+from gfnode.settings import Settings
 from gfnode.trajectory import Trajectory
 from gfnode.units import BOLTZMANN
 from gfnode.windows import Frames, Windows
@@ -242,3 +245,31 @@ def conformations(count: int = 5, noise: float = 0.1, seed: int = 1) -> torch.Te
     generator = torch.Generator().manual_seed(seed)
     base = torch.from_numpy(springs().positions)
     return base + noise * torch.randn(count, *base.shape, generator=generator).double()
+
+
+class Layered(Model):
+    """A plug-in's model of layers that PyTorch has, which draw and remember."""
+
+    promises: ClassVar[frozenset[Symmetry]] = frozenset()
+
+    def __init__(self, system: System, settings: Settings) -> None:
+        super().__init__(system)
+        self.layers = nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 3))
+
+    def forward(
+        self, positions: torch.Tensor, velocities: torch.Tensor, lags: torch.Tensor
+    ) -> torch.Tensor:
+        """As of every model."""
+        known = torch.cat([positions - positions.mean(-2, keepdim=True), velocities], -1)
+        moved = self.layers(known.flatten(0, 1)).view_as(positions)
+        return positions[:, None] + 1e-3 * lags[..., None, None] * moved[:, None]
+
+
+@contextmanager
+def layered() -> Iterator[str]:
+    """Register :class:`Layered`, and give its name."""
+    MODELS["layered"] = Entry(Layered, Settings, "layers that draw and remember")
+    try:
+        yield "layered"
+    finally:
+        del MODELS["layered"]

@@ -15,7 +15,8 @@ from gfnode.sweep.crew import Member
 from gfnode.sweep.launchers import Local, Resources, gpu_memory
 from gfnode.sweep.together import Together
 from gfnode.sweep.worker import do
-from sweeps import job_of, write_md17
+from making import layered
+from sweeps import TINY, job_of, write_md17
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,26 @@ def test_turns_come_to_what_each_comes_to_alone(ethanol: Path, tmp_path: Path) -
     for task, weights in zip(tasks, expected, strict=True):
         do(task.folder)
         assert same(load_file(task.folder / "weights.safetensors"), weights)
+
+
+def test_layers_that_draw_come_to_what_they_do_alone(
+    ethanol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout takes the random numbers of PyTorch, which all in a process share."""
+    for key in ("width", "layers", "still"):
+        monkeypatch.delitem(TINY, f"model.{key}")
+    with layered() as name:
+        jobs = [job_of(ethanol, seed=s, settings={"model.name": name}) for s in range(2)]
+        expected = alone(tmp_path / "alone", *jobs)
+        tasks = [Store(tmp_path / "together").task(job) for job in jobs]
+        members = [Member(str(task.folder)) for task in tasks]
+        before = torch.get_rng_state()
+        while members:
+            members = [member for member in members if member.turn()]
+        assert torch.equal(torch.get_rng_state(), before)
+        for task, weights in zip(tasks, expected, strict=True):
+            do(task.folder)
+            assert same(load_file(task.folder / "weights.safetensors"), weights)
 
 
 def test_a_job_that_another_process_is_at_keeps_nobody_waiting(

@@ -21,7 +21,7 @@ from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor
 from gfnode.training.state import EpochRecord
 from gfnode.weights import load_tensors, save_tensors
-from making import wiggle
+from making import layered, wiggle
 
 TINY = {
     "windows": {"horizon": 60.0, "times": 3, "most": (70, 20, 20), "score": [0, 1]},
@@ -500,6 +500,32 @@ def test_killed_twice(tmp_path, tmp_path_factory, monkeypatch):
     gfnode.resume(tmp_path / "run", progress=False)
     ours = (tmp_path / "run" / "weights.safetensors").read_bytes()
     assert ours == (whole / "weights.safetensors").read_bytes()
+
+
+def test_layers_that_draw_go_on_as_they_would_have(tmp_path, monkeypatch):
+    path = wiggle().save(tmp_path / "w.npz")
+    with layered() as name:
+        changes = TINY | {"model": {"name": name}}
+        gfnode.fit(path, changes=changes, out=tmp_path / "whole", progress=False)
+        with monkeypatch.context() as patch:
+            kill_at(patch, Trainer, "_step", 6)
+            with pytest.raises(Killed):
+                gfnode.fit(path, changes=changes, out=tmp_path / "run", progress=False)
+        gfnode.resume(tmp_path / "run", progress=False)
+    whole, run = (load_file(tmp_path / each / "last.safetensors") for each in ("whole", "run"))
+    assert same(run, whole)
+
+
+def test_the_average_remembers_what_layers_have_seen():
+    with layered() as name:
+        experiment = configure("default", TINY | {"model": {"name": name}})
+        dataset = prepare([wiggle()], experiment)
+        model = build_model(experiment, dataset.system)
+        trainer = Trainer(model, dataset.of(model), experiment.training, 0, accelerator="cpu")
+        trainer.run(quiet, quiet)
+    seen, kept = (dict(each.named_buffers()) for each in (model, trainer.state.averaged))
+    assert seen["layers.0.running_mean"].any()
+    assert same(seen, kept)
 
 
 def test_a_kill_loses_at_most_one_epoch(tmp_path, monkeypatch):

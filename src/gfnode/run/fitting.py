@@ -211,7 +211,8 @@ def training(
     experiment, last = run.experiment, run.folder / "last.safetensors"
     console = plain_console(stderr=True) if progress else None
     if not last.exists():  # the run begins (or never got through its first epoch)
-        _prepare(run.model, dataset.of(run.model)["train"], console)
+        with seeded(experiment.seed):  # in turns with others, too
+            _prepare(run.model, dataset.of(run.model)["train"], console)
     if not run.model.n_weights:
         run.save_best(run.model)
         return None

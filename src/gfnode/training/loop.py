@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from gfnode.ambient import seeded
 from gfnode.errors import InputError
 from gfnode.machine import memory_kept
 from gfnode.models.base import Model
@@ -259,9 +260,9 @@ class Trainer:
         from time import perf_counter
 
         s, began = self.settings, perf_counter()
-        windows = self.train
+        windows, model = self.train, self.state.model
         if self.fresh_lags:
-            windows = windows.redraw(self.state.model.system.horizon, [self.seed, epoch])
+            windows = windows.redraw(model.system.horizon, [self.seed, epoch])
         seed = self.seed * 1_000_003 + epoch
         self.generator.manual_seed(seed)  # of what is random in the loss
         generator = torch.Generator().manual_seed(seed)
@@ -272,13 +273,20 @@ class Trainer:
             end = min(first + CHUNK, self.batches)
             gathered = windows.batch(order[first * self.batch : end * self.batch])
             losses: list[Tensor] = []
-            for number, batch in enumerate(gathered.split(self.batch), first):
-                rate = self.rate(epoch, epoch * self.batches + number)
-                self._set_rate(rate)
-                losses.append(self.step(*vars(batch).values()))
+            # of layers that draw by themselves, as dropout does: of every stretch, so that they
+            # know neither who else takes turns nor what was before an interruption
+            chance = int(torch.randint(2**62, (), generator=generator))
+            with seeded(chance, accelerator=self.fabric.device.type):
+                for number, batch in enumerate(gathered.split(self.batch), first):
+                    rate = self.rate(epoch, epoch * self.batches + number)
+                    self._set_rate(rate)
+                    losses.append(self.step(*vars(batch).values()))
             yield
             total += self._collect(losses, epoch, first)
             on_batch(epoch, end, total / end)
+        if self.state.averaged is not None:  # what layers have seen is no weight, and is whole
+            for kept, now in zip(self.state.averaged.buffers(), model.buffers(), strict=True):
+                kept.copy_(now)
         elapsed = perf_counter() - began
         mean = last = None
         if (epoch + 1) % self.validate_every == 0 or epoch + 1 == s.epochs:
