@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 import gfnode
+from gfnode import convert
 from gfnode.cli import app
 from gfnode.convert import Aligner, Lost, losses
 from gfnode.errors import InputError
@@ -259,6 +260,21 @@ def test_existing_files_are_not_replaced_unasked(folder, tmp_path):
     assert "unknown format .abc: expected" in call(out, tmp_path / "c.abc", code=2).stderr
     nowhere = call(out, tmp_path / "no" / "c.npz", code=2).stderr
     assert "does not exist" in nowhere
+
+
+@pytest.mark.parametrize("suffix", [".extxyz", ".npz"])
+def test_what_another_process_wrote_meanwhile_is_kept(folder, tmp_path, monkeypatch, suffix):
+    out, more = tmp_path / f"b{suffix}", ("--precision", "0.001") if suffix == ".npz" else ()
+
+    def slow(path, *_, **__):
+        path.write_text("theirs")
+
+    monkeypatch.setattr(convert, "beside", slow)
+    said = call(folder / "a.npz", out, *more, code=2).stderr
+    assert "another process has written it meanwhile" in said
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["theirs"]
+    call(folder / "a.npz", out, *more, "--force")
+    assert len(gfnode.load(out)) == FRAMES
 
 
 def test_the_topology_beside(folder, tmp_path):

@@ -172,6 +172,7 @@ def write(
     aligner: Aligner | None = None,
     precision: float | None = None,
     anew: bool = False,
+    new: bool = False,
     progress: Report | None = None,
 ) -> Path:
     """Write a trajectory piece by piece, so that memory does not grow with it.
@@ -189,6 +190,8 @@ def write(
     anew
         Whether the topology beside a file that needs one is written even if there is one, once the
         trajectory is there.
+    new
+        Write over nothing that another process puts there meanwhile.
     progress
         Told of frames as they are written; a format may go through them several times.
 
@@ -210,9 +213,9 @@ def write(
                 progress(min(begin + step, len(trajectory)), len(trajectory))
 
     if path.suffix.lower() in OWN and precision is None:
-        return saving.save_pieces(pieces, len(trajectory), path, anew=anew)
+        return saving.save_pieces(pieces, len(trajectory), path, anew=anew, new=new)
     whole = trajectory if aligner is None else aligner(trajectory)
-    return save(whole, path, precision=precision, anew=anew)
+    return save(whole, path, precision=precision, anew=anew, new=new)
 
 
 def check_target(

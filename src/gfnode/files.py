@@ -55,10 +55,11 @@ def check_no_link(path: Path) -> Path:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, *, new: bool = False) -> Iterator[Path]:
     """Give a temporary name beside ``path``; what was written there gets its real name at the end.
 
-    If anything fails, ``path`` stays as it was; what a killed process left of it is removed.
+    If anything fails, ``path`` stays as it was; what a killed process left of it is removed. With
+    ``new`` there was no ``path``, and what another process wrote there meanwhile stays.
 
     Raises
     ------
@@ -70,6 +71,8 @@ def whole(path: Path) -> Iterator[Path]:
     partial = partial_name(path)
     try:
         yield partial
+        if new and path.exists():
+            raise InputError(f"{path}: another process has written it meanwhile, and it is kept")
         os.replace(partial, path)
     except OSError as error:
         named = [str(each) for each in (error.filename, error.filename2) if each is not None]

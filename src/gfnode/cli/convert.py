@@ -115,6 +115,7 @@ def convert(
                 aligner=aligner,
                 precision=precision,
                 anew=there is None,
+                new=not force,
                 progress=written,
             )
         typer.echo(f"{path}: {_what(trajectory)}, {path.stat().st_size / 1e6:.3g} MB")

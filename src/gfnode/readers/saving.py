@@ -24,7 +24,12 @@ Pieces = Callable[[], Iterator[Trajectory]]
 
 
 def save(
-    trajectory: Trajectory, path: str | Path, *, precision: float | None = None, anew: bool = False
+    trajectory: Trajectory,
+    path: str | Path,
+    *,
+    precision: float | None = None,
+    anew: bool = False,
+    new: bool = False,
 ) -> Path:
     """Write a trajectory; the file appears whole or not at all.
 
@@ -53,6 +58,8 @@ def save(
         per fs, and store whole numbers, which take a third of the space.
     anew
         Whether the topology beside a file that needs one is written even if there is one.
+    new
+        Write over nothing that another process puts there meanwhile.
 
     Returns
     -------
@@ -72,14 +79,16 @@ def save(
     there = None if anew else topology_beside(path, trajectory.numbers)
     write = format_of(path).write
     assert write is not None
-    with _written(path) as partial, _writing(path):
+    with _written(path, new) as partial, _writing(path):
         write(trajectory, partial, precision)
     if there is None:
         _write_topology(path, trajectory[0])
     return path
 
 
-def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = False) -> Path:
+def save_pieces(
+    pieces: Pieces, frames: int, path: str | Path, *, anew: bool = False, new: bool = False
+) -> Path:
     """Write trajectories one after the other as one, in memory that does not grow with them.
 
     The result is what :func:`save` writes of the whole.
@@ -90,7 +99,7 @@ def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = F
         At least one, of the same atoms, each later than the one before.
     frames
         Take so many frames of them, from the first.
-    path, anew
+    path, anew, new
         As of :func:`save`; the format must be one of gfnode's own.
 
     Raises
@@ -107,7 +116,7 @@ def save_pieces(pieces: Pieces, frames: int, path: str | Path, *, anew: bool = F
     first = next(chosen())[0]
     there = None if anew else topology_beside(path, first.numbers)
 
-    with _written(path) as partial:
+    with _written(path, new) as partial:
         if (writing := OWN[path.suffix.lower()].writing) is None:
             npz.write_pieces(chosen, frames, partial)
         else:
@@ -209,9 +218,9 @@ def _write_topology(path: Path, frame: Trajectory) -> None:
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[Path]:
+def _written(path: Path, new: bool) -> Iterator[Path]:
     """Give the name to write under, its suffix in lower case."""
-    with whole(path) as partial:
+    with whole(path, new=new) as partial:
         lower = partial.with_suffix(path.suffix.lower())
         try:
             yield lower
