@@ -109,6 +109,12 @@ def test_topology_is_not_ignored(folder, suffix):
     refused(folder / f"run{suffix}", "leave out --top", top=folder / "run.pdb")
 
 
+def test_an_npz_without_elements_wants_a_mapping_beside_its_topology(folder, tmp_path):
+    np.savez(tmp_path / "mine.npz", coords=load(folder / "run.npz").positions)
+    said = refused(tmp_path / "mine.npz", "none of the known layouts", top=folder / "run.pdb")
+    assert "--map positions=coords" in said
+
+
 @pytest.mark.parametrize("step", ["0fs", -1, float("nan"), float("inf")])
 def test_step_must_be_a_time_ahead(folder, step):
     refused(folder / "run.npz", step=step)

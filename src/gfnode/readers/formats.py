@@ -152,7 +152,7 @@ _DUMP = _in_pieces(
 _through = partial(_in_pieces, writing=mdtraj_writers.writing)
 
 OWN: dict[str, Format] = {
-    ".npz": Format(npz.open_npz, npz.write, holds=_ALL),
+    ".npz": Format(npz.open_npz, npz.write, takes_top=True, holds=_ALL),
     ".extxyz": _XYZ,
     ".xyz": _XYZ,
     ".xtc": _through(gromacs.open_xtc, needs_top=True, holds=Holds("ps", rounding=0.01), unit="nm"),
@@ -315,7 +315,7 @@ def _open(
         )
     if mapping is not None and path.suffix.lower() != ".npz":
         raise InputError(f"{path}: only .npz files take a mapping: leave out --map")
-    if top is not None and not (form.needs_top or form.takes_top) and mapping is None:
+    if top is not None and not (form.needs_top or form.takes_top):
         raise InputError(f"{path}: {path.suffix} files name their own elements: leave out --top")
     if isinstance(mapping, Mapping):
         mapping = ",".join(f"{key}={value}" for key, value in mapping.items())

@@ -58,9 +58,9 @@ def open_npz(path: Path, given: Given) -> Source:
     if given.mapping is not None:
         mapped = [array for array, _ in mapping.parse(given.mapping).values()]
         return _naming_the_rest(_open_mapped(path, archive, given), archive, mapped)
-    if given.top is not None:
-        raise InputError(f"{path}: .npz files name their own elements: leave out --top")
     layout = next((each for each, keys in LAYOUTS.items() if set(keys) <= set(archive)), None)
+    if given.top is not None and layout is not None:
+        raise InputError(f"{path}: {layout} files name their own elements: leave out --top")
     if layout == "gfnode":
         return _open_own(path, archive, given.step)
     if layout == "rMD17":
