@@ -19,7 +19,7 @@ from gfnode.models import Symmetry
 from gfnode.models.newton import Newton
 from gfnode.report import describe_result
 from gfnode.trajectory import Trajectory
-from making import rotation, springs
+from making import rotation, springs, system_of
 
 HORIZON = 150.0
 
@@ -70,6 +70,24 @@ def test_unseen_windows_are_foretold(fitted):
     plain, _ = prepared(**{"model.newton": False})
     assert plain.newton is None
     assert error(model, parts["test"]) < 0.5 * error(plain, parts["test"])
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("lags", ["regular", "fresh"])
+def test_trust_of_all_lags_follows_from_those_of_training(lags, size):
+    newton = Newton(system_of("toluene"))
+    generator = torch.Generator().manual_seed(0)
+    regular = 187.5 * torch.arange(1, 9).expand(162, 8)
+    at = {"regular": regular, "fresh": 1500 * torch.rand(162, 8, generator=generator)}[lags]
+    square = size * (at / 1500) ** 2 * (0.5 + torch.rand(at.shape, generator=generator))
+    newton._weigh(at, square, 0.9 * square)
+    # below the first lag, too, where nothing is known; to a ten thousandth of rounding
+    assert torch.allclose(newton.trust, torch.full((16,), 0.9), atol=1e-4)
+    assert newton.reach == np.inf
+    newton._weigh(at, square, (0.9 - at / 2000) * square)  # 0.15 at the end
+    there = newton._hats(at) @ newton.trust
+    assert float((there - 0.9 + at / 2000)[at > 150].abs().max()) < 0.08
+    assert (newton.trust.diff() <= 1e-6).all()
 
 
 def test_a_potential_that_is_not_trusted_is_told_of(monkeypatch):

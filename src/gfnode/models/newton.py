@@ -275,17 +275,30 @@ class Newton(nn.Module):
         share = 1 / len(change)
         square = share * mine.square().mean(-1) + (1 - share) * (mine * others).mean(-1)
         product = (mine * wanted).mean(-1)
-        hats = self._hats(batch.lags).flatten(0, 1)
+        self._weigh(batch.lags, square, product)
+
+    def _weigh(self, lags: Tensor, square: Tensor, product: Tensor) -> None:
+        """Take w from ⟨d̄²⟩ and ⟨d̄ r⟩ at lags, ``(batch, time)`` each.
+
+        Where no lag is near, as below the first of regular ones, w is that of the next knots; this
+        hangs on a thousand millionth of the rest, for which single precision is too coarse.
+        """
+        hats = self._hats(lags).flatten(0, 1).double()
         matrix = hats.T @ (hats * square.flatten()[:, None])
         diagonal = matrix.diagonal().clamp(min=0)
-        between = self._stiff * torch.minimum(diagonal[1:], diagonal[:-1]) + 1e-9
-        step = torch.diff(torch.eye(len(diagonal), device=known.device), dim=0)
+        if not diagonal.any():  # nothing would change
+            return
+        between = self._stiff * torch.minimum(diagonal[1:], diagonal[:-1])
+        between = between + 1e-9 * diagonal.max()
+        step = torch.diff(torch.eye(len(diagonal)).to(hats), dim=0)
         matrix = matrix + step.T @ (between[:, None] * step)
-        trust = torch.linalg.lstsq(matrix, hats.T @ product.flatten()[:, None]).solution[:, 0]
+        trust = torch.linalg.solve(matrix, hats.T @ product.flatten().to(hats))
         falling = isotonic_regression(
-            trust.clamp(0, 1).cpu().numpy(), weights=diagonal.cpu().numpy() + 1e-9, increasing=False
+            trust.clamp(0, 1).cpu().numpy(),
+            weights=(diagonal + 1e-9 * diagonal.max()).cpu().numpy(),
+            increasing=False,
         )
-        trust = torch.from_numpy(falling.x.copy()).to(trust)
+        trust = torch.from_numpy(falling.x.copy()).to(self.trust)
         self.trust.copy_(torch.where(trust < self._least, 0.0, trust))
         _look(self)
 
