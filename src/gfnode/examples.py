@@ -18,6 +18,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.files import read_arrays, read_json, write_arrays
 from gfnode.metrics.lags import lag_bins, lag_edges
+from gfnode.molecule.labels import atom_labels
 from gfnode.trajectory import Doubles, Floats, Trajectory
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def make_examples(run: "Run", trajectories: Sequence[Trajectory]) -> Examples:
             )
             for kind, window in zip(KINDS, choose(relative), strict=True)
         ),
-        _labels(ordered[0].select(run.model.system.atoms)),
+        atom_labels(ordered[0].select(run.model.system.atoms)),
         {name: atom_errors(model, windows) for name, model in models.items()},
         run.model.n_weights,
         command(run),
@@ -377,18 +378,3 @@ def atom_errors(model: "Model", windows: "Windows") -> Doubles:
         off = (predicted - now.targets)[..., score, :]
         total += off.double().square().mean((1, 3)).sum(0)
     return np.asarray((total / len(windows)).numpy())
-
-
-def _labels(state: Trajectory) -> tuple[str, ...]:
-    """Element and index of each atom; its name and residue where the topology has more to say."""
-    topology, symbols = state.topology, state.symbols
-    plain = tuple(f"{symbol}{number}" for number, symbol in enumerate(symbols))
-    if topology is None or len(set(topology.names)) <= len(set(symbols)):
-        return plain
-    several = len(set(topology.residue_ids)) > 1
-    return tuple(
-        f"{residue}{number} {name}" if several else name
-        for residue, number, name in zip(
-            topology.residue_names, topology.residue_ids, topology.names, strict=True
-        )
-    )

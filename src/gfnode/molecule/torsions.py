@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.molecule.internal import both_ways
+from gfnode.molecule.labels import residue_labels
 from gfnode.trajectory import Integers, Topology
 from gfnode.trajectory.topology import residues_of
 
@@ -43,17 +44,6 @@ class Residues:
             found[self.of[atoms]] = atoms
         return found
 
-    def labels(self) -> list[str]:
-        """A name for each residue such as ALA2; a repeated one gets its place behind a #."""
-        t = self.topology
-        plain = [f"{t.residue_names[a]}{t.residue_ids[a]}" for a in self.first]
-        seen: dict[str, int] = {}
-        labels = []
-        for label in plain:
-            seen[label] = seen.get(label, 0) + 1
-            labels.append(label if seen[label] == 1 else f"{label}#{seen[label]}")
-        return labels
-
 
 def named_torsions(topology: Topology | None, bonds: Integers | None = None) -> dict[str, Integers]:
     """φ, ψ, ω and χ1 to χ5 of every residue that has them.
@@ -86,7 +76,7 @@ def named_torsions(topology: Topology | None, bonds: Integers | None = None) -> 
         "psi": [n, ca, c, behind],
         "omega": [ca, c, behind, after],
     } | {f"chi{k + 1}": chain[k : k + 4] for k in range(5)}
-    labels = residues.labels()
+    labels = residue_labels(topology)
     found = {}
     for kind, atoms in rows.items():
         table = np.stack(atoms, 1)

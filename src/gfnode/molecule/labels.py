@@ -1,0 +1,33 @@
+"""Names of atoms and residues to read: no two alike."""
+
+from collections.abc import Iterable
+
+from gfnode.trajectory import Topology, Trajectory
+from gfnode.trajectory.topology import residues_of
+
+
+def told_apart(names: Iterable[str]) -> list[str]:
+    """The names, a repeated one with its place behind a #: ALA2, ALA2#2."""
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return found
+
+
+def residue_labels(topology: Topology) -> list[str]:
+    """A name for each residue such as ALA2; chains may repeat them."""
+    names, ids = topology.residue_names, topology.residue_ids
+    return told_apart(f"{names[atom]}{ids[atom]}" for atom in residues_of(topology)[1])
+
+
+def atom_labels(state: Trajectory) -> tuple[str, ...]:
+    """Element and index of each atom; its name and residue where the topology has more to say."""
+    topology, symbols = state.topology, state.symbols
+    if topology is None or len(set(topology.names)) <= len(set(symbols)):
+        return tuple(f"{symbol}{number}" for number, symbol in enumerate(symbols))
+    residues, (of, first) = residue_labels(topology), residues_of(topology)
+    if len(first) == 1:
+        return tuple(told_apart(topology.names))
+    return tuple(told_apart(f"{residues[r]} {n}" for r, n in zip(of, topology.names, strict=True)))
