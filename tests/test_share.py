@@ -242,6 +242,13 @@ def test_the_card_says_what_a_prediction_is(made, draws, said):
     assert said in model_card(config | {"draws": draws}, None, "model")
 
 
+def test_the_card_names_no_velocities_that_were_never_stored(made):
+    config = read_json(made[2] / "config.json")
+    assert "one conformation and its velocities, it predicts" in model_card(config, None, "model")
+    card = model_card(config | {"velocity_gap_fs": -5.0}, None, "model")
+    assert "and the frame 5 fs before it in place of velocities, it predicts" in card
+
+
 def test_what_is_drawn_is_told_of_the_model(tmp_path):
     run = quick_run(wiggle(), tmp_path / "run", model={"name": "ito", "width": 6})
     assert read_json(export(run, tmp_path / "model") / "config.json")["draws"] == "samples"

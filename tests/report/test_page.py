@@ -23,6 +23,8 @@ from gfnode.examples import KINDS, Example, Examples, command, make_examples, st
 from gfnode.report import write_page
 from gfnode.report.numbers import hundredths
 from gfnode.report.structures import distances, pack
+from gfnode.report.summary import trained_on
+from gfnode.units import format_time
 
 
 class TestFile:
@@ -151,12 +153,20 @@ class TestNumbers:
         said = " ".join(" ".join(parsed.text).split())
         best = evaluation["best_trivial"]
         assert "was trained on 3.495 ps of molecular dynamics of toluene (C7H8): 700 frames" in said
+        assert "From one conformation of all 15 atoms and its velocities it predicts" in said
         rms = np.sqrt(3 * evaluation["methods"]["gfnode"]["mean_over_lags"]["value"])
         assert f"predicted atoms are {rms:.2g} Å off" in said
         assert "times its mean error" in said
         assert f"The best trivial baseline, {best}" in said
         worst = max(rows(files(parsed)["atoms.csv"]), key=lambda row: float(row["gfnode"]))
         assert f"predicted worst are {worst['atom']}, " in said
+
+    @pytest.mark.parametrize(("gap", "beside"), [(-5.0, "before"), (2000.0, "after")])
+    def test_summary_names_no_velocities_that_were_never_stored(self, run, gap, beside):
+        facts = json.loads((run / "run.json").read_text()) | {"velocity_gap_fs": gap}
+        said = " ".join(trained_on(facts, 7))
+        assert f"atoms and the frame {format_time(abs(gap))} {beside} it in place of" in said
+        assert "its velocities" not in said
 
 
 class TestExamples:

@@ -22,6 +22,17 @@ def seen_from(gap_fs: float | None) -> str:
     return f"from frames {format_time(abs(gap_fs))} apart, which see less of fast vibrations"
 
 
+def given(gap_fs: float | None) -> str:
+    """What a model is given beside a conformation, by ``velocity_gap_fs`` of its run.
+
+    Where the data stored no velocities, that is another frame.
+    """
+    if gap_fs is None:
+        return "its velocities"
+    side = "before" if gap_fs < 0 else "after"
+    return f"the frame {format_time(abs(gap_fs))} {side} it in place of velocities"
+
+
 def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
     """What was chosen, before training begins."""
     system, settings, facts = dataset.system, run.experiment, run.facts

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gfnode.metrics import Blocks, Verdict, paired_verdict
 from gfnode.metrics.lags import lag_bins
 from gfnode.report.numbers import rough
+from gfnode.report.sentences import given
 from gfnode.report.tables import error_bars, molecules, symmetries, verdict
 from gfnode.units import format_time
 
@@ -96,16 +97,16 @@ def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
     span, frames = sum(each["span_fs"] for each in data), sum(each["frames"] for each in data)
     several = f" in {len(data)} trajectories" if len(data) > 1 else ""
     atoms, state, scored = (len(system[key]) for key in ("source_numbers", "atoms", "score"))
-    given = f"all {atoms} atoms" if state == atoms else f"{state} of the {atoms} atoms"
+    shown = f"all {atoms} atoms" if state == atoms else f"{state} of the {atoms} atoms"
     heavy = all(system["source_numbers"][system["atoms"][k]] > 1 for k in system["score"])
     kind = "heavy atoms" if heavy and settings["windows"]["score"] == "heavy" else "atoms"
     learnt = f"{model}, with {weights} weights," if weights else f"{model}, which has no weights,"
     return [
         f"{learnt} was trained on {format_time(span)} of molecular dynamics of "
         f"{molecules(facts)}: {frames} frames{several}.",
-        f"From one conformation of {given} and its velocities it predicts where the atoms are at "
-        f"any time up to {format_time(system['horizon_fs'])} later. Errors are taken over "
-        f"{'the ' if scored < state else 'all '}{scored} {kind}.",
+        f"From one conformation of {shown} and {given(facts.get('velocity_gap_fs'))} it predicts "
+        f"where the atoms are at any time up to {format_time(system['horizon_fs'])} later. Errors "
+        f"are taken over {'the ' if scored < state else 'all '}{scored} {kind}.",
         _apart(facts),
     ]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gfnode.report.numbers import hundredths, with_interval
+from gfnode.report.sentences import given
 from gfnode.report.tables import verdicts
 from gfnode.share import citation
 from gfnode.units import count, format_time
@@ -181,8 +182,8 @@ def _summary(config: Mapping[str, Any]) -> str:
     return (
         f"A [gfnode](#citation) model (`{_code(config['model_type'])}`) of how "
         f"{escaped(_names(config))} ({escaped(config['data'][0]['formula'])}) moves: given one "
-        "conformation and its velocities, it predicts the conformation at any later times up to "
-        f"{format_time(config['lags_fs'][1])}."
+        f"conformation and {given(config.get('velocity_gap_fs'))}, it predicts the conformation at "
+        f"any later times up to {format_time(config['lags_fs'][1])}."
     )
 
 
