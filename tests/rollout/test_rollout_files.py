@@ -24,7 +24,7 @@ from gfnode.errors import InputError
 from gfnode.models import Model, build
 from gfnode.prediction import BeyondHorizonWarning
 from gfnode.readers.unfinished import folder_of
-from gfnode.report import drift_table
+from gfnode.report import drift_table, growth_sentences
 from gfnode.report.rollout import DRIFTS
 from gfnode.rollout import Rollout, record, steps
 from gfnode.rollout.record import Recorded, Recording
@@ -387,6 +387,27 @@ def test_a_temperature_of_frames_far_apart_says_so(gap, told):
         console.print(drift_table(result))
     said = " ".join(capture.get().split())
     assert ("from frames 5 fs apart, which see less of fast vibrations" in said) == told
+
+
+@pytest.mark.parametrize(
+    ("errors", "when", "said"),
+    [
+        ([0.1, 0.1, 0.1], None, "rollout: its error stays below that of persistence"),
+        ([0.1, 0.3, 0.1], None, "ends below, but at 1 of 3 lags is not below that of persistence"),
+        ([0.3, 0.1, 0.3], 25.0, "is, from 25 fs on, no longer below that of persistence"),
+        ([0.3, 0.3, None], 0.0, "rollout: its error is at no lag below that of persistence"),
+    ],
+)
+def test_errors_that_swing_are_not_said_to_stay_below(errors, when, said):
+    method = {"growth_per_ps": None, "reaches_persistence_fs": when, "reaches_unrelated_fs": 0.0}
+    flat = [{"value": 0.2}] * 3
+    methods = {
+        "rollout": method | {"rmse_angstrom": [{"value": each} for each in errors]},
+        "direct": method | {"rmse_angstrom": flat},
+        "persistence": {"rmse_angstrom": flat},
+    }
+    sentences = growth_sentences({"errors": {"methods": methods}})
+    assert said in next(each for each in sentences if "that of persistence" in each)
 
 
 def test_every_key_is_documented(run, toluene, tmp_path):

@@ -108,12 +108,25 @@ def growth_sentences(result: Mapping[str, Any]) -> Iterator[str]:
                 f"{rate['count']} lags"
             )
         for other, kind in _OTHERS.items():
-            when = method[f"reaches_{other}_fs"]
-            that = f"that of {kind}"
-            said = (
-                f"stays below {that}" if when is None else f"reaches {that} at {format_time(when)}"
-            )
-            yield f"{name}: its error {f'is at no lag below {that}' if when == 0.0 else said}"
+            yield f"{name}: its error {_against(name, other, result['errors'])} that of {kind}"
+
+
+def _against(name: str, other: str, errors: Mapping[str, Any]) -> str:
+    """How long an error is below another; errors of what swings may meet more than once."""
+    when = errors["methods"][name][f"reaches_{other}_fs"]
+    if when == 0.0:
+        return "is at no lag below"
+    if when is not None:
+        return f"is, from {format_time(when)} on, no longer below"
+    ours, theirs = (
+        [each["value"] for each in errors["methods"][method]["rmse_angstrom"]]
+        for method in (name, other)
+    )
+    pairs = zip(ours, theirs, strict=True)  # None: without bound
+    above = sum(b is not None and (a is None or a >= b) for a, b in pairs)
+    if not above:
+        return "stays below"
+    return f"ends below, but at {above} of {len(ours)} lags is not below"
 
 
 _OTHERS = {"persistence": "persistence", "unrelated": "unrelated conformations"}
