@@ -1,6 +1,8 @@
 """How physical predictions are, as one table for the console; ``physics`` of an evaluation."""
 
+import re
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any
 
 from rich.table import Table
@@ -33,6 +35,8 @@ BESIDE = ("true", "constant", "floor")
 MOST = 6
 """Named torsions that have rows of their own."""
 
+FURTHEST = "the predicted distribution furthest from the truth (Wasserstein distance)"
+
 
 def atoms_words(physics: Mapping[str, Any]) -> str:
     """Which atoms geometry, shape and integrity are of, where these are not all."""
@@ -57,6 +61,9 @@ def physics_table(physics: Mapping[str, Any]) -> Table:
         "blocks of time)\nconstant: a fixed mean geometry; floor: what independent stretches of "
         "real dynamics differ by (per frame: what is found in the truth)"
     )
+    torsions = physics.get("torsions", {}).get("quantities", {})
+    if len(torsions) > MOST:
+        title += f"\ntorsions by name: the {MOST} of {len(torsions)} with {FURTHEST}"
     table = plain_table(title)
     for name in (model, "best trivial", "constant", "floor"):
         table.add_column(name, justify="right")
@@ -101,10 +108,32 @@ def _rows(physics: Mapping[str, Any]) -> Iterator[Row]:
         if found and physics["integrity"].get(NEEDED.get(key, ""), 1):
             yield f"{title} per frame", found
     torsions = physics.get("torsions", {})
-    for name in list(torsions.get("quantities", {}))[:MOST]:
-        yield f"{name}, error (°)", _pick(torsions["quantities"][name], "error")
+    quantities = torsions.get("quantities", {})
+    for name in furthest(quantities):
+        yield f"{name}, error (°)", _pick(quantities[name], "error")
     for residue, each in torsions.get("ramachandran", {}).items():
         yield f"φψ of {residue}, Jensen–Shannon (bits)", _pick(each, "js_bits")
+
+
+def furthest(torsions: Mapping[str, Any]) -> list[str]:
+    """At most `MOST` torsions, in their order: those a user named, then those furthest off.
+
+    Furthest is of the Wasserstein distance of the predicted distribution from the true one.
+    """
+    order = sorted(torsions, key=lambda name: (_by_residue(name), -_distance(torsions[name])))
+    chosen = order[:MOST]
+    return [name for name in torsions if name in chosen]
+
+
+def _by_residue(name: str) -> bool:
+    return re.match(r"(phi|psi|omega|chi\d)_", name) is not None
+
+
+def _distance(quantity: Mapping[str, Any]) -> float:
+    """Of the model, which comes first; without bound where that is not known."""
+    found = next(each for name, each in quantity["methods"].items() if name not in BESIDE)
+    value = found.get("wasserstein", {}).get("value")
+    return inf if value is None else float(value)
 
 
 def _pick(quantity: Mapping[str, Any], key: str) -> dict[str, Any]:

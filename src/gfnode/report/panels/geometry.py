@@ -26,7 +26,7 @@ from gfnode.report.panels.common import (
     middles,
     style,
 )
-from gfnode.report.physics_table import COUNTS, NEEDED, UNITS, atoms_words
+from gfnode.report.physics_table import COUNTS, FURTHEST, NEEDED, UNITS, atoms_words
 from gfnode.report.pictures import Layout, Picture, Table
 
 NAMES = {
@@ -41,6 +41,7 @@ NAMES = {
 }
 MEASURES = {"error": "error", "wasserstein": "Wasserstein", "js_bits": "JS, bits"}
 _MOST_PANES = 6
+_WHICH = f"the coordinates with {FURTHEST}, and of typical ones"
 _NEARLY_ROUND = 300.0  # degrees: bins of a dihedral span the circle
 
 
@@ -65,7 +66,7 @@ def geometry(run: RunFiles) -> Content | None:
     if quantities:
         tables.append(quantity_table(run, quantities, "geometry", "Geometry and shape"))
         if shown := _shown(run, quantities):
-            pictures.append(densities_picture(run, shown, "geometry-distributions"))
+            pictures.append(densities_picture(run, shown, "geometry-distributions", _WHICH))
         edges = next(
             run.physics[s]["lag_edges_fs"] for s in ("geometry", "shape") if s in run.physics
         )
@@ -147,8 +148,8 @@ def shown_density(run: RunFiles, place: str, number: int, title: str, unit: str)
     return Shown(title, UNITS.get(unit, unit), middles(edges), densities)
 
 
-def densities_picture(run: RunFiles, shown: list[Shown], name: str) -> Picture:
-    """Small multiples of distributions, true and predicted."""
+def densities_picture(run: RunFiles, shown: list[Shown], name: str, which: str) -> Picture:
+    """Small multiples of distributions, true and predicted; ``which`` they are, in words."""
     rows: list[list[Any]] = [["coordinate", "unit", "bin_centre", "method", "probability"]]
     words = ["Distributions of single coordinates, true and predicted."]
     for each in shown:
@@ -166,10 +167,9 @@ def densities_picture(run: RunFiles, shown: list[Shown], name: str) -> Picture:
         )
         words.append(f"{title}: {told}.")
     caption = (
-        "Distributions over all test windows and lags, of the coordinates whose predicted "
-        "distribution is furthest from the truth (Wasserstein distance), and of typical ones. A "
-        "narrow peak where the truth is broad is the sign of a mean prediction; peaks are cut "
-        "off at three times the highest true one."
+        f"Distributions over all test windows and lags, of {which}. A narrow peak where the truth "
+        "is broad is the sign of a mean prediction; peaks are cut off at three times the highest "
+        "true one."
     )
     draw = partial(_draw_densities, run.model, run.best, shown)
     return Picture(name, draw, " ".join(words), rows, caption)

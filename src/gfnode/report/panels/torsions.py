@@ -31,13 +31,13 @@ from gfnode.report.panels.common import (
     style,
 )
 from gfnode.report.panels.geometry import densities_picture, quantity_table, shown_density
+from gfnode.report.physics_table import FURTHEST, furthest
 from gfnode.report.pictures import Layout, Picture, Table
 from gfnode.report.plots import short
 
 SEQUENTIAL, DIVERGING = "cividis_r", "PuOr_r"  # read with any colour vision, and in grey
 DECADES = 3.0
 _LINEAR = 100.0  # of the largest difference: below it the scale of colours is linear
-_MOST_PANES = 6
 _DEGREES = 180.0
 _STATES = {"alpha_R": "α_R", "beta": "β", "alpha_L": "α_L", "other": "other"}
 
@@ -53,14 +53,17 @@ def torsions(run: RunFiles) -> Content | None:
         tables.append(_populations(run, residue, found["methods"], section["states"]))
         pictures.append(_passages(run, residue, found["methods"], section["lag_edges_fs"]))
         sentences += _sentences(run, residue, found["methods"], section["states"])
-    names = list(quantities)[:_MOST_PANES]
+    names = furthest(quantities)
     shown = [
         shown_density(run, f"torsions.{name}", 0, short(name, 24), quantities[name]["unit"])
         for name in names
         if f"torsions.{name}.range" in run.arrays
     ]
     if shown:
-        pictures.append(densities_picture(run, shown, "torsion-distributions"))
+        which = "every torsion"
+        if len(quantities) > len(names):
+            which = f"the {len(names)} of {len(quantities)} torsions with {FURTHEST}"
+        pictures.append(densities_picture(run, shown, "torsion-distributions", which))
     tables.append(quantity_table(run, quantities, "torsions", "Torsions"))
     return Content(sentences, pictures, tables)
 
