@@ -130,6 +130,26 @@ def test_a_mirror_image(exact: Predictions) -> None:
     assert lost["frames_with_any"]["value"] == 1
 
 
+def test_intervals_end_where_a_value_can_be_at_most(exact: Predictions) -> None:
+    """All of the error lies in one block of time: no interval could be wider."""
+    lost = exact.true.copy()
+    first = exact.blocks.labels == 0
+    lost[first] = np.random.default_rng(0).normal(0, 3, lost[first].shape)
+    predictions = replace(exact, predicted={"gfnode": lost})
+    whole = integrity(predictions)
+    kinds = geometry(predictions)
+    assert whole is not None
+    assert kinds is not None
+    found = whole.numbers["methods"]["gfnode"]
+    assert found["frames_with_any"]["high"] == 1
+    assert found["broken_bonds"]["per_frame"]["high"] == whole.numbers["bonds"]
+    assert found["inverted_centres"]["per_frame"]["high"] == whole.numbers["centres"]
+    assert found["chirality_lost"]["per_frame"]["high"] == whole.numbers["stereocentres"]
+    quantities = kinds.numbers["quantities"]
+    assert quantities["dihedral"]["methods"]["gfnode"]["error"]["high"] == 180
+    assert quantities["angle"]["methods"]["gfnode"]["error"]["high"] <= 180
+
+
 def test_errors_agree_with_mdtraj(predictions: Predictions, run: Run) -> None:
     """Mean absolute errors of a baseline, from the quantities that mdtraj gives."""
     mine, true = (

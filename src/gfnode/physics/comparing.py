@@ -268,7 +268,7 @@ def compare(quantity: Quantity, predictions: Predictions) -> tuple[dict[str, Any
     count = len(index)
     for method, each in sums.items():
         known = method != FLOOR or windows > 1
-        found = summary(each.error / count, predictions, scale, known=known)
+        found = summary(each.error / count, predictions, scale, known=known, most=quantity.most)
         if quantity.relative:
             relative = summary(each.relative / count, predictions, known=known)
             found["relative"] = relative["error"]

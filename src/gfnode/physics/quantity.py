@@ -1,7 +1,7 @@
 """Kinds of coordinates, lag bins and halves of the truth: what every comparison needs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,11 @@ class Quantity:
     relative: bool = False
 
     @property
+    def most(self) -> float:
+        """What an error can be at most."""
+        return 180.0 if self.unit == "degree" else np.inf
+
+    @property
     def scale(self) -> float:
         """From radians to degrees, where it is an angle."""
         return 180 / np.pi if self.unit == "degree" else 1.0
@@ -74,9 +79,10 @@ def halves(predictions: Predictions) -> Integers:
     return np.asarray(2 * rank >= len(rank), dtype=np.int64)
 
 
-def estimate(found: Estimate, scale: float = 1.0) -> dict[str, Any]:
-    """A mean as JSON."""
-    return found.scaled(scale).to_dict()
+def estimate(found: Estimate, scale: float = 1.0, most: float = np.inf) -> dict[str, Any]:
+    """A mean as JSON; its interval, which few blocks make very wide, is cut at what can be."""
+    scaled = found.scaled(scale)
+    return replace(scaled, high=min(scaled.high, most)).to_dict()
 
 
 def distance(found: Distance, scale: float = 1.0) -> dict[str, Any]:
@@ -91,14 +97,22 @@ def distance(found: Distance, scale: float = 1.0) -> dict[str, Any]:
 
 
 def summary(
-    values: Doubles, predictions: Predictions, scale: float = 1.0, *, known: bool = True
+    values: Doubles,
+    predictions: Predictions,
+    scale: float = 1.0,
+    *,
+    known: bool = True,
+    most: float = np.inf,
 ) -> dict[str, Any]:
-    """Mean of what each window and lag gives, and by lag bin, as JSON; nan where not known."""
+    """Mean of what each window and lag gives, and by lag bin, as JSON; nan where not known.
+
+    ``most``: what a value can be at most, after scaling.
+    """
     if not known:
         nothing = NO_ESTIMATE.to_dict()
         return {"error": nothing, "error_by_lag": [nothing] * LAG_BINS}
     found = summarise(values, predictions.lags_fs, predictions.blocks, predictions.lag_edges)
     return {
-        "error": estimate(found.mean, scale),
-        "error_by_lag": [estimate(each, scale) for each in found.by_lag],
+        "error": estimate(found.mean, scale, most),
+        "error_by_lag": [estimate(each, scale, most) for each in found.by_lag],
     }

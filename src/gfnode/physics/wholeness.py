@@ -29,20 +29,28 @@ def integrity(predictions: Predictions) -> Section | None:
         return None
     lengths = mean_lengths(predictions.training, internal.bonds)
     judge = Integrity(internal, system.bonds, system.numbers, lengths)
+    bonds, atoms = len(internal.bonds), len(internal.atoms)
+    most = {
+        "broken_bonds": bonds,
+        "collapsed_bonds": bonds,
+        "clashes": atoms * (atoms - 1) // 2,
+        "inverted_centres": len(internal.stereo),
+        "chirality_lost": int(internal.stereo.sum()),
+    }
     methods: dict[str, Any] = {}
     for method, positions in ({TRUE: predictions.true} | predictions.predicted).items():
         pieces = [judge.counts(x, starts) for x, starts in _pieces(positions, predictions.starts)]
         counts = {key: np.concatenate([each[key] for each in pieces]) for key in pieces[0]}
-        methods[method] = {key: _per_frame(value, predictions) for key, value in counts.items()} | {
-            "frames_with_any": _share(counts, predictions)
-        }
+        methods[method] = {
+            key: _per_frame(value, predictions, most[key]) for key, value in counts.items()
+        } | {"frames_with_any": _share(counts, predictions)}
     return Section(
         {
-            "atoms": len(internal.atoms),
+            "atoms": atoms,
             "looked_at": predictions.looked_at,
-            "bonds": len(internal.bonds),
-            "centres": len(internal.stereo),
-            "stereocentres": int(internal.stereo.sum()),
+            "bonds": bonds,
+            "centres": most["inverted_centres"],
+            "stereocentres": most["chirality_lost"],
             "broken_above": LONGEST,
             "collapsed_below": SHORTEST,
             "clash_below": TOUCH,
@@ -53,14 +61,14 @@ def integrity(predictions: Predictions) -> Section | None:
     )
 
 
-def _per_frame(counts: Integers, predictions: Predictions) -> dict[str, Any]:
-    found = summary(counts.astype(np.float64), predictions)
+def _per_frame(counts: Integers, predictions: Predictions, most: int) -> dict[str, Any]:
+    found = summary(counts.astype(np.float64), predictions, most=most)
     return {"per_frame": found["error"], "per_frame_by_lag": found["error_by_lag"]}
 
 
 def _share(counts: dict[str, Integers], predictions: Predictions) -> dict[str, Any]:
     wrong = np.sum(list(counts.values()), axis=0) > 0
-    return estimate(mean_estimate(wrong.astype(np.float64), predictions.blocks))
+    return estimate(mean_estimate(wrong.astype(np.float64), predictions.blocks), most=1.0)
 
 
 def _pieces(positions: Floats, starts: Floats) -> Iterator[tuple[Floats, Floats]]:
