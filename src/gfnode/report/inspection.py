@@ -19,6 +19,7 @@ from gfnode.report.findings import (
     percent,
 )
 from gfnode.report.numbers import rough
+from gfnode.report.sentences import called
 from gfnode.trajectory.lengths import UNITS
 from gfnode.units import count, format_time, listed
 
@@ -56,7 +57,7 @@ def headline(found: Found) -> str:
     files, atoms = found["files"], found["structure"] or {}
     frames = sum(each["frames"] for each in files)
     several = f" in {len(files)} trajectories" if len(files) > 1 else ""
-    what = f"{files[0]['name']} ({atoms['formula']}): {count(atoms['atoms'], 'atom')}"
+    what = f"{called(files[0]['name'], atoms['formula'])}: {count(atoms['atoms'], 'atom')}"
     spacing = {each["spacing_fs"] for each in files}
     even = ""
     if len(spacing) == 1 and None not in spacing:

@@ -105,7 +105,9 @@ def _context(run: RunFiles) -> dict[str, Any]:
         ((label, *values) for label, *values in zip(labels, *errors.values(), strict=True)),
         key=lambda row: -row[1],
     )
-    names = list(dict.fromkeys(each["name"] for each in facts["data"]))
+    names, formulas = (
+        list(dict.fromkeys(each[key] for each in facts["data"])) for key in ("name", "formula")
+    )
     aligned = evaluation["targets_superposed_on_start"]
     packed = structures.pack(run.examples, facts["system"], name=run.model, aligned=aligned)
     return {
@@ -115,7 +117,7 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "facts": facts,
         "evaluation": evaluation,
         "names": names,
-        "formulas": list(dict.fromkeys(each["formula"] for each in facts["data"])),
+        "formulas": [each for each in formulas if each not in names],
         "words": words,
         "key": _key_figures(evaluation, run.best),
         "columns": COLUMNS,

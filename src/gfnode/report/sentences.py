@@ -33,13 +33,18 @@ def given(gap_fs: float | None) -> str:
     return f"the frame {format_time(abs(gap_fs))} {side} it in place of velocities"
 
 
+def called(name: str, formula: str) -> str:
+    """A molecule by its name and formula; once where the formula is all the name that it has."""
+    return name if name == formula else f"{name} ({formula})"
+
+
 def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
     """What was chosen, before training begins."""
     system, settings, facts = dataset.system, run.experiment, run.facts
     yield f"gfnode {__version__}"
     for data in facts["data"]:
         yield (
-            f"data      {data['name']} ({data['formula']}): {data['atoms']} atoms, "
+            f"data      {called(data['name'], data['formula'])}: {data['atoms']} atoms, "
             f"{data['frames']} frames over {format_time(data['span_fs'])}, time step "
             f"{format_time(system.time_step)} [{data['file']}]"
         )
@@ -137,7 +142,7 @@ def describe_evaluation(
 ) -> str:
     """What an evaluation was made on."""
     system = run.model.system
-    names = ", ".join(dict.fromkeys(f"{each.label} ({each.formula})" for each in given))
+    names = ", ".join(dict.fromkeys(called(each.label, each.formula) for each in given))
     part = "test part of the training data" if own else "all windows of other data"
     superposed = evaluation["targets_superposed_on_start"]
     return (

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gfnode.report.numbers import cell, hundredths, times
+from gfnode.report.sentences import called
 from gfnode.terminal import titled_table
 from gfnode.units import FS_PER, format_time
 
@@ -49,7 +50,7 @@ def lag_table(evaluation: Mapping[str, Any]) -> Table:
 
 def molecules(facts: Mapping[str, Any]) -> str:
     """Names and formulas of what a run learnt, from its ``run.json``."""
-    return ", ".join(dict.fromkeys(f"{d['name']} ({d['formula']})" for d in facts["data"]))
+    return ", ".join(dict.fromkeys(called(d["name"], d["formula"]) for d in facts["data"]))
 
 
 def in_one_unit(times_fs: Sequence[float]) -> list[str]:
