@@ -117,6 +117,35 @@ def test_a_cell_that_changes_and_the_names_of_potentials(tmp_path, frames):
     np.testing.assert_allclose(read.positions, [each.positions for each in frames], atol=2e-6)
 
 
+def test_a_head_without_a_comment_is_a_head(tmp_path, frames):
+    for number, each in enumerate(frames):
+        each.set_cell(CELL * (1 + number / 100), scale_atoms=True)
+    ase.io.write(tmp_path / "XDATCAR", frames, format="vasp-xdatcar")
+    lines = (tmp_path / "XDATCAR").read_text().splitlines()
+    comment = lines[0]
+    lines = ["" if each == comment else each.strip() for each in lines]
+    (tmp_path / "XDATCAR").write_text("\n".join([*lines, "", "", ""]))  # and blank lines at the end
+    read = gfnode.load(tmp_path / "XDATCAR", step="2fs", whole=False)
+    np.testing.assert_allclose(read.cell, [each.cell.array for each in frames], atol=1e-5)
+    np.testing.assert_allclose(read.positions, [each.positions for each in frames], atol=2e-6)
+
+
+def test_a_suffix_tells_more_than_the_name(tmp_path, frames):
+    ase.io.write(tmp_path / "XDATCAR", frames, format="vasp-xdatcar")
+    works("convert", tmp_path / "XDATCAR", tmp_path / "XDATCAR.npz", "--step", "2fs")
+    read = gfnode.load(tmp_path / "XDATCAR.npz")
+    save(read, tmp_path / "of_XDATCAR.extxyz")
+    assert len(gfnode.load(tmp_path / "of_XDATCAR.extxyz", whole=False)) == len(read) == 6
+
+
+@pytest.mark.parametrize(("scale", "row"), [("0.0", "1 0 0"), ("-27.0", "0 0 1")])
+def test_a_cell_without_volume_is_none(tmp_path, scale, row):
+    head = ["one", scale, row, "0 1 0", "0 0 1", "He", "1", "Direct configuration=     1"]
+    (tmp_path / "XDATCAR").write_text("\n".join([*head, "0.5 0.25 0.0", ""]))
+    with pytest.raises(InputError, match="head of frame 0"):
+        gfnode.load(tmp_path / "XDATCAR")
+
+
 def test_a_negative_scale_is_the_volume(tmp_path):
     head = ["one", "-27.0", "1 0 0", "0 1 0", "0 0 1", "He", "1", "Direct configuration=     1"]
     (tmp_path / "XDATCAR").write_text("\n".join([*head, "0.5 0.25 0.0", ""]))

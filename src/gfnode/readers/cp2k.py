@@ -16,7 +16,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.readers.boundary import foreign
 from gfnode.readers.extxyz import Frames, find_frames, open_extxyz
-from gfnode.readers.source import Block, Given, Source
+from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import ATOMIC_TIME, BOHR, HARTREE
 
@@ -50,31 +50,35 @@ class _Beside:
 def open_xyz(path: Path, given: Given) -> Source:
     """Open an XYZ file, and what CP2K wrote beside it."""
     source = open_extxyz(path, given)
-    if (name := NAME.fullmatch(path.name)) is None:
+    if not (others := _others(path)):
         return source
     frames = find_frames(path)
     beside: dict[str, _Beside] = {}
     notes: list[str] = []
-    for what, (short, unit) in BESIDE.items():
-        other = path.with_name(f"{name[1]}-{short}-{name[2]}{path.suffix}")
-        if not other.is_file():
-            continue
+    for what, other in others.items():
         try:
             found = find_frames(other)
-            beside[what] = _Beside(other, found, _rows(frames, found), unit)
+            beside[what] = _Beside(other, found, _rows(frames, found), BESIDE[what][1])
         except InputError as error:
             notes.append(f"{path.name}: no {what} are taken from {other.name}: {error}")
         else:
             notes.append(f"{path.name}: {what} are those of {other.name}, taken as atomic units")
 
     def blocks(rows: Integers) -> Iterator[Block]:
-        done = 0
-        for block in source.blocks(rows):
-            part = rows[done : done + len(block.positions)]
-            done += len(part)
+        parts = batches(rows, frames.atoms)
+        for part, block in zip(parts, source.blocks(rows), strict=True):
             yield replace(block, **{what: each.read(part) for what, each in beside.items()})
 
     return replace(source, blocks=blocks, notes=(*source.notes, *notes))
+
+
+def _others(path: Path) -> dict[str, Path]:
+    """The files that lie beside one of positions, by what they hold."""
+    if (name := NAME.fullmatch(path.name)) is None:
+        return {}
+    named = {what: f"{name[1]}-{short}-{name[2]}" for what, (short, _) in BESIDE.items()}
+    found = {what: path.with_name(stem + path.suffix) for what, stem in named.items()}
+    return {what: other for what, other in found.items() if other.is_file()}
 
 
 def _rows(positions: Frames, other: Frames) -> Integers:

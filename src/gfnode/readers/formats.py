@@ -184,7 +184,7 @@ READ = {".xdatcar": Format(vasp.open_xdatcar), ".xml": Format(vasp.open_vasprun)
 """Those that are read only."""
 
 NAMED = ("xdatcar",)
-"""Files that are known by their name, and have no suffix."""
+"""Files that are known by their name, where their suffix tells nothing."""
 
 FORMATS: Registry[Format] = Registry("gfnode.readers", "file format", OWN | READ, _check, _suffix)
 """The known formats by suffix, those of installed plug-ins among them."""
@@ -341,8 +341,9 @@ def _in_unit(
 
 def format_of(path: Path) -> Format:
     """The format of a file, by its suffix or name; InputError for one that is not known."""
-    name = next((each for each in NAMED if each in path.name.lower()), None)
-    if (form := FORMATS.get(f".{name}" if name else path.suffix.lower())) is None:
+    names = (f".{each}" for each in NAMED if each in path.name.lower())
+    known = (FORMATS.get(each) for each in (path.suffix.lower(), *names))
+    if (form := next(filter(None, known), None)) is None:
         raise InputError(
             f"{path}: unknown format {path.suffix or '(no suffix)'}: expected "
             f"{', '.join(FORMATS)} or a file XDATCAR; in Python, what ASE, mdtraj or MDAnalysis "

@@ -70,9 +70,9 @@ def _walk(path: Path, file: BinaryIO) -> _Frames:
     cells: list[Doubles] = []
     while line := file.readline():
         if FRAME not in line:
-            if not line.strip() and not file.read(1):
-                break  # a blank line at the end
-            head = [each.decode() for each in islice(file, 6)]
+            head = [each.decode() for each in (line, *islice(file, 6))]
+            if not any(map(str.strip, head)):
+                break  # blank lines at the end
             cell, here = _head(path, len(places), head)
             if numbers is not None and not np.array_equal(here, numbers):
                 raise InputError(
@@ -100,11 +100,14 @@ def _walk(path: Path, file: BinaryIO) -> _Frames:
 def _head(path: Path, frame: int, lines: list[str]) -> tuple[Doubles, Integers]:
     """The cell in Å and the atomic numbers of a head, whose first line is a comment."""
     try:
-        scale, *rows = ([float(each) for each in line.split()] for line in lines[:4])
+        scale, *rows = ([float(each) for each in line.split()] for line in lines[1:5])
         cell = np.array(rows).reshape(3, 3)
-        counts = [int(each) for each in lines[5].split()]
-        symbols = lines[4].split()
-        if len(scale) != 1 or len(counts) != len(symbols) or symbols[0].isdigit():
+        counts = [int(each) for each in lines[6].split()]
+        symbols = lines[5].split()
+        volume = abs(np.linalg.det(cell))
+        if len(scale) != 1 or not scale[0] * volume:
+            raise ValueError
+        if len(counts) != len(symbols) or symbols[0].isdigit():
             raise ValueError
     except (ValueError, IndexError):
         raise InputError(
@@ -112,7 +115,7 @@ def _head(path: Path, frame: int, lines: list[str]) -> tuple[Doubles, Integers]:
             "comment, scale, three cell vectors, elements and their numbers (VASP 5 or later)"
         ) from None
     # a negative scale is the volume
-    factor = scale[0] if scale[0] > 0 else (-scale[0] / abs(np.linalg.det(cell))) ** (1 / 3)
+    factor = scale[0] if scale[0] > 0 else (-scale[0] / volume) ** (1 / 3)
     return cell * factor, np.repeat(_elements(path, symbols), counts)
 
 
