@@ -83,7 +83,7 @@ class TestKnownMotion:
         assert momenta.degrees == 45 - 9
         heat = (moving.masses[:, None] * v.astype(float) ** 2).sum((1, 2)).mean()
         assert momenta.temperature_degrees == pytest.approx(heat / 36 / BOLTZMANN, rel=0.02)
-        assert "3 atoms never move" in words(found)
+        assert "3 atoms that never move" in words(found)
         assert inspect(moving).facts.momenta.fixed_atoms == 0
 
     def test_of_a_single_heavy_atom_all_are_looked_at_as_training_scores_them(self):

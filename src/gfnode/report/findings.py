@@ -283,8 +283,8 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "rounded-velocities": _noisy,
     "temperature-drift": _heated,
     "fixed-atoms": lambda v, f: (
-        f"{count(v['count'], 'atom')} never move, as where a simulation holds them: no error is "
-        "made there, and means over atoms look the better for it; score the others "
+        f"{count(v['count'], 'atom')} that never {'moves' if v['count'] == 1 else 'move'}, as a "
+        "simulation may hold them: means over atoms look the better for it; score the others "
         "(--set windows.score=...)"
     ),
     "missing-frames": lambda v, f: (
