@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,11 +52,11 @@ class Frames:
     atoms: int
     places: list[int]  # (frame + 1,) first byte of each, and the end of the last
     comments: list[str]
+    velocities: bool = False  # xTB's, behind each frame: a line for every atom
 
 
-def open_extxyz(path: Path, given: Given) -> Source:
-    """Open an XYZ file, extended or plain."""
-    found = find_frames(path)
+def open_extxyz(path: Path, given: Given, found: Frames) -> Source:
+    """Open an XYZ file, extended or plain, whose frames have been found."""
     (first,) = _read(path, found, [0])
     numbers = first.numbers
     # ASE leaves momenta out where they are zero
@@ -147,7 +147,7 @@ def _read(path: Path, found: Frames, rows: Sequence[int] | Integers) -> list[Any
     with path.open("rb") as file:
         for row in rows:
             file.seek(found.places[row])
-            text = file.read(found.places[row + 1] - found.places[row]).decode("utf-8")
+            text = b"".join(islice(file, 2 + found.atoms)).decode("utf-8")
             with foreign(path, f"frame {row} is no valid XYZ"):
                 try:
                     frames += read_xyz(io.StringIO(text), index=0)
@@ -168,7 +168,7 @@ def find_frames(path: Path) -> Frames:
     ends_with_line(path)
     check_text(path)
     found = Frames(0, [0], [])
-    atoms = 0
+    atoms, velocities = 0, None
     with path.open("rb") as lines:
         while line := lines.readline():
             frame = len(found.comments)
@@ -193,8 +193,22 @@ def find_frames(path: Path) -> Frames:
                     "cut off"
                 )
             found.comments.append(comment.decode())
+            if velocities is None:
+                velocities = b" xtb: " in comment and _three_numbers(lines)
+            if velocities and (got := sum(1 for _ in islice(lines, count))) != count:
+                raise InputError(
+                    f"{path}: the file ends inside the velocities of frame {frame}: {got} of "
+                    f"{count} atoms; it was cut off"
+                )
             found.places.append(lines.tell())
-    return replace(found, atoms=atoms)
+    return replace(found, atoms=atoms, velocities=bool(velocities))
+
+
+def _three_numbers(lines: BinaryIO) -> bool:
+    """Whether the next line holds that; the file stays where it is."""
+    here, line = lines.tell(), lines.readline()
+    lines.seek(here)
+    return len(line.split()) == 3
 
 
 def _stored_times(path: Path, comments: list[str]) -> Doubles | None:

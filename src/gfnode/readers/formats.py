@@ -14,9 +14,9 @@ from gfnode.plugins import Registry
 from gfnode.readers import (
     amber,
     ase_traj,
-    cp2k,
     dcd,
     extxyz,
+    gro,
     gromacs,
     hdf5,
     lammps,
@@ -25,6 +25,7 @@ from gfnode.readers import (
     npz,
     pdb,
     vasp,
+    xyz,
 )
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.boundary import existing_file
@@ -133,7 +134,7 @@ _ALL = Holds(
     deviations="array deviations, Å",
 )
 _XYZ = _in_pieces(
-    cp2k.open_xyz,
+    xyz.open_xyz,
     extxyz.writing,
     holds=replace(_ALL, names=False, deviations="column deviation, Å"),
 )
@@ -180,7 +181,12 @@ OWN: dict[str, Format] = {
 }
 """The formats of gfnode that can be written, in pieces too."""
 
-READ = {".xdatcar": Format(vasp.open_xdatcar), ".xml": Format(vasp.open_vasprun)}
+READ = {
+    ".xdatcar": Format(vasp.open_xdatcar),
+    ".xml": Format(vasp.open_vasprun),
+    ".trj": Format(xyz.open_xyz),  # of xTB and CREST
+    ".gro": Format(gro.open_gro, takes_top=True, unit="nm"),
+}
 """Those that are read only."""
 
 NAMED = ("xdatcar",)

@@ -96,7 +96,7 @@ def read_topology(path: Path | None) -> Top:
     with foreign(path, "no topology can be read from it"):
         placed = None
         if suffix in PLACING:  # which load_topology reads in the same way
-            frame = mdtraj.load_frame(str(path), 0) if suffix == ".pdb" else mdtraj.load(str(path))
+            frame = _first_frame(path)
             found, placed = frame.topology, _placed(path, frame)
         else:
             found = mdtraj.load_topology(str(path))
@@ -114,6 +114,15 @@ AMBER = (".prmtop", ".parm7", ".prm7")
 
 PLACING = (".pdb", ".gro")
 """Topologies that say where the atoms are."""
+
+
+def _first_frame(path: Path) -> Any:
+    import mdtraj
+
+    if path.suffix.lower() == ".pdb":
+        return mdtraj.load_frame(str(path), 0)
+    with mdtraj.formats.GroTrajectoryFile(str(path)) as file:  # it cannot seek
+        return file.read_as_traj(n_frames=1)
 
 
 def _placed(path: Path, frame: Any) -> Placed:
