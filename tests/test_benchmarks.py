@@ -2,13 +2,14 @@
 
 import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from processes import python
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -98,9 +99,7 @@ def test_command_prints_tables_and_writes_json(monkeypatch, tmp_path):
     file = tmp_path / "bench.json"
     words = ["train_step", "dynamics", "start_up", "--repeats", "1", "--threads", "1"]
     words += ["--only", "ethanol", "import gfnode", "--json", str(file)]
-    done = subprocess.run(
-        [sys.executable, str(FOLDER), *words], capture_output=True, text=True, check=True
-    )
+    done = python(FOLDER, *words)
     assert "| ethanol (3) | train step" in done.stdout
     assert "| `import gfnode` |" in done.stdout
     found = json.loads(file.read_text())
@@ -112,11 +111,8 @@ def test_command_prints_tables_and_writes_json(monkeypatch, tmp_path):
 
 
 def test_an_unknown_benchmark_is_refused():
-    done = subprocess.run(
-        [sys.executable, str(FOLDER), "nonsense"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "unknown benchmark nonsense: expected start_up" in done.stderr
+    said = python(FOLDER, "nonsense", code=2).stderr
+    assert "unknown benchmark nonsense: expected start_up" in said
 
 
 @pytest.mark.parametrize("name", ["ethanol", "aspirin"])

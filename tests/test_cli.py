@@ -22,6 +22,7 @@ from gfnode.cli import console
 from gfnode.models.gfnode import GFNODE
 from gfnode.presets import PRESETS, SUMMARIES
 from gfnode.run import VERSION, Run
+from processes import python
 
 COMMANDS = (
     *("data", "spectrum", "train", "evaluate", "report", "predict", "sample"),
@@ -84,10 +85,7 @@ class TestHelp:
             "assert CliRunner().invoke(cli.app, ['--help']).exit_code == 0; "
             "print([m for m in ('torch', 'numpy', 'matplotlib', 'scipy') if m in sys.modules])"
         )
-        said = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False
-        )
-        assert said.stdout == "[]\n", said.stderr
+        assert python("-c", code).stdout == "[]\n"
 
 
 class TestLists:

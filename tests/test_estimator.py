@@ -1,7 +1,5 @@
 """The interface of scikit-learn, with and without scikit-learn."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from gfnode.errors import InputError
 from gfnode.estimator import GFNODE
 from gfnode.run import BeyondHorizonWarning
 from making import QUICK, wiggle
+from processes import python
 
 PLAIN = {"windows": QUICK["windows"]}
 
@@ -153,7 +152,7 @@ def test_changes_are_settings_by_name(changes):
 
 def test_scikit_learn_is_not_needed():
     code = "import sys; import gfnode; gfnode.GFNODE(); assert 'sklearn' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    python("-c", code)
 
 
 def test_scikit_learn_clones_and_searches():

@@ -1,13 +1,12 @@
 """Limits of a process are those of its control group and of all above."""
 
 import platform
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from gfnode import machine
+from processes import python
 
 GB = 10**9
 
@@ -79,8 +78,7 @@ print(kept, faults())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="that is of this allocator")
 def test_memory_is_filled_with_zeros_once_and_given_back():
-    run = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, check=True, text=True)
-    kept, given_back = map(int, run.stdout.split())
+    kept, given_back = map(int, python("-c", FAULTS).stdout.split())
     assert kept < 100
     assert given_back > 10_000
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from processes import python
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -61,10 +63,7 @@ def test_the_version_is_written_once_more_in_the_code():
 
 
 def test_the_package_runs_as_a_module():
-    said = subprocess.run(
-        [sys.executable, "-m", "gfnode", "--version"], capture_output=True, text=True, check=True
-    )
-    assert said.stdout == f"gfnode {version('gfnode')}\n"
+    assert python("-m", "gfnode", "--version").stdout == f"gfnode {version('gfnode')}\n"
 
 
 @pytest.mark.parametrize(
@@ -78,10 +77,7 @@ def test_the_package_runs_as_a_module():
 )
 def test_imports_are_light(modules, heavy):
     program = f"import sys, {modules}; print({heavy} & sys.modules.keys())"
-    said = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert said.stdout == "set()\n"
+    assert python("-c", program).stdout == "set()\n"
 
 
 def test_public_names_are_listed_before_they_are_used():
@@ -89,4 +85,4 @@ def test_public_names_are_listed_before_they_are_used():
         "import gfnode, sys; listed = dir(gfnode); "
         "assert {*gfnode.__all__, 'ase'} <= {*listed}, listed; assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    python("-c", program)

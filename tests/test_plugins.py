@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 import warnings
 
@@ -21,6 +20,7 @@ from gfnode.plugins import PluginWarning, remedy
 from gfnode.readers import FORMATS, load, save
 from gfnode.run import Run
 from making import system_of, wiggle
+from processes import python
 
 POINTS = {"gfnode.models": {"flyer": "FLYER"}, "gfnode.readers": {"table": "TABLE"}}
 CHANGES = {
@@ -120,9 +120,7 @@ def test_the_command_line_of_an_installed_package(package, made, tmp_path):
     folder, path = made
     words = ["predict", folder, "--start", path, "--times", "20fs", "--out", tmp_path / "p.table"]
     code = f"import sys; sys.path.insert(0, {str(package)!r}); from gfnode.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, words)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "1 frame of 3 atoms" in done.stdout
+    assert "1 frame of 3 atoms" in python("-c", code, *words).stdout
     assert (tmp_path / "p.table").read_text().startswith("# 8,1,1\n")
 
 

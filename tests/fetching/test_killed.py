@@ -4,9 +4,6 @@ A driver without threads forks a child for each try, and kills it.
 """
 
 import json
-import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import pytest
 
 import gfnode
 from fetched import archive_bytes, md17_bytes, own_catalogue, rmd17_bytes
+from processes import python
 from serving import serving
 
 DRIVER = """
@@ -63,15 +61,8 @@ def drive(imports: str, body: str, **environment: str) -> dict:
     """What the driver prints."""
     indented = textwrap.indent(textwrap.dedent(body), " " * 4).strip()
     program = textwrap.dedent(DRIVER.format(imports=imports, seed=0, body=indented))
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "no_proxy": "*"} | environment,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    said = python("-c", program, no_proxy="*", **environment).stdout
+    return json.loads(said.splitlines()[-1])
 
 
 HOW_OFTEN = pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.slow)])

@@ -1,8 +1,6 @@
 """Each bad input leaves as one InputError that names the file, what is wrong and the remedy."""
 
 import os
-import subprocess
-import sys
 import textwrap
 import warnings
 import zipfile
@@ -17,6 +15,7 @@ from gfnode.errors import InputError
 from gfnode.readers import FORMATS, isolated, load, save
 from gfnode.readers.formats import OWN
 from gfnode.trajectory import Trajectory
+from processes import python
 
 ETHANOL = np.array([6, 6, 8, 1, 1, 1, 1, 1, 1])
 
@@ -223,14 +222,7 @@ def test_bit_flips_in_other_binaries(folder, tmp_path, suffix, trials):
             except InputError as error:
                 assert str(flipped) in str(error), error
         """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+    done = python("-W", "error", "-c", textwrap.dedent(program))
     assert done.stdout == done.stderr == "", "the libraries below must keep quiet"
 
 
@@ -526,14 +518,7 @@ def test_full_disk_leaves_the_old_file(folder, tmp_path, suffix):
         except InputError as error:
             print(error)
         """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = python("-c", textwrap.dedent(program))
     assert f"{path}: cannot be written" in done.stdout, done.stdout + done.stderr
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == [path.name]

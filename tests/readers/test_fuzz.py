@@ -6,9 +6,6 @@ and the time that the process is given. Formats with checksums (npz) never give 
 
 import io
 import json
-import os
-import subprocess
-import sys
 import textwrap
 import zipfile
 from pathlib import Path
@@ -20,6 +17,7 @@ from gfnode.errors import InputError
 from gfnode.readers import load, save
 from gfnode.readers.joined import load_joined
 from gfnode.trajectory import Topology, Trajectory
+from processes import python
 
 ATOMS = 11
 ETHANOL = np.array([6, 6, 8, 1, 1, 1, 1, 1, 1])
@@ -152,14 +150,8 @@ def files(tmp_path_factory):
 @pytest.mark.parametrize("trials", [20, pytest.param(1000, marks=pytest.mark.slow)])
 def test_damage_of_every_kind(files, trials):
     program = textwrap.dedent(PROGRAM.format()).replace("\\\\", "\\")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, json.dumps(files), str(trials), "0"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+    words = ("-W", "error", "-c", program, json.dumps(files), trials, 0)
+    done = python(*words, OMP_NUM_THREADS="1")
     assert done.stderr == "", "the libraries below must keep quiet"
     said = json.loads(done.stdout)
     assert set(said) == {Path(name).name for name in files}

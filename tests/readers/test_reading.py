@@ -4,8 +4,6 @@ import gc
 import os
 import re
 import shlex
-import subprocess
-import sys
 import textwrap
 import warnings
 from pathlib import Path
@@ -27,6 +25,7 @@ from gfnode.readers.topology import read_topology
 from gfnode.trajectory import Topology, Trajectory
 from gfnode.units import ELECTRONVOLT, KCAL_MOL
 from gfnode.windows import Frames
+from processes import python
 
 SUFFIXES = tuple(OWN)
 
@@ -180,15 +179,7 @@ def test_memory_is_that_of_what_is_kept(tmp_path):
 
 
 def run(program):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    return python("-W", "error", "-c", textwrap.dedent(program)).stdout
 
 
 @pytest.mark.parametrize("stride", [0, -1, 1.5, True])

@@ -3,8 +3,6 @@
 import json
 import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from gfnode.readers.unfinished import Store, folder_of, record_of
 from gfnode.simulate import run, simulate
 from gfnode.simulate.run import prepare
 from gfnode.units import BOLTZMANN
+from processes import python
 
 HERE = Path(__file__).parent
 SHORT: dict[str, Any] = {
@@ -198,15 +197,7 @@ def _stop_after(step: int):
 
 def killing(folder: Path, kills: int) -> dict[str, int]:
     """Run the killer in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / "killing.py"), str(folder), str(kills), "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=1800,
-    )
-    assert done.returncode == 0, done.stderr
+    done = python(HERE / "killing.py", folder, kills, 1, OMP_NUM_THREADS="1")
     return json.loads(done.stdout)
 
 
