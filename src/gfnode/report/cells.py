@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from gfnode.report.numbers import Digits, ends, hundredths
+from gfnode.report.sentences import SHOWN
 
 _INTERVAL = Markup(' <span class="interval">[{}, {}]</span>')
 _VERDICT = Markup('<span class="verdict {}">{}</span>')
@@ -23,4 +24,4 @@ def with_interval(estimate: Mapping[str, Any], digits: Digits = hundredths) -> M
 
 def verdict_cell(word: str) -> Markup:
     """A verdict in its colour."""
-    return _VERDICT.format(word, {"indistinguishable": "no difference shown"}.get(word, word))
+    return _VERDICT.format(word, SHOWN.get(word, word))

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from gfnode.trajectory import Trajectory
 
 
+SHOWN = {"better": "better", "worse": "worse", "indistinguishable": "no difference shown"}
+AGAINST = {
+    "better": "better than",
+    "worse": "worse than",
+    "indistinguishable": "not shown to differ from",
+}
+"""Verdicts as people read them: by themselves, and before what was compared with."""
+
+
 def seen_from(gap_fs: float | None) -> str:
     """What is to be said of a temperature by differences of frames so far apart; often nothing."""
     if gap_fs is None or abs(gap_fs) <= SHORT_GAP:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gfnode.metrics import Blocks, Verdict, paired_verdict
 from gfnode.metrics.lags import lag_bins
 from gfnode.report.numbers import rough
-from gfnode.report.sentences import given
+from gfnode.report.sentences import AGAINST, SHOWN, given
 from gfnode.report.tables import error_bars, molecules, symmetries, verdict
 from gfnode.units import format_time
 
@@ -23,7 +23,6 @@ BASELINES = {
     "mean-conformer": "the mean conformation, placed on the start",
     "rigid-rotor": "the mean conformation, turning as a rigid body",
 }
-_SHOWN = {"better": "better", "worse": "worse", "indistinguishable": "no difference shown"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,13 +195,10 @@ def where_it_fails(
         if found is not None
     ]
     runs = [(kind, list(group)) for kind, group in groupby(bins, key=lambda each: each[2])]
-    stretches = [f"{_SHOWN[kind]} {_between(group[0][0], group[-1][1])}" for kind, group in runs]
+    stretches = [f"{SHOWN[kind]} {_between(group[0][0], group[-1][1])}" for kind, group in runs]
     words = []
     if len(runs) == 1:
-        kind = {"indistinguishable": "not shown to differ from"}.get(
-            runs[0][0], f"{runs[0][0]} than"
-        )
-        words.append(f"At all lags it is {kind} {best}.")
+        words.append(f"At all lags it is {AGAINST[runs[0][0]]} {best}.")
     elif stretches:
         words.append(f"Against {best}, by lag: {'; '.join(stretches)}.")
     words.append(_growth(evaluation["methods"][model]))

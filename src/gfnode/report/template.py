@@ -14,7 +14,7 @@ from gfnode import __version__
 from gfnode.errors import InputError
 from gfnode.files import make_folder, whole
 from gfnode.report import summary
-from gfnode.report.cells import with_interval
+from gfnode.report.cells import verdict_cell, with_interval
 from gfnode.report.numbers import BOUNDLESS, hundredths, three
 from gfnode.report.pictures import NARROW, WIDE, Picture
 from gfnode.report.svg import inline_svg
@@ -75,6 +75,7 @@ def fill(name: str, context: Mapping[str, Any]) -> str:
         "estimate": with_interval,
         "ratio": partial(with_interval, digits=three),
         "svg": _figure,
+        "verdict": verdict_cell,
     }
     return environment.get_template(name).render(
         context,

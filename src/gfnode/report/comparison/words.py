@@ -5,15 +5,11 @@ from typing import Any
 
 from gfnode.report.comparison.runs import Compared, Pair
 from gfnode.report.numbers import times
+from gfnode.report.sentences import AGAINST
 from gfnode.report.summary import angstrom, interval
 from gfnode.report.tables import verdict
 from gfnode.units import format_time
 
-_VERDICTS = {
-    "better": "is better than",
-    "worse": "is worse than",
-    "indistinguishable": "is not shown to differ from",
-}
 _MOST_SENTENCES = 6
 
 
@@ -86,7 +82,7 @@ def _verdict(compared: Compared, pair: Pair) -> str:
         else "a single block of time gives no interval"
     )
     return (
-        f"{first} {_VERDICTS[pair.verdict.verdict]} {second}: {times(ratio.value)} times its mean "
+        f"{first} is {AGAINST[pair.verdict.verdict]} {second}: {times(ratio.value)} times its mean "
         f"squared error ({between}), on {pair.windows} windows in {pair.blocks} blocks of time "
         "that both were judged on."
     )
