@@ -34,6 +34,13 @@ HELD = 2**26
 SHOWN = 8
 """So many names at most of what is left out."""
 
+LEFT_OUT = {
+    "velocities": "velocities are left out: only some of the files hold them",
+    "forces": "forces are left out: only some of the files hold them",
+    "cell": "the periodic cell is left out: only some of the files hold one",
+}
+"""What is said of arrays that not all of the files hold."""
+
 
 def load_joined(
     sources: Sequence[str | Path],
@@ -209,6 +216,35 @@ def _unread(part: _Part) -> list[str]:
 
 def join(parts: Sequence[_Part]) -> Source:
     """Make one source of several whose times follow one another."""
+    _check_alike(parts)
+    masses, notes = _masses(parts)
+    begins = np.cumsum([0, *(len(part.times) for part in parts)])
+    heads = [part.frame(part.skipped) for part in parts]
+    mixed = [key for key in LEFT_OUT if len({getattr(head, key) is None for head in heads}) > 1]
+    without: dict[str, Any] = dict.fromkeys(mixed)
+
+    def blocks(rows: Integers) -> Iterator[Block]:
+        for part, (begin, end) in zip(parts, pairwise(begins), strict=True):
+            mine = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, end)]
+            if len(mine):
+                found = part.source.blocks(mine - begin + part.skipped)
+                yield from (replace(block, **without) for block in found)
+
+    steps = {part.source.time_step for part in parts}
+    notes += [note for part in parts for note in part.source.notes]
+    notes += [LEFT_OUT[key] for key in mixed]
+    return replace(
+        parts[0].source,
+        times=np.concatenate([part.times for part in parts]),
+        blocks=blocks,
+        time_step=steps.pop() if len(steps) == 1 else None,
+        masses=masses,
+        notes=tuple(dict.fromkeys([*notes, *_gaps(parts)])),
+    )
+
+
+def _check_alike(parts: Sequence[_Part]) -> None:
+    """Refuse frames in no order of time, and files of other atoms than the first."""
     first = parts[0].source
     for part in parts:
         if part.source.order is not None:
@@ -221,47 +257,6 @@ def join(parts: Sequence[_Part]) -> Source:
                 f"{part.path}: holds other atoms than {parts[0].path} ({len(part.source.numbers)} "
                 f"and {len(first.numbers)}): files of one series have the same atoms in one order"
             )
-    masses, notes = _masses(parts)
-    begins = np.cumsum([0, *(len(part.times) for part in parts)])
-    heads = [part.frame(part.skipped) for part in parts]
-    kept = {
-        key: all(getattr(head, key) is not None for head in heads)
-        for key in ("velocities", "forces", "cell")
-    }
-
-    def blocks(rows: Integers) -> Iterator[Block]:
-        for part, (begin, end) in zip(parts, pairwise(begins), strict=True):
-            mine = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, end)]
-            if not len(mine):
-                continue
-            for block in part.source.blocks(mine - begin + part.skipped):
-                yield Block(
-                    block.positions,
-                    block.velocities if kept["velocities"] else None,
-                    block.cell if kept["cell"] else None,
-                    block.forces if kept["forces"] else None,
-                )
-
-    steps = {part.source.time_step for part in parts}
-    notes += [note for part in parts for note in part.source.notes]
-    notes += [
-        f"{name} left out: only some of the files hold {them}"
-        for key, name, them in (
-            ("velocities", "velocities are", "them"),
-            ("forces", "forces are", "them"),
-            ("cell", "the periodic cell is", "one"),
-        )
-        if not kept[key] and any(getattr(head, key) is not None for head in heads)
-    ]
-    return replace(
-        first,
-        times=np.concatenate([part.times for part in parts]),
-        blocks=blocks,
-        time_step=steps.pop() if len(steps) == 1 else None,
-        masses=masses,
-        origin=first.origin,
-        notes=tuple(dict.fromkeys([*notes, *_gaps(parts)])),
-    )
 
 
 def _masses(parts: Sequence[_Part]) -> tuple[Doubles | None, list[str]]:
