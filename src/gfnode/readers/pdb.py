@@ -23,9 +23,7 @@ def open_pdb(path: Path, given: Given) -> Source:
     return Source(
         numbers,
         frame_times(path, len(frames), given.step),
-        in_memory(
-            frames.xyz * ANGSTROM_PER_NM, cell=None if cell is None else cell * ANGSTROM_PER_NM
-        ),
+        in_memory(frames.xyz * ANGSTROM_PER_NM, None if cell is None else cell * ANGSTROM_PER_NM),
         topology=topology,
         masses=masses_in(frames.topology),
         time_step=given.step,

@@ -113,19 +113,13 @@ def batches(rows: Integers, n_atoms: int, size: int = BLOCK) -> Iterator[Integer
 
 
 def in_memory(
-    positions: NDArray[Any],
-    velocities: NDArray[Any] | None = None,
-    cell: NDArray[Any] | None = None,
+    positions: NDArray[Any], cell: NDArray[Any] | None = None
 ) -> Callable[[Integers], Iterator[Block]]:
     """Give the ``blocks`` of arrays (or memory maps) of all frames."""
 
     def blocks(rows: Integers) -> Iterator[Block]:
         for part in batches(rows, positions.shape[1]):
-            yield Block(
-                positions[part],
-                None if velocities is None else velocities[part],
-                None if cell is None else cell[part],
-            )
+            yield Block(positions[part], cell=None if cell is None else cell[part])
 
     return blocks
 
