@@ -223,19 +223,18 @@ def spectrum(
     frequency, density = _density(given, spacing, segment, plan, stored)
     basis = _basis(first, hops)
     reference = _mean_shape(given) if superposed else None
-    parts, series = [], []
-    for each, count in zip(given, plan, strict=True):
-        amplitudes = _amplitudes(each, basis, reference)
-        parts.append(_powers(amplitudes, basis.spaces, spacing, segment, count))
-        series.append(amplitudes)
-    power = np.concatenate(parts)
+    series = [_amplitudes(each, basis, reference) for each in given]
+    power = np.concatenate(
+        [_powers(x, basis.spaces, spacing, segment, n) for x, n in zip(series, plan, strict=True)]
+    )
     blocks = Blocks(np.arange(len(power)), len(power), 0, 1.0)
     found = mean_frequencies(frequency, power, blocks)
     values = eigenvalues_of(basis)
     moving = replace(found, value=np.where(values == 0, np.nan, found.value))
     mean = density.mean(0)
     step, folded = float(frequency[1]), spacing > VIBRATIONS
-    heat = np.nan if folded else float(mean.sum() * step)
+    integral = float(mean.sum() * step)
+    heat = np.nan if folded else integral
     if stored:  # windows weigh the frames that they end with less
         heats = [each.temperature() or 0.0 for each in given]
         heat = float(np.average(heats, weights=[len(each) for each in given]))
@@ -255,7 +254,7 @@ def spectrum(
         spaces=tuple(_spaces(basis, values, found, series, spacing)),
         ranks=rank_correlation(values, moving),
         frequency=frequency,
-        density=mean / max(float(mean.sum() * step), 1e-300),
+        density=mean / max(integral, 1e-300),
         powers=power.mean(0),
         correlation=_velocity_correlation(given, spacing, stored, segment),
     )
