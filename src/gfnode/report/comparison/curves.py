@@ -66,8 +66,7 @@ def _draw_errors(compared: Compared, layout: Layout) -> Figure:
         lag, value, low, high = curve(run.evaluation["methods"][run.model])
         lag = lag / units[number]
         extremes.append(value)
-        _band(axes, lag, low, high, number)
-        _line(axes, layout, lag, value, number=number, label=short(name))
+        _curve(axes, layout, lag, value, (low, high), number=number, label=short(name))
     shown = compared.runs[:1] if compared.same_windows else compared.runs
     for number, run in enumerate(shown):
         lag, value, *_ = curve(run.evaluation["methods"][run.best])
@@ -134,8 +133,7 @@ def _draw_ratios(
         ]
         lag, value, low, high = np.asarray(ratios, dtype=float).reshape(-1, 4).T
         extremes.append(value)
-        _band(axes, lag, low, high, number)
-        _line(axes, layout, lag, value, number=number, label=short(name))
+        _curve(axes, layout, lag, value, (low, high), number=number, label=short(name))
     axes.axhline(1, color=_GREY, lw=layout.stroke, ls=(0, (2, 2)), zorder=1)
     _logarithmic(axes, np.concatenate(extremes))
     _horizon(axes, compared, units)
@@ -215,32 +213,25 @@ def _horizon(axes: Axes, compared: Compared, units: Sequence[float]) -> None:
     axes.set_xlim(0, max(ends))
 
 
-def _band(
-    axes: Axes,
-    lag: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    number: int,
-) -> None:
-    axes.fill_between(lag, low, high, color=COLOURS[number % len(COLOURS)], alpha=0.14, lw=0)
-
-
-def _line(
+def _curve(
     axes: Axes,
     layout: Layout,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
+    lag: NDArray[np.float64],
+    value: NDArray[np.float64],
+    interval: tuple[NDArray[np.float64], NDArray[np.float64]],
     *,
     number: int,
     label: str,
 ) -> None:
-    """A run in its colour, dash and marker; after six of them the markers change."""
+    """A run and its interval, in its colour, dash and marker; after six the markers change."""
+    colour = COLOURS[number % len(COLOURS)]
+    axes.fill_between(lag, *interval, color=colour, alpha=0.14, lw=0)
     marker, line = STYLES[number % len(STYLES)]
     turn = number // len(COLOURS)
     axes.plot(
-        x,
-        y,
-        color=COLOURS[number % len(COLOURS)],
+        lag,
+        value,
+        color=colour,
         marker=STYLES[(number + turn) % len(STYLES)][0] if turn else marker,
         mfc="none" if turn else None,
         ls=line,
