@@ -35,6 +35,13 @@ def frames():
     return found
 
 
+def check_same(read, frames):
+    """Atoms, positions and cells are those of ASE's frames."""
+    np.testing.assert_array_equal(read.numbers, frames[0].numbers)
+    np.testing.assert_allclose(read.positions, [each.positions for each in frames], atol=2e-6)
+    np.testing.assert_allclose(read.cell, [each.cell.array for each in frames], atol=1e-5)
+
+
 def vasprun(frames, forces, *, potim="1.00000000", ibrion="     0", extra="") -> str:
     def vectors(name, rows):
         lines = "".join(f"<v> {a:.8f} {b:.8f} {c:.8f} </v>\n" for a, b, c in rows)
@@ -84,9 +91,7 @@ def test_xdatcar_is_what_ase_wrote(frames, tmp_path, name):
     path = tmp_path / name
     ase.io.write(path, frames, format="vasp-xdatcar")
     read = gfnode.load(path, step="2fs", whole=False)
-    np.testing.assert_array_equal(read.numbers, frames[0].numbers)
-    np.testing.assert_allclose(read.positions, [each.positions for each in frames], atol=2e-6)
-    np.testing.assert_allclose(read.cell, [each.cell.array for each in frames], atol=1e-5)
+    check_same(read, frames)
     np.testing.assert_allclose(read.times, np.arange(6) * 2.0)
     assert read.velocities is None
     with pytest.raises(InputError, match=r"no times: give --step.*POTIM × NBLOCK"):
@@ -112,9 +117,7 @@ def test_a_cell_that_changes_and_the_names_of_potentials(tmp_path, frames):
     text = text.replace(lines[5], "  O_s  H/63a1 ")
     (tmp_path / "XDATCAR").write_text(text + "\n")  # and a blank line at the end
     read = gfnode.load(tmp_path / "XDATCAR", step="2fs", whole=False)
-    np.testing.assert_array_equal(read.numbers, frames[0].numbers)
-    np.testing.assert_allclose(read.cell, [each.cell.array for each in frames], atol=1e-5)
-    np.testing.assert_allclose(read.positions, [each.positions for each in frames], atol=2e-6)
+    check_same(read, frames)
 
 
 def test_a_head_without_a_comment_is_a_head(tmp_path, frames):
@@ -126,8 +129,7 @@ def test_a_head_without_a_comment_is_a_head(tmp_path, frames):
     lines = ["" if each == comment else each.strip() for each in lines]
     (tmp_path / "XDATCAR").write_text("\n".join([*lines, "", "", ""]))  # and blank lines at the end
     read = gfnode.load(tmp_path / "XDATCAR", step="2fs", whole=False)
-    np.testing.assert_allclose(read.cell, [each.cell.array for each in frames], atol=1e-5)
-    np.testing.assert_allclose(read.positions, [each.positions for each in frames], atol=2e-6)
+    check_same(read, frames)
 
 
 def test_a_suffix_tells_more_than_the_name(tmp_path, frames):
@@ -193,9 +195,7 @@ def test_what_is_wrong_with_an_xdatcar_is_named(frames, tmp_path, old, new, said
 def test_vasprun_is_what_ase_reads(written, frames, forces):
     theirs = ase.io.read(written, index=":", format="vasp-xml")
     read = gfnode.load(written, whole=False)
-    np.testing.assert_array_equal(read.numbers, theirs[0].numbers)
-    np.testing.assert_allclose(read.positions, [each.positions for each in theirs], atol=2e-6)
-    np.testing.assert_allclose(read.cell, [each.cell.array for each in theirs], atol=1e-5)
+    check_same(read, theirs)
     found = np.stack([each.get_forces(apply_constraint=False) for each in theirs])
     np.testing.assert_allclose(found, forces, atol=1e-8)
     np.testing.assert_allclose(read.forces, found * ELECTRONVOLT, rtol=1e-5)
