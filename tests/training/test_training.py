@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -410,20 +411,21 @@ class Killed(BaseException):
     """As an interrupt from the keyboard: nothing catches it."""
 
 
-def kill_at(monkeypatch, owner, name, call, *, before=True):
-    """Raise when a function is called for the ``call``-th time, before or after it did its work."""
+@contextmanager
+def killed_at(monkeypatch, owner, name, call):
+    """What is done inside is killed when a function is called for the ``call``-th time."""
     original, calls = getattr(owner, name), []
 
     def killing(*args, **kwargs):
         calls.append(1)
-        if before and len(calls) == call:
-            raise Killed
-        result = original(*args, **kwargs)
         if len(calls) == call:
             raise Killed
-        return result
+        return original(*args, **kwargs)
 
-    monkeypatch.setattr(owner, name, killing)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killing)
+        with pytest.raises(Killed):
+            yield
 
 
 VARIANTS = {
@@ -468,10 +470,8 @@ def whole_run(tmp_path_factory, variant):
 )
 def test_resumed_runs_end_at_the_same_bits(variant, kill, tmp_path, tmp_path_factory, monkeypatch):
     path, preset, changes, whole = whole_run(tmp_path_factory, variant)
-    with monkeypatch.context() as patch:
-        kill_at(patch, *KILLS[kill])
-        with pytest.raises(Killed):
-            gfnode.fit(path, preset=preset, changes=changes, out=tmp_path / "run", progress=False)
+    with killed_at(monkeypatch, *KILLS[kill]):
+        gfnode.fit(path, preset=preset, changes=changes, out=tmp_path / "run", progress=False)
     run = gfnode.resume(tmp_path / "run", progress=False)
     expected = (whole / "weights.safetensors").read_bytes()
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == expected
@@ -489,14 +489,10 @@ def _history(folder):
 
 def test_killed_twice(tmp_path, tmp_path_factory, monkeypatch):
     path, preset, changes, whole = whole_run(tmp_path_factory, "default")
-    with monkeypatch.context() as patch:
-        kill_at(patch, Trainer, "_step", 7)
-        with pytest.raises(Killed):
-            gfnode.fit(path, preset=preset, changes=changes, out=tmp_path / "run", progress=False)
-    with monkeypatch.context() as patch:
-        kill_at(patch, Trainer, "_step", 5)
-        with pytest.raises(Killed):
-            gfnode.resume(tmp_path / "run", progress=False)
+    with killed_at(monkeypatch, Trainer, "_step", 7):
+        gfnode.fit(path, preset=preset, changes=changes, out=tmp_path / "run", progress=False)
+    with killed_at(monkeypatch, Trainer, "_step", 5):
+        gfnode.resume(tmp_path / "run", progress=False)
     gfnode.resume(tmp_path / "run", progress=False)
     ours = (tmp_path / "run" / "weights.safetensors").read_bytes()
     assert ours == (whole / "weights.safetensors").read_bytes()
@@ -507,10 +503,8 @@ def test_layers_that_draw_go_on_as_they_would_have(tmp_path, monkeypatch):
     with layered() as name:
         changes = TINY | {"model": {"name": name}}
         gfnode.fit(path, changes=changes, out=tmp_path / "whole", progress=False)
-        with monkeypatch.context() as patch:
-            kill_at(patch, Trainer, "_step", 6)
-            with pytest.raises(Killed):
-                gfnode.fit(path, changes=changes, out=tmp_path / "run", progress=False)
+        with killed_at(monkeypatch, Trainer, "_step", 6):
+            gfnode.fit(path, changes=changes, out=tmp_path / "run", progress=False)
         gfnode.resume(tmp_path / "run", progress=False)
     whole, run = (load_file(tmp_path / each / "last.safetensors") for each in ("whole", "run"))
     assert same(run, whole)
@@ -530,10 +524,8 @@ def test_the_average_remembers_what_layers_have_seen():
 
 def test_a_kill_loses_at_most_one_epoch(tmp_path, monkeypatch):
     path = wiggle().save(tmp_path / "w.npz")
-    with monkeypatch.context() as patch:
-        kill_at(patch, Trainer, "_step", 4 * 2 + 4)  # the last batch of the third epoch
-        with pytest.raises(Killed):
-            gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    with killed_at(monkeypatch, Trainer, "_step", 4 * 2 + 4):  # the last batch of the third epoch
+        gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
     steps = []
     original = Trainer._step
     monkeypatch.setattr(
@@ -548,7 +540,7 @@ def test_resuming_a_run_that_has_ended_changes_nothing(tmp_path, monkeypatch):
     gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
     before = (tmp_path / "run" / "weights.safetensors").read_bytes()
     facts = (tmp_path / "run" / "run.json").read_bytes()
-    kill_at(monkeypatch, Trainer, "_step", 1)
+    monkeypatch.setattr(Trainer, "_step", None)
     run = gfnode.resume(tmp_path / "run", progress=False)
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before
     assert (tmp_path / "run" / "run.json").read_bytes() == facts
@@ -557,10 +549,8 @@ def test_resuming_a_run_that_has_ended_changes_nothing(tmp_path, monkeypatch):
 
 def test_a_run_killed_while_it_measures_its_errors_has_not_ended(tmp_path, monkeypatch):
     path = wiggle().save(tmp_path / "w.npz")
-    with monkeypatch.context() as patch:
-        kill_at(patch, fitting.Calibration, "fit", 1)
-        with pytest.raises(Killed):
-            gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    with killed_at(monkeypatch, fitting.Calibration, "fit", 1):
+        gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
     with pytest.warns(UserWarning, match="has not ended"):
         assert Run.open(tmp_path / "run").calibration is None
     run = gfnode.resume(tmp_path / "run", progress=False)
@@ -570,10 +560,8 @@ def test_a_run_killed_while_it_measures_its_errors_has_not_ended(tmp_path, monke
 
 def test_seconds_count_what_was_before_an_interruption(tmp_path, monkeypatch):
     path = wiggle().save(tmp_path / "w.npz")
-    with monkeypatch.context() as patch:
-        kill_at(patch, Trainer, "_step", 4 * 2 + 4)
-        with pytest.raises(Killed):
-            gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    with killed_at(monkeypatch, Trainer, "_step", 4 * 2 + 4):
+        gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
     _, before = load_tensors(tmp_path / "run" / "last.safetensors")
     assert before["seconds"] > 0
     run = gfnode.resume(tmp_path / "run", progress=False)
@@ -582,8 +570,7 @@ def test_seconds_count_what_was_before_an_interruption(tmp_path, monkeypatch):
 
 def test_resuming_with_other_data_is_refused(tmp_path, monkeypatch):
     path = wiggle().save(tmp_path / "w.npz")
-    kill_at(monkeypatch, Trainer, "_step", 6)
-    with pytest.raises(Killed):
+    with killed_at(monkeypatch, Trainer, "_step", 6):
         gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
     wiggle(seed=9).save(path)
     with pytest.raises(InputError, match="no longer holds the data this run was trained on"):
@@ -647,10 +634,8 @@ def test_facts_nested_too_deep_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["history.csv", "log.txt", "tensorboard", "training.lock"])
 def test_nothing_is_written_through_a_link_in_a_run_folder(tmp_path, monkeypatch, name):
     path = wiggle().save(tmp_path / "w.npz")
-    with monkeypatch.context() as patch:
-        kill_at(patch, Trainer, "_step", 6)
-        with pytest.raises(Killed):
-            gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
+    with killed_at(monkeypatch, Trainer, "_step", 6):
+        gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
     link, elsewhere = tmp_path / "run" / name, tmp_path / "elsewhere"
     shutil.rmtree(link) if link.is_dir() else link.unlink()
     elsewhere.mkdir() if name == "tensorboard" else elsewhere.write_text("of somebody else")
