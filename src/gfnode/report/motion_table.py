@@ -1,6 +1,6 @@
 """How predictions move, as one table for the console; ``physics`` of an evaluation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
@@ -9,7 +9,6 @@ from gfnode.report.numbers import cell, signed, terse
 from gfnode.report.tables import plain_table
 from gfnode.units import format_time
 
-SECTIONS = ("spectra", "kinetics", "motion", "energy")
 MOMENTA = {
     "momentum_change_u_A_per_fs_of_thermal": "momentum",
     "angular_momentum_change_u_A2_per_fs_of_thermal": "angular momentum",
@@ -20,12 +19,8 @@ Row = tuple[str, str, str]
 
 def motion_table(physics: Mapping[str, Any]) -> Table | None:
     """Spectra, kinetics, momenta and energies, true and predicted; None where there are none."""
-    rows = [
-        *_spectra(_section(physics, "spectra")),
-        *_kinetics(_section(physics, "kinetics")),
-        *_motion(_section(physics, "motion")),
-        *_energy(_section(physics, "energy")),
-    ]
+    sections = ((rows_of, _section(physics, name)) for name, rows_of in SECTIONS.items())
+    rows = [row for rows_of, found in sections if found for row in rows_of(found)]
     if not rows:
         return None
     title = "How predictions move (95 % intervals over blocks of time)"
@@ -61,8 +56,6 @@ def _model(physics: Mapping[str, Any]) -> str | None:
 
 
 def _spectra(found: Mapping[str, Any]) -> Iterator[Row]:
-    if not found:
-        return
     states = found["density_of_states"]
     yield (
         "mean frequency of velocities (1/ps)",
@@ -82,8 +75,6 @@ def _spectra(found: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _kinetics(found: Mapping[str, Any]) -> Iterator[Row]:
-    if not found:
-        return
     true, model = found["true"], next(iter(found["methods"].values()))
     known = [k for k, each in enumerate(true["vamp2"]) if each["value"] is not None]
     for k in dict.fromkeys((known[0], known[-1])) if known else ():
@@ -98,8 +89,6 @@ def _kinetics(found: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _motion(found: Mapping[str, Any]) -> Iterator[Row]:
-    if not found:
-        return
     true, model = found["true"], next(iter(found["methods"].values()))
     edges = found["lag_edges_fs"]
     bins = range(len(edges) - 1)
@@ -114,11 +103,18 @@ def _motion(found: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _energy(found: Mapping[str, Any]) -> Iterator[Row]:
-    if not found:
-        return
     model = next(iter(found["methods"].values()))
     name = f"energy by {found['engine']}, mean ± spread (kcal/mol)"
     yield name, _spread(found["true"]), _spread(model)
+
+
+SECTIONS: dict[str, Callable[[Mapping[str, Any]], Iterator[Row]]] = {
+    "spectra": _spectra,
+    "kinetics": _kinetics,
+    "motion": _motion,
+    "energy": _energy,
+}
+"""The rows of what was measured, by its name."""
 
 
 def _spread(found: Mapping[str, Any]) -> str:
