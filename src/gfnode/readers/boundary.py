@@ -16,6 +16,9 @@ from gfnode.errors import InputError
 from gfnode.trajectory import Doubles
 from gfnode.units import FS_PER
 
+ROOM = 1 << 20
+"""Bytes; a file that cannot grow by so many failed for want of room."""
+
 
 @contextmanager
 def foreign(path: Path, doing: str) -> Iterator[None]:
@@ -114,7 +117,35 @@ def check_written(path: Path, count: Callable[[Path], int], frames: int) -> None
     except InputError:
         whole = 0
     if whole != frames:
-        raise InputError("cannot be written: it came out incomplete; is the disk full?")
+        reason = no_room(path) or "it came out incomplete; is the disk full?"
+        raise InputError(f"cannot be written: {reason}")
+
+
+@contextmanager
+def telling_of_room(path: Path) -> Iterator[None]:
+    """Run another library's writer: it ends as a file that cannot grow does, if that is why.
+
+    Some raise a number of their own, or stumble over what they would have said.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if reason := no_room(path):
+            raise InputError(f"cannot be written: {reason}") from error
+        raise
+
+
+def no_room(path: Path) -> str | None:
+    """Why a file that failed to be written cannot grow; None where it can. It grows by trying."""
+    try:
+        with path.open("ab", buffering=0) as file:
+            for _ in range(2):  # the first may come through in part
+                file.write(bytes(ROOM))
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def ends_with_line(path: Path) -> None:

@@ -5,14 +5,14 @@ and TRR with forces.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gfnode.readers import dcd, gromacs
-from gfnode.readers.boundary import check_written, picoseconds
+from gfnode.readers.boundary import check_written, picoseconds, telling_of_room
 from gfnode.readers.cells import ANGSTROM_PER_NM, FORCE, SPEED, check_cell
 from gfnode.readers.hdf5 import count_hdf5, need_tables
 from gfnode.trajectory import Floats, Trajectory
@@ -39,11 +39,16 @@ def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
     def write_piece(piece: Trajectory) -> None:
         nonlocal written, last
         converted = _to_mdtraj(piece, path, last)
-        write_frames(file, converted, piece, None if frames == 1 else written)
+        with telling_of_room(path):
+            write_frames(file, converted, piece, None if frames == 1 else written)
         written, last = written + len(piece), converted.time[-1]
 
-    with _opened(path) as file:
+    with ExitStack() as stack:
+        with telling_of_room(path):
+            file = stack.enter_context(_opened(path))
         yield write_piece
+        with telling_of_room(path):
+            stack.close()
     if path.suffix in COUNTERS:
         check_written(path, COUNTERS[path.suffix], frames)
 
