@@ -1,5 +1,6 @@
 """Files are written whole, and what killed processes leave of them goes with the next attempt."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gfnode.errors import InputError
 from gfnode.files import partial_name, write_json
 from gfnode.share.export import export
 from making import quick_run, wiggle
@@ -47,3 +49,18 @@ def test_so_of_exported_models(tmp_path: Path, dead: int, name: str) -> None:
     mask = os.umask(0)
     os.umask(mask)
     assert (tmp_path / name).stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+def test_an_export_that_does_not_fit_is_told_by_the_name_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = quick_run(wiggle().save(tmp_path / "w.npz"), tmp_path / "run")
+
+    def full(path: Path, _: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="cannot be written: No space left") as found:
+        export(run, tmp_path / "model")
+    assert str(found.value).startswith(f"{tmp_path / 'model' / 'model.safetensors'}: ")
+    assert {each.name for each in tmp_path.iterdir()} == {"w.npz", "run"}

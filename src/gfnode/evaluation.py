@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gfnode.files import write_arrays, write_json
 from gfnode.metrics import (
     Blocks,
     LagErrors,
@@ -118,6 +120,12 @@ class Evaluation:
             | {f"superposed_{key}": value for key, value in self.superposed.items()}
             | {"lags_fs": self.lags_fs, "starts_fs": self.starts_fs, "segments": self.segments}
         )
+
+    def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write ``errors.npz`` and ``evaluation.json``, which holds ``facts`` too."""
+        write_arrays(folder / "errors.npz", self.arrays())
+        # last: it tells of which weights both are, also where something ends this in between
+        write_json(folder / "evaluation.json", {**self.to_dict(), **facts})
 
     def to_dict(self) -> dict[str, Any]:
         """Every number, under the keys that docs/evaluation.md explains."""

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +53,24 @@ def check_no_link(path: Path) -> Path:
             "elsewhere: take the link away"
         )
     return path
+
+
+def check_writable(path: Path, remedy: str = "") -> None:
+    """Refuse a file, or a folder, that could not be written in the end, before all the work.
+
+    Folders that are not there yet count as those that can be made where their parents are.
+
+    Raises
+    ------
+    InputError
+        Read-only or full disk, no permission.
+    """
+    folder = next((each for each in path.absolute().parents if each.is_dir()), path)
+    try:
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        told = f"{path}: cannot be written: {error.strerror or error}"
+        raise InputError(f"{told}: {remedy}" if remedy else told) from error
 
 
 @contextmanager

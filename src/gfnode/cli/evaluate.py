@@ -1,6 +1,6 @@
 """``gfnode evaluate``."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,9 @@ from gfnode.cli.options import (
     with_geometry,
 )
 from gfnode.errors import InputError
+
+if TYPE_CHECKING:
+    from gfnode.run import Run
 
 
 @app.command(
@@ -108,9 +111,9 @@ def evaluate(
         if energy:
             check_engine(found.model.system, energy, given[0].topology)
         read_torsions(torsion or [], given[0].n_atoms, given[0].topology)  # says what is wrong
-        plot &= own and not found.exported and geometry == "mean"
+        keeps = own and not found.exported and geometry == "mean" and _can_keep(found)
         with counting("predicting", "windows") as report_windows:
-            evaluation = found.evaluate(given, report=report_windows)
+            evaluation = found.evaluate(given, save=keeps, report=report_windows)
         result = as_json(evaluation.to_dict())
         output.say(report.describe_evaluation(found, given, result, own))
         terminal.print()
@@ -127,6 +130,7 @@ def evaluate(
             with naming("physics", "predicting", stages(found)) as advance:
                 measured = found.physics(
                     given,
+                    save=keeps,
                     atoms=looked,
                     torsions=torsion or [],
                     energy=energy,
@@ -139,9 +143,22 @@ def evaluate(
             if (moving := report.motion_table(result["physics"])) is not None:
                 terminal.print(moving)
             output.say(*report.motion_reasons(result["physics"]))
-        if plot:
+        if plot and keeps:
             output.say(f"plot: {report.plot_error_against_lag(run)}")
         output.numbers(result)
+
+
+def _can_keep(run: "Run") -> bool:
+    """Whether the run folder takes results: told at once where it does not."""
+    from gfnode.files import check_writable
+
+    try:
+        check_writable(run.folder / "evaluation.json")
+    except InputError as error:
+        told = f"{error}: results are shown, and kept by --json FILE alone"
+        typer.echo(f"note: {told}", err=True)
+        return False
+    return True
 
 
 def _atoms(text: str) -> Literal["heavy", "all"]:

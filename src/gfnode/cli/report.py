@@ -115,6 +115,7 @@ def _complete(
 ) -> None:
     """Make what the report of a run lacks."""
     from gfnode import examples, report
+    from gfnode.files import check_writable
 
     run = found.folder
     examples.check_run(found)
@@ -125,6 +126,11 @@ def _complete(
     try:
         given = load_for(found, data, reader) if data else found.trajectories()
         examples.check_own(found, given)
+        check_writable(
+            run / "evaluation.json",
+            "what a report shows is measured into the run folder: copy the run folder, and report "
+            "on the copy",
+        )
     except InputError as error:
         if not shown:
             raise

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gfnode.errors import InputError
-from gfnode.files import whole
+from gfnode.files import check_writable, whole
 from gfnode.readers import npz
 from gfnode.readers.boundary import foreign
 from gfnode.readers.formats import FORMATS, OWN, format_of
@@ -137,7 +137,8 @@ def check_target(path: Path, among: Collection[str] | None = None) -> None:
     Raises
     ------
     InputError
-        For another suffix, a folder, a folder that does not exist, HDF5 without PyTables.
+        For another suffix, a folder, a folder that does not exist or is read-only, HDF5 without
+        PyTables.
     """
     if among is None:
         among = [suffix for suffix, form in FORMATS.items() if form.write is not None]
@@ -154,6 +155,7 @@ def check_target(path: Path, among: Collection[str] | None = None) -> None:
         raise InputError(f"{path}: is a folder, expected a file name")
     if not path.parent.is_dir():
         raise InputError(f"{path}: cannot be written: the folder {path.parent} does not exist")
+    check_writable(path)
     if path.suffix.lower() == ".h5":
         need_tables(path)
 

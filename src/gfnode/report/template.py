@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from gfnode import __version__
 from gfnode.errors import InputError
-from gfnode.files import make_folder, whole
+from gfnode.files import check_writable, make_folder, whole
 from gfnode.report import summary
 from gfnode.report.cells import verdict_cell, with_interval
 from gfnode.report.numbers import BOUNDLESS, hundredths, three
@@ -31,7 +31,7 @@ def check_target(out: Path) -> Path:
     Raises
     ------
     InputError
-        When it is a folder or a device, or its suffix is none of HTML.
+        When it is a folder or a device, its suffix is none of HTML, or its folder is read-only.
     """
     if out.exists() and not out.is_file():  # a rename would replace a device
         raise InputError(f"{out}: is not a file; give the name of an HTML file")
@@ -40,6 +40,7 @@ def check_target(out: Path) -> Path:
             f"{out}: a report is an HTML page: expected a name that ends with .html or .htm; "
             "--figures DIR --format pdf,png writes its figures"
         )
+    check_writable(out)
     return out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, Experiment, baselines, build_model, versions
 from gfnode.experiment.provenance import Provenance
-from gfnode.files import locked, make_folder, write_arrays, write_json
+from gfnode.files import check_writable, locked, make_folder, write_arrays, write_json
 from gfnode.models import MODELS, Model
 from gfnode.readers import FORMATS, Reader
 from gfnode.run.exported import is_exported
@@ -111,6 +111,7 @@ def refuse_run(folder: Path) -> None:
             f"{folder} holds a run already; go on with it (--resume, gfnode.resume in Python) or "
             "choose another folder (--out, out= in Python)"
         )
+    check_writable(folder / RUN)
     if is_exported(folder):
         raise InputError(
             f"{folder} holds an exported model, which stays as it is: choose another --out"

@@ -34,7 +34,7 @@ from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import Dataset, Experiment, baselines
 from gfnode.experiment.held_out import held_out
 from gfnode.experiment.provenance import Provenance
-from gfnode.files import check_apart, write_arrays, write_json
+from gfnode.files import check_apart, check_writable, write_json
 from gfnode.models import Model
 from gfnode.models.calibration import FILE, Calibration
 from gfnode.models.molecular import Molecular
@@ -163,10 +163,11 @@ class Run:
         """Whether this is an exported model: it can be used, and nothing is written to it."""
         return self.facts.get("format") == layout.FORMAT
 
-    @property
-    def _keeps(self) -> bool:
-        """Whether what is measured of it belongs into its folder."""
-        return not self.exported and not isinstance(self.model, Molecular)
+    def _keeps(self, file: str, asked: bool) -> bool:
+        """Whether what is measured belongs into its folder: InputError where that is read-only."""
+        if keeps := asked and not self.exported and not isinstance(self.model, Molecular):
+            check_writable(self.folder / file, "save=False measures and keeps nothing")
+        return keeps
 
     @property
     def _error_bars(self) -> Calibration | None:
@@ -233,14 +234,12 @@ class Run:
             windows would not all be unseen.
         """
         windows, own = self.held_out(data)
-        name = self.experiment.model["name"]
-        models = self.judged()
-        horizon, bars = self.model.system.horizon, self._error_bars
-        weights = {examples.MEASURED: examples.digest(self.folder)}
+        name, horizon = self.experiment.model["name"], self.model.system.horizon
+        keeps = self._keeps("evaluation.json", save and own)
+        of, models, bars = examples.digest(self.folder), self.judged(), self._error_bars
         result = evaluate(name, models, windows, horizon, bars, report=report)
-        if save and own and self._keeps:
-            write_json(self.folder / "evaluation.json", result.to_dict() | weights)
-            write_arrays(self.folder / "errors.npz", result.arrays())
+        if keeps:
+            result.save(self.folder, {examples.MEASURED: of})
         return result
 
     @usual()
@@ -258,8 +257,9 @@ class Run:
         from gfnode.physics import assess
 
         given = loaded(data, self.trajectories, self._read)
+        keeps = self._keeps("physics.json", save and self.provenance.arrange(given) is not None)
         found = assess(self, given, **options)
-        if save and self._keeps and self.provenance.arrange(given) is not None:
+        if keeps:
             found.save(self.folder)
         return found
 

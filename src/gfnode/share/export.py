@@ -94,7 +94,8 @@ def export(
     try:
         run.baselines()  # whole, and of this model
         save_tensors(scratch / layout.WEIGHTS, run.model.state_dict(), None)
-        shutil.copyfile(run.folder / layout.BASELINES, scratch / layout.BASELINES)
+        with whole(scratch / layout.BASELINES) as partial:
+            partial.write_bytes((run.folder / layout.BASELINES).read_bytes())
         if run.calibration is not None:
             run.calibration.save(scratch / layout.CALIBRATION)
         if evaluation is not None:
@@ -112,6 +113,8 @@ def export(
             partial.write_text(card, encoding="utf-8", errors="backslashreplace", newline="\n")
         Run.open(scratch)  # it can be used as it is
         _place(scratch, target)
+    except InputError as error:  # by the name that was asked for
+        raise InputError(str(error).replace(str(scratch), str(target))) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
