@@ -1,5 +1,8 @@
 """The interface of scikit-learn, with and without scikit-learn."""
 
+import gc
+import pickle
+from copy import copy, deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +151,29 @@ def test_parameters_come_back_as_they_were_given():
 def test_changes_are_settings_by_name(changes):
     with pytest.raises(InputError, match=r"changes are .*, expected settings by name"):
         GFNODE(changes=changes).fit(wiggle())
+
+
+@pytest.mark.parametrize("wrong", [3, ["training.epochs"]])
+def test_a_setting_beside_changes_that_are_none(wrong):
+    with pytest.raises(InputError, match=r"changes are .*, expected settings by name"):
+        GFNODE(changes=wrong).set_params(**{"training.epochs": 5})
+
+
+@pytest.mark.parametrize("again", [lambda one: pickle.loads(pickle.dumps(one)), copy, deepcopy])
+def test_a_copy_outlives_the_estimator_that_it_is_of(trajectory, tmp_path, again):
+    first = GFNODE("mean-conformer", changes=PLAIN).fit(trajectory)
+    expected, theirs = first.score(), first.run_.folder
+    other = again(first)
+    assert first.run_.folder == theirs
+    del first
+    gc.collect()
+    assert not theirs.exists()
+    assert other.score() == expected
+    assert gfnode.Run.open(other.save(tmp_path / "kept")).provenance
+    mine = other.run_.folder
+    del other
+    gc.collect()
+    assert not mine.parent.exists()
 
 
 def test_scikit_learn_is_not_needed():

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,12 +95,18 @@ class GFNODE:
         Raises
         ------
         InputError
-            For a name that is neither.
+            For a name that is neither, and where ``changes`` are no settings.
         """
         known = self.get_params()
         for name, value in params.items():
             if "." in name:
-                self.changes = {**(self.changes or {}), name: value}
+                changes = {} if self.changes is None else self.changes
+                if not isinstance(changes, Mapping):
+                    raise InputError(
+                        f"changes are {changes!r}, expected settings by name, such as "
+                        "{'training.epochs': 5}"
+                    )
+                self.changes = {**changes, name: value}
             elif name in known:
                 setattr(self, name, value)
             else:
@@ -146,7 +153,7 @@ class GFNODE:
             self._forget()
             self._forget = None
         if scratch is not None:
-            self._forget = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+            self._forgets(scratch)
         self.run_ = run
         return self
 
@@ -261,6 +268,32 @@ class GFNODE:
             regressor_tags=RegressorTags(),
             input_tags=InputTags(two_d_array=False, three_d_array=True),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles, joblib and copies: a temporary run folder goes along, file by file."""
+        state = self.__dict__.copy()
+        if state.pop("_forget", None) is not None:
+            folder = self.run_.folder
+            every = (path for path in folder.rglob("*") if path.is_file())
+            state["_files"] = {str(path.relative_to(folder)): path.read_bytes() for path in every}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        files = state.pop("_files", None)
+        self.__dict__.update(state)
+        if files is None:
+            return
+        scratch = Path(tempfile.mkdtemp(prefix="gfnode-"))
+        self._forgets(scratch)
+        self.run_ = copy(self.run_)  # of a shallow copy it is the run of another, too
+        self.run_.folder = scratch / "run"
+        for name, content in files.items():
+            path = self.run_.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def _forgets(self, scratch: Path) -> None:
+        self._forget = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
 
     def _fitted(self) -> Run:
         if not hasattr(self, "run_"):

@@ -795,3 +795,8 @@ def test_weights_of_another_dtype_are_named(run):
             ask()
     run.model.float()
     run.predict(start, ["20fs"])
+
+
+def test_an_option_that_rollout_does_not_take_is_named_with_it(run, made, tmp_path):
+    with pytest.raises(TypeError, match=r"Run\.rollout\(\) got .*'strid': expected frame, stride"):
+        run.rollout("nowhere.npz", "1ps", tmp_path / "a.npz", strid="10fs")

@@ -2,8 +2,9 @@
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,6 +218,17 @@ def parse_length(length: float | str) -> float:
             f"the length of a rollout is {format_time(span)}, expected a time above zero"
         )
     return span
+
+
+def check_options(options: Iterable[str]) -> None:
+    """TypeError for what :meth:`gfnode.Run.rollout`, which was called, does not take."""
+    known = [p.name for p in signature(roll).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise TypeError(
+                f"Run.rollout() got an unexpected keyword argument {name!r}: expected frame, "
+                f"{', '.join(known)}"
+            )
 
 
 def roll(

@@ -384,8 +384,9 @@ class Run:
 
         Start and frame are as of :meth:`predict`, the rest as of :func:`gfnode.rollout.runs.roll`.
         """
-        from gfnode.rollout.runs import roll
+        from gfnode.rollout.runs import check_options, roll
 
+        check_options(options)
         if not isinstance(start := one(start), Trajectory):
             check_apart(place(path, "a trajectory file"), [start])
         begun = self._begin(start, [self.model.system.time_step], frame)
