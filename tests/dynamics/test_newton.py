@@ -8,6 +8,7 @@ import scipy.integrate
 import torch
 
 from gfnode.dynamics.newton import NewtonDynamics
+from gfnode.dynamics.thermostat import random_numbers
 from gfnode.rollout.apply import without_momenta
 from gfnode.units import WAVENUMBER
 from gfnode.windows import Batch
@@ -34,6 +35,7 @@ def dynamics_of(potential, frequency=0.0, kinetic=0.02, gap=0.0):
     dynamics = NewtonDynamics(ETHANOL, potential).double()
     for buffer, value in (("frequency", frequency), ("kinetic", kinetic), ("gap", gap)):
         getattr(dynamics, buffer).fill_(value)
+    dynamics.load_state_dict(dynamics.state_dict())  # which the host takes note of
     return dynamics
 
 
@@ -112,7 +114,7 @@ def test_lags_and_batch_do_not_count(rate):
     assert torch.allclose(alone[:, 0], found[:, 1, [2, 0]], atol=1e-10)
 
 
-@pytest.mark.parametrize("gap", [2.0, -2.0])
+@pytest.mark.parametrize("gap", [2.0, -2.0, 8.0, -8.0])
 def test_differences_over_a_gap_are_taken_to_the_start(gap):
     molecule, (x, v) = springs(), starts()
     dynamics = dynamics_of(Springy(molecule))
@@ -124,8 +126,8 @@ def test_differences_over_a_gap_are_taken_to_the_start(gap):
     dynamics.step = 1.0
     over = (beside - x) / gap
     wrong = (dynamics(x, over, lags) - exact).abs().max()
-    dynamics.gap.fill_(gap)
-    assert (dynamics(x, over, lags) - exact).abs().max() < 0.03 * wrong
+    over_gap = dynamics_of(Springy(molecule), gap=gap)
+    assert (over_gap(x, over, lags) - exact).abs().max() < (0.03 if abs(gap) < 3 else 0.1) * wrong
 
 
 def test_a_random_thermostat_makes_a_canonical_ensemble():
@@ -146,7 +148,7 @@ def test_a_random_thermostat_makes_a_canonical_ensemble():
     kinetic = torch.cat(found)
     assert kinetic.mean() == pytest.approx(1.0, abs=0.03)
     assert kinetic.var() == pytest.approx(2 / 27, rel=0.15)
-    along, others = dynamics._random(0)
+    along, others = random_numbers(0, 6, 27)
     assert along.shape == others.shape == (256, 6)
     assert torch.equal(along[:, :3], -along[:, 3:])
     assert float(others.mean()) == pytest.approx(26, rel=0.03)

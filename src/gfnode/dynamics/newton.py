@@ -1,13 +1,14 @@
 """Newton's equations in a learned potential, with the thermostat of the simulation."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from gfnode.dynamics.potential import Potential
+from gfnode.dynamics.shooting import velocities_at_start
+from gfnode.dynamics.thermostat import DRAWN, Bath, random_numbers
 from gfnode.geometry import free_directions, without_momenta
 from gfnode.kernels import forces as kernel
 from gfnode.molecule.system import System
@@ -17,31 +18,7 @@ from gfnode.windows import Batch
 State = tuple[Tensor, Tensor, Tensor, Tensor]
 """Positions, velocities, friction ``(member, row, 1, 1)`` and accelerations; rows are starts."""
 
-Draw = Callable[[int], tuple[Tensor, Tensor]]
-"""R and S of a step in each trajectory, ``(trajectory, batch)``; see :class:`NewtonDynamics`."""
-
-
-@dataclass(frozen=True)
-class Bath:
-    """A thermostat.
-
-    Parameters
-    ----------
-    frequency, rate
-        ω and 1/τ in 1/fs, ``(batch)`` or one for all.
-    friction
-        ξ √g/ω to begin with, ``(trajectory, 1)``.
-    draw
-        Random numbers.
-    """
-
-    frequency: Tensor
-    rate: Tensor
-    friction: Tensor
-    draw: Draw
-
-
-_DRAWN = 256  # steps for which random numbers are drawn together
+_AT_ONCE = 128  # starts whose velocities are found together
 
 
 class NewtonDynamics(nn.Module):
@@ -71,7 +48,7 @@ class NewtonDynamics(nn.Module):
     the end the whole would fly: where training motion has none, :meth:`sample` takes them off.
 
     Velocities that are differences over a gap are those of its middle: they are taken to the
-    start by requiring that the integrated motion over the gap be the difference.
+    start by :func:`gfnode.dynamics.shooting.velocities_at_start`.
 
     Parameters
     ----------
@@ -106,8 +83,8 @@ class NewtonDynamics(nn.Module):
         self.register_buffer("kinetic", torch.ones(()))  # K̄, u Å²/fs²
         self.register_buffer("gap", torch.zeros(()))  # fs
         self.register_buffer("directions", torch.tensor(3 * system.n_atoms))  # g
-        self.freedoms = 3 * system.n_atoms  # the same on the host
-        self.register_load_state_dict_post_hook(_count)
+        self.freedoms, self.span = 3 * system.n_atoms, 0.0  # g and the gap on the host
+        self.register_load_state_dict_post_hook(_on_host)
         count = self.trajectories = self.each * potential.members
         quantiles = (torch.arange(count) + 0.5) / count
         quantiles = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)  # of mean square one
@@ -170,7 +147,8 @@ class NewtonDynamics(nn.Module):
             velocities = without_momenta(positions, velocities, self.masses[:, 0])
         x, v, lags = (y[:, None] for y in (positions, velocities, lags))
         bath = Bath(self.frequency, self.rate, normal(), draw)
-        return self._integrate(x, v, lags, bath, exact=exact)
+        different = None if exact else len(x) // self.potential.members
+        return self._integrate(x, v, lags, bath, different=different)
 
     def _usual(self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor, rate: Tensor) -> Tensor:
         """As :meth:`forward`, with thermostats ``(batch)`` or one for all."""
@@ -178,19 +156,24 @@ class NewtonDynamics(nn.Module):
         drawn: dict[int, tuple[Tensor, Tensor]] = {}
 
         def draw(step: int) -> tuple[Tensor, Tensor]:
-            first = step - step % _DRAWN
+            first = step - step % DRAWN
             if first not in drawn:
                 drawn.clear()
-                drawn[first] = self._random(first)
+                both = random_numbers(first, self.trajectories, self.freedoms)
+                drawn[first] = both[0].to(self.masses), both[1].to(self.masses)
             along, others = (y[step - first, :, None] for y in drawn[first])
             return along, others
 
-        return self._integrate(x, v, lags, Bath(frequency, rate, self.friction, draw))[0]
+        bath = Bath(frequency, rate, self.friction, draw)
+        return self._integrate(x, v, lags, bath, different=x.shape[1])[0]
 
     def _integrate(
-        self, x: Tensor, v: Tensor, lags: Tensor, bath: Bath, *, exact: bool = False
+        self, x: Tensor, v: Tensor, lags: Tensor, bath: Bath, *, different: int | None
     ) -> tuple[Tensor, Tensor]:
-        """Positions and velocities at the lags, all ``(trajectory, batch, ...)``."""
+        """Positions and velocities at the lags, all ``(trajectory, batch, ...)``.
+
+        So many starts of a member are different ones; None: velocities are those of the start.
+        """
         shape = x.shape[:2]
 
         def rows(y: Tensor) -> Tensor:
@@ -200,8 +183,8 @@ class NewtonDynamics(nn.Module):
         frequency, rate = rows(bath.frequency), rows(bath.rate)
         start = rows(bath.friction) * frequency / math.sqrt(self.freedoms)
         state = x, v, start, self._pull(x)
-        if not exact:
-            state = self._begin(state, frequency)
+        if different is not None:
+            state = self._begin(state, frequency, different)
         lags = lags.flatten(0, 1)
         found, speeds = (x.new_empty(*lags.shape, *x.shape[2:]) for _ in range(2))
         number = torch.div(lags, self.step, rounding_mode="floor").long()
@@ -213,7 +196,7 @@ class NewtonDynamics(nn.Module):
         *counts, random = torch.cat([ending, bath.rate.any().to(ending)[None]]).tolist()
         done = at = 0
         for step, count in enumerate(counts):
-            if not count and not (random and step % _DRAWN == 0):
+            if not count and not (random and step % DRAWN == 0):
                 continue
             scaling: tuple[Tensor, ...] = ()
             if random and step > at:
@@ -230,19 +213,6 @@ class NewtonDynamics(nn.Module):
             done += count
         found, speeds = (y.unflatten(0, x.shape[:2]) for y in (found, speeds))
         return self._by_trajectory(found, shape[1]), self._by_trajectory(speeds, shape[1])
-
-    def _random(self, first: int) -> tuple[Tensor, Tensor]:
-        """R and S of the next steps in each trajectory, ``(step, trajectory)``.
-
-        They are the same however many follow. Half of the trajectories have the R of the other half
-        with another sign.
-        """
-        generator = torch.Generator().manual_seed(first)
-        half = torch.randn(_DRAWN, (self.trajectories + 1) // 2, generator=generator)
-        along = torch.cat([half, -half], 1)[:, : self.trajectories]
-        shape = _DRAWN, self.trajectories, self.freedoms - 1
-        others = torch.randn(shape, generator=generator).square().sum(-1)
-        return along.to(self.masses), others.to(self.masses)
 
     def _scaled(self, state: State, rate: Tensor, along: Tensor, others: Tensor) -> State:
         """Scale velocities at random after a step."""
@@ -311,14 +281,19 @@ class NewtonDynamics(nn.Module):
                 state = self._scaled(state, rate, *(y[step] for y in noise))
         return state
 
-    def _begin(self, state: State, frequency: Tensor) -> State:
+    def _begin(self, state: State, frequency: Tensor, starts: int) -> State:
         """Velocities at the start, of those over the gap after it, or before it."""
         x, over, friction, pull = state
-        v, substeps = over, 4
-        for _ in range(3):
-            moved, *_ = self._go((x, v, friction, pull), substeps, self.gap / substeps, frequency)
-            mean = (moved - x) / torch.where(self.gap == 0, 1.0, self.gap)
-            v = torch.where(self.gap == 0, over, v + over - mean)
+        if not self.span:
+            return state
+        substeps = max(4, math.ceil(abs(self.span) / self.step))
+        frequency = frequency.expand_as(friction)
+
+        def move(v: Tensor, rows: Tensor | slice) -> Tensor:
+            begun = x[:, rows], v, friction[:, rows], pull[:, rows]
+            return self._go(begun, substeps, self.span / substeps, frequency[:, rows])[0]
+
+        v = velocities_at_start(move, x, over, masses=self.masses, gap=self.span, starts=starts)
         return x, v, friction, pull
 
     @torch.no_grad()
@@ -337,10 +312,11 @@ class NewtonDynamics(nn.Module):
             0: they are those of the start.
         """
         self.gap.fill_(gap)
-        shape = (self.potential.members, *batch.positions.shape)
-        x, v = (y.expand(shape) for y in (batch.positions, batch.velocities))
-        none = torch.zeros_like(self.frequency)
-        _, v, _, _ = self._begin((x, v, none.expand(*shape[:2], 1, 1), self._pull(x)), none)
+        _on_host(self)
+        pieces = zip(batch.positions.split(_AT_ONCE), batch.velocities.split(_AT_ONCE), strict=True)
+        x, v = (
+            torch.cat(y, 1) for y in zip(*(self._free(*piece) for piece in pieces), strict=True)
+        )
         own = without_momenta(x, v, self.masses[:, 0])
         energy, left = (0.5 * (self.masses * y.square()).sum((-2, -1)).mean() for y in (v, own))
         self.kinetic.copy_(energy)
@@ -348,7 +324,15 @@ class NewtonDynamics(nn.Module):
         share = 1 - free / self.masses.numel() / 3  # of the energy, as hot as all else
         still = bool(energy - left < 0.01 * share * energy)
         self.directions.copy_(free if still else torch.tensor(3 * len(self.masses)))
-        _count(self)
+        _on_host(self)
+
+    def _free(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions and velocities at the starts without a thermostat, ``(member, batch, ...)``."""
+        x, v = (y.expand(self.potential.members, *y.shape) for y in (x, v))
+        none = torch.zeros_like(self.frequency)
+        return self._begin(
+            (x, v, none.expand(*x.shape[:2], 1, 1), self._pull(x)), none, x.shape[1]
+        )[:2]
 
     @torch.no_grad()
     def tune(self, batch: Batch) -> None:
@@ -389,6 +373,6 @@ class NewtonDynamics(nn.Module):
         return float(logarithms.sum()) / max(1, len(logarithms))
 
 
-def _count(dynamics: NewtonDynamics, _missing: object = None) -> None:
-    """Keep g on the host; no lambda, so that models can be pickled."""
-    dynamics.freedoms = int(dynamics.directions)
+def _on_host(dynamics: NewtonDynamics, _missing: object = None) -> None:
+    """Keep g and the gap on the host; no lambda, so that models can be pickled."""
+    dynamics.freedoms, dynamics.span = int(dynamics.directions), float(dynamics.gap)
