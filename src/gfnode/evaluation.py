@@ -220,8 +220,9 @@ def evaluate(
                 if len(windows) * whole[0].numel() <= MOST_VALUES:
                     kept.append(whole)
                 if calibration is not None:
-                    sizes = calibration.deviations(now.lags, spread)[..., model.scored, None]
-                    within = (predicted - target).abs() <= sizes
+                    judged = model.system.judged
+                    sizes = calibration.deviations(now.lags, spread)[..., judged, None]
+                    within = (whole - now.targets)[..., judged, :].abs() <= sizes
                     inside.append(within.double().mean((-1, -2)))
             pieces.append(
                 torch.stack(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gfnode.errors import InputError
 from gfnode.models import MODELS, Generative, Model
+from gfnode.models.base import held
 from gfnode.models.calibration import Calibration
 from gfnode.models.diffusion import SAMPLERS
 from gfnode.models.pieces import ask
@@ -283,7 +284,7 @@ def _conformations(
         for first in range(0, count, together):
             piece = min(together, count - first)
             drawn = model.sample(x, v, lag, piece, generator, **how)
-            pieces.append(drawn[0, 0])
+            pieces.append(held(model.system, x, drawn)[0, 0])
             advance(piece)
         yield torch.cat(pieces)
 

@@ -14,6 +14,7 @@ from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
 from gfnode.models import Model, build, model_meanings, read_options
 from gfnode.molecule.clock import doubts_of_time
+from gfnode.molecule.labels import atom_labels
 from gfnode.molecule.order import doubts_of_order
 from gfnode.molecule.system import System
 from gfnode.molecule.virial import doubts_of_forces
@@ -29,6 +30,10 @@ from gfnode.windows.cutting import WindowSettings, choose_atoms, make_windows
 from gfnode.windows.published import rigid_pairs
 from gfnode.windows.repeats import doubts_of_repeats
 from gfnode.windows.short import doubts_of_length
+from gfnode.windows.still import never_move
+
+NAMED = 12
+"""Atoms that never move, named at most."""
 
 
 class GraphSettings(Settings):
@@ -159,6 +164,7 @@ def whole_system(system: System) -> System:
         system.time_step,
         system.horizon,
         source_masses=system.source_masses,
+        held=system.atoms[system.held],
     )
 
 
@@ -190,6 +196,8 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     assert step is not None
     masses = first.atom_masses
     system = System(first.numbers, state, score, bonds, edges, step, horizon, source_masses=masses)
+    held = system.place[never_move(parts["train"])] if "train" in parts else system.held
+    system = replace(system, held=held[held >= 0])
     if experiment.graph.rigid == "published":
         system = replace(system, rigid=rigid_pairs(first.numbers, state, bonds))
     if not any(_moves(each) for each in trajectories):
@@ -219,9 +227,20 @@ def _notes(
             f"the horizon is {format_time(horizon)} and not {format_time(asked)}: frames are "
             f"{format_time(system.time_step)} apart"
         )
+    if len(system.held):
+        found.append(_named_still(system, trajectories[0].select(state)))
     if pieces := graph.describe_components(graph.components(system.edges.index, system.n_atoms)):
         found.append(pieces)
     return tuple(dict.fromkeys(found))
+
+
+def _named_still(system: System, state: Trajectory) -> str:
+    """Which atoms never move, in words."""
+    names = atom_labels(state)
+    named = ", ".join(names[atom] for atom in system.held[:NAMED])
+    more = f" and {len(system.held) - NAMED} more" if len(system.held) > NAMED else ""
+    what = "1 atom never moves" if len(system.held) == 1 else f"{len(system.held)} atoms never move"
+    return f"{what} in training ({named}{more}): predictions leave such atoms where they start"
 
 
 def _moves(trajectory: Trajectory) -> bool:

@@ -12,6 +12,7 @@ from gfnode.trajectory import SHORT_GAP, Doubles, Integers
 from gfnode.trajectory.series import Series, rms
 from gfnode.units import BOLTZMANN
 from gfnode.windows.forces import RIGID
+from gfnode.windows.still import FEWEST, STILL
 
 STEADY = 0.01
 """A momentum is constant when it varies by less than this share of its mean."""
@@ -27,9 +28,6 @@ DRIFTS = 0.2
 
 SURE = 6.0
 """and by so many times more than its scatter about a straight line allows."""
-
-STILL = 1e-4
-"""Å. An atom that goes less far in any direction is fixed."""
 
 Kind = Literal["zero", "constant", "direction kept", "fluctuating", "unknown"]
 
@@ -205,7 +203,7 @@ def _drifts(series: Series, frames: Integers, heats: Doubles) -> tuple[Heating, 
 
 def _fixed(series: Series) -> NDArray[np.bool_]:
     """Which atoms never move, ``(atom)``; none where there are too few frames to tell."""
-    if len(series) < 5:
+    if len(series) < FEWEST:
         return np.zeros(series.first.n_atoms, dtype=bool)
     x = series.positions(series.evenly(max(5, min(50, 2_000_000 // series.first.n_atoms))))
     moved: NDArray[np.bool_] = (np.ptp(x, axis=0) > STILL).any(1)

@@ -207,6 +207,27 @@ class Model(nn.Module):
         return found
 
 
+def held(system: System, positions: Tensor, found: Tensor) -> Tensor:
+    """Put atoms that never move in training back to where they start; nothing else changes.
+
+    Parameters
+    ----------
+    system
+        Names them.
+    positions
+        Of the starts, ``(batch, atom, 3)`` in Å.
+    found
+        Positions at later times, ``(batch, ..., atom, 3)`` in Å.
+    """
+    if not len(system.held):
+        return found
+    still = torch.zeros(system.n_atoms, 1, dtype=torch.bool, device=found.device)
+    still[torch.as_tensor(system.held, device=found.device)] = True
+    middle = (1,) * (found.dim() - positions.dim())
+    start = positions.reshape(len(positions), *middle, *positions.shape[1:])
+    return torch.where(still, start.to(found), found)
+
+
 def as_predicted(found: object, positions: Tensor, lags: Tensor) -> Tensor:
     """A prediction, unless it has another shape than one of these starts and lags.
 

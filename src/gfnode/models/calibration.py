@@ -110,7 +110,8 @@ class Calibration:
         the lag, and an atom's are no smaller than a thousandth of an Å, nor than half of its root
         mean square (an atom may move along one direction only). A validation part may lie in a calm
         stretch of the series: where more than a share of errors lies outside in training windows,
-        which the weights have seen, both terms of σ are scaled up until no more does.
+        which the weights have seen, both terms of σ are scaled up until no more does. Atoms that
+        never move say nothing of what others do.
         """
         chosen = validation.take(validation.evenly(500))
         lag, error, spread = _errors(model, chosen)
@@ -126,12 +127,15 @@ class Calibration:
         sizes = (sums / place.bincount()[:, None]).cummax(0).values
         shares, mean = torch.tensor([1.0, 0.0]), error[:, model.scored].square().mean()
         fitted = cls(knots.float(), sizes, shares, *_distances(model, train), mean)
+        judged = model.system.judged
         if spread is not None:
-            shares = _shares(fitted.deviations(lag).float(), spread, error)
+            moving = model.system.moving
+            each = (fitted.deviations(lag).float(), spread, error)
+            shares = _shares(*(y[:, moving] for y in each))
             fitted = replace(fitted, shares=shares)
         lag, error, spread = _errors(model, train.take(train.evenly(_SEEN)))
         relative = error / fitted.deviations(lag, spread).clamp(min=_LEAST)[..., None]
-        wider = max(1.0, float(_width(relative[:, model.scored])))
+        wider = max(1.0, float(_width(relative[:, judged])))
         shares = shares * shares.new_tensor([1.0, wider**2])  # s² is itself wider
         return replace(fitted, sizes=sizes * wider, shares=shares)
 

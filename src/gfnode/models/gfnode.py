@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnode.models.anchored import Anchored
-from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
+from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry, held
 from gfnode.models.composition import (
     GFNODESettings,
     coordinate_block,
@@ -95,7 +95,11 @@ class GFNODE(Model):
         """Those in the learned potential alone."""
         assert self.newton is not None
         assert isinstance(self.frame, Anchored)
-        return self.newton.sample(self.frame, positions, velocities, lags, generator, exact=exact)
+        found, speeds = self.newton.sample(
+            self.frame, positions, velocities, lags, generator, exact=exact
+        )
+        still = torch.zeros_like(positions)
+        return held(self.system, positions, found), held(self.system, still, speeds)
 
     def modes(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict by encoder, modes and decoder alone."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gfnode.errors import InputError
-from gfnode.models.base import Model, Symmetry
+from gfnode.models.base import Model, Symmetry, held
 from gfnode.windows import Batch, Windows
 
 Predicted = tuple[Tensor, Tensor | None]  # as of Model.with_spread
@@ -25,7 +25,7 @@ def predictions(model: Model, windows: Windows) -> Iterator[tuple[Batch, Tensor,
     model.eval()
     for batch in windows.batches(model.at_once(windows.targets.shape[1])):
         with _alike(model, batch.positions):
-            found = model.with_spread(batch.positions, batch.velocities, batch.lags)
+            found = told(model, batch.positions, batch.velocities, batch.lags)
         yield batch, *found
 
 
@@ -43,11 +43,17 @@ def ask(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Pr
     with _alike(model, positions):
         return _joined(
             [
-                _joined([model.with_spread(x, v, some) for some in each.split(together, 1)], 1)
+                _joined([told(model, x, v, some) for some in each.split(together, 1)], 1)
                 for x, v, each in zip(*starts, strict=True)
             ],
             0,
         )
+
+
+def told(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Predicted:
+    """Predict; see :meth:`Model.with_spread`. Atoms that never move in training stay."""
+    found, spread = model.with_spread(positions, velocities, lags)
+    return held(model.system, positions, found), spread
 
 
 @contextmanager

@@ -39,6 +39,9 @@ class System:
         :func:`gfnode.windows.published.rigid_pairs`.
     source_masses
         Masses of every atom in u, ``(source_atom,)``, where they are not the standard ones.
+    held
+        State atoms that never move in training, as indices into ``atoms``: a prediction leaves them
+        where they start.
     """
 
     source_numbers: Integers
@@ -50,6 +53,7 @@ class System:
     horizon: float
     rigid: Integers = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     source_masses: Doubles | None = None
+    held: Integers = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def n_atoms(self) -> int:
@@ -72,6 +76,17 @@ class System:
         if self.source_masses is None:
             return masses_of(self.numbers)
         return self.source_masses[self.atoms]
+
+    @cached_property
+    def judged(self) -> Integers:
+        """Scored atoms that move, by which errors are judged; all that are scored if none does."""
+        kept = np.isin(self.score, self.moving)
+        return self.score[kept] if kept.any() else self.score
+
+    @cached_property
+    def moving(self) -> Integers:
+        """State atoms that are not held, ``(atom,)``."""
+        return np.setdiff1d(np.arange(self.n_atoms), self.held)
 
     def state_of(self, start: Trajectory) -> Trajectory:
         """Cut a trajectory down to the state atoms.
@@ -128,6 +143,7 @@ class System:
             "edges": self.edges.index.tolist(),
             "hops": self.edges.hop.tolist(),
             "rigid": self.rigid.tolist(),
+            "held": self.held.tolist(),
             "time_step_fs": self.time_step,
             "horizon_fs": self.horizon,
         }
@@ -166,6 +182,7 @@ class System:
             horizon,
             _below(count, data.get("rigid", [])).reshape(-1, 2),
             masses,
+            _below(count, data.get("held", [])),
         )
 
 

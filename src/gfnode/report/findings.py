@@ -284,7 +284,8 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "temperature-drift": _heated,
     "fixed-atoms": lambda v, f: (
         f"{count(v['count'], 'atom')} that never {'moves' if v['count'] == 1 else 'move'}, as a "
-        "simulation may hold them: means over atoms look the better for it; score the others "
+        "simulation may hold them: predictions leave them where they start (not where targets are "
+        "superposed), and means over atoms look the better for it; score the others "
         "(--set windows.score=...)"
     ),
     "missing-frames": lambda v, f: (

@@ -41,6 +41,7 @@ from gfnode.geometry import (
     without_momenta,
 )
 from gfnode.models import Generative, Model
+from gfnode.models.base import held
 from gfnode.models.pieces import ask
 from gfnode.prediction import STEPS, check_follows, check_seed
 from gfnode.units import format_time
@@ -300,6 +301,7 @@ class Rollout:
         if isinstance(model, Generative):
             lags = x.new_full((len(x), 1), self.stride)
             now = model.sample(x, v, lags, 1, draw, solver="dpm", steps=STEPS["dpm"])[:, 0, 0]
+            now = held(model.system, x, now)
             frames = now[:, None].expand(-1, len(kept), -1, -1)
             around = now[:, None, :0]
         else:
