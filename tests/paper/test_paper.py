@@ -97,6 +97,21 @@ def results(tmp_path: Path) -> list[Result]:
 ROWS = ["egnn", "gfnode", "without-ode"]
 
 
+def test_what_was_learned_in_vain_is_said_under_tables(results: list[Result]) -> None:
+    assert "in vain" not in str(describe(table_of(results), MADE)[0].after)
+    for result in results[:3]:
+        path = result.folder / "run.json"
+        write_json(path, json.loads(path.read_text()) | {"doubt": "learned in vain"})
+    again = [Result(each.place, each.folder, {}) for each in results]
+    table = table_of(again)
+    (said,) = (text for text in describe(table, MADE)[0].after if "in vain" in text)
+    titles = {line.id: line.title for line in table.lines}
+    assert said == (
+        f"{titles['gfnode']} in ethanol (2 runs) and {titles['egnn']} in ethanol (1 run): "
+        "learned in vain."
+    )
+
+
 def table_of(results: list[Result], metric: str = "last-lag"):
     return make_table(specs.load("table1"), ROWS, results, metric)
 

@@ -75,6 +75,11 @@ class Model(nn.Module):
         return ""
 
     @property
+    def doubt(self) -> str:
+        """What of it :meth:`prepare` fitted in vain, in words; else nothing."""
+        return ""
+
+    @property
     def kept(self) -> frozenset[Symmetry]:
         """The symmetries of this instance: the promises, less what its options break."""
         return self.promises

@@ -159,6 +159,11 @@ class GFNODE(Model):
         return "" if self.newton is None else self.newton.found
 
     @property
+    def doubt(self) -> str:
+        """That a potential was learned in vain."""
+        return "" if self.newton is None else self.newton.doubt
+
+    @property
     def widest(self) -> int:
         """Those of the decoder."""
         return self.settings.width + self.settings.lag_width

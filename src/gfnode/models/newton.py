@@ -82,10 +82,15 @@ class Newton(nn.Module):
         return len(system.source_numbers) == system.n_atoms and 1 < system.n_atoms <= cls.largest
 
     @property
+    def doubt(self) -> str:
+        """That it was learned in vain, in words; else nothing."""
+        return UNTRUSTED if self._learned and not self.reach else ""
+
+    @property
     def found(self) -> str:
         """Thermostat and trust, in words; nothing where no potential was learned."""
         if not self.reach:
-            return UNTRUSTED if self._learned else ""
+            return self.doubt
         dynamics = self.dynamics
         bath = "no thermostat"
         if dynamics.frequency > 0:

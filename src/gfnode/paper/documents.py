@@ -15,7 +15,7 @@ from gfnode.paper.grids import Grid, Text, csv_of, html, markdown
 from gfnode.paper.results import METRICS, Result
 from gfnode.paper.specs import Spec
 from gfnode.paper.tables import FULL, Cell, Column, Line, Table
-from gfnode.units import format_duration
+from gfnode.units import count, format_duration, listed
 
 SIGNS = {"better": "better", "worse": "worse", "indistinguishable": "≈"}
 
@@ -79,7 +79,7 @@ def describe_figure(
     before = (_setup(results, made), f"![{spec.title}]({spec.name}.png)")
     titles = {row.id: row.title for row in spec.rows}
     grids = [
-        Grid(spec.title, before, (), (), (*said, *spec.notes)),
+        Grid(spec.title, before, (), (), (*said, *_doubts(titles, results), *spec.notes)),
         made.search,
         _cost(titles, results),
         _origin(results, made),
@@ -94,6 +94,21 @@ def _setup(results: Sequence[Result], made: Made) -> str:
         f"At most {made.epochs} epochs, {made.seeds} {'seeds' if made.seeds > 1 else 'seed'}. "
         f"Targets {'superposed on their starts' if aligned else 'as they are'}."
     )
+
+
+def _doubts(titles: Mapping[str, str], results: Sequence[Result]) -> list[str]:
+    """What runs fitted in vain: each sentence once, with the titles of rows and the molecules."""
+    places: dict[str, dict[tuple[str, str], int]] = {}
+    for each in results:
+        if (doubt := each.facts.get("doubt")) and each.place.row in titles:
+            seen = places.setdefault(str(doubt), {})
+            here = titles[each.place.row], each.place.molecule
+            seen[here] = seen.get(here, 0) + 1
+    said = []
+    for doubt, seen in places.items():
+        where = [f"{row} in {molecule} ({count(n, 'run')})" for (row, molecule), n in seen.items()]
+        said.append(f"{listed(where)}: {doubt}.")
+    return said
 
 
 def findings(table: Table) -> list[str]:
@@ -126,6 +141,10 @@ def _main(table: Table, made: Made) -> Grid:
     for line in table.lines:
         cells = [_cell(table, line, column, made.seeds) for column in table.columns]
         rows.append((Text((line.title,)), *cells))
+    said = [
+        *findings(table),
+        *_doubts({line.id: line.title for line in table.models}, table.results),
+    ]
     unit = {column.quantity.unit for column in table.columns}
     what = {column.quantity.title for column in table.columns}
     before = []
@@ -148,9 +167,7 @@ def _main(table: Table, made: Made) -> Grid:
             "Published splits draw test windows that overlap training windows in time; blocked "
             "splits (--split blocked) do not."
         )
-    return Grid(
-        spec.title, tuple(before), tuple(head), tuple(rows), (*findings(table), *after, *spec.notes)
-    )
+    return Grid(spec.title, tuple(before), tuple(head), tuple(rows), (*said, *after, *spec.notes))
 
 
 def _cell(table: Table, line: Line, column: Column, seeds: int) -> Text:

@@ -107,6 +107,7 @@ def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
         f"where the atoms are at any time up to {format_time(system['horizon_fs'])} later. Errors "
         f"are taken over {'the ' if scored < state else 'all '}{scored} {kind}.",
         _apart(facts),
+        *([f"{doubt[0].upper()}{doubt[1:]}."] if (doubt := facts.get("doubt")) else []),
     ]
 
 

@@ -213,6 +213,8 @@ def training(
     if not last.exists():  # the run begins (or never got through its first epoch)
         with seeded(experiment.seed):  # in turns with others, too
             _prepare(run.model, dataset.of(run.model)["train"], console)
+        if run.model.doubt:
+            run.record(doubt=run.model.doubt)
     if not run.model.n_weights:
         run.save_best(run.model)
         return None

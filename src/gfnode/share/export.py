@@ -153,12 +153,18 @@ def describe(
         "weights": run.model.n_weights,
         "command": command,
         "data": data,
-        "notes": [private.clean(note) for note in facts.get("notes", [])],
+        "notes": [private.clean(note) for note in _notes(facts)],
         "training": private.clean(facts.get("training")),
     }
     kept = ["seed", "experiment", "system", "batch", "windows", "velocity_gap_fs"]
     kept += ["start_temperature_k", "plugins", "versions"]
     return config | {key: facts[key] for key in kept if key in facts}
+
+
+def _notes(facts: dict[str, Any]) -> list[str]:
+    """What is noted of the data, and of what was fitted in vain."""
+    doubt = facts.get("doubt")
+    return [*facts.get("notes", []), *([doubt] if doubt else [])]
 
 
 def _draws(model: Model) -> str | None:
