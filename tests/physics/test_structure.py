@@ -293,6 +293,7 @@ def test_ramachandran(predictions: Predictions, run: Run) -> None:
     section = torsions(replace(predictions, torsions=("spin=0-1-4-6",)))
     assert section is not None
     assert list(section.numbers["quantities"]) == ["phi_ALA2", "psi_ALA2", "spin"]
+    assert section.numbers["asked"] == ["spin"]
     methods = section.numbers["ramachandran"]["ALA2"]["methods"]
     true = frames(predictions.true, run)
     phi, psi = (getattr(mdtraj, f"compute_{k}")(true)[1][:, 0] for k in ("phi", "psi"))

@@ -26,14 +26,20 @@ def quantities(far: dict[str, float | None], *more: str) -> dict[str, Any]:
     }
 
 
+def section(far: dict[str, float | None], *more: str, **other: Any) -> dict[str, Any]:
+    return {"quantities": quantities(far, *more), **other}
+
+
 def test_the_torsions_furthest_off_are_shown_in_their_order() -> None:
-    found = furthest(quantities({"psi_ALA8": 30.0, "psi_ALA3": None, "phi_ALA5": 20.0}))
+    found = furthest(section({"psi_ALA8": 30.0, "psi_ALA3": None, "phi_ALA5": 20.0}))
     assert found == [*NAMES[:3], "phi_ALA5", "psi_ALA3", "psi_ALA8"]
 
 
 def test_those_that_a_user_named_are_always_shown() -> None:
     far = dict.fromkeys(NAMES, 30.0)
-    assert furthest(quantities(far, "spin"))[-1] == "spin"
+    assert furthest(section(far, "spin"))[-1] == "spin"
+    assert furthest(section(far, "phi_x", asked=["phi_x"]))[-1] == "phi_x"
+    assert "phi_x" not in furthest(section(far, "phi_x", asked=[]))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def torsions(predictions: Predictions) -> Section | None:
     """Compare φ, ψ, ω, χ and what a user asked for; basins of φ and ψ and passages between them."""
     named = named_torsions(predictions.topology, predictions.system.bonds)
     chosen = {name: named[name] for name in _few(list(named), MOST_TORSIONS)}
-    chosen |= _asked(predictions)
+    chosen |= (asked := _asked(predictions))
     if not chosen:
         return None
     numbers: dict[str, Any] = {}
@@ -62,6 +62,7 @@ def torsions(predictions: Predictions) -> Section | None:
         arrays |= {f"ramachandran.{residue}.{key}": value for key, value in found.items()}
     basins = {b.name: {"phi_deg": b.phi_deg, "psi_deg": b.psi_deg} for b in BASINS}
     facts: dict[str, Any] = {"lag_edges_fs": predictions.lag_edges, "quantities": numbers}
+    facts["asked"] = list(asked)
     if residues:
         facts |= {"basins": basins, "states": [*basins, OTHER], "grid": COARSE}
     return Section(facts | {"ramachandran": residues}, arrays)

@@ -109,7 +109,7 @@ def _rows(physics: Mapping[str, Any]) -> Iterator[Row]:
             yield f"{title} per frame", found
     torsions = physics.get("torsions", {})
     quantities = torsions.get("quantities", {})
-    for name in furthest(quantities):
+    for name in furthest(torsions):
         yield f"{name}, error (°)", _pick(quantities[name], "error")
     for residue, each in torsions.get("ramachandran", {}).items():
         yield f"φψ of {residue}, Jensen–Shannon (bits)", _pick(each, "js_bits")
@@ -119,14 +119,21 @@ def furthest(torsions: Mapping[str, Any]) -> list[str]:
     """At most `MOST` torsions, in their order: those a user named, then those furthest off.
 
     Furthest is of the Wasserstein distance of the predicted distribution from the true one.
+
+    Parameters
+    ----------
+    torsions
+        The part ``torsions`` of ``physics.json``. One of an earlier gfnode does not say which a
+        user named: there those are that are not called as torsions of residues are.
     """
-    order = sorted(torsions, key=lambda name: (_by_residue(name), -_distance(torsions[name])))
+    found = torsions.get("quantities", {})
+    asked = torsions.get("asked", [name for name in found if not _OF_RESIDUES.match(name)])
+    order = sorted(found, key=lambda name: (name not in asked, -_distance(found[name])))
     chosen = order[:MOST]
-    return [name for name in torsions if name in chosen]
+    return [name for name in found if name in chosen]
 
 
-def _by_residue(name: str) -> bool:
-    return re.match(r"(phi|psi|omega|chi\d)_", name) is not None
+_OF_RESIDUES = re.compile(r"(phi|psi|omega|chi\d)_")
 
 
 def _distance(quantity: Mapping[str, Any]) -> float:

@@ -53,7 +53,7 @@ def torsions(run: RunFiles) -> Content | None:
         tables.append(_populations(run, residue, found["methods"], section["states"]))
         pictures.append(_passages(run, residue, found["methods"], section["lag_edges_fs"]))
         sentences += _sentences(run, residue, found["methods"], section["states"])
-    names = furthest(quantities)
+    names = furthest(section)
     shown = [
         shown_density(run, f"torsions.{name}", 0, short(name, 24), quantities[name]["unit"])
         for name in names
