@@ -12,6 +12,7 @@ from commands import call
 from gfnode.report import write_page
 from gfnode.report.loading import RunFiles
 from gfnode.report.panels import physics_panels
+from gfnode.report.panels.torsions import _leaves, _stayed
 from gfnode.report.physics_table import atoms_words
 from gfnode.report.pictures import COLUMN, WIDE
 
@@ -377,3 +378,24 @@ def test_the_atoms_that_are_looked_at_are_named(measured):
         assert (heavy in atoms_words(physics)) == (looked == "heavy")
     assert f"All of this is {heavy}" in said[0]
     assert "heavy" not in said[1]
+
+
+def test_only_residues_that_leave_their_basin_have_a_figure_of_passages() -> None:
+    still = {
+        name: {
+            "transitions": [[[10, 0], [0, 10]], [[0, 0], [0, 0]]],
+            "passage_error_by_lag": [estimate(0.0), estimate(None)],
+        }
+        for name in ("true", "gfnode")
+    }
+    moving = numbers()["torsions"]["ramachandran"]["ALA2"]["methods"]
+    run = type("Run", (), {"model": "gfnode"})()
+    assert not _leaves(run, still)
+    assert _leaves(run, moving)
+    assert _leaves(run, still | {"true": moving["true"]})
+    assert _stayed([], 2) == []
+    (some,) = _stayed(["ALA2"], 3)
+    assert some.startswith("1 of 3 residues stays in its basin")
+    assert "(ALA2)" in some
+    (none,) = _stayed(["ALA2", "ALA3"], 2)
+    assert "any of the 2 residues" in none

@@ -34,6 +34,7 @@ from gfnode.report.panels.geometry import densities_picture, quantity_table, sho
 from gfnode.report.physics_table import FURTHEST, furthest
 from gfnode.report.pictures import Layout, Picture, Table
 from gfnode.report.plots import short
+from gfnode.units import listed
 
 SEQUENTIAL, DIVERGING = "cividis_r", "PuOr_r"  # read with any colour vision, and in grey
 DECADES = 3.0
@@ -48,11 +49,16 @@ def torsions(run: RunFiles) -> Content | None:
         return None
     quantities = section["quantities"]
     pictures, tables, sentences = [], [], []
+    stayed = []
     for residue, found in section["ramachandran"].items():
         pictures.append(_map(run, residue, found["methods"]))
         tables.append(_populations(run, residue, found["methods"], section["states"]))
-        pictures.append(_passages(run, residue, found["methods"], section["lag_edges_fs"]))
+        if _leaves(run, found["methods"]):
+            pictures.append(_passages(run, residue, found["methods"], section["lag_edges_fs"]))
+        else:
+            stayed.append(residue)
         sentences += _sentences(run, residue, found["methods"], section["states"])
+    sentences += _stayed(stayed, len(section["ramachandran"]))
     names = furthest(section)
     shown = [
         shown_density(run, f"torsions.{name}", 0, short(name, 24), quantities[name]["unit"])
@@ -232,6 +238,32 @@ def _passages(
     )
     draw = partial(_draw_passages, (run.model, run.best), methods, left, run.lags_ps(edges))
     return Picture(f"passages-{slug(residue)}", draw, words, rows, caption)
+
+
+def _leaves(run: RunFiles, methods: Mapping[str, Any]) -> bool:
+    """Whether any window, true or predicted, leaves its basin, or ends in a wrong one."""
+    wrong = methods[run.model].get("passage_error_by_lag", [])
+    left = [_left(methods[name]) for name in (TRUE, run.model) if "transitions" in methods[name]]
+    return any(np.nanmax(each, initial=0) > 0 for each in left) or any(
+        (each["value"] or 0) > 0 for each in wrong
+    )
+
+
+def _stayed(names: list[str], count: int) -> list[str]:
+    """Which of so many residues have no figure of passages."""
+    if not names:
+        return []
+    if len(names) == count:
+        who = f"any of the {count} residues" if count > 1 else names[0]
+        return [
+            f"Nothing leaves the basin of {who} within a window, true or predicted: no figure "
+            "shows passages."
+        ]
+    stay = "stays in its basin" if len(names) == 1 else "stay in their basins"
+    return [
+        f"{len(names)} of {count} residues {stay} in every window, true and predicted "
+        f"({listed(names)}): no figure shows passages there."
+    ]
 
 
 def _left(found: Mapping[str, Any]) -> NDArray[np.float64]:
