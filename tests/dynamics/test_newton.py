@@ -196,6 +196,23 @@ def test_the_energy_of_all_windows_counts_and_whether_the_whole_moves():
     assert dynamics.freedoms == 27
 
 
+@pytest.mark.parametrize("gap", [-2.0, -5.0, 8.0])
+def test_the_energy_behind_differences_over_a_gap(gap):
+    """Those alone have lost a part of it."""
+    molecule = springs()
+    x, v, _ = (torch.from_numpy(y) for y in molecule.run(6000, 0.5, memory=100.0))
+    at = torch.arange(400, 5600, 20)
+    over = (x[at + int(gap / 0.5)] - x[at]) / gap
+    dynamics = NewtonDynamics(ETHANOL, Springy(molecule)).double()
+    true, differences = (
+        float(0.5 * (dynamics.masses * y.square()).sum((1, 2)).mean()) for y in (v[at], over)
+    )
+    dynamics.measure(Batch(x[at], over, torch.zeros(len(at), 1).double(), x[at, None]), gap)
+    found = float(dynamics.kinetic)
+    assert found == pytest.approx(true, rel=0.07)
+    assert abs(found - true) < 0.5 * abs(differences - true)
+
+
 @pytest.mark.parametrize("still", [True, False])
 def test_what_has_no_momenta_in_training_gets_none(still):
     """Random scaling would make the little that rounding leaves grow without end."""

@@ -32,7 +32,9 @@ def case(gap, starts=4, repeated=1, seed=0):
 def found(gap, **options):
     move, x, over, v = case(gap, **options)
     starts = options.get("starts", 4)
-    return velocities_at_start(move, x, over, masses=MASSES, gap=gap, starts=starts), over, v
+    guess, lost = velocities_at_start(move, x, over, masses=MASSES, gap=gap, starts=starts)
+    assert lost.shape == v.shape[:2]
+    return guess, over, v
 
 
 def share(guess, v):
@@ -53,6 +55,13 @@ def test_a_vibration_that_turns_by_half_tells_nothing():
     assert (share(guess, v)[1:] < 0.02).all()
 
 
+@pytest.mark.parametrize(("gap", "lost"), [(-PERIOD / 2, 3.0), (-10.0, 0.29), (2.0, 0.0)])
+def test_directions_that_a_gap_says_nothing_of(gap, lost):
+    move, x, over, _ = case(gap, repeated=2)
+    _, found = velocities_at_start(move, x, over, masses=MASSES, gap=gap, starts=4)
+    assert found == pytest.approx(torch.full((2, 8), lost).double(), abs=0.1)
+
+
 def test_repetitions_share_a_derivative():
     alone, _, _ = found(-10.0)
     together, _, _ = found(-10.0, repeated=3)
@@ -65,5 +74,5 @@ def test_what_does_not_lead_nearer_is_left():
     def move(v, rows):  # nothing comes of large velocities
         return torch.where(v.abs() > 2 * over.abs().max(), torch.nan, x[:, rows] + 1e-6 * v)
 
-    guess = velocities_at_start(move, x, over, masses=MASSES, gap=-10.0, starts=4)
+    guess, _ = velocities_at_start(move, x, over, masses=MASSES, gap=-10.0, starts=4)
     assert guess.isfinite().all()

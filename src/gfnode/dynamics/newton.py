@@ -184,7 +184,7 @@ class NewtonDynamics(nn.Module):
         start = rows(bath.friction) * frequency / math.sqrt(self.freedoms)
         state = x, v, start, self._pull(x)
         if different is not None:
-            state = self._begin(state, frequency, different)
+            state, _ = self._begin(state, frequency, different)
         lags = lags.flatten(0, 1)
         found, speeds = (x.new_empty(*lags.shape, *x.shape[2:]) for _ in range(2))
         number = torch.div(lags, self.step, rounding_mode="floor").long()
@@ -281,11 +281,14 @@ class NewtonDynamics(nn.Module):
                 state = self._scaled(state, rate, *(y[step] for y in noise))
         return state
 
-    def _begin(self, state: State, frequency: Tensor, starts: int) -> State:
-        """Velocities at the start, of those over the gap after it, or before it."""
+    def _begin(self, state: State, frequency: Tensor, starts: int) -> tuple[State, Tensor]:
+        """Velocities at the start, of those over the gap after it, or before it.
+
+        And of how many directions that says nothing, ``(member, row)``.
+        """
         x, over, friction, pull = state
         if not self.span:
-            return state
+            return state, x.new_zeros(x.shape[:2])
         substeps = max(4, math.ceil(abs(self.span) / self.step))
         frequency = frequency.expand_as(friction)
 
@@ -293,8 +296,10 @@ class NewtonDynamics(nn.Module):
             begun = x[:, rows], v, friction[:, rows], pull[:, rows]
             return self._go(begun, substeps, self.span / substeps, frequency[:, rows])[0]
 
-        v = velocities_at_start(move, x, over, masses=self.masses, gap=self.span, starts=starts)
-        return x, v, friction, pull
+        v, lost = velocities_at_start(
+            move, x, over, masses=self.masses, gap=self.span, starts=starts
+        )
+        return (x, v, friction, pull), lost
 
     @torch.no_grad()
     def measure(self, batch: Batch, gap: float) -> None:
@@ -314,25 +319,24 @@ class NewtonDynamics(nn.Module):
         self.gap.fill_(gap)
         _on_host(self)
         pieces = zip(batch.positions.split(_AT_ONCE), batch.velocities.split(_AT_ONCE), strict=True)
-        x, v = (
-            torch.cat(y, 1) for y in zip(*(self._free(*piece) for piece in pieces), strict=True)
-        )
+        found = zip(*(self._free(*piece) for piece in pieces), strict=True)
+        x, v, lost = (torch.cat(y, 1) for y in found)
         own = without_momenta(x, v, self.masses[:, 0])
         energy, left = (0.5 * (self.masses * y.square()).sum((-2, -1)).mean() for y in (v, own))
-        self.kinetic.copy_(energy)
         free = free_directions(batch.positions, self.masses[:, 0]).max()
         share = 1 - free / self.masses.numel() / 3  # of the energy, as hot as all else
         still = bool(energy - left < 0.01 * share * energy)
         self.directions.copy_(free if still else torch.tensor(3 * len(self.masses)))
+        self.kinetic.copy_(energy / (1 - lost.mean() / self.directions))
         _on_host(self)
 
-    def _free(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions and velocities at the starts without a thermostat, ``(member, batch, ...)``."""
+    def _free(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions, velocities and what :meth:`_begin` says of them, without a thermostat."""
         x, v = (y.expand(self.potential.members, *y.shape) for y in (x, v))
         none = torch.zeros_like(self.frequency)
-        return self._begin(
-            (x, v, none.expand(*x.shape[:2], 1, 1), self._pull(x)), none, x.shape[1]
-        )[:2]
+        state = x, v, none.expand(*x.shape[:2], 1, 1), self._pull(x)
+        (x, v, *_), lost = self._begin(state, none, x.shape[1])
+        return x, v, lost
 
     @torch.no_grad()
     def tune(self, batch: Batch) -> None:

@@ -17,7 +17,7 @@ _NUDGE = 0.01  # Å
 
 def velocities_at_start(
     move: Move, positions: Tensor, over: Tensor, *, masses: Tensor, gap: float, starts: int
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Velocities whose motion over a gap has the mean velocity that is known.
 
     Over a short gap, what they miss is added to them a few times. That converges while the fastest
@@ -30,6 +30,9 @@ def velocities_at_start(
     the most probable velocities of a thermal motion where x(g) is known to within the way that
     atoms go in a time ε. A vibration that turns by half in the gap ends at the same place whatever
     its velocity, and gets none. Where that does not lead nearer, what it began with is kept.
+
+    Also gives of how many directions the gap says nothing, ``(member, row)``: with s the singular
+    values of J, Σ ε²/(s² + ε²). Thermal velocities have lost as many halves of kT.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ def velocities_at_start(
     for _ in range(1 if far else 3):
         v = v + over - (move(v, everything) - positions) / gap
     if not far:
-        return v
+        return v, v.new_zeros(v.shape[:2])
     first, target = v, positions + gap * over
     weights = masses.sqrt()
     ridge = _TOLERANCE**2 * torch.eye(3 * len(masses)).to(v)
@@ -63,11 +66,14 @@ def velocities_at_start(
             (z * weights).flatten(-2).unflatten(1, (-1, starts))[..., None]
             for z in (v, target - ends)
         )
-        change, _ = torch.linalg.solve_ex(slope @ slope.mT + ridge, slope @ left - ridge @ y)
+        square = slope @ slope.mT + ridge
+        change, _ = torch.linalg.solve_ex(square, slope @ left - ridge @ y)
         v = v + change[..., 0].flatten(1, 2).view_as(v) / weights
         ends = move(v, everything)
     missed, before = ((target - z).square().sum((-2, -1), keepdim=True) for z in (ends, closest))
-    return torch.where(missed < before, v, first)
+    lost = (ridge @ torch.linalg.inv_ex(square)[0]).diagonal(dim1=-2, dim2=-1).sum(-1)
+    lost = lost.expand(-1, v.shape[1] // starts, -1).flatten(1)
+    return torch.where(missed < before, v, first), lost
 
 
 def _derivative(
