@@ -83,11 +83,11 @@ def open_dump(path: Path, given: Given) -> Source:
             f"{', '.join(filter(None, UNITS))}: turn it into one of them, or give another format"
         )
     atoms = _Atoms(path, found, units, None if given.top is None else read_topology(given.top))
-    stored = None if given.step is not None else _times(path, found, units)
+    stored, restarted = (None, ()) if given.step is not None else _times(path, found, units)
     times = frame_times(path, len(found), given.step, stored, proposal=_proposal(found))
     held = [*zip((VELOCITIES, FORCE), ("velocities", "forces"), strict=True)]
     unsaid = [what for key, what in held if not found.units and set(key) <= set(found.columns)]
-    notes = atoms.notes
+    notes = atoms.notes + restarted
     if unsaid:
         notes += (
             f"{path.name}: {' and '.join(unsaid)} are left out, as the file does not say what "
@@ -116,10 +116,10 @@ def open_dump(path: Path, given: Given) -> Source:
     return replace(source, topology=top.topology, placed=top.placed, masses=masses)
 
 
-def _times(path: Path, found: Index, units: Units) -> Doubles | None:
-    """Times in fs, where the file has them; counts of steps are none."""
+def _times(path: Path, found: Index, units: Units) -> tuple[Doubles | None, tuple[str, ...]]:
+    """Times in fs, where the file has them, and what is to be said of them; steps are none."""
     if not found.times or (units.time is None and len(found) == 1):
-        return None
+        return None, ()
     if units.time is None:
         raise InputError(
             f"{path}: it does not say what unit its times are in: give --step, the time between "
@@ -130,8 +130,32 @@ def _times(path: Path, found: Index, units: Units) -> Doubles | None:
             f"{path}: {len(found) - len(found.times)} of {len(found)} frames have no ITEM: TIME; "
             "--step, the time between frames, stands in for them"
         )
-    times = np.array(found.times)
-    return times if units.time == 1 else np.round(times * units.time, 6)
+    times, notes = _over_restarts(path, np.array(found.times), np.array(found.steps))
+    return times if units.time == 1 else np.round(times * units.time, 6), notes
+
+
+def _over_restarts(path: Path, times: Doubles, steps: Integers) -> tuple[Doubles, tuple[str, ...]]:
+    """Times ``(frame,)`` that go on where a restart began them, but not the steps, from zero.
+
+    LAMMPS of 2021 and before keeps the step in a restart file, but not the time. Only where all
+    other frames show one and the same time step can times be those of the steps.
+    """
+    apart, ahead = np.diff(times), np.diff(steps)
+    again = np.flatnonzero(apart <= 0)
+    going = (apart > 0) & (ahead > 0)
+    if not len(again) or not going.any():
+        return times, ()
+    each = apart[going] / ahead[going]
+    step = float(np.median(each))
+    slipped = ~np.isclose(apart[again], ahead[again] * step, rtol=1e-3, atol=0)
+    if not slipped.any() or not np.allclose(each, step, rtol=1e-3, atol=0):
+        return times, ()
+    first = int(again[slipped][0]) + 1
+    return np.round(times[0] + (steps - steps[0]) * step, 9), (
+        f"{path.name}: ITEM: TIME goes back to {times[first]:g} at frame {first}, step "
+        f"{steps[first]}, as after a restart: times are taken from the steps, "
+        "as far apart as those of the frames before",
+    )
 
 
 def _proposal(found: Index) -> str:
