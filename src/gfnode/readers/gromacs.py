@@ -219,7 +219,23 @@ def open_trr(path: Path, given: Given) -> Source:
             )
 
     stored = femtoseconds(np.array([frame.time for frame in frames]))
-    return top.source(frame_times(path, len(frames), given.step, stored), blocks, given.step)
+    times = frame_times(path, len(frames), given.step, stored)
+    return top.source(times, blocks, given.step, _in_some(path.name, frames))
+
+
+def _in_some(name: str, frames: "list[_TrrFrame]") -> tuple[str, ...]:
+    """Say what is left out as only some of the frames with positions hold it."""
+    notes = []
+    for key, what in (("v", "velocities"), ("f", "forces")):
+        held = [key in frame.places for frame in frames]
+        if any(held) and not all(held):
+            notes.append(
+                f"{name}: {what} are left out, as {held.count(False)} of {len(held)} frames do not "
+                f"hold them (the first is frame {held.index(False)}): have GROMACS write them as "
+                f"often as positions (nst{key}out = nstxout), or leave such frames out with gmx "
+                "trjconv -force -dt"
+            )
+    return tuple(notes)
 
 
 def count_trr(path: Path) -> int:
