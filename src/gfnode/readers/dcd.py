@@ -41,7 +41,7 @@ def open_dcd(path: Path, given: Given) -> Source:
             positions = np.stack([taken[axis] for axis in "xyz"], axis=-1)
             yield Block(positions, cell=None if cell is None else cell[part])
 
-    times = frame_times(path, len(frames), given.step, proposal=_claim(control))
+    times = frame_times(path, len(frames), given.step, proposal=_claim(control, _head_time(path)))
     return top.source(times, blocks, given.step, _fewer(path, int(control[0]), len(frames)))
 
 
@@ -100,19 +100,25 @@ def _fewer(path: Path, said: int, frames: int) -> list[str]:
     ]
 
 
-def _claim(control: NDArray[Any]) -> str:
+def _head_time(path: Path) -> float:
+    """Unit of time of the head in fs: CHARMM's, but where the remarks say that CP2K wrote it."""
+    with path.open("rb") as file:
+        return 1.0 if b"created by CP2K" in file.read(1024) else AKMA
+
+
+def _claim(control: NDArray[Any], unit: float) -> str:
     """What the head says of the time between frames, to be proposed: programs fill it loosely."""
     real = control.dtype.byteorder + "f4"
     delta, every = float(control[9:10].view(real)[0]), int(control[2])
     if control[19] == 0:  # not CHARMM's: float64 over two fields
         delta = float(control[9:11].copy().view(control.dtype.byteorder + "f8")[0])
-    step = delta * AKMA * max(every, 1)
+    step = delta * unit * max(every, 1)
     if delta == 1 or not 1e-3 < step < 1e9:  # mdtraj writes 1, whatever the step
         return "e.g. --step 2fs"
     said = format_time(float(f"{step:.4g}")).replace(" ", "")
     return (
         f"--step {said} if its head is right (a frame every {max(every, 1)} steps of "
-        f"{format_time(float(f'{delta * AKMA:.4g}'))})"
+        f"{format_time(float(f'{delta * unit:.4g}'))})"
     )
 
 
