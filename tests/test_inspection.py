@@ -56,7 +56,25 @@ def heated(t: Trajectory, first: float, last: float) -> Trajectory:
     return replace(t, velocities=np.float32(v * np.sqrt(wanted / heats)[:, None, None]))
 
 
+def slowed(t: Trajectory, times: float = 0.5) -> Trajectory:
+    """Hydrogens that move at so many times their speed."""
+    share = np.where(t.numbers == 1, times, 1.0).astype(np.float32)
+    return replace(t, velocities=t.velocities * share[:, None])
+
+
 class TestKnownMotion:
+    def test_heavy_hydrogens_with_their_masses_are_as_hot_as_the_rest(self):
+        t, usual = slowed(toluene()), inspect([toluene()]).facts.momenta.hydrogen_heat
+        assert usual == pytest.approx(1.0, abs=0.2)  # 4 ps
+        found = inspect([t])
+        assert "heavy-hydrogens" in codes(found)
+        assert found.facts.momenta.hydrogen_heat == pytest.approx(0.25 * usual)
+        heavy = replace(t, atom_masses=np.where(t.numbers == 1, 4 * t.masses, t.masses))
+        found = inspect([heavy])
+        assert "heavy-hydrogens" not in codes(found)
+        assert found.facts.momenta.hydrogen_heat == pytest.approx(usual)
+        assert "heavy-hydrogens" not in codes(inspect([slowed(toluene(), 0.85)]))
+
     def test_a_temperature_that_goes_up_is_told(self):
         steady, up, little = (heated(toluene(), 300, end) for end in (300, 500, 350))
         found = inspect([steady, up])
@@ -309,6 +327,11 @@ FAULTS: dict[str, tuple[Callable[[], Trajectory], str, str]] = {
         lambda: heated(toluene(), 500, 100),
         "temperature-drift",
         "leave out frames of heating",
+    ),
+    "heavy hydrogens": (
+        lambda: slowed(toluene()),
+        "heavy-hydrogens",
+        "hydrogens have 0.29 times the temperature of all other atoms",
     ),
     "nearly repeated": (
         lambda: copied(toluene(), 500, 499, 1e-4),

@@ -41,6 +41,10 @@ LONG = 20
 """Data should be so many times longer than its slowest motion."""
 
 
+COLD_HYDROGENS = 0.6
+"""Hydrogens that are less hot than so much of the rest are heavier than they are counted: programs
+make them three or four times as heavy to take longer steps."""
+
 CONFUSED = ("jumps", "time-step", "velocity-unit", "too-hot")
 """What is found of atoms that are taken for others."""
 
@@ -342,6 +346,8 @@ def _velocities(
         steepest = max(momenta.drifts, key=lambda each: abs(each.last - each.first))
         values = asdict(steepest) | {"files": len(momenta.drifts)}
         found.append(Finding("warning", "temperature-drift", values))
+    if momenta.frames >= 20 and 0 < (momenta.hydrogen_heat or 1.0) < COLD_HYDROGENS:
+        found.append(Finding("warning", "heavy-hydrogens", {"heat": momenta.hydrogen_heat}))
     if momenta.fixed_atoms:
         found.append(Finding("note", "fixed-atoms", {"count": momenta.fixed_atoms}))
     uneven = [each.present for each in files if each.spacing_fs is None and not each.gaps]

@@ -108,6 +108,9 @@ class Momenta:
         Atoms that never move.
     drifts
         Files that are heated or cooled.
+    hydrogen_heat
+        Temperature of hydrogens over that of all other atoms, where there are both; rigid bonds
+        are counted as theirs. One but for chance, where masses are right.
     """
 
     source: Literal["stored", "differences"] | None
@@ -123,6 +126,7 @@ class Momenta:
     angular: Momentum | None
     fixed_atoms: int = 0
     drifts: tuple[Heating, ...] = ()
+    hydrogen_heat: float | None = None
 
 
 def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -> Momenta:
@@ -151,7 +155,8 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
             None, shortest, 0, None, None, 3 * atoms, None, None, rigid, None, None, still
         )
     masses = series.first.masses
-    heats = (np.square(v).sum(-1) - 3 * noise) @ masses / (3 * atoms * BOLTZMANN)
+    each = (np.square(v).sum(-1) - 3 * noise) * masses / (3 * BOLTZMANN)
+    heats = each.mean(1)
     temperature = max(float(heats.mean()), 0.0)
     linear, angular = _momenta(x, v, masses, temperature, noise)
     if linear.kind == "zero":  # nothing holds them: the rest turns about them
@@ -175,8 +180,18 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
         linear=linear,
         angular=angular,
         fixed_atoms=still,
+        hydrogen_heat=_hydrogen_heat(each.mean(0), series.first.numbers == 1, rigid),
         drifts=_drifts(series, frames, heats * 3 * atoms / (free or 3 * atoms)),
     )
+
+
+def _hydrogen_heat(heats: Doubles, hydrogens: NDArray[np.bool_], rigid: int) -> float | None:
+    """Temperature of hydrogens over that of the others; ``heats (atom)`` in K over 3N."""
+    if hydrogens.all() or not hydrogens.any():
+        return None
+    free = max(1 - rigid / (3 * int(hydrogens.sum())), 1 / 3)
+    others = float(heats[~hydrogens].mean())
+    return float(heats[hydrogens].mean()) / free / others if others > 0 else None
 
 
 def _drifts(series: Series, frames: Integers, heats: Doubles) -> tuple[Heating, ...]:

@@ -282,6 +282,12 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     ),
     "rounded-velocities": _noisy,
     "temperature-drift": _heated,
+    "heavy-hydrogens": lambda v, f: (
+        f"hydrogens have {v['heat']:.2g} times the temperature of all other atoms, as they seem to "
+        "have where a simulation makes them heavy to take longer steps: give a topology that holds "
+        "masses (--top, .prmtop or .psf), as momenta, temperatures and what is learned from forces "
+        "are wrong otherwise"
+    ),
     "fixed-atoms": lambda v, f: (
         f"{count(v['count'], 'atom')} that never {'moves' if v['count'] == 1 else 'move'}, as a "
         "simulation may hold them: predictions leave them where they start (not where targets are "
