@@ -121,7 +121,7 @@ def test_bins_without_windows_and_unknown_intervals_are_drawn():
 def test_verdicts_without_intervals_say_so():
     ratio = {"verdict": "indistinguishable", "ratio": estimate(0.9, spread=0)}
     said = verdict(evaluation(verdicts={"persistence": ratio}), "persistence")
-    assert said.startswith("indistinguishable from persistence: 0.9 times its mean error (too few")
+    assert said.startswith("indistinguishable from persistence: 0.9 times its mean error (a single")
 
 
 def test_a_ratio_near_one_keeps_the_digits_that_tell_it_from_one():

@@ -18,8 +18,6 @@ from gfnode.trajectory import Doubles, Integers
 
 CONFIDENCE = 0.95
 MOST_BLOCKS = 30
-FEWEST_BLOCKS = 3
-"""With two blocks the t quantile is 12.7: an interval of a logarithm spans many powers of ten."""
 _SLACK = 1e-6  # relative slack for times that are equal but for rounding
 
 
@@ -32,7 +30,7 @@ class Estimate:
     value
         The estimate; nan where there is no data.
     low, high
-        Ends of the interval; nan with fewer than `FEWEST_BLOCKS`, which give no interval.
+        Ends of the interval; nan with fewer than two blocks, which give no interval.
     blocks
         Blocks of time with data.
     count
@@ -187,19 +185,16 @@ def half_width(
 ) -> Doubles:
     """Half a t interval from the linear contributions of the blocks, ``(block, ...)``.
 
-    Nan with fewer than `FEWEST_BLOCKS`.
-
     With other sources of error, each a variance and its degrees of freedom, those of the sum are
     (Σ V)² / Σ V²/n (Welch; Satterthwaite, Biometrics Bull. 2, 110, 1946).
     """
-    present = np.asarray(blocks.count if filled is None else filled)
-    free = np.maximum(present - 1, 1)
+    free = np.maximum((blocks.count if filled is None else filled) - 1, 1)
     variance = blocks.inflation * (free + 1) / free * np.square(deviation).sum(0)
     if others := [each for each in others if each[0] > 0]:
         parts = np.array([(variance, free), *others])
         variance = parts[:, 0].sum()
         free = variance**2 / (parts[:, 0] ** 2 / parts[:, 1]).sum()
-    return np.where(present < FEWEST_BLOCKS, np.nan, t_quantile(free) * np.sqrt(variance))
+    return np.asarray(t_quantile(free) * np.sqrt(variance))
 
 
 def t_quantile(free: ArrayLike) -> Doubles:

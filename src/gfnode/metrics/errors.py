@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gfnode.errors import InputError
-from gfnode.metrics.blocks import FEWEST_BLOCKS, Blocks, Estimate, half_width, windows_first
+from gfnode.metrics.blocks import Blocks, Estimate, half_width, windows_first
 from gfnode.metrics.lags import lag_bins, mean_lags
 from gfnode.trajectory import Doubles, Integers
 
@@ -131,7 +131,7 @@ def _means(sums: Doubles, counts: Integers, blocks: Blocks) -> tuple[Estimate, .
         filled = (C > 0).sum(0)
         spread = np.where(value > 0, half_width(deviation, blocks, filled=filled) / value, 0.0)
         low, high = value * np.exp(-spread), value * np.exp(spread)
-    few = filled < FEWEST_BLOCKS
+    few = filled < 2
     low[few] = high[few] = np.nan
     return tuple(
         Estimate(float(v), float(a), float(b), int(n), int(c))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gfnode.errors import InputError
-from gfnode.metrics.blocks import FEWEST_BLOCKS, Blocks, Estimate, half_width, windows_first
+from gfnode.metrics.blocks import Blocks, Estimate, half_width, windows_first
 
 SAME = 1e-3
 """Mean errors whose ratio is known to be this close to one are as good as equal."""
@@ -27,7 +27,7 @@ class Verdict:
     verdict
         ``better`` or ``worse`` where the interval of the ratio is clear of one (that of its
         logarithm clear of zero) and not all within :data:`SAME` of it, else ``indistinguishable``
-        (always with fewer than three blocks).
+        (always with fewer than two blocks).
         Errors of blocks differ by factors, so the ratio is steadier than the difference.
     """
 
@@ -81,7 +81,7 @@ def paired_verdict(
         verdict = "worse"
     if np.isinf(Sa.sum()) != np.isinf(Sb.sum()):
         verdict = "worse" if np.isinf(Sa.sum()) else "better"
-    elif (Sa.sum() == 0) != (Sb.sum() == 0) and blocks.count >= FEWEST_BLOCKS:
+    elif (Sa.sum() == 0) != (Sb.sum() == 0) and blocks.count > 1:
         verdict = "better" if Sa.sum() == 0 else "worse"
     bounds = (difference, difference - width, difference + width), (ratio, low, high)
     estimates = [

@@ -11,7 +11,6 @@ import numpy as np
 from gfnode import __version__
 from gfnode.files import whole
 from gfnode.metrics import Verdict
-from gfnode.metrics.blocks import FEWEST_BLOCKS
 from gfnode.paper.grids import Grid, Text, csv_of, html, markdown
 from gfnode.paper.results import METRICS, Result
 from gfnode.paper.specs import Spec
@@ -231,8 +230,6 @@ def _verdict(verdict: Verdict | None) -> Text:
         return Text(("–",))
     ratio = verdict.ratio
     interval = f" [{number(ratio.low)}, {number(ratio.high)}]" if np.isfinite(ratio.low) else ""
-    if ratio.blocks < FEWEST_BLOCKS:
-        interval = f" (too few blocks: {ratio.blocks})"
     look = "" if verdict.verdict == "indistinguishable" else verdict.verdict
     return Text((f"{number(ratio.value, 3)}{interval} {SIGNS[verdict.verdict]}",), look)
 

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.metrics import Blocks, Verdict, paired_verdict
-from gfnode.metrics.blocks import FEWEST_BLOCKS
 from gfnode.metrics.lags import lag_bins
 from gfnode.report.numbers import rough
 from gfnode.report.sentences import AGAINST, SHOWN, given
 from gfnode.report.tables import error_bars, molecules, symmetries, verdict
-from gfnode.units import count, format_time
+from gfnode.units import format_time
 
 FEW_BLOCKS = 10
 BASELINES = {
@@ -114,12 +113,12 @@ def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
 
 def _apart(facts: Mapping[str, Any]) -> str:
     """How training and test are kept apart."""
-    split, windows = facts["experiment"]["windows"]["split"], facts["windows"]
+    split, count = facts["experiment"]["windows"]["split"], facts["windows"]
     horizon = format_time(facts["system"]["horizon_fs"])
     if split == "blocked":
         return (
-            f"It learnt from {windows['train']} windows; the {windows['test']} test windows come "
-            f"from a later stretch of time, with a gap of at least {horizon} between."
+            f"It learnt from {count['train']} windows; the {count['test']} test windows come from "
+            f"a later stretch of time, with a gap of at least {horizon} between."
         )
     return (
         f"The split is {split!r}: test windows may share frames with training windows, so its "
@@ -152,17 +151,10 @@ def how_good(evaluation: Mapping[str, Any], physics: Mapping[str, Any]) -> list[
         words.append(f"{kept[0].upper()}{kept[1:]}.")
     if evaluation["blocks"] < FEW_BLOCKS:
         words.append(
-            f"The test part holds only {count(evaluation['blocks'], 'block')} of time one horizon "
-            f"long, {_few(evaluation['blocks'])}"
+            f"The test part holds only {evaluation['blocks']} blocks of time one horizon long, so "
+            "the intervals are wide; a longer test part narrows them."
         )
     return words
-
-
-def _few(blocks: int) -> str:
-    """What follows of few blocks of time."""
-    if blocks < FEWEST_BLOCKS:
-        return "too few for intervals, and for verdicts; a longer test part gives them."
-    return "so the intervals are wide; a longer test part narrows them."
 
 
 def _spread(model: str, physics: Mapping[str, Any]) -> list[str]:

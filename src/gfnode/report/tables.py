@@ -68,13 +68,8 @@ def verdict(evaluation: Mapping[str, Any], other: str) -> str:
         return text
     text += f": {times(ratio['value'])} times its mean error"
     if ratio["low"] is None:
-        return f"{text} ({too_few(evaluation['blocks'])})"
+        return text + " (a single block of time gives no interval)"
     return text + f" (95 % interval {times(ratio['low'])} to {times(ratio['high'])})"
-
-
-def too_few(blocks: int) -> str:
-    """Why there is no interval over so many blocks of time."""
-    return f"too few blocks of time ({blocks}) for an interval"
 
 
 def verdicts(evaluation: Mapping[str, Any]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.metrics import Blocks, Estimate, mean_estimate, squared_errors
-from gfnode.metrics.blocks import FEWEST_BLOCKS, t_quantile
+from gfnode.metrics.blocks import t_quantile
 from gfnode.models import Generative, Model
 from gfnode.progress import Report, silent
 from gfnode.rollout.apply import Rollout, State, predict
@@ -98,7 +98,7 @@ class Growth:
         if not np.isfinite(slopes).all():
             return None
         value, width = float(slopes.mean()), np.nan
-        if blocks.count >= FEWEST_BLOCKS:
+        if blocks.count > 1:
             spread = slopes.var(ddof=1) / blocks.count * blocks.inflation
             width = float(t_quantile(blocks.count - 1) * np.sqrt(spread))
         return Estimate(value, value - width, value + width, blocks.count, count)

@@ -7,7 +7,7 @@ from gfnode.report.comparison.runs import Compared, Pair
 from gfnode.report.numbers import times
 from gfnode.report.sentences import AGAINST
 from gfnode.report.summary import angstrom, interval
-from gfnode.report.tables import too_few, verdict
+from gfnode.report.tables import verdict
 from gfnode.units import format_time
 
 _MOST_SENTENCES = 6
@@ -79,7 +79,7 @@ def _verdict(compared: Compared, pair: Pair) -> str:
     between = (
         f"95 % interval {times(ratio.low)} to {times(ratio.high)}"
         if ratio.low == ratio.low  # not nan
-        else too_few(pair.blocks)
+        else "a single block of time gives no interval"
     )
     return (
         f"{first} is {AGAINST[pair.verdict.verdict]} {second}: {times(ratio.value)} times its mean "
