@@ -128,7 +128,9 @@ def test_what_belongs_to_the_start_is_kept_or_left_out(run, atoms):
     atoms.calc = NoForce()
     atoms.set_array("forces", np.ones((3, 3)))
     atoms.info["energy"] = 3.0
-    (frame,) = Propagator(atoms, run, "30fs", steps=1)
+    with pytest.warns(UserWarning, match="constraints of the start are left out") as told:
+        (frame,) = Propagator(atoms, run, "30fs", steps=1)
+    assert told[0].filename == __file__
     assert frame.cell.lengths() == pytest.approx(20.0)
     assert frame.get_tags().tolist() == [1, 2, 3]
     assert not frame.constraints

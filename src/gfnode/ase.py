@@ -25,6 +25,7 @@ from gfnode.run import Run
 from gfnode.trajectory import SHORT_GAP, Doubles
 from gfnode.units import BOLTZMANN, format_time, parse_time
 
+_CALLER = 4  # stack levels from _begin, by __init__ and what @usual() wraps around it
 _STALE = ("energies", "stresses", "magmoms")  # of the start, not of a prediction
 _Moment = tuple[float, Tensor, Tensor | None]  # fs since the start, positions, velocities
 
@@ -219,7 +220,7 @@ class Propagator:
             warnings.warn(
                 f"{unseen}, but every step starts from there. Train with windows.score=all, or ask "
                 "for direct=True",
-                stacklevel=3,
+                stacklevel=_CALLER,
             )
         self._positions, self._velocities, _ = begun.tensors
         self._start_time = float(begun.now.times[0])
@@ -228,6 +229,12 @@ class Propagator:
         self._template.calc = None
         if system.source_masses is not None:
             self._template.set_masses(system.masses)
+        if self._template.constraints:
+            warnings.warn(
+                "constraints of the start are left out: atoms that were fixed in all of training "
+                "stay, others move",
+                stacklevel=_CALLER,
+            )
         self._template.set_constraint()
         forces = (key for key in self._template.arrays if key.lower().endswith(("force", "forces")))
         for key in (*_STALE, *forces):

@@ -207,6 +207,19 @@ def test_columns_and_notes(tmp_path: Path) -> None:
     np.testing.assert_allclose(found(heavy).atom_masses, [15.999, 2.014, 2.014], rtol=1e-3)
 
 
+def test_masses_tell_elements(tmp_path: Path) -> None:
+    path = tmp_path / "a.dump"
+    text = water(columns="id type mass x y z").replace(" O ", " 15.9994 ")
+    path.write_text(text.replace(" H ", " 1.0 "))
+    found = load(path, whole=False)
+    assert found.numbers.tolist() == [8, 1, 1]
+    assert any("those of the nearest masses" in note for note in found.notes)
+    np.testing.assert_allclose(found.masses, [15.9994, 1, 1], rtol=0.01)
+    path.write_text(text.replace(" H ", " 3.024 "))
+    with pytest.raises(InputError, match=r"atom 1 has a mass of 3.024 u, as no element has: give"):
+        load(path)
+
+
 def test_uneven_steps_are_told(tmp_path: Path) -> None:
     path = tmp_path / "a.dump"
     text = water(units="", time="")

@@ -21,7 +21,7 @@ from gfnode.readers.boundary import frame_times
 from gfnode.readers.lammps_frames import Index, damage, numbers_of, rows_of
 from gfnode.readers.quantities import FORCES, LENGTHS, SPEEDS
 from gfnode.readers.source import Block, Given, Source, batches
-from gfnode.readers.topology import Top, read_topology, same_atoms
+from gfnode.readers.topology import NEAR_MASS, Top, read_topology, same_atoms
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import FS_PER, format_time
 
@@ -195,11 +195,11 @@ class _Atoms:
         if top is not None:
             same_atoms(path, found.atoms, top)
             self.numbers, self.notes = top.numbers, top.notes
-        self.numbers = self._elements(columns, order)
         self.masses = None
         if "mass" in held:
             with damage(path, "a mass of frame 0 is no number"):
                 self.masses = numbers_of([columns[held.index("mass")]], order)[:, 0]
+        self.numbers = self._elements(columns, order)
         if "id" not in held:
             self.notes += (
                 f"{path.name} has no column id: its atoms are taken in the order of the file, "
@@ -243,9 +243,11 @@ class _Atoms:
 
         path = self.path
         if self.symbols is None:
-            if self.top is None:
-                raise InputError(f"{path}: its atoms name no elements: {SAY_ELEMENTS}")
-            return self.top.numbers
+            if self.top is not None:
+                return self.top.numbers
+            if self.masses is not None:
+                return self._by_mass(self.masses)
+            raise InputError(f"{path}: its atoms name no elements: {SAY_ELEMENTS}")
         symbols = [word.decode("latin-1") for word in self.symbols]
         kinds = set(self._column(columns, order, "type") or [])
         default = len(kinds) > 1 and set(symbols) == {"C"}  # where LAMMPS was told none
@@ -272,6 +274,23 @@ class _Atoms:
                 f"is not told: unless they are carbon, {SAY_ELEMENTS}",
             )
         return found
+
+    def _by_mass(self, masses: Doubles) -> Integers:
+        """Atomic numbers of the elements whose masses are nearest."""
+        from ase.data import atomic_masses
+
+        off = np.abs(atomic_masses[1:] - masses[:, None])
+        if (far := ~(off.min(1) < NEAR_MASS)).any():
+            atom = int(np.argmax(far))
+            raise InputError(
+                f"{self.path}: its atoms name no elements, and atom {atom} has a mass of "
+                f"{masses[atom]:g} u, as no element has: {SAY_ELEMENTS}"
+            )
+        self.notes += (
+            f"{self.path.name} names no elements: they are those of the nearest masses; look "
+            "whether the formula is right",
+        )
+        return off.argmin(1) + 1
 
     def blocks(self, rows: Integers) -> Iterator[Block]:
         """Frames by their numbers."""
