@@ -68,6 +68,30 @@ def test_repetitions_share_a_derivative():
     assert torch.allclose(together.unflatten(1, (3, 4)), alone[:, None].expand(-1, 3, -1, -1, -1))
 
 
+def test_no_bit_depends_on_the_other_starts():
+    """Trajectories part exponentially: in the end they would not be the same at all."""
+    gap, generator = -7.5, torch.Generator().manual_seed(0)
+    frequencies, masses = 0.6 * torch.rand(9, 1, generator=generator), torch.full((9, 1), 12.0)
+    x, over = (torch.randn(2, 40, 9, 3, generator=generator) for _ in range(2))
+    mixed = (torch.randn(27, 27, generator=generator) / 5).tolist()
+
+    def velocities(some):
+        begun, speeds = (y[:, some].repeat(1, 6, 1, 1) for y in (x, 0.01 * over))
+
+        def move(v, rows):  # element by element, as rounding does not depend on the others then
+            here = torch.cos(frequencies * gap) * begun[:, rows]
+            y = (torch.sin(frequencies * gap) / frequencies * v).flatten(2).unbind(-1)
+            moved = [sum(a * b for a, b in zip(row, y, strict=True)) for row in mixed]
+            return here + torch.stack(moved, -1).view_as(v)
+
+        starts = begun.shape[1] // 6
+        found, _ = velocities_at_start(move, begun, speeds, masses=masses, gap=gap, starts=starts)
+        return found.unflatten(1, (6, starts))
+
+    alone = [velocities(slice(number, number + 1)) for number in range(40)]
+    assert torch.equal(torch.cat(alone, 2), velocities(slice(None)))
+
+
 def test_what_does_not_lead_nearer_is_left():
     _, x, over, _ = case(-10.0)
 

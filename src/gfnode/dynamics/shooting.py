@@ -57,23 +57,26 @@ def velocities_at_start(
         return v, v.new_zeros(v.shape[:2])
     first, target = v, positions + gap * over
     weights = masses.sqrt()
-    ridge = _TOLERANCE**2 * torch.eye(3 * len(masses)).to(v)
+    ridge = _TOLERANCE**2 * torch.eye(3 * len(masses)).to(v.device, torch.float64)
     ends = closest = move(v, everything)
     for _ in range(_STEPS):
         slope = _derivative(move, v, ends, weights=weights, gap=gap, starts=starts)  # Jᵀ
-        slope = slope[:, None]  # the same for all repetitions
+        # the same for all repetitions; float64, so that no bit depends on what else is in the batch
+        slope = slope.double()[:, None]
         y, left = (
-            (z * weights).flatten(-2).unflatten(1, (-1, starts))[..., None]
+            (z * weights).double().flatten(-2).unflatten(1, (-1, starts))[..., None]
             for z in (v, target - ends)
         )
         square = slope @ slope.mT + ridge
         change, _ = torch.linalg.solve_ex(square, slope @ left - ridge @ y)
-        v = v + change[..., 0].flatten(1, 2).view_as(v) / weights
+        v = v + change[..., 0].flatten(1, 2).view_as(v).to(v) / weights
         ends = move(v, everything)
-    missed, before = ((target - z).square().sum((-2, -1), keepdim=True) for z in (ends, closest))
+    missed, before = (
+        (target - z).double().square().sum((-2, -1), keepdim=True) for z in (ends, closest)
+    )
     lost = (ridge @ torch.linalg.inv_ex(square)[0]).diagonal(dim1=-2, dim2=-1).sum(-1)
     lost = lost.expand(-1, v.shape[1] // starts, -1).flatten(1)
-    return torch.where(missed < before, v, first), lost
+    return torch.where(missed < before, v, first), lost.to(v)
 
 
 def _derivative(
