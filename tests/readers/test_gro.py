@@ -110,6 +110,11 @@ def test_without_times(write, water):
     assert len(gfnode.load(write(gro(water[0][:1]), "one.gro"))) == 1
 
 
+def test_titles_may_be_empty(write, water):
+    text = gro(water[0]).replace("water\n", "\n")
+    assert len(gfnode.load(write(text), step="2fs")) == 5
+
+
 def test_velocities_that_are_all_zero_are_none(write, water):
     read = gfnode.load(write(gro(water[0][:1], np.zeros((1, 6, 3)))))
     assert read.velocities is None

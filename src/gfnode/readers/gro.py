@@ -77,9 +77,11 @@ def _find(path: Path) -> _Frames:
     atoms = width = fields = 0
     with path.open("rb") as lines:
         while title := lines.readline():
-            frame = len(places)
-            if not title.strip() and not lines.read().strip():  # blank lines at the end
-                break
+            frame, here = len(places), lines.tell()
+            if not title.strip():
+                if not lines.read().strip():  # blank lines at the end
+                    break
+                lines.seek(here)  # a title may be empty
             digits = lines.readline().strip()
             if not digits.isdigit() or len(digits) > 12 or (count := int(digits)) < 1:
                 raise InputError(
@@ -125,7 +127,7 @@ def _times(path: Path, titles: list[str]) -> Doubles | None:
     found = [TIME.search(each) for each in titles]
     with foreign(path, "a time is not a number (--step stands in for stored times)"):
         values = [float(each[1]) * FS_PER["ps"] for each in found if each]
-    return np.array(values) if len(values) == len(titles) else None
+    return np.round(values, 6) if len(values) == len(titles) else None
 
 
 def _read(path: Path, frames: _Frames, rows: Integers) -> tuple[Doubles, Doubles]:
