@@ -3,7 +3,7 @@
 import mdtraj
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import gfnode
@@ -150,7 +150,8 @@ def test_damage_is_named(write, water, old, new, said):
         gfnode.load(write(text.replace(old, new, 1)))
 
 
-@given(st.binary(min_size=1, max_size=300))
+@given(st.binary(min_size=1, max_size=300) | st.text("\n .05SOL", min_size=1).map(str.encode))
+@example(b" \n\n")
 def test_bytes_of_all_kinds(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("gro") / "run.gro"
     path.write_bytes(content)

@@ -107,6 +107,8 @@ def _find(path: Path) -> _Frames:
                     f"{path}: the line of atom {bad[0]} in frame {frame} is shorter than that of "
                     "the first atom"
                 )
+    if not places:
+        raise InputError(f"{path}: holds nothing but blank lines, expected a GRO file")
     return _Frames(atoms, width, fields == 6, places, titles)
 
 
