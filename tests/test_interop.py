@@ -69,6 +69,7 @@ def trajectories(draw) -> Trajectory:
             st.lists(st.sampled_from([1, 6, 7, 8, 17, 20, 29, 80]), min_size=atoms, max_size=atoms)
         ),
         velocities=draw(st.none() | arrays.arrays(np.float32, shape, elements=single(-0.1, 0.1))),
+        forces=draw(st.none() | arrays.arrays(np.float32, shape, elements=single(-0.1, 0.1))),
         cell=cell,
         topology=draw(st.none() | topologies(atoms)),
         name=draw(st.sampled_from(["", "some <molecule>"])),
@@ -89,10 +90,12 @@ def test_there_and_back(library, trajectory):
     np.testing.assert_array_max_ulp(back.times * 1e3, np.rint(trajectory.times * 1e3), 1)
     ulps = 2 if library == "mdtraj" else 0
     np.testing.assert_allclose(back.positions, trajectory.positions, rtol=ulps * 2**-23, atol=1e-37)
-    if trajectory.velocities is None or library == "mdtraj":
-        assert back.velocities is None
-    else:
-        np.testing.assert_allclose(back.velocities, trajectory.velocities, rtol=2e-7, atol=1e-37)
+    for key in ("velocities", "forces"):
+        mine, found = getattr(trajectory, key), getattr(back, key)
+        if mine is None or library == "mdtraj":
+            assert found is None
+        else:
+            np.testing.assert_allclose(found, mine, rtol=2e-7, atol=1e-37)
     if trajectory.cell is None:
         assert back.cell is None
     else:
@@ -140,6 +143,16 @@ def test_mdanalysis_has_its_own_units():
         there.select_atoms("element H").ix, np.flatnonzero(UNEVEN.numbers == 1)
     )
     assert there.atoms.total_mass() == pytest.approx(UNEVEN.masses.sum())
+
+
+def test_forces_that_mdanalysis_reads_from_a_file(tmp_path):
+    forces = np.random.default_rng(0).normal(size=UNEVEN.positions.shape).astype(np.float32)
+    pushed = replace(UNEVEN, forces=1e-3 * forces)
+    pushed.save(tmp_path / "forces.trr")
+    TOLUENE[:1].save(tmp_path / "first.pdb")
+    universe = MDAnalysis.Universe(str(tmp_path / "first.pdb"), str(tmp_path / "forces.trr"))
+    read = Trajectory.from_mdanalysis(universe)
+    np.testing.assert_allclose(read.forces, pushed.forces, rtol=1e-6)
 
 
 def test_a_universe_is_a_copy_and_keeps_its_times():
@@ -385,6 +398,7 @@ def test_a_triclinic_cell_with_velocities():
     np.testing.assert_allclose(read.cell, 10 * box[[0, 3, 9]], atol=1e-4)
     np.testing.assert_allclose(read.times, 1000 * time[[0, 3, 9]], rtol=1e-7)
     assert 190 < read.temperature() < 300  # constrained bonds, counted over 3N
+    assert read.forces is None  # a TRR may hold them, this one does not
     back = there_and_back(read, "mdanalysis")
     np.testing.assert_allclose(back.cell, read.cell, atol=2e-5)
     np.testing.assert_allclose(back.velocities, read.velocities, rtol=2e-7)

@@ -13,7 +13,7 @@ from gfnode.interop._shared import counted, named_times
 from gfnode.readers.cells import check_cell
 from gfnode.trajectory import Integers, Topology, Trajectory, formula_of
 from gfnode.trajectory.mdtraj import from_mdtraj, to_mdtraj
-from gfnode.units import FS_PER, parse_step
+from gfnode.units import FS_PER, KJ_MOL, parse_step
 
 SAME_MASS = 0.02
 """Two masses in u closer than this are of one element: force fields round to 0.01 u."""
@@ -35,7 +35,7 @@ def need_mdanalysis() -> None:
 def to_mdanalysis(trajectory: Trajectory) -> Any:
     """Give a ``Universe`` that holds copies of all frames in memory.
 
-    Velocities are in Å/ps, types the elements. Every frame keeps its own
+    Velocities are in Å/ps, forces in kJ/(mol Å), types the elements. Every frame keeps its own
     time, ``ts.time`` in ps, evenly spaced or not; ``trajectory.dt`` is the spacing, or the smallest
     one. Without a topology the atoms are named after their elements, in one residue MOL without
     bonds.
@@ -81,13 +81,14 @@ def to_mdanalysis(trajectory: Trajectory) -> Any:
     boxes = None
     if trajectory.cell is not None:
         boxes = np.stack([triclinic_box(*cell) for cell in trajectory.cell])
-    velocities = trajectory.velocities
+    velocities, forces = trajectory.velocities, trajectory.forces
     spacing = np.diff(trajectory.times).min(initial=np.inf)
     universe.trajectory = TimedMemoryReader(
         trajectory.positions.copy(),
         dimensions=boxes,
         dt=float(spacing) / FS_PER["ps"] if np.isfinite(spacing) else 1.0,
         velocities=None if velocities is None else velocities * np.float32(FS_PER["ps"]),
+        forces=None if forces is None else forces / np.float32(KJ_MOL),
         times=trajectory.times / FS_PER["ps"],
     )
     return universe
@@ -105,7 +106,7 @@ def from_mdanalysis(
 
     The group's members are those at its current frame. Where no elements are known (a PSF names
     none) they are guessed: by mass where one element has it, else by MDAnalysis from the name.
-    **Lost**: segments, charges, forces, the order of bonds.
+    **Lost**: segments, charges, the order of bonds.
 
     Parameters
     ----------
@@ -143,9 +144,9 @@ def from_mdanalysis(
         raise InputError("the MDAnalysis group holds no atoms")
     chosen = _frames(len(reader), frames, stride)
     shape = (len(chosen), len(group), 3)
-    positions, velocities = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    positions, velocities, forces = (np.empty(shape, np.float32) for _ in range(3))
     cell, times = np.zeros((len(chosen), 3, 3), np.float32), np.zeros(len(chosen))
-    moving, before = True, reader.frame
+    moving, forced, before = True, True, reader.frame
     with warnings.catch_warnings():
         # MDAnalysis would go on with a spacing of 1 ps
         warnings.filterwarnings("error", message=".*no dt information")
@@ -155,6 +156,8 @@ def from_mdanalysis(
                 positions[place] = group.positions
                 if moving := moving and ts.has_velocities:
                     velocities[place] = group.velocities
+                if forced := forced and ts.has_forces:
+                    forces[place] = group.forces
                 if ts.dimensions is not None:
                     cell[place] = triclinic_vectors(ts.dimensions)
                 if fs is None:
@@ -169,6 +172,7 @@ def from_mdanalysis(
         named_times(times) if fs is None else np.array(chosen) * fs,
         elements(group),
         velocities=velocities / np.float32(FS_PER["ps"]) if moving else None,
+        forces=forces * np.float32(KJ_MOL) if forced else None,
         cell=cell if cell.any() else None,
         topology=_topology(universe).select(index),
         name=name,
