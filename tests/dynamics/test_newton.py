@@ -1,6 +1,7 @@
 """Newton's equations: against SciPy, conserved energy, reversed time, and known thermostats."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -246,3 +247,26 @@ def test_the_thermostat_of_a_simulation_is_found(thermostat):
     assert (float(dynamics.rate) > 0) == ("memory" in thermostat)
     if "memory" in thermostat:
         assert 1 / float(dynamics.rate) <= 100
+
+
+@pytest.mark.parametrize("step", [0.5, 1.0])
+def test_velocities_of_half_a_step_before_are_taken_to_the_start(step):
+    """As leapfrog integrators store them."""
+    molecule = springs()
+    x, v, _ = (torch.from_numpy(y) for y in molecule.run(round(4000 / step), step))
+    at = torch.arange(round(400 / step), len(x) - round(100 / step), round(6 / step))
+    lags = torch.full((len(at), 1), 60.0).double()
+    batch = Batch(x[at], v[at], lags, x[at + round(60 / step)][:, None])
+    exact, early = (NewtonDynamics(ETHANOL, Springy(molecule)).double() for _ in range(2))
+    exact.measure(batch, 0.0)
+    assert float(exact.behind) == 0.0
+    before = replace(batch, velocities=(x[at] - x[at - 1]) / step)
+    early.measure(before, 0.0)
+    assert float(early.behind) == pytest.approx(step / 2, rel=0.2)
+    assert float(early.kinetic) == pytest.approx(float(exact.kinetic), rel=0.02)
+    some = slice(0, 20)
+    found, wrong, wanted = (
+        dynamics(x[at[some]], given.velocities[some], lags[some]).mean(0)
+        for dynamics, given in ((early, before), (exact, before), (exact, batch))
+    )
+    assert (found - wanted).norm() < 0.3 * (wrong - wanted).norm()

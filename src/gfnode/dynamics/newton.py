@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnode.dynamics.potential import Potential
-from gfnode.dynamics.shooting import velocities_at_start
+from gfnode.dynamics.shooting import offset, velocities_at_start
 from gfnode.dynamics.thermostat import DRAWN, Bath, random_numbers
 from gfnode.geometry import free_directions, without_momenta
 from gfnode.kernels import forces as kernel
@@ -48,7 +48,8 @@ class NewtonDynamics(nn.Module):
     the end the whole would fly: where training motion has none, :meth:`sample` takes them off.
 
     Velocities that are differences over a gap are those of its middle: they are taken to the
-    start by :func:`gfnode.dynamics.shooting.velocities_at_start`.
+    start by :func:`gfnode.dynamics.shooting.velocities_at_start`. Stored ones that are δ behind
+    positions, as those of leapfrog integrators, become v + δ F/m.
 
     Parameters
     ----------
@@ -70,6 +71,7 @@ class NewtonDynamics(nn.Module):
     rate: Tensor
     kinetic: Tensor
     gap: Tensor
+    behind: Tensor
     directions: Tensor
     friction: Tensor
 
@@ -82,6 +84,7 @@ class NewtonDynamics(nn.Module):
         self.register_buffer("rate", torch.zeros(()))  # 1/τ, 1/fs; 0: no random scaling
         self.register_buffer("kinetic", torch.ones(()))  # K̄, u Å²/fs²
         self.register_buffer("gap", torch.zeros(()))  # fs
+        self.register_buffer("behind", torch.zeros(()))  # δ of stored velocities, fs
         self.register_buffer("directions", torch.tensor(3 * system.n_atoms))  # g
         self.freedoms, self.span = 3 * system.n_atoms, 0.0  # g and the gap on the host
         self.register_load_state_dict_post_hook(_on_host)
@@ -238,6 +241,10 @@ class NewtonDynamics(nn.Module):
         """The other way round."""
         return y.unflatten(1, (-1, batch)).transpose(0, 1).flatten(0, 1)
 
+    def _each(self, y: Tensor) -> Tensor:
+        """The same for each member."""
+        return y.expand(self.potential.members, *y.shape)
+
     def _pull(self, x: Tensor) -> Tensor:
         pull: Tensor = self.potential(x) / self.masses
         return pull
@@ -282,13 +289,14 @@ class NewtonDynamics(nn.Module):
         return state
 
     def _begin(self, state: State, frequency: Tensor, starts: int) -> tuple[State, Tensor]:
-        """Velocities at the start, of those over the gap after it, or before it.
+        """Velocities at the start, of those over the gap after it or before it, or stored ones.
 
         And of how many directions that says nothing, ``(member, row)``.
         """
         x, over, friction, pull = state
         if not self.span:
-            return state, x.new_zeros(x.shape[:2])
+            v = over + self.behind * pull
+            return (x, v, friction, pull), x.new_zeros(x.shape[:2])
         substeps = max(4, math.ceil(abs(self.span) / self.step))
         frequency = frequency.expand_as(friction)
 
@@ -317,7 +325,12 @@ class NewtonDynamics(nn.Module):
             0: they are those of the start.
         """
         self.gap.fill_(gap)
+        self.behind.zero_()
         _on_host(self)
+        if not gap:
+            pieces = batch.positions.split(_AT_ONCE)
+            forces = torch.cat([self._pull(self._each(x)).mean(0) for x in pieces]) * self.masses
+            self.behind.copy_(offset(batch.velocities, forces, self.masses))
         pieces = zip(batch.positions.split(_AT_ONCE), batch.velocities.split(_AT_ONCE), strict=True)
         found = zip(*(self._free(*piece) for piece in pieces), strict=True)
         x, v, lost = (torch.cat(y, 1) for y in found)
@@ -332,7 +345,7 @@ class NewtonDynamics(nn.Module):
 
     def _free(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Positions, velocities and what :meth:`_begin` says of them, without a thermostat."""
-        x, v = (y.expand(self.potential.members, *y.shape) for y in (x, v))
+        x, v = self._each(x), self._each(v)
         none = torch.zeros_like(self.frequency)
         state = x, v, none.expand(*x.shape[:2], 1, 1), self._pull(x)
         (x, v, *_), lost = self._begin(state, none, x.shape[1])

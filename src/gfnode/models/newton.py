@@ -102,7 +102,9 @@ class Newton(nn.Module):
             f"{float(self._hats(torch.tensor(lag)) @ self.trust.cpu()):.0%} at {format_time(lag)}"
             for lag in (last / 100, last / 10, last)
         )
-        return f"Newton's equations, with {bath}, are trusted by {said}"
+        behind = float(dynamics.behind)
+        early = f"; velocities are taken for those of {behind:.2g} fs before" if behind else ""
+        return f"Newton's equations, with {bath}, are trusted by {said}{early}"
 
     def forward(
         self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
