@@ -109,6 +109,11 @@ def test_xtb_without_velocities(write, known):
     np.testing.assert_allclose(read.times, np.arange(12) * 50.0)
 
 
+def test_the_usual_step_of_xtb_is_offered(write, known):
+    with pytest.raises(InputError, match=r"dump in the \$md block .* --step 50fs, which is usual"):
+        gfnode.load(write("xtb.trj", xtb(known)))
+
+
 def test_xtb_cut_anywhere(write, known):
     whole = xtb(known[:3])
     lines = whole.splitlines(keepends=True)

@@ -65,13 +65,17 @@ def _hint(path: Path) -> str:
     return f": the folder {folder} does not exist ({there} does)"
 
 
+EXAMPLE = "e.g. --step 2fs"
+"""What an error offers where nothing is known of the program that wrote a file."""
+
+
 def frame_times(
     path: Path,
     frames: int,
     step: float | None,
     stored: Doubles | None = None,
     *,
-    proposal: str = "e.g. --step 2fs",
+    proposal: str = EXAMPLE,
 ) -> Doubles:
     """Return times in fs: by ``step`` if the user names one, else those that the file stores.
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.readers.boundary import check_text, ends_with_line, foreign, frame_times
+from gfnode.readers.boundary import EXAMPLE, check_text, ends_with_line, foreign, frame_times
 from gfnode.readers.columns import FORCES, columns_of, find_forces
 from gfnode.readers.md17 import recognise_md22
 from gfnode.readers.named import check_elements, check_symbols
@@ -43,6 +43,12 @@ TIME_UNIT = re.compile(
 
 READ_KEYS = (*TIME_KEYS, "lattice", "properties", "pbc", "name")
 READ_COLUMNS = ("species", "pos", "Z", "momenta", "velocities", "masses")
+
+
+XTB = " xtb: "
+"""In the comment lines of xTB, before its version."""
+
+DUMP = "dump in the $md block of xTB's input, e.g. --step 50fs, which is usual"
 
 
 @dataclass(frozen=True)
@@ -96,9 +102,10 @@ def open_extxyz(path: Path, given: Given, found: Frames) -> Source:
             f"{path.name} stores no times and was taken for {known.name} of MD22, with a frame "
             f"every {format_time(step)}; --step says otherwise",
         )
+    proposal = DUMP if XTB in found.comments[0] else EXAMPLE
     return Source(
         numbers,
-        frame_times(path, len(found.comments), step, stored),
+        frame_times(path, len(found.comments), step, stored, proposal=proposal),
         blocks,
         time_step=step,
         name=name,
