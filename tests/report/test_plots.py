@@ -8,6 +8,8 @@ from matplotlib.image import imread
 
 from gfnode.errors import InputError
 from gfnode.report import error_against_lag, error_table, lag_table, plot_error_against_lag, verdict
+from gfnode.report.curves import atom_curves
+from gfnode.report.pictures import NARROW, WIDE
 
 EDGES = [0.0, 500.0, 1000.0, 1500.0]
 LAGS = [250.0, 740.0, 1500.0]
@@ -148,3 +150,15 @@ def test_the_picture_is_written_whole(tmp_path: Path):
 def test_a_folder_without_evaluation(tmp_path: Path):
     with pytest.raises(InputError, match=r"evaluation\.json: cannot be read"):
         plot_error_against_lag(tmp_path)
+
+
+@pytest.mark.parametrize("layout", [WIDE, NARROW])
+def test_no_marker_of_an_atom_is_cut(layout):
+    errors = {"gfnode": np.array([0.30, 0.31]), "rigid-rotor": np.array([0.95, 0.96])}
+    figure = atom_curves(errors, ["C0", "O1"], layout)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    top = axes.transAxes.transform((0, 1))[1]
+    for line in axes.lines:
+        highest = axes.transData.transform(line.get_xydata())[:, 1].max()
+        assert top - highest > line.get_markersize() / 2 * figure.dpi / 72

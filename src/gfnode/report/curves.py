@@ -165,6 +165,8 @@ def atom_curves(
             lw=1.2,
             label=short(name),
         )
+    axes.update_datalim([(0, 0)], updatex=False)  # room above is a share of all from zero on
+    axes.autoscale_view()
     axes.set_ylim(bottom=0)
     axes.set_ylabel("rms distance (Å)", fontsize=layout.text)
     axes.set_xlabel("atom", fontsize=layout.text)
