@@ -270,3 +270,25 @@ def test_velocities_of_half_a_step_before_are_taken_to_the_start(step):
         for dynamics, given in ((early, before), (exact, before), (exact, batch))
     )
     assert (found - wanted).norm() < 0.3 * (wrong - wanted).norm()
+
+
+def test_atoms_that_are_held_stay_and_the_others_move_about_them():
+    molecule, (x, v) = springs(), starts(30)
+    still = np.array([0, 4, 5])
+    system = replace(ETHANOL, held=still)
+    dynamics = NewtonDynamics(system, Springy(molecule)).double()
+    dynamics.step = 0.25
+    lags = torch.full((30, 1), 80.0).double()
+    dynamics.measure(Batch(x, v, lags, x[:, None]), 0.0)
+    assert dynamics.freedoms == 18
+    found = dynamics(x, v, lags)[0, :, 0].numpy()
+    np.testing.assert_allclose(found[:, still], x[:, still], rtol=0, atol=1e-7)
+    free = ~np.isin(np.arange(9), still)[:, None]
+
+    def slope(_, y):
+        r, u = y.reshape(2, 9, 3)
+        return np.stack([u, free * molecule.forces(r) / molecule.masses]).ravel()
+
+    began = torch.stack([x[0], v[0]]).numpy() * np.stack([np.ones((9, 1)), free])
+    exact = scipy.integrate.solve_ivp(slope, (0, 80), began.ravel(), "DOP853", rtol=1e-10)
+    np.testing.assert_allclose(found[0], exact.y[:27, -1].reshape(9, 3), atol=2e-3)

@@ -1,6 +1,7 @@
 """The learned potential: exact gradients, symmetries, and what it learns of known forces."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -200,3 +201,19 @@ def test_errors_in_an_unknown_direction_do_not_count():
         potential.fit(x, right + noise, shown, steps=300, batch=64, unknown=aside)
         errors.append(float((potential(x[None])[0] - right).square().mean().sqrt()))
     assert errors[0] < 0.4 * errors[1]
+
+
+def test_forces_on_atoms_that_are_held_do_not_count():
+    """LAMMPS stores zeros for them, ASE what they would be."""
+    system = replace(system_of("ethanol"), held=np.array([1, 7]))
+    x = conformations(60, noise=0.05).float()
+    forces = forces_of_springs(x)
+    learned = []
+    for theirs in (1.0, 0.0):
+        torch.manual_seed(0)
+        potential = Potential(system, 16, 1)
+        given = forces.clone()
+        given[:, system.held] *= theirs
+        potential.fit(x, given, torch.ones(1, 60, dtype=torch.bool), steps=50)
+        learned.append(potential(x[None]))
+    assert torch.equal(*learned)

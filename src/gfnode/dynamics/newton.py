@@ -19,6 +19,7 @@ State = tuple[Tensor, Tensor, Tensor, Tensor]
 """Positions, velocities, friction ``(member, row, 1, 1)`` and accelerations; rows are starts."""
 
 _AT_ONCE = 128  # starts whose velocities are found together
+_HELD = 1e9  # u
 
 
 class NewtonDynamics(nn.Module):
@@ -51,6 +52,8 @@ class NewtonDynamics(nn.Module):
     start by :func:`gfnode.dynamics.shooting.velocities_at_start`. Stored ones that are δ behind
     positions, as those of leapfrog integrators, become v + δ F/m.
 
+    Atoms that are held get no velocity, and a mass that nothing moves.
+
     Parameters
     ----------
     system
@@ -73,20 +76,24 @@ class NewtonDynamics(nn.Module):
     gap: Tensor
     behind: Tensor
     directions: Tensor
+    moving: Tensor
     friction: Tensor
 
     def __init__(self, system: System, potential: Potential) -> None:
         super().__init__()
         self.potential = potential
         masses = torch.as_tensor(system.masses, dtype=torch.float32)[:, None]
-        self.register_buffer("masses", masses, persistent=False)
+        masses[torch.as_tensor(system.held)] = _HELD
+        for name, buffer in (("masses", masses), ("moving", masses < _HELD)):
+            self.register_buffer(name, buffer, persistent=False)
+        self.every = 3 * len(system.moving)  # directions
         self.register_buffer("frequency", torch.zeros(()))  # ω, 1/fs; 0: no friction
         self.register_buffer("rate", torch.zeros(()))  # 1/τ, 1/fs; 0: no random scaling
         self.register_buffer("kinetic", torch.ones(()))  # K̄, u Å²/fs²
         self.register_buffer("gap", torch.zeros(()))  # fs
         self.register_buffer("behind", torch.zeros(()))  # δ of stored velocities, fs
-        self.register_buffer("directions", torch.tensor(3 * system.n_atoms))  # g
-        self.freedoms, self.span = 3 * system.n_atoms, 0.0  # g and the gap on the host
+        self.register_buffer("directions", torch.tensor(self.every))  # g
+        self.freedoms, self.span = self.every, 0.0  # g and the gap on the host
         self.register_load_state_dict_post_hook(_on_host)
         count = self.trajectories = self.each * potential.members
         quantiles = (torch.arange(count) + 0.5) / count
@@ -146,7 +153,7 @@ class NewtonDynamics(nn.Module):
         def draw(_: int) -> tuple[Tensor, Tensor]:
             return normal(), normal(self.freedoms - 1).square().sum(-1)
 
-        if self.freedoms < 3 * len(self.masses):
+        if self.freedoms < self.every:
             velocities = without_momenta(positions, velocities, self.masses[:, 0])
         x, v, lags = (y[:, None] for y in (positions, velocities, lags))
         bath = Bath(self.frequency, self.rate, normal(), draw)
@@ -294,6 +301,7 @@ class NewtonDynamics(nn.Module):
         And of how many directions that says nothing, ``(member, row)``.
         """
         x, over, friction, pull = state
+        over = over * self.moving
         if not self.span:
             v = over + self.behind * pull
             return (x, v, friction, pull), x.new_zeros(x.shape[:2])
@@ -311,10 +319,9 @@ class NewtonDynamics(nn.Module):
 
     @torch.no_grad()
     def measure(self, batch: Batch, gap: float) -> None:
-        """Take K̄, and whether the whole moves or turns, from training windows.
+        """Take δ, K̄, and whether the whole moves or turns, from training windows.
 
-        Still is what has less than a hundredth of the energy that the whole would have if it
-        moved and turned as hot as all else.
+        It rests where it has less than a hundredth of the energy of what is as hot as all else.
 
         Parameters
         ----------
@@ -328,9 +335,8 @@ class NewtonDynamics(nn.Module):
         self.behind.zero_()
         _on_host(self)
         if not gap:
-            pieces = batch.positions.split(_AT_ONCE)
-            forces = torch.cat([self._pull(self._each(x)).mean(0) for x in pieces]) * self.masses
-            self.behind.copy_(offset(batch.velocities, forces, self.masses))
+            pull = [self._pull(self._each(x)).mean(0) for x in batch.positions.split(_AT_ONCE)]
+            self.behind.copy_(offset(batch.velocities, torch.cat(pull), self.masses))
         pieces = zip(batch.positions.split(_AT_ONCE), batch.velocities.split(_AT_ONCE), strict=True)
         found = zip(*(self._free(*piece) for piece in pieces), strict=True)
         x, v, lost = (torch.cat(y, 1) for y in found)
@@ -338,8 +344,8 @@ class NewtonDynamics(nn.Module):
         energy, left = (0.5 * (self.masses * y.square()).sum((-2, -1)).mean() for y in (v, own))
         free = free_directions(batch.positions, self.masses[:, 0]).max()
         share = 1 - free / self.masses.numel() / 3  # of the energy, as hot as all else
-        still = bool(energy - left < 0.01 * share * energy)
-        self.directions.copy_(free if still else torch.tensor(3 * len(self.masses)))
+        rests = bool(self.moving.all()) and bool(energy - left < 0.01 * share * energy)
+        self.directions.copy_(free if rests else torch.tensor(self.every))
         self.kinetic.copy_(energy / (1 - lost.mean() / self.directions))
         _on_host(self)
 

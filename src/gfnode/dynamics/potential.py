@@ -54,6 +54,7 @@ class Potential(nn.Module):
     limit: Tensor
     near: Tensor
     usual: Tensor
+    moving: Tensor
 
     def __init__(self, system: System, width: int = 128, members: int = 2) -> None:
         super().__init__()
@@ -73,6 +74,8 @@ class Potential(nn.Module):
         limit = torch.where(apart > 2, self._limit, self._unlimited)
         self.register_buffer("limit", limit, persistent=False)
         self.register_buffer("near", (apart <= 3).float(), persistent=False)
+        moving = torch.zeros(atoms, 1).index_fill(0, torch.as_tensor(system.moving), 1.0)
+        self.register_buffer("moving", moving, persistent=False)
         shapes: dict[str, tuple[int, int]] = {}
         for layer in range(self._depth):
             shapes[f"weight{layer}"] = width, width if layer else pairs
@@ -176,7 +179,8 @@ class Potential(nn.Module):
         The loss is the mean square error of forces, and of the displacements C F/kT that they
         bring about, C being the covariance of positions: small errors along soft directions, such
         as torsions, lead a trajectory astray. Frames are renumbered at random, see
-        :func:`gfnode.graph.renumberings`.
+        :func:`gfnode.graph.renumberings`. Forces on atoms that are held do not count: programs
+        store them, or zeros.
 
         Parameters
         ----------
@@ -199,6 +203,7 @@ class Potential(nn.Module):
         q = _inverse(self._apart(positions))
         self.mean.copy_(q.mean(0))
         self.spread.copy_(q.std(0).clamp(min=1e-6))
+        forces = forces * self.moving
         self.scale.copy_(forces.square().mean().sqrt())
         forces = forces / self.scale
         moved = (positions - positions.mean(0)).flatten(1).double()
@@ -225,7 +230,7 @@ class Potential(nn.Module):
             index = index.to(positions.device)
             found = self._forces(positions[index].gather(2, order), weights)
             found = torch.zeros_like(found).scatter(2, order, found)
-            wrong = (found - forces[index]).flatten(2)
+            wrong = (found * self.moving - forces[index]).flatten(2)
             if aside is not None:
                 along = aside[index]
                 wrong = wrong - (wrong * along).sum(-1, keepdim=True) * along

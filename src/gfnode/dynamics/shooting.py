@@ -16,29 +16,26 @@ _NUDGE = 0.01  # Å
 _FEWEST, _SURE = 20, 6.0  # samples, and standard errors
 
 
-def offset(velocities: Tensor, forces: Tensor, masses: Tensor) -> Tensor:
+def offset(velocities: Tensor, accelerations: Tensor, masses: Tensor) -> Tensor:
     """Time δ in fs by which stored velocities are behind positions, 0 where that cannot be told.
 
     Leapfrog integrators (GROMACS, OpenMM, xTB) store velocities of half a step before the
-    positions. As v · F = −dU/dt, a potential energy that neither grows nor shrinks for ever means
-    ⟨v(t) · F(t)⟩ = 0, and with v(t − δ) ≈ v(t) − δ F/m::
+    positions. As Σ m v · a = −dU/dt, a potential energy that neither grows nor shrinks for ever
+    means ⟨Σ m v(t) · a(t)⟩ = 0, and with v(t − δ) ≈ v(t) − δ a::
 
-        δ = −⟨Σ_i v_i · F_i⟩/⟨Σ_i F_i²/m_i⟩
-
-    Atoms that are held, whose velocities are zero, say nothing.
+        δ = −⟨Σ m v · a⟩/⟨Σ m a²⟩
 
     Parameters
     ----------
-    velocities, forces
-        ``(sample, atom, 3)`` in Å/fs and u Å/fs².
+    velocities, accelerations
+        ``(sample, atom, 3)`` in Å/fs and Å/fs².
     masses
         ``(atom, 1)`` in u.
     """
     if len(velocities) < _FEWEST:
         return velocities.new_zeros(())
-    moving = velocities.ne(0).any(-1).any(0)[:, None]
-    power = (velocities * forces).sum((-2, -1))
-    slope = (moving * forces.square() / masses).sum((-2, -1))
+    power = (masses * velocities * accelerations).sum((-2, -1))
+    slope = (masses * accelerations.square()).sum((-2, -1))
     found = -power.mean() / slope.mean()
     error = (power + found * slope).std() / len(power) ** 0.5 / slope.mean()
     sure = (found.abs() > _SURE * error) & (found.abs() <= SHORT_GAP)
