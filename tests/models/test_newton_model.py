@@ -19,7 +19,7 @@ from gfnode.models import Symmetry
 from gfnode.models.newton import Newton
 from gfnode.report import describe_result
 from gfnode.trajectory import Trajectory
-from making import rotation, springs, system_of
+from making import Springs, rotation, springs, system_of
 
 HORIZON = 150.0
 
@@ -210,6 +210,32 @@ def test_forces_need_not_be_stored(briefly, fitted):
     shown, parts = prepared(replace(trajectory(), forces=None))
     assert shown.newton.trust[0] > 0.9
     assert error(shown, parts["test"]) < 2 * error(fitted[0], fitted[1]["test"])
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_atoms_that_are_held_and_bonded(briefly, stored):
+    """Their bond does not swing, which is no constraint of the others' motion."""
+    molecule, pair = Springs("ethanol", 0.1), [0, 1]
+    molecule.masses = molecule.masses.copy()
+    molecule.masses[pair] = 1e15
+    x, v, f = (y[200:] for y in molecule.run(4600, 0.5))
+    forces = np.where(np.isin(np.arange(9), pair)[:, None], 0, f)  # as of LAMMPS
+    motion = replace(
+        trajectory(),
+        positions=x,
+        velocities=v if stored else None,
+        forces=forces if stored else None,
+    )
+    model, parts = prepared(motion)
+    assert model.system.held.tolist() == pair
+    assert model.newton.dynamics.freedoms == 21
+    assert model.newton.trust[0] > 0.9
+    b = parts["test"].batch(parts["test"].evenly(100))
+    wrong = model(b.positions, b.velocities, b.lags) - b.targets
+    assert (
+        wrong.square().mean()
+        < 0.05 * model.modes(b.positions, b.velocities, b.lags).sub(b.targets).square().mean()
+    )
 
 
 def test_without_forces_nothing_changes():

@@ -55,6 +55,7 @@ class Potential(nn.Module):
     near: Tensor
     usual: Tensor
     moving: Tensor
+    constant: Tensor
 
     def __init__(self, system: System, width: int = 128, members: int = 2) -> None:
         super().__init__()
@@ -76,6 +77,9 @@ class Potential(nn.Module):
         self.register_buffer("near", (apart <= 3).float(), persistent=False)
         moving = torch.zeros(atoms, 1).index_fill(0, torch.as_tensor(system.moving), 1.0)
         self.register_buffer("moving", moving, persistent=False)
+        # between atoms that are held; what starts are rounded to is no change of it
+        constant = (moving[receiving] + moving[sending] == 0).flatten()
+        self.register_buffer("constant", constant, persistent=False)
         shapes: dict[str, tuple[int, int]] = {}
         for layer in range(self._depth):
             shapes[f"weight{layer}"] = width, width if layer else pairs
@@ -202,7 +206,8 @@ class Potential(nn.Module):
         frames, members = len(positions), self.members
         q = _inverse(self._apart(positions))
         self.mean.copy_(q.mean(0))
-        self.spread.copy_(q.std(0).clamp(min=1e-6))
+        spread = q.std(0).clamp(min=1e-6)
+        self.spread.copy_(torch.where(self.constant, self._unlimited, spread))
         forces = forces * self.moving
         self.scale.copy_(forces.square().mean().sqrt())
         forces = forces / self.scale

@@ -67,7 +67,9 @@ class Newton(nn.Module):
         super().__init__()
         self.dynamics = NewtonDynamics(system, Potential(system))
         knots = 10 * torch.logspace(0, 1, 16, base=max(2.0, system.horizon / 10))
-        self.register_buffer("bonds", torch.as_tensor(system.bonds), persistent=False)
+        swinging = np.isin(system.bonds, system.moving).any(1)  # atoms that are held may be bonded
+        bonds = torch.as_tensor(system.bonds[swinging])
+        self.register_buffer("bonds", bonds, persistent=False)
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self.register_buffer("knots", knots, persistent=False)  # fs
         self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
