@@ -18,50 +18,51 @@ from gfnode.windows import Batch
 State = tuple[Tensor, Tensor, Tensor, Tensor]
 """Positions, velocities, friction ``(member, row, 1, 1)`` and accelerations; rows are starts."""
 
-_AT_ONCE = 128  # starts whose velocities are found together
+_AT_ONCE = 128  # starts whose velocities are solved for together
 
 
 class NewtonDynamics(nn.Module):
-    """All atoms move by the forces of a learned potential.
+    """Molecular dynamics in a learned potential.
 
-    A thermostat that scales all velocities alike drives the kinetic energy K towards its mean K̄.
-    That of Nosé and Hoover has a friction ξ, as in the simulations of MD17 (theirs, found from
-    consecutive frames, is that of a thermostat of 1700 cm⁻¹ to a tenth)::
+    A global thermostat, which scales all velocities alike, drives the kinetic energy K towards its
+    mean K̄. That of Nosé and Hoover has a friction ξ, as in the simulations of MD17 (whose friction,
+    derived from consecutive frames, is that of a thermostat of 1700 cm⁻¹ within a tenth)::
 
         dx/dt = v,   dv/dt = F(x)/m − ξ v,   dξ/dt = ω² (K/K̄ − 1)
 
-    A start says nothing of ξ. Its distribution is Gaussian of variance ω²/g, g being the number of
-    independent velocities: 3N, or 3N − 6 where neither the whole moves nor turns. So each
-    trajectory starts from a quantile of it, six in each member of the potential, and together they
-    say where the molecule may go. That of Bussi, Donadio and Parrinello (J. Chem. Phys. 126,
-    014101, 2007) scales v by α at random after each step h, with c = e^(−h/τ), R normal and S the
-    sum of g − 1 squares of such; each trajectory has random numbers of its own, the same ones for
-    every start::
+    ξ is not known from a start. Its distribution is Gaussian of variance ω²/g, with g degrees of
+    freedom: 3N, or 3N − 6 where the whole molecule neither translates nor rotates. So trajectories
+    start from quantiles of it, six in each member of the potential, and form the ensemble of a
+    prediction. The thermostat of Bussi, Donadio and Parrinello (J. Chem. Phys. 126, 014101, 2007)
+    scales v by a random α after each step h, with c = e^(−h/τ), R standard normal and S a sum of
+    g − 1 squared standard normals; each trajectory has random numbers of its own, the same ones
+    for every start::
 
         α² = c + (1 − c) (R² + S) K̄/(g K) + 2 R √(c (1 − c) K̄/(g K))
 
-    :meth:`sample` draws ξ and these numbers anew. Which thermostat it is, ω and τ are chosen in
-    :meth:`tune`; a molecule may be left alone, too. The scheme is velocity Verlet with friction
-    split off on both sides, symmetric in time.
+    :meth:`sample` draws ξ and these numbers anew. :meth:`tune` chooses the thermostat (or none), ω
+    and τ. The integrator is velocity Verlet with the friction split off symmetrically on both
+    sides, time-reversible.
 
-    A thermostat that scales velocities at random scales what rounding leaves of momenta too, and in
-    the end the whole would fly: where training motion has none, :meth:`sample` takes them off.
+    Random scaling also amplifies the momenta that rounding leaves, so that in the end the whole
+    molecule would drift (the flying ice cube): where training motion has no momenta,
+    :meth:`sample` removes them.
 
-    Velocities that are differences over a gap are those of its middle: they are taken to the
-    start by :func:`gfnode.dynamics.shooting.velocities_at_start`.
+    Velocities that are differences over a gap are those of its middle: they are converted to
+    velocities at the start by :func:`gfnode.dynamics.shooting.velocities_at_start`.
 
     Parameters
     ----------
     system
         The molecular system.
     potential
-        Its members move side by side.
+        An ensemble; trajectories in all of its members are integrated together.
     """
 
     step = 1.0  # fs
     each = 6  # trajectories in each member of the potential
-    _few, _finalists = 64, 3  # windows that tell which thermostats are tried on all of them
-    _worth = 0.95  # a thermostat must do so much better than none
+    _few, _finalists = 64, 3  # windows for preselection; thermostats then tried on all windows
+    _worth = 0.95  # largest squared error of a thermostat worth having, relative to none
     _wavenumbers = (400.0, 800.0, 1200.0, 1700.0, 2400.0, 3400.0)  # 1/cm
     _memories = (50.0, 100.0, 200.0, 500.0)  # fs
 
@@ -83,7 +84,7 @@ class NewtonDynamics(nn.Module):
         self.register_buffer("kinetic", torch.ones(()))  # K̄, u Å²/fs²
         self.register_buffer("gap", torch.zeros(()))  # fs
         self.register_buffer("directions", torch.tensor(3 * system.n_atoms))  # g
-        self.freedoms, self.span = 3 * system.n_atoms, 0.0  # g and the gap on the host
+        self.freedoms, self.span = 3 * system.n_atoms, 0.0  # g and the gap, on the host
         self.register_load_state_dict_post_hook(_on_host)
         count = self.trajectories = self.each * potential.members
         quantiles = (torch.arange(count) + 0.5) / count
@@ -97,8 +98,8 @@ class NewtonDynamics(nn.Module):
 
         Trajectories i, i + K, … belong to member i of K.
 
-        Every start moves in steps of the same length, whatever its lags, and is carried to a lag
-        from the step before it.
+        Steps have the same length whatever the lags; positions at a lag are extrapolated from the
+        step before it.
 
         Parameters
         ----------
@@ -128,7 +129,7 @@ class NewtonDynamics(nn.Module):
         generator
             Of ξ and of the random thermostat, on the device of the positions.
         exact
-            Velocities are those of the start, as this method gives them, and no differences.
+            Velocities are instantaneous, as those this method returns, not finite differences.
 
         Returns
         -------
@@ -151,7 +152,7 @@ class NewtonDynamics(nn.Module):
         return self._integrate(x, v, lags, bath, different=different)
 
     def _usual(self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor, rate: Tensor) -> Tensor:
-        """As :meth:`forward`, with thermostats ``(batch)`` or one for all."""
+        """As :meth:`forward`, with ω and 1/τ ``(batch)`` or one for all."""
         x, v, lags = (y.expand(self.trajectories, *y.shape) for y in (x, v, lags))
         drawn: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -172,7 +173,8 @@ class NewtonDynamics(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Positions and velocities at the lags, all ``(trajectory, batch, ...)``.
 
-        So many starts of a member are different ones; None: velocities are those of the start.
+        ``different`` is the number of distinct starts in each member, whose velocities are
+        differences over the gap; None: velocities are instantaneous.
         """
         shape = x.shape[:2]
 
@@ -192,7 +194,7 @@ class NewtonDynamics(nn.Module):
         starts = torch.div(order, lags.shape[1], rounding_mode="floor")
         places = order % lags.shape[1]
         ending = torch.bincount(number.flatten())
-        # the only wait for the device
+        # the only synchronisation with the device
         *counts, random = torch.cat([ending, bath.rate.any().to(ending)[None]]).tolist()
         done = at = 0
         for step, count in enumerate(counts):
@@ -215,7 +217,7 @@ class NewtonDynamics(nn.Module):
         return self._by_trajectory(found, shape[1]), self._by_trajectory(speeds, shape[1])
 
     def _scaled(self, state: State, rate: Tensor, along: Tensor, others: Tensor) -> State:
-        """Scale velocities at random after a step."""
+        """Scale velocities by the random α of Bussi, Donadio and Parrinello."""
         x, v, friction, pull = state
         twice = (self.masses * v.square()).sum((-2, -1), keepdim=True)
         left = torch.exp(-self.step * rate)
@@ -225,7 +227,11 @@ class NewtonDynamics(nn.Module):
         return x, v * squared.clamp(min=0).sqrt(), friction, pull
 
     def known(self, found: Tensor) -> Tensor:
-        """Which positions the potential knows, ``(trajectory, batch, time)`` of what comes back."""
+        """Whether positions are in the domain of the potential, ``(trajectory, batch, time)``.
+
+        Of positions as :meth:`forward` returns them; see
+        :meth:`gfnode.dynamics.potential.Potential.knows`.
+        """
         known = self._by_member(found)
         known = self.potential.knows(known.flatten(1, 2)).unflatten(1, known.shape[1:3])
         return self._by_trajectory(known, found.shape[1])
@@ -235,7 +241,7 @@ class NewtonDynamics(nn.Module):
         return y.unflatten(0, (-1, self.potential.members)).transpose(0, 1).flatten(1, 2)
 
     def _by_trajectory(self, y: Tensor, batch: int) -> Tensor:
-        """The other way round."""
+        """Inverse of :meth:`_by_member`."""
         return y.unflatten(1, (-1, batch)).transpose(0, 1).flatten(0, 1)
 
     def _pull(self, x: Tensor) -> Tensor:
@@ -243,12 +249,12 @@ class NewtonDynamics(nn.Module):
         return pull
 
     def _heat(self, v: Tensor, frequency: Tensor) -> Tensor:
-        """Rate of change of the friction."""
+        """Rate of change of the friction, dξ/dt = ω² (K/K̄ − 1)."""
         twice = (self.masses * v.square()).sum((-2, -1), keepdim=True)
         return frequency**2 * (twice / (2 * self.kinetic) - 1)
 
     def _advance(self, state: State, h: float | Tensor, frequency: Tensor) -> State:
-        """One step of length h."""
+        """One velocity Verlet step of length h with friction."""
         x, v, friction, pull = state
         friction = friction + h / 2 * self._heat(v, frequency)
         v = v * torch.exp(-h / 2 * friction) + h / 2 * pull
@@ -265,7 +271,7 @@ class NewtonDynamics(nn.Module):
         frequency: Tensor,
         scaling: Sequence[Tensor] = (),
     ) -> State:
-        """So many steps of length h; what scales velocities at random: 1/τ, and R and S by step."""
+        """Integrate ``steps`` steps of length h; ``scaling`` is 1/τ, and R and S of each step."""
         packed = getattr(self.potential, "packed", None)
         if packed is not None:
             frequency = frequency.expand_as(state[2])
@@ -282,9 +288,9 @@ class NewtonDynamics(nn.Module):
         return state
 
     def _begin(self, state: State, frequency: Tensor, starts: int) -> tuple[State, Tensor]:
-        """Velocities at the start, of those over the gap after it, or before it.
+        """Velocities at the start, from mean velocities over the gap after or before it.
 
-        And of how many directions that says nothing, ``(member, row)``.
+        Also the number of directions that these do not determine, ``(member, row)``.
         """
         x, over, friction, pull = state
         if not self.span:
@@ -303,18 +309,18 @@ class NewtonDynamics(nn.Module):
 
     @torch.no_grad()
     def measure(self, batch: Batch, gap: float) -> None:
-        """Take K̄, and whether the whole moves or turns, from training windows.
+        """Estimate K̄, and whether the whole molecule translates or rotates, on training windows.
 
-        Still is what has less than a hundredth of the energy that the whole would have if it
-        moved and turned as hot as all else.
+        It counts as at rest where the kinetic energy of translation and rotation is below a
+        hundredth of its equipartition value.
 
         Parameters
         ----------
         batch
-            So many that their mean is K̄: that of n starts is off by √(2/gn).
+            Many windows: the relative standard error of K̄ from n starts is √(2/gn).
         gap
             Time in fs over which velocities are differences, negative where it ends at the start;
-            0: they are those of the start.
+            0: they are instantaneous.
         """
         self.gap.fill_(gap)
         _on_host(self)
@@ -324,14 +330,14 @@ class NewtonDynamics(nn.Module):
         own = without_momenta(x, v, self.masses[:, 0])
         energy, left = (0.5 * (self.masses * y.square()).sum((-2, -1)).mean() for y in (v, own))
         free = free_directions(batch.positions, self.masses[:, 0]).max()
-        share = 1 - free / self.masses.numel() / 3  # of the energy, as hot as all else
+        share = 1 - free / self.masses.numel() / 3  # of the energy, by equipartition
         still = bool(energy - left < 0.01 * share * energy)
         self.directions.copy_(free if still else torch.tensor(3 * len(self.masses)))
         self.kinetic.copy_(energy / (1 - lost.mean() / self.directions))
         _on_host(self)
 
     def _free(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Positions, velocities and what :meth:`_begin` says of them, without a thermostat."""
+        """Positions, velocities and undetermined directions of :meth:`_begin`, no thermostat."""
         x, v = (y.expand(self.potential.members, *y.shape) for y in (x, v))
         none = torch.zeros_like(self.frequency)
         state = x, v, none.expand(*x.shape[:2], 1, 1), self._pull(x)
@@ -340,15 +346,15 @@ class NewtonDynamics(nn.Module):
 
     @torch.no_grad()
     def tune(self, batch: Batch) -> None:
-        """Choose the thermostat that follows training windows best, by the mean of log errors.
+        """Choose the thermostat with the smallest mean logarithmic error on training windows.
 
-        All that are known are tried on few windows, and what does best there on all of them, beside
-        none.
+        All candidates are tried on a few windows, and the best of them on all windows, together
+        with no thermostat.
 
         Parameters
         ----------
         batch
-            Training windows; lags of up to 400 fs count.
+            Training windows; only lags up to 400 fs are used.
         """
         tried = [(0.0, 0.0)]
         tried += [(WAVENUMBER * frequency, 0.0) for frequency in self._wavenumbers]
@@ -365,7 +371,7 @@ class NewtonDynamics(nn.Module):
         self.rate.fill_(rate)
 
     def _error(self, batch: Batch, frequency: float, rate: float, up_to: float) -> float:
-        """Mean logarithm of squared errors at lags up to some, in fs, with a thermostat."""
+        """Mean logarithm of squared errors at lags up to ``up_to`` fs, with a thermostat."""
         frequencies, rates = (
             self.masses.new_full((len(batch.lags),), y) for y in (frequency, rate)
         )
@@ -378,5 +384,5 @@ class NewtonDynamics(nn.Module):
 
 
 def _on_host(dynamics: NewtonDynamics, _missing: object = None) -> None:
-    """Keep g and the gap on the host; no lambda, so that models can be pickled."""
+    """Copy g and the gap to the host; a function, for models with a lambda do not pickle."""
     dynamics.freedoms, dynamics.span = int(dynamics.directions), float(dynamics.gap)

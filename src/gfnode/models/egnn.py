@@ -1,4 +1,4 @@
-"""EGNN: an equivariant network on the start, told the lag by an embedding."""
+"""EGNN: an equivariant network on the start, conditioned on an embedding of the lag."""
 
 from pydantic import Field
 from torch import Tensor
@@ -29,8 +29,8 @@ class EGNN(Model):
     """E(n)-equivariant graph network (Satorras, Hoogeboom & Welling, ICML 2021).
 
     The velocity variant (eq. 7): every layer is an :class:`~gfnode.models.layers.EGNNLayer` with
-    the velocities of the start. The start is copied once for each lag, and the copies differ in
-    nothing but the embedding of the lag among the features of their atoms.
+    the velocities of the start. The start is copied once for each lag; the copies differ only in
+    the embedding of the lag, which is part of the atom features.
 
     Parameters
     ----------

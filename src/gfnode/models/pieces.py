@@ -1,4 +1,4 @@
-"""Models asked for more than fits into memory at once: piece by piece, without gradients."""
+"""Inference in batches that fit into memory, without gradients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def predictions(model: Model, windows: Windows) -> Iterator[tuple[Batch, Tensor,
 def ask(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Predicted:
     """Predict; see :meth:`Model.with_spread`.
 
-    The lags of a start are asked for together unless predictions know nothing of one another.
+    Lags are split into batches, too, where the model keeps `Symmetry.LAGS`.
     """
     if model.training:
         model.eval()
@@ -51,14 +51,14 @@ def ask(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Pr
 
 
 def told(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Predicted:
-    """Predict; see :meth:`Model.with_spread`. Atoms that never move in training stay."""
+    """Predict; see :meth:`Model.with_spread`. Fixed atoms stay at their start."""
     found, spread = model.with_spread(positions, velocities, lags)
     return held(model.system, positions, found), spread
 
 
 @contextmanager
 def _alike(model: Model, positions: Tensor) -> Iterator[None]:
-    """Where a model fails since it was moved, or is of another dtype, say so in one line."""
+    """Turn failures from weights of another dtype or device than the start into an InputError."""
     try:
         yield
     except RuntimeError as error:
