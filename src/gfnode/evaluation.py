@@ -22,7 +22,7 @@ from gfnode.metrics import (
 from gfnode.metrics.lags import lag_edges
 from gfnode.models import TRIVIAL, Model
 from gfnode.models.calibration import WITHIN, Calibration
-from gfnode.models.pieces import predictions
+from gfnode.models.inference import predictions
 from gfnode.models.symmetries import Measured, measure
 from gfnode.progress import Report, silent
 from gfnode.trajectory import Doubles

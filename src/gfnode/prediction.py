@@ -12,10 +12,10 @@ from torch import Tensor
 
 from gfnode.errors import InputError
 from gfnode.models import MODELS, Generative, Model
-from gfnode.models.base import held
+from gfnode.models.base import restore_fixed_atoms
 from gfnode.models.calibration import Calibration
 from gfnode.models.diffusion import SAMPLERS
-from gfnode.models.pieces import ask
+from gfnode.models.inference import predict_in_batches
 from gfnode.molecule.order import warn_of_order
 from gfnode.trajectory import Doubles, Floats, Trajectory
 from gfnode.trajectory.lengths import warn_of_unit
@@ -149,7 +149,7 @@ def predict(
     model: Model, start: Start, by: str = "a model", calibration: Calibration | None = None
 ) -> Trajectory:
     """Predict the conformation at every lag; ``by`` names the model in the trajectory's source."""
-    (found,), spread = ask(model, *start.tensors)
+    (found,), spread = predict_in_batches(model, *start.tensors)
     check_finite(found, start.lags, model.system.horizon, by)
     times = start.now.times[0] + np.asarray(start.lags)
     result = _like(start.now, found, times, f"predicted by {by} from {start.where}")
@@ -283,7 +283,7 @@ def _conformations(
         for first in range(0, count, together):
             piece = min(together, count - first)
             drawn = model.sample(x, v, lag, piece, generator, **how)
-            pieces.append(held(model.system, x, drawn)[0, 0])
+            pieces.append(restore_fixed_atoms(model.system, x, drawn)[0, 0])
             advance(piece)
         yield torch.cat(pieces)
 

@@ -213,7 +213,7 @@ class Model(nn.Module):
         return found
 
 
-def held(system: System, positions: Tensor, found: Tensor) -> Tensor:
+def restore_fixed_atoms(system: System, positions: Tensor, found: Tensor) -> Tensor:
     """Reset fixed atoms (those that never move in training) to their positions at the start.
 
     Parameters
@@ -234,7 +234,7 @@ def held(system: System, positions: Tensor, found: Tensor) -> Tensor:
     return torch.where(still, start.to(found), found)
 
 
-def as_predicted(found: object, positions: Tensor, lags: Tensor) -> Tensor:
+def check_prediction(found: object, positions: Tensor, lags: Tensor) -> Tensor:
     """Return a prediction, after checking that its shape is that of these starts and lags.
 
     Raises

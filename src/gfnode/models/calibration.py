@@ -16,8 +16,8 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.graph import hop_edges
 from gfnode.models.base import Model
+from gfnode.models.inference import predictions
 from gfnode.models.interpolation import interpolate
-from gfnode.models.pieces import predictions
 from gfnode.weights import load_tensors, save_tensors
 from gfnode.windows import Windows
 

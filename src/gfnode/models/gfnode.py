@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnode.models.anchored import Anchored
-from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry, held
+from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry, restore_fixed_atoms
 from gfnode.models.composition import (
     GFNODESettings,
     coordinate_block,
@@ -99,7 +99,9 @@ class GFNODE(Model):
             self.frame, positions, velocities, lags, generator, exact=exact
         )
         still = torch.zeros_like(positions)
-        return held(self.system, positions, found), held(self.system, still, speeds)
+        return restore_fixed_atoms(self.system, positions, found), restore_fixed_atoms(
+            self.system, still, speeds
+        )
 
     def modes(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict by encoder, modes and decoder, without the learned potential."""

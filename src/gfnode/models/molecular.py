@@ -10,7 +10,7 @@ from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.models.base import Model, Symmetry
 from gfnode.models.calibration import Calibration
-from gfnode.models.pieces import told
+from gfnode.models.inference import predict_batch
 
 STEPS = 12
 """Gauss-Newton steps."""
@@ -93,7 +93,7 @@ class Molecular(Model):
         self, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """Predict; the spread is that of the model, see :meth:`Model.with_spread`."""
-        predicted, spread = told(self.model, positions, velocities, lags)
+        predicted, spread = predict_batch(self.model, positions, velocities, lags)
         # in double precision: bonds are a million times stiffer than uncertain coordinates
         mean, sizes = predicted.double(), self.calibration.deviations(lags.double(), spread)
         start = positions[:, None].double().expand_as(mean)

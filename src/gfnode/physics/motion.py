@@ -21,7 +21,7 @@ from gfnode.metrics import Blocks, LagErrors, summarise
 from gfnode.metrics.lags import lag_bins
 from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
-from gfnode.models.pieces import ask
+from gfnode.models.inference import predict_in_batches
 from gfnode.physics.predictions import Predictions, blocks_of
 from gfnode.physics.section import TRUE, Section, estimate_rows
 from gfnode.rollout import Difference
@@ -160,7 +160,7 @@ def predicted_motion(
     known = lags > 1.001 * max(offsets)
     asked = torch.where(known[..., None], lags[..., None] + shift, lags[..., None])
     now = windows.batch(slice(None))
-    found, _ = ask(model, now.positions, now.velocities, asked.flatten(1))
+    found, _ = predict_in_batches(model, now.positions, now.velocities, asked.flatten(1))
     at = found.double().unflatten(1, asked.shape[1:])
     middle, around = at[:, :, 0], at[:, :, 1:]
     if gap is None:

@@ -15,7 +15,7 @@ from gfnode.evaluation import MOST_VALUES
 from gfnode.experiment import molecular_graph, prepare
 from gfnode.metrics import Blocks, lags
 from gfnode.models import Model
-from gfnode.models.pieces import predictions
+from gfnode.models.inference import predictions
 from gfnode.molecule.internal import FRAMES, Internal
 from gfnode.molecule.system import System
 from gfnode.thinning import evenly

@@ -41,8 +41,8 @@ from gfnode.geometry import (
     without_momenta,
 )
 from gfnode.models import Generative, Model
-from gfnode.models.base import held
-from gfnode.models.pieces import ask
+from gfnode.models.base import restore_fixed_atoms
+from gfnode.models.inference import predict_in_batches
 from gfnode.prediction import STEPS, check_follows, check_seed
 from gfnode.units import format_time
 
@@ -301,7 +301,7 @@ class Rollout:
         if isinstance(model, Generative):
             lags = x.new_full((len(x), 1), self.stride)
             now = model.sample(x, v, lags, 1, draw, solver="dpm", steps=STEPS["dpm"])[:, 0, 0]
-            now = held(model.system, x, now)
+            now = restore_fixed_atoms(model.system, x, now)
             frames = now[:, None].expand(-1, len(kept), -1, -1)
             around = now[:, None, :0]
         else:
@@ -314,9 +314,9 @@ class Rollout:
 
 
 def predict(model: Model, positions: Tensor, velocities: Tensor, lags: Sequence[float]) -> Tensor:
-    """Positions ``(batch, time, atom, 3)`` in Å at the same lags of all starts, fs; see `ask`."""
+    """Positions ``(batch, time, atom, 3)`` in Å at lags in fs that are common to all starts."""
     asked = torch.tensor(list(lags), dtype=positions.dtype, device=positions.device)
-    return ask(model, positions, velocities, asked.expand(len(positions), -1))[0]
+    return predict_in_batches(model, positions, velocities, asked.expand(len(positions), -1))[0]
 
 
 def steps(

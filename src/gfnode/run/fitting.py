@@ -13,7 +13,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
 from gfnode.experiment.baselines import mean_errors
 from gfnode.machine import memory_kept
-from gfnode.models.base import Model, as_predicted
+from gfnode.models.base import Model, check_prediction
 from gfnode.models.calibration import FILE, Calibration
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
@@ -179,7 +179,7 @@ def _check_prediction(model: Model, windows: Windows) -> None:
     """Say at once what would be broadcast to a prediction, or end the run after its training."""
     x, v, lags, _ = vars(windows.batch(slice(0, 2))).values()
     training = model.training
-    found = as_predicted(model.eval().estimate(x, v, lags), x, lags)
+    found = check_prediction(model.eval().estimate(x, v, lags), x, lags)
     model.train(training)
     if found.dtype != x.dtype:
         raise InputError(f"the model predicted {found.dtype}: expected {x.dtype}")
