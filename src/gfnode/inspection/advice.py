@@ -27,7 +27,7 @@ from gfnode.trajectory.lengths import Lengths
 from gfnode.windows import Windows
 from gfnode.windows.cutting import choose_atoms, choose_horizon
 from gfnode.windows.forces import find_forces
-from gfnode.windows.short import doubts_of_length
+from gfnode.windows.short import length_warnings
 
 Level = Literal["error", "warning", "note"]
 
@@ -169,7 +169,7 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
         edges=len(dataset.system.edges),
         pieces=int(pieces.max()) + 1,
         batch=batch,
-        unused=next(iter(doubts_of_length(trajectories, settings, horizon)), None),
+        unused=next(iter(length_warnings(trajectories, settings, horizon)), None),
         **known,
     )
 

@@ -11,8 +11,8 @@ from gfnode import geometry, graph
 from gfnode.trajectory import SHORT_GAP, Doubles, Integers
 from gfnode.trajectory.series import Series, rms
 from gfnode.units import BOLTZMANN
+from gfnode.windows.fixed_atoms import FEWEST, STILL
 from gfnode.windows.forces import RIGID
-from gfnode.windows.still import FEWEST, STILL
 
 STEADY = 0.01
 """A momentum is constant when it varies by less than this share of its mean."""

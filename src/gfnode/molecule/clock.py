@@ -40,7 +40,7 @@ _SEEN = 2000  # frames looked at before training
 _LAGS = 40
 
 
-def doubts_of_time(trajectory: Trajectory, bonds: Integers) -> tuple[str, ...]:
+def time_step_warnings(trajectory: Trajectory, bonds: Integers) -> tuple[str, ...]:
     """A warning where the time step of the first frames is implausible, else none.
 
     ``bonds`` are ``(bond, 2)`` among all atoms.

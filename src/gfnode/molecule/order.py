@@ -109,7 +109,7 @@ def misfit_of(
     return misfit(bonds, trajectory.numbers[chosen], frames)
 
 
-def doubts_of_order(
+def atom_order_warnings(
     bonds: Integers, trajectories: Sequence[Trajectory], atoms: Integers
 ) -> tuple[str, ...]:
     """A warning for each trajectory that the bonds of the first one do not fit."""

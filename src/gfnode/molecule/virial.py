@@ -176,7 +176,7 @@ def _temperatures(
     return holds, float(np.median(masses * rate.mean(1) / thermal))
 
 
-def doubts_of_forces(
+def force_warnings(
     trajectories: Sequence[Trajectory], bonds: Integers, atoms: Integers
 ) -> tuple[str, ...]:
     """A warning where stored forces do not fit the motion, else none."""

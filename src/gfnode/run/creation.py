@@ -16,7 +16,7 @@ from gfnode.run.exported import is_exported
 from gfnode.run.opening import RUN, VERSION
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
-from gfnode.windows.heat import Heat
+from gfnode.windows.temperature import StartTemperatures
 
 
 def create_folder(
@@ -46,7 +46,9 @@ def create_folder(
     plugins, others = _plugins_of(experiment.model["name"], files)
     train = dataset.of(model)["train"]
     some = train.batch(train.evenly(500))
-    heat = Heat.of(some.velocities.numpy(), model.system.masses, some.positions.numpy(), train.gap)
+    heat = StartTemperatures.of(
+        some.velocities.numpy(), model.system.masses, some.positions.numpy(), train.gap
+    )
     make_folder(folder)  # nothing is left behind by what is refused above
     facts = {
         "format": "gfnode-run",

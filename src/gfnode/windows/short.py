@@ -13,7 +13,7 @@ NAMED = 3
 """Files named in a message, at most; by number, as a trajectory may have no file name."""
 
 
-def doubts_of_length(
+def length_warnings(
     trajectories: Sequence[Trajectory], settings: WindowSettings, horizon: float
 ) -> tuple[str, ...]:
     """A warning where some, but not all, files are too short for the blocked split.

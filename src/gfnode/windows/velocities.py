@@ -12,9 +12,9 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.trajectory import SHORT_GAP, Floats, Integers, Trajectory
 from gfnode.units import format_time
-from gfnode.windows.heat import Heat
 from gfnode.windows.rounding import steadied
 from gfnode.windows.spacing import far_apart
+from gfnode.windows.temperature import StartTemperatures
 
 if TYPE_CHECKING:
     from gfnode.windows.cutting import WindowSettings
@@ -68,14 +68,14 @@ class VelocityRule:
     successor_steps: int = 4
     gap: float | None = None
     steady: bool = True
-    heat: Heat | None = None
+    heat: StartTemperatures | None = None
 
     @classmethod
     def of(cls, windows: "WindowSettings", facts: Mapping[str, Any]) -> "VelocityRule":
         """The rule of a run, from its settings and the facts it stored about its data."""
         steady = not windows.split.startswith("published")
         gap = facts.get("velocity_gap_fs")
-        heat = Heat.read(facts)
+        heat = StartTemperatures.read(facts)
         return cls(windows.velocities, windows.successor_steps, gap, steady, heat)
 
     @property

@@ -47,7 +47,7 @@ def rounding_temperature(size: float, gap: float | None, masses: Doubles) -> flo
 
 
 @dataclass(frozen=True)
-class Heat:
+class StartTemperatures:
     """Temperatures of starts in training, K over 3N.
 
     Parameters

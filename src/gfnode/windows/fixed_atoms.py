@@ -14,7 +14,7 @@ FEWEST = 5
 _AT_ONCE = 2_000_000  # coordinates
 
 
-def never_move(windows: Windows) -> Integers:
+def find_fixed_atoms(windows: Windows) -> Integers:
     """Indices of fixed atoms: those at the same position in all starts' targets, ``(atom,)``.
 
     Empty where targets are superposed on their starts, which moves every atom, or where there are

@@ -11,7 +11,7 @@ from gfnode.molecule.periodic import label
 from gfnode.trajectory import Trajectory
 
 
-def each_molecule(trajectory: Trajectory) -> list[Trajectory]:
+def split_molecules(trajectory: Trajectory) -> list[Trajectory]:
     """Split a trajectory into replicas, one for each molecule, with the same times and atoms.
 
     Molecules are connected components of the bonds of the topology, else by covalent radii.

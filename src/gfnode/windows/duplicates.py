@@ -7,7 +7,7 @@ import numpy as np
 from gfnode.trajectory import Floats, Trajectory
 
 
-def doubts_of_repeats(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
+def duplicate_warnings(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
     """A warning for each trajectory whose first two frames occur in another one.
 
     Each trajectory is split independently, so that duplicate frames may be both in training and in
