@@ -283,7 +283,7 @@ def rotors(bonds: Integers, masses: Doubles) -> Rotors:
     )
 
 
-def renumberings(bonds: Integers, numbers: Integers, most: int = 64) -> Integers:
+def automorphisms(bonds: Integers, numbers: Integers, most: int = 64) -> Integers:
     """Automorphisms of the molecular graph: permutations of equivalent atoms, ``(order, atom)``.
 
     Atom i of a permuted molecule is atom ``order[i]``. All automorphisms, or where there are more

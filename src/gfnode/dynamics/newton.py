@@ -106,7 +106,7 @@ class NewtonDynamics(nn.Module):
         positions, velocities, lags
             As of :meth:`gfnode.models.base.Model.forward`.
         """
-        return self._usual(positions, velocities, lags, self.frequency, self.rate)
+        return self._ensemble(positions, velocities, lags, self.frequency, self.rate)
 
     @torch.no_grad()
     def sample(
@@ -151,7 +151,9 @@ class NewtonDynamics(nn.Module):
         different = None if exact else len(x) // self.potential.members
         return self._integrate(x, v, lags, bath, different=different)
 
-    def _usual(self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor, rate: Tensor) -> Tensor:
+    def _ensemble(
+        self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor, rate: Tensor
+    ) -> Tensor:
         """As :meth:`forward`, with ω and 1/τ ``(batch)`` or one for all."""
         x, v, lags = (y.expand(self.trajectories, *y.shape) for y in (x, v, lags))
         drawn: dict[int, tuple[Tensor, Tensor]] = {}
@@ -184,9 +186,9 @@ class NewtonDynamics(nn.Module):
         x, v, lags = (self._by_member(y) for y in (x, v, lags))
         frequency, rate = rows(bath.frequency), rows(bath.rate)
         start = rows(bath.friction) * frequency / math.sqrt(self.freedoms)
-        state = x, v, start, self._pull(x)
+        state = x, v, start, self._accelerations(x)
         if different is not None:
-            state, _ = self._begin(state, frequency, different)
+            state, _ = self._instantaneous(state, frequency, different)
         lags = lags.flatten(0, 1)
         found, speeds = (x.new_empty(*lags.shape, *x.shape[2:]) for _ in range(2))
         number = torch.div(lags, self.step, rounding_mode="floor").long()
@@ -204,7 +206,7 @@ class NewtonDynamics(nn.Module):
             if random and step > at:
                 drawn = zip(*(bath.draw(each) for each in range(at, step)), strict=True)
                 scaling = rate, *(torch.stack([rows(y) for y in each]) for each in drawn)
-            state = self._go(state, step - at, self.step, frequency, scaling)
+            state = self._run_steps(state, step - at, self.step, frequency, scaling)
             at = step
             row, time = (y[done : done + count] for y in (starts, places))
             rest = (lags[row, time] - step * self.step)[:, None, None]
@@ -216,7 +218,9 @@ class NewtonDynamics(nn.Module):
         found, speeds = (y.unflatten(0, x.shape[:2]) for y in (found, speeds))
         return self._by_trajectory(found, shape[1]), self._by_trajectory(speeds, shape[1])
 
-    def _scaled(self, state: State, rate: Tensor, along: Tensor, others: Tensor) -> State:
+    def _rescale_velocities(
+        self, state: State, rate: Tensor, along: Tensor, others: Tensor
+    ) -> State:
         """Scale velocities by the random α of Bussi, Donadio and Parrinello."""
         x, v, friction, pull = state
         twice = (self.masses * v.square()).sum((-2, -1), keepdim=True)
@@ -244,26 +248,26 @@ class NewtonDynamics(nn.Module):
         """Inverse of :meth:`_by_member`."""
         return y.unflatten(1, (-1, batch)).transpose(0, 1).flatten(0, 1)
 
-    def _pull(self, x: Tensor) -> Tensor:
+    def _accelerations(self, x: Tensor) -> Tensor:
         pull: Tensor = self.potential(x) / self.masses
         return pull
 
-    def _heat(self, v: Tensor, frequency: Tensor) -> Tensor:
+    def _friction_rate(self, v: Tensor, frequency: Tensor) -> Tensor:
         """Rate of change of the friction, dξ/dt = ω² (K/K̄ − 1)."""
         twice = (self.masses * v.square()).sum((-2, -1), keepdim=True)
         return frequency**2 * (twice / (2 * self.kinetic) - 1)
 
-    def _advance(self, state: State, h: float | Tensor, frequency: Tensor) -> State:
+    def _verlet_step(self, state: State, h: float | Tensor, frequency: Tensor) -> State:
         """One velocity Verlet step of length h with friction."""
         x, v, friction, pull = state
-        friction = friction + h / 2 * self._heat(v, frequency)
+        friction = friction + h / 2 * self._friction_rate(v, frequency)
         v = v * torch.exp(-h / 2 * friction) + h / 2 * pull
         x = x + h * v
-        pull = self._pull(x)
+        pull = self._accelerations(x)
         v = (v + h / 2 * pull) * torch.exp(-h / 2 * friction)
-        return x, v, friction + h / 2 * self._heat(v, frequency), pull
+        return x, v, friction + h / 2 * self._friction_rate(v, frequency), pull
 
-    def _go(
+    def _run_steps(
         self,
         state: State,
         steps: int,
@@ -281,13 +285,13 @@ class NewtonDynamics(nn.Module):
             x, v, friction, pull = kernel.advance(state, packed, bath, steps, float(h))
             return x, v, friction, pull
         for step in range(steps):
-            state = self._advance(state, h, frequency)
+            state = self._verlet_step(state, h, frequency)
             if scaling:
                 rate, *noise = scaling
-                state = self._scaled(state, rate, *(y[step] for y in noise))
+                state = self._rescale_velocities(state, rate, *(y[step] for y in noise))
         return state
 
-    def _begin(self, state: State, frequency: Tensor, starts: int) -> tuple[State, Tensor]:
+    def _instantaneous(self, state: State, frequency: Tensor, starts: int) -> tuple[State, Tensor]:
         """Velocities at the start, from mean velocities over the gap after or before it.
 
         Also the number of directions that these do not determine, ``(member, row)``.
@@ -300,7 +304,7 @@ class NewtonDynamics(nn.Module):
 
         def move(v: Tensor, rows: Tensor | slice) -> Tensor:
             begun = x[:, rows], v, friction[:, rows], pull[:, rows]
-            return self._go(begun, substeps, self.span / substeps, frequency[:, rows])[0]
+            return self._run_steps(begun, substeps, self.span / substeps, frequency[:, rows])[0]
 
         v, lost = velocities_at_start(
             move, x, over, masses=self.masses, gap=self.span, starts=starts
@@ -337,11 +341,11 @@ class NewtonDynamics(nn.Module):
         _on_host(self)
 
     def _free(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Positions, velocities and undetermined directions of :meth:`_begin`, no thermostat."""
+        """Positions, velocities and undetermined directions, without a thermostat."""
         x, v = (y.expand(self.potential.members, *y.shape) for y in (x, v))
         none = torch.zeros_like(self.frequency)
-        state = x, v, none.expand(*x.shape[:2], 1, 1), self._pull(x)
-        (x, v, *_), lost = self._begin(state, none, x.shape[1])
+        state = x, v, none.expand(*x.shape[:2], 1, 1), self._accelerations(x)
+        (x, v, *_), lost = self._instantaneous(state, none, x.shape[1])
         return x, v, lost
 
     @torch.no_grad()
@@ -375,7 +379,7 @@ class NewtonDynamics(nn.Module):
         frequencies, rates = (
             self.masses.new_full((len(batch.lags),), y) for y in (frequency, rate)
         )
-        found = self._usual(
+        found = self._ensemble(
             batch.positions, batch.velocities, batch.lags.clamp(max=up_to), frequencies, rates
         ).mean(0)
         errors = (found - batch.targets).square().mean((-1, -2))[batch.lags <= up_to]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnode.dynamics.resonance import (
-    Motion,
+    Moments,
     bounded,
     find_anharmonicity,
     find_resonance,
@@ -131,7 +131,7 @@ class OscillatorDynamics(nn.Module):
         def over_lags(product: Tensor) -> Tensor:  # (batch, time or 1, mode, row) → (lag, space)
             return (product.sum(-1) @ self.members).expand(*lags.shape, -1).flatten(0, 1)
 
-        motion = Motion(
+        motion = Moments(
             lags.reshape(-1, 1), *map(over_lags, (u * u, w * w, u * w, u * y, w * y, y * y))
         )
         omega, gamma = find_resonance(natural, motion, reach)

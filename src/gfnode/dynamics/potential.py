@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from gfnode.dynamics.muon import Muon
-from gfnode.graph import hop_edges, renumberings
+from gfnode.graph import automorphisms, hop_edges
 from gfnode.kernels.forces import Packed, forces, pack
 from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
@@ -113,7 +113,7 @@ class Potential(nn.Module):
 
     def energy(self, positions: Tensor) -> Tensor:
         """Energy in u Å²/fs², ``(member, batch)``, up to a constant."""
-        z, _ = self._held(_inverse(self._apart(positions)))
+        z, _ = self._saturated(_inverse(self._pair_vectors(positions)))
         *layers, last, square, line = self._weights
         form = ((z @ square + line) * z).sum(-1)
         network = (_hidden(z, layers)[-1][0] @ last.mT)[..., 0]
@@ -132,14 +132,14 @@ class Potential(nn.Module):
     def _weights(self) -> list[Tensor]:
         return [getattr(self, name) for name in self._names]
 
-    def _apart(self, positions: Tensor) -> Tensor:
+    def _pair_vectors(self, positions: Tensor) -> Tensor:
         """Vectors x_i − x_j of all pairs, ``(..., 3, pair)``.
 
         One matrix product for contiguous rows; without that, one for each conformation.
         """
         return positions.mT.contiguous() @ self.between.mT
 
-    def _held(self, q: Tensor) -> tuple[Tensor, Tensor]:
+    def _saturated(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Saturated z of inverse distances q, and its derivative by (q − μ)/σ."""
         z = (q - self.mean) / self.spread
         over = (z.abs() - self.limit).clamp(min=0)
@@ -149,9 +149,9 @@ class Potential(nn.Module):
 
     def _forces(self, positions: Tensor, weights: Sequence[Tensor]) -> Tensor:
         *layers, last, square, line = weights
-        apart = self._apart(positions)
+        apart = self._pair_vectors(positions)
         q = _inverse(apart)
-        z, rising = self._held(q)
+        z, rising = self._saturated(q)
         slope = last
         for weight, (_, bend) in zip(layers[-2::-2], _hidden(z, layers)[::-1], strict=True):
             slope = (slope * bend) @ weight
@@ -176,7 +176,7 @@ class Potential(nn.Module):
         The loss is the mean squared error of F plus that of C^(1/2) F, each relative to its size in
         training, C being the covariance of positions: small errors along soft directions, such as
         torsions, lead a trajectory astray. Equivalent atoms are permuted at random, see
-        :func:`gfnode.graph.renumberings`.
+        :func:`gfnode.graph.automorphisms`.
 
         Parameters
         ----------
@@ -194,9 +194,9 @@ class Potential(nn.Module):
             Called with the steps done and in all.
         """
         generator = torch.Generator().manual_seed(self.seed)
-        alike = torch.from_numpy(renumberings(self.bonds, self.numbers))
+        alike = torch.from_numpy(automorphisms(self.bonds, self.numbers))
         frames, members = len(positions), self.members
-        q = _inverse(self._apart(positions))
+        q = _inverse(self._pair_vectors(positions))
         self.mean.copy_(q.mean(0))
         self.spread.copy_(q.std(0).clamp(min=1e-6))
         self.scale.copy_(forces.square().mean().sqrt())
@@ -207,7 +207,7 @@ class Potential(nn.Module):
         soft = soft / (forces.flatten(1) @ soft).square().mean().sqrt()
         aside = None if unknown is None else nn.functional.normalize(unknown.flatten(1), dim=-1)
         chances = shown.float().cpu()
-        weights = self._drawn(generator)
+        weights = self._initial_weights(generator)
         square, line = weights[-2:]  # zero at first, and kept at zero for far pairs
         square.register_hook(lambda slope: slope * self.near[:, None] * self.near)
         line.register_hook(lambda slope: slope * self.near)
@@ -244,7 +244,7 @@ class Potential(nn.Module):
             energies = self.energy(some.expand(members, *some.shape))
         self.usual.copy_(torch.stack([energies.mean(1), energies.std(1)])[..., None])
 
-    def _drawn(self, generator: torch.Generator) -> list[nn.Parameter]:
+    def _initial_weights(self, generator: torch.Generator) -> list[nn.Parameter]:
         """Initial weights: uniform within ±1/√inputs, and zero for the quadratic form."""
         drawn = []
         for name, like in zip(self._names, self._weights, strict=True):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-class Motion(NamedTuple):
+class Moments(NamedTuple):
     """Second moments of motion at each lag: sufficient statistics of the least-squares fit.
 
     Products of the position u and velocity w at a start and the position y at a lag, summed over
@@ -56,7 +56,7 @@ def _damped(c: Tensor, s: Tensor, gamma: Tensor, decay: Tensor) -> tuple[Tensor,
     return decay * c + gamma * s, s
 
 
-def find_resonance(natural: Tensor, motion: Motion, reach: Tensor) -> tuple[Tensor, Tensor]:
+def find_resonance(natural: Tensor, motion: Moments, reach: Tensor) -> tuple[Tensor, Tensor]:
     """ω and γ of least squared error.
 
     The grid is geometric in ω and in γ/ω, and the ratio of γ/ω is a power of that of ω: cosines of
@@ -119,7 +119,7 @@ def find_resonance(natural: Tensor, motion: Motion, reach: Tensor) -> tuple[Tens
 
 
 def find_anharmonicity(
-    omega: Tensor, gamma: Tensor, motion: Motion, energy: Tensor
+    omega: Tensor, gamma: Tensor, motion: Moments, energy: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Refine ω and γ together with the anharmonicity χ: the period is multiplied by s(χ (E − 1)).
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from gfnode import geometry
-from gfnode.molecule.internal import FRAMES, bent, dihedrals
+from gfnode.molecule.internal import FRAMES, dihedrals, without_collinear
 from gfnode.trajectory import Doubles, Floats, Integers
 from gfnode.trajectory.series import Series, rms, symbol, thin
 
@@ -172,7 +172,7 @@ def torsion_atoms(
     def rank(row: tuple[int, ...]) -> tuple[float, int, float, int]:
         return masses[row[0]], -row[0], masses[row[3]], -row[3]
 
-    for row in map(tuple, bent(every, positions).tolist()):
+    for row in map(tuple, without_collinear(every, positions).tolist()):
         bond = row[1:3]
         best[bond] = max(best.get(bond, row), row, key=rank)
     found = [best[bond] for bond in sorted(best)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfnode import graph
-from gfnode.molecule.internal import FRAMES, angles, straight
+from gfnode.molecule.internal import FRAMES, angles, is_collinear
 from gfnode.molecule.order import misfit_of
 from gfnode.molecule.periodic import SMALLEST, heights
 from gfnode.thinning import evenly, places
@@ -177,7 +177,7 @@ def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
     rotors = graph.rotors(inner, series.first.masses[largest])
     # a group in line with its bond, such as C≡N, does not turn
     bends = angles(inner)
-    bends = bends[~straight(bends, series.positions(series.evenly(FRAMES))[:, largest])]
+    bends = bends[~is_collinear(bends, series.positions(series.evenly(FRAMES))[:, largest])]
     turning = {(j, end) for i, j, k in bends.tolist() for end in (i, k)}
     return Counter(
         formula_of(numbers[largest[members]])

@@ -59,7 +59,7 @@ class EGNN(Model):
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """See :meth:`gfnode.models.base.Model.forward`."""
-        x, v, embedding = copies(
+        x, v, embedding = repeat_for_lags(
             positions, velocities, lags, self.system.time_step, self.settings.lag_width
         )
         h, scalars = self.inputs(x, v, embedding)
@@ -67,7 +67,7 @@ class EGNN(Model):
         return x.transpose(0, 1).unflatten(0, lags.shape)
 
 
-def copies(
+def repeat_for_lags(
     positions: Tensor, velocities: Tensor, lags: Tensor, time_step: float, lag_width: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Copy starts once for each lag.

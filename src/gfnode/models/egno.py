@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
-from gfnode.models.egnn import EGNNSettings, copies
+from gfnode.models.egnn import EGNNSettings, repeat_for_lags
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayer, Incidence
 from gfnode.molecule.system import System
@@ -133,16 +133,16 @@ class EGNO(Model):
         if self.settings.times == "as-if-regular":
             ascending, order = lags.sort(1)
             moved = self.operate(positions, velocities, ascending)
-            return take(moved, order.argsort(1))
+            return gather_times(moved, order.argsort(1))
         n_grid, horizon = self.settings.grid, self.system.horizon
         grid = torch.linspace(0, horizon, n_grid + 1, device=lags.device, dtype=lags.dtype)
         moved = self.operate(positions, velocities, grid[1:].expand(len(lags), -1))
         known = torch.cat([positions[:, None], moved], 1)
-        return interpolate(known, lags * (n_grid / horizon))
+        return interpolate_grid(known, lags * (n_grid / horizon))
 
     def operate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict at ascending lags, treated as regular, ``(batch, time, atom, 3)`` in Å."""
-        x, v, embedding = copies(
+        x, v, embedding = repeat_for_lags(
             positions, velocities, lags, self.system.time_step, self.settings.lag_width
         )
         h, scalars = self.inputs(x, v, embedding)
@@ -155,16 +155,16 @@ class EGNO(Model):
         return (x + centre).movedim(0, 2)
 
 
-def take(values: Tensor, index: Tensor) -> Tensor:
+def gather_times(values: Tensor, index: Tensor) -> Tensor:
     """Gather times ``index (batch, wanted)`` from ``(batch, time, atom, 3)``."""
     return values.gather(1, index[:, :, None, None].expand(-1, -1, *values.shape[2:]))
 
 
-def interpolate(values: Tensor, places: Tensor) -> Tensor:
+def interpolate_grid(values: Tensor, places: Tensor) -> Tensor:
     """Interpolate ``(batch, point, atom, 3)`` linearly at fractional point indices.
 
     Beyond the last point, the last interval is extrapolated.
     """
     below = places.detach().long().clamp(0, values.shape[1] - 2)
     share = (places - below)[:, :, None, None]
-    return torch.lerp(take(values, below), take(values, below + 1), share)
+    return torch.lerp(gather_times(values, below), gather_times(values, below + 1), share)

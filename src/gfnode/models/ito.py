@@ -63,7 +63,7 @@ class ITOSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Known:
+class EncodedStart:
     """Encoded starts, the condition of the score network; shapes of :mod:`gfnode.models.painn`."""
 
     positions: Tensor  # (atom, batch, 1, 3) Å
@@ -185,7 +185,7 @@ class ITO(Generative):
 
     # --- the score network ----------------------------------------------------------------------
 
-    def encode(self, positions: Tensor, velocities: Tensor) -> Known:
+    def encode(self, positions: Tensor, velocities: Tensor) -> EncodedStart:
         """Encode starts, ``(batch, atom, 3)`` in Å and Å/fs."""
         x = positions.transpose(0, 1)[:, :, None]
         place = (positions - center(positions)).transpose(0, 1)[:, :, None]
@@ -196,9 +196,9 @@ class ITO(Generative):
         V = self.vectors_in(torch.stack([place, motion], -1))
         for message, update in zip(self.encoder[::2], self.encoder[1::2], strict=True):
             s, V = update(*message(s, V, Geometry(along, known), self.edges))
-        return Known(x, s, V, known)
+        return EncodedStart(x, s, V, known)
 
-    def noise_in(self, z: Tensor, times: Tensor, known: Known, lags: Tensor) -> Tensor:
+    def predict_noise(self, z: Tensor, times: Tensor, known: EncodedStart, lags: Tensor) -> Tensor:
         """Predict the noise ε̂ in noisy displacements.
 
         Parameters
@@ -244,7 +244,7 @@ class ITO(Generative):
         displaced = (targets - batch.positions[:, None]).permute(2, 0, 1, 3)
         z = displaced / self.scale(lags).clamp(min=1e-6)
         known = self.encode(batch.positions, batch.velocities)
-        denoiser = partial(self.noise_in, known=known, lags=lags)
+        denoiser = partial(self.predict_noise, known=known, lags=lags)
         times = even_times(self.schedule, tuple(lags.shape), generator)
         velocity = self.settings.weighting == "velocity"
         return noise_loss(denoiser, self.schedule, z, times, generator, velocity=velocity)
@@ -310,7 +310,7 @@ class ITO(Generative):
         if solver not in SAMPLERS:
             raise InputError(f"unknown solver {solver!r}: expected {', '.join(SAMPLERS)}")
         asked = lags.repeat_interleave(count, 1)
-        denoiser = partial(self.noise_in, known=self.encode(positions, velocities), lags=asked)
+        denoiser = partial(self.predict_noise, known=self.encode(positions, velocities), lags=asked)
         z = SAMPLERS[solver](denoiser, self.schedule, noise, steps)
         displaced = (self.scale(asked) * z).permute(1, 2, 0, 3)  # (batch, draw, atom, 3)
         return (positions[:, None] + displaced).unflatten(1, (lags.shape[1], count))

@@ -77,7 +77,7 @@ def displacement_temperature(series: Series, *, heavy: bool = False) -> float | 
 
 def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> Clock:
     """Compare the stated time step with those of the clocks."""
-    stated = _counted(series)
+    stated = _time_unit(series)
     temperature = displacement_temperature(series)
     # atoms in equilibrium never go further than their thermal speed carries them
     too_hot = temperature is not None and temperature > PLAUSIBLE[1]
@@ -138,7 +138,7 @@ def _swing(series: Series, bonds: Integers, rounded_to: float | None) -> _Swing:
         m[chosen].prod(1) / m[chosen].sum(1) for m in (masses_of(numbers), series.first.masses)
     ]
     usual = STRETCHING[element] * float(np.median(np.sqrt(reduced[0] / reduced[1])))
-    step = _counted(series)
+    step = _time_unit(series)
     assert step is not None
     memory, spread = _bond_memory(series, chosen, step)
     noise = 0.0 if rounded_to is None else rounded_to / np.sqrt(6)
@@ -240,7 +240,7 @@ def _from_velocities(series: Series) -> float | None:
         coarse, found = found, _advance(series, starts[even], chosen, SIMPSON)
         if found is None or abs(np.log(coarse / found)) > np.log(1 + UNSURE):
             return None
-    step = _counted(series)
+    step = _time_unit(series)
     assert step is not None
     return None if found is None else found * step / gap
 
@@ -261,7 +261,7 @@ def _advance(
     return float(along / size)
 
 
-def _counted(series: Series) -> float | None:
+def _time_unit(series: Series) -> float | None:
     """Unit of the time between frames in fs: the shortest gap, if all are multiples of it."""
     if not len(gaps := series.gaps):
         return series.step

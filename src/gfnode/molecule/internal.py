@@ -17,7 +17,7 @@ from gfnode.trajectory import Doubles, Floats, Integers
 APART = 4
 """Least number of bonds between nonbonded atoms: 1-5 pairs and beyond."""
 
-STRAIGHT = -0.94
+COLLINEAR = -0.94
 """Three atoms whose mean cosine is below this (160°) are collinear: H–C≡C, two ligands across a
 metal. Dihedrals about their bonds are undefined."""
 
@@ -122,7 +122,7 @@ class Internal:
         handed = abs(volume.mean(0)) > HANDED * np.sqrt(np.square(volume).mean(0))
         return replace(
             self,
-            dihedrals=bent(self.dihedrals, positions),
+            dihedrals=without_collinear(self.dihedrals, positions),
             tetrahedra=self.tetrahedra[handed],
             centres=self.centres[handed],
             stereo=self.stereo[handed],
@@ -134,7 +134,7 @@ def angles(bonds: Integers) -> Integers:
 
     Ordered by the middle atom, then by the ends, which ascend.
     """
-    middle, ends = both_ways(bonds)
+    middle, ends = directed_bonds(bonds)
     first, second = _pairs_within(middle)
     return np.stack([ends[first], middle[first], ends[second]], 1)
 
@@ -145,11 +145,11 @@ def dihedrals(bonds: Integers, n_atoms: int) -> Integers:
     The four atoms are distinct, so a three-membered ring has none of its own.
     """
     bonds = _ascending(bonds)
-    middle, ends = both_ways(bonds)
+    middle, ends = directed_bonds(bonds)
     begin = np.searchsorted(middle, np.arange(n_atoms + 1))
     degree = np.diff(begin)
     j, k = bonds.T
-    of, turn = _counted(degree[j] * degree[k])
+    of, turn = _expand_counts(degree[j] * degree[k])
     j, k = j[of], k[of]
     i = ends[begin[j] + turn // degree[k]]
     m = ends[begin[k] + turn % degree[k]]
@@ -157,24 +157,24 @@ def dihedrals(bonds: Integers, n_atoms: int) -> Integers:
     return np.stack([i, j, k, m], 1)[kept]
 
 
-def bent(dihedrals: Integers, positions: Floats) -> Integers:
+def without_collinear(dihedrals: Integers, positions: Floats) -> Integers:
     """Those of ``dihedrals (dihedral, 4)`` without three collinear consecutive atoms.
 
-    ``positions`` are some conformations, ``(frame, atom, 3)``; see :data:`STRAIGHT`.
+    ``positions`` are some conformations, ``(frame, atom, 3)``; see :data:`COLLINEAR`.
     """
     return dihedrals[
-        ~straight(dihedrals[:, :3], positions) & ~straight(dihedrals[:, 1:], positions)
+        ~is_collinear(dihedrals[:, :3], positions) & ~is_collinear(dihedrals[:, 1:], positions)
     ]
 
 
-def straight(angles: Integers, positions: Floats) -> NDArray[np.bool_]:
+def is_collinear(angles: Integers, positions: Floats) -> NDArray[np.bool_]:
     """Whether each of ``angles (angle, 3)`` is of collinear atoms, ``(angle,)``."""
     total = np.zeros(len(angles))
     for x in positions.astype(np.float64):  # one by one: crystals have millions
         a, b = x[angles[:, 0]] - x[angles[:, 1]], x[angles[:, 2]] - x[angles[:, 1]]
         sizes = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
         total += (a * b).sum(-1) / np.maximum(sizes, 1e-12)
-    return total < STRAIGHT * len(positions)
+    return total < COLLINEAR * len(positions)
 
 
 def impropers(bonds: Integers, n_atoms: int) -> Integers:
@@ -210,7 +210,7 @@ def colours(bonds: Integers, numbers: Integers) -> Integers:
     H. L. Morgan, J. Chem. Doc. 5, 107 (1965), without its ties: exact classes are kept.
     """
     n_atoms = len(numbers)
-    middle, ends = both_ways(bonds)
+    middle, ends = directed_bonds(bonds)
     begin = np.searchsorted(middle, np.arange(n_atoms + 1))
     place = np.arange(len(middle)) - begin[middle]
     table = np.full((n_atoms, int(np.diff(begin).max(initial=0))), -1)
@@ -248,7 +248,7 @@ def _ascending(bonds: Integers) -> Integers:
     return np.unique(pairs, axis=0) if len(pairs) else pairs
 
 
-def both_ways(bonds: Integers) -> tuple[Integers, Integers]:
+def directed_bonds(bonds: Integers) -> tuple[Integers, Integers]:
     """Each bond in both directions, ordered by its first atom, then its second."""
     pairs = _ascending(bonds)
     rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
@@ -259,18 +259,18 @@ def both_ways(bonds: Integers) -> tuple[Integers, Integers]:
 def _pairs_within(groups: Integers) -> tuple[Integers, Integers]:
     """Positions first < second of all pairs with equal values in the sorted ``groups``."""
     place = np.arange(len(groups))
-    first, further = _counted(np.searchsorted(groups, groups, side="right") - place - 1)
+    first, further = _expand_counts(np.searchsorted(groups, groups, side="right") - place - 1)
     return first, first + 1 + further
 
 
-def _counted(counts: Integers) -> tuple[Integers, Integers]:
+def _expand_counts(counts: Integers) -> tuple[Integers, Integers]:
     """For each k, ``counts[k]`` rows: k repeated, and 0 … counts[k] − 1."""
     of = np.repeat(np.arange(len(counts)), counts)
     return of, np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _with_neighbours(bonds: Integers, n_atoms: int, degree: int) -> tuple[Integers, Integers]:
-    middle, ends = both_ways(bonds)
+    middle, ends = directed_bonds(bonds)
     begin = np.searchsorted(middle, np.arange(n_atoms + 1))
     centres = np.flatnonzero(np.diff(begin) == degree)
     return centres, ends[begin[centres][:, None] + np.arange(degree)]

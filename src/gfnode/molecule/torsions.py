@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.molecule.internal import both_ways
+from gfnode.molecule.internal import directed_bonds
 from gfnode.molecule.labels import residue_labels
 from gfnode.trajectory import Integers, Topology
 from gfnode.trajectory.topology import residues_of
@@ -173,7 +173,7 @@ def _bonded(residues: Residues, bonds: Integers, atoms: Integers, name: str, ste
         beside = np.clip(beside, 0, len(atoms) - 1)
         follows = inside & (ids[beside] == ids + step)
         return np.where(follows & (atoms >= 0), residues.find(name)[beside], -1)
-    here, there = both_ways(bonds)
+    here, there = directed_bonds(bonds)
     named = np.array(residues.topology.names)
     of = residues.of
     joined = (named[there] == name) & (of[here] != of[there]) & (atoms[of[here]] == here)

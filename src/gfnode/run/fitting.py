@@ -23,7 +23,7 @@ from gfnode.terminal import plain_console
 from gfnode.training import EpochRecord, Trainer, TrainingState
 from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
-from gfnode.training.stepping import launch
+from gfnode.training.stepping import setup_device
 from gfnode.trajectory.given import place
 from gfnode.windows import Windows
 
@@ -92,7 +92,7 @@ def begin(
     """Make the folder of a run and prepare its data; see :func:`fit`."""
     experiment = configure(preset, changes)
     reader = Reader.chosen(reader)
-    launch(experiment.accelerator)  # says at once what cannot be used
+    setup_device(experiment.accelerator)  # says at once what cannot be used
     if experiment.windows.split == "all":
         raise InputError(
             "windows.split=all leaves no windows to validate with: expected blocked or published"

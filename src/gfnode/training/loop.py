@@ -18,10 +18,10 @@ from gfnode.ambient import seeded
 from gfnode.errors import InputError
 from gfnode.machine import memory_kept
 from gfnode.models.base import Model, restore_fixed_atoms
-from gfnode.training.replay import Replayed
+from gfnode.training.replay import GraphReplay
 from gfnode.training.settings import TrainingSettings
 from gfnode.training.state import EpochRecord, Progress, TrainingState
-from gfnode.training.stepping import Loss, compiled, launch, products
+from gfnode.training.stepping import Loss, compile_loss, matmul_precision, setup_device
 from gfnode.windows import Batch, Windows, to_device
 
 CHUNK = 25
@@ -119,7 +119,7 @@ class Trainer:
     ) -> None:
         self.settings, self.seed, self.fresh_lags = settings, seed, fresh_lags
         self.batch = choose_batch(parts["train"], model, settings)
-        self.fabric = launch(accelerator)
+        self.fabric = setup_device(accelerator)
         parts = to_device(parts, self.fabric.device)  # once: a batch is an index operation there
         self.train, self.validation = parts["train"], parts["validation"]
         self.batches = len(self.train) // self.batch
@@ -247,15 +247,15 @@ class Trainer:
         """Compile the training step."""
         batch = self.train.batch(torch.arange(self.batch, device=self.fabric.device))
         self.module.train()
-        with products(self.settings.products):  # the precision is compiled in
-            loss = compiled(self.state.model, batch, self.generator, on_note)
+        with matmul_precision(self.settings.products):  # the precision is compiled in
+            loss = compile_loss(self.state.model, batch, self.generator, on_note)
         self.loss = loss or self.loss
 
     def _record(self, on_note: OnNote) -> None:
         """Run steps and validation as CUDA graphs."""
         batches = list(self._gathered())  # once: superposition synchronises
-        self.step = Replayed(self._step, "steps", on_note, self.generator)
-        self.errors = Replayed(lambda: self._errors(batches), "validation", on_note)
+        self.step = GraphReplay(self._step, "steps", on_note, self.generator)
+        self.errors = GraphReplay(lambda: self._errors(batches), "validation", on_note)
 
     def _epoch(self, epoch: int, on_batch: OnBatch) -> Generator[None, None, EpochRecord]:
         from time import perf_counter
@@ -310,7 +310,7 @@ class Trainer:
 
     def _step(self, *batch: Tensor) -> Tensor:
         self.optimizer.zero_grad()
-        with products(self.settings.products):
+        with matmul_precision(self.settings.products):
             loss = self.loss(Batch(*batch), self.generator)
             self.fabric.backward(loss / (loss.detach() / EXPLODED).clamp(min=1.0))
         if self.settings.clip is not None:

@@ -15,7 +15,7 @@ WARM = 3
 """Eager calls before capture, in which libraries initialise."""
 
 
-class Replayed:
+class GraphReplay:
     """A function on a GPU that is run eagerly at first, then captured as a CUDA graph and replayed.
 
     A function that cannot be captured, because its control flow depends on values on the device (a

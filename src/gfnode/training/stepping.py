@@ -28,7 +28,7 @@ Loss = Callable[[Batch, torch.Generator], Tensor]
 Precision = Literal["float32", "bfloat16"]
 
 
-def launch(accelerator: str) -> "Fabric":
+def setup_device(accelerator: str) -> "Fabric":
     """Set up one device, as named by Lightning Fabric: ``auto``, ``cpu``, ``cuda``, ``mps``.
 
     Raises
@@ -53,7 +53,7 @@ def launch(accelerator: str) -> "Fabric":
 
 
 @contextmanager
-def products(precision: Precision) -> Iterator[None]:
+def matmul_precision(precision: Precision) -> Iterator[None]:
     """Compute float32 matrix products in this precision, where the device supports it."""
     before = torch.get_float32_matmul_precision()
     if precision == "bfloat16":
@@ -64,7 +64,7 @@ def products(precision: Precision) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def compiled(
+def compile_loss(
     model: Model, batch: Batch, generator: torch.Generator, note: Callable[[str], None]
 ) -> Loss | None:
     """Compile a loss and its gradient for batches of one shape.
