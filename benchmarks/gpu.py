@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.readers import load
 from gfnode.training import Trainer
-from gfnode.training.replay import Replayed
+from gfnode.training.replay import GraphReplay
 from measuring import ratio, shown, take_turns
 from molecules import MOLECULES, published, starts
 from straightforward import Straightforward
@@ -62,7 +62,7 @@ def train_step(model: nn.Module) -> Callable[..., Tensor]:
 
 def recorded(model: nn.Module, batch: Sequence[Tensor]) -> Callable[[], object]:
     """A step that has been recorded."""
-    step = Replayed(train_step(model), "steps", print)
+    step = GraphReplay(train_step(model), "steps", print)
     for _ in range(5):
         step(*batch)
     return partial(step, *batch)

@@ -1,8 +1,8 @@
-"""What a program has set for all of PyTorch and NumPy, set aside while gfnode works in it.
+"""Isolation from global settings of PyTorch and NumPy in the calling program.
 
 Weights and windows are float32, on devices that gfnode chooses itself, and fits need gradients. A
-program around it may have made float64 or a GPU the default, stand in ``torch.inference_mode()`` or
-``torch.autocast()``, let NumPy raise at an underflow, and draw random numbers of its own.
+calling program may have set float64 or a GPU as the default, be inside ``torch.inference_mode()``
+or ``torch.autocast()``, let NumPy raise at an underflow, and draw random numbers of its own.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import torch
 
 
 class _Float32:
-    """float32 as default of PyTorch, which all threads share, while anyone is inside."""
+    """Reentrant context with float32 as default dtype, which is global to all threads."""
 
     def __init__(self) -> None:
         self.lock, self.inside, self.before = Lock(), 0, torch.float32
@@ -38,9 +38,9 @@ _FLOAT32 = _Float32()
 
 @contextmanager
 def usual() -> Iterator[None]:
-    """PyTorch and NumPy as they come, inside of this; also a decorator, ``@usual()``.
+    """Context (or decorator, ``@usual()``) with the default settings of PyTorch and NumPy.
 
-    Gradients are recorded, as they are by default. Code of the caller does not belong inside.
+    Gradients are recorded, as by default. User code must not be called inside.
     """
     with ExitStack() as stack:
         enter = stack.enter_context
@@ -58,14 +58,14 @@ def usual() -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, *, accelerator: str = "cpu") -> Iterator[None]:
-    """Random numbers of PyTorch begin at a seed inside of this; those of the caller go on after it.
+    """Context with a seeded PyTorch generator; that of the caller is restored afterwards.
 
-    On a GPU, too, unless ``accelerator`` is ``cpu``.
+    Also on the current GPU, unless ``accelerator`` is ``cpu``.
     """
     gpu = accelerator != "cpu" and torch.cuda.is_available()
     with torch.random.fork_rng([torch.cuda.current_device()] if gpu else []):
         if gpu:
             torch.manual_seed(seed)
-        else:  # that of all devices would reach those not in use, too
+        else:  # torch.manual_seed would seed unused devices, too
             torch.default_generator.manual_seed(seed)
         yield

@@ -16,7 +16,7 @@ from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import Experiment, configure, prepare
 from gfnode.experiment.baselines import fit_baselines
 from gfnode.models import TRIVIAL, Model
-from gfnode.models.base import as_predicted
+from gfnode.models.base import check_prediction
 from gfnode.molecule.system import System
 from gfnode.readers.reader import Data, Reader
 from gfnode.windows import Batch, Windows, select_atoms
@@ -223,7 +223,7 @@ class _Foreign(Model):
         self.predict = predict
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
-        return as_predicted(self.predict(positions, velocities, lags), positions, lags)
+        return check_prediction(self.predict(positions, velocities, lags), positions, lags)
 
 
 @usual()

@@ -1,4 +1,4 @@
-"""How good a model is, beside the trivial baselines on the same windows."""
+"""Evaluation of a model, next to the trivial baselines on the same windows."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +22,7 @@ from gfnode.metrics import (
 from gfnode.metrics.lags import lag_edges
 from gfnode.models import TRIVIAL, Model
 from gfnode.models.calibration import WITHIN, Calibration
-from gfnode.models.pieces import predictions
+from gfnode.models.inference import predictions
 from gfnode.models.symmetries import Measured, measure
 from gfnode.progress import Report, silent
 from gfnode.trajectory import Doubles
@@ -30,8 +30,8 @@ from gfnode.units import count, format_time
 from gfnode.windows import Windows
 
 MOST_VALUES = 20_000_000
-"""Coordinates of one method that are held in memory: 2000 windows of 8 lags and 22 atoms are a
-million."""
+"""Largest number of predicted coordinates kept in memory: 2000 windows of 8 lags and 22 atoms are
+a million."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,26 +41,26 @@ class Evaluation:
     Parameters
     ----------
     model
-        Name of the model that is judged.
+        Name of the evaluated model.
     errors, superposed
         Mean squared error per coordinate of each window and lag by method, ``(window, time)`` in
-        Å²; ``superposed``: after placing each predicted frame on its target.
+        Å²; ``superposed``: after superposing each predicted frame on its target.
     lags_fs
         ``(window, time)``.
     starts_fs, segments
-        Start time and trajectory number of each window, ``(window,)``.
+        Start time and trajectory index of each window, ``(window,)``.
     horizon_fs
-        Of training.
+        Largest lag of training.
     aligned
-        Targets were superposed on their starts.
+        Whether targets were superposed on their starts.
     inside
-        Share of the scored coordinates of each window and lag that lie within one predicted
-        standard deviation, ``(window, time)``; None where none are known.
+        Fraction of the scored coordinates of each window and lag within one predicted standard
+        deviation, ``(window, time)``; None without predicted deviations.
     predicted
-        By the model, all of its state atoms, ``(window, time, atom, 3)`` in Å, so that what else is
-        measured need not predict again; None where they are too many to hold.
+        Predictions of the model for all of its state atoms, ``(window, time, atom, 3)`` in Å, for
+        reuse by further analyses; None where they exceed `MOST_VALUES`.
     symmetries
-        By how much the model breaks each, with the weights that it has; empty: not measured.
+        Equivariance errors of the model with its current weights; empty: not measured.
     """
 
     model: str
@@ -93,7 +93,7 @@ class Evaluation:
 
     @property
     def blocks(self) -> Blocks:
-        """Blocks of start time that intervals are taken over."""
+        """Blocks of start time for intervals."""
         return Blocks.of(self.starts_fs, self.horizon_fs, self.segments)
 
     def summary(self, method: str, *, superposed: bool = False) -> LagErrors:
@@ -105,12 +105,12 @@ class Evaluation:
 
     @property
     def best_trivial(self) -> str:
-        """The trivial baseline with the least mean error, the judged model itself left out."""
+        """The trivial baseline with the least mean error, except the evaluated model itself."""
         names = [name for name in self.errors if name in TRIVIAL and name != self.model]
         return min(names, key=lambda name: float(self.errors[name].mean()))
 
     def verdict(self, other: str) -> Verdict:
-        """Is the model better than another method: paired, over blocks of time, mean over lags."""
+        """Paired comparison of the model with another method, over blocks of time and all lags."""
         return paired_verdict(self.errors[self.model], self.errors[other], self.blocks)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -124,11 +124,11 @@ class Evaluation:
     def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write ``errors.npz`` and ``evaluation.json``, which holds ``facts`` too."""
         write_arrays(folder / "errors.npz", self.arrays())
-        # last: it tells of which weights both are, also where something ends this in between
+        # last: it identifies the weights of both files, even after an interruption in between
         write_json(folder / "evaluation.json", {**self.to_dict(), **facts})
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, under the keys that docs/evaluation.md explains."""
+        """All results, under the keys of docs/evaluation.md."""
         best = self.best_trivial
         return {
             "unit": "angstrom^2 per coordinate",
@@ -192,17 +192,17 @@ def evaluate(
     Parameters
     ----------
     name
-        Which of the models is judged.
+        Name of the evaluated model.
     models
-        By name, all on one device; each sees its own state atoms, and all score the same ones.
+        By name, all on one device; each has its own state atoms, and all score the same ones.
     windows
         Over all atoms.
     horizon
         In fs.
     calibration
-        Of the model that is judged.
+        Of the evaluated model.
     report
-        Told how many windows the model that is judged has predicted, of how many.
+        Called with the windows that the evaluated model has predicted, and their total.
     """
     windows = windows.to(models[name].scored.device)
     errors: dict[str, Doubles] = {}

@@ -332,7 +332,7 @@ def _follow(
     import torch
 
     from gfnode.geometry import kabsch_rotation
-    from gfnode.models.pieces import ask
+    from gfnode.models.inference import predict_in_batches
     from gfnode.windows import lags as draw
 
     start = windows.starts[[window]]
@@ -343,7 +343,7 @@ def _follow(
     frames = torch.arange(int(start) + stride, int(last[0]), stride)
     single = replace(windows.take(torch.tensor([window])), targets=frames[None])
     now = single.select(model.system.atoms).batch(slice(None))
-    found, _ = ask(model, now.positions, now.velocities, now.lags)
+    found, _ = predict_in_batches(model, now.positions, now.velocities, now.lags)
     true, predicted = (
         torch.cat([now.positions, each]).float() for each in (now.targets[0], found[0])
     )
@@ -370,7 +370,7 @@ def atom_errors(model: "Model", windows: "Windows") -> Doubles:
     """Mean squared error per coordinate of each scored atom over windows and lags, in Å²."""
     import torch
 
-    from gfnode.models.pieces import predictions
+    from gfnode.models.inference import predictions
 
     score = torch.as_tensor(model.system.score)
     total: Tensor = torch.zeros(len(score), dtype=torch.float64)

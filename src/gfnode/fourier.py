@@ -1,8 +1,8 @@
 """The graph Fourier transform: eigenvectors of the Laplacian, the transform and its inverse.
 
-Eigenvectors are not unique: each may change its sign, and inside a repeated eigenvalue any rotation
-is as good. What is well defined is the *eigenspace*, so a basis says which eigenspace each of its
-modes belongs to, and never cuts one unless it is told to.
+Eigenvectors are not unique: their signs are arbitrary, and those of a repeated eigenvalue may be
+rotated into each other. What is well defined is the *eigenspace*, so a basis stores the eigenspace
+of each of its modes, and by default contains only complete ones.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from gfnode.errors import InputError
 from gfnode.trajectory import Doubles, Integers
 
 EQUAL = 1e-11
-"""Eigenvalues closer than this, times the largest that the graph can have, count as equal.
+"""Eigenvalues closer than this, relative to the bound ‖L‖∞ on the largest, count as equal.
 
 Rounding is about 1e-15 on that scale, and the eigenvalues of a chain of 10 000 atoms are 1e-7
 apart."""
 
 MOST_ROUNDS = 300
-"""Restarts of a search; where it gets anywhere, some ten are enough."""
+"""Restarts of a Lanczos search, at most; a search that converges needs about ten."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +63,17 @@ def eigenbasis(
     modes
         How many to keep; None keeps all.
     whole
-        Keep eigenspaces whole: where the cut would go through one, its other modes are kept too.
-        False cuts after ``modes`` and lets every mode stand for itself, as the published
-        experiments do; what is built on that depends on an arbitrary choice of eigenvectors.
+        Keep complete eigenspaces: where the cut would go through one, its other modes are kept too.
+        False cuts after ``modes`` and takes every mode as an eigenspace of its own, as the
+        published experiments do; results then depend on an arbitrary choice of eigenvectors.
     dense_below
-        Graphs of at least this many atoms are solved with a sparse method, where that pays.
+        Graphs of at least this many atoms are solved by Lanczos iteration, unless more than a
+        quarter of the modes is wanted.
 
     Returns
     -------
     Basis
-        The same for the same graph: the start of the iteration and the signs are fixed.
+        Deterministic: the start vector of the iteration and the signs are fixed.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def eigenbasis(
     else:
         try:
             values, vectors = _lowest(laplacian, count, tolerance)
-        except ArpackError:  # so few distinct eigenvalues are left that the iteration stands still
+        except ArpackError:  # no convergence, as with few distinct eigenvalues
             values, vectors = np.linalg.eigh(laplacian.toarray())
     spaces = _spaces(values, tolerance)
     kept = int(np.searchsorted(spaces, spaces[count - 1], side="right")) if whole else count
@@ -165,9 +166,9 @@ class IdentityTransform(nn.Module):
 def _lowest(laplacian: sparse.csr_array, count: int, tolerance: float) -> tuple[Doubles, Doubles]:
     """Find the lowest modes of a sparse Laplacian: ``count``, and the rest of the last eigenspace.
 
-    Lanczos iteration on the inverse of L − σ, σ just below zero. Grown from a single vector, it
-    sees one direction of each eigenspace, and further ones only through rounding. So the modes
-    found are projected out, and the search goes on until the lowest mode that is left lies above
+    Shift-and-invert Lanczos iteration with a shift just below zero. From a single start vector it
+    finds one direction of each eigenspace, and further ones only through rounding. So the modes
+    found are projected out, and the search is repeated until the lowest remaining mode lies above
     the cut.
     """
     n_atoms = laplacian.shape[0]
@@ -207,14 +208,14 @@ def _search(inverse: Any, found: Doubles, count: int, start: Doubles) -> Doubles
 
 
 def _ritz(laplacian: sparse.csr_array, vectors: Doubles) -> tuple[Doubles, Doubles]:
-    """Orthonormalise, and take the best eigenvectors of L in the span (Rayleigh-Ritz)."""
+    """Ritz values and vectors of L in the span of vectors (Rayleigh-Ritz)."""
     span, _ = np.linalg.qr(vectors)
     values, mix = np.linalg.eigh(span.T @ (laplacian @ span))
     return values, span @ mix
 
 
 def _spaces(values: Doubles, tolerance: float) -> Integers:
-    """Count eigenspaces, ``(mode,)``: a new one wherever ascending eigenvalues step up."""
+    """Eigenspace of each mode, ``(mode,)``: a new one where eigenvalues rise by > tolerance."""
     return np.concatenate([[0], np.cumsum(np.diff(values) > tolerance)]).astype(np.int64)
 
 

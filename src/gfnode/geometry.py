@@ -1,4 +1,4 @@
-"""Shapes of molecules: superposition, internal coordinates, momenta.
+"""Molecular geometry: superposition, internal coordinates, momenta, rotations.
 
 Pure functions of tensors, vectorised over all leading axes (written ``...``) and differentiable.
 Positions are Å, velocities Å/fs, masses u, angles radians. Rotations are matrices that act on
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 STRAIGHT = 1e-10
-"""Of a linear molecule a moment of inertia is less than this share of the largest."""
+"""Ratio of a moment of inertia to the largest below which it counts as zero: linear molecules."""
 
 
 def center(positions: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -33,14 +33,14 @@ def center(positions: Tensor, weights: Tensor | None = None) -> Tensor:
 def kabsch_rotation(
     mobile: Tensor, target: Tensor, weights: Tensor | None = None, *, reflect: bool = False
 ) -> Tensor:
-    """Rotation that turns centred ``mobile`` best onto centred ``target``.
+    """Optimal rotation of centred ``mobile`` onto centred ``target``.
 
     R = argmin Σ w_i |R x_i − y_i|² over rotations (over rotations and reflections with
     ``reflect``), that is the orthogonal polar factor of H = Σ w_i y_i x_iᵀ, taken from its
     singular values in double precision.
 
-    The gradient is that of the polar factor in its implicit form, so it stays finite for planar
-    and linear molecules, where the derivative of the singular vectors does not; a turn that the
+    The gradient is that of the polar factor by implicit differentiation, so it stays finite for
+    planar and linear molecules, where that of the singular vectors does not; a rotation that the
     atoms leave undetermined (about the axis of a linear molecule) gets gradient zero.
 
     Parameters
@@ -63,17 +63,17 @@ def kabsch_rotation(
     x, y = x - center(x, weights), y - center(y, weights)
     H = (y if weights is None else y * weights.to(y).unsqueeze(-1)).mT @ x
     with torch.no_grad():
-        U, s, Vt = torch.linalg.svd(H.nan_to_num(0.0, 0.0, 0.0))  # it refuses what diverged
-        if not reflect:  # turn the least important axis where the best match is a reflection
+        U, s, Vt = torch.linalg.svd(H.nan_to_num(0.0, 0.0, 0.0))  # svd raises on NaN
+        if not reflect:  # reverse the axis of the smallest singular value of a reflection
             sign = torch.det(U @ Vt).sign().unsqueeze(-1)
             U = torch.cat([U[..., :2], U[..., 2:] * sign.unsqueeze(-1)], -1)
             s = torch.cat([s[..., :2], s[..., 2:] * sign], -1)
         R: Tensor = U @ Vt
     if not H.requires_grad:
         return R
-    # H = R S with S = V diag(s) Vᵀ. A turn ω away from the best match meets the torque
-    # (tr S − S) ω, so ω = (tr S − S)⁻¹ torque is one Newton step: zero here, but it carries the
-    # derivative.
+    # H = R S with S = V diag(s) Vᵀ. A small rotation ω away from the optimum has the gradient
+    # ("torque") (tr S − S) ω, so ω = (tr S − S)⁻¹ torque is one Newton step: zero here, but it
+    # carries the derivative.
     stiffness = s.sum(-1, keepdim=True) - s
     ease = torch.where(stiffness > 1e-12 * s[..., :1], stiffness.reciprocal(), 0.0)
     misfit = R.mT @ H
@@ -87,16 +87,16 @@ def kabsch_rotation(
 def superpose(
     mobile: Tensor, target: Tensor, weights: Tensor | None = None, reflect: bool = False
 ) -> Tensor:
-    """Place ``mobile`` on ``target`` by the translation and rotation of least squares.
+    """Superpose ``mobile`` on ``target`` by least squares over translation and rotation.
 
     Parameters
     ----------
     mobile, target
         ``(..., atom, 3)``, leading axes broadcast.
     weights
-        ``(atom,)``, None for ones. Atoms of weight zero are carried along.
+        ``(atom,)``, None for ones. Atoms of weight zero are moved, but do not enter the fit.
     reflect
-        Allow the mirror image where it fits better (orthogonal Procrustes).
+        Allow a reflection where it fits better (orthogonal Procrustes).
 
     Returns
     -------
@@ -117,10 +117,10 @@ def mean_conformer(
     tolerance: float = 1e-6,
     iterations: int = 100,
 ) -> Tensor:
-    """Mean shape of conformations, free of where they stand (generalised Procrustes analysis).
+    """Mean shape of conformations, without translation and rotation (generalised Procrustes).
 
     All conformations are superposed on the current mean, starting from the first, and averaged,
-    until the mean moves by less than ``tolerance`` Å (greatest coordinate).
+    until the mean changes by less than ``tolerance`` Å (largest coordinate).
 
     Parameters
     ----------
@@ -152,11 +152,11 @@ def mean_conformer(
 
 
 def flattened(conformer: Tensor, samples: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The mean conformer in the plane z = 0, if it is that of a planar molecule.
+    """Project the mean conformer of a planar molecule into the plane z = 0.
 
-    A planar molecule is its own mirror image, so that no conformation tells on which side of the
-    conformer another one lies: what is left of a thickness is noise. It counts as planar where
-    the mean square of its heights over its plane is less than a quarter of that of the samples.
+    A planar molecule is its own mirror image, so that its two faces are equivalent, and the
+    remaining thickness of a mean conformer is noise. It counts as planar where its mean square
+    distance from its plane is less than a quarter of that of the samples.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def flattened(conformer: Tensor, samples: Tensor, weights: Tensor | None = None)
     Returns
     -------
     Tensor
-        ``(atom, 3)``: turned, with all z zero; as it came where it is not planar.
+        ``(atom, 3)``: rotated, with z = 0; unchanged where it is not planar.
     """
     centred = (conformer - center(conformer)).double()
     axes = torch.linalg.svd(centred).Vh
@@ -185,7 +185,7 @@ def flattened(conformer: Tensor, samples: Tensor, weights: Tensor | None = None)
 def radius_of_gyration(positions: Tensor) -> Tensor:
     """Root of Σ |x_i − x̄|²/n about the mean position, ``(...)`` in Å.
 
-    All atoms weigh the same, as mdtraj has it: with masses the hydrogens, or their absence, decide.
+    All atoms have the same weight, as in mdtraj.
 
     Parameters
     ----------
@@ -219,8 +219,9 @@ def dihedrals(positions: Tensor, quadruples: Tensor) -> Tensor:
     """Torsion angles ``(..., quadruple)`` in −π … π of ``quadruples (quadruple, 4)``.
 
     φ = atan2(|b₂| b₁·(b₂×b₃), (b₁×b₂)·(b₂×b₃)), with the IUPAC sign: cis is 0, and positive means
-    that the bond at the back is turned clockwise, looking along the middle bond. Where three of
-    the atoms are in line the angle does not exist; the value is then 0 or ±π, its gradient void.
+    that the rear bond is rotated clockwise, looking along the middle bond. Where three consecutive
+    atoms are collinear the angle is undefined; the value is then 0 or ±π, its gradient
+    meaningless.
     """
     i, j, k, m = quadruples.unbind(-1)
     b1 = positions[..., j, :] - positions[..., i, :]
@@ -253,7 +254,7 @@ def inertia_tensor(positions: Tensor, masses: Tensor) -> Tensor:
 
 
 def thermal_momenta(positions: Tensor, masses: Tensor, heat: float) -> tuple[float, float]:
-    """Root mean square momentum √(3 M k_B T) and angular momentum √(tr(I) k_B T) in a heat bath.
+    """Thermal rms momentum √(3 M k_B T) and rms angular momentum √(tr(I) k_B T).
 
     In u Å/fs and u Å²/fs, of positions ``(..., atom, 3)``, over which tr(I) is averaged; ``heat``
     is k_B T in u Å²/fs².
@@ -263,17 +264,17 @@ def thermal_momenta(positions: Tensor, masses: Tensor, heat: float) -> tuple[flo
 
 
 def _turns(inertia: Tensor) -> tuple[Tensor, Tensor]:
-    """Axes as columns, and the inverse of the moment about each: zero for that of a line."""
+    """Principal axes as columns, and inverse moments of inertia, zero for vanishing moments."""
     moments, axes = torch.linalg.eigh(inertia)
     turning = moments > STRAIGHT * moments[..., -1:]
     return axes, torch.where(turning, moments.reciprocal(), 0.0)
 
 
 def without_momenta(positions: Tensor, velocities: Tensor, masses: Tensor) -> Tensor:
-    """Velocities less drift and turn: v − V − ω × (r − r_c), V = P/M, ω = I⁻¹L.
+    """Remove the total momentum and angular momentum: v − V − ω × (r − r_c), V = P/M, ω = I⁻¹L.
 
-    ``(..., atom, 3)``, computed in double precision and given in that of ``velocities``. About the
-    axis of a linear molecule nothing turns.
+    ``(..., atom, 3)``, computed in double precision and returned in that of ``velocities``. I⁻¹ is
+    a pseudo-inverse: the axis of a linear molecule does not contribute.
     """
     x, v, m = positions.double(), velocities.double(), masses.double()
     v = v - (momentum(v, m) / m.sum()).unsqueeze(-2)
@@ -286,9 +287,9 @@ def without_momenta(positions: Tensor, velocities: Tensor, masses: Tensor) -> Te
 
 
 def free_directions(positions: Tensor, masses: Tensor) -> Tensor:
-    """Independent velocities that :func:`without_momenta` leaves, ``(...)``.
+    """Degrees of freedom without the total momenta, see :func:`without_momenta`, ``(...)``.
 
-    3N − 6, 3N − 5 for atoms in a line, none for a single one.
+    3N − 6; 3N − 5 for collinear atoms; 0 for a single atom.
     """
     _, inverse = _turns(inertia_tensor(positions.double(), masses.double()))
     return 3 * positions.shape[-2] - 3 - (inverse > 0).sum(-1)
@@ -314,16 +315,16 @@ def rotation_matrix(vectors: Tensor) -> Tensor:
 
 
 def quaternion(vectors: Tensor) -> Tensor:
-    """That of :func:`rotation_matrix`, ``(..., 4)``: (cos ½θ, sin ½θ · v/θ) with θ = |v|."""
+    """Unit quaternion of :func:`rotation_matrix`, ``(..., 4)``: (cos ½θ, sin ½θ · v/θ), θ = |v|."""
     x, y, z = vectors.unbind(-1)
     angle = (x * x + y * y + z * z).clamp(min=1e-30).sqrt()
-    turns = angle / (2 * torch.pi)  # sinc rounds π times it as cos does here: the length stays one
+    turns = angle / (2 * torch.pi)  # sinc and cos of the same rounded argument: unit norm
     share = torch.sinc(turns) / 2
     return torch.stack([(torch.pi * turns).cos(), share * x, share * y, share * z]).movedim(0, -1)
 
 
 def composed(first: Tensor, second: Tensor) -> Tensor:
-    """Hamilton's product of quaternions ``(..., 4)``; its matrix is that of theirs."""
+    """Hamilton product of quaternions ``(..., 4)``; its matrix is the product of theirs."""
     (a, b, c, d), (w, x, y, z) = first.unbind(-1), second.unbind(-1)
     product = (
         a * w - b * x - c * y - d * z,

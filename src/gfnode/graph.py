@@ -1,4 +1,4 @@
-"""The molecular graph: bonds, k-hop edges, the Laplacian and its connected pieces."""
+"""The molecular graph: bonds, k-hop edges, Laplacian, components, rotors, automorphisms."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ def pair_distances(positions: Coordinates, pairs: Integers) -> Doubles:
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """Directed edges of a molecular graph; each pair of atoms stands in both directions.
+    """Directed edges of a molecular graph; each pair of atoms occurs in both directions.
 
     Parameters
     ----------
     index
         Receiving and sending atom, ``(2, edge)``, in ascending order.
     hop
-        How many bonds the edge spans, ``(edge,)``, from 1.
+        Graph distance of the atoms, in bonds, ``(edge,)``, from 1.
     """
 
     index: Integers
@@ -48,12 +48,12 @@ class Edges:
 def bonds_from_distances(
     numbers: Integers, positions: Coordinates, tolerance: float = 1.25
 ) -> Integers:
-    """Find the bonds of a molecule from how far apart its atoms usually are.
+    """Find the bonds of a molecule from median distances.
 
-    A pair is bonded when its median distance over at most 100 evenly chosen frames is below
-    ``tolerance`` (r_i + r_j), r being covalent radii (Cordero et al. 2008). The median passes over
-    bonds that are stretched, and atoms that touch, in a few frames. Distances are taken as they
-    are: molecules that a periodic cell cuts must be made whole before.
+    A pair is bonded when its median distance over at most 100 evenly spaced frames is below
+    ``tolerance`` (r_i + r_j), r being covalent radii (Cordero et al. 2008). The median is robust
+    against stretched bonds and close contacts in a few frames. Distances are not periodic:
+    molecules that are split by a periodic cell must be made whole before.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def bonds_from_distances(
     positions
         ``(frame, atom, 3)`` in Å.
     tolerance
-        How much longer than the sum of the radii a bond may be.
+        Largest length of a bond, as a multiple of the sum of the radii.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def published_bonds(numbers: Integers, positions: Coordinates) -> Integers:
 
 
 def hop_edges(bonds: Integers, n_atoms: int, hops: int = 2) -> Edges:
-    """Join all atoms that are at most ``hops`` bonds apart.
+    """Connect all atoms that are at most ``hops`` bonds apart.
 
     Parameters
     ----------
@@ -143,10 +143,10 @@ def hop_edges(bonds: Integers, n_atoms: int, hops: int = 2) -> Edges:
 
 
 def neighbour_edges(positions: Coordinates, cutoff: float) -> Edges:
-    """Join atoms that are close in space, and atoms that share such a neighbour.
+    """Connect atoms that are close in space, and atoms that share such a neighbour.
 
-    The published alanine dipeptide experiments use 4 Å in frame 0, with pairs that are close *and*
-    share a neighbour standing in both sets.
+    The published alanine dipeptide experiments use 4 Å in frame 0; pairs that are close *and* share
+    a neighbour get two edges, of hop 1 and hop 2.
 
     Parameters
     ----------
@@ -200,16 +200,16 @@ def laplacian(
 
 
 def components(edge_index: Integers, n_atoms: int) -> Integers:
-    """Label each atom with the connected piece it belongs to, ``(atom,)``, counted from 0."""
+    """Connected component of each atom, ``(atom,)``, counted from 0."""
     _, labels = connected_components(_adjacency(edge_index, n_atoms), directed=False)
     return np.asarray(labels, dtype=np.int64)
 
 
 def describe_components(labels: Integers) -> str | None:
-    """Say in words that a graph is disconnected; None when it is one piece.
+    """Message that a graph is disconnected; None when it is connected.
 
-    Each piece has its own constant mode of eigenvalue zero, so the mean position of a molecule is
-    then no longer a single mode.
+    Each component has its own constant mode of eigenvalue zero, so the mean position of a molecule
+    is then no longer a single mode.
     """
     sizes = np.sort(np.bincount(labels))[::-1]
     if len(sizes) < 2:
@@ -222,7 +222,7 @@ def describe_components(labels: Integers) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Rotors:
-    """Groups of atoms that may spin about the bond that holds them.
+    """Internal rotors: groups of atoms that may rotate about the bond that attaches them.
 
     Parameters
     ----------
@@ -240,11 +240,11 @@ class Rotors:
 
 
 def rotors(bonds: Integers, masses: Doubles) -> Rotors:
-    """Find the groups that hang on a single bond outside of rings.
+    """Find the groups attached by a single bond outside of rings (a bridge of the graph).
 
-    Cutting the bond parts the molecule in two; the lighter side is the rotor. A lone atom has no
-    turn of its own, and two sides of one mass turn alike, so neither makes a rotor. Whether a group
-    really turns (a methyl) or hardly does (a carboxyl) is not asked here.
+    Removing the bond splits the molecule in two; the lighter side is the rotor. Neither single
+    atoms nor sides of equal mass are rotors. The torsional barrier (low for a methyl group, high
+    for a carboxyl group) is not considered.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def rotors(bonds: Integers, masses: Doubles) -> Rotors:
     graph = networkx.Graph(bonds.tolist())
     graph.add_nodes_from(range(n_atoms))
     whole = components(bonds.T, n_atoms)
-    # depth first, all that hangs on an atom stands right behind it
+    # in depth-first preorder, the subtree of an atom follows it contiguously
     order = list(networkx.dfs_preorder_nodes(graph))
     above = networkx.dfs_predecessors(graph)
     hanging = dict.fromkeys(order, 1)
@@ -283,18 +283,18 @@ def rotors(bonds: Integers, masses: Doubles) -> Rotors:
     )
 
 
-def renumberings(bonds: Integers, numbers: Integers, most: int = 64) -> Integers:
-    """Numberings of the atoms that give the same graph, its automorphisms: ``(order, atom)``.
+def automorphisms(bonds: Integers, numbers: Integers, most: int = 64) -> Integers:
+    """Automorphisms of the molecular graph: permutations of equivalent atoms, ``(order, atom)``.
 
-    Atom i of a renumbered molecule is atom ``order[i]``. All of them, or where there are more than
-    ``most``, so many found from random beginnings.
+    Atom i of a permuted molecule is atom ``order[i]``. All automorphisms, or where there are more
+    than ``most``, that many from searches with random initial orders.
     """
     identity = np.arange(len(numbers))
     pairs = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
 
     def called(names: Integers) -> networkx.Graph:
         graph = networkx.Graph()
-        for name, atom in enumerate(np.argsort(names)):  # the search goes in the order of names
+        for name, atom in enumerate(np.argsort(names)):  # the order of names steers the search
             graph.add_node(name, number=int(numbers[atom]))
         graph.add_edges_from(names[pairs].tolist())
         return graph

@@ -1,4 +1,4 @@
-"""From one start to later conformations: what a trained model predicts, and what it samples."""
+"""Prediction and sampling of later conformations from one start, by a trained model."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from gfnode.errors import InputError
 from gfnode.models import MODELS, Generative, Model
-from gfnode.models.base import held
+from gfnode.models.base import restore_fixed_atoms
 from gfnode.models.calibration import Calibration
 from gfnode.models.diffusion import SAMPLERS
-from gfnode.models.pieces import ask
+from gfnode.models.inference import predict_in_batches
 from gfnode.molecule.order import warn_of_order
 from gfnode.trajectory import Doubles, Floats, Trajectory
 from gfnode.trajectory.lengths import warn_of_unit
@@ -23,11 +23,11 @@ from gfnode.units import format_time, parse_time
 from gfnode.windows.velocities import VelocityRule
 
 STEPS = {"dpm": 40, "ancestral": 500}
-"""Steps of each solver that recover mean and covariance of a normal distribution to 3 percent."""
+"""Default steps of each solver, for 3 % error of mean and covariance of a normal distribution."""
 
 
 TOGETHER = 256
-"""Motions that are drawn at once."""
+"""Trajectories that are drawn at once."""
 
 
 class BeyondHorizonWarning(UserWarning):
@@ -35,7 +35,7 @@ class BeyondHorizonWarning(UserWarning):
 
 
 def warn_if_beyond(lag: float, horizon: float) -> None:
-    """Warn of a lag that training did not reach, both in fs."""
+    """Warn of a lag beyond the horizon of training, both in fs."""
     if lag > horizon * (1 + 1e-6):
         warnings.warn(
             f"{format_time(lag)} is beyond the {format_time(horizon)} horizon of training: what "
@@ -46,7 +46,7 @@ def warn_if_beyond(lag: float, horizon: float) -> None:
 
 
 def not_in_loss(model: Model) -> str:
-    """Which atoms training did not look at, in words; empty where it looked at all."""
+    """Message about atoms that were not in the training loss; empty where all were."""
     system = model.system
     unseen = system.n_atoms - len(system.score)
     if not unseen or not model.n_weights:
@@ -59,12 +59,12 @@ def not_in_loss(model: Model) -> str:
 
 @dataclass(frozen=True)
 class Start:
-    """A start as a model takes it."""
+    """A start and lags, as input of a model."""
 
     now: Trajectory  # one frame of the state atoms
     velocities: Floats  # (atom, 3) Å/fs
     lags: tuple[float, ...]  # fs, ascending
-    where: str  # in words
+    where: str  # its origin, for messages
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,19 +83,19 @@ def begin(
     frame: int | None,
     rule: VelocityRule = VelocityRule(),  # noqa: B008
 ) -> Start:
-    """Take a start and the lags asked for.
+    """Prepare a start and lags for a model.
 
     Parameters
     ----------
     model
-        That will be asked.
+        The model that will predict.
     trajectory, frame
-        All atoms of the training data or the state atoms, and which frame is the start; None: the
-        first that has velocities.
+        Trajectory of all atoms of the training data or of the state atoms, and the index of the
+        start frame; None: the first that has velocities.
     times
         Lags: fs, or text with a unit; in any order.
     rule
-        Where velocities come from, as in training.
+        Definition of velocities in training.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def begin(
 
 
 def read_times(times: Iterable[float | str]) -> list[float]:
-    """Several times in fs, as they were given; InputError for what is no list of them."""
+    """Parse a list of times into fs, in the given order; InputError for anything else."""
     if isinstance(times, str) or not isinstance(times, Iterable):
         raise InputError(f"times are {times!r}, expected a list of them, e.g. [{times!r}]")
     return [parse_time(time) for time in times]
@@ -149,7 +149,7 @@ def predict(
     model: Model, start: Start, by: str = "a model", calibration: Calibration | None = None
 ) -> Trajectory:
     """Predict the conformation at every lag; ``by`` names the model in the trajectory's source."""
-    (found,), spread = ask(model, *start.tensors)
+    (found,), spread = predict_in_batches(model, *start.tensors)
     check_finite(found, start.lags, model.system.horizon, by)
     times = start.now.times[0] + np.asarray(start.lags)
     result = _like(start.now, found, times, f"predicted by {by} from {start.where}")
@@ -173,37 +173,36 @@ def sample(
 ) -> dict[float, Trajectory]:
     """Draw conformations at every lag.
 
-    A model that has learned a potential draws motions: sample k at one lag and at another belong to
-    the same one. Of a :class:`~gfnode.models.Generative` model each lag is sampled for itself, with
-    the same noise; so a lag's samples do not depend on the others asked for, and samples of two
-    lags make no trajectory.
+    A model with a learned potential draws trajectories: sample k at all lags belongs to the same
+    one. For a :class:`~gfnode.models.Generative` model each lag is sampled independently, from the
+    same noise; so the samples at a lag do not depend on the other lags, and samples of two lags
+    form no trajectory.
 
     Parameters
     ----------
     model, start
-        What to ask, and where from.
+        The model and its input.
     count
         Samples of each lag.
     solver, steps
         Of a generative model: ``dpm`` (None) or ``ancestral``; None: `STEPS`.
     seed
-        The same gives the same samples.
+        Seed of the samples.
     advance
-        Told how many conformations were just drawn.
+        Called with the number of conformations just drawn.
     by
-        What the model is called in the source of the trajectories.
+        Name of the model in the source of the trajectories.
 
     Returns
     -------
     dict
-        By lag in fs, ascending. Frames are samples; their times, 0, 1, 2, … fs, are numbers of
-        samples and not times of motion.
+        By lag in fs, ascending. Frames are samples; their times, 0, 1, 2, … fs, only number them.
 
     Raises
     ------
     InputError
-        For a model that gives one conformation and no distribution, an unknown solver, too few
-        samples or steps, or a start whose motions leave what the model knows.
+        For a model without a distribution, an unknown solver, too few samples or steps, or a start
+        from which too many trajectories leave the domain of the learned potential.
     """
     check_whole(count, "the number of samples", 1)
     generator = torch.Generator().manual_seed(check_seed(seed))
@@ -234,14 +233,14 @@ def sample(
 
 
 def check_whole(number: object, what: str, least: int = 0) -> None:
-    """Raise InputError unless this is a whole number from ``least``."""
+    """Raise InputError unless this is an integer ≥ ``least``."""
     whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
     if not whole or number < least:  # type: ignore[operator]
         raise InputError(f"{what} is {number!r}, expected a whole number from {least}")
 
 
 def check_seed(seed: int) -> int:
-    """Give a seed, or raise InputError: generators take whole numbers of 63 bits."""
+    """Return a seed as int, or raise InputError unless it is in [0, 2⁶³)."""
     whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
     if not whole or not 0 <= seed < 2**63:
         raise InputError(f"the seed is {seed!r}, expected a whole number from 0, below 2^63")
@@ -249,7 +248,7 @@ def check_seed(seed: int) -> int:
 
 
 def check_follows(model: Model) -> None:
-    """Raise InputError unless a model can draw motions, see :meth:`Model.trajectories`."""
+    """Raise InputError unless a model can draw trajectories, see :meth:`Model.trajectories`."""
     if model.follows:
         return
     if isinstance(model, Generative):
@@ -274,7 +273,7 @@ def _conformations(
     advance: Callable[[int], None],
     **how: Any,
 ) -> Iterator[Tensor]:
-    """Of each lag, ``(sample, atom, 3)``; all with the same noise."""
+    """Samples of each lag, ``(sample, atom, 3)``; all lags from the same noise."""
     x, v, lags = start.tensors
     together = max(1, model.at_once(1))
     begun = generator.get_state()
@@ -284,7 +283,7 @@ def _conformations(
         for first in range(0, count, together):
             piece = min(together, count - first)
             drawn = model.sample(x, v, lag, piece, generator, **how)
-            pieces.append(held(model.system, x, drawn)[0, 0])
+            pieces.append(restore_fixed_atoms(model.system, x, drawn)[0, 0])
             advance(piece)
         yield torch.cat(pieces)
 
@@ -296,7 +295,7 @@ def _motions(
     generator: torch.Generator,
     advance: Callable[[int], None],
 ) -> Tensor:
-    """Motions ``(time, sample, atom, 3)``; those that leave what is known are drawn again."""
+    """Trajectories ``(time, sample, atom, 3)``; those that leave the domain are redrawn."""
     kept: list[Tensor] = []
     tried = found = 0
     while found < count:
@@ -322,7 +321,7 @@ def _motions(
 
 
 def _like(now: Trajectory, found: Tensor, times: Doubles, source: str) -> Trajectory:
-    """Conformations of the atoms of a start."""
+    """Trajectory of predicted conformations, with atoms and topology of the start."""
     return replace(
         now,
         positions=found.numpy(),

@@ -22,7 +22,7 @@ from gfnode.dynamics import (
 )
 from gfnode.dynamics.linear import exponential
 from gfnode.dynamics.oscillator import OscillatorDynamics
-from gfnode.dynamics.resonance import Motion, find_resonance, kernels
+from gfnode.dynamics.resonance import Moments, find_resonance, kernels
 from gfnode.dynamics.settling import SettlingDynamics
 from gfnode.errors import InputError
 from gfnode.fourier import eigenbasis
@@ -801,7 +801,7 @@ def _recorded(omega, gamma, noise, seed=0):
         return x.expand(60, 8, -1).flatten(0, 1)
 
     products = (u * u, w * w, u * w, u * y, w * y, y * y)
-    return Motion(lags.reshape(-1, 1), *map(flat, products))
+    return Moments(lags.reshape(-1, 1), *map(flat, products))
 
 
 @pytest.mark.parametrize("noise", [0.0, 2.0])

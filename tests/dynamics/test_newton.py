@@ -84,7 +84,7 @@ def test_energy_is_conserved_and_time_runs_backwards():
     dynamics = dynamics_of(Springy(molecule))
     at = x.expand(dynamics.trajectories, *x.shape)
     still = torch.zeros(*at.shape[:2], 1, 1).double()
-    state = (at, v.expand_as(at), still, dynamics._pull(at))
+    state = (at, v.expand_as(at), still, dynamics._accelerations(at))
     zero = torch.tensor(0.0).double()
 
     def energy(state):
@@ -94,12 +94,12 @@ def test_energy_is_conserved_and_time_runs_backwards():
     before = energy(state)
     moved = state
     for _ in range(400):
-        moved = dynamics._advance(moved, 0.25, zero)
+        moved = dynamics._verlet_step(moved, 0.25, zero)
     assert (moved[0] - x).abs().max() > 0.1
     assert (energy(moved) - before).abs().max() < 5e-3 * before.max()
     back = (moved[0], -moved[1], *moved[2:])
     for _ in range(400):
-        back = dynamics._advance(back, 0.25, zero)
+        back = dynamics._verlet_step(back, 0.25, zero)
     assert torch.allclose(back[0], x.expand_as(back[0]), atol=1e-8)
 
 
@@ -143,7 +143,7 @@ def test_a_random_thermostat_makes_a_canonical_ensemble():
     for step in range(600):
         along = torch.randn(1, 400, 1, 1, generator=generator).double()
         others = torch.randn(1, 400, 1, 26, generator=generator).square().sum(-1, keepdim=True)
-        state = dynamics._scaled(state, rate, along, others.double())
+        state = dynamics._rescale_velocities(state, rate, along, others.double())
         if step > 300 and step % 100 == 0:
             found.append(0.5 * (dynamics.masses * state[1].square()).sum((2, 3)) / 0.03)
     kinetic = torch.cat(found)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gfnode.dynamics.potential import Potential
-from gfnode.graph import renumberings
+from gfnode.graph import automorphisms
 from making import conformations, rotation, springs, system_of
 
 ETHANOL = system_of("ethanol")
@@ -112,7 +112,7 @@ def test_only_what_lies_beyond_its_limit_is_held_and_bonds_and_angles_never_are(
     torsion, bond = potential.limit.argmin(), potential.limit.argmax()
     values = torch.tensor([0.0, -4.9, 5.0, 7.0, -9.0, 40.0], dtype=torch.float64)
     z = potential.mean + values[:, None].expand(-1, len(potential.mean))
-    found, slope = potential._held(z)
+    found, slope = potential._saturated(z)
     expected = torch.tensor([0.0, -4.9, 5.0, 6.5, -7.0, 7.0], dtype=torch.float64)
     torch.testing.assert_close(found[:, torsion], expected)
     torch.testing.assert_close(slope[:, torsion], expected.new_tensor([1, 1, 1, 0.5, 0, 0]))
@@ -165,7 +165,7 @@ def test_a_member_learns_only_from_what_it_is_shown():
 def test_renumberings_are_the_automorphisms_of_the_graph(name, count):
     system = system_of(name)
     bonds = {tuple(sorted(bond)) for bond in system.bonds.tolist()}
-    found = renumberings(system.bonds, system.numbers, most=72)
+    found = automorphisms(system.bonds, system.numbers, most=72)
     assert len({tuple(order) for order in found}) == len(found) == count
     for order in found:
         assert (system.numbers[order] == system.numbers).all()
@@ -178,7 +178,7 @@ def test_few_of_many_renumberings_still_exchange_all_that_is_alike():
     carbons, hydrogens = np.arange(1, 5), np.arange(5, 17)
     bonds = [[0, c] for c in carbons] + [[1 + k // 3, h] for k, h in enumerate(hydrogens)]
     numbers = np.array([6] * 5 + [1] * 12)
-    found = renumberings(np.array(bonds), numbers, most=64)
+    found = automorphisms(np.array(bonds), numbers, most=64)
     assert len({tuple(order) for order in found}) > 50
     for atom in carbons:
         assert set(found[:, atom]) == set(carbons)

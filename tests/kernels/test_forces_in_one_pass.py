@@ -16,10 +16,10 @@ def potential(molecule="CH3CH2OH", **options):
     """Weights drawn at random, about distances that are near those of `places`."""
     made = Potential(system_of(molecule), **options)
     generator = torch.Generator().manual_seed(1)
-    for weight, drawn in zip(made._weights, made._drawn(generator), strict=True):
+    for weight, drawn in zip(made._weights, made._initial_weights(generator), strict=True):
         weight.copy_(drawn.detach() + 0.02 * torch.randn(drawn.shape, generator=generator))
     with torch.no_grad():
-        q = 1 / made._apart(places(molecule, 50, members=1)[0]).norm(dim=-2)
+        q = 1 / made._pair_vectors(places(molecule, 50, members=1)[0]).norm(dim=-2)
     made.mean.copy_(q.mean(0))
     made.spread.copy_(q.std(0))
     made.scale.fill_(0.3)

@@ -24,7 +24,7 @@ def begun(dynamics, batch, seed=3):
     x = places("CH3CH2OH", batch)
     v = 5e-3 * torch.randn(x.shape, generator=generator)
     friction = 1e-3 * torch.randn(*x.shape[:2], 1, 1, generator=generator)
-    return x, v, friction, dynamics._pull(x)
+    return x, v, friction, dynamics._accelerations(x)
 
 
 def thermostat(kind, batch):
@@ -46,13 +46,13 @@ def test_steps_are_those_of_the_plain_form(kind):
     state = begun(dynamics, 25)
     kept = [y.clone() for y in state]
     frequency, scaling = thermostat(kind, 25)
-    found = dynamics._go(state, STEPS, LENGTH, frequency, scaling)
+    found = dynamics._run_steps(state, STEPS, LENGTH, frequency, scaling)
     assert all(torch.equal(y, before) for y, before in zip(state, kept, strict=True))
     for step in range(STEPS):
-        state = dynamics._advance(state, LENGTH, frequency)
+        state = dynamics._verlet_step(state, LENGTH, frequency)
         if scaling:
             rate, along, others = scaling
-            state = dynamics._scaled(state, rate, along[step], others[step])
+            state = dynamics._rescale_velocities(state, rate, along[step], others[step])
     moved = (state[0] - kept[0]).abs().max()
     assert moved > 0.05
     assert (state[1] - kept[1]).abs().max() > 1e-3
@@ -66,7 +66,7 @@ def test_steps_are_those_of_the_plain_form(kind):
 def test_no_bit_depends_on_other_rows_or_threads(kind):
     dynamics, before = made(), torch.get_num_threads()
     state, (frequency, scaling) = begun(dynamics, 61), thermostat(kind, 61)
-    whole = dynamics._go(state, STEPS, LENGTH, frequency, scaling)
+    whole = dynamics._run_steps(state, STEPS, LENGTH, frequency, scaling)
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
@@ -74,7 +74,7 @@ def test_no_bit_depends_on_other_rows_or_threads(kind):
                 rate, *noise = scaling or (None,)
                 part = () if rate is None else (rate[:, few], *(y[:, :, few] for y in noise))
                 mine = [y[:, few] for y in state]
-                found = dynamics._go(mine, STEPS, LENGTH, frequency[:, few], part)
+                found = dynamics._run_steps(mine, STEPS, LENGTH, frequency[:, few], part)
                 for y, all_ in zip(found, whole, strict=True):
                     assert torch.equal(y, all_[:, few])
     finally:

@@ -6,7 +6,7 @@ import torch
 from checking import check_gradients
 from test_layers import literal as literal_layer
 
-from gfnode.models.egno import EGNOSettings, TimeConvolution, interpolate
+from gfnode.models.egno import EGNOSettings, TimeConvolution, interpolate_grid
 from gfnode.models.layers import Incidence
 from making import build_variant, roughen, samples_of, system_of, windows_of
 
@@ -126,7 +126,7 @@ def test_interpolation_of_straight_lines_is_exact():
     values = torch.arange(5.0)[None, :, None, None] * torch.tensor([1.0, -2.0, 0.5])
     places = torch.tensor([[0.0, 0.1, 3.999, 4.0, 2.5]])
     expected = places[..., None, None] * torch.tensor([1.0, -2.0, 0.5])
-    torch.testing.assert_close(interpolate(values, places), expected)
+    torch.testing.assert_close(interpolate_grid(values, places), expected)
 
 
 def test_as_if_regular_goes_by_rank_whatever_the_order():

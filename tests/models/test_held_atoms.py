@@ -10,8 +10,8 @@ import torch
 from gfnode.evaluation import evaluate
 from gfnode.experiment import configure, prepare
 from gfnode.files import read_json, write_json
-from gfnode.models.base import held
-from gfnode.models.pieces import ask
+from gfnode.models.base import restore_fixed_atoms
+from gfnode.models.inference import predict_in_batches
 from gfnode.molecule.system import System
 from gfnode.rollout.apply import steps
 from gfnode.run import Run
@@ -61,7 +61,7 @@ def test_baselines_and_rollouts_keep_them_too(run):
     x = torch.from_numpy(run.trajectories()[0].positions[:3].copy())
     v, lags = torch.full_like(x, 1e-3), torch.full((3, 1), 10.0)
     for model in run.baselines().values():
-        assert torch.equal(ask(model, x, v, lags)[0][:, 0, STILL], x[:, STILL])
+        assert torch.equal(predict_in_batches(model, x, v, lags)[0][:, 0, STILL], x[:, STILL])
     stepping = steps(run.model, x, v, 5.0)
     for _ in range(3):
         _, found, speeds = next(stepping)
@@ -84,7 +84,7 @@ def test_where_all_move_nothing_is_changed(run):
     assert not len(dataset.system.held)
     assert not any("never move" in note for note in dataset.notes)
     x = torch.rand(2, dataset.system.n_atoms, 3)
-    assert held(dataset.system, x, found := torch.rand(2, 3, *x.shape[1:])) is found
+    assert restore_fixed_atoms(dataset.system, x, found := torch.rand(2, 3, *x.shape[1:])) is found
     assert np.array_equal(dataset.system.judged, dataset.system.score)
 
 

@@ -50,7 +50,7 @@ def test_the_score_network_turns_with_its_inputs_and_is_chiral(name):
     def found(matrix, shift=0.0):
         x_, v_, z_ = ((y.double() @ matrix.mT).float() for y in (x, v, z))
         with torch.no_grad():
-            return model.noise_in(z_, times, model.encode(x_ + shift, v_), lags).double()
+            return model.predict_noise(z_, times, model.encode(x_ + shift, v_), lags).double()
 
     plain = found(torch.eye(3).double())
     moved = (plain - model.schedule.sigma(times)[..., None] * z).norm(dim=-1).mean()
@@ -67,7 +67,7 @@ def test_before_training_nothing_is_known():
     model, windows = made()
     x, v, z, times, lags = asked_of(model, windows)
     with torch.no_grad():
-        found = model.noise_in(z, times, model.encode(x, v), lags)
+        found = model.predict_noise(z, times, model.encode(x, v), lags)
         predicted = model(x, v, lags)
     torch.testing.assert_close(found, model.schedule.sigma(times)[..., None] * z)
     torch.testing.assert_close(predicted, x[:, None].expand_as(predicted), atol=1e-4, rtol=0)
@@ -120,7 +120,7 @@ def test_the_loss_follows_its_generator():
     )
     assert first == again != other
     asked = []
-    model.noise_in = lambda z, times, known, lags: asked.append(lags) or z
+    model.predict_noise = lambda z, times, known, lags: asked.append(lags) or z
     model.loss(batch, torch.Generator().manual_seed(0))
     assert asked[0].shape == (8, 2)
     assert all(
@@ -134,8 +134,8 @@ def test_the_point_prediction_is_the_mean_of_its_samples():
     roughen(model, scale=0.5)
     batch = windows.batch(slice(0, 3))
     evaluations = []
-    plain = model.noise_in
-    model.noise_in = lambda *args, **names: evaluations.append(1) or plain(*args, **names)
+    plain = model.predict_noise
+    model.predict_noise = lambda *args, **names: evaluations.append(1) or plain(*args, **names)
     with torch.no_grad():
         found = model(batch.positions, batch.velocities, batch.lags)
         assert len(evaluations) == 5
@@ -153,8 +153,8 @@ def test_the_point_prediction_is_the_mean_of_its_samples():
 def test_validation_asks_less():
     model, windows = made(validation_samples=2, validation_steps=3)
     evaluations = []
-    plain = model.noise_in
-    model.noise_in = lambda z, *args, **names: (
+    plain = model.predict_noise
+    model.predict_noise = lambda z, *args, **names: (
         evaluations.append(z.shape[2]) or plain(z, *args, **names)
     )
     batch = windows.batch(slice(0, 3))

@@ -143,13 +143,13 @@ def test_no_bonds_and_one_atom() -> None:
 
 
 def test_atoms_in_a_line_define_no_dihedral() -> None:
-    """A nitrile: C–C–C≡N ends in a line, H–C–C–C is bent, and stays."""
+    """A nitrile: C–C–C≡N ends in a line, H–C–C–C is without_collinear, and stays."""
     x = np.array([[0.0, 1, 0], [0, 0, 0], [1.5, 0, 0], [2.0, 1.4, 0], [2.4, 2.5, 0.1]])
     chain = internal.dihedrals(np.array([[0, 1], [1, 2], [2, 3], [3, 4]]), 5)
     shaken = np.random.default_rng(0).normal(x, 0.03, (20, 5, 3)).astype(np.float32)
     assert chain.tolist() == [[0, 1, 2, 3], [1, 2, 3, 4]]
-    assert internal.bent(chain, shaken).tolist() == [[0, 1, 2, 3]]
-    ends = internal.straight(np.array([[1, 2, 3], [2, 3, 4]]), shaken)
+    assert internal.without_collinear(chain, shaken).tolist() == [[0, 1, 2, 3]]
+    ends = internal.is_collinear(np.array([[1, 2, 3], [2, 3, 4]]), shaken)
     assert ends.tolist() == [False, True]
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from gfnode import load, save
 from gfnode.errors import InputError
 from gfnode.inspection import inspect
-from gfnode.molecule.copies import each_molecule
 from gfnode.molecule.periodic import Unwrapper, heights, label, lattices, near_bonds
+from gfnode.molecule.replicas import split_molecules
 from gfnode.trajectory import Topology, Trajectory
 from gfnode.trajectory.mdtraj import to_mdtraj
 from gfnode.windows.splits import blocked
@@ -264,7 +264,7 @@ def test_whole_without_a_box_is_refused(tmp_path):
 def test_each_molecule_is_a_replica(tmp_path):
     exact, stored = box()
     path = save(stored, tmp_path / "run.npz")
-    waters = each_molecule(load(path, select="water"))
+    waters = split_molecules(load(path, select="water"))
     assert [t.formula for t in waters] == ["H2O"] * 20
     for k, water in enumerate(waters):
         mine = slice(5 + 3 * k, 8 + 3 * k)
@@ -273,12 +273,12 @@ def test_each_molecule_is_a_replica(tmp_path):
         assert water.topology.bonds.tolist() == [[0, 1], [0, 2]]
     assert "20 molecules of 3 atoms" in waters[0].notes[-1]
     with pytest.raises(InputError, match=r"several kinds \(20 × H2O, 1 × C5\)"):
-        each_molecule(load(path, select="all"))
+        split_molecules(load(path, select="all"))
     alone = load(path)
-    assert each_molecule(alone) == [alone]
+    assert split_molecules(alone) == [alone]
     mixed = load(path, select=[5, 6, 7, 9, 8, 10])
     with pytest.raises(InputError, match=r"molecule 1 \(atoms 3 to 5\) has its atoms in another"):
-        each_molecule(mixed)
+        split_molecules(mixed)
 
 
 def test_molecules_of_one_file_are_split_at_the_same_times():

@@ -13,7 +13,7 @@ from gfnode.sweep.launchers import Resources
 from gfnode.sweep.together import Together
 from gfnode.training import Trainer
 from gfnode.training.checkpoint import load_training, save_training
-from gfnode.training.replay import WARM, Replayed
+from gfnode.training.replay import WARM, GraphReplay
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
@@ -73,7 +73,7 @@ def test_recorded_steps_are_the_steps(which):
     notes = []
     recorded = trainer_for(RECORDED[which])
     ours = trained(recorded, notes)
-    assert isinstance(recorded.step, Replayed)
+    assert isinstance(recorded.step, GraphReplay)
     assert recorded.step.recorded is not None
     assert not any("steps" in note for note in notes)
     theirs = trained(trainer_for(RECORDED[which], replay=False))
@@ -187,7 +187,7 @@ def test_work_is_recorded_after_a_few_times():
         places.add_(x)
         return places.sum()
 
-    replayed = Replayed(work, "sums", notes.append)
+    replayed = GraphReplay(work, "sums", notes.append)
     sums = [float(replayed(torch.full((3,), float(n), device="cuda"))) for n in range(8)]
     assert sums == [3.0 * n * (n + 1) / 2 for n in range(8)]
     assert len(calls) == WARM + 1
@@ -203,7 +203,7 @@ def test_work_that_waits_is_done_as_it_is():
         total.add_(x)
         return total * 1
 
-    replayed = Replayed(work, "sums", notes.append)
+    replayed = GraphReplay(work, "sums", notes.append)
     sums = [float(replayed(torch.tensor(float(n), device="cuda"))) for n in range(6)]
     assert sums == [0.0, 1.0, 3.0, 6.0, 10.0, 15.0]
     assert notes == [notes[0]]

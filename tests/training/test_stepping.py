@@ -115,7 +115,7 @@ def test_products_are_in_bfloat16_in_training_steps_alone(monkeypatch):
 
     monkeypatch.setattr(trainer, "loss", look("step", loss))
     monkeypatch.setattr(trainer, "_validate", look("validation", validate))
-    monkeypatch.setattr("gfnode.training.loop.compiled", look("step", lambda *of: None))
+    monkeypatch.setattr("gfnode.training.loop.compile_loss", look("step", lambda *of: None))
     train(trainer)
     assert seen == {"step": {"medium"}, "validation": {"highest"}}
     assert torch.get_float32_matmul_precision() == "highest"

@@ -1,10 +1,9 @@
-"""How modes move: closed-form linear, neural (adaptive ODE), feed-forward and identity.
+"""Dynamics of modes: closed-form linear, neural (adaptive ODE), feed-forward and identity.
 
-Every dynamics is a module that turns amplitudes ``(batch, mode, row, feature)`` and times
-``(batch, time)``, t = lag / horizon ≥ 0 in any order, into ``(batch, time, mode, row, feature)``.
-The ``feature`` axis is what the dynamics mixes; ``row`` is carried along unmixed: one row for
-features, three Cartesian ones for coordinates. None depends on which eigenvectors were chosen
-inside an eigenspace.
+Every dynamics is a module that maps amplitudes ``(batch, mode, row, feature)`` and times
+``(batch, time)``, t = lag / horizon ≥ 0 in any order, to ``(batch, time, mode, row, feature)``.
+Dynamics mix the ``feature`` axis, and act on each ``row`` alike: one row for features, three
+Cartesian ones for coordinates. None depends on the choice of eigenvectors in an eigenspace.
 """
 
 from gfnode.dynamics.interaction import InteractingDynamics

@@ -1,4 +1,4 @@
-"""Modes that see each other: what one scale does may depend on all."""
+"""Interaction of modes: the dynamics of one mode may depend on all of them."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class InteractingDynamics(nn.Module):
-    """Dynamics of each mode for itself, after which the modes gate each other, at every time.
+    """Independent dynamics of each mode, after which the modes gate each other at every time.
 
     With Z_s the amplitudes ``(mode · row, feature)`` of all modes of eigenspace s::
 
@@ -16,14 +16,14 @@ class InteractingDynamics(nn.Module):
         g_s = tanh MLP(q_s, Σ_r softmax_r(k(q_s)·k'(q_r)/√d) u(q_r))     (attention)
         g_s = tanh MLP(q_1, q_2, …)_s                                  (concatenation)
 
-    q_s are scalars under rotations of the modes inside the eigenspace, changes of their sign, and
-    rotations of the rows, so Z turns along with any of these. B begins as zero: there is no
-    interaction when training begins.
+    q_s are invariant under rotations of the modes inside the eigenspace, changes of their sign, and
+    rotations of the rows, so Z is equivariant. B is initialised to zero: there is no interaction
+    when training begins.
 
     Parameters
     ----------
     dynamics
-        How each mode moves.
+        Dynamics of each mode.
     eigenvalues, spaces
         λ and eigenspace of each mode, ``(mode,)``.
     width

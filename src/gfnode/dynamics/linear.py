@@ -1,4 +1,4 @@
-"""Linear dynamics in closed form, and the two ablations that need no solver."""
+"""Linear dynamics in closed form, and the two ablations without an ODE."""
 
 import math
 from typing import Literal
@@ -12,10 +12,10 @@ Init = Literal["published", "identity"]
 
 NODES = 8
 ORDER = 12
-"""Node states on [0, t_max] and order of the Taylor step to the nearest one, at most.
+"""Largest number of nodes on [0, t_max], and order of the Taylor step from the nearest node.
 
-Chosen by measurement: errors in float32 stay below 1e-5 for ‖tW‖ ≤ 20, and 8 × 13 vectors are the
-cheapest of the choices that reach it."""
+Measured: errors in float32 stay below 1e-5 for ‖tW‖ ≤ 20, and 8 × 13 vectors are the cheapest of
+the combinations that achieve it."""
 
 _CHOICES = sorted(
     ((nodes, order) for nodes in (1, 2, 4, NODES) for order in range(1, ORDER + 1)),
@@ -23,10 +23,10 @@ _CHOICES = sorted(
 )
 
 TRUNCATED = 1e-4
-"""Largest size the last term of the series may have; it is passed near ‖tW‖ = 30."""
+"""Largest norm of the last term of the series; it is exceeded near ‖tW‖ = 30."""
 
 FINITE = 500.0
-"""‖tW‖ (Frobenius) up to which no power in the series overflows; that is far beyond its reach."""
+"""‖tW‖ (Frobenius) up to which no power in the series overflows, far beyond its convergence."""
 
 
 class LinearDynamics(nn.Module):
@@ -42,13 +42,13 @@ class LinearDynamics(nn.Module):
     width
         Length of the feature axis.
     init
-        ``"published"``: uniform(0, 1) / width²; ``"identity"``: zero, so nothing moves.
+        ``"published"``: uniform(0, 1) / width²; ``"identity"``: W = 0, so that exp(t W) = 1.
 
     Notes
     -----
-    All lags are served by the states at up to eight nodes, found by doubling, and the Taylor series
-    about the nearest node, so that the cost hardly depends on how many lags are asked for. Values
-    and gradients hold for ‖tW‖ ≤ 20 (spectral norm). Beyond that the error grows; at times for
+    The states at up to eight nodes are computed by doubling, and each lag by the Taylor series
+    about the nearest node, so that the cost hardly depends on the number of lags. Values and
+    gradients are accurate for ‖tW‖ ≤ 20 (spectral norm). Beyond that the error grows; at times for
     which the series of some W no longer converges, near 30, the result is NaN rather than wrong.
     """
 
@@ -94,7 +94,7 @@ class FeedForwardDynamics(nn.Module):
 
 
 class IdentityDynamics(nn.Module):
-    """Modes that stay as they are."""
+    """Constant amplitudes."""
 
     def forward(self, amplitudes: Tensor, times: Tensor) -> Tensor:
         """Return ``(batch, time, mode, row, feature)``, the same at every time."""
@@ -105,8 +105,8 @@ def exponential(amplitudes: Tensor, weight: Tensor, spaces: Tensor, times: Tenso
     """Compute H exp(t W) for many times at once.
 
     With A = ΔW, nodes at 0, Δ, 2Δ, … and t = (j + s)Δ, |s| ≤ 1/2, the result is
-    Σ_k s^k/k! · (H exp(jA)) A^k. Everything that depends on time is then one batched product. How
-    many nodes and terms there are depends on ‖W‖ where that is known without waiting for a device.
+    Σ_k s^k/k! · (H exp(jA)) A^k. Everything that depends on time is then one batched product. On a
+    CPU the numbers of nodes and terms depend on ‖W‖; on a GPU reading ‖W‖ would synchronise.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def exponential(amplitudes: Tensor, weight: Tensor, spaces: Tensor, times: Tenso
     identity = torch.eye(width, dtype=powers.dtype, device=powers.device)
     powers = torch.cat([identity.expand(len(powers), -1, -1), powers], dim=-1)
 
-    # nodes next to the features: what follows are products of whole blocks, nothing is reordered
+    # nodes next to features: the products below then act on contiguous blocks
     states = amplitudes.transpose(0, 1).reshape(modes, batch * rows, 1, width)
     while (known := states.shape[2]) < nodes:
         moved = states.flatten(1, 2) @ doubled[spaces]
@@ -158,9 +158,9 @@ def exponential(amplitudes: Tensor, weight: Tensor, spaces: Tensor, times: Tenso
 
 
 def _nodes_and_order(largest: Tensor) -> tuple[int, int]:
-    """The fewest vectors that keep values and gradients exact to rounding, or the most there are.
+    """Cheapest nodes and order that are exact to rounding, or the largest available ones.
 
-    With x the norm of half a step, what is left out of the series is about x^order/order!.
+    With x the norm of half a step, the truncation error of the series is about x^order/order!.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def _nodes_and_order(largest: Tensor) -> tuple[int, int]:
 
 
 def _powers(matrix: Tensor, order: int) -> Tensor:
-    """Put A, A², …, A^order side by side, ``(space, feature, order · feature)``."""
+    """Concatenate A, A², …, A^order, ``(space, feature, order · feature)``."""
     width = matrix.shape[-1]
     powers = matrix
     while (known := powers.shape[-1] // width) < order:
@@ -188,7 +188,7 @@ def _powers(matrix: Tensor, order: int) -> Tensor:
 
 
 def _share(powers: Tensor, order: int) -> Tensor:
-    """The share of a step with which the last term of all series is small enough, at most one."""
+    """Largest factor ≤ 1 on the step for which the last term of all series is below TRUNCATED."""
     width = powers.shape[-2]
     scale = 0.5**order / (TRUNCATED * math.factorial(order))
     last = torch.linalg.matrix_norm(powers[..., -width:].detach() * scale).amax()
@@ -196,7 +196,7 @@ def _share(powers: Tensor, order: int) -> Tensor:
 
 
 def _rescaled(powers: Tensor, share: Tensor, order: int) -> Tensor:
-    """The powers of a share of A, from those of A."""
+    """Powers of ``share`` · A, from those of A."""
     k = torch.arange(1, order + 1, device=powers.device)
     shares = (share**k).to(powers.dtype).repeat_interleave(powers.shape[-2])
     return powers * shares
@@ -225,9 +225,9 @@ def _repeat(amplitudes: Tensor, times: Tensor) -> Tensor:
 
 
 def _flush(x: Tensor) -> Tensor:
-    """Set to zero what is far below rounding: processors are slow on denormal numbers.
+    """Set entries far below rounding to zero: CPUs are slow on denormal numbers.
 
-    The gradient passes: an entry that is zero now need not stay so.
+    The gradient is passed through, so that such an entry can still grow.
     """
     tiny = x.detach().abs() < torch.finfo(x.dtype).eps ** 2
     return x - torch.where(tiny, x.detach(), 0.0)

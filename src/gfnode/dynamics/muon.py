@@ -1,4 +1,4 @@
-"""Steepest descent under the spectral norm: every step turns all directions of a matrix alike."""
+"""Muon: steepest descent under the spectral norm, with orthogonalised updates of matrices."""
 
 from collections.abc import Iterable
 
@@ -7,23 +7,23 @@ from torch import Tensor
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised by Newton and Schulz's iteration (Jordan and others, 2024).
+    """Momentum, orthogonalised by the Newton-Schulz iteration (Jordan and others, 2024).
 
     With G the gradient of a matrix (rows, columns), M its running mean and U Σ Vᵀ the singular
-    value decomposition of a mean that looks one step ahead::
+    value decomposition of the Nesterov momentum::
 
         M ← β M + (1 − β) G
         W ← W − η √max(1, rows/columns) U Vᵀ,   U Σ Vᵀ = β M + (1 − β) G
 
-    A quintic polynomial, applied five times, brings the singular values near one, which is all that
-    is needed. Matrices may be stacked, ``(..., rows, columns)``. :class:`torch.optim.Muon` takes
-    single matrices, and rounds to bfloat16, which many processors only imitate: learning a
-    potential took 73 ms a step with it and 17 ms with this one.
+    A quintic polynomial, applied five times, brings the singular values close to one, which is
+    sufficient. Matrices may be stacked, ``(..., rows, columns)``. :class:`torch.optim.Muon` takes
+    single matrices, and rounds to bfloat16, which many CPUs emulate: learning a potential took
+    73 ms a step with it and 17 ms with this one.
 
     Parameters
     ----------
     matrices
-        Parameters of two axes or more.
+        Parameters with two axes or more.
     rate
         η, the learning rate.
     momentum
@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move the matrices by their gradients."""
+        """Update the matrices from their gradients."""
         for group in self.param_groups:
             for matrix in group["params"]:
                 kept = self.state[matrix]
@@ -53,7 +53,7 @@ class Muon(torch.optim.Optimizer):
                 matrix.sub_(self._orthogonalise(ahead), alpha=size)
 
     def _orthogonalise(self, x: Tensor) -> Tensor:
-        """Of x = U Σ Vᵀ, roughly U Vᵀ."""
+        """Approximate U Vᵀ of x = U Σ Vᵀ."""
         tall = x.shape[-2] > x.shape[-1]
         x = x.mT if tall else x
         x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-12)

@@ -15,15 +15,15 @@ OCTAVES = 4
 class NeuralDynamics(nn.Module):
     """Modes that obey dH̃_k/dt = f_θ(H̃_k, λ_k, t), solved adaptively (eq. 6 and 7 of the paper).
 
-    The modes of one eigenspace move together. With Z their amplitudes ``(mode · row, feature)``,
+    The modes of one eigenspace are coupled. With Z their amplitudes ``(mode · row, feature)``,
 
         dZ/dt = Z W₀ + (Z W₁ ⊙ g) W₂,
         g = tanh MLP(q / (1 + s), log(1 + s), λ / λ_max, t),
         q = Σ (Z P) ⊙ (Z Q) over modes and rows,   s = Σ Z² / width.
 
-    q and s are scalars under rotations of the modes inside the eigenspace, changes of their sign,
-    and rotations of the rows, so Z turns along with any of these. The gates g lie in (−1, 1): Z
-    grows at most exponentially, and the solution exists for all times.
+    q and s are invariant under rotations of the modes inside the eigenspace, changes of their sign,
+    and rotations of the rows, so Z is equivariant. The gates g lie in (−1, 1): Z grows at most
+    exponentially, and the solution exists for all times.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class NeuralDynamics(nn.Module):
     max_steps
         Most solver steps per unit of time.
     time_input
-        What f_θ is told of the time: ``scalar`` t, ``sinusoidal`` sin and cos of 2^k π t for
+        Dependence of f_θ on time: ``scalar`` t, ``sinusoidal`` sin and cos of 2^k π t for
         k = 0 … 3, or ``none`` (an autonomous ODE).
 
     Attributes

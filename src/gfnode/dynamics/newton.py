@@ -18,54 +18,55 @@ from gfnode.windows import Batch
 State = tuple[Tensor, Tensor, Tensor, Tensor]
 """Positions, velocities, friction ``(member, row, 1, 1)`` and accelerations; rows are starts."""
 
-_AT_ONCE = 128  # starts whose velocities are found together
-_HELD = 1e9  # u
+_AT_ONCE = 128  # starts whose velocities are solved for together
+_FIXED = 1e9  # u, the mass of atoms that are held
 
 
 class NewtonDynamics(nn.Module):
-    """All atoms move by the forces of a learned potential.
+    """Molecular dynamics in a learned potential.
 
-    A thermostat that scales all velocities alike drives the kinetic energy K towards its mean K̄.
-    That of Nosé and Hoover has a friction ξ, as in the simulations of MD17 (theirs, found from
-    consecutive frames, is that of a thermostat of 1700 cm⁻¹ to a tenth)::
+    A global thermostat, which scales all velocities alike, drives the kinetic energy K towards its
+    mean K̄. That of Nosé and Hoover has a friction ξ, as in the simulations of MD17 (whose friction,
+    derived from consecutive frames, is that of a thermostat of 1700 cm⁻¹ within a tenth)::
 
         dx/dt = v,   dv/dt = F(x)/m − ξ v,   dξ/dt = ω² (K/K̄ − 1)
 
-    A start says nothing of ξ. Its distribution is Gaussian of variance ω²/g, g being the number of
-    independent velocities: 3N, or 3N − 6 where neither the whole moves nor turns. So each
-    trajectory starts from a quantile of it, six in each member of the potential, and together they
-    say where the molecule may go. That of Bussi, Donadio and Parrinello (J. Chem. Phys. 126,
-    014101, 2007) scales v by α at random after each step h, with c = e^(−h/τ), R normal and S the
-    sum of g − 1 squares of such; each trajectory has random numbers of its own, the same ones for
-    every start::
+    ξ is not known from a start. Its distribution is Gaussian of variance ω²/g, with g degrees of
+    freedom: 3N, or 3N − 6 where the whole molecule neither translates nor rotates. So trajectories
+    start from quantiles of it, six in each member of the potential, and form the ensemble of a
+    prediction. The thermostat of Bussi, Donadio and Parrinello (J. Chem. Phys. 126, 014101, 2007)
+    scales v by a random α after each step h, with c = e^(−h/τ), R standard normal and S a sum of
+    g − 1 squared standard normals; each trajectory has random numbers of its own, the same ones
+    for every start::
 
         α² = c + (1 − c) (R² + S) K̄/(g K) + 2 R √(c (1 − c) K̄/(g K))
 
-    :meth:`sample` draws ξ and these numbers anew. Which thermostat it is, ω and τ are chosen in
-    :meth:`tune`; a molecule may be left alone, too. The scheme is velocity Verlet with friction
-    split off on both sides, symmetric in time.
+    :meth:`sample` draws ξ and these numbers anew. :meth:`tune` chooses the thermostat (or none), ω
+    and τ. The integrator is velocity Verlet with the friction split off symmetrically on both
+    sides, time-reversible.
 
-    A thermostat that scales velocities at random scales what rounding leaves of momenta too, and in
-    the end the whole would fly: where training motion has none, :meth:`sample` takes them off.
+    Random scaling also amplifies the momenta that rounding leaves, so that in the end the whole
+    molecule would drift (the flying ice cube): where training motion has no momenta,
+    :meth:`sample` removes them.
 
-    Velocities that are differences over a gap are those of its middle: they are taken to the
-    start by :func:`gfnode.dynamics.shooting.velocities_at_start`. Stored ones that are δ behind
-    positions, as those of leapfrog integrators, become v + δ F/m.
+    Velocities that are differences over a gap are those of its middle: they are converted to
+    velocities at the start by :func:`gfnode.dynamics.shooting.velocities_at_start`. Stored ones
+    that lag δ behind positions, as those of leapfrog integrators do, become v + δ F/m.
 
-    Atoms that are held get no velocity, and a mass that nothing moves.
+    Fixed atoms have no velocity, and a mass that no force moves.
 
     Parameters
     ----------
     system
         The molecular system.
     potential
-        Its members move side by side.
+        An ensemble; trajectories in all of its members are integrated together.
     """
 
     step = 1.0  # fs
     each = 6  # trajectories in each member of the potential
-    _few, _finalists = 64, 3  # windows that tell which thermostats are tried on all of them
-    _worth = 0.95  # a thermostat must do so much better than none
+    _few, _finalists = 64, 3  # windows for preselection; thermostats then tried on all windows
+    _worth = 0.95  # largest squared error of a thermostat worth having, relative to none
     _wavenumbers = (400.0, 800.0, 1200.0, 1700.0, 2400.0, 3400.0)  # 1/cm
     _memories = (50.0, 100.0, 200.0, 500.0)  # fs
 
@@ -83,8 +84,8 @@ class NewtonDynamics(nn.Module):
         super().__init__()
         self.potential = potential
         masses = torch.as_tensor(system.masses, dtype=torch.float32)[:, None]
-        masses[torch.as_tensor(system.held)] = _HELD
-        for name, buffer in (("masses", masses), ("moving", masses < _HELD)):
+        masses[torch.as_tensor(system.held)] = _FIXED
+        for name, buffer in (("masses", masses), ("moving", masses < _FIXED)):
             self.register_buffer(name, buffer, persistent=False)
         self.every = 3 * len(system.moving)  # directions
         self.register_buffer("frequency", torch.zeros(()))  # ω, 1/fs; 0: no friction
@@ -93,7 +94,7 @@ class NewtonDynamics(nn.Module):
         self.register_buffer("gap", torch.zeros(()))  # fs
         self.register_buffer("behind", torch.zeros(()))  # δ of stored velocities, fs
         self.register_buffer("directions", torch.tensor(self.every))  # g
-        self.freedoms, self.span = self.every, 0.0  # g and the gap on the host
+        self.freedoms, self.span = self.every, 0.0  # g and the gap, on the host
         self.register_load_state_dict_post_hook(_on_host)
         count = self.trajectories = self.each * potential.members
         quantiles = (torch.arange(count) + 0.5) / count
@@ -107,15 +108,15 @@ class NewtonDynamics(nn.Module):
 
         Trajectories i, i + K, … belong to member i of K.
 
-        Every start moves in steps of the same length, whatever its lags, and is carried to a lag
-        from the step before it.
+        Steps have the same length whatever the lags; positions at a lag are extrapolated from the
+        step before it.
 
         Parameters
         ----------
         positions, velocities, lags
             As of :meth:`gfnode.models.base.Model.forward`.
         """
-        return self._usual(positions, velocities, lags, self.frequency, self.rate)
+        return self._ensemble(positions, velocities, lags, self.frequency, self.rate)
 
     @torch.no_grad()
     def sample(
@@ -138,7 +139,7 @@ class NewtonDynamics(nn.Module):
         generator
             Of ξ and of the random thermostat, on the device of the positions.
         exact
-            Velocities are those of the start, as this method gives them, and no differences.
+            Velocities are instantaneous, as those this method returns, not finite differences.
 
         Returns
         -------
@@ -160,8 +161,10 @@ class NewtonDynamics(nn.Module):
         different = None if exact else len(x) // self.potential.members
         return self._integrate(x, v, lags, bath, different=different)
 
-    def _usual(self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor, rate: Tensor) -> Tensor:
-        """As :meth:`forward`, with thermostats ``(batch)`` or one for all."""
+    def _ensemble(
+        self, x: Tensor, v: Tensor, lags: Tensor, frequency: Tensor, rate: Tensor
+    ) -> Tensor:
+        """As :meth:`forward`, with ω and 1/τ ``(batch)`` or one for all."""
         x, v, lags = (y.expand(self.trajectories, *y.shape) for y in (x, v, lags))
         drawn: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -182,7 +185,8 @@ class NewtonDynamics(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Positions and velocities at the lags, all ``(trajectory, batch, ...)``.
 
-        So many starts of a member are different ones; None: velocities are those of the start.
+        ``different`` is the number of distinct starts in each member, whose velocities are
+        differences over the gap; None: velocities are instantaneous.
         """
         shape = x.shape[:2]
 
@@ -192,9 +196,9 @@ class NewtonDynamics(nn.Module):
         x, v, lags = (self._by_member(y) for y in (x, v, lags))
         frequency, rate = rows(bath.frequency), rows(bath.rate)
         start = rows(bath.friction) * frequency / math.sqrt(self.freedoms)
-        state = x, v, start, self._pull(x)
+        state = x, v, start, self._accelerations(x)
         if different is not None:
-            state, _ = self._begin(state, frequency, different)
+            state, _ = self._instantaneous(state, frequency, different)
         lags = lags.flatten(0, 1)
         found, speeds = (x.new_empty(*lags.shape, *x.shape[2:]) for _ in range(2))
         number = torch.div(lags, self.step, rounding_mode="floor").long()
@@ -202,7 +206,7 @@ class NewtonDynamics(nn.Module):
         starts = torch.div(order, lags.shape[1], rounding_mode="floor")
         places = order % lags.shape[1]
         ending = torch.bincount(number.flatten())
-        # the only wait for the device
+        # the only synchronisation with the device
         *counts, random = torch.cat([ending, bath.rate.any().to(ending)[None]]).tolist()
         done = at = 0
         for step, count in enumerate(counts):
@@ -212,7 +216,7 @@ class NewtonDynamics(nn.Module):
             if random and step > at:
                 drawn = zip(*(bath.draw(each) for each in range(at, step)), strict=True)
                 scaling = rate, *(torch.stack([rows(y) for y in each]) for each in drawn)
-            state = self._go(state, step - at, self.step, frequency, scaling)
+            state = self._run_steps(state, step - at, self.step, frequency, scaling)
             at = step
             row, time = (y[done : done + count] for y in (starts, places))
             rest = (lags[row, time] - step * self.step)[:, None, None]
@@ -224,8 +228,10 @@ class NewtonDynamics(nn.Module):
         found, speeds = (y.unflatten(0, x.shape[:2]) for y in (found, speeds))
         return self._by_trajectory(found, shape[1]), self._by_trajectory(speeds, shape[1])
 
-    def _scaled(self, state: State, rate: Tensor, along: Tensor, others: Tensor) -> State:
-        """Scale velocities at random after a step."""
+    def _rescale_velocities(
+        self, state: State, rate: Tensor, along: Tensor, others: Tensor
+    ) -> State:
+        """Scale velocities by the random α of Bussi, Donadio and Parrinello."""
         x, v, friction, pull = state
         twice = (self.masses * v.square()).sum((-2, -1), keepdim=True)
         left = torch.exp(-self.step * rate)
@@ -235,7 +241,11 @@ class NewtonDynamics(nn.Module):
         return x, v * squared.clamp(min=0).sqrt(), friction, pull
 
     def known(self, found: Tensor) -> Tensor:
-        """Which positions the potential knows, ``(trajectory, batch, time)`` of what comes back."""
+        """Whether positions are in the domain of the potential, ``(trajectory, batch, time)``.
+
+        Of positions as :meth:`forward` returns them; see
+        :meth:`gfnode.dynamics.potential.Potential.knows`.
+        """
         known = self._by_member(found)
         known = self.potential.knows(known.flatten(1, 2)).unflatten(1, known.shape[1:3])
         return self._by_trajectory(known, found.shape[1])
@@ -245,33 +255,33 @@ class NewtonDynamics(nn.Module):
         return y.unflatten(0, (-1, self.potential.members)).transpose(0, 1).flatten(1, 2)
 
     def _by_trajectory(self, y: Tensor, batch: int) -> Tensor:
-        """The other way round."""
+        """Inverse of :meth:`_by_member`."""
         return y.unflatten(1, (-1, batch)).transpose(0, 1).flatten(0, 1)
 
-    def _each(self, y: Tensor) -> Tensor:
-        """The same for each member."""
+    def _for_members(self, y: Tensor) -> Tensor:
+        """Repeat for each member of the potential."""
         return y.expand(self.potential.members, *y.shape)
 
-    def _pull(self, x: Tensor) -> Tensor:
+    def _accelerations(self, x: Tensor) -> Tensor:
         pull: Tensor = self.potential(x) / self.masses
         return pull
 
-    def _heat(self, v: Tensor, frequency: Tensor) -> Tensor:
-        """Rate of change of the friction."""
+    def _friction_rate(self, v: Tensor, frequency: Tensor) -> Tensor:
+        """Rate of change of the friction, dξ/dt = ω² (K/K̄ − 1)."""
         twice = (self.masses * v.square()).sum((-2, -1), keepdim=True)
         return frequency**2 * (twice / (2 * self.kinetic) - 1)
 
-    def _advance(self, state: State, h: float | Tensor, frequency: Tensor) -> State:
-        """One step of length h."""
+    def _verlet_step(self, state: State, h: float | Tensor, frequency: Tensor) -> State:
+        """One velocity Verlet step of length h with friction."""
         x, v, friction, pull = state
-        friction = friction + h / 2 * self._heat(v, frequency)
+        friction = friction + h / 2 * self._friction_rate(v, frequency)
         v = v * torch.exp(-h / 2 * friction) + h / 2 * pull
         x = x + h * v
-        pull = self._pull(x)
+        pull = self._accelerations(x)
         v = (v + h / 2 * pull) * torch.exp(-h / 2 * friction)
-        return x, v, friction + h / 2 * self._heat(v, frequency), pull
+        return x, v, friction + h / 2 * self._friction_rate(v, frequency), pull
 
-    def _go(
+    def _run_steps(
         self,
         state: State,
         steps: int,
@@ -279,7 +289,7 @@ class NewtonDynamics(nn.Module):
         frequency: Tensor,
         scaling: Sequence[Tensor] = (),
     ) -> State:
-        """So many steps of length h; what scales velocities at random: 1/τ, and R and S by step."""
+        """Integrate ``steps`` steps of length h; ``scaling`` is 1/τ, and R and S of each step."""
         packed = getattr(self.potential, "packed", None)
         if packed is not None:
             frequency = frequency.expand_as(state[2])
@@ -289,16 +299,16 @@ class NewtonDynamics(nn.Module):
             x, v, friction, pull = kernel.advance(state, packed, bath, steps, float(h))
             return x, v, friction, pull
         for step in range(steps):
-            state = self._advance(state, h, frequency)
+            state = self._verlet_step(state, h, frequency)
             if scaling:
                 rate, *noise = scaling
-                state = self._scaled(state, rate, *(y[step] for y in noise))
+                state = self._rescale_velocities(state, rate, *(y[step] for y in noise))
         return state
 
-    def _begin(self, state: State, frequency: Tensor, starts: int) -> tuple[State, Tensor]:
-        """Velocities at the start, of those over the gap after it or before it, or stored ones.
+    def _instantaneous(self, state: State, frequency: Tensor, starts: int) -> tuple[State, Tensor]:
+        """Velocities at the start, from stored ones or means over the gap after or before it.
 
-        And of how many directions that says nothing, ``(member, row)``.
+        Also the number of directions that these do not determine, ``(member, row)``.
         """
         x, over, friction, pull = state
         over = over * self.moving
@@ -310,7 +320,7 @@ class NewtonDynamics(nn.Module):
 
         def move(v: Tensor, rows: Tensor | slice) -> Tensor:
             begun = x[:, rows], v, friction[:, rows], pull[:, rows]
-            return self._go(begun, substeps, self.span / substeps, frequency[:, rows])[0]
+            return self._run_steps(begun, substeps, self.span / substeps, frequency[:, rows])[0]
 
         v, lost = velocities_at_start(
             move, x, over, masses=self.masses, gap=self.span, starts=starts
@@ -319,23 +329,27 @@ class NewtonDynamics(nn.Module):
 
     @torch.no_grad()
     def measure(self, batch: Batch, gap: float) -> None:
-        """Take δ, K̄, and whether the whole moves or turns, from training windows.
+        """Estimate δ, K̄, and whether the whole molecule moves, on training windows.
 
-        It rests where it has less than a hundredth of the energy of what is as hot as all else.
+        It counts as at rest where the kinetic energy of translation and rotation is below a
+        hundredth of its equipartition value.
 
         Parameters
         ----------
         batch
-            So many that their mean is K̄: that of n starts is off by √(2/gn).
+            Many windows: the relative standard error of K̄ from n starts is √(2/gn).
         gap
             Time in fs over which velocities are differences, negative where it ends at the start;
-            0: they are those of the start.
+            0: they are instantaneous.
         """
         self.gap.fill_(gap)
         self.behind.zero_()
         _on_host(self)
         if not gap:
-            pull = [self._pull(self._each(x)).mean(0) for x in batch.positions.split(_AT_ONCE)]
+            pull = [
+                self._accelerations(self._for_members(x)).mean(0)
+                for x in batch.positions.split(_AT_ONCE)
+            ]
             self.behind.copy_(offset(batch.velocities, torch.cat(pull), self.masses))
         pieces = zip(batch.positions.split(_AT_ONCE), batch.velocities.split(_AT_ONCE), strict=True)
         found = zip(*(self._free(*piece) for piece in pieces), strict=True)
@@ -343,31 +357,31 @@ class NewtonDynamics(nn.Module):
         own = without_momenta(x, v, self.masses[:, 0])
         energy, left = (0.5 * (self.masses * y.square()).sum((-2, -1)).mean() for y in (v, own))
         free = free_directions(batch.positions, self.masses[:, 0]).max()
-        share = 1 - free / self.masses.numel() / 3  # of the energy, as hot as all else
+        share = 1 - free / self.masses.numel() / 3  # of the energy, by equipartition
         rests = bool(self.moving.all()) and bool(energy - left < 0.01 * share * energy)
         self.directions.copy_(free if rests else torch.tensor(self.every))
         self.kinetic.copy_(energy / (1 - lost.mean() / self.directions))
         _on_host(self)
 
     def _free(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Positions, velocities and what :meth:`_begin` says of them, without a thermostat."""
-        x, v = self._each(x), self._each(v)
+        """Positions, velocities and undetermined directions, without a thermostat."""
+        x, v = self._for_members(x), self._for_members(v)
         none = torch.zeros_like(self.frequency)
-        state = x, v, none.expand(*x.shape[:2], 1, 1), self._pull(x)
-        (x, v, *_), lost = self._begin(state, none, x.shape[1])
+        state = x, v, none.expand(*x.shape[:2], 1, 1), self._accelerations(x)
+        (x, v, *_), lost = self._instantaneous(state, none, x.shape[1])
         return x, v, lost
 
     @torch.no_grad()
     def tune(self, batch: Batch) -> None:
-        """Choose the thermostat that follows training windows best, by the mean of log errors.
+        """Choose the thermostat with the smallest mean logarithmic error on training windows.
 
-        All that are known are tried on few windows, and what does best there on all of them, beside
-        none.
+        All candidates are tried on a few windows, and the best of them on all windows, together
+        with no thermostat.
 
         Parameters
         ----------
         batch
-            Training windows; lags of up to 400 fs count.
+            Training windows; only lags up to 400 fs are used.
         """
         tried = [(0.0, 0.0)]
         tried += [(WAVENUMBER * frequency, 0.0) for frequency in self._wavenumbers]
@@ -384,11 +398,11 @@ class NewtonDynamics(nn.Module):
         self.rate.fill_(rate)
 
     def _error(self, batch: Batch, frequency: float, rate: float, up_to: float) -> float:
-        """Mean logarithm of squared errors at lags up to some, in fs, with a thermostat."""
+        """Mean logarithm of squared errors at lags up to ``up_to`` fs, with a thermostat."""
         frequencies, rates = (
             self.masses.new_full((len(batch.lags),), y) for y in (frequency, rate)
         )
-        found = self._usual(
+        found = self._ensemble(
             batch.positions, batch.velocities, batch.lags.clamp(max=up_to), frequencies, rates
         ).mean(0)
         errors = (found - batch.targets).square().mean((-1, -2))[batch.lags <= up_to]
@@ -397,5 +411,5 @@ class NewtonDynamics(nn.Module):
 
 
 def _on_host(dynamics: NewtonDynamics, _missing: object = None) -> None:
-    """Keep g and the gap on the host; no lambda, so that models can be pickled."""
+    """Copy g and the gap to the host; a function, for models with a lambda do not pickle."""
     dynamics.freedoms, dynamics.span = int(dynamics.directions), float(dynamics.gap)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnode.dynamics.resonance import (
-    Motion,
+    Moments,
     bounded,
     find_anharmonicity,
     find_resonance,
@@ -19,24 +19,24 @@ _LEAST = 1e-12
 
 
 class OscillatorDynamics(nn.Module):
-    """Each mode moves as a stationary mixture of damped anharmonic oscillators.
+    """Each mode is a stationary mixture of damped anharmonic oscillators.
 
     With τ the lag, and position u and velocity w of a mode at the start::
 
         u(τ) = u Σ_c a_c e^(−γ_c τ) (cos ω_c τ + γ_c sin(ω_c τ)/ω_c)
              + w Σ_c b_c e^(−γ_c τ) sin(ω_c τ)/ω_c
 
-    Oscillator c holds the share a_c of the mode's ⟨u²⟩, hence b_c = a_c Ω_c² / Σ a Ω² of its ⟨w²⟩
+    Oscillator c has the share a_c of the mode's ⟨u²⟩, hence b_c = a_c Ω_c² / Σ a Ω² of its ⟨w²⟩
     with Ω² = ω² + γ²; this is then the best linear prediction from u and w. Each term is exp(τ W)
     of a 2×2 W = [[0, 1], [−Ω², −2γ]], in closed form. At τ = 0 it returns u, its first derivative
     there is w, and at long lags it decays to zero, the mean.
 
-    The first oscillator is the resonance of the mode, the others stand for what relaxes slowly;
-    the last outlasts the horizon, for what does not come back to the mean in that time.
+    The first oscillator is the resonance of the mode, the others are slow relaxation; the last one
+    outlasts the horizon, for displacements that do not return to the mean in that time.
 
-    **Anharmonicity.** A vibration of large amplitude has another period, to first order linear
-    in the energies (as in second-order perturbation theory). With E the energy of the mode's
-    eigenspace over its mean, and Ē the mean of E over all of them::
+    **Anharmonicity.** The period depends on the amplitude of vibration, to first order linearly
+    on the energies (as in second-order perturbation theory). With E the energy of the mode's
+    eigenspace relative to its mean, and Ē the mean of E over all eigenspaces::
 
         ω = ω_c / s(χ (E − 1) + χ̄ (Ē − 1)),   γ = γ_c s(ζ (E − 1) + ζ̄ (Ē − 1))
 
@@ -50,14 +50,14 @@ class OscillatorDynamics(nn.Module):
     horizon
         The lag at t = 1, in fs.
     periods
-        What the periods of the oscillators start from, in fs, before :meth:`fit`.
+        Initial periods of the oscillators in fs, before :meth:`fit`.
     anharmonic
         Whether periods and dampings depend on the energies.
     """
 
     physical = ("log_frequency", "log_damping", "logits", "stretch", "broadening")
-    _most = 8.0  # energies count up to so many above their mean
-    _rounds = 1000  # of fitting shares
+    _most = 8.0  # E − 1 is clipped here
+    _rounds = 1000  # iterations of fitting shares
 
     spaces: Tensor
     members: Tensor
@@ -93,12 +93,12 @@ class OscillatorDynamics(nn.Module):
 
     @torch.no_grad()
     def fit(self, start: Tensor, velocity: Tensor, later: Tensor, times: Tensor) -> None:
-        """Fit sizes, resonances and shares to motion that is known, by least squares.
+        """Fit sizes, resonances and shares to observed motion, by least squares.
 
         Parameters
         ----------
         start, velocity
-            Of the start, ``(batch, mode, row)`` in Å and Å/fs.
+            Positions and velocities of starts, ``(batch, mode, row)`` in Å and Å/fs.
         later
             Positions at the times, ``(batch, time, mode, row)`` in Å.
         times
@@ -106,8 +106,8 @@ class OscillatorDynamics(nn.Module):
         """
         size, later_size, rate = (self._mean_square(x) for x in (start, later, velocity))
         size, later_size, rate = (x.flatten(0, -2).mean(0).sqrt() for x in (size, later_size, rate))
-        # what begins at zero, as turns of the frame do, is as large as it will be, which tells less
-        # of its frequency
+        # modes that are zero at the start by construction, as rotations of the frame: use their
+        # later size, from which the frequency is less certain
         still = size < 1e-3 * later_size
         self.size.copy_(torch.stack([torch.where(still, later_size, size), rate]))
         reach = torch.where(still, 20.0, 1.6)
@@ -115,13 +115,13 @@ class OscillatorDynamics(nn.Module):
         self.fit_shares(start, later, times)
 
     def _mean_square(self, x: Tensor) -> Tensor:
-        """Over the modes and rows of each eigenspace: ``(…, mode, row)`` to ``(…, space)``."""
+        """Mean square over each eigenspace, ``(…, mode, row)`` to ``(…, space)``."""
         return x.square().mean(-1) @ self.members
 
     def _fit_resonance(
         self, start: Tensor, velocity: Tensor, later: Tensor, lags: Tensor, reach: Tensor
     ) -> None:
-        """Find the damped oscillator that alone explains the motion of each eigenspace best."""
+        """Fit a single damped oscillator to the motion of each eigenspace."""
         natural = self.size[1] / self.size[0].clamp(min=_LEAST)
         moving = natural > 0
         if not bool(moving.any()):
@@ -131,7 +131,7 @@ class OscillatorDynamics(nn.Module):
         def over_lags(product: Tensor) -> Tensor:  # (batch, time or 1, mode, row) → (lag, space)
             return (product.sum(-1) @ self.members).expand(*lags.shape, -1).flatten(0, 1)
 
-        motion = Motion(
+        motion = Moments(
             lags.reshape(-1, 1), *map(over_lags, (u * u, w * w, u * w, u * y, w * y, y * y))
         )
         omega, gamma = find_resonance(natural, motion, reach)
@@ -141,7 +141,7 @@ class OscillatorDynamics(nn.Module):
             self.stretch[0] = torch.where(moving, 10 * chi, 0.0)
 
         slow = torch.linspace(0, 1, self.logits.shape[1], device=omega.device)[1:-1]
-        # what relaxes: ω = γ, of times between that of the resonance and the horizon
+        # slow relaxation: ω = γ, with times between that of the resonance and the horizon
         first = omega.log()[:, None]
         relaxing = (first * (1 - slow) - math.log(self.horizon) * slow).clamp(max=0.0)
         lasting = torch.full_like(first, -math.log(100 * self.horizon))
@@ -154,10 +154,10 @@ class OscillatorDynamics(nn.Module):
     def fit_shares(self, start: Tensor, later: Tensor, times: Tensor) -> None:
         """Fit the shares, by least squares over positions alone; arguments as of :meth:`fit`.
 
-        With k_c the kernel of oscillator c, Σ ‖u(τ) − Σ_c a_c k_c(τ) u‖² is made small over a ≥ 0,
-        Σ a = 1, in every eigenspace, by exponentiated gradient. No share becomes quite zero, so
-        that training can go on from there. What begins at zero says nothing of shares, and has the
-        resonance alone.
+        With k_c the kernel of oscillator c, Σ ‖u(τ) − Σ_c a_c k_c(τ) u‖² is minimised over a ≥ 0,
+        Σ a = 1, in every eigenspace, by exponentiated gradient. Shares stay above zero, so that
+        training can continue from there. Eigenspaces that are zero at the start do not determine
+        shares, and get the resonance alone.
         """
         tau = (times * self.horizon)[None, ..., None]  # (1, batch, time, 1)
         omega, gamma = (x.exp()[:, None, None] for x in (self.log_frequency, self.log_damping))
@@ -212,7 +212,7 @@ class OscillatorDynamics(nn.Module):
         return torch.stack([uu * u + wu * w, uw * u + ww * w], -1)
 
     def _anharmonicity(self, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
-        """By what periods and dampings are multiplied, ``(batch, 1, space, 1)`` each."""
+        """Factors of periods and dampings, ``(batch, 1, space, 1)`` each."""
         own = self._energies(*amplitudes.unbind(-1))
         excess = 0.1 * torch.stack([own, own.mean(-1, keepdim=True).expand_as(own)], 1)
         period = bounded((excess * self.stretch).sum(1))
@@ -221,7 +221,7 @@ class OscillatorDynamics(nn.Module):
 
     def _energies(self, u: Tensor, w: Tensor) -> Tensor:
         """E − 1 of positions and velocities ``(batch, mode, row)``: ``(batch, space)``."""
-        # what does not move but for rounding has no energy
+        # motion at the level of rounding counts as none
         size = torch.maximum(self.size, 1e-4 * self.size.amax(1, keepdim=True)).clamp(min=_LEAST)
         own = self._mean_square(u) / size[0] ** 2 + self._mean_square(w) / size[1] ** 2
         return (own / 2 - 1).clamp(max=self._most)

@@ -1,4 +1,4 @@
-"""A potential energy learned from forces: what a molecule's own motion follows."""
+"""A potential energy of a molecule, learned from forces."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from gfnode.dynamics.muon import Muon
-from gfnode.graph import hop_edges, renumberings
+from gfnode.graph import automorphisms, hop_edges
 from gfnode.kernels.forces import Packed, forces, pack
 from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
@@ -21,30 +21,29 @@ class Potential(nn.Module):
         z = (q − μ)/σ,   U(x) = φ(z) + zᵀ A z + bᵀ z
         F_i = −∂U/∂x_i = Σ_j ∂U/∂q_ij q_ij³ (x_i − x_j)
 
-    φ has three hidden layers with SiLU; the quadratic form takes from it what bonds and angles ask
-    for, of pairs up to three bonds apart. Where a torsion leads to what training has not seen,
-    bonds and angles are still themselves: z of pairs three bonds apart and more is as it is up to a
-    limit of l = 5, comes to rest at 9 and counts as 7 from there on, with o = max(0, |z| − l) and
-    u = min(o, 4)::
+    φ has three hidden layers with SiLU; the quadratic form, of pairs up to three bonds apart,
+    accounts for most of the bond and angle energy. To keep bonds and angles intact where a torsion
+    leaves the range of training, z of pairs three bonds apart and more saturates: it is unchanged
+    up to the limit l = 5, and constant, 7, from 9 on, with o = max(0, |z| − l) and u = min(o, 4)::
 
         |z| − o + u − u²/8
 
-    Forces are the exact gradient, written out, so they conserve energy, momentum and angular
-    momentum, and turn, move and are mirrored with the molecule. Weights are buffers: they come from
-    :meth:`fit`, and training leaves them alone.
+    Forces are the exact gradient, coded explicitly, so they conserve energy, momentum and angular
+    momentum, and are equivariant under translation, rotation and reflection. Weights are buffers:
+    they are set by :meth:`fit`, and not changed by training the model.
 
     Parameters
     ----------
     system
-        The molecular system; all atoms act on one another, so its cost grows as atoms squared.
+        The molecular system; all pairs of atoms interact, so the cost is quadratic in atoms.
     width
-        Of the hidden layers.
+        Width of the hidden layers.
     members
-        Networks that are learned side by side, from other weights and in another order.
+        Number of networks in the ensemble, with other initial weights and orders of the data.
     """
 
-    _depth = 3  # of forces.cpp too
-    _fade = 4.0  # of forces.cpp too
+    _depth = 3  # hidden layers; also in forces.cpp
+    _fade = 4.0  # also in forces.cpp
     _limit, _unlimited = 5.0, 1e6
 
     mean: Tensor
@@ -60,7 +59,7 @@ class Potential(nn.Module):
     def __init__(self, system: System, width: int = 128, members: int = 2) -> None:
         super().__init__()
         self.members = members
-        self.seed = torch.initial_seed()  # that of the run: another seed, another potential
+        self.seed = torch.initial_seed()  # the seed of the run
         atoms = system.n_atoms
         receiving, sending = torch.triu_indices(atoms, atoms, 1)
         pairs = len(receiving)
@@ -88,7 +87,7 @@ class Potential(nn.Module):
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(members, *shape))
         self._names = tuple(shapes)
-        self._share = 1.5 * pairs**-0.5  # of the quadratic form, that all its elements may learn
+        self._share = 1.5 * pairs**-0.5  # scale of the quadratic form, for its learning rate
         self.register_buffer("mean", torch.zeros(pairs))
         self.register_buffer("spread", torch.ones(pairs))
         self.register_buffer("scale", torch.ones(()))  # u Å/fs², the size of forces
@@ -98,7 +97,7 @@ class Potential(nn.Module):
         self._packed: tuple[list[tuple[int, int]], list[Tensor], Packed | None] = [], [], None
 
     def forward(self, positions: Tensor) -> Tensor:
-        """Forces in u Å/fs² at positions in Å, ``(member, batch, atom, 3)`` both."""
+        """Forces in u Å/fs² at positions in Å, both ``(member, batch, atom, 3)``."""
         packed = None if torch.is_grad_enabled() else self.packed
         if packed is not None:
             return forces(positions, packed)
@@ -106,7 +105,7 @@ class Potential(nn.Module):
 
     @property
     def packed(self) -> Packed | None:
-        """The weights for forces in one pass, where there is such; made anew when they change."""
+        """Weights for the fused kernel of forces, where there is one; repacked when they change."""
         inputs = self.mean, self.spread, self.limit
         parts = [*inputs, self.scale, *self._weights]
         state = [(id(y), 0 if y.is_inference() else y._version) for y in parts]
@@ -121,33 +120,34 @@ class Potential(nn.Module):
 
     def energy(self, positions: Tensor) -> Tensor:
         """Energy in u Å²/fs², ``(member, batch)``, up to a constant."""
-        z, _ = self._held(_inverse(self._apart(positions)))
+        z, _ = self._saturated(_inverse(self._pair_vectors(positions)))
         *layers, last, square, line = self._weights
         form = ((z @ square + line) * z).sum(-1)
         network = (_hidden(z, layers)[-1][0] @ last.mT)[..., 0]
         return self.scale * (network + self._share * form)
 
     def knows(self, positions: Tensor) -> Tensor:
-        """Whether conformations are like those of training, by their energy, ``(member, batch)``.
+        """Whether conformations are in the domain of the training data, ``(member, batch)``.
 
-        Up to ten standard deviations are normal; what falls apart is far beyond.
+        That is, whether their energy is within ten standard deviations of the mean in training; a
+        molecule that falls apart is far beyond.
         """
         mean, spread = self.usual
-        return (self.energy(positions) - mean).abs() <= 10 * spread  # false of what is not a number
+        return (self.energy(positions) - mean).abs() <= 10 * spread  # false for NaN
 
     @property
     def _weights(self) -> list[Tensor]:
         return [getattr(self, name) for name in self._names]
 
-    def _apart(self, positions: Tensor) -> Tensor:
-        """From one atom to the other of each pair, ``(..., 3, pair)``.
+    def _pair_vectors(self, positions: Tensor) -> Tensor:
+        """Vectors x_i − x_j of all pairs, ``(..., 3, pair)``.
 
-        One matrix product, where rows are neighbours in memory; else as many as conformations.
+        One matrix product for contiguous rows; without that, one for each conformation.
         """
         return positions.mT.contiguous() @ self.between.mT
 
-    def _held(self, q: Tensor) -> tuple[Tensor, Tensor]:
-        """Values z of inverse distances, held within limits, and their slope in (q − μ)/σ."""
+    def _saturated(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Saturated z of inverse distances q, and its derivative by (q − μ)/σ."""
         z = (q - self.mean) / self.spread
         over = (z.abs() - self.limit).clamp(min=0)
         inside = over.clamp(max=self._fade)
@@ -156,9 +156,9 @@ class Potential(nn.Module):
 
     def _forces(self, positions: Tensor, weights: Sequence[Tensor]) -> Tensor:
         *layers, last, square, line = weights
-        apart = self._apart(positions)
+        apart = self._pair_vectors(positions)
         q = _inverse(apart)
-        z, rising = self._held(q)
+        z, rising = self._saturated(q)
         slope = last
         for weight, (_, bend) in zip(layers[-2::-2], _hidden(z, layers)[::-1], strict=True):
             slope = (slope * bend) @ weight
@@ -178,33 +178,33 @@ class Potential(nn.Module):
         unknown: Tensor | None = None,
         report: Report = silent,
     ) -> None:
-        """Learn from forces, by stochastic gradients.
+        """Learn from forces, by stochastic gradient descent.
 
-        The loss is the mean square error of forces, and of the displacements C F/kT that they
-        bring about, C being the covariance of positions: small errors along soft directions, such
-        as torsions, lead a trajectory astray. Frames are renumbered at random, see
-        :func:`gfnode.graph.renumberings`. Forces on atoms that are held do not count: programs
-        store them, or zeros.
+        The loss is the mean squared error of F plus that of C^(1/2) F, each relative to its size in
+        training, C being the covariance of positions: small errors along soft directions, such as
+        torsions, lead a trajectory astray. Equivalent atoms are permuted at random, see
+        :func:`gfnode.graph.automorphisms`. Forces on fixed atoms do not count: some programs store
+        zeros for them.
 
         Parameters
         ----------
         positions, forces
-            ``(frame, atom, 3)`` in Å and u Å/fs², turned so that the molecule lies as in the mean.
+            ``(frame, atom, 3)`` in Å and u Å/fs², superposed on the mean conformer.
         shown
-            Which frames each member learns from, ``(member, frame)``.
+            Frames that each member learns from, ``(member, frame)`` of bool.
         steps, batch, rates
             Steps, frames a step, and the largest learning rates: of the network's matrices, by
             :class:`~gfnode.dynamics.muon.Muon`, and of the rest, by AdamW.
         unknown
-            A direction in which the forces on each frame are not known, ``(frame, atom, 3)``:
-            errors along it do not count.
+            For each frame, a direction along which the forces are not known, ``(frame, atom, 3)``:
+            errors along it are projected out.
         report
-            Told steps done and steps in all.
+            Called with the steps done and in all.
         """
         generator = torch.Generator().manual_seed(self.seed)
-        alike = torch.from_numpy(renumberings(self.bonds, self.numbers))
+        alike = torch.from_numpy(automorphisms(self.bonds, self.numbers))
         frames, members = len(positions), self.members
-        q = _inverse(self._apart(positions))
+        q = _inverse(self._pair_vectors(positions))
         self.mean.copy_(q.mean(0))
         spread = q.std(0).clamp(min=1e-6)
         self.spread.copy_(torch.where(self.constant, self._unlimited, spread))
@@ -217,8 +217,8 @@ class Potential(nn.Module):
         soft = soft / (forces.flatten(1) @ soft).square().mean().sqrt()
         aside = None if unknown is None else nn.functional.normalize(unknown.flatten(1), dim=-1)
         chances = shown.float().cpu()
-        weights = self._drawn(generator)
-        square, line = weights[-2:]  # zero to begin with, and zero they stay for far pairs
+        weights = self._initial_weights(generator)
+        square, line = weights[-2:]  # zero at first, and kept at zero for far pairs
         square.register_hook(lambda slope: slope * self.near[:, None] * self.near)
         line.register_hook(lambda slope: slope * self.near)
         matrices, biases = weights[: 2 * self._depth : 2], weights[1 : 2 * self._depth : 2]
@@ -254,8 +254,8 @@ class Potential(nn.Module):
             energies = self.energy(some.expand(members, *some.shape))
         self.usual.copy_(torch.stack([energies.mean(1), energies.std(1)])[..., None])
 
-    def _drawn(self, generator: torch.Generator) -> list[nn.Parameter]:
-        """Weights to begin with: uniform within ±1/√inputs, and no quadratic form."""
+    def _initial_weights(self, generator: torch.Generator) -> list[nn.Parameter]:
+        """Initial weights: uniform within ±1/√inputs, and zero for the quadratic form."""
         drawn = []
         for name, like in zip(self._names, self._weights, strict=True):
             weight = (2 * torch.rand(like.shape, generator=generator) - 1) * like.shape[-1] ** -0.5
@@ -266,12 +266,12 @@ class Potential(nn.Module):
 
 
 def _inverse(apart: Tensor) -> Tensor:
-    """Distances to the power −1."""
+    """Inverse lengths of vectors ``(..., 3, pair)``, ``(..., pair)``."""
     return apart.square().sum(-2).rsqrt()
 
 
 def _hidden(z: Tensor, layers: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Values of hidden layers and the slopes of their activation; weights and biases by turns."""
+    """Values of the hidden layers and derivatives of SiLU; layers alternate weight and bias."""
     found: list[tuple[Tensor, Tensor]] = []
     for weight, bias in zip(layers[::2], layers[1::2], strict=True):
         given = torch.baddbmm(bias, z, weight.mT)

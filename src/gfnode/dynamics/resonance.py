@@ -1,4 +1,4 @@
-"""The damped oscillator that explains a recorded motion best, by least squares on a grid."""
+"""Least-squares fit of a damped oscillator to observed motion, by a search on a grid."""
 
 import math
 from typing import NamedTuple, Self
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 
-class Motion(NamedTuple):
-    """What is known of a motion: at each lag, products of what was and what became of it.
+class Moments(NamedTuple):
+    """Second moments of motion at each lag: sufficient statistics of the least-squares fit.
 
-    Of position u and velocity w at a start and the position y at a lag, summed over what moves
-    alike. Least squares needs no more.
+    Products of the position u and velocity w at a start and the position y at a lag, summed over
+    the modes and rows of an eigenspace.
     """
 
     lags: Tensor  # (lag, 1) in fs
@@ -23,11 +23,11 @@ class Motion(NamedTuple):
     yy: Tensor
 
     def every(self, step: int) -> Self:
-        """A part of the lags."""
+        """Every ``step``-th lag."""
         return type(self)(*(x[::step] for x in self))
 
     def summed(self) -> Self:
-        """Lags that are equal to 0.001 fs as one, their products added up."""
+        """Merge lags that are equal to 0.001 fs, adding up their products."""
         lags, place = self.lags[:, 0].round(decimals=3).unique(return_inverse=True)
 
         def add(x: Tensor) -> Tensor:
@@ -36,13 +36,13 @@ class Motion(NamedTuple):
         return type(self)(lags[:, None], *map(add, self[1:]))
 
     def error(self, c: Tensor, s: Tensor) -> Tensor:
-        """Σ (c u + s w − y)² less Σ y², with kernels ``(lag, space)``: ``(space,)``."""
+        """Σ (c u + s w − y)² − Σ y², with kernels c and s ``(lag, space)``: ``(space,)``."""
         at_lags = c * (c * self.uu + 2 * (s * self.uw - self.uy)) + s * (s * self.ww - 2 * self.wy)
         return at_lags.sum(0)
 
 
 def kernels(omega: Tensor, gamma: Tensor, lags: Tensor) -> tuple[Tensor, Tensor]:
-    """What multiplies u and w: c = e^(−γτ) (cos ωτ + γ sin(ωτ)/ω) and s = e^(−γτ) sin(ωτ)/ω."""
+    """Kernels of u and w: c = e^(−γτ) (cos ωτ + γ sin(ωτ)/ω) and s = e^(−γτ) sin(ωτ)/ω."""
     return _damped(*_undamped(omega, lags), gamma, torch.exp(-gamma * lags))
 
 
@@ -56,22 +56,22 @@ def _damped(c: Tensor, s: Tensor, gamma: Tensor, decay: Tensor) -> tuple[Tensor,
     return decay * c + gamma * s, s
 
 
-def find_resonance(natural: Tensor, motion: Motion, reach: Tensor) -> tuple[Tensor, Tensor]:
+def find_resonance(natural: Tensor, motion: Moments, reach: Tensor) -> tuple[Tensor, Tensor]:
     """ω and γ of least squared error.
 
-    All on a grid of ω and γ/ω, geometric in both and one a power of the other's factor: cosines of
+    The grid is geometric in ω and in γ/ω, and the ratio of γ/ω is a power of that of ω: cosines of
     ω τ and exponentials of γ τ are then computed once for all pairs. The kernels are the same for
-    all spaces, so that errors are matrix products. What is best is refined to a tenth of a step.
+    all spaces, so that errors are matrix products. The best point is refined to a tenth of a step.
 
     Parameters
     ----------
     natural
-        √(⟨w²⟩/⟨u²⟩), ``(space,)`` in 1/fs, not all zero: that of an oscillator is
+        √(⟨w²⟩/⟨u²⟩), ``(space,)`` in 1/fs, not all zero: for an oscillator it is
         Ω = √(ω² + γ²).
     motion
-        What is to be explained.
+        The observed motion.
     reach
-        The factor about the natural one that the grid covers in Ω, ``(space,)``.
+        The grid covers Ω from ``natural / reach`` to ``natural * reach``, ``(space,)``.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def find_resonance(natural: Tensor, motion: Motion, reach: Tensor) -> tuple[Tens
     chosen, row = best // count, best % count
     middle = omega[slower + row + torch.tensor(first, device=row.device)[chosen], 0]
     damping = middle * omega.new_tensor(ratios)[chosen]
-    # the grid is too coarse for a phase that is kept over many periods
+    # the grid is too coarse for motion that stays coherent over many periods
     found = torch.stack([torch.full_like(middle, torch.inf), middle, damping])
     for shift in torch.linspace(-0.5 * step, 0.5 * step, 11).tolist():
         for factor in (0.75, 1.0, 1.33):
@@ -119,18 +119,18 @@ def find_resonance(natural: Tensor, motion: Motion, reach: Tensor) -> tuple[Tens
 
 
 def find_anharmonicity(
-    omega: Tensor, gamma: Tensor, motion: Motion, energy: Tensor
+    omega: Tensor, gamma: Tensor, motion: Moments, energy: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Refine ω and γ together with χ, by which the period grows with the energy.
+    """Refine ω and γ together with the anharmonicity χ: the period is multiplied by s(χ (E − 1)).
 
-    χ is zero unless it explains 0.3 % of Σ y².
+    χ is zero unless it reduces the squared error by 0.3 % of Σ y². For s, see :func:`bounded`.
 
     Parameters
     ----------
     omega, gamma
         Of the resonance, ``(space,)`` in 1/fs.
     motion
-        What is to be explained.
+        The observed motion.
     energy
         E − 1, ``(lag, space)``.
     """
@@ -149,7 +149,7 @@ def find_anharmonicity(
             found = torch.where(error < found[0], candidate, found)
         return found
 
-    # every second value of χ and of the shift of ω with one damping, then all about the best
+    # a coarse grid of χ and of shifts of ω with one damping, then finer ones about the best
     found = torch.stack([torch.full_like(omega, torch.inf), omega, gamma, 0 * omega])
     for chi in (0.02 * n for n in range(-3, 4)):
         for shift in (0.02 * n for n in range(-2, 3)):
@@ -164,5 +164,5 @@ def find_anharmonicity(
 
 
 def bounded(x: Tensor) -> Tensor:
-    """1 + x above zero, smoothly down to 1/2 below."""
+    """s(x) = 1 + x for x > 0, else ½ + ½ e^(2x): smooth, and above ½."""
     return torch.where(x > 0, 1 + x, 0.5 + 0.5 * torch.exp(2 * x.clamp(max=0.0)))

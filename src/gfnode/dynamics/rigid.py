@@ -1,9 +1,9 @@
-"""Rotation of rigid bodies: free in closed form, and with spinning parts by integration.
+"""Rotation of rigid bodies: free in closed form, and with internal rotors by integration.
 
-Notation: L is the angular momentum, fixed in space; ℓ = RᵀL the same seen from the body, with
-R(0) = 1; ω = J⁻¹ℓ the angular velocity in the body, J its inertia. ℓ moves on the meeting of the
-sphere |ℓ| = L with the ellipsoid ℓ·J⁻¹ℓ = 2T, about the principal axis of greatest or of smallest
-inertia (Landau & Lifshitz, Mechanics, § 37).
+Notation: L is the angular momentum, fixed in space; ℓ = RᵀL its components in the body frame, with
+R(0) = 1; ω = J⁻¹ℓ the angular velocity in the body frame, J the inertia tensor. ℓ moves along the
+intersection of the sphere |ℓ| = L with the ellipsoid ℓ·J⁻¹ℓ = 2T, around the principal axis of
+greatest or of smallest inertia (Landau & Lifshitz, Mechanics, § 37).
 """
 
 import numpy as np
@@ -14,19 +14,19 @@ from torch import Tensor
 from gfnode.geometry import composed, cross_matrix, matrix_of, quaternion, rotation_matrix
 
 LINEAR = 1e-4
-"""A body whose smallest moment of inertia is below this share of the greatest counts as linear."""
+"""A body counts as linear below this ratio of its smallest to its greatest moment of inertia."""
 
 _X, _WEIGHT = (torch.from_numpy(v) / 2 for v in np.polynomial.legendre.leggauss(48))
 _X = _X + 0.5  # nodes and weights on 0 … 1
 
 
 def free_rotation(momentum: Tensor, inertia: Tensor, times: Tensor) -> Tensor:
-    """Rotations R(t) of freely turning bodies: dR/dt = [Ω]× R, Ω = R J⁻¹ Rᵀ L, R(0) = 1.
+    """Rotations R(t) of free rigid bodies: dR/dt = [Ω]× R, Ω = R J⁻¹ Rᵀ L, R(0) = 1.
 
-    With c the principal axis that ℓ goes round and a the other extreme one, the components are
-    ℓ = (A cn u, ±B sn u, ±C dn u), u = λt + u₀, Jacobi functions of parameter m. What is left
-    is a turn about L. Seen from the frame in which ℓ is brought to the axis e = ±c by the shortest
-    way, a choice without singularity since ℓ stays on one side, its rate is
+    With c the principal axis that ℓ circles and a the other extreme one, the components are
+    ℓ = (A cn u, ±B sn u, ±C dn u), u = λt + u₀, Jacobi functions of parameter m. What remains is a
+    rotation about L by an angle ψ. In the frame in which ℓ is taken to the axis e = ±c by the
+    shortest rotation, which has no singularity since ℓ stays on one side, its rate is
 
         dψ/dt = ω·(ℓ + L e) / (L + ℓ·e) = (2T + L ω_c) / (L + ℓ_c),
 
@@ -38,8 +38,8 @@ def free_rotation(momentum: Tensor, inertia: Tensor, times: Tensor) -> Tensor:
     momentum
         Angular momentum L, ``(batch, 3)``.
     inertia
-        Inertia tensor J at time zero, ``(batch, 3, 3)``. About the axis of a linear body (see
-        `LINEAR`) nothing turns; a point does not turn at all.
+        Inertia tensor J at time zero, ``(batch, 3, 3)``. A linear body (see `LINEAR`) does not
+        rotate about its axis, a point not at all.
     times
         ``(batch, time)``.
 
@@ -49,7 +49,7 @@ def free_rotation(momentum: Tensor, inertia: Tensor, times: Tensor) -> Tensor:
         ``(batch, time, 3, 3)``, double precision, on the CPU, without gradient.
     """
     L, J, t = (x.detach().double().cpu() for x in (momentum, inertia, times))
-    largest = L.abs().amax(-1, keepdim=True)  # first by this: squares of tiny momenta underflow
+    largest = L.abs().amax(-1, keepdim=True)  # scale first: squares of tiny momenta underflow
     axes, inverse, ell = _principal(_over(L, largest), J)
     size = torch.linalg.vector_norm(ell, dim=-1, keepdim=True)
     ell, t = _over(ell, size), t * size * largest  # from here on in units in which L = 1
@@ -92,11 +92,11 @@ def free_rotation(momentum: Tensor, inertia: Tensor, times: Tensor) -> Tensor:
 def steered_rotation(
     momentum: Tensor, inverse: Tensor, spins: Tensor, times: Tensor, *, steps: int = 16
 ) -> Tensor:
-    """Rotations R(t) of bodies with parts that spin: dR/dt = R [ω]×, ω = J⁻¹ (RᵀL − s), R(0) = 1.
+    """Rotations R(t) of bodies with rotors (gyrostats): dR/dt = R [ω]×, ω = J⁻¹ (RᵀL − s).
 
-    L is the total angular momentum, fixed in space; s that of the spinning parts, fixed in the
-    body. Fourth order in the step: Runge-Kutta for RᵀL, Magnus for R. Angular momentum keeps its
-    size, and R is a rotation, to rounding.
+    R(0) = 1. L is the total angular momentum, fixed in space; s that of the rotors, fixed in the
+    body. Fourth order in the step: Runge-Kutta for RᵀL, Magnus for R. |L| is conserved, and R is
+    orthogonal, to rounding.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def steered_rotation(
     times
         ``(…)``.
     steps
-        From zero to each time; for errors below 1e-3 a body turns by up to half a radian in each.
+        From zero to each time; errors are below 1e-3 for rotations of up to half a radian a step.
 
     Returns
     -------
@@ -118,8 +118,8 @@ def steered_rotation(
     """
     seen, spins, h = torch.broadcast_tensors(momentum, spins, times[..., None] / steps)
     h = h[..., 0]
-    # components first: what is done with each of them goes through memory in a row, and products
-    # and lengths written out take less than half of the time of linalg.cross and norm there
+    # components first, for contiguous memory: explicit products and lengths then take less than
+    # half of the time of linalg.cross and norm
     inverse = inverse.expand(*h.shape, 3, 3).movedim((-2, -1), (0, 1)).contiguous()
     seen, spins = (y.movedim(-1, 0).contiguous() for y in (seen, spins))
 
@@ -162,7 +162,7 @@ def steered_rotation(
 def _principal(L: Tensor, J: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Right-handed principal axes (a, b, c) as columns, inverse moments, ℓ(0) along the axes.
 
-    ℓ goes round c: it is the axis of greatest inertia, or of the smallest at high energy.
+    ℓ circles c, the axis of greatest inertia, or at high energy that of the smallest.
     """
     moments, axes = torch.linalg.eigh(J)
     axes = axes * torch.det(axes).sign()[..., None, None]
@@ -222,7 +222,7 @@ def _jacobi(u: Tensor, m1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _shortest_turn(source: Tensor, target: Tensor) -> Tensor:
-    """Rotation by the shortest way between unit vectors that are not opposite."""
+    """Shortest rotation that takes one unit vector to another, which must not be opposite."""
     cross = torch.linalg.cross(source, target.expand_as(source))
     K = cross_matrix(cross)
     cosine = (source * target).sum(-1)[..., None, None]

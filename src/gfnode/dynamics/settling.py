@@ -1,4 +1,4 @@
-"""Where a mode comes to rest: the position that it vibrates about, given where it is now."""
+"""Modes with several equilibrium positions: vibrations about one that depends on the start."""
 
 import torch
 from torch import Tensor, nn
@@ -7,44 +7,44 @@ from gfnode.dynamics.oscillator import OscillatorDynamics
 
 
 class SettlingDynamics(nn.Module):
-    """Vibrations about a position of rest that depends on the start.
+    """Vibrations about an equilibrium position that depends on the start.
 
     A mode with several minima (a torsion, say) vibrates about the one it is in, not about its
-    mean; and a molecule turns while its torsions relax. With φ_τ the vibrations, which begin at
-    the distance from rest, and Gaussians G_j::
+    mean; and a molecule rotates while its torsions relax. With φ_τ the vibrations, which start from
+    the distance to equilibrium, and Gaussians G_j::
 
         u(τ) = φ_τ(u − r(u), w) + e^(−τ/τ_r) (1 + τ/τ_r) r(u) + (1 − e^(−τ/τ_d) (1 + τ/τ_d)) d(u)
         r(u) = Σ_j r_j G_j(u) + s u,   d(u) = Σ_j d_j G_j(u)
 
-    r is where the start lies but for its vibrations, forgotten in the time τ_r, which begins far
-    beyond the horizon; d is where it drifts in the time τ_d. Together they are ⟨u(τ) | u⟩ once
-    vibrations have faded, a curve for each mode. A start that is twice as far from the mean in any
-    mode as all of training is another conformer, of which nothing is known but that the molecule
-    stays in it for a while: s, the same for all modes, grows smoothly from 0 at 1.5 times the
-    largest |u| of training to 1 at 2 times. That largest |u| is at least four times what the mode
-    has at the temperature of them all, ⟨u²⟩^½ (T/T_k)^½: one that was cold in training, as in a
-    crystal at constant energy, vibrates when it is hot. Of a mode out of the plane of a planar
-    molecule, whose sides are alike, the curves are odd: of G_j(u) − G_j(−u). At τ = 0 the start
-    comes back, and the first-order change is the velocity.
+    r is the equilibrium position of the start, which decays with the time τ_r, initialised far
+    beyond the horizon; d is the drift in the time τ_d. Together they are ⟨u(τ) | u⟩ once vibrations
+    have decayed, a curve for each mode. A start that is twice as far from the mean in some mode as
+    all of training is an unknown conformer, for which the molecule is assumed to stay where it is:
+    s, the same for all modes, grows smoothly from 0 at 1.5 times the largest |u| of training to 1
+    at 2 times. That largest |u| is taken as at least four thermal standard deviations of the mode
+    at the mean temperature T of all modes, ⟨u²⟩^½ (T/T_k)^½, since a mode may be colder in
+    training, as in a crystal at constant energy. For modes out of the plane of a planar molecule
+    the curves are odd, of G_j(u) − G_j(−u). At τ = 0 the prediction is u, and its first derivative
+    w.
 
     Parameters
     ----------
     vibrations
-        What moves the rest of each mode.
+        Dynamics of the deviation from equilibrium.
     n_modes
-        Number of modes of one row, with amplitudes of about unit variance.
+        Number of modes, each of one row, with amplitudes of about unit variance.
     horizon
         The lag at t = 1, in fs.
     """
 
     physical = ("log_times",)
-    _late = 0.05  # horizons from which on curves are fitted
+    _late = 0.05  # least lag, in horizons, that curves are fitted to
     _folds = 5
-    _usual, _other = 1.5, 2.0  # of the largest |u| of training: up to which, and from which on
-    _thermal = 4.0  # standard deviations at the temperature of all modes that were seen, at least
-    _least = 0.05  # of its variance that a curve must explain, to be worth its noise
-    # ridges, and what share of the best error so far their own must lie below: nearly none is for
-    # motion that the curves explain nearly wholly
+    _usual, _other = 1.5, 2.0  # s is 0 below, 1 above these multiples of the largest |u|
+    _thermal = 4.0  # largest |u| in thermal standard deviations, at least
+    _least = 0.05  # fraction of the variance that a curve must explain, to be used
+    # ridge penalties, and the ratio to the best error so far below which one is chosen: the
+    # smallest penalty is for motion that the curves explain almost completely
     _ridges = ((1e-2, 1.0), (1e-1, 1.0), (1.0, 1.0), (10.0, 1.0), (1e-5, 0.5))
 
     centres: Tensor
@@ -76,7 +76,10 @@ class SettlingDynamics(nn.Module):
         return torch.where(self.odd[:, None], found - found.flip(-1), found)  # centres are even
 
     def _staying(self, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(1 + k) e^(−k) and −k e^(−k), ``(2, batch, time, mode)``, and 1/τ_r, 1/τ_d."""
+        """(1 + k) e^(−k) and −k e^(−k), k = τ/τ_r and τ/τ_d, and 1/τ_r and 1/τ_d.
+
+        ``(2, batch, time, mode)`` twice, and ``(2, 1, 1, mode)`` in 1/fs.
+        """
         rate = torch.exp(-self.log_times)[:, None, None]
         k = (times * self.horizon)[..., None] * rate
         decay = torch.exp(-k)
@@ -112,9 +115,9 @@ class SettlingDynamics(nn.Module):
         self.vibrations.fit(start - rest, velocity, later - shift, times)
 
     def _ridge(self, features: Tensor, later: Tensor, grown: Tensor) -> Tensor:
-        """Ridge regression of late positions, each mode as stiff as cross-validation likes best.
+        """Ridge regression of late positions, with a penalty cross-validated for each mode.
 
-        Windows come in the order of time: folds are stretches of it.
+        Windows are in the order of time: folds are blocks of it.
         """
         fold = torch.arange(len(features), device=later.device) * self._folds // len(features)
         late = (grown[0] > 0).to(later)

@@ -1,9 +1,8 @@
 """Adaptive Dormand-Prince 5(4) for many problems at once, each with its own steps and times.
 
-The method, its dense output and the loop are torchode's (Lienen & Günnemann 2022). Its error is
-measured here by Euclidean norms instead of component by component: a component changes when a
-molecule is turned or another basis of an eigenspace is chosen, the norm does not, and so the steps
-and the result do not either.
+The method, its dense output and the loop are torchode's (Lienen & Günnemann 2022). The error of a
+step is measured here by Euclidean norms instead of componentwise: the norm, and so the steps and
+the result, are invariant under rotation of the molecule and of the basis of an eigenspace.
 """
 
 from collections.abc import Callable
@@ -20,12 +19,12 @@ Field = Callable[[Tensor, Tensor], Tensor]
 
 
 class SolverError(ArithmeticError):
-    """The solver did not reach the end: the motion is too stiff, or grew out of bounds."""
+    """The solver did not reach the end: the problem is too stiff, or the solution not finite."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How many steps each problem took, and how many of these were accepted."""
+    """Number of steps of each instance, and of accepted ones, ``(instance,)``."""
 
     taken: Tensor
     accepted: Tensor
@@ -45,8 +44,8 @@ def solve(
     """Integrate dy/dt = f(t, y) from t = 0 with Dormand-Prince 5(4).
 
     A step is accepted when rms(error) < atol + rtol · max(rms(y₀), rms(y₁)) over the features of
-    the instance. Each stretch [0, 1], [1, 2], … is integrated to its end, whatever times are asked
-    for, and read off by dense output (order four): a result never depends on the other times.
+    the instance. Each interval [0, 1], [1, 2], … is integrated to its end, whatever the times, and
+    evaluated by dense output (order four): a result never depends on the other times.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def solve(
     rtol, atol
         Relative and absolute tolerance of one step.
     sizes
-        How many features of each instance are not padding, ``(instance,)``; all by default.
+        Number of features of each instance without padding, ``(instance,)``; all by default.
     step
         A fixed step in place of the adaptive one.
     max_steps
@@ -78,7 +77,7 @@ def solve(
     InputError
         For a negative time.
     """
-    import torchode  # here: it loads sympy, half a second that other dynamics need not wait for
+    import torchode  # not at the top: it loads sympy, which takes half a second
 
     times, order = times.sort(dim=1)
     if times.numel() == 0:
@@ -113,7 +112,7 @@ def solve(
 
 
 class _NormControl(nn.Module):
-    """torchode's integral controller, which sees each instance as one number: its rms."""
+    """torchode's integral controller, applied to the rms of each instance."""
 
     def __init__(self, rtol: float, atol: float, sizes: Tensor) -> None:
         from torchode import IntegralController

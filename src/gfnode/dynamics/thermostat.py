@@ -1,4 +1,4 @@
-"""What a thermostat is, and the random numbers of one that scales velocities at random."""
+"""Parameters of thermostats, and random numbers for stochastic velocity rescaling."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ DRAWN = 256
 
 @dataclass(frozen=True)
 class Bath:
-    """A thermostat.
+    """A global thermostat: Nosé-Hoover friction, stochastic velocity rescaling, or none.
 
     Parameters
     ----------
     frequency, rate
-        ω and 1/τ in 1/fs, ``(batch)`` or one for all.
+        ω and 1/τ in 1/fs, ``(batch)`` or one for all; zero: without.
     friction
-        ξ √g/ω to begin with, ``(trajectory, 1)``.
+        Initial ξ √g/ω, ``(trajectory, 1)``.
     draw
-        Random numbers.
+        Gives the random numbers of a step.
     """
 
     frequency: Tensor
@@ -35,10 +35,10 @@ class Bath:
 
 
 def random_numbers(first: int, trajectories: int, freedoms: int) -> tuple[Tensor, Tensor]:
-    """R and S of the next steps in each trajectory, ``(step, trajectory)``.
+    """R and S of steps ``first`` to ``first + DRAWN`` in each trajectory, ``(step, trajectory)``.
 
-    They are the same however many follow. Half of the trajectories have the R of the other half
-    with another sign.
+    Seeded with ``first``: they do not depend on how many steps are integrated. R is antithetic:
+    that of one half of the trajectories is the negative of that of the other half.
     """
     generator = torch.Generator().manual_seed(first)
     half = torch.randn(DRAWN, (trajectories + 1) // 2, generator=generator)

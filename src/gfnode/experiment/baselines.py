@@ -9,7 +9,7 @@ from gfnode.ambient import usual
 from gfnode.experiment.experiment import Dataset, whole_system
 from gfnode.metrics import squared_errors
 from gfnode.models import TRIVIAL, Model, build
-from gfnode.models.pieces import predictions
+from gfnode.models.inference import predictions
 from gfnode.molecule.system import System
 from gfnode.weights import load_tensors, load_weights, save_tensors, under
 from gfnode.windows import Windows

@@ -13,24 +13,24 @@ from gfnode import graph
 from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
 from gfnode.models import Model, build, model_meanings, read_options
-from gfnode.molecule.clock import doubts_of_time
+from gfnode.molecule.clock import time_step_warnings
 from gfnode.molecule.labels import atom_labels
-from gfnode.molecule.order import doubts_of_order
+from gfnode.molecule.order import atom_order_warnings
 from gfnode.molecule.system import System
-from gfnode.molecule.virial import doubts_of_forces
+from gfnode.molecule.virial import force_warnings
 from gfnode.presets import PRESETS
 from gfnode.settings import Settings
 from gfnode.training import TrainingSettings
 from gfnode.trajectory import Integers, Trajectory, kept_bonds
-from gfnode.trajectory.boxless import doubts_of_box
+from gfnode.trajectory.boxless import box_warnings
 from gfnode.trajectory.lengths import doubts
 from gfnode.units import format_time
 from gfnode.windows import Windows, select_atoms
 from gfnode.windows.cutting import WindowSettings, choose_atoms, make_windows
+from gfnode.windows.duplicates import duplicate_warnings
+from gfnode.windows.fixed_atoms import find_fixed_atoms
 from gfnode.windows.published import rigid_pairs
-from gfnode.windows.repeats import doubts_of_repeats
-from gfnode.windows.short import doubts_of_length
-from gfnode.windows.still import never_move
+from gfnode.windows.short import length_warnings
 
 NAMED = 12
 """Atoms that never move, named at most."""
@@ -196,7 +196,7 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     assert step is not None
     masses = first.atom_masses
     system = System(first.numbers, state, score, bonds, edges, step, horizon, source_masses=masses)
-    held = system.place[never_move(parts["train"])] if "train" in parts else system.held
+    held = system.place[find_fixed_atoms(parts["train"])] if "train" in parts else system.held
     system = replace(system, held=held[held >= 0])
     if experiment.graph.rigid == "published":
         system = replace(system, rigid=rigid_pairs(first.numbers, state, bonds))
@@ -215,12 +215,12 @@ def _notes(
     bonds, state, horizon = system.bonds, system.atoms, system.horizon
     found = [note for each in trajectories for note in (*each.notes, *doubts(each))]
     for each in {each.step: each for each in reversed(trajectories)}.values():
-        found += doubts_of_time(each, state[bonds])
-    found += doubts_of_box(trajectories)
-    found += doubts_of_order(bonds, trajectories, state)
-    found += doubts_of_forces(trajectories, bonds, state)
-    found += doubts_of_length(trajectories, settings, horizon)
-    found += doubts_of_repeats(trajectories)
+        found += time_step_warnings(each, state[bonds])
+    found += box_warnings(trajectories)
+    found += atom_order_warnings(bonds, trajectories, state)
+    found += force_warnings(trajectories, bonds, state)
+    found += length_warnings(trajectories, settings, horizon)
+    found += duplicate_warnings(trajectories)
     asked = settings.horizon or horizon
     if asked > horizon * (1 + 1e-6):
         found.append(

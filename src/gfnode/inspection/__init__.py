@@ -1,6 +1,6 @@
-"""What is in a trajectory, and whether it can be learnt: numbers only.
+"""Inspection of trajectories before training: numbers only.
 
-The words are in :mod:`gfnode.report.inspection`; ``gfnode data`` prints them.
+Messages are in :mod:`gfnode.report.inspection`; ``gfnode data`` prints them.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ __all__ = ["Choices", "Facts", "Finding", "Inspection", "inspect"]
 
 @dataclass(frozen=True)
 class Inspection:
-    """All numbers about the trajectories of one data set.
+    """Results of an inspection of the trajectories of one data set.
 
     Parameters
     ----------
@@ -36,10 +36,10 @@ class Inspection:
     findings
         What a user should know, most serious first.
     scaled_by
-        Positions were multiplied by this before anything but ``lengths`` was looked at: they are
-        not in Å. One where they are.
+        Factor by which positions were multiplied to be in Å, for everything but ``lengths``; 1 if
+        they are in Å.
     facts
-        All that was found out.
+        All results.
     """
 
     verdict: Literal["yes", "with care", "no"]
@@ -54,7 +54,7 @@ class Inspection:
 
 
 def inspect(trajectories: Trajectory | Sequence[Trajectory]) -> Inspection:
-    """Look at trajectories of one system.
+    """Inspect trajectories of one system.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def inspect(trajectories: Trajectory | Sequence[Trajectory]) -> Inspection:
 
 
 def _scaled(trajectory: Trajectory, scale: float) -> Trajectory:
-    """Positions, velocities and cell in Å."""
+    """Multiply positions, velocities and cell by a factor."""
     factor = np.float32(scale)
     velocities, cell = trajectory.velocities, trajectory.cell
     return replace(

@@ -1,6 +1,6 @@
-"""What ``gfnode train`` would choose for the data, and where that is poor.
+"""Choices of ``gfnode train`` for the data, and warnings where they are poor.
 
-The choices are not worked out again here: the data is prepared as a run prepares it.
+The choices are not computed again here: the data is prepared as for a run.
 """
 
 from collections.abc import Sequence
@@ -27,36 +27,36 @@ from gfnode.trajectory.lengths import Lengths
 from gfnode.windows import Windows
 from gfnode.windows.cutting import choose_atoms, choose_horizon
 from gfnode.windows.forces import find_forces
-from gfnode.windows.short import doubts_of_length
+from gfnode.windows.short import length_warnings
 
 Level = Literal["error", "warning", "note"]
 
 FEW = {"train": 20, "test": 10}
-"""Fewer independent windows than these teach, and judge, little."""
+"""Least numbers of independent windows for training and test."""
 
 CRUDE = 0.05
-"""Å; positions rounded to more tell nothing of vibrations."""
+"""Å; positions rounded to more do not resolve vibrations."""
 
 LONG = 20
-"""Data should be so many times longer than its slowest motion."""
+"""Least length of the data in memory times of its slowest motion."""
 
 
 COLD_HYDROGENS = 0.6
-"""Hydrogens that are less hot than so much of the rest are heavier than they are counted: programs
-make them three or four times as heavy to take longer steps."""
+"""Ratio of the temperature of hydrogens to that of other atoms below which hydrogen mass
+repartitioning is assumed: programs make hydrogens three or four times heavier for longer steps."""
 
 CONFUSED = ("jumps", "time-step", "velocity-unit", "too-hot")
-"""What is found of atoms that are taken for others."""
+"""Findings that are artefacts where atoms are in another order."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What ``gfnode train`` chooses without options.
+    """Choices of ``gfnode train`` without options.
 
     Parameters
     ----------
     problem
-        Why it would refuse; None where it would train.
+        Why it would refuse the data; None if it would train.
     step_fs
         Time step of the original series.
     horizon_fs, split, times, lags, align
@@ -66,24 +66,24 @@ class Choices:
     velocity_gap_fs
         Largest interval of such a difference.
     forces
-        That a potential is learned from: ``stored``, or ``shown`` by frames in a row; ``few``:
-        frames that tell them are too few to learn one; None: none.
+        Forces for learning a potential: ``stored``, or ``shown`` by second differences of
+        consecutive frames; ``few``: too few frames with forces to learn one; None: no forces.
     windows
         Number of train, validation and test windows.
     independent
-        How many of them do not overlap in time.
+        Number of windows of each part that do not overlap in time.
     horizons
         Length of all files in horizons.
     state_atoms, score_atoms
-        How many there are of each.
+        Their numbers.
     scored
         ``heavy`` or ``all``.
     edges, pieces
-        Directed edges of the graph, and how many pieces it falls into.
+        Numbers of directed edges of the graph, and of its connected components.
     batch
         Windows in a batch.
     unused
-        Which files are too short to give windows, and what gives some.
+        Message on files that are too short for windows; None if there are none.
     """
 
     problem: str | None = None
@@ -110,19 +110,18 @@ class Choices:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a user should know, most serious first.
+    """A problem or remark for the user.
 
     Parameters
     ----------
     level
-        ``error``: do not train before it is put right; ``warning``: it makes results poor;
-        ``note``.
+        ``error``: to be corrected before training; ``warning``: results will be poor; ``note``.
     code
-        What it is; the words are in :mod:`gfnode.report.inspection`.
+        Identifier; its message is in :mod:`gfnode.report.inspection`.
     values
-        The numbers of the sentence.
+        Numbers in the message.
     options
-        Options of ``gfnode train`` that put it right, where some do.
+        Options of ``gfnode train`` that correct it, if any.
     """
 
     level: Level
@@ -132,7 +131,7 @@ class Finding:
 
 
 def choose(trajectories: Sequence[Trajectory]) -> Choices:
-    """Prepare the data as ``gfnode train`` does, and say what came out."""
+    """Prepare the data as ``gfnode train`` does, and return its choices."""
     experiment = configure()
     settings, numbers = experiment.windows, trajectories[0].numbers
     known: dict[str, Any] = {
@@ -169,7 +168,7 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
         edges=len(dataset.system.edges),
         pieces=int(pieces.max()) + 1,
         batch=batch,
-        unused=next(iter(doubts_of_length(trajectories, settings, horizon)), None),
+        unused=next(iter(length_warnings(trajectories, settings, horizon)), None),
         **known,
     )
 
@@ -185,7 +184,7 @@ def _forces(model: Model, train: Windows) -> Literal["stored", "shown", "few"] |
 
 
 def independent(windows: Windows, horizon: float) -> int:
-    """How many windows of a part can be picked that do not overlap in time."""
+    """Largest number of windows of a part that do not overlap in time."""
     times = windows.frames.times.numpy()
     starts = np.sort(windows.starts.numpy())
     count = 0
@@ -200,7 +199,7 @@ def independent(windows: Windows, horizon: float) -> int:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that was found out about the data."""
+    """All results about the data."""
 
     files: tuple[FileFacts, ...]
     frames: Frames
@@ -214,7 +213,7 @@ class Facts:
 
 
 def judge(facts: Facts) -> tuple[Finding, ...]:
-    """Everything that a user should know, most serious first."""
+    """All findings, most serious first."""
     files, frames, choices = facts.files, facts.frames, facts.choices
     found = [
         *_scales(facts.lengths, facts.clock, facts.structure),
@@ -226,7 +225,7 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
         *_velocities(frames, facts.momenta, choices, files),
         *_turning(facts.motion, choices),
     ]
-    if facts.structure.other_order:  # atoms seem to leap from file to file
+    if facts.structure.other_order:  # permuted atoms appear as jumps between files
         found = [each for each in found if each.code not in CONFUSED]
     if frames.box is not None:
         found = [each for each in found if each.code not in (*CONFUSED, "several-molecules")]
@@ -308,7 +307,7 @@ def _windows(choices: Choices, motion: Motions | None, files: Sequence[FileFacts
         found.append(Finding("warning", "few-windows", values | {"enough_fs": _enough(choices)}))
     if choices.unused is not None:
         found.append(Finding("warning", "short-files", {"words": choices.unused}))
-    # how a molecule stands need not be learnt: models turn with it
+    # orientation need not be learnt: models are equivariant
     inner = [each for each in motion.motions if each.kind != "turning"] if motion else []
     if inner and choices.problem is None:
         slowest = inner[0]
@@ -321,7 +320,7 @@ def _windows(choices: Choices, motion: Motions | None, files: Sequence[FileFacts
 
 
 def _enough(choices: Choices) -> float | None:
-    """A round horizon in fs that leaves enough independent windows; None where there is none."""
+    """A rounded horizon in fs with enough independent windows; None if there is none."""
     share = min(choices.independent[part] / few for part, few in FEW.items())
     horizon = share * (choices.horizon_fs or 0.0)
     if horizon <= 0:

@@ -12,18 +12,18 @@ from gfnode.trajectory.series import Series
 from gfnode.windows.rounding import coarseness
 
 SHOWN = 5
-"""At most so many gaps, repeats and jumps are named; all are counted."""
+"""Gaps, repeats and jumps that are listed, at most; all are counted."""
 
 NEAR = 0.01
-"""A frame is nearly its predecessor when it moved by less than this share of the usual."""
+"""Displacement from the predecessor, relative to the median, of a near duplicate."""
 
 ALONG = 0.01
-"""Atoms move along one direction only where they go less than this share of it along any other."""
+"""Ratio of the second to the largest standard deviation for motion in one dimension."""
 
 LUCK = 10
-"""So many times the repeats that are expected by chance are taken for chance."""
+"""Repeats up to this multiple of the number expected by chance are ignored."""
 
-_FEW = 20  # atoms; more never agree by chance, nor move along one direction
+_FEW = 20  # atoms; larger molecules do not repeat by chance, nor move in one dimension
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class FileFacts:
     shortest_fs, median_fs, longest_fs
         Intervals between frames; None for a single frame.
     consecutive
-        Intervals that are one time step of the original series.
+        Number of intervals of one time step of the original series.
     present
-        Share of the frames of the original series that the file holds.
+        Fraction of the frames of the original series in the file.
     gaps
-        Number of intervals that are longer, where at least nine in ten are equal.
+        Number of longer intervals, if at least nine in ten are equal.
     notes
-        What the reader did to the file: atoms left out, molecules made whole.
+        Changes by the reader: atoms left out, molecules made whole.
     """
 
     source: str
@@ -87,7 +87,7 @@ class Repeat:
 
 @dataclass(frozen=True)
 class RepeatedFile:
-    """A file all of whose frames another one holds, too."""
+    """A file whose frames are all contained in another one."""
 
     file: int
     of_file: int
@@ -95,22 +95,23 @@ class RepeatedFile:
 
 @dataclass(frozen=True)
 class Frames:
-    """What is wrong, or remarkable, with frames.
+    """Rounding, duplicates and jumps of frames.
 
     Parameters
     ----------
     rounded_to
-        Å to which positions are rounded; None where they are not.
+        Å to which positions are rounded; None if they are not.
     duplicates, near_duplicates
         Frames that repeat an earlier one exactly, and that hardly differ from their predecessor.
     repeated_files
-        Files all of whose frames another one holds.
+        Files whose frames are all contained in another one.
     jumps
-        Frames in which atoms leap.
+        Frames in which atoms jump.
     wrapped
-        Leaps across the periodic cell (atoms put back into the cell), all atoms and frames.
+        Jumps across the periodic cell (wrapping), over all atoms and frames.
     box
-        Lengths along x, y and z, Å, of a box that is not given and that atoms leap by; None: none.
+        Lengths along x, y and z, Å, of a box that is not stored, but by which atoms jump; None:
+        none.
     """
 
     rounded_to: float | None
@@ -165,7 +166,7 @@ def look_at_frames(series: Series, bonds: Integers) -> Frames:
         if len(same) and len(same) <= LUCK * _by_chance(series, rounded_to):
             same = same[:0]
         if len(near) and (spread := _spread(series, centred=True))[-2] < ALONG * spread[-1]:
-            near = near[:0]  # a bond that turns round, not the molecule
+            near = near[:0]  # turning points of a single vibration
     usual = float(np.median(moved[moved > 0])) if (moved > 0).any() else None
     jumps, wrapped = find_jumps(series, bonds)
     return Frames(
@@ -186,9 +187,9 @@ def look_at_frames(series: Series, bonds: Integers) -> Frames:
 
 
 def _same_as(series: Series) -> tuple[Integers, Integers]:
-    """For each frame the first that holds the same numbers, and which frames repeat one.
+    """First identical frame of each frame, ``(frame,)``, and the frames that repeat one.
 
-    Frames are compared by a 64-bit sum of their bits, each times a random odd number.
+    Frames are compared by a 64-bit hash, the sum of their words times random odd numbers.
     """
     atoms = series.first.n_atoms
     keys = np.random.default_rng(0).integers(0, 2**63, 3 * atoms, dtype=np.uint64) * 2 + 1
@@ -209,10 +210,11 @@ def _spread(series: Series, *, centred: bool = False) -> Doubles:
 
 
 def _by_chance(series: Series, rounded_to: float | None) -> float:
-    """How many pairs of N frames agree by chance: water that does not turn, rounded to 0.01 Å.
+    """Expected number of pairs of N frames that agree by chance, after rounding.
 
     N²/2 Π_k r/(2 √π σ_k), with r to which positions are rounded, and σ_k the standard deviation
-    along principal component k; directions in which nothing moves beyond r do not count.
+    along principal component k; factors are at most 1. Relevant for water that does not rotate,
+    rounded to 0.01 Å, for example.
     """
     largest = float(np.abs(series.positions(series.evenly(50))).max())
     size = rounded_to or float(np.spacing(np.float32(largest)))
@@ -224,7 +226,7 @@ def _by_chance(series: Series, rounded_to: float | None) -> float:
 
 
 def _repeated_files(series: Series, first: Integers, same: Integers) -> Iterator[RepeatedFile]:
-    """Files whose frames are all in another; of two that are alike the later one."""
+    """Files whose frames are all in another; of two equal files the later one."""
     pairs = np.stack([series.segments[same], series.segments[first[same]]], 1)
     told: set[int] = set()
     for pair in np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).tolist():
@@ -246,7 +248,7 @@ def _moves(series: Series) -> Doubles:
 
 
 def _near(series: Series, moved: Doubles, same: Integers) -> Integers:
-    """Frames whose successor hardly differs, though it is as late as usual."""
+    """Frames whose successor hardly differs, at a normal interval."""
     candidates = np.flatnonzero(moved > 0)
     if len(candidates) < 10:
         return candidates[:0]

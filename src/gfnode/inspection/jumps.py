@@ -1,4 +1,4 @@
-"""Atoms that leap: further in one interval than they can have gone, or out of their bonds."""
+"""Jumps: implausible displacements of atoms in one interval, or broken bonds."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,39 +12,39 @@ from gfnode.trajectory.series import Series, rms
 from gfnode.units import BOLTZMANN
 
 FAR = 3.0
-"""A jump is so many times further than an atom moves in 99 % of intervals…"""
+"""A jump exceeds this multiple of the 99 % quantile of an atom's displacements…"""
 
 HOT = 1000.0
-"""… and than three times the thermal speed at this many K would carry it."""
+"""… and the displacement at three times the thermal speed at this temperature, K."""
 
 MEMORY = 100.0
-"""fs after which an atom no longer flies straight: later its path grows as the root of time."""
+"""fs; displacements are ballistic for shorter times, and grow as the square root for longer."""
 
 STRETCH = (0.5, 1.6)
-"""A bond outside of these shares of its median length is broken in that frame."""
+"""A bond is broken in a frame outside of these multiples of its median length."""
 
-_SAMPLE = 2_000_000  # numbers that what is usual is taken from
+_SAMPLE = 2_000_000  # numbers from which typical displacements and lengths are computed
 
 
 @dataclass(frozen=True)
 class Jump:
-    """Atoms that leap between two frames.
+    """A jump of atoms between two frames.
 
     Parameters
     ----------
     frame
         The frame after the jump.
     kind
-        ``spike``: one frame off, the next is back; ``cut``: more than half of the atoms leap, as
-        where pieces were joined; ``atoms``: some leap; ``bond``: the frame breaks a bond.
+        ``spike``: a single outlier frame; ``cut``: more than half of the atoms jump, as where
+        pieces were joined; ``atoms``: some jump; ``bond``: the frame breaks a bond.
     atom
-        The one that goes furthest.
+        The one that exceeds its limit most.
     distance
-        How far it goes, Å (for ``bond``: length of the bond).
+        Its displacement, Å (for ``bond``: length of the bond).
     expected
-        How far at most it was expected to, Å (for ``bond``: its median length).
+        The limit of its displacement, Å (for ``bond``: its median length).
     atoms
-        How many leap.
+        Number of atoms that jump.
     """
 
     file: int
@@ -57,13 +57,13 @@ class Jump:
 
 
 def find_jumps(series: Series, bonds: Integers) -> tuple[list[Jump], int]:
-    """Frames in which an atom is further than it can have gone, or a bond is broken.
+    """Frames in which an atom jumps, or a bond is broken.
 
     Returns
     -------
     list, int
-        One jump for each such frame; and how often an atom leaps across the periodic cell, which
-        is no jump.
+        One jump for each such frame; and the number of displacements across the periodic cell,
+        which are not counted as jumps.
     """
     usual = _usual_reach(series)
     lengths = _usual_lengths(series, bonds)
@@ -85,7 +85,7 @@ def find_jumps(series: Series, bonds: Integers) -> tuple[list[Jump], int]:
 def _leaps(
     series: Series, begin: int, x: NDArray[np.float32], move: Doubles, limit: Doubles
 ) -> list[Jump]:
-    """Intervals in which atoms go further than the limit, ``(interval, atom)``."""
+    """Jumps in intervals where displacements exceed the limit, both ``(interval, atom)``."""
     far = move > limit
     leaps = set(np.flatnonzero(far.any(1)).tolist())
     found = []
@@ -103,7 +103,7 @@ def _leaps(
 
 
 def _usual_reach(series: Series) -> Doubles:
-    """Three times how far each atom moves in 99 % of intervals, ``(atom,)`` in Å; 0: unknown."""
+    """Three times the 99 % quantile of each atom's displacements, ``(atom,)`` in Å; 0: unknown."""
     atoms = series.first.n_atoms
     starts = series.successive(most=max(20, min(2000, _SAMPLE // atoms)))
     if len(starts) < 5:
@@ -112,19 +112,22 @@ def _usual_reach(series: Series) -> Doubles:
     x = series.positions(both).reshape(len(starts), 2, atoms, 3)
     cells = _cells(series, starts)
     move = np.linalg.norm(_nearest(x[:, 1] - x[:, 0], cells), axis=-1)
-    # of thermal displacements 99 % are below 2.19 medians; few intervals know no better
+    # 99 % of thermal displacements are below 2.19 medians, the better estimate from few intervals
     high = np.quantile(move, 0.99, axis=0) if len(starts) >= 300 else 2.19 * np.median(move, 0)
     return np.asarray(FAR * high, dtype=np.float64)
 
 
 def _reach(series: Series, gaps: Doubles) -> Doubles:
-    """How far a hot atom flies in each interval, ``(interval, atom)`` in Å."""
+    """Largest plausible displacement in each interval, ``(interval, atom)`` in Å.
+
+    Three thermal speeds at `HOT` times min(t, √(t · `MEMORY`)).
+    """
     speed = 3 * np.sqrt(3 * BOLTZMANN * HOT / series.first.masses)
     return np.asarray(np.minimum(gaps, np.sqrt(gaps * MEMORY))[:, None] * speed)
 
 
 def _displacement(series: Series, frames: Integers, x: NDArray[np.float32]) -> tuple[Doubles, int]:
-    """How far each atom goes to the next frame, across the cell if that is nearer; leaps across."""
+    """Minimum image displacements to the next frame, and the number of those across the cell."""
     step = np.diff(x, axis=0)
     cells = _cells(series, frames[:-1])
     short = _nearest(step, cells)
@@ -146,7 +149,7 @@ def _cells(series: Series, frames: Integers) -> NDArray[np.float32] | None:
 def _nearest(
     vectors: NDArray[np.float32], cells: NDArray[np.float32] | None
 ) -> NDArray[np.floating]:
-    """Vectors ``(frame, any, 3)`` to the image whose fractional parts are below one half."""
+    """Minimum image of vectors ``(frame, any, 3)``, by rounding of fractional coordinates."""
     if cells is None:
         return vectors
     parts = vectors @ np.linalg.inv(cells.astype(np.float64))
@@ -154,7 +157,7 @@ def _nearest(
 
 
 def _usual_lengths(series: Series, bonds: Integers) -> Doubles:
-    """Median length of each bond in Å, across the cell if that is nearer."""
+    """Median length of each bond in Å, by the minimum image convention."""
     if not len(bonds):
         return np.empty(0)
     frames = series.evenly(max(5, min(101, _SAMPLE // len(bonds))))
@@ -166,7 +169,7 @@ def _usual_lengths(series: Series, bonds: Integers) -> Doubles:
 def _broken(
     series: Series, frames: Integers, x: NDArray[np.float32], bonds: Integers, usual: Doubles
 ) -> list[Jump]:
-    """Frames that break bonds."""
+    """Jumps of kind ``bond``: frames with broken bonds."""
     vectors = _nearest(x[:, bonds[:, 1]] - x[:, bonds[:, 0]], _cells(series, frames))
     length = np.linalg.norm(vectors, axis=-1)
     ratio = length / usual

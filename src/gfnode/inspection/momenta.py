@@ -11,47 +11,47 @@ from gfnode import geometry, graph
 from gfnode.trajectory import SHORT_GAP, Doubles, Integers
 from gfnode.trajectory.series import Series, rms
 from gfnode.units import BOLTZMANN
+from gfnode.windows.fixed_atoms import FEWEST, STILL
 from gfnode.windows.forces import RIGID
-from gfnode.windows.still import FEWEST, STILL
 
 STEADY = 0.01
-"""A momentum is constant when it varies by less than this share of its mean."""
+"""Relative variation below which a momentum counts as constant."""
 
 ZERO = 0.01
-"""A momentum below this share of its thermal size is zero."""
+"""Ratio to the thermal size below which a momentum counts as zero."""
 
 BLOCKS = 10
-"""Temperatures of so many stretches of a file tell whether it drifts."""
+"""Number of stretches of a file whose temperatures are fitted for a drift."""
 
 DRIFTS = 0.2
-"""A temperature drifts when it changes by more than this share of its mean,"""
+"""A temperature drifts when its change exceeds this fraction of its mean…"""
 
 SURE = 6.0
-"""and by so many times more than its scatter about a straight line allows."""
+"""… and this number of standard errors of the linear fit."""
 
 Kind = Literal["zero", "constant", "direction kept", "fluctuating", "unknown"]
 
 
 @dataclass(frozen=True)
 class Momentum:
-    """Size of a total momentum, and what becomes of it.
+    """Size of a total momentum, and its variation.
 
     Parameters
     ----------
     kind
-        ``zero``: below 1 % of the thermal size, or below what rounding of positions makes;
-        ``constant``: varies by less than 1 % of its mean; ``direction kept``: only its size
-        varies; ``fluctuating``; ``unknown``: rounding hides it.
+        ``zero``: below 1 % of the thermal size, or below the rounding noise of positions;
+        ``constant``: varies by less than 1 %; ``direction kept``: only its size varies;
+        ``fluctuating``; ``unknown``: hidden by rounding noise.
     rms
         Root mean square size, in u Å/fs (linear) or u Å²/fs (angular).
     thermal
-        What it would be in a heat bath at the same temperature.
+        Thermal rms value at the same temperature.
     ratio
-        The first over the second.
+        ``rms / thermal``.
     spread
         Standard deviation of the size over its mean.
     steadiness
-        Length of the mean direction: 1 where it never changes.
+        Length of the mean unit vector: 1 for a constant direction.
     """
 
     kind: Kind
@@ -71,8 +71,8 @@ class Heating:
     file
         Its number.
     first, last
-        Temperature in K of its first and last tenth, on the straight line that fits best; over
-        the degrees of freedom that move.
+        Temperature in K of its first and last tenth by a linear fit, over the actual degrees of
+        freedom.
     """
 
     file: int
@@ -92,25 +92,25 @@ class Momenta:
     interval_fs
         Between the frames of a difference.
     frames
-        Number of frames behind the numbers.
+        Number of frames used.
     temperature
-        In K over all 3N degrees of freedom, as MD17 counts it.
+        In K over all 3N degrees of freedom, as in MD17.
     rounding_temperature
-        What rounding of positions adds to it, K (taken off already).
+        Contribution of rounded positions, K (already subtracted).
     degrees
-        3N, less three for each fixed atom, less rigid bonds, less three for a momentum and three
-        for an angular momentum that is zero.
+        Degrees of freedom: 3N, minus three for each fixed atom, rigid bonds, and three each for a
+        momentum and an angular momentum that are zero (two for a diatomic).
     temperature_degrees
         In K over those.
     rigid_bonds
-        Bonds of fixed length (constraints), and distances of hydrogens in rigid water.
+        Constrained bonds, and H–H distances in rigid water.
     fixed_atoms
         Atoms that never move.
     drifts
-        Files that are heated or cooled.
+        Files with a temperature drift.
     hydrogen_heat
-        Temperature of hydrogens over that of all other atoms, where there are both; rigid bonds
-        are counted as theirs. One but for chance, where masses are right.
+        Ratio of the temperature of hydrogens to that of all other atoms, if there are both; rigid
+        bonds reduce the degrees of freedom of hydrogens. About 1, if masses are right.
     """
 
     source: Literal["stored", "differences"] | None
@@ -146,7 +146,7 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
         after = series.positions(frames + 1).astype(np.float64)
         gap = series.times[frames + 1] - series.times[frames]
         x, v = (before + after) / 2, (after - before) / gap[:, None, None]
-        # two rounded numbers: each is off by size²/12 on average
+        # rounding noise: size²/12 for each of two numbers
         size = rounded_to or float(np.spacing(np.float32(np.abs(before).max())))
         noise, interval = float((size**2 / 6 / np.square(gap)).mean()), float(np.median(gap))
     else:
@@ -159,7 +159,7 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
     heats = each.mean(1)
     temperature = max(float(heats.mean()), 0.0)
     linear, angular = _momenta(x, v, masses, temperature, noise)
-    if linear.kind == "zero":  # nothing holds them: the rest turns about them
+    if linear.kind == "zero":  # conserved, so that no external force holds atoms
         fixed[:] = False
     rigid, still = count_rigid(series, bonds, fixed, rounded_to), int(fixed.sum())
     degrees = 3 * (atoms - still) - rigid
@@ -186,7 +186,7 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
 
 
 def _hydrogen_heat(heats: Doubles, hydrogens: NDArray[np.bool_], rigid: int) -> float | None:
-    """Temperature of hydrogens over that of the others; ``heats (atom)`` in K over 3N."""
+    """Temperature ratio of hydrogens to other atoms; ``heats (atom)`` in K over 3N."""
     if hydrogens.all() or not hydrogens.any():
         return None
     free = max(1 - rigid / (3 * int(hydrogens.sum())), 1 / 3)
@@ -195,14 +195,14 @@ def _hydrogen_heat(heats: Doubles, hydrogens: NDArray[np.bool_], rigid: int) -> 
 
 
 def _drifts(series: Series, frames: Integers, heats: Doubles) -> tuple[Heating, ...]:
-    """Files whose temperature goes up or down; ``heats (frame)`` in K."""
+    """Files with a temperature drift; ``heats (frame)`` in K."""
     found = []
     files = np.searchsorted(series.offsets, frames, side="right") - 1
     for file in np.unique(files).tolist():
         mine = files == file
         if mine.sum() < 5 * BLOCKS:
             continue
-        # means of stretches, in which the swing of vibrations averages out
+        # means of stretches average over vibrations
         times = [float(each.mean()) for each in np.array_split(series.times[frames[mine]], BLOCKS)]
         means = np.array([each.mean() for each in np.array_split(heats[mine], BLOCKS)])
         place = (np.array(times) - times[0]) / (times[-1] - times[0]) - 0.5
@@ -217,7 +217,7 @@ def _drifts(series: Series, frames: Integers, heats: Doubles) -> tuple[Heating, 
 
 
 def _fixed(series: Series) -> NDArray[np.bool_]:
-    """Which atoms never move, ``(atom)``; none where there are too few frames to tell."""
+    """Mask of fixed atoms, ``(atom,)``; none with too few frames."""
     if len(series) < FEWEST:
         return np.zeros(series.first.n_atoms, dtype=bool)
     x = series.positions(series.evenly(max(5, min(50, 2_000_000 // series.first.n_atoms))))
@@ -228,9 +228,9 @@ def _fixed(series: Series) -> NDArray[np.bool_]:
 def count_rigid(
     series: Series, bonds: Integers, fixed: NDArray[np.bool_], rounded_to: float | None
 ) -> int:
-    """Bonds, and H…H distances of three-atom molecules, whose lengths do not vary.
+    """Number of constrained bonds, and H…H distances of molecules H–X–H.
 
-    Of bonds with an end that moves: ``fixed (atom)`` says which do not.
+    Bonds between two fixed atoms (mask ``fixed (atom,)``) are not counted.
     """
     bonds = bonds[~fixed[bonds].all(1)]
     if not len(bonds) or len(series) < 5:
@@ -240,7 +240,7 @@ def count_rigid(
     length = graph.pair_distances(series.positions(frames), pairs)
     middle = np.median(length, axis=0)
     spread = 1.4826 * np.median(np.abs(length - middle), axis=0)  # passes over damaged frames
-    # two rounded ends, three coordinates seen along the bond
+    # rounding noise of the difference of two ends, along the bond
     noise = (rounded_to or 0.0) * np.sqrt(1 / 6)
     return int((spread < np.maximum(RIGID * middle, 1.3 * noise)).sum())
 

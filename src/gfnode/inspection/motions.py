@@ -1,4 +1,4 @@
-"""How the molecule drifts and turns, and how long its motions remember where they were."""
+"""Drift, rotation and slow motions of a molecule, with their correlation times."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from gfnode import geometry
-from gfnode.molecule.internal import FRAMES, bent, dihedrals
+from gfnode.molecule.internal import FRAMES, dihedrals, without_collinear
 from gfnode.trajectory import Doubles, Floats, Integers
 from gfnode.trajectory.series import Series, rms, symbol, thin
 
@@ -15,13 +15,13 @@ LAGS_PER_DECADE = 6
 TORSIONS = 40
 SHAPES = 3
 ATOMS = 300
-"""At most so many torsions, changes of shape and atoms are followed (evenly chosen)."""
+"""Largest numbers of torsions, shape components and atoms (evenly chosen)."""
 
 LINEAR = 0.2
-"""Atoms lie on a line where they are off it by less than this, in Å and of their extent (rms)."""
+"""Atoms are collinear if their rms distance from a line is below this, in Å and of their extent."""
 
 FORGOTTEN = float(np.exp(-1))
-"""A motion has forgotten where it was when its autocorrelation is below this."""
+"""Value of the autocorrelation that defines the memory time."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Drift:
     Parameters
     ----------
     net
-        Distance between its first and last place, Å.
+        Distance between its first and last position, Å.
     farthest
-        Greatest distance from its first place, Å.
+        Largest distance from its first position, Å.
     """
 
     net: float
@@ -42,15 +42,15 @@ class Drift:
 
 @dataclass(frozen=True)
 class Motion:
-    """One motion and how long it remembers.
+    """One motion and its memory time.
 
     Parameters
     ----------
     kind
         ``turning`` of the whole molecule, ``torsion`` about a bond, ``shape`` (one of the three
-        largest changes of the superposed molecule).
+        largest principal components of the superposed molecule).
     name
-        Atoms of the bond, or number of the change of shape.
+        Atoms of the bond, or number of the principal component.
     memory_fs
         Time after which its autocorrelation is below 1/e; None: never within a third of the
         longest file.
@@ -66,24 +66,24 @@ class Motion:
 
 @dataclass(frozen=True)
 class Motions:
-    """Turning and slow motions of the largest molecule.
+    """Rotation and slow motions of the largest molecule.
 
     Parameters
     ----------
     lags_fs
-        Lags that were looked at.
+        Lags of the curves.
     angles_deg
-        Mean angle by which the molecule turns within each of them.
+        Mean rotation angle of the molecule within each lag.
     angle_at_horizon_deg
         The same at the horizon.
     moved_at_horizon
-        Rms distance in Å that scored atoms go within the horizon, as they are.
+        Rms displacement of scored atoms within the horizon, Å.
     changed_at_horizon
-        The same after superposing: the change of shape alone.
+        The same after superposition: the change of shape alone.
     motions
         The slowest first.
     atoms, torsions
-        How many were followed.
+        Their numbers.
     """
 
     drift: Drift
@@ -100,7 +100,7 @@ class Motions:
 def look_at_motions(
     series: Series, bonds: Integers, molecule: Integers, horizon: float | None, score: Integers
 ) -> Motions:
-    """Follow the largest molecule over pairs of frames at lags from one interval to a third."""
+    """Motions of the largest molecule, at lags from one interval to a third of the longest file."""
     numbers = series.first.numbers
     frame_atoms = molecule[numbers[molecule] > 1]
     frame_atoms = thin(frame_atoms if len(frame_atoms) >= 4 else molecule, ATOMS)
@@ -157,7 +157,7 @@ def torsion_atoms(
 ) -> Integers:
     """One dihedral about each bond outside of rings, ``(torsion, 4)``, evenly chosen.
 
-    Its outer atoms are the heaviest neighbours that are not in line with the bond in some
+    Its outer atoms are the heaviest neighbours that are not collinear with the bond in the given
     conformations, ``(frame, atom, 3)``.
     """
     graph = networkx.Graph()
@@ -172,7 +172,7 @@ def torsion_atoms(
     def rank(row: tuple[int, ...]) -> tuple[float, int, float, int]:
         return masses[row[0]], -row[0], masses[row[3]], -row[3]
 
-    for row in map(tuple, bent(every, positions).tolist()):
+    for row in map(tuple, without_collinear(every, positions).tolist()):
         bond = row[1:3]
         best[bond] = max(best.get(bond, row), row, key=rank)
     found = [best[bond] for bond in sorted(best)]
@@ -201,11 +201,11 @@ def _probe(series: Series, atoms: int) -> list[tuple[float, Integers, Integers]]
 
 
 def _superposed(x: torch.Tensor, sample: Integers) -> tuple[Doubles, Doubles]:
-    """Amplitudes of the largest changes of shape, ``(frame, shape)`` in Å; rotation of each frame.
+    """Principal components of shape, ``(frame, shape)`` in Å, and orientation of each frame.
 
-    The mean shape is placed on each frame; the rotation that does so is its orientation,
-    ``(frame, 3, 3)``. How a molecule on a line stands about that line is noise: of one its axis is
-    the orientation, ``(frame, 3, 1)``.
+    The orientation is the rotation that superposes the mean shape on the frame, ``(frame, 3, 3)``;
+    for a linear molecule, whose rotation about its axis is undetermined, that axis,
+    ``(frame, 3, 1)``.
     """
     mean = geometry.mean_conformer(x[torch.from_numpy(sample)], tolerance=1e-3, iterations=20)
     turns = geometry.kabsch_rotation(mean.expand_as(x), x)
@@ -231,7 +231,7 @@ def _autocorrelation(
     Returns
     -------
     Doubles
-        ``(lag, motion)``; not finite for what does not move.
+        ``(lag, motion)``; nan without motion.
     """
     away = signals - signals.mean(1, keepdims=True)
     variance = np.square(away).mean(1).sum(0)
@@ -244,7 +244,7 @@ def _autocorrelation(
 
 
 def _forgets(lags: Doubles, curve: Doubles) -> float | None:
-    """Lag at which a curve that begins at one first falls below 1/e."""
+    """Lag at which an autocorrelation first falls below 1/e; None if it does not."""
     below = np.flatnonzero(curve < FORGOTTEN)
     if not len(below):
         return None
@@ -256,7 +256,7 @@ def _forgets(lags: Doubles, curve: Doubles) -> float | None:
 
 
 def _between(turns: Doubles, asked: Integers, first: Integers, second: Integers) -> Doubles:
-    """Traces of the rotations between pairs of frames; cosines between axes."""
+    """Traces of the rotations between pairs of frames; for axes, cosines between them."""
     a, b = turns[np.searchsorted(asked, first)], turns[np.searchsorted(asked, second)]
     return np.asarray((a * b).sum((1, 2)))
 
@@ -284,7 +284,7 @@ def _drift(series: Series) -> Drift:
 def _at_horizon(
     series: Series, horizon: float | None, score: Integers
 ) -> tuple[float | None, float | None]:
-    """Rms distance of scored atoms within a horizon, as they are and superposed, in Å."""
+    """Rms displacement of scored atoms within a horizon, without and with superposition, in Å."""
     if horizon is None:
         return None, None
     most = int(max(30, min(300, 1_000_000 // len(score))))

@@ -1,4 +1,4 @@
-"""What the atoms are: bonds, molecules, groups that turn, the periodic cell."""
+"""Structure of a system: bonds, molecules, rotatable groups, the periodic cell."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfnode import graph
-from gfnode.molecule.internal import FRAMES, angles, straight
+from gfnode.molecule.internal import FRAMES, angles, is_collinear
 from gfnode.molecule.order import misfit_of
 from gfnode.molecule.periodic import SMALLEST, heights
 from gfnode.thinning import evenly, places
@@ -14,12 +14,12 @@ from gfnode.trajectory import Integers, formula_of
 from gfnode.trajectory.series import Series
 
 SHOWN = 6
-"""At most so many bonds, kinds of molecules and groups are named; all are counted."""
+"""Bonds, kinds of molecules and groups that are listed, at most; all are counted."""
 
 
 @dataclass(frozen=True)
 class Bond:
-    """A bond that one of the two ways to find bonds does not have."""
+    """A bond found only by topology or only by distances."""
 
     atoms: tuple[int, int]
     length: float  # median, Å
@@ -27,14 +27,14 @@ class Bond:
 
 @dataclass(frozen=True)
 class OtherOrder:
-    """A file that has its atoms in another order than the first: bonds are elsewhere.
+    """A file with atoms in another order than the first one, by the bonds of the first.
 
     Parameters
     ----------
     atoms, length, usual
-        The longest of the first file's bonds there, its length and the sum of covalent radii, Å.
+        The most elongated bond, its length and the sum of its covalent radii, Å.
     long
-        How many of them are far too long there, with other atoms as near.
+        Number of bonds that are far too long, with other atoms at bonding distance.
     """
 
     file: int
@@ -55,9 +55,9 @@ class Cell:
     constant
         Whether it is the same (to 1 part in 10⁵) in all frames.
     broken_bonds
-        Bonds that reach across the cell in a frame, on average over frames: molecules are cut.
+        Mean number of bonds across the cell in a frame: of molecules that are split.
     broken_molecules
-        Molecules with such a bond, on average over frames.
+        Mean number of molecules with such a bond.
     """
 
     lengths: tuple[float, float, float]
@@ -69,27 +69,26 @@ class Cell:
 
 @dataclass(frozen=True)
 class Structure:
-    """What the atoms are.
+    """Structure of a system.
 
     Parameters
     ----------
     bonds
-        Bonds that training would use.
+        Number of bonds that training would use.
     bonds_from
         ``topology`` or ``distances``.
     bonds_by_distances, bonds_by_topology
-        How many each way finds; None where it cannot.
+        Number of bonds found in each way; None without a topology.
     only_topology, only_distances
-        How many bonds only one way finds; the first of them.
+        Number of bonds found in only one way.
     molecules
-        Connected pieces.
+        Number of connected components.
     kinds
-        Formula and number of the commonest kinds of molecules.
+        Formula and number of the most common kinds of molecules.
     largest
-        Atoms of the largest molecule.
+        Number of atoms of the largest molecule.
     groups
-        Formula and number of the groups of the largest molecule that hang on a single bond outside
-        of rings; see :func:`gfnode.graph.rotors`.
+        Formula and number of the rotors of the largest molecule, see :func:`gfnode.graph.rotors`.
     other_order
         Files whose atoms are in another order than those of the first.
     """
@@ -175,9 +174,9 @@ def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
     inner = place[bonds]
     inner = inner[(inner >= 0).all(1)]
     rotors = graph.rotors(inner, series.first.masses[largest])
-    # a group in line with its bond, such as C≡N, does not turn
+    # a group collinear with its bond, such as C≡N, is no rotor
     bends = angles(inner)
-    bends = bends[~straight(bends, series.positions(series.evenly(FRAMES))[:, largest])]
+    bends = bends[~is_collinear(bends, series.positions(series.evenly(FRAMES))[:, largest])]
     turning = {(j, end) for i, j, k in bends.tolist() for end in (i, k)}
     return Counter(
         formula_of(numbers[largest[members]])
@@ -189,7 +188,7 @@ def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
 def _differences(
     named: Integers | None, found: Integers, numbers: Integers
 ) -> tuple[Integers, Integers]:
-    """Bonds that only the topology names, but those that hold water rigid, and only distances."""
+    """Bonds found only in the topology (except H–H of rigid water), and only by distances."""
     none = np.empty((0, 2), dtype=np.int64)
     if named is None:
         return none, none
@@ -215,7 +214,7 @@ def _measured(series: Series, pairs: Integers) -> tuple[Bond, ...]:
 
 
 def _cell(series: Series, bonds: Integers, labels: Integers) -> Cell | None:
-    """The periodic cell and what it cuts."""
+    """The periodic cell, and the molecules that it splits."""
     from ase.geometry import cell_to_cellpar
 
     first = series.first

@@ -1,6 +1,6 @@
 """Measures of predictions: errors and verdicts, distributions, spectra, kinetics.
 
-Numpy in, numpy out, from anywhere; nothing here needs torch or a run.
+Functions of NumPy arrays; nothing here needs torch or a run.
 """
 
 from gfnode.metrics.blocks import CONFIDENCE, MOST_BLOCKS, NO_ESTIMATE, Blocks, Estimate

@@ -1,9 +1,9 @@
-"""Intervals over blocks of time.
+"""Confidence intervals over blocks of time.
 
-Windows that start close together share most of their frames, so a thousand of them may weigh no
-more than five independent ones. Every interval here is therefore one over blocks of time
-(:class:`Blocks`), and is a Student t interval of the block sums. The percentile bootstrap is not
-used: with few blocks it is far too narrow (it covers 74 % instead of 95 % with five).
+Windows that start close together share most of their frames, so a thousand of them may be worth no
+more than five independent ones. Every interval here is therefore a Student t interval of sums over
+blocks of time (:class:`Blocks`). The percentile bootstrap is not used: with few blocks it is far
+too narrow (it covers 74 % instead of 95 % with five).
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from gfnode.trajectory import Doubles, Integers
 
 CONFIDENCE = 0.95
 MOST_BLOCKS = 30
-_SLACK = 1e-6  # relative slack for times that are equal but for rounding
+_SLACK = 1e-6  # relative tolerance of equal times
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,22 @@ class Estimate:
 
     @property
     def eq14(self) -> "Estimate":
-        """The same error by eq. 14 of the paper, per atom in place of per coordinate."""
+        """The error by eq. 14 of the paper, per atom instead of per coordinate: 3 times larger."""
         return self.scaled(3)
 
     def scaled(self, factor: float) -> "Estimate":
-        """The same in another unit."""
+        """Multiply the value and the interval by a factor."""
         return replace(
             self, value=factor * self.value, low=factor * self.low, high=factor * self.high
         )
 
     def to_dict(self) -> dict[str, float | int]:
-        """As JSON has it."""
+        """Plain values for JSON."""
         return {"value": self.value, "low": self.low, "high": self.high, "count": self.count}
 
 
 NO_ESTIMATE = Estimate(np.nan, np.nan, np.nan, 0, 0)
-"""Where there is no data."""
+"""The estimate from no data: nan."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,20 +69,20 @@ class Blocks:
 
     A block is at least one horizon long, so that only neighbouring blocks share frames; a long
     series is cut into 30 longer ones, beyond which more blocks would gain nothing (Schmeiser,
-    Oper. Res. 30, 556, 1982). Blocks do not straddle trajectories.
+    Oper. Res. 30, 556, 1982). A block lies in one trajectory.
 
-    Windows of neighbouring blocks still reach into the same stretch. The mean over a block m
-    horizons long of windows one horizon long looks at the series through a trapezoid, the
-    convolution of two boxes of lengths m and 1; two neighbouring trapezoids overlap by 1/6 of
-    m − 1/3, so their correlation is ρ = 1/(6m − 2): a quarter for m = 1. With p pairs of neighbours
-    among B blocks that raises the variance of the mean, against what independent blocks of the
-    same sample variance would give, by :attr:`inflation`
+    Windows of neighbouring blocks still overlap in time. The mean over a block m horizons long, of
+    windows one horizon long, weights the series by a trapezoid, the convolution of two boxes of
+    lengths m and 1; the product of two neighbouring trapezoids integrates to 1/6, the square of one
+    to m − 1/3, so their correlation is ρ = 1/(6m − 2): a quarter for m = 1. With p pairs of
+    neighbours among B blocks this raises the variance of the mean, relative to independent blocks
+    of the same sample variance, by :attr:`inflation`
 
         (1 + 2ρp/B) / (1 − 2ρp/(B(B − 1))).
 
-    The correction is exact for errors of short memory, uniform over lags; it is conservative for
-    paired differences, in which what neighbours share may cancel, and too small for errors whose
-    memory is longer than a block.
+    The correction is exact for errors with a short correlation time, uniform over lags; it is
+    conservative for paired differences, in which shared contributions may cancel, and too small for
+    errors with a correlation time longer than a block.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class Blocks:
         segments
             Trajectory that each window lies in, ``(window,)``; None for one.
         most
-            Largest number of blocks, if that leaves each trajectory one.
+            Largest number of blocks, though each trajectory has at least one.
         """
         starts = np.asarray(starts_fs, dtype=np.float64)
         if starts.ndim != 1 or not starts.size or not horizon_fs > 0:
@@ -149,7 +149,7 @@ class Blocks:
 
     @property
     def inflation(self) -> float:
-        """Factor on the variance for what neighbouring blocks share; nan for a single block."""
+        """Variance factor for the correlation of neighbouring blocks; nan for a single block."""
         if self.count < 2:
             return np.nan
         shared = 2 * self.neighbours / (6 * self.length - 2) / self.count
@@ -163,14 +163,14 @@ class Blocks:
 
 
 def windows_first(values: ArrayLike, blocks: Blocks, *dimensions: int) -> Doubles:
-    """Errors as doubles, ``(window, ...)``; what is not a number is infinite."""
+    """Errors as doubles, ``(window, ...)``; NaN becomes infinite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim not in dimensions or len(array) != len(blocks.labels) or not array.size:
         raise InputError(
             f"errors have shape {array.shape}, expected one row for each of the "
             f"{len(blocks.labels)} windows"
         )
-    array = np.where(np.isnan(array), np.inf, array)  # a prediction that diverged is infinitely off
+    array = np.where(np.isnan(array), np.inf, array)  # a prediction that diverged
     if (array < 0).any():
         raise InputError(f"squared errors cannot be negative, got {array.min()}")
     return array
@@ -183,7 +183,7 @@ def half_width(
     *,
     filled: Integers | None = None,
 ) -> Doubles:
-    """Half a t interval from the linear contributions of the blocks, ``(block, ...)``.
+    """Half-width of a t interval from the linear contributions of blocks, ``(block, ...)``.
 
     With other sources of error, each a variance and its degrees of freedom, those of the sum are
     (Σ V)² / Σ V²/n (Welch; Satterthwaite, Biometrics Bull. 2, 110, 1946).
@@ -198,5 +198,5 @@ def half_width(
 
 
 def t_quantile(free: ArrayLike) -> Doubles:
-    """Half a 95 % Student t interval in standard errors, by its degrees of freedom."""
+    """Half-width of a 95 % Student t interval in standard errors, by degrees of freedom."""
     return np.asarray(stats.t.ppf(0.5 + CONFIDENCE / 2, free))

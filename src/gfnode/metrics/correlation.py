@@ -1,4 +1,4 @@
-"""Autocorrelation of series, and how long they remember."""
+"""Autocorrelation of series, and integrated autocorrelation times."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,10 +8,10 @@ from gfnode.errors import InputError
 from gfnode.trajectory import Doubles
 
 CHUNK = 4_000_000
-"""Values that are transformed at once (32 MB as float64, the zero padding as much again)."""
+"""Values that are transformed at once (32 MB as float64, and as much for zero padding)."""
 
 WIDTH = 5.0
-"""An autocorrelation time is summed up to so many times itself."""
+"""Length of Sokal's summation window, in autocorrelation times."""
 
 
 def autocorrelation(
@@ -23,9 +23,9 @@ def autocorrelation(
 ) -> Doubles:
     """Normalised autocorrelation of vector-valued series, C(k) = ⟨a(t)·a(t+k)⟩ / ⟨a·a⟩.
 
-    Summed over components (with weights) and averaged over windows before it is normalised. Each
-    lag is averaged over the pairs that there are (T − k of a series of length T: the unbiased
-    form). By FFT with zero padding to at least T + most, so nothing wraps around.
+    Summed over components (with weights) and averaged over windows before normalisation. Each lag
+    is averaged over its T − k pairs (the unbiased estimator) of a series of length T. By FFT, with
+    zero padding to at least T + most against wrap-around.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def autocorrelation(
     weights
         Of the components, ``(component,)``: masses make it that of the momenta.
     centre
-        Take the mean over all windows and times off each component.
+        Subtract the mean over all windows and times from each component.
 
     Returns
     -------
@@ -77,8 +77,8 @@ def integrated_time(correlation: NDArray[np.floating], spacing: float) -> tuple[
     """Integrated autocorrelation time τ = Δ (½ + Σ_{k≥1} C(k)).
 
     The sum stops at the first lag that is five times the time summed so far (Sokal's
-    self-consistent window): beyond, it would gather noise only. A decay e^(−t/τ) gives τ, up to
-    discretisation: Δ/2 coth(Δ/2τ).
+    self-consistent window): beyond, it would add only noise. A decay e^(−t/τ) gives τ up to
+    discretisation, Δ/2 coth(Δ/2τ).
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Distances between distributions, on the line and on the circle, and statistics of angles.
 
-Numpy throughout. Angles are radians. Divergences are in bits: 0 for equal distributions, and the
-Jensen–Shannon divergence of disjoint ones is 1. The estimators work on counts in bins, whose
-number is said with every result; their bias from few samples and their error bars are taken by
-leaving out blocks of time, :mod:`gfnode.metrics.jackknife`.
+NumPy throughout. Angles are radians. Divergences are in bits: 0 for equal distributions, and the
+Jensen–Shannon divergence of disjoint ones is 1. The estimators work on counts in bins, whose number
+is part of every result; their finite-sample bias and their error bars come from a block jackknife,
+:mod:`gfnode.metrics.jackknife`.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ PSEUDOCOUNT = 0.5
 
 
 def wrap(angles: ArrayLike) -> Doubles:
-    """Angles in −π … π, the upper end left out: φ − 2π ⌊(φ + π)/2π⌋."""
+    """Wrap angles into [−π, π): φ − 2π ⌊(φ + π)/2π⌋."""
     values = np.asarray(angles, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         turned = values - TURN * np.floor((values + np.pi) / TURN)
@@ -30,7 +30,7 @@ def wrap(angles: ArrayLike) -> Doubles:
 
 
 def circular_difference(a: ArrayLike, b: ArrayLike) -> Doubles:
-    """The turn from b to a by the shorter way, −π … π."""
+    """Signed difference a − b of angles, wrapped into [−π, π)."""
     return wrap(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
 
 
@@ -84,7 +84,7 @@ def wasserstein(a: ArrayLike, b: ArrayLike, *, circular: bool = False) -> Double
 
 
 def _differences(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
-    """Gaps between the joined values in order, and F − G in each, ``(2 samples − 1, ...)``."""
+    """Gaps between the sorted pooled values, and F − G in each, ``(n_x + n_y − 1, ...)``."""
     both = np.concatenate([x, y])
     order = np.argsort(both, 0, kind="stable")
     steps = np.where(order < len(x), 1 / len(x), -1 / len(y))
@@ -104,7 +104,7 @@ def _on_circle(x: Doubles, y: Doubles) -> Doubles:
 
 
 def wasserstein_of_bins(p: Doubles, q: Doubles, width: ArrayLike, *, circular: bool) -> Doubles:
-    """Wasserstein-1 distance of two densities over the same equal bins, as if all lay at an edge.
+    """Wasserstein-1 distance of two histograms over equal bins, the mass of each at one point.
 
     Parameters
     ----------
@@ -147,15 +147,14 @@ def jensen_shannon(p: ArrayLike, q: ArrayLike) -> Doubles:
 
 
 def jensen_shannon_of_counts(p: ArrayLike, q: ArrayLike) -> Doubles:
-    """The same of counts ``(..., bin)``, each divided by its sum."""
+    """:func:`jensen_shannon` of counts ``(..., bin)``, each divided by its sum."""
     return jensen_shannon(normalised(p), normalised(q))
 
 
 def kullback_leibler(p: ArrayLike, q: ArrayLike) -> Doubles:
     """Kullback–Leibler divergence Σ p log₂(p/q) over the last axis, in bits.
 
-    Infinite where q has an empty bin that p has not: estimates from counts go through
-    :func:`smoothed`.
+    Infinite where q is zero in a bin in which p is not: use :func:`smoothed` for counts.
     """
     return np.asarray(special.rel_entr(p, q).sum(-1) / np.log(2))
 
@@ -179,8 +178,7 @@ def normalised(counts: ArrayLike) -> Doubles:
 def bin_of(values: ArrayLike, low: ArrayLike, high: ArrayLike, bins: int) -> Integers:
     """Bin of each value, 0 … bins − 1, of equal bins from low to high.
 
-    The outermost bins are open: they hold all that lies beyond. What is not a number is in the
-    last.
+    The outermost bins are open-ended. NaN is in the last bin.
     """
     x, a, b = (np.asarray(each, dtype=np.float64) for each in (values, low, high))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -198,7 +196,7 @@ def counts_by_block(bins: Integers, labels: Integers, blocks: int, number: int) 
     labels
         Block of each sample, ``(sample,)``.
     blocks, number
-        How many blocks and bins there are.
+        Number of blocks and of bins.
     """
     columns = bins.shape[1]
     key = (labels[:, None] * columns + np.arange(columns)) * number + bins

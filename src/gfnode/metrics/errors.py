@@ -1,4 +1,4 @@
-"""How wrong predictions are, and how sure that is.
+"""Errors of predictions, with confidence intervals.
 
 Errors are mean squared errors per *coordinate* in Å², the quantity in the paper's tables; its
 eq. 14, a mean over atoms of squared distances, is three times larger (:attr:`Estimate.eq14`).
@@ -29,7 +29,7 @@ def squared_errors(predicted: "Tensor", target: "Tensor", *, superposed: bool = 
     predicted, target
         The scored atoms, ``(batch, time, atom, 3)`` in Å.
     superposed
-        Place each predicted frame on its target first: what is wrong with the shape alone.
+        Superpose each predicted frame on its target first, for the error of the shape alone.
 
     Returns
     -------

@@ -1,17 +1,17 @@
-"""Error bars and bias of a statistic of all data, such as a density, by leaving out blocks of time.
+"""Block jackknife: bias and error bars of a statistic of all data, such as a divergence.
 
 A divergence between two estimated densities is too large by about the number of bins over the
-number of *independent* samples, which for windows that overlap nobody knows. Leaving out one block
-of time after the other shows both that bias and the spread: blocks are independent but for their
-neighbours, which :attr:`gfnode.metrics.Blocks.inflation` allows for.
+number of *independent* samples, which is unknown for overlapping windows. Leaving out one block of
+time at a time estimates both that bias and the variance: blocks are independent except for
+neighbours, for which :attr:`gfnode.metrics.Blocks.inflation` corrects.
 
 With θ from all B blocks and θ_b from all but block b,
 
     θ_J = θ + Σ_g (1 − n_g)(θ̄_g − θ),    var = Σ_g (n_g − 1)/n_g Σ_{b in g} (θ_b − θ̄_g)²,
 
-θ̄_g being the mean over the n_g blocks of group g. There is one group where both densities lose the
-same block (a prediction and the truth of the same windows), so that what they share cancels, and
-there are two where each block belongs to one of two densities (halves of the truth).
+θ̄_g being the mean over the n_g blocks of group g. There is one group where each block is left out
+of both densities (a prediction and the truth of the same windows), so that shared fluctuations
+cancel, and two where each block belongs to one of the densities (halves of the truth).
 
 References
 ----------
@@ -37,11 +37,11 @@ class Distance:
     Parameters
     ----------
     value
-        The estimate, bias taken off where that was asked for; not below zero.
+        The estimate, bias-corrected if requested; not below zero.
     low, high
         Ends of the interval; nan with fewer than two blocks in any group.
     plug_in
-        The statistic of the counts as they are.
+        The plug-in estimate, without bias correction.
     blocks
         Blocks with data.
     """
@@ -54,12 +54,12 @@ class Distance:
 
 
 def leave_one_out(statistic: Statistic, p: Doubles, q: Doubles) -> Doubles:
-    """A statistic of all blocks, and without each of them: ``(1 + block, ...)``.
+    """A statistic of all blocks, and with each of them left out, ``(1 + block, ...)``.
 
     Parameters
     ----------
     statistic
-        Works on many arrays of counts at once.
+        Vectorised over leading axes of the counts.
     p, q
         Counts ``(block, ..., bin)``.
     """
@@ -76,7 +76,7 @@ def jackknife(
     plug_in: float | None = None,
     most: float = np.inf,
 ) -> Distance:
-    """Estimate with interval from what :func:`leave_one_out` gives for one number.
+    """Estimate with interval from the values of :func:`leave_one_out`, for one statistic.
 
     Parameters
     ----------
@@ -85,13 +85,13 @@ def jackknife(
     groups
         Group of each block, ``(block,)``; None for one group.
     inflation
-        Of the variance, for what neighbouring blocks share.
+        Variance factor for the correlation of neighbouring blocks.
     unbiased
-        Take off the bias.
+        Subtract the bias.
     plug_in
-        The statistic, where it is known better than ``values[0]``.
+        Plug-in estimate to use instead of ``values[0]``.
     most
-        The largest value there can be.
+        Upper bound of the statistic.
     """
     whole, left = values[0], values[1:]
     plug = float(whole if plug_in is None else plug_in)
@@ -117,7 +117,7 @@ def jackknife(
 
 
 def half_widths(replicates: Doubles, inflation: float = 1.0) -> tuple[Doubles, Doubles]:
-    """Half widths of a 95 % interval, below and above, from values with one block left out.
+    """Half-widths of a 95 % interval, below and above, from values with one block left out.
 
     Parameters
     ----------

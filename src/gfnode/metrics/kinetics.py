@@ -3,8 +3,8 @@
 A transition is a pair of feature vectors, of a start and of a frame one lag later. Pairs may come
 from a trajectory (:func:`lagged`) or from windows, in which the later frame is true or predicted.
 
-deeptime computes scores and components. Intervals recompute them once for each block that is left
-out, from sums that are kept by block, all at once; the tests hold both forms together.
+deeptime computes scores and components. Intervals recompute them in closed form with each block
+left out, from sums by block; the tests compare both forms.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from gfnode.metrics.jackknife import half_widths
 from gfnode.trajectory import Doubles
 
 EPSILON = 1e-6
-"""Directions of less than this share of the variance of standardised features are left out."""
+"""Directions with less variance, in standardised features, are left out."""
 
 
 ROUNDING = 1e-12
@@ -30,8 +30,8 @@ ROUNDING = 1e-12
 class Moments:
     """Second moments of pairs (start, later), summed by block.
 
-    Features are standardised by mean and spread of all starts, so that every result is free of
-    their units.
+    Features are standardised by mean and standard deviation of all starts, so that results do not
+    depend on their units.
 
     Parameters
     ----------
@@ -65,7 +65,8 @@ class Moments:
         blocks
             One label for each pair.
         scale
-            Mean and spread to standardise by, ``(feature,)`` each; None: those of these starts.
+            Mean and standard deviation to standardise by, ``(feature,)`` each; None: those of these
+            starts.
         """
         if starts.ndim != 2 or starts.shape != later.shape or len(starts) != len(blocks.labels):
             raise InputError(
@@ -87,11 +88,11 @@ class Moments:
         return cls(np.diff(ends).astype(np.float64), first, second)
 
     def covariances(self) -> Doubles:
-        """Of all pairs, ``(3, feature, feature)``: C₀₀, C₀ₜ, Cₜₜ, each mean taken off."""
+        """Covariances C₀₀, C₀ₜ, Cₜₜ of all pairs, ``(3, feature, feature)``, about the means."""
         return _covariances(self.counts.sum(), self.first.sum(0), self.second.sum(0))
 
     def without_each(self) -> Doubles:
-        """The same with one block left out at a time, ``(block, 3, feature, feature)``."""
+        """:meth:`covariances` with each block left out, ``(block, 3, feature, feature)``."""
         return _covariances(
             self.counts.sum() - self.counts,
             self.first.sum(0) - self.first,
@@ -100,7 +101,7 @@ class Moments:
 
 
 def standardise(starts: NDArray[np.floating]) -> tuple[Doubles, Doubles]:
-    """Mean and spread of features ``(pair, feature)``; spread one where a feature is constant."""
+    """Mean and standard deviation of features ``(pair, feature)``; 1 where one is constant."""
     x = starts.astype(np.float64)
     spread = x.std(0)
     return x.mean(0), np.where(spread > 1e-9 * (1 + np.abs(x).max(0)), spread, 1.0)
@@ -109,25 +110,26 @@ def standardise(starts: NDArray[np.floating]) -> tuple[Doubles, Doubles]:
 def vamp2(moments: Moments, inflation: float = 1.0) -> Estimate:
     """VAMP-2 score of pairs, 1 + ‖C₀₀^−½ C₀ₜ Cₜₜ^−½‖²_F.
 
-    The sum of squared singular values of the Koopman operator in the features, the constant's one
-    among them: 1 where later frames know nothing of the start, 1 + features where they are a
-    function of it. A deterministic prediction is such a function, so its score says how much of
-    the start it *keeps*, and is not better for being higher than the truth's.
+    The sum of squared singular values of the Koopman operator in the features, including that of
+    the constant function: 1 where later frames are independent of the start, 1 + features where
+    they are a linear function of it. A deterministic prediction is a function of the start, so its
+    score measures how much of the start it *retains*, and a score above that of the truth is not
+    better.
 
-    It is scored on the pairs that it is fitted on, which adds about features²/pairs.
+    It is scored on the pairs that it is fitted on, a bias of about features²/pairs.
 
     Parameters
     ----------
     moments
         Of the pairs.
     inflation
-        On the variance, for what neighbouring blocks share.
+        Variance factor for the correlation of neighbouring blocks.
 
     Returns
     -------
     Estimate
-        With a 95 % jackknife interval over blocks (t quantile, B − 1 degrees of freedom), from 1 to
-        the highest score there can be.
+        With a 95 % jackknife interval over blocks (t quantile, B − 1 degrees of freedom), limited
+        to 1 and the highest possible score.
 
     References
     ----------
@@ -156,7 +158,7 @@ def vamp2(moments: Moments, inflation: float = 1.0) -> Estimate:
 
 
 def directions(covariance: Doubles) -> int:
-    """How many directions of standardised features vary: the score is at most one more."""
+    """Rank of a covariance of standardised features; the score is at most one more."""
     return int((np.linalg.eigvalsh(covariance) > EPSILON).sum())
 
 
@@ -174,7 +176,7 @@ def implied_timescales(
 
     λ are the eigenvalues of the conditional mean, the regression of later features on those of the
     start, K = C₀₀⁻¹ C₀ₜ. For a reversible process they are those of TICA. The regression does not
-    look at how much later frames vary: a model that predicts the mean, not a sample, has the
+    depend on the variance of later frames: a model that predicts the mean, not a sample, has the
     timescales of the truth if its mean is right.
 
     Parameters
@@ -184,16 +186,16 @@ def implied_timescales(
     lag
         Between start and later frame, in any unit.
     most
-        How many.
+        Number of timescales.
     inflation
-        On the variance, for what neighbouring blocks share.
+        Variance factor for the correlation of neighbouring blocks.
 
     Returns
     -------
     tuple of Estimate
         In the unit of the lag, slowest first. The interval is a jackknife of λ over blocks; its
-        upper end is infinite where λ = 1 cannot be ruled out, and a mode without memory (λ ≤ 0)
-        has timescale zero.
+        upper end is infinite where λ = 1 cannot be excluded, and a mode with λ ≤ 0 has timescale
+        zero.
     """
     found = _eigenvalues(moments.covariances()[None])[0, :most]
     low, high = half_widths(_eigenvalues(moments.without_each())[:, :most], inflation)
@@ -214,7 +216,7 @@ class Components:
     timescales
         ``(component,)`` in the unit of the lag, slowest first.
     projection
-        The trajectory in them, ``(frame, component)``.
+        The trajectory projected onto the components, ``(frame, component)``.
     """
 
     timescales: Doubles
@@ -274,7 +276,7 @@ def _covariances(count: Doubles, first: Doubles, second: Doubles) -> Doubles:
 
 
 def _inverse_root(matrix: Doubles) -> Doubles:
-    """Inverse root of symmetric matrices, over the directions that vary."""
+    """Pseudo-inverse square root of symmetric matrices, eigenvalues below EPSILON left out."""
     values, vectors = np.linalg.eigh(matrix)
     kept = values > EPSILON
     root = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
@@ -282,7 +284,7 @@ def _inverse_root(matrix: Doubles) -> Doubles:
 
 
 def _eigenvalues(covariances: Doubles) -> Doubles:
-    """Eigenvalues of C₀₀⁻¹ C₀ₜ by size, ``(..., feature)``; of complex ones the modulus."""
+    """Eigenvalues of C₀₀⁻¹ C₀ₜ, descending, ``(..., feature)``; of complex ones the modulus."""
     half = _inverse_root(covariances[..., 0, :, :])
     values = np.linalg.eigvals(half @ covariances[..., 1, :, :] @ half)
     size = np.where(np.abs(values.imag) > 1e-9 * np.abs(values), np.abs(values), values.real)
@@ -292,6 +294,6 @@ def _eigenvalues(covariances: Doubles) -> Doubles:
 def _timescale(eigenvalue: float, lag: float) -> float:
     if np.isnan(eigenvalue):
         return float("nan")
-    if eigenvalue >= 1 - 1e-9:  # but for rounding
+    if eigenvalue >= 1 - 1e-9:  # one to rounding
         return float("inf")
     return float(-lag / np.log(eigenvalue)) if eigenvalue > ROUNDING else 0.0

@@ -1,4 +1,4 @@
-"""Bins of lags: equal parts of the horizon, the lower end of each excluded."""
+"""Lag bins: equal parts of the horizon, the lower end of each excluded."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from gfnode.trajectory import Doubles, Integers
 
 LAG_BINS = 8
-_SLACK = 1e-6  # relative slack for times that are equal but for rounding
+_SLACK = 1e-6  # relative tolerance of equal times
 
 
 def lag_edges(horizon: float) -> Doubles:
@@ -22,10 +22,9 @@ def lag_bins(lags_fs: ArrayLike, edges_fs: ArrayLike) -> Integers:
 
 
 def mean_lags(lags_fs: ArrayLike, edges_fs: ArrayLike) -> Doubles:
-    """Mean of the lags in each bin, ``(bin,)`` in fs: where its error belongs on an axis of lags.
+    """Mean of the lags in each bin, ``(bin,)`` in fs, for plots against the lag.
 
-    Regular lags lie at the ends of their bins, so the middle of a bin is not where they are. A bin
-    without lags has its middle.
+    Regular lags lie at the ends of bins, not in their middle. A bin without lags gets its middle.
     """
     edges = np.asarray(edges_fs, dtype=np.float64)
     bins, lags = lag_bins(lags_fs, edges).ravel(), np.asarray(lags_fs, dtype=np.float64).ravel()

@@ -1,7 +1,7 @@
-"""Densities of two angles on a torus, basins in them, and passages between basins.
+"""Densities of two dihedrals on the torus, basins, and transitions between basins.
 
 For φ and ψ of a residue, and for any other two dihedrals. Angles are radians, the edges of basins
-degrees, as they are written down.
+degrees, as is customary.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ BINS = 60
 """Bins of a density along each angle, 6° wide."""
 
 COARSE = 36
-"""Bins along each angle where divergences are taken, 10° wide."""
+"""Bins along each angle for divergences, 10° wide."""
 
 OTHER = "other"
 
@@ -32,9 +32,9 @@ class Basin:
     Parameters
     ----------
     name
-        Of the conformation.
+        Name of the conformation.
     phi_deg, psi_deg
-        From and to, in degrees, the upper end left out; from above to: through 180°.
+        Lower and upper end in degrees, the upper excluded; a range with lower > upper passes 180°.
     """
 
     name: str
@@ -53,13 +53,13 @@ BASINS = (
     Basin("beta", (120, 0), (60, -120)),
     Basin("alpha_L", (0, 120), (-120, 120)),
 )
-"""Where a residue with a side chain stands: right-handed helix; extended, with C5, C7eq and
-polyproline II; left-handed helix, with C7ax. What is left, φ from 0 to 120° with ψ near 180°, is
+"""Basins of a residue with a side chain: right-handed helix; extended, with C5, C7eq and
+polyproline II; left-handed helix, with C7ax. The rest, φ from 0 to 120° with ψ near 180°, is
 ``other``."""
 
 
 def read_basins(items: Sequence[str]) -> tuple[Basin, ...]:
-    """Read basins that a user gives, ``NAME=PHI:PHI,PSI:PSI`` in degrees.
+    """Parse user-defined basins, ``NAME=PHI:PHI,PSI:PSI`` in degrees.
 
     Raises
     ------
@@ -85,27 +85,24 @@ def read_basins(items: Sequence[str]) -> tuple[Basin, ...]:
 
 
 def density(phi: ArrayLike, psi: ArrayLike, bins: int = BINS) -> Doubles:
-    """Probability of each bin of two angles, ``(phi, psi)``; radians, sum one.
-
-    Bins are equal, from −π; angles are taken into −π … π first.
-    """
+    """Probabilities of equal bins of two angles in radians, ``(phi, psi)``, from −π; sum one."""
     return normalised(counts(torus_bins(phi, psi, bins), bins).reshape(-1)).reshape(bins, bins)
 
 
 def torus_bins(phi: ArrayLike, psi: ArrayLike, bins: int) -> Integers:
-    """Bin of each pair of angles, φ's number times ``bins`` plus ψ's."""
+    """Flat bin index of each pair of angles: that of φ times ``bins`` plus that of ψ."""
     i, j = (bin_of(wrap(angle), -np.pi, np.pi, bins) for angle in (phi, psi))
     return i * bins + j
 
 
 def counts(index: Integers, bins: int) -> Doubles:
-    """How often each bin of :func:`torus_bins` occurs, ``(phi, psi)``."""
+    """Counts of the bins of :func:`torus_bins`, ``(phi, psi)``."""
     found = np.bincount(np.asarray(index).ravel(), minlength=bins * bins)
     return found.reshape(bins, bins).astype(np.float64)
 
 
 def assign(phi: ArrayLike, psi: ArrayLike, basins: Sequence[Basin] = BASINS) -> Integers:
-    """Basin of each pair of angles by number; the first that holds it, else ``len(basins)``."""
+    """Index of the first basin that contains each pair of angles, else ``len(basins)``."""
     label = np.full(np.broadcast(phi, psi).shape, len(basins))
     for number, basin in reversed(list(enumerate(basins))):
         label[basin.holds(phi, psi)] = number
@@ -113,11 +110,11 @@ def assign(phi: ArrayLike, psi: ArrayLike, basins: Sequence[Basin] = BASINS) -> 
 
 
 def populations(labels: Integers, blocks: Blocks, number: int) -> tuple[Estimate, ...]:
-    """Share of each state with its interval over blocks of time.
+    """Population of each state with its interval over blocks of time.
 
-    Intervals are those of :func:`~gfnode.metrics.mean_estimate`, cut at 1. A state that was never
-    seen gets the largest share p for which B blocks without it are no surprise, (1 − p)^B = 0.05;
-    one that was never left at least 1 − p.
+    Intervals are those of :func:`~gfnode.metrics.mean_estimate`, cut at 1. For a state that was
+    never visited the upper limit is p with (1 − p)^B = 0.05 for B blocks; for one that was never
+    left the lower limit is 1 − p.
 
     Parameters
     ----------
@@ -138,7 +135,7 @@ def populations(labels: Integers, blocks: Blocks, number: int) -> tuple[Estimate
 
 
 def transitions(before: Integers, after: Integers, number: int) -> Integers:
-    """How often one state was followed by another, ``(from, to)``.
+    """Count matrix of transitions between states, ``(from, to)``.
 
     Parameters
     ----------
@@ -150,11 +147,11 @@ def transitions(before: Integers, after: Integers, number: int) -> Integers:
 
 
 def passage_error(true: ArrayLike, predicted: ArrayLike) -> Doubles:
-    """How far predicted passages are from true ones: total variation, weighted by the start.
+    """Total variation distance of predicted and true transition probabilities.
 
-    Σ_i w_i ½ Σ_j |P̂_ij − P_ij|, with P the rows of counts made to sum to one and w the share of
-    starts in basin i: the share of predictions that would have to end in another basin. Basins
-    from which either has no start are left out.
+    Σ_i w_i ½ Σ_j |P̂_ij − P_ij|, with P the row-normalised counts and w the share of starts in basin
+    i: the least fraction of predictions that would have to end in another basin. Basins without
+    starts in either are left out.
 
     Parameters
     ----------
@@ -171,7 +168,7 @@ def passage_error(true: ArrayLike, predicted: ArrayLike) -> Doubles:
 def _between(
     angle: ArrayLike, ends_deg: tuple[float, float]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Whether angles lie from the first end up to the second, going upwards around the circle."""
+    """Whether angles lie in [low, high) on the circle."""
     low, high = ends_deg
     degrees = np.round(np.degrees(np.asarray(angle, dtype=np.float64)), 9)  # one side of an edge
     with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Are low modes slow? Mean frequencies of eigenspaces, and their rank correlation."""
+"""Rank correlation of mean frequencies with eigenvalues of graph modes."""
 
 from dataclasses import dataclass
 from itertools import permutations
@@ -12,10 +12,10 @@ from gfnode.metrics.blocks import CONFIDENCE, Blocks, t_quantile
 from gfnode.trajectory import Doubles
 
 DRAWS = 4000
-"""Draws behind the interval of a rank correlation."""
+"""Monte Carlo draws for the interval of a rank correlation."""
 
 SHUFFLES = 10_000
-"""Orders that chance is counted over, where there are more than that."""
+"""Random permutations for `RankCorrelation.chance`, where there are more than that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class Frequencies:
         95 % Student t interval over the blocks, symmetric in log f̄, ``(space,)``; nan with a single
         block.
     deviations
-        Contribution of each block to the deviation from the truth, ``(block, space)``: their
-        squares, summed, times B/(B − 1) and `inflation`, are the variance.
+        Linear contribution of each block to the error of the mean, ``(block, space)``: the sum of
+        squares times B/(B − 1) and `inflation` is the variance.
     inflation
-        For what neighbouring blocks share; see :class:`~gfnode.metrics.Blocks`.
+        Variance factor for neighbouring blocks; see :class:`~gfnode.metrics.Blocks`.
     """
 
     value: Doubles
@@ -74,14 +74,13 @@ class RankCorrelation:
     Parameters
     ----------
     value
-        1: the order of frequencies is that of eigenvalues.
+        1: frequencies have the order of eigenvalues.
     low, high
-        95 % interval for the uncertainty of the frequencies; nan with a single block.
+        95 % interval from the uncertainty of the frequencies; nan with a single block.
     chance
-        Share of all orders of the eigenspaces with at least this correlation: how easily so few
-        eigenspaces give it by accident.
+        Permutation p-value: fraction of orders of the eigenspaces with at least this correlation.
     spaces
-        Eigenspaces compared.
+        Number of eigenspaces compared.
     """
 
     value: float
@@ -95,18 +94,18 @@ def rank_correlation(eigenvalues: Doubles, frequencies: Frequencies) -> RankCorr
     """Rank correlation of mean frequencies with eigenvalues, over eigenspaces.
 
     The interval: frequencies are drawn 4000 times (seeded) from the multivariate t distribution of
-    their block deviations, with B − 1 degrees of freedom, so that few blocks make it wide, and the
-    correlation of each draw is taken. Noise shuffles ranks, so drawn correlations are weaker than
-    the one found, as that is weaker than the true one: the interval is the hull of the 2.5 and
-    97.5 % quantiles q and of their mirror images 2ρ − q, cut at ±1. It allows for a finite series,
-    not for how many eigenspaces a molecule has: `chance` does.
+    their block deviations, with B − 1 degrees of freedom, so that it is wide for few blocks, and
+    the correlation of each draw is computed. Noise attenuates rank correlations: those of the draws
+    are weaker than the estimate, as that is weaker than the true one. So the interval is the hull
+    of the 2.5 and 97.5 % quantiles q and of their reflections 2ρ − q, cut at ±1. It accounts for
+    the finite series, not for the number of eigenspaces of a molecule: `chance` does.
 
     Parameters
     ----------
     eigenvalues
         ``(space,)``, all different.
     frequencies
-        Of the same eigenspaces; those that do not move are left out.
+        Of the same eigenspaces; those without power (nan) are left out.
     """
     if eigenvalues.shape != frequencies.value.shape:
         raise InputError(
@@ -158,7 +157,7 @@ def _ranks(values: Doubles) -> Doubles:
 
 
 def _spearman(a: Doubles, b: Doubles) -> Doubles:
-    """Correlation of rows of ranks, rows broadcast; 0 where one does not vary."""
+    """Correlation of rows of ranks, rows broadcast; 0 where a row is constant."""
     a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
     size = np.sqrt(np.square(a).sum(-1) * np.square(b).sum(-1))
     return np.asarray((a * b).sum(-1) / np.where(size > 0, size, 1.0))

@@ -1,9 +1,9 @@
 """Temporal power spectra: of any vector-valued series, and of the velocities of a molecule.
 
-Every spectrum is one-sided, by a Hann window without zero padding. A segment of length T resolves
-1/T; a line comes out 1.44/T wide (full width at half maximum), and what leaks from it falls off
-with the sixth power of the distance. Series must be evenly spaced: :func:`spacing_of` says why one
-is not. Frequencies are 1/ps; times :data:`PER_CM` they are wavenumbers in 1/cm.
+Every spectrum is one-sided, with a Hann window and without zero padding. A segment of length T has
+a resolution of 1/T; a line is 1.44/T wide (full width at half maximum), and its leakage decays with
+the sixth power of the distance. Series must be evenly spaced, see :func:`spacing_of`. Frequencies
+are 1/ps; times :data:`PER_CM` they are wavenumbers in 1/cm.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ PER_CM = 33.35640951981521
 def power_spectrum(values: ArrayLike, spacing_ps: float) -> tuple[Doubles, Doubles]:
     """Power spectral density of vector-valued series, summed over their components.
 
-    A Hann window on each series, its mean taken off. Summing over the modes of
-    an eigenspace and the three directions makes it independent of the choice of eigenvectors and of
-    the orientation.
+    The mean of each series is subtracted, and a Hann window applied. Summed over the modes of an
+    eigenspace and the three directions it is independent of the choice of eigenvectors and of the
+    orientation.
 
     Parameters
     ----------
@@ -66,9 +66,9 @@ def welch(
 ) -> tuple[Doubles, Doubles]:
     """Power spectral density of one long series, by Welch's method in each of some blocks of time.
 
-    Segments overlap by half, and belong to the block in which their first half ends. Two that
-    overlap share 1/36 of their variance under a Hann window, so that what blocks differ by still
-    tells how sure their mean is.
+    Segments overlap by half, and belong to the block in which their first half ends. Overlapping
+    segments have a correlation of only 1/36 under a Hann window, so that the variance between
+    blocks still gives the error of their mean.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def welch(
     segment
         Times in a segment.
     blocks
-        How many blocks; fewer where they would be shorter than a segment.
+        Number of blocks; fewer where they would be shorter than a segment.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def spacing_of(times_fs: ArrayLike) -> float:
     Raises
     ------
     InputError
-        That says how uneven the times are.
+        When the times are uneven or fewer than 4.
     """
     steps = np.diff(np.asarray(times_fs, dtype=np.float64))
     if len(steps) < 3:
@@ -132,13 +132,13 @@ def spacing_of(times_fs: ArrayLike) -> float:
 def differences(positions: NDArray[np.floating], spacing_fs: float) -> Doubles:
     """Velocities ``(..., time − 1, atom, 3)`` in Å/fs halfway between positions ``(..., time, …)``.
 
-    They see a vibration weaker by sin(πfΔ)/(πfΔ); :func:`difference_gain` undoes that.
+    They attenuate a vibration by sin(πfΔ)/(πfΔ); :func:`difference_gain` corrects for it.
     """
     return np.diff(positions.astype(np.float64), axis=-3) / spacing_fs
 
 
 def difference_gain(frequency: Doubles, spacing_ps: float) -> Doubles:
-    """What to multiply the power of :func:`differences` with: (πfΔ / sin πfΔ)², 1 to 2.47."""
+    """Correction factor for the power of :func:`differences`: (πfΔ / sin πfΔ)², 1 to 2.47."""
     return np.asarray(np.sinc(frequency * spacing_ps) ** -2)
 
 
@@ -159,7 +159,7 @@ def mean_frequency(frequency: Doubles, power: Doubles) -> Doubles:
 
 @dataclass(frozen=True)
 class Peak:
-    """A maximum of a spectrum: its place, and its height over the highest one."""
+    """A maximum of a spectrum: its frequency, and its height relative to the highest one."""
 
     frequency_per_ps: float
     wavenumber_per_cm: float
@@ -169,11 +169,11 @@ class Peak:
 def peaks(
     frequency: Doubles, power: Doubles, *, prominence: float = 0.02, most: int = 12
 ) -> tuple[Peak, ...]:
-    """Maxima that stand out, by ascending frequency.
+    """Prominent maxima, by ascending frequency.
 
-    Placed between bins by a parabola through the logarithms of three, good to a few hundredths of a
-    bin for a line under a Hann window. Two lines closer than about twice the resolution are one
-    peak.
+    Frequencies are interpolated by a parabola through the logarithms of three bins, accurate to a
+    few hundredths of a bin for a line under a Hann window. Two lines closer than about twice the
+    resolution give one peak.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def peaks(
     prominence
         Least prominence, as a share of the highest maximum.
     most
-        The most prominent so many are kept.
+        Number of peaks, at most; the most prominent are kept.
     """
     top = float(power.max(initial=0.0))
     if top <= 0:

@@ -1,4 +1,4 @@
-"""Which of two methods is better, on the same windows."""
+"""Paired comparison of two methods on the same windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from gfnode.errors import InputError
 from gfnode.metrics.blocks import Blocks, Estimate, half_width, windows_first
 
 SAME = 1e-3
-"""Mean errors whose ratio is known to be this close to one are as good as equal."""
+"""Methods count as equal where the interval of the ratio of their errors lies within 1 ± this."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,9 @@ class Verdict:
     ratio
         Mean error of a over that of b.
     verdict
-        ``better`` or ``worse`` where the interval of the ratio is clear of one (that of its
-        logarithm clear of zero) and not all within :data:`SAME` of it, else ``indistinguishable``
-        (always with fewer than two blocks).
-        Errors of blocks differ by factors, so the ratio is steadier than the difference.
+        ``better`` or ``worse`` where the interval of the ratio excludes one and does not lie
+        entirely within :data:`SAME` of it, else ``indistinguishable`` (always with fewer than two
+        blocks). Errors of blocks differ by factors, so the ratio varies less than the difference.
     """
 
     difference: Estimate
@@ -44,17 +43,17 @@ def paired_verdict(
 ) -> Verdict:
     """Compare two methods on the same windows, over the same blocks, and over seeds.
 
-    What both methods find hard cancels: the intervals come from S_a − S_b − δC and from
+    Difficulty common to both methods cancels: the intervals come from S_a − S_b − δC and from
     S_a/ΣS_a − S_b/ΣS_b in each block (difference, and logarithm of the ratio). Where the errors
-    are means over n training seeds, the variance of such a mean, s²/n, comes on top (s²/(n ē²) for
-    the logarithm), with the degrees of freedom of Welch and Satterthwaite.
+    are means over n training seeds, the variance of such a mean, s²/n, is added (s²/(n ē²) for the
+    logarithm), with the degrees of freedom of Welch and Satterthwaite.
 
     Parameters
     ----------
     errors_a, errors_b
         ``(window,)`` or ``(window, time)``, of one shape, without negative values.
     seeds
-        Of a and of b, the mean error of each seed. One seed says nothing of how much they differ.
+        Mean error of each seed, of a and of b. A single seed does not determine a variance.
     """
     a, b = (windows_first(e, blocks, 1, 2) for e in (errors_a, errors_b))
     if a.shape != b.shape:

@@ -73,7 +73,7 @@ MODELS: Registry[Entry] = Registry("gfnode.models", "model", _OWN, _check)
 """Registered models by name, those of installed plug-ins among them."""
 
 TRIVIAL = ("persistence", "constant-velocity", "mean-conformer", "rigid-rotor")
-"""The models without training that every result is shown beside."""
+"""The models without trained weights that every result is compared with."""
 
 
 def _entry(name: str) -> Entry:
@@ -100,7 +100,7 @@ def read_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_meanings(name: str) -> dict[str, str]:
-    """What the options of a model mean, and its name."""
+    """Descriptions of the options of a model, and of its name, by option."""
     settings = _entry(name).settings or Settings
     return {"name": "Which model; `gfnode models` lists them."} | settings.meanings()
 

@@ -1,4 +1,4 @@
-"""The frame of the default model: a rigid body that carries the mean conformer."""
+"""The anchored frame of the default model: a rotating body that carries the mean conformer."""
 
 from collections.abc import Callable, Iterable
 from itertools import product
@@ -24,42 +24,43 @@ from gfnode.windows import Batch, Windows
 
 
 class Placement(NamedTuple):
-    """A start as a rigid body that carries the mean conformer, plus what is left of it."""
+    """A start, decomposed into a rigid body carrying the mean conformer and a remainder."""
 
     centre: Tensor  # (batch, 1, 3) centre of mass, Å
     drift: Tensor  # (batch, 1, 3) velocity of the centre of mass, Å/fs
-    rotation: Tensor  # (batch, 3, 3) from the frame of the mean conformer; may hold a reflection
-    body: Tensor  # (batch, atom, 3) the mean conformer placed on the start, about the centre, Å
+    rotation: Tensor  # (batch, 3, 3) R, conformer frame to start; may include a reflection
+    body: Tensor  # (batch, atom, 3) mean conformer superposed on the start, relative to centre, Å
     momentum: Tensor  # (batch, 3) L, angular momentum, u Å²/fs
     inverse: Tensor  # (batch, 3, 3) I⁻¹, 1/(u Å²)
-    spins: Tensor  # (batch, rotor, 3) L_b of the rotors against the body, u Å²/fs
-    rates: Tensor  # (batch, rotor) by which they turn against it, 1/fs
-    displacement: Tensor  # (batch, atom, 3) start less body, in the conformer's frame, Å
-    vibration: Tensor  # (batch, atom, 3) velocity less drift and turn, in that frame, Å/fs
+    spins: Tensor  # (batch, rotor, 3) L_b of the rotors relative to the body, u Å²/fs
+    rates: Tensor  # (batch, rotor) angular velocity of the rotors relative to the body, 1/fs
+    displacement: Tensor  # (batch, atom, 3) u, start minus body, in the conformer frame, Å
+    vibration: Tensor  # (batch, atom, 3) w, velocity minus drift and rotation, same frame, Å/fs
 
 
 class Anchored(Frame):
     """A rigid body that carries the mean conformer, and the displacements from it.
 
-    The mean conformer of the training frames is placed on the start (mirror images allowed, so that
-    reflections are kept), weighting atoms by mass or the scored ones alike, whichever suits the
-    training windows. What the modes carry is the displacement u from it and the velocity w
-    that is left after drift V and turn I⁻¹ (L − Σ_b c_b L_b) (L the angular momentum, I the
-    inertia), both in the conformer's frame, from which R turns to the start. At a lag τ::
+    The mean conformer of the training frames is superposed on the start (improper rotations
+    allowed, so that reflections are kept), weighted by mass or with equal weights for the scored
+    atoms, whichever fits the training windows better. The modes propagate the displacement u from
+    it and the velocity w that remains after subtracting the drift V and the rotation with angular
+    velocity I⁻¹ (L − Σ_b c_b L_b) (L the angular momentum, I the inertia tensor), both in the
+    conformer frame, which R maps onto the start. At a lag τ::
 
         dQ/ds = Q [I⁻¹ (Qᵀ L − Σ_b c_b(τ) L_b)]×,   Q = 1 at s = 0
         x(τ) = x_c + s_t(τ) V + Q(s_r(τ)) T(τ) (body + R u(τ))
 
-    L_b = a_b a_b·(Σ m (r − r_b) × (v − v_b) − I_b ω) is the spin of rotor b about its bond a_b
-    against the body, which turns by ω: L = I ω + Σ_b L_b, a linear equation for ω. While a methyl
-    spins, the rest of an isolated molecule turns the other way: total angular momentum is
-    conserved. The shares c_b start from constants that suit the training windows best, one for
-    free rotors; what is learned of the features at the bond sets in with the lag. T turns tips,
-    such as methyl groups, about their bonds by s_b(τ) times the rate of their spin, where training
-    windows show them turning freely; that velocity is not part of w either. s(τ) = τ_p (1 −
-    e^(−τ/τ_p)) lets momenta be forgotten after a learned time τ_p, so that free flight, solvent
-    and aligned targets are all in reach. At τ = 0 the start comes back, and the first-order change
-    is the velocity.
+    L_b = a_b a_b·(Σ m (r − r_b) × (v − v_b) − I_b ω) is the angular momentum of rotor b about its
+    bond a_b relative to the body, which rotates with ω: L = I ω + Σ_b L_b, a linear equation for ω.
+    While a methyl group spins, the rest of an isolated molecule counter-rotates, since the total
+    angular momentum is conserved. The coefficients c_b are constants fitted to the training windows
+    (1 for free rotors) plus a learned function of the features at the bond that grows from zero
+    with the lag. T rotates terminal rotors, such as methyl groups, about their bonds by s_b(τ)
+    times their relative angular velocity, where training windows show them rotating freely; that
+    velocity is subtracted from w, too. s(τ) = τ_p (1 − e^(−τ/τ_p)) makes momenta decay with a
+    learned memory time τ_p, which covers free flight, solvent and aligned targets. At τ = 0 the
+    prediction is the start, and its first derivative the velocity.
 
     Parameters
     ----------
@@ -70,13 +71,13 @@ class Anchored(Frame):
     lag_width
         Width of the lag embedding.
     rotors
-        False: no group spins by itself, L_b and T are left out.
+        False: internal rotation is ignored, L_b and T are left out.
     """
 
     invariants = 3
     physical = ("log_memory", "share", "log_spin_memory")
-    _onset = 100.0  # fs in which what is learned of a start sets in
-    _most_fitted = 32  # rotors whose share is fitted one by one
+    _onset = 100.0  # fs; time scale on which learned corrections grow from zero
+    _most_fitted = 32  # with more rotors, c_b are not fitted one by one
     _most_steps = 64
 
     conformer: Tensor
@@ -96,21 +97,22 @@ class Anchored(Frame):
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self.register_buffer("conformer", torch.zeros(system.n_atoms, 3))
         self.register_buffer("weights", masses.clone())  # of the superposition
-        self.register_buffer("steps", torch.tensor(16))  # of the integration of turns
+        self.register_buffer("steps", torch.tensor(16))  # of the integration of Q
         self._steps = 16  # the same on the host
         self.register_load_state_dict_post_hook(_take_steps)
-        self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and turn, in horizons
+        self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and rotation, in horizons
         self.share = nn.Parameter(torch.zeros(len(self.rotors)))
-        self.register_buffer("free", torch.zeros(len(self.rotors)))  # 1: a tip that turns freely
+        # 1: a terminal rotor that rotates freely
+        self.register_buffer("free", torch.zeros(len(self.rotors)))
         self.log_spin_memory = nn.Parameter(torch.zeros(len(self.rotors)))  # in horizons
         self.share_of_features = perceptron(2 * width + lag_width, width, 1)
         zero_last(self.share_of_features)
 
     @torch.no_grad()
     def prepare(self, windows: Windows) -> None:
-        """Take the mean conformer; fit how long momenta last, and how freely rotors turn."""
+        """Compute the mean conformer; fit memory times and the coefficients c_b of rotors."""
         batch = windows.batch(windows.evenly(500))
-        self._steps = 2  # enough while turns are forgotten at once
+        self._steps = 2  # enough while the memory time is close to zero
         self.share.zero_()
         memories = torch.cat([torch.tensor([1e4]), torch.logspace(1.5, -7, 35)]).log()
         self.log_memory.copy_(memories[-1])
@@ -137,14 +139,14 @@ class Anchored(Frame):
         self._fit_tips(batch, placement, memories)
 
     def _fit_conformer(self, batch: Batch, conformations: Tensor) -> None:
-        """Take the mean conformer, and weights of its superposition, that suit the windows best."""
-        # not quite zero for the others: where the scored atoms lie in a plane they tell it from its
-        # mirror image
+        """Choose the mean conformer and its superposition weights that fit the windows best."""
+        # not quite zero for the others: where the scored atoms are coplanar, the others
+        # distinguish the conformer from its mirror image
         scored = torch.full_like(self.masses, 0.01).index_fill(0, self.score, 1.0)
         least = torch.inf
         for weights, reflect in product((scored, self.masses), (False, True)):
-            # the mean over mirror images too is that of a molecule which visits both hands, but
-            # one that is planar would buckle
+            # averaging with reflections suits a molecule that visits both enantiomers, but makes
+            # a planar one buckle
             before = self.weights.clone(), self.conformer.clone()
             self.weights.copy_(weights)
             self.conformer.copy_(mean_conformer(conformations, weights, reflect=reflect))
@@ -157,14 +159,21 @@ class Anchored(Frame):
         self.conformer.copy_(flattened(self.conformer, conformations, self.weights))
 
     def _error(self, batch: Batch, placement: Placement, *, whole: bool = True) -> Tensor:
-        """Mean square by which scored atoms, or their mean, miss the targets on the body alone."""
+        """Mean squared error of the rigid body alone, over scored atoms or (not whole) their mean.
+
+        In Å² per coordinate.
+        """
         centre, rotation = self._follow(placement, batch.lags)
         x = centre + placement.body[:, None] @ rotation.mT
         miss = (x - batch.targets)[..., self.score, :]
         return (miss if whole else miss.mean(-2)).square().mean()
 
     def _fit_tips(self, batch: Batch, placement: Placement, memories: Tensor) -> None:
-        """Let tips turn freely where that keeps their arms like those of the start for longer."""
+        """Find which terminal rotors rotate freely, and their memory times.
+
+        A rotor is free where rotating its arms with the start by its predicted angle raises their
+        overlap with the targets (squared means over eight groups of lags, summed) by a tenth.
+        """
         self.free.zero_()
         if not len(self.rotors):
             return
@@ -193,7 +202,10 @@ class Anchored(Frame):
         self.log_spin_memory.copy_(remembered)
 
     def _count_steps(self, placement: Placement, lags: Tensor) -> bool:
-        """Two for every radian of the longest turn; whether the most there are can follow it."""
+        """Set the integration steps: two per radian of the largest rotation, from 2 to 64.
+
+        Returns whether 64 steps resolve it with at least one step per radian.
+        """
         rate = (placement.inverse @ placement.momentum[..., None]).norm(dim=1)
         wanted = (2 * rate * self._elapsed(self.log_memory, lags)[..., 1]).max().ceil()
         self.steps.copy_(wanted.clamp(2, self._most_steps))
@@ -201,7 +213,7 @@ class Anchored(Frame):
         return bool(wanted <= 2 * self._most_steps)
 
     def place(self, positions: Tensor, velocities: Tensor) -> Placement:
-        """Split a start; ``(batch, atom, 3)`` in Å and Å/fs."""
+        """Decompose starts ``(batch, atom, 3)``, in Å and Å/fs."""
         m = self.masses
         centre = center(positions, m)
         r = positions - centre
@@ -210,7 +222,7 @@ class Anchored(Frame):
         rotation = self.orientation(r)
         conformer = self.conformer - center(self.conformer, self.weights)
         body = conformer @ rotation.mT + center(r, self.weights)
-        # nothing turns about the axis of a linear molecule, and a lone atom does not turn
+        # pseudo-inverse: a linear molecule does not rotate about its axis, an atom not at all
         inertia = inertia_tensor(positions, m)
         inverse = torch.linalg.pinv(inertia, rtol=LINEAR, hermitian=True)
         total = (m[:, None] * torch.linalg.cross(r, v)).sum(-2)
@@ -223,19 +235,19 @@ class Anchored(Frame):
 
     @property
     def planar(self) -> bool:
-        """Whether the conformer lies in the plane z = 0, and nothing tells its sides apart."""
+        """Whether the conformer lies in the plane z = 0, so that its two faces are equivalent."""
         return not bool(self.conformer[:, 2].any())
 
     def orientation(self, positions: Tensor) -> Tensor:
-        """How the mean conformer must be turned to lie on positions best, ``(..., 3, 3)``.
+        """Optimal (possibly improper) rotation of the conformer onto positions, ``(..., 3, 3)``.
 
-        For a planar one it may be turned over as well.
+        For a planar conformer it is unique only up to the reflection through its plane.
         """
         rotation = kabsch_rotation(self.conformer, positions, self.weights, reflect=True)
         return rotation.to(positions.dtype)
 
     def scalars(self, placement: Placement) -> Tensor:
-        """Invariants of the displacement, ``(batch, atom, 3)``: |u|, |w| a step, and u·w/|u|."""
+        """Invariants ``(batch, atom, 3)``: |u| in Å, |w| and u·w/|u| in Å per time step."""
         u, w = placement.displacement, placement.vibration * self.time_step
         size = (u.square().sum(-1) + 1e-6).sqrt()
         speed = (w.square().sum(-1) + 1e-12).sqrt()
@@ -263,14 +275,14 @@ class Anchored(Frame):
         return centre + shape @ rotation.mT, w @ own @ rotation.mT * self.time_step
 
     def displacements(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """What is to be carried, and what it becomes.
+        """Displacements and vibrations of starts, and displacements of targets, for fitting modes.
 
         Returns
         -------
         Tensor, Tensor, Tensor
-            Displacement and vibration at the start, ``(batch, atom, 3)``, and the displacement
-            at the targets, ``(batch, time, atom, 3)``: the targets less the body carried to their
-            lags; in the conformer's frame.
+            u and w of the starts, ``(batch, atom, 3)`` in Å and Å/fs, and u of the targets,
+            ``(batch, time, atom, 3)`` in Å: targets minus the body propagated to their lags. All
+            in the conformer frame.
         """
         placement = self.place(batch.positions, batch.velocities)
         centre, rotation = self._follow(placement, batch.lags)
@@ -280,36 +292,39 @@ class Anchored(Frame):
         return placement.displacement, placement.vibration, later
 
     def shapes(self, positions: Tensor) -> Tensor:
-        """Displacements of conformations from the mean conformer placed on each of them.
+        """Displacements of conformations from the mean conformer superposed on each of them.
 
-        ``(..., atom, 3)`` in Å, in the conformer's frame.
+        ``(..., atom, 3)`` in Å, in the conformer frame.
         """
         own = (positions - center(positions, self.weights)) @ self.orientation(positions)
         return own - (self.conformer - center(self.conformer, self.weights))
 
     def correct(self, x: Tensor, decoded: Tensor, lags: Tensor) -> Tensor:
-        """What the decoder changes sets in with the lag, so that the start comes back at zero."""
+        """Weight the decoder's correction by `_begun`, so that the prediction at lag 0 is exact."""
         return x + self._begun(lags) * (decoded - x)
 
     def _begun(self, lags: Tensor) -> Tensor:
-        """Zero at no lag, in value and slope, so that the first-order change stays the velocity."""
+        """1 − e^(−(τ/100 fs)²), ``(batch, time, 1, 1)``.
+
+        Zero at τ = 0 in value and slope: the first derivative stays the velocity.
+        """
         return -torch.expm1(-((lags / self._onset) ** 2))[..., None, None]
 
     def _elapsed(self, log_memory: Tensor, lags: Tensor) -> Tensor:
-        """For how long momenta have lasted, s(τ) by memory, ``(batch, time, memory)`` in fs."""
+        """s(τ) = τ_p (1 − e^(−τ/τ_p)) for each memory time, ``(batch, time, memory)`` in fs."""
         memory = log_memory.exp() * self.horizon
         return -memory * torch.expm1(-lags[..., None] / memory)
 
     def _angles(self, placement: Placement, lags: Tensor) -> Tensor:
-        """By how much tips have turned against the body, ``(batch, time, rotor)``."""
+        """Rotation angles of free terminal rotors against the body, ``(batch, time, rotor)``."""
         return self.free * placement.rates[:, None] * self._elapsed(self.log_spin_memory, lags)
 
     def _follow(
         self, placement: Placement, lags: Tensor, share: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Centre and turn of the body at the lags, ``(batch, time, 1 or 3, 3)``.
+        """Centre of mass and rotation Q of the body at the lags, ``(batch, time, 1 or 3, 3)``.
 
-        Shares c_b are ``(batch, time, rotor)``; the constant ones by default.
+        Coefficients c_b (``share``) are ``(batch, time, rotor)``; the constant ones by default.
         """
         share = self.share.expand(*lags.shape, -1) if share is None else share
         elapsed = self._elapsed(self.log_memory, lags)
@@ -325,9 +340,10 @@ class Anchored(Frame):
 
 
 def _best(error: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-    """The first value that is as good as any, to a hundredth; errors are tried coarse to fine.
+    """First value whose error is within 1 % of the smallest, by a coarse-to-fine search.
 
-    Every third value, then those about the best of them. The first where nothing hangs on it.
+    Every third value is tried, then the neighbours of the best one. ``values[0]`` where the errors
+    of the first, the last and one in between agree to 0.1 %.
     """
     last = len(values) - 1
     errors = torch.full_like(values, torch.inf)
@@ -347,5 +363,5 @@ def _best(error: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
 
 
 def _take_steps(anchored: Anchored, _missing: object = None) -> None:
-    """Keep the number of steps on the host; no lambda, so that models can be pickled."""
+    """Copy the number of steps to the host; a function, for models with a lambda do not pickle."""
     anchored._steps = int(anchored.steps)

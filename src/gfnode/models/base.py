@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Symmetry(StrEnum):
-    """A property that a model promises; one test suite checks every promise made."""
+    """An equivariance or invariance that a model promises; tests check every promise."""
 
-    TRANSLATION = "translation"  # moving the start moves the prediction
-    ROTATION = "rotation"  # turning the start (positions and velocities) turns the prediction
-    REFLECTION = "reflection"  # mirroring the start mirrors the prediction
-    PERMUTATION = "permutation"  # renumbering the atoms renumbers the prediction
-    BATCH = "batch"  # a sample's prediction does not depend on its batch
-    LAGS = "lags"  # a lag's prediction does not depend on the other lags asked for
-    START = "start"  # as the lag goes to zero the start comes back
+    TRANSLATION = "translation"  # translating the start translates the prediction
+    ROTATION = "rotation"  # rotating the start (positions and velocities) rotates the prediction
+    REFLECTION = "reflection"  # reflecting the start reflects the prediction
+    PERMUTATION = "permutation"  # permuting the atoms permutes the prediction
+    BATCH = "batch"  # a prediction does not depend on the rest of its batch
+    LAGS = "lags"  # the prediction at a lag does not depend on the other lags asked for
+    START = "start"  # as the lag goes to zero the prediction goes to the start
 
 
 EUCLIDEAN = frozenset(
@@ -43,9 +43,9 @@ class Model(nn.Module):
     promises
         The symmetries this model keeps.
     loss_unit
-        Of the training loss.
+        Unit of the training loss.
     piece
-        Numbers in the largest array of a prediction on a processor, see :meth:`at_once`.
+        Elements in the largest array of a prediction on a CPU, see :meth:`at_once`.
     """
 
     promises: ClassVar[frozenset[Symmetry]]
@@ -61,7 +61,7 @@ class Model(nn.Module):
 
     @property
     def n_weights(self) -> int:
-        """Numbers that training changes; a model without any is not trained."""
+        """Number of trainable parameters; a model without any is not trained."""
         return sum(each.numel() for each in self.parameters())
 
     @property
@@ -71,48 +71,48 @@ class Model(nn.Module):
 
     @property
     def found(self) -> str:
-        """What :meth:`prepare` found, in words, where a user should know; else nothing."""
+        """Message for the user about what :meth:`prepare` fitted; empty if there is none."""
         return ""
 
     @property
     def doubt(self) -> str:
-        """What of it :meth:`prepare` fitted in vain, in words; else nothing."""
+        """Warning about a part that :meth:`prepare` failed to fit usefully; empty if none."""
         return ""
 
     @property
     def kept(self) -> frozenset[Symmetry]:
-        """The symmetries of this instance: the promises, less what its options break."""
+        """The symmetries of this instance: the promises, minus those that its options break."""
         return self.promises
 
     def prepare(self, windows: "Windows", report: Report = silent) -> None:
         """Fit statistics (a mean conformer, say) on the training windows; nothing by default.
 
-        What takes long tells ``report`` how far it is.
+        Long fits call ``report`` with their progress.
         """
 
     def physical_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters with a physical meaning: they learn at a rate of their own.
+        """Parameters with a physical meaning, which have a learning rate of their own.
 
-        A module says which of its parameters are by an attribute ``physical``, a tuple of names.
+        A module lists the names of its own in a tuple, its attribute ``physical``.
         """
         for module in self.modules():
             for name in getattr(module, "physical", ()):
                 yield getattr(module, name)
 
     def rows(self, times: int) -> int:
-        """Rows of edge features that one start of ``times`` lags takes."""
+        """Rows of the edge feature array for one start with ``times`` lags."""
         return max(len(self.system.edges), self.system.n_atoms) * times
 
     @property
     def widest(self) -> int:
-        """Features of a row, at most."""
+        """Largest number of features in a row."""
         return 96
 
     def at_once(self, times: int) -> int:
-        """How many starts of ``times`` lags to predict at once, without a gradient.
+        """Batch size, in starts of ``times`` lags each, for prediction without gradients.
 
-        At most 250. On a processor large pieces are slower where layers work on whole arrays, and
-        small ones take more operations (docs/performance.md).
+        At most 250. On a CPU, batches that exceed the cache are slower where layers work on whole
+        arrays, and small ones take more operations (docs/performance.md).
         """
         most = self.piece if self.scored.device.type == "cpu" else 100_000_000
         return max(1, min(250, most // (self.widest * self.rows(times))))
@@ -137,7 +137,7 @@ class Model(nn.Module):
     def with_spread(
         self, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Predict, and say how far the outcomes are apart that the model holds possible.
+        """Predict, with the standard deviation over the ensemble behind the prediction.
 
         Parameters
         ----------
@@ -147,14 +147,14 @@ class Model(nn.Module):
         Returns
         -------
         Tensor, Tensor or None
-            Positions as of :meth:`forward`; standard deviation of a coordinate over the outcomes,
-            ``(batch, time, atom)`` in Å, or None of a model that knows a single outcome.
+            Positions as of :meth:`forward`; standard deviation of a coordinate over the ensemble,
+            ``(batch, time, atom)`` in Å, or None for a model without an ensemble.
         """
         return self(positions, velocities, lags), None
 
     @property
     def follows(self) -> bool:
-        """Whether :meth:`trajectories` can be drawn."""
+        """Whether :meth:`trajectories` is available."""
         return False
 
     def trajectories(
@@ -166,9 +166,10 @@ class Model(nn.Module):
         *,
         exact: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Draw one of the motions that the model holds possible, of each start.
+        """Draw one trajectory of the model's ensemble for each start.
 
-        Positions at all lags of a start are of one motion. A start that is given twice moves twice.
+        Positions at all lags of a start belong to one trajectory. Starts that are equal get
+        independent trajectories.
 
         Parameters
         ----------
@@ -177,48 +178,48 @@ class Model(nn.Module):
         generator
             On the device of the positions.
         exact
-            Velocities are those of the moment, as this method gives them; else what they were in
-            training, which may be differences of frames.
+            The given velocities are instantaneous, as those this method returns; otherwise they
+            are defined as in training, where they may be finite differences of frames.
 
         Returns
         -------
         Tensor, Tensor
-            Positions and velocities, ``(batch, time, atom, 3)`` in Å and Å/fs; NaN where a motion
-            leaves what the model knows.
+            Positions and velocities, ``(batch, time, atom, 3)`` in Å and Å/fs; NaN where a
+            trajectory leaves the region where the model is valid.
         """
         raise NotImplementedError
 
     def loss(self, batch: "Batch", generator: torch.Generator) -> Tensor:
-        """What training makes small: the mean squared error of the scored atoms, unless overridden.
+        """Training loss: the mean squared error of the scored atoms, unless overridden.
 
         Parameters
         ----------
         batch
             Windows.
         generator
-            Whatever is random is drawn from it, so that a run can be repeated.
+            Source of all random numbers, so that a run is reproducible.
 
         Returns
         -------
         Tensor
-            Without axes, in `loss_unit`; here Å² per coordinate.
+            Scalar, in `loss_unit`; here Å² per coordinate.
         """
         predicted = self(batch.positions, batch.velocities, batch.lags)
         return (predicted - batch.targets)[..., self.scored, :].square().mean()
 
     def estimate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
-        """Predict as training validates it: :meth:`forward`, or something cheaper and close."""
+        """Prediction for validation in training: :meth:`forward`, or a cheaper approximation."""
         found: Tensor = self(positions, velocities, lags)
         return found
 
 
-def held(system: System, positions: Tensor, found: Tensor) -> Tensor:
-    """Put atoms that never move in training back to where they start; nothing else changes.
+def restore_fixed_atoms(system: System, positions: Tensor, found: Tensor) -> Tensor:
+    """Reset fixed atoms (those that never move in training) to their positions at the start.
 
     Parameters
     ----------
     system
-        Names them.
+        Its ``held`` are the fixed atoms.
     positions
         Of the starts, ``(batch, atom, 3)`` in Å.
     found
@@ -233,13 +234,13 @@ def held(system: System, positions: Tensor, found: Tensor) -> Tensor:
     return torch.where(still, start.to(found), found)
 
 
-def as_predicted(found: object, positions: Tensor, lags: Tensor) -> Tensor:
-    """A prediction, unless it has another shape than one of these starts and lags.
+def check_prediction(found: object, positions: Tensor, lags: Tensor) -> Tensor:
+    """Return a prediction, after checking that its shape is that of these starts and lags.
 
     Raises
     ------
     InputError
-        For something else, which may look like a prediction once it is broadcast.
+        For another type or shape, which broadcasting could otherwise hide.
     """
     expected = (*lags.shape, *positions.shape[1:])
     if isinstance(found, Tensor) and found.shape == expected:
@@ -265,18 +266,18 @@ class Generative(Model):
         solver: str = "dpm",
         steps: int = 20,
     ) -> Tensor:
-        """Draw conformations, each lag for itself: samples of two lags make no trajectory.
+        """Draw conformations, independently at each lag: samples of two lags form no trajectory.
 
         Parameters
         ----------
         positions, velocities, lags
             As of :meth:`forward`.
         count
-            Samples of every start and lag.
+            Samples for every start and lag.
         generator
             On the device of the positions.
         solver, steps
-            How they are drawn; see :mod:`gfnode.models.diffusion`.
+            Sampler and its number of steps; see :mod:`gfnode.models.diffusion`.
 
         Returns
         -------

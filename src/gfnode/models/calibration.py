@@ -1,7 +1,7 @@
-"""How far predictions are off, and how far atoms are apart: what goes with a trained model.
+"""Uncertainties of a trained model's predictions, and statistics of interatomic distances.
 
-Errors are those on validation windows, which chose the weights but did not train them; distances
-are those of the training windows.
+Errors are taken on validation windows, which selected the weights but did not train them;
+distances on the training windows.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -16,50 +16,51 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.graph import hop_edges
 from gfnode.models.base import Model
+from gfnode.models.inference import predictions
 from gfnode.models.interpolation import interpolate
-from gfnode.models.pieces import predictions
 from gfnode.weights import load_tensors, save_tensors
 from gfnode.windows import Windows
 
 FILE = "calibration.safetensors"
 
 WITHIN = 0.6827
-"""Share of errors that lie within one standard deviation of a normal distribution."""
+"""Fraction of a normal distribution within one standard deviation of its mean."""
 
 KNOTS = 16
 SOON = 100.0
-"""fs in which vibrations have made of an error what they will; it grows from zero for no longer."""
+"""fs; by then vibrations have saturated their part of the error, which grows from zero at lag 0."""
 _LEAST = 1e-3  # Å
 _KINDS = (torch.float32, torch.float64, torch.int64)
 GROUPS = 10
-_SEEN = 200  # training windows that widen it
-_SORTED = 10_000_000  # values that a quantile is taken of; torch refuses 2²⁴
+_SEEN = 200  # training windows that sizes are checked on
+_SORTED = 10_000_000  # values a quantile is computed from; torch refuses more than 2²⁴
 LIMP = 0.15
-"""Å; atoms three bonds apart whose distance spreads more than this turn about a bond."""
+"""Å; a 1-4 distance with a larger standard deviation belongs to a rotatable bond."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What is known of a model's errors, and of distances in the molecule.
+    """Error widths of a model by lag and atom, and distance statistics of the molecule.
 
     Parameters
     ----------
     lags
         Ascending, ``(knot,)`` in fs.
     sizes
-        Half-width of the interval about a predicted coordinate that holds 68.27 % of the true ones,
-        ``(knot, atom)`` in Å: the standard deviation, were errors normal.
+        Half-width of the interval about a predicted coordinate that contains 68.27 % of the true
+        values, ``(knot, atom)`` in Å: for normal errors, the standard deviation.
     shares
-        a and b: how much of an error is of that size, and how much goes with the spread of the
-        outcomes that the model holds possible, ``(2,)``.
+        Coefficients a and b of :meth:`deviations`, ``(2,)``: of the squared size, and of the
+        squared standard deviation over the model's ensemble.
     pairs
-        State atoms at most two bonds apart, and three where that distance is stiff, ``(pair, 2)``.
+        State atoms at most two bonds apart, and three where the distance varies by less than
+        0.15 Å, ``(pair, 2)``.
     lengths, spreads
         Mean distance of each and its standard deviation, ``(pair,)`` in Å.
     error
-        Mean squared error of the scored atoms in these windows, Å² per coordinate: that of the
-        whole model, while training may validate a cheaper one, see
-        :meth:`gfnode.models.base.Model.estimate`.
+        Mean squared error of the scored atoms in the validation windows, Å² per coordinate: that
+        of :meth:`~gfnode.models.base.Model.forward`, while training may validate a cheaper
+        :meth:`~gfnode.models.base.Model.estimate`.
     """
 
     lags: Tensor
@@ -71,11 +72,11 @@ class Calibration:
     error: Tensor
 
     def deviations(self, lags: Tensor, spread: Tensor | None = None) -> Tensor:
-        """Deviations at lags ``(…)`` in fs: ``(…, atom)`` in Å.
+        """Standard deviations of predicted coordinates at lags ``(…)`` in fs: ``(…, atom)`` in Å.
 
-        With s the size at a lag, linear between the knots from zero at lag zero and constant beyond
-        the last (and from 100 fs to the first, where frames are further apart), and u how far
-        outcomes of *this* start are apart::
+        With s the size at a lag, interpolated linearly between the knots from zero at lag zero and
+        constant beyond the last (and between 100 fs and the first knot, if that is later), and u
+        the standard deviation over the ensemble of *this* start::
 
             σ² = a s² + b u²
 
@@ -103,15 +104,15 @@ class Calibration:
     @classmethod
     @torch.no_grad()
     def fit(cls, model: Model, train: Windows, validation: Windows) -> Self:
-        """Measure, on windows over the model's state atoms.
+        """Calibrate on windows over the model's state atoms.
 
-        Of validation windows at most 500 are taken, evenly. Knots are at the means of groups of
-        equally many lags, and at that of the frames that follow the starts; sizes do not fall with
-        the lag, and an atom's are no smaller than a thousandth of an Å, nor than half of its root
-        mean square (an atom may move along one direction only). A validation part may lie in a calm
-        stretch of the series: where more than a share of errors lies outside in training windows,
-        which the weights have seen, both terms of σ are scaled up until no more does. Atoms that
-        never move say nothing of what others do.
+        At most 500 validation windows are used, evenly spaced. Knots are the mean lags of groups of
+        equal size, and that of the frames next to the starts; sizes are made non-decreasing with
+        the lag, and are at least 0.001 Å and half of the atom's root mean square error (an atom may
+        move along one direction only). The validation part may be an unusually quiet stretch of the
+        series: where fewer than 68.27 % of the errors in training windows, which the weights have
+        seen, lie within σ, both terms of σ are scaled up to that coverage. Fixed atoms do not enter
+        a, b and this scaling.
         """
         chosen = validation.take(validation.evenly(500))
         lag, error, spread = _errors(model, chosen)
@@ -145,7 +146,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: Path, atoms: int) -> Self:
-        """Read what :meth:`save` wrote, of a model with so many state atoms.
+        """Read a file of :meth:`save`, for a model with ``atoms`` state atoms.
 
         Raises
         ------
@@ -178,7 +179,7 @@ class Calibration:
 
 
 def _errors(model: Model, windows: Windows) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Lags, ascending; absolute errors ``(lag, atom, 3)``; spreads ``(lag, atom)``, if any."""
+    """Ascending lags; absolute errors ``(lag, atom, 3)``; ensemble deviations ``(lag, atom)``."""
     lags, errors, spreads = [], [], []
     for batch, found, spread in predictions(model, windows):
         lags.append(batch.lags.flatten())
@@ -190,7 +191,7 @@ def _errors(model: Model, windows: Windows) -> tuple[Tensor, Tensor, Tensor | No
 
 
 def _size(error: Tensor) -> Tensor:
-    """Half-width of the interval of each atom, ``(atom,)``, of errors ``(lag, atom, 3)``."""
+    """68.27 % quantile of each atom's errors ``(lag, atom, 3)``, with its floors, ``(atom,)``."""
     each = error.movedim(1, 0).flatten(1)
     return torch.maximum(each.quantile(WITHIN, 1), each.square().mean(1).sqrt() / 2).clamp(
         min=_LEAST
@@ -198,9 +199,9 @@ def _size(error: Tensor) -> Tensor:
 
 
 def _shares(size: Tensor, spread: Tensor, error: Tensor) -> Tensor:
-    """How much of an error is of a size, and how much of a spread: a and b of `Calibration`.
+    """Fit a and b of :meth:`Calibration.deviations`, both non-negative.
 
-    Least squares over groups of alike u/s, for the square of the width that holds 68.27 %.
+    Least squares over groups of similar u/s, on the square of the 68.27 % quantile of errors.
 
     Parameters
     ----------
@@ -220,7 +221,7 @@ def _shares(size: Tensor, spread: Tensor, error: Tensor) -> Tensor:
 
 
 def _width(errors: Tensor) -> Tensor:
-    """What 68.27 % of errors lie below; of evenly chosen ones where there are very many."""
+    """68.27 % quantile of absolute errors; of a regular subsample where there are very many."""
     flat = errors.flatten()
     return flat[:: -(-len(flat) // _SORTED)].quantile(WITHIN)
 

@@ -1,4 +1,4 @@
-"""What a GF-NODE is composed of: the choices, and the parts that they name."""
+"""Settings of a GF-NODE, and the modules that they select."""
 
 from typing import Literal
 
@@ -84,7 +84,7 @@ class GFNODESettings(Settings):
 
 
 def graph_transform(s: GFNODESettings, system: System) -> Transform:
-    """The transform of features, and of coordinates that move in modes of the graph."""
+    """Transform of the features, and of coordinates with ``coordinate_basis="graph"``."""
     n_atoms = system.n_atoms
     if s.transform == "identity":
         return IdentityTransform(n_atoms)
@@ -98,12 +98,12 @@ def graph_transform(s: GFNODESettings, system: System) -> Transform:
 
 
 def feature_dynamics(s: GFNODESettings, transform: Transform) -> nn.Module:
-    """How features move in the modes.
+    """Dynamics of the features in the modes.
 
     Raises
     ------
     InputError
-        For a time input of dynamics that know no time.
+        For a time input of dynamics that do not depend on time.
     """
     if s.time_input != "scalar" and "neural" not in (s.dynamics, s.coordinate_dynamics):
         raise InputError(
@@ -118,12 +118,12 @@ def feature_dynamics(s: GFNODESettings, transform: Transform) -> nn.Module:
 
 
 def coordinate_block(s: GFNODESettings, system: System, transform: Transform) -> nn.Module:
-    """How positions and velocities, or displacements and vibrations, move in the modes.
+    """Dynamics of positions and velocities, or displacements and vibrations, in the modes.
 
     Raises
     ------
     InputError
-        For dynamics that do not go with the frame.
+        For dynamics that are incompatible with the frame.
     """
     if s.coordinate_dynamics == "oscillator":
         if s.frame != "anchored":

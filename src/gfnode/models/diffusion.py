@@ -1,11 +1,11 @@
-"""Denoising diffusion, apart from what is diffused: noise schedules and samplers.
+"""Denoising diffusion, independent of the data: noise schedules, the loss and samplers.
 
 A variance-preserving process turns data z₀ into noise as t goes from 0 to 1::
 
     z_t = α_t z₀ + σ_t ε,   α² + σ² = 1,   λ = log(α/σ) falling,   ε ~ N(0, 1)
 
-A *denoiser* ε̂(z, t) is trained to find the noise, E |ε − ε̂(z_t, t)|² (Ho, Jain & Abbeel 2020,
-eq. 14). The samplers walk back from noise to data with nothing but a denoiser.
+A *denoiser* ε̂(z, t) is trained to predict the noise, E |ε − ε̂(z_t, t)|² (Ho, Jain & Abbeel 2020,
+eq. 14). The samplers go from noise to data with nothing but a denoiser.
 
 References
 ----------
@@ -25,13 +25,13 @@ from torch import Tensor
 from gfnode.errors import InputError
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""From noisy data and the times to the noise in it; samplers ask for one time, without axes."""
+"""Maps noisy data z and diffusion times to the noise ε̂; samplers pass one time, a scalar."""
 
 Noise = Callable[[], Tensor]
-"""Gives standard normal numbers in the shape of the data, others with every call."""
+"""Returns new standard normal numbers in the shape of the data with every call."""
 
 FIRST = 1e-3
-"""The time at which DPM-Solver removes what noise is left, one percent or less."""
+"""Diffusion time at which DPM-Solver denoises in one last step: σ is then 1 % or less."""
 
 
 class Schedule:
@@ -40,7 +40,7 @@ class Schedule:
     Attributes
     ----------
     last
-        The time that stands for pure noise.
+        The time of pure noise.
     """
 
     last = 1.0
@@ -54,11 +54,11 @@ class Schedule:
         raise NotImplementedError
 
     def alpha(self, t: Tensor) -> Tensor:
-        """Share of the data in z_t."""
+        """α_t, the coefficient of the data in z_t."""
         return self.log_alpha(t).exp()
 
     def sigma(self, t: Tensor) -> Tensor:
-        """Share of the noise in z_t, exact where it is small."""
+        """σ_t, the coefficient of the noise in z_t, without cancellation where it is small."""
         return (-torch.expm1(2 * self.log_alpha(t))).clamp(min=0).sqrt()
 
     def log_snr(self, t: Tensor) -> Tensor:
@@ -118,11 +118,11 @@ SCHEDULES: dict[str, type[Schedule]] = {"linear": LinearSchedule, "cosine": Cosi
 
 
 def even_times(schedule: Schedule, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Random times for a loss, of density ∝ t up to `last`, spread evenly over their quantiles.
+    """Random diffusion times of density ∝ t on (0, `last`], stratified over its quantiles.
 
-    Even spacing makes a loss vary less (Kingma et al., Variational diffusion models, NeurIPS 2021,
-    appendix I.1). More noise is asked about than little, because that is where it is decided which
-    of several states a sample falls into, and where the loss of the noise hardly sees it.
+    Even spacing lowers the variance of a loss (Kingma et al., Variational diffusion models, NeurIPS
+    2021, appendix I.1). High noise is sampled more often than low, because there it is decided
+    which of several states a sample falls into, to which the loss of the noise is insensitive.
     """
     count, device = math.prod(shape), generator.device
     even = torch.arange(count, device=device) / count
@@ -139,23 +139,23 @@ def noise_loss(
     *,
     velocity: bool = False,
 ) -> Tensor:
-    """Mean squared error of the noise found, |ε − ε̂(α z₀ + σ ε, t)|² (Ho et al. 2020, eq. 14).
+    """Mean squared error of the predicted noise, |ε − ε̂(α z₀ + σ ε, t)|² (Ho et al., eq. 14).
 
     Parameters
     ----------
     denoiser
-        In training.
+        ε̂, the network to be trained.
     schedule
-        Of the noise.
+        The noise schedule.
     data
         z₀, of any shape.
     times
-        Their shape goes before the last axis of the data.
+        t, of a shape that broadcasts with all axes of the data but the last.
     generator
-        Of the noise, on the device of the data.
+        Random numbers of the noise, on the device of the data.
     velocity
-        Divide by α² (down to 0.05²): the error in the velocity α ε − σ z₀ of Salimans & Ho,
-        Progressive distillation, ICLR 2022. It counts the error at much noise for more.
+        Divide by α² (not below 0.05²): the error of the velocity α ε − σ z₀ of Salimans & Ho,
+        Progressive distillation, ICLR 2022, which weights high noise more.
     """
     noise = torch.randn(data.shape, generator=generator, device=data.device)
     alpha, sigma = schedule.alpha(times)[..., None], schedule.sigma(times)[..., None]
@@ -176,9 +176,9 @@ def ancestral(denoiser: Denoiser, schedule: Schedule, noise: Noise, steps: int) 
     Parameters
     ----------
     denoiser, schedule
-        What was trained.
+        The trained network, and its noise schedule.
     noise
-        Called once for the beginning and once for every step but the last.
+        Called once for the initial state and once for every step but the last.
     steps
         Evaluations of the denoiser.
 
@@ -210,13 +210,13 @@ def dpm_solver(denoiser: Denoiser, schedule: Schedule, noise: Noise, steps: int)
 
         z_t = σ_t/σ_s z_s + σ_t ∫ e^λ ẑ₀ dλ   over λ_s … λ_t
 
-    with the denoised ẑ₀ = (z − σ ε̂)/α taken as linear in λ, through its last two values. Steps are
-    even in λ up to t = 0.001; the last evaluation, there, removes what noise is left.
+    with the denoised ẑ₀ = (z − σ ε̂)/α extrapolated linearly in λ from its last two values. Steps
+    are even in λ down to t = 0.001, where the last evaluation removes the remaining noise.
 
     Parameters
     ----------
     denoiser, schedule
-        What was trained.
+        The trained network, and its noise schedule.
     noise
         Called once: the sample is a smooth function of it.
     steps

@@ -1,4 +1,4 @@
-"""EGNN: an equivariant network on the start, told the lag by an embedding."""
+"""EGNN: an equivariant network on the start, conditioned on an embedding of the lag."""
 
 from pydantic import Field
 from torch import Tensor
@@ -29,8 +29,8 @@ class EGNN(Model):
     """E(n)-equivariant graph network (Satorras, Hoogeboom & Welling, ICML 2021).
 
     The velocity variant (eq. 7): every layer is an :class:`~gfnode.models.layers.EGNNLayer` with
-    the velocities of the start. The start is copied once for each lag, and the copies differ in
-    nothing but the embedding of the lag among the features of their atoms.
+    the velocities of the start. The start is copied once for each lag; the copies differ only in
+    the embedding of the lag, which is part of the atom features.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class EGNN(Model):
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """See :meth:`gfnode.models.base.Model.forward`."""
-        x, v, embedding = copies(
+        x, v, embedding = repeat_for_lags(
             positions, velocities, lags, self.system.time_step, self.settings.lag_width
         )
         h, scalars = self.inputs(x, v, embedding)
@@ -67,7 +67,7 @@ class EGNN(Model):
         return x.transpose(0, 1).unflatten(0, lags.shape)
 
 
-def copies(
+def repeat_for_lags(
     positions: Tensor, velocities: Tensor, lags: Tensor, time_step: float, lag_width: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Copy starts once for each lag.

@@ -1,4 +1,4 @@
-"""EGNO: all times at once, joined by convolutions over time."""
+"""EGNO: predicts all times together, coupled by convolutions over time."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
-from gfnode.models.egnn import EGNNSettings, copies
+from gfnode.models.egnn import EGNNSettings, repeat_for_lags
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayer, Incidence
 from gfnode.molecule.system import System
@@ -39,7 +39,7 @@ class TimeConvolution(nn.Module):
     channels
         Length of the last axis, which M_k mixes.
     modes
-        Frequencies kept; fewer where so many times do not have them.
+        Frequencies kept, at most the ``time // 2 + 1`` that a series has.
     """
 
     def __init__(self, channels: int, modes: int) -> None:
@@ -63,15 +63,15 @@ class EGNOLayer(nn.Module):
 
         h ← h + SiLU(C_h h),   (x − x̄, v) ← (x − x̄, v) + C_x (x − x̄, v),   then an EGNN layer
 
-    C_x mixes the two channels (position, velocity) and never Cartesian components, so turning the
-    input turns the output.
+    C_x mixes the two channels (position, velocity) and never Cartesian components, so the layer is
+    equivariant under rotation.
     """
 
     def __init__(self, settings: EGNOSettings, scalars: int) -> None:
         super().__init__()
         self.features = TimeConvolution(settings.width, settings.time_modes)
         self.coordinates = TimeConvolution(2, settings.time_modes)
-        nn.init.zeros_(self.coordinates.weight)  # layer upon layer would swell the molecule
+        nn.init.zeros_(self.coordinates.weight)  # else the molecule grows with every layer
         self.graph = EGNNLayer(settings.width, scalars, residual=settings.residual)
         if settings.still:
             self.graph.silence()
@@ -94,9 +94,9 @@ class EGNOLayer(nn.Module):
 class EGNO(Model):
     """Equivariant graph neural operator (Xu et al., ICML 2024, arXiv 2401.11037).
 
-    The start is copied to all times, each copy told its lag by an embedding, and every layer joins
-    the copies by a convolution over time. Which times those are is a choice, see ``times`` in
-    :class:`EGNOSettings`: the convolution knows regular times only.
+    The start is copied to all times, each copy with an embedding of its lag among the features, and
+    every layer couples the copies by a convolution over time, which assumes regular times:
+    ``times`` in :class:`EGNOSettings` chooses them.
 
     Parameters
     ----------
@@ -119,12 +119,12 @@ class EGNO(Model):
 
     @property
     def kept(self) -> frozenset[Symmetry]:
-        """The promises; lags are coupled, and no start comes back, where they are the times."""
+        """The promises; without a grid, predictions couple the lags and miss the start at lag 0."""
         grid = self.settings.times == "grid"
         return self.promises - (set() if grid else {Symmetry.LAGS, Symmetry.START})
 
     def rows(self, times: int) -> int:
-        """See :meth:`gfnode.models.base.Model.rows`; the grid counts, not the lags."""
+        """See :meth:`gfnode.models.base.Model.rows`; with a grid its points count, not the lags."""
         grid = self.settings.times == "grid"
         return super().rows(self.settings.grid if grid else times)
 
@@ -133,16 +133,16 @@ class EGNO(Model):
         if self.settings.times == "as-if-regular":
             ascending, order = lags.sort(1)
             moved = self.operate(positions, velocities, ascending)
-            return take(moved, order.argsort(1))
+            return gather_times(moved, order.argsort(1))
         n_grid, horizon = self.settings.grid, self.system.horizon
         grid = torch.linspace(0, horizon, n_grid + 1, device=lags.device, dtype=lags.dtype)
         moved = self.operate(positions, velocities, grid[1:].expand(len(lags), -1))
         known = torch.cat([positions[:, None], moved], 1)
-        return interpolate(known, lags * (n_grid / horizon))
+        return interpolate_grid(known, lags * (n_grid / horizon))
 
     def operate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
-        """Predict positions at ascending lags, taken for regular, ``(batch, time, atom, 3)``."""
-        x, v, embedding = copies(
+        """Predict at ascending lags, treated as regular, ``(batch, time, atom, 3)`` in Å."""
+        x, v, embedding = repeat_for_lags(
             positions, velocities, lags, self.system.time_step, self.settings.lag_width
         )
         h, scalars = self.inputs(x, v, embedding)
@@ -155,16 +155,16 @@ class EGNO(Model):
         return (x + centre).movedim(0, 2)
 
 
-def take(values: Tensor, index: Tensor) -> Tensor:
-    """Take times ``index (batch, wanted)`` of ``(batch, time, atom, 3)``."""
+def gather_times(values: Tensor, index: Tensor) -> Tensor:
+    """Gather times ``index (batch, wanted)`` from ``(batch, time, atom, 3)``."""
     return values.gather(1, index[:, :, None, None].expand(-1, -1, *values.shape[2:]))
 
 
-def interpolate(values: Tensor, places: Tensor) -> Tensor:
-    """Interpolate ``(batch, point, atom, 3)`` linearly at places, counted in points.
+def interpolate_grid(values: Tensor, places: Tensor) -> Tensor:
+    """Interpolate ``(batch, point, atom, 3)`` linearly at fractional point indices.
 
-    What lies beyond the last point continues the last stretch.
+    Beyond the last point, the last interval is extrapolated.
     """
     below = places.detach().long().clamp(0, values.shape[1] - 2)
     share = (places - below)[:, :, None, None]
-    return torch.lerp(take(values, below), take(values, below + 1), share)
+    return torch.lerp(gather_times(values, below), gather_times(values, below + 1), share)

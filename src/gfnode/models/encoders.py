@@ -1,4 +1,4 @@
-"""Encoders of GF-NODE by name: the equivariant one, and two that see the graph alone.
+"""Encoders of GF-NODE by name: an equivariant one, and two that use the graph alone.
 
 An encoder turns features ``(atom, batch, feature)``, positions, velocities ``(atom, batch, 3)`` and
 edge scalars ``(edge, batch, scalar)`` into features and positions.
@@ -17,18 +17,18 @@ from gfnode.models.layers import AtomMatrix, EGNNLayers
 
 
 class GraphLayers(nn.Module):
-    """Layers that act on features; positions pass through, and edge scalars are not looked at.
+    """Graph convolutions of the features; positions pass through, edge scalars are ignored.
 
-    The features are invariants of the start, so what comes out is as symmetric as what goes in.
+    The features are invariants of the start, and so are those returned.
 
     Parameters
     ----------
     matrix
-        How the features of neighbours are gathered, ``(atom, atom)``.
+        Weights with which features of neighbours are summed, ``(atom, atom)``.
     width, layers
         Features an atom, and layers.
     own
-        Whether an atom's own features stand beside those gathered.
+        Whether an atom's own features are concatenated to the sum.
     residual
         Whether layers add to the features.
     """

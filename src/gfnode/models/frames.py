@@ -1,7 +1,7 @@
-"""Where the molecule is, apart from its shape: what is taken off before the transform.
+"""Reference frames: rigid motion that is removed before the transform and restored after it.
 
-A frame splits a start into a placement and two channels an atom, (position, velocity), that the
-modes carry; and puts the molecule back together at every lag.
+A frame splits a start into a placement and two channels an atom, (position, velocity), that are
+propagated in the modes; and reassembles the molecule at every lag.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from gfnode.windows import Windows
 
 
 class Frame(nn.Module):
-    """Takes a molecule's place off, and gives it back at every lag.
+    """Removes the placement of a molecule, and restores it at every lag.
 
     Attributes
     ----------
@@ -35,7 +35,10 @@ class Frame(nn.Module):
         """Invariants for the atoms' scalars, ``(batch, atom, invariants)``; none by default."""
 
     def channels(self, placement: Any, x: Tensor, v: Tensor) -> Tensor:
-        """What the modes carry, ``(batch, atom, 3, 2)``, of encoded positions and velocities."""
+        """Channels to propagate in the modes, ``(batch, atom, 3, 2)``.
+
+        From encoded positions and velocities, ``(batch, atom, 3)``.
+        """
         raise NotImplementedError
 
     def restore(
@@ -45,12 +48,12 @@ class Frame(nn.Module):
         raise NotImplementedError
 
     def correct(self, x: Tensor, decoded: Tensor, lags: Tensor) -> Tensor:
-        """Join positions before and after the decoder; by default the decoder has the last word."""
+        """Combine positions before and after the decoder; by default, return the decoder's."""
         return decoded
 
 
 class Centred(Frame):
-    """The paper's frame: the mean position of the start is taken off and added back."""
+    """The paper's frame: the mean position of the start is subtracted, and added back."""
 
     def place(self, positions: Tensor, velocities: Tensor) -> Tensor:
         """Mean position of the start, ``(batch, 1, 3)``."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnode.models.anchored import Anchored
-from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry, held
+from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry, restore_fixed_atoms
 from gfnode.models.composition import (
     GFNODESettings,
     coordinate_block,
@@ -22,7 +22,7 @@ from gfnode.progress import Report, silent
 from gfnode.windows import Windows
 
 TOGETHER = 64
-"""Starts whose trajectories are integrated together: alone, one takes ten times as long."""
+"""Least batch size where trajectories are integrated: alone, a start takes ten times as long."""
 
 
 class GFNODE(Model):
@@ -68,8 +68,8 @@ class GFNODE(Model):
     def with_spread(
         self, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Predict; the outcomes are the trajectories in the learned potential."""
-        if self.newton is None or self.training:  # what is trained is the rest
+        """Predict; the ensemble is that of trajectories in the learned potential."""
+        if self.newton is None or self.training:  # gradient descent trains the modes only
             return self.modes(positions, velocities, lags), None
         x = self.estimate(positions, velocities, lags)
         assert isinstance(self.frame, Anchored)
@@ -80,7 +80,7 @@ class GFNODE(Model):
 
     @property
     def follows(self) -> bool:
-        """Where a potential was learned."""
+        """Whether a potential was learned, and trajectories in it are reliable for some time."""
         return self.newton is not None and self.newton.reach > 0
 
     def trajectories(
@@ -92,17 +92,19 @@ class GFNODE(Model):
         *,
         exact: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Those in the learned potential alone."""
+        """Trajectories in the learned potential, without the modes."""
         assert self.newton is not None
         assert isinstance(self.frame, Anchored)
         found, speeds = self.newton.sample(
             self.frame, positions, velocities, lags, generator, exact=exact
         )
         still = torch.zeros_like(positions)
-        return held(self.system, positions, found), held(self.system, still, speeds)
+        return restore_fixed_atoms(self.system, positions, found), restore_fixed_atoms(
+            self.system, still, speeds
+        )
 
     def modes(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
-        """Predict by encoder, modes and decoder alone."""
+        """Predict by encoder, modes and decoder, without the learned potential."""
         t = lags / self.system.horizon
         placement = self.frame.place(positions, velocities)
         velocities = velocities * self.system.time_step  # Å a step: of order 0.01, as published
@@ -112,7 +114,7 @@ class GFNODE(Model):
         h, x = self.encoder(h, positions.transpose(0, 1), velocities.transpose(0, 1), scalars)
         h, x = h.transpose(0, 1), x.transpose(0, 1)
 
-        # transform, evolve, invert: every scale moves by its own dynamics
+        # transform, evolve, invert: every mode has dynamics of its own
         h = self.features(h[:, :, None], t).squeeze(-2)  # (batch, time, atom, feature)
         channels = self.coordinates(self.frame.channels(placement, x, velocities), t)
         x, v = self.frame.restore(placement, channels, h, lags)
@@ -129,13 +131,13 @@ class GFNODE(Model):
         return self.frame.correct(x, shifted, lags)
 
     def estimate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
-        """By the modes alone: the rest is not trained, and takes a hundred times as long."""
+        """Prediction of the modes: trajectories are not trained, and take a hundred times more."""
         few = super().at_once(lags.shape[1])
         pieces = (y.split(few) for y in (positions, velocities, lags))
         return torch.cat([self.modes(*piece) for piece in zip(*pieces, strict=True)])
 
     def at_once(self, times: int) -> int:
-        """More where trajectories are integrated, each of which is cheaper among others."""
+        """At least `TOGETHER` with a potential: trajectories are cheaper in larger batches."""
         return max(super().at_once(times), 0 if self.newton is None else TOGETHER)
 
     def prepare(self, windows: Windows, report: Report = silent) -> None:
@@ -150,27 +152,27 @@ class GFNODE(Model):
 
     @property
     def comes_fitted(self) -> bool:
-        """With oscillators, which are fitted to the training windows."""
+        """True with oscillators, which are fitted to the training windows."""
         return isinstance(self.coordinates, SpectralPropagator)
 
     @property
     def found(self) -> str:
-        """What was found of Newton's equations."""
+        """Message about the learned potential, if any."""
         return "" if self.newton is None else self.newton.found
 
     @property
     def doubt(self) -> str:
-        """That a potential was learned in vain."""
+        """Warning that the learned potential is of no use, if so."""
         return "" if self.newton is None else self.newton.doubt
 
     @property
     def widest(self) -> int:
-        """Those of the decoder."""
+        """Features of the decoder."""
         return self.settings.width + self.settings.lag_width
 
     @property
     def kept(self) -> frozenset[Symmetry]:
-        """The promises, less what the options break."""
+        """The promises, minus those that the options break."""
         s, broken = self.settings, set()
         if s.frame == "centred":
             broken |= {Symmetry.START}
@@ -178,6 +180,7 @@ class GFNODE(Model):
             broken |= {Symmetry.ROTATION, Symmetry.REFLECTION}
         if s.transform == "identity" or s.basis == "path" or not s.whole_eigenspaces:
             broken |= {Symmetry.PERMUTATION}
-        if self.newton is not None and self.newton.reach:  # for other numbers it is learned anew
+        # a potential fitted to permuted atoms is the same only within the accuracy of the fit
+        if self.newton is not None and self.newton.reach:
             broken |= {Symmetry.PERMUTATION}
         return self.promises - broken

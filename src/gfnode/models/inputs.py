@@ -1,4 +1,4 @@
-"""What a network is told of atoms and edges, in invariants of the start."""
+"""Input features of atoms and edges: invariants of the start."""
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +9,8 @@ from gfnode.molecule.system import System
 class AtomInputs(nn.Module):
     """Embed atoms, and list the scalars of edges.
 
-    Atoms: |v| in Å a step, Z/Z_max, and the frame's invariants, mapped linearly to features.
-    Edges: Z_i, Z_j, hop, rigid mark, and the squared distance at the start (Å²).
+    Atoms: |v| in Å per time step, Z/Z_max, and the frame's invariants, mapped linearly to features.
+    Edges: Z_i, Z_j, hop, 1 for a rigid bond else 0, and the squared distance at the start (Å²).
 
     Parameters
     ----------

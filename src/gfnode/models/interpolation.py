@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def interpolate(knots: Tensor, values: Tensor, at: Tensor) -> Tensor:
-    """Values at some places, linear between the knots and constant beyond the first and the last.
+    """Linear interpolation between knots, constant below the first and above the last.
 
     Parameters
     ----------
@@ -14,12 +14,12 @@ def interpolate(knots: Tensor, values: Tensor, at: Tensor) -> Tensor:
     values
         ``(knot, ...)``.
     at
-        Any shape, in the unit of the knots.
+        Points of interpolation, any shape, in the unit of the knots.
 
     Returns
     -------
     Tensor
-        ``at`` and then the trailing axes of ``values``, in the precision of ``at``.
+        The shape of ``at``, then the trailing axes of ``values``; in the dtype of ``at``.
     """
     knots, values = knots.to(at), values.to(at)
     right = torch.searchsorted(knots, at.contiguous()).clamp(1, len(knots) - 1)

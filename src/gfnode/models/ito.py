@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gfnode.windows import Batch, Windows
 
 KNOTS = 16
-GENERIC = (1.0, 2.0**0.5, 3.0**0.5)  # a direction in which no two atoms of a molecule are level
+GENERIC = (1.0, 2.0**0.5, 3.0**0.5)  # a direction along which atoms have distinct coordinates
 
 
 class ITOSettings(Settings):
@@ -63,8 +63,8 @@ class ITOSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the score network is told of the starts; the arrays of :mod:`gfnode.models.painn`."""
+class EncodedStart:
+    """Encoded starts, the condition of the score network; shapes of :mod:`gfnode.models.painn`."""
 
     positions: Tensor  # (atom, batch, 1, 3) Å
     s: Tensor  # (atom, batch, 1, feature)
@@ -75,25 +75,26 @@ class Known:
 class ITO(Generative):
     """Denoising diffusion of the displacement from the start.
 
-    What is diffused is the displacement of each atom from the start, in units of its size::
+    What is diffused is the displacement of each atom from the start, normalised::
 
         z = (x_i(t + τ) − x_i(t)) / (w_i s(τ))
 
-    with s(τ) the root mean square over the training windows at this lag (interpolated, zero at lag
-    zero) and w_i an atom's share of it. A displacement does not change when the molecule is moved,
-    so the noise needs no projection onto zero mean: the displacement of the centre is modelled
-    along with the others. (Schreiner et al. diffuse centred positions, with noise of zero mean.)
+    with s(τ) the root mean square displacement over the training windows at this lag (interpolated,
+    zero at lag zero) and w_i the atom's size relative to it. A displacement is invariant under
+    translation, so the noise needs no projection onto zero mean: the displacement of the centre is
+    modelled along with the others. (Schreiner et al. diffuse centred positions, with noise of zero
+    mean.)
 
     A PaiNN encodes the start and its velocities, once for all lags; a second one, given those
-    scalars and vectors, z, the lag and the diffusion time, finds F in ε̂ = σ z + α F, which is
-    zero at the beginning of training: ε̂ is then the best for unit normal data. The loss is that of
+    scalars and vectors, z, the lag and the diffusion time, predicts F in ε̂ = σ z + α F, which is
+    zero at the beginning of training: ε̂ is then optimal for unit normal data. The loss is that of
     the noise, E |ε − ε̂|², over all state atoms.
 
     The point prediction is the mean of ``samples`` samples. Their noise is the same for all starts
     and lags, in the frame of the mean conformer superposed on the start and in the order of its
-    atoms along a line, so that the prediction keeps the symmetries exactly; and half of it is the
-    negative of the other, which leaves no error of sampling in the mean of a normal distribution.
-    A linear molecule has no such frame: turning it turns the prediction in distribution only.
+    atoms along a line, so that the prediction keeps the symmetries exactly; and it is antithetic
+    (half is the negative of the other half), which leaves no sampling error in the mean of a normal
+    distribution. A linear molecule has no unique frame: it is equivariant in distribution only.
     """
 
     loss_unit = ""
@@ -143,18 +144,18 @@ class ITO(Generative):
 
     @property
     def kept(self) -> frozenset[Symmetry]:
-        """The promises; one or two atoms have no frame, and turn in distribution only."""
+        """The promises; one or two atoms have no frame: equivariant in distribution only."""
         return self.promises - ({Symmetry.ROTATION} if self.system.n_atoms < 3 else set())
 
     def rows(self, times: int) -> int:
-        """Rows of edge features of a start, which is sampled many times; see :class:`Model`."""
+        """See :meth:`gfnode.models.base.Model.rows`; each start is sampled ``samples`` times."""
         return super().rows(times * self.settings.samples)
 
     # --- what is diffused -----------------------------------------------------------------------
 
     @torch.no_grad()
     def prepare(self, windows: "Windows", report: Report = silent) -> None:
-        """Take the size of displacements at each lag, and the mean conformer."""
+        """Compute s(τ) and w_i of the displacements, and the mean conformer."""
         batch = windows.batch(windows.evenly(2000))
         square = (batch.targets - batch.positions[:, None]).square().mean(-1).double()
         square = square.flatten(0, 1)  # (lag, atom)
@@ -184,7 +185,7 @@ class ITO(Generative):
 
     # --- the score network ----------------------------------------------------------------------
 
-    def encode(self, positions: Tensor, velocities: Tensor) -> Known:
+    def encode(self, positions: Tensor, velocities: Tensor) -> EncodedStart:
         """Encode starts, ``(batch, atom, 3)`` in Å and Å/fs."""
         x = positions.transpose(0, 1)[:, :, None]
         place = (positions - center(positions)).transpose(0, 1)[:, :, None]
@@ -195,10 +196,10 @@ class ITO(Generative):
         V = self.vectors_in(torch.stack([place, motion], -1))
         for message, update in zip(self.encoder[::2], self.encoder[1::2], strict=True):
             s, V = update(*message(s, V, Geometry(along, known), self.edges))
-        return Known(x, s, V, known)
+        return EncodedStart(x, s, V, known)
 
-    def noise_in(self, z: Tensor, times: Tensor, known: Known, lags: Tensor) -> Tensor:
-        """ε̂, the noise found in noisy displacements.
+    def predict_noise(self, z: Tensor, times: Tensor, known: EncodedStart, lags: Tensor) -> Tensor:
+        """Predict the noise ε̂ in noisy displacements.
 
         Parameters
         ----------
@@ -207,7 +208,7 @@ class ITO(Generative):
         times
             Diffusion times, ``(batch, draw)`` or one for all.
         known
-            The starts.
+            The encoded starts.
         lags
             ``(batch, draw)`` in fs.
         """
@@ -232,7 +233,7 @@ class ITO(Generative):
         return sigma * z + alpha * self.readout(s, V)
 
     def loss(self, batch: "Batch", generator: torch.Generator) -> Tensor:
-        """Mean squared error of the noise, without a unit, at random lags and diffusion times."""
+        """Mean squared error of the noise, dimensionless, at random lags and diffusion times."""
         lags, targets = batch.lags, batch.targets
         count, device = self.settings.lags_per_step, lags.device
         if count is not None and count < lags.shape[1]:
@@ -243,7 +244,7 @@ class ITO(Generative):
         displaced = (targets - batch.positions[:, None]).permute(2, 0, 1, 3)
         z = displaced / self.scale(lags).clamp(min=1e-6)
         known = self.encode(batch.positions, batch.velocities)
-        denoiser = partial(self.noise_in, known=known, lags=lags)
+        denoiser = partial(self.predict_noise, known=known, lags=lags)
         times = even_times(self.schedule, tuple(lags.shape), generator)
         velocity = self.settings.weighting == "velocity"
         return noise_loss(denoiser, self.schedule, z, times, generator, velocity=velocity)
@@ -256,7 +257,7 @@ class ITO(Generative):
         return self._mean(positions, velocities, lags, s.samples, s.steps)
 
     def estimate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
-        """The same with fewer samples and steps, for validation."""
+        """As :meth:`forward`, with fewer samples and steps."""
         s = self.settings
         return self._mean(positions, velocities, lags, s.validation_samples, s.validation_steps)
 
@@ -309,7 +310,7 @@ class ITO(Generative):
         if solver not in SAMPLERS:
             raise InputError(f"unknown solver {solver!r}: expected {', '.join(SAMPLERS)}")
         asked = lags.repeat_interleave(count, 1)
-        denoiser = partial(self.noise_in, known=self.encode(positions, velocities), lags=asked)
+        denoiser = partial(self.predict_noise, known=self.encode(positions, velocities), lags=asked)
         z = SAMPLERS[solver](denoiser, self.schedule, noise, steps)
         displaced = (self.scale(asked) * z).permute(1, 2, 0, 3)  # (batch, draw, atom, 3)
         return (positions[:, None] + displaced).unflatten(1, (lags.shape[1], count))

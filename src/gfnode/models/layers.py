@@ -1,7 +1,7 @@
 """E(n)-equivariant graph layers (Satorras, Hoogeboom & Welling, ICML 2021).
 
-Inside a stack of layers the arrays are ``(atom, batch, feature)``: with the atoms first, gathering
-the ends of edges and summing over neighbours move whole rows of memory.
+Inside a stack of layers the arrays are ``(atom, batch, feature)``: with the atom axis first,
+gathering the ends of edges and summing over neighbours move contiguous rows of memory.
 """
 
 import math
@@ -22,7 +22,7 @@ def perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
 
 
 def zero_last(network: nn.Sequential) -> None:
-    """Set the last layer to zero: the network begins as zero, and learns from there."""
+    """Initialise the last layer to zero, so that the network's output is zero at first."""
     for parameter in network[-1].parameters():
         nn.init.zeros_(parameter)
 
@@ -30,7 +30,7 @@ def zero_last(network: nn.Sequential) -> None:
 class Incidence(nn.Module):
     """Gathers atoms to the ends of directed edges (i, j), and sums edges over their atom i.
 
-    On small graphs these are products with dense incidence matrices, which a processor does faster
+    On small graphs these are products with dense incidence matrices, which are faster on a CPU
     than indexed copies and whose gradients are products again; on large ones they are indexed.
 
     Parameters
@@ -83,7 +83,7 @@ class Incidence(nn.Module):
 
 
 class AtomMatrix(nn.Module):
-    """A fixed matrix over atoms: y_i = Σ_j M_ij x_j; dense for small graphs, else its entries.
+    """A fixed matrix over atoms: y_i = Σ_j M_ij x_j; dense for small graphs, else sparse.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class EdgeLinear(nn.Module):
     """A linear layer on edges ``[h_i, h_j, e_ij]``, applied to the atoms before gathering.
 
     ``W [h_i, h_j, e_ij] + b = (W_i h_i + b) + W_j h_j + W_e e_ij``: the two large products are
-    taken once an atom and not once an edge.
+    computed once per atom instead of once per edge.
     """
 
     def __init__(self, width: int, scalars: int, outputs: int) -> None:
@@ -140,7 +140,7 @@ class EdgeLinear(nn.Module):
 
 
 class EGNNLayer(nn.Module):
-    """One layer of messages.
+    """One message-passing layer.
 
     With d²_ij = ‖x_i − x_j‖² and edge scalars e_ij::
 
@@ -172,7 +172,7 @@ class EGNNLayer(nn.Module):
         self.drive = perceptron(width, width, 1) if moves else None
 
     def silence(self) -> None:
-        """Set what moves positions to zero, so that training begins with none moved."""
+        """Initialise ψ and φ_v to zero, so that positions are unchanged at first."""
         for network in (self.shift, self.drive):
             if network is not None:
                 zero_last(network)
@@ -197,7 +197,7 @@ class EGNNLayer(nn.Module):
     def _one_by_one(
         self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
     ) -> tuple[Tensor | None, Tensor]:
-        """φ_h, and positions, one operation after the other."""
+        """φ_h and positions, by separate PyTorch operations."""
         difference = edges.difference(x)
         distance = difference.square().sum(-1, keepdim=True)
         m = self.message_in(h, torch.cat([distance, scalars], -1), edges)
@@ -210,7 +210,7 @@ class EGNNLayer(nn.Module):
     def _at_once(
         self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
     ) -> tuple[Tensor | None, Tensor]:
-        """The same as one operation."""
+        """As :meth:`_one_by_one`, by one fused operation."""
         weights: list[Tensor | None] = [self.message_in.weight, self.message_in.bias]
         weights += self.message_out.parameters()
         for network in (self.shift, self.drive, self.feature if features else None):
@@ -265,7 +265,7 @@ class EGNNLayers(nn.Module):
         scalars
             ``(edge, batch, scalar)``.
         positions_only
-            The features are not asked for: the last layer leaves them as they are.
+            The caller ignores the features: the last layer does not update them.
         """
         last = self.layers[-1] if positions_only else None
         for layer in self.layers:

@@ -1,4 +1,4 @@
-"""Predictions that are molecules: a model's mean, moved to where distances are right."""
+"""Predictions with realistic geometry: a model's mean, refined to usual interatomic distances."""
 
 from typing import Self
 
@@ -10,7 +10,7 @@ from gfnode.errors import InputError
 from gfnode.geometry import superpose
 from gfnode.models.base import Model, Symmetry
 from gfnode.models.calibration import Calibration
-from gfnode.models.pieces import told
+from gfnode.models.inference import predict_batch
 
 STEPS = 12
 """Gauss-Newton steps."""
@@ -20,23 +20,24 @@ MOST = 250
 
 
 class Molecular(Model):
-    """The most probable conformation, given a prediction and what distances are usual.
+    """Maximum a posteriori conformation, given a prediction and the distribution of distances.
 
-    The mean of all that may happen is no molecule: bonds are short where it is uncertain which way
-    a group has turned. With the model's prediction x̂ and its deviations σ (both of the lag), and
-    distances d_p between atoms up to two or three bonds apart of mean ℓ_p and spread s_p, this is
+    The mean over possible outcomes is no physical conformation: bonds are too short where the
+    orientation of a group is uncertain. With the model's prediction x̂ and its standard deviations
+    σ at a lag, and distances d_p between atoms up to two or three bonds apart, of mean ℓ_p and
+    standard deviation s_p, this is
 
         argmin_x  Σ_i |x_i − x̂_i|² / 2σ_i²  +  Σ_p (d_p(x) − ℓ_p)² / 2s_p²
 
-    found by Gauss-Newton steps from the start's conformation, placed on x̂. As the lag goes to
-    zero, so does σ, and the prediction is left alone.
+    found by Gauss-Newton steps from the start's conformation, superposed on x̂. As the lag goes to
+    zero, so does σ, and the prediction is unchanged.
 
     Parameters
     ----------
     model
-        What predicts x̂.
+        The model that predicts x̂.
     calibration
-        Its deviations and the distances.
+        Its σ, and the distances.
     """
 
     promises = frozenset()
@@ -77,7 +78,7 @@ class Molecular(Model):
 
     @property
     def kept(self) -> frozenset[Symmetry]:
-        """Those of the model."""
+        """The symmetries of the wrapped model."""
         return self.model.kept
 
     def rows(self, times: int) -> int:
@@ -92,8 +93,8 @@ class Molecular(Model):
         self, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """Predict; the spread is that of the model, see :meth:`Model.with_spread`."""
-        predicted, spread = told(self.model, positions, velocities, lags)
-        # in double precision: bonds are a million times as stiff as what is uncertain
+        predicted, spread = predict_batch(self.model, positions, velocities, lags)
+        # in double precision: bonds are a million times stiffer than uncertain coordinates
         mean, sizes = predicted.double(), self.calibration.deviations(lags.double(), spread)
         start = positions[:, None].double().expand_as(mean)
         known = (
@@ -106,7 +107,7 @@ class Molecular(Model):
         return torch.where(known, x, torch.nan).to(predicted), spread
 
     def _step(self, x: Tensor, mean: Tensor, sizes: Tensor) -> Tensor:
-        """One Gauss-Newton step, of at most half an Å an atom."""
+        """One Gauss-Newton step, scaled down where an atom would move by more than 0.5 Å."""
         c, D = self.calibration, self.difference.to(x)
         apart = D @ x  # (batch, time, pair, 3)
         length = torch.linalg.vector_norm(apart, dim=-1, keepdim=True).clamp(min=1e-3)

@@ -1,4 +1,4 @@
-"""NDCN: node states that diffuse over the graph, carried through time by an ODE."""
+"""NDCN: node states that diffuse over the graph by a neural ODE."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -103,9 +103,9 @@ class NDCN(Model):
     """Neural dynamics on complex networks (Zang & Wang, KDD 2020, arXiv 1908.06491).
 
     An atom's state is its position about the centre of the start, its velocity (Å a step) and
-    Z/Z_max. These Cartesian numbers pass through networks as they are, so turning the start does
-    not turn the prediction. What it cannot keep it is shown: training turns every batch at random,
-    without which it learns how the training molecules happened to lie.
+    Z/Z_max. The networks act on Cartesian components, so the model is not rotation equivariant.
+    Training therefore augments every batch by random rotations and reflections, without which the
+    model learns the orientations that occur in the training data.
 
     Parameters
     ----------

@@ -1,14 +1,14 @@
-"""Polarizable atom interaction layers (PaiNN) that tell left from right.
+"""Polarizable atom interaction layers (PaiNN), sensitive to chirality: SO(3)-equivariant.
 
 K. Schütt, O. Unke, M. Gastegger, Equivariant message passing for the prediction of tensorial
-properties and molecular spectra, ICML 2021. An atom has scalars s, which do not change when the
-molecule turns, and vectors V, which turn with it. Cross products of vectors are added, as the
-score network of ITO needs (Schreiner, Winther & Olsson 2023): they turn with the molecule, but do
-not follow it through a mirror.
+properties and molecular spectra, ICML 2021. An atom has scalars s, invariant under rotation, and
+vectors V, which rotate with the molecule. Cross products of vectors are added, as the score network
+of ITO needs (Schreiner, Winther & Olsson 2023): they rotate with the molecule, but break
+equivariance under reflection.
 
-Arrays are ``(atom, batch, draw, …)``, scalars ending in ``feature``, vectors in ``3 feature``. A
-draw is one of several questions asked of one sample of the batch; what is the same for all of them
-has one draw, and is broadcast.
+Arrays are ``(atom, batch, draw, …)``, scalars ending in ``feature``, vectors in ``3 feature``. The
+draws are the lags and samples evaluated for one start; arrays common to all of them have one draw,
+and are broadcast.
 """
 
 from typing import NamedTuple
@@ -20,19 +20,19 @@ from gfnode.graph import Edges
 from gfnode.models.layers import Incidence, perceptron, zero_last
 
 SOFT = 0.1
-"""Å; directions of edges shorter than this fade, so that they have a gradient everywhere."""
+"""Å; softening length of edge directions, so that their gradient is finite everywhere."""
 
 
 class Radial(nn.Module):
-    """Bessel functions of a distance d, √k sinc(k d/c) for k = 1, 2, …; zero from d = c on.
+    """Bessel radial basis of a distance d, √k sinc(k d/c) for k = 1, 2, …; zero for d ≥ c.
 
-    Those of Schütt et al. 2021 (sin(kπ d/c)/d, before eq. 10) by another factor each, and without a
-    cut-off: edges are those of the molecular graph, whatever their length.
+    Functions of Schütt et al. 2021 (sin(kπ d/c)/d, before eq. 10) with another prefactor, and
+    without their cosine cut-off: edges are those of the molecular graph, whatever their length.
 
     Parameters
     ----------
     count
-        How many.
+        Number of functions.
     reach
         c in Å.
     """
@@ -75,10 +75,10 @@ class Neighbours(Incidence):
 
 
 class Normalise(nn.Module):
-    """Scalars and vectors of a size that does not grow from layer to layer.
+    """Normalises scalars and vectors, so that their magnitude does not grow from layer to layer.
 
     Scalars by layer normalisation; vectors as V / √(1 + mean_f |V_f|²). PaiNN has no such step, but
-    products of vectors let sizes grow without a bound.
+    products of vectors can grow without bound.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Normalise(nn.Module):
 
 
 class Geometry(NamedTuple):
-    """What is known of edges."""
+    """Directions and scalars of edges."""
 
     along: Tensor  # (edge, batch, draw, 3) unit vectors
     static: Tensor  # (edge, batch, 1, scalar) of the start
@@ -107,15 +107,15 @@ class Geometry(NamedTuple):
 class Message(nn.Module):
     """Messages along edges and from the whole molecule (after Schütt et al. 2021, eq. 7 and 8).
 
-    With filters W of the edge, φ of the sending atom and the unit vector u along the edge, s and V
-    on the right normalised::
+    With filters W of the edge, φ of the sending atom, the unit vector u along the edge, and s and V
+    inside means normalised::
 
         s_i ← s_i + mean_j φ_s(s_j) W_s(e_ij) + A mean_k s_k
         V_i ← V_i + mean_j (φ_v(s_j) V_j + φ_u(s_j) W_u(e_ij) u_ij) + B mean_k V_k
 
-    The means over all atoms k are not PaiNN's: they let a turn of the whole molecule be known
-    everywhere after one layer. And V_j has no filter, since neighbours in the molecular graph
-    hardly change their distance: so no array is edges × vectors but one.
+    The means over all atoms k are not part of PaiNN: they make the rotation of the whole molecule
+    known to every atom after one layer. And V_j has no filter, since distances between neighbours
+    in the molecular graph hardly change: this leaves a single array of size edges × vectors.
 
     Parameters
     ----------
@@ -152,14 +152,14 @@ class Message(nn.Module):
 
 
 class Update(nn.Module):
-    """Mixing within an atom (Schütt et al. 2021, eq. 9 and 10), with a cross product.
+    """Atomwise update (Schütt et al. 2021, eq. 9 and 10), with a cross product.
 
     With P = V W_P and Q = V W_Q of normalised vectors::
 
         a, b, c, d = MLP(s, |Q|)
         s ← s + a + b P·Q,   V ← V + c P + d P × Q
 
-    P × Q is an axial vector: added to polar ones it ends the symmetry under reflection, no other.
+    P × Q is an axial vector: adding it to polar ones breaks equivariance under reflection only.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ class Update(nn.Module):
 
 
 class Readout(nn.Module):
-    """One vector an atom: Σ_f g_f(s) V_f, at the beginning zero."""
+    """One vector per atom, Σ_f g_f(s) V_f; initialised to zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class Readout(nn.Module):
 
 
 def unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Directions ``(…, 3)``, fading where the length is below `SOFT`, and lengths ``(…)``."""
+    """Softened directions r/√(r² + SOFT²), ``(…, 3)``, and lengths √(r² + SOFT²), ``(…)``."""
     length = (vectors.square().sum(-1) + SOFT**2).sqrt()
     return vectors / length.unsqueeze(-1), length
 

@@ -1,4 +1,4 @@
-"""Quasi-harmonic modes: the directions in which a molecule is seen to vibrate."""
+"""Quasi-harmonic modes: principal components of mass-weighted displacements."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ class QuasiHarmonic(nn.Module):
 
     With C = ⟨d dᵀ⟩ of d = √m u and C = Σ_k σ_k² e_k e_kᵀ, the amplitude of mode k is
     q_k = e_k·d / σ_k, largest σ_k (softest mode) first. In a harmonic molecule at temperature T
-    these are the normal modes, with σ_k² = k_B T / ω_k². Displacements are given in the molecule's
-    own frame, so amplitudes do not change when it is turned.
+    these are the normal modes, with σ_k² = k_B T / ω_k². Displacements are given in the conformer
+    frame, so amplitudes are invariant under rotation.
 
     M. Karplus, J. N. Kushick, Macromolecules 14, 325 (1981).
 
@@ -25,12 +25,13 @@ class QuasiHarmonic(nn.Module):
         Modes kept, at most 3 × atom.
     """
 
-    _smallest = 1e-6  # of the largest variance: below it a direction counts as rigid,
-    _least = 1e-6  # u Å², and below that; a C-H bond at room temperature has 1e-3
-    _alike = 0.3  # logarithms of sizes closer than this: modes that chance may have mixed
+    # directions of less variance count as rigid: relative to the largest, and in u Å²
+    _smallest = 1e-6
+    _least = 1e-6  # a C-H bond at room temperature has 1e-3
+    _alike = 0.3  # modes whose log σ differ by less may be mixed by sampling noise
     _bins = 12  # of lags
     _sweeps = 2
-    _worth = 0.1  # of what tells two modes apart: what turns them must take off so much
+    _worth = 0.1  # least relative reduction of the off-diagonal terms by a Jacobi rotation
 
     masses: Tensor
     analysis: Tensor
@@ -45,38 +46,38 @@ class QuasiHarmonic(nn.Module):
 
     @property
     def spaces(self) -> Tensor:
-        """Every mode moves by itself."""
+        """Every mode is an eigenspace of its own, ``(mode,)``."""
         return torch.arange(self.n_modes)
 
     @property
     def odd(self) -> Tensor:
-        """Which modes change sign when z does, ``(mode,)``: those out of a molecule's plane."""
+        """Modes that are odd under z → −z, ``(mode,)``: out of plane in a planar molecule."""
         return torch.einsum("aik,kai->ki", self.analysis, self.synthesis)[:, 2] > 0.5
 
     @property
     def inertia(self) -> Tensor:
-        """Σ m |displacement|² of an amplitude of 1, ``(mode,)`` in u Å²: σ_k²."""
+        """σ_k² = Σ_i m_i |u_i|² of displacements u at unit amplitude, ``(mode,)`` in u Å²."""
         return (self.masses[:, None] * self.synthesis.square()).sum((1, 2))
 
     @torch.no_grad()
     def fit(
         self, displacements: Tensor, motion: Sequence[Tensor], lags: Tensor, *, planar: bool = False
     ) -> None:
-        """Take the modes of displacements ``(sample, atom, 3)`` in Å.
+        """Compute the modes of displacements.
 
-        Modes beyond the rank of the displacements stay empty: their amplitude is zero.
+        Modes beyond the rank of the displacements are zero, and so are their amplitudes.
 
         Parameters
         ----------
         displacements
-            Of all that is known, ``(sample, atom, 3)`` in Å.
+            All known ones, ``(sample, atom, 3)`` in Å.
         motion
             Displacement and velocity of starts, ``(batch, atom, 3)``, and later displacements,
-            ``(batch, time, atom, 3)``, which tell apart modes that are nearly alike.
+            ``(batch, time, atom, 3)``, by which modes of similar σ are separated.
         lags
             Of the latter in fs, ``(batch, time)``.
         planar
-            The molecule lies in the plane z = 0: modes lie in it, or are at right angles to it.
+            The mean conformer lies in the plane z = 0: modes are in plane or out of plane.
         """
         root = self.masses.double().sqrt()[:, None]
         seen = displacements.double()
@@ -97,7 +98,7 @@ class QuasiHarmonic(nn.Module):
         self.analysis[..., :found] = (vectors / sizes).unflatten(0, shape) * root[..., None]
         self.synthesis[:found] = (vectors * sizes).mT.unflatten(1, shape) / root
         self._separate(sizes, motion, lags, planar=planar)
-        # a sign that does not depend on the order of atoms: amplitudes are skewed upwards
+        # fix the sign independently of the order of atoms: positive skewness of amplitudes
         skewed = (self(displacements)[..., 0] ** 3).sum(0)
         sign = torch.where(skewed < 0, -1.0, 1.0)
         self.analysis *= sign
@@ -106,13 +107,13 @@ class QuasiHarmonic(nn.Module):
     def _separate(
         self, sizes: Tensor, motion: Sequence[Tensor], lags: Tensor, *, planar: bool
     ) -> None:
-        """Turn modes of similar size, which chance has mixed, until none becomes another.
+        """Rotate modes of similar σ, which sampling noise mixes, to decouple their dynamics.
 
-        A normal mode of frequency ω moves as q(τ) = Re(z e^(iωτ)) with z = q − i q̇/ω. So the matrix
+        A normal mode of frequency ω moves as q(τ) = Re(z e^(iωτ)), z = q − i q̇/ω. So the matrix
         ⟨q_j(τ) z̄_k⟩ e^(−iωτ) of two modes is diagonal at all lags, and changes slowly with them
         where their frequencies are close. It is averaged over bins of lags, and a Jacobi rotation
-        makes what is off the diagonals least (Cardoso & Souloumiac, SIAM J. Matrix Anal. Appl. 17,
-        161, 1996).
+        minimises the off-diagonal terms of all of them (approximate joint diagonalisation: Cardoso
+        & Souloumiac, SIAM J. Matrix Anal. Appl. 17, 161, 1996).
         """
         order = lags.flatten().argsort()[: lags.numel() // self._bins * self._bins]
         start = torch.div(order, lags.shape[1], rounding_mode="floor")
@@ -128,7 +129,7 @@ class QuasiHarmonic(nn.Module):
             if logs[a] - logs[b] < self._alike and odd[a] == odd[b]
         ]
         whole = torch.eye(len(sizes), dtype=moved.dtype, device=moved.device)
-        fresh = set(range(len(sizes)))  # modes that were turned since the last sweep
+        fresh = set(range(len(sizes)))  # modes rotated in the previous sweep
         for _ in range(self._sweeps):
             fresh, before = set(), fresh
             for pair in pairs:
@@ -142,7 +143,7 @@ class QuasiHarmonic(nn.Module):
         self.synthesis[kept] = torch.einsum("kl,kai->lai", whole, self.synthesis[kept])
 
     def _jacobi(self, moved: Tensor, lags: Tensor) -> Tensor | None:
-        """Rotation of two modes ``(2, 3, sample)``; None where they are as they should be."""
+        """Jacobi rotation ``(2, 2)`` of modes ``(2, 3, sample)``; None where it gains little."""
         y, u, w = moved.unbind(1)
         omega = (w.square().sum() / u.square().sum().clamp(min=1e-30)).sqrt().clamp(min=1e-12)
         c, s = torch.cos(omega * lags), torch.sin(omega * lags)
@@ -161,10 +162,10 @@ class QuasiHarmonic(nn.Module):
         return moved.new_tensor([[cosine, -sine], [sine, cosine]])
 
     def forward(self, displacements: Tensor) -> Tensor:
-        """Turn ``(..., atom, 3)`` in Å into amplitudes ``(..., mode, 1)``, without unit."""
+        """Dimensionless amplitudes ``(..., mode, 1)`` of displacements ``(..., atom, 3)`` in Å."""
         return (displacements.flatten(-2) @ self.analysis.flatten(0, 1)).unsqueeze(-1)
 
     def inverse(self, amplitudes: Tensor) -> Tensor:
-        """Turn ``(..., mode, 1)`` into ``(..., atom, 3)`` in Å."""
+        """Displacements ``(..., atom, 3)`` in Å of amplitudes ``(..., mode, 1)``."""
         flat = amplitudes.squeeze(-1) @ self.synthesis.flatten(1)
         return flat.unflatten(-1, self.synthesis.shape[1:])

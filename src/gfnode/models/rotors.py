@@ -1,4 +1,4 @@
-"""Groups that turn about a single bond: their spin, and where it takes them."""
+"""Internal rotors, groups that rotate about a single bond: angular momentum and rotation."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ _LEAST = 1e-12
 class Rotors(nn.Module):
     """The rotors of a molecule, see :func:`gfnode.graph.rotors`.
 
-    *Tips* are those that hold no other rotor, such as methyl groups: no atom belongs to two.
+    *Tips* are terminal rotors, which contain no other rotor, such as methyl groups: no atom
+    belongs to two of them.
 
     Parameters
     ----------
@@ -46,10 +47,10 @@ class Rotors(nn.Module):
         return len(self.axes)
 
     def spins(self, r: Tensor, v: Tensor, inertia: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-        """Angular momentum of each rotor about its bond, against the body, and its rate.
+        """Angular momentum and angular velocity of each rotor about its bond, relative to the body.
 
-        With L_b = a (S − k·ω) of the spin S in space and k = I_b a, the body turns by ω of
-        (I − Σ_b a kᵀ) ω = L − Σ_b a S.
+        L_b = a (S − k·ω) with the angular momentum S about the bond a in the laboratory frame and
+        k = I_b a. The angular velocity ω of the body solves (I − Σ_b a kᵀ) ω = L − Σ_b a S.
 
         Parameters
         ----------
@@ -61,7 +62,7 @@ class Rotors(nn.Module):
         Returns
         -------
         Tensor, Tensor
-            ``(batch, rotor, 3)`` in u Å²/fs, and a·L_b/a·k, ``(batch, rotor)`` in 1/fs.
+            L_b, ``(batch, rotor, 3)`` in u Å²/fs, and a·L_b/(a·k), ``(batch, rotor)`` in 1/fs.
         """
         if not len(self):
             return r.new_zeros(len(r), 0, 3), r.new_zeros(len(r), 0)
@@ -83,7 +84,7 @@ class Rotors(nn.Module):
         second = second - _outer(arm, r0) - _outer(r0, arm) + whole[..., None] * _outer(r0, r0)
         size = second.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
         own = size * axis - (second @ axis[..., None])[..., 0]  # k
-        # where nothing but rotors lies along an axis, nothing is known of the turn about it
+        # singular where all inertia about an axis is that of rotors: ω is then zero along it
         body = torch.linalg.pinv(inertia - axis.mT @ own, rtol=1e-3)
         omega = body @ (total - (spin * axis).sum(-2))[..., None]
         against = spin - own @ omega
@@ -91,7 +92,7 @@ class Rotors(nn.Module):
         return against * axis, (against / moment)[..., 0]
 
     def _arms(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Axis, what lies along it from the hinge, and the arm to each atom, ``(…, atom, 3)``."""
+        """Bond axis, foot point on it and arm from there, of each atom, ``(…, atom, 3)``."""
         hinge, far = self.axes[self.tip_of].T
         start = x[..., hinge, :]
         axis = nn.functional.normalize(start - x[..., far, :], dim=-1)
@@ -100,7 +101,7 @@ class Rotors(nn.Module):
         return axis, start + along, away - along
 
     def turn(self, x: Tensor, angles: Tensor) -> Tensor:
-        """Turn the tips of ``(…, atom, 3)`` about their bonds by angles ``(…, rotor)``."""
+        """Rotate the terminal rotors of ``(…, atom, 3)`` by angles ``(…, rotor)``."""
         if not len(self):
             return x
         axis, foot, arm = self._arms(x)
@@ -109,7 +110,7 @@ class Rotors(nn.Module):
         return torch.where(self.turns[:, None], turned, x)
 
     def spinning(self, x: Tensor, rates: Tensor) -> Tensor:
-        """Velocities of the atoms where tips turn by rates ``(…, rotor)``, ``(…, atom, 3)``."""
+        """Velocities ``(…, atom, 3)`` of terminal rotors with angular velocities ``(…, rotor)``."""
         if not len(self):
             return torch.zeros_like(x)
         axis, _, arm = self._arms(x)
@@ -117,9 +118,10 @@ class Rotors(nn.Module):
         return torch.where(self.turns[:, None], around, 0.0)
 
     def alignment(self, start: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
-        """How like their arms are, unturned and turned by a quarter, ``(…, rotor)`` each.
+        """Mass-weighted overlaps of the arms of terminal rotors, ``(…, rotor)`` in u Å² each.
 
-        A turn by θ in between makes them cos θ of the first and sin θ of the second alike.
+        First A = Σ m a·a', then B = Σ m (n × a)·a', with arms a at the start, a' later, and the
+        bond n. With the arms of the start rotated by θ, the overlap is A cos θ + B sin θ.
         """
         axis, _, arm = self._arms(start)
         now = self._arms(later)[2]

@@ -1,4 +1,4 @@
-"""What moves in modes: transform, evolve, invert."""
+"""Propagation in modes: transform, evolve, invert."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ Transform = GraphFourier | IdentityTransform
 
 
 class SpectralBlock(nn.Module):
-    """Evolve in the modes and add: y(t) = x + σ(U φ_t(Uᵀ x)), eq. 4 to 9.
+    """Residual update from the modes: y(t) = x + σ(U φ_t(Uᵀ x)), eq. 4 to 9 of the paper.
 
     ``nodes (batch, atom, row, feature)`` at times ``t (batch, time)`` become
     ``(batch, time, atom, row, feature)``.
@@ -34,12 +34,12 @@ class SpectralBlock(nn.Module):
 
 
 class SpectralPropagator(nn.Module):
-    """Evolve displacements in the modes alone: y(t) = U φ_t(Uᵀ x) + φ'_t(x − U Uᵀ x).
+    """Evolve displacements in the modes, without a residual: y = U φ_t(Uᵀ x) + φ'_t(x − U Uᵀ x).
 
-    What the kept modes do not hold moves by dynamics of its own, so that y(0) = x.
+    The part outside the kept modes has dynamics φ' of its own, so that y(0) = x.
     """
 
-    _most_seen = 10_000_000  # positions of atoms that modes and oscillators are fitted to
+    _most_seen = 10_000_000  # atom positions that modes and oscillators are fitted to
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class SpectralPropagator(nn.Module):
         return back + self.rest(rest.movedim(0, -1), times)
 
     def _split(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Amplitudes of ``(..., atom, 3)``, and what they leave over."""
+        """Amplitudes of ``(..., atom, 3)``, and the part outside the modes."""
         modes = self.transform(nodes)
         return modes, nodes - self.transform.inverse(modes)
 
     def prepare(self, frame: Anchored, windows: Windows) -> None:
-        """Find modes and oscillators of the motion in training windows."""
+        """Fit modes and oscillators to the motion in training windows."""
         room = self._most_seen // (windows.targets.shape[1] * self.rest.spaces.numel())
         batch = windows.batch(windows.evenly(min(500, max(200, room))))
         motion = frame.displacements(batch)

@@ -1,4 +1,4 @@
-"""How far a model is from the symmetries of a :class:`~gfnode.models.Symmetry`, as it is now."""
+"""Equivariance errors of a model, measured for each :class:`~gfnode.models.Symmetry`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Positions, velocities and lags to positions, as of :meth:`gfnode.models.Model.forward`."""
 
 MEASURED = tuple(each for each in Symmetry if each is not Symmetry.PERMUTATION)
-"""What one model shows by itself; of renumbered atoms a model has to be made anew."""
+"""Symmetries that one model can be tested for; permuted atoms need a model of their own."""
 
 STARTS = 4
 """Starts that symmetries are measured with."""
@@ -27,15 +27,15 @@ STILL = 1e-3  # Å: less is no motion
 
 @dataclass(frozen=True)
 class Measured:
-    """How a model stands to one symmetry.
+    """Whether a model promises a symmetry, and its equivariance error.
 
     Parameters
     ----------
     promised
-        Whether it declares that it keeps it.
+        Whether the model declares the symmetry.
     broken_by
-        Root mean square difference between the prediction from the changed start and the changed
-        prediction, as a share of the predicted motion (that from start to prediction).
+        Root mean square of f(g x) − g f(x), for a transformation g of the start x, relative to the
+        root mean square displacement f(x) − x.
     """
 
     promised: bool
@@ -45,7 +45,7 @@ class Measured:
 def two_ways(
     symmetry: Symmetry, predict: Predict, start: tuple[Tensor, Tensor, Tensor], found: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Predict from what a symmetry makes of the starts, and do the same to the prediction.
+    """Compute f(g x), the prediction from transformed starts, and g f(x).
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def two_ways(
     Returns
     -------
     tuple
-        Two arrays of one shape, which are equal where the symmetry is kept.
+        f(g x) and g f(x), of one shape and equal where the symmetry is kept.
     """
     x, v, lags = start
     match symmetry:
@@ -82,15 +82,15 @@ def two_ways(
 
 
 def _turned(vectors: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
-    """Elementwise: products of matrices may be rounded on purpose on a GPU."""
+    """Apply a 3 × 3 matrix elementwise: matrix products on a GPU may use TF32."""
     return (vectors[..., None, :] * vectors.new_tensor(matrix)).sum(-1)
 
 
 @torch.no_grad()
 def measure(model: Model, windows: Windows) -> dict[str, Measured]:
-    """By how much a model breaks each symmetry, from some starts of windows over its state atoms.
+    """Equivariance error of each symmetry but permutation, by name.
 
-    By name, all but permutation.
+    From a few starts of windows over the model's state atoms.
     """
     model.eval()
     starts = max(1, min(STARTS, model.at_once(windows.targets.shape[1])))

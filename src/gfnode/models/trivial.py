@@ -1,4 +1,4 @@
-"""Baselines without trained weights, which every model is shown beside."""
+"""Baselines without trained weights, which every model is compared with."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -27,7 +27,7 @@ class Persistence(Model):
 
 
 class ConstantVelocity(Model):
-    """Every atom flies on: x(t) = x(0) + v(0) t."""
+    """Every atom keeps its velocity: x(t) = x(0) + v(0) t."""
 
     promises: ClassVar[frozenset[Symmetry]] = EUCLIDEAN | ALONE | {Symmetry.START}
 
@@ -37,10 +37,10 @@ class ConstantVelocity(Model):
 
 
 class MeanConformer(Model):
-    """The mean training conformation, placed on the start: the same at every lag.
+    """The mean training conformation, superposed on the start: the same at every lag.
 
-    Mean and placement weigh the scored atoms equally and the others not at all. The placement is a
-    proper rotation, so a mirrored start gets no mirrored conformer.
+    Mean and superposition weight the scored atoms equally and the others not at all. The
+    superposition is a proper rotation, so a reflected start does not get a reflected conformer.
     """
 
     promises: ClassVar[frozenset[Symmetry]] = (EUCLIDEAN | ALONE) - {Symmetry.REFLECTION}
@@ -56,12 +56,12 @@ class MeanConformer(Model):
         self.register_buffer("weights", weights, persistent=False)
 
     def prepare(self, windows: "Windows", report: Report = silent) -> None:
-        """Take the mean (generalised Procrustes) of the conformations at the training starts."""
+        """Compute the mean (generalised Procrustes) of the conformations at training starts."""
         mean = mean_conformer(windows.conformations(), self.weights.to(windows.device))
         self.conformer.copy_(mean)
 
     def place(self, positions: Tensor) -> Tensor:
-        """Place the conformer on the starts ``(batch, atom, 3)``.
+        """Superpose the conformer on the starts ``(batch, atom, 3)``.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class RigidRotor(MeanConformer):
     Parameters
     ----------
     carry
-        What is carried along: the mean ``conformer`` placed on the start, or the ``start`` itself.
+        The body that moves: the mean ``conformer`` superposed on the start, or the ``start``.
     """
 
     promises: ClassVar[frozenset[Symmetry]] = MeanConformer.promises

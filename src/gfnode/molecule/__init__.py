@@ -1,1 +1,1 @@
-"""What follows from bonds: internal coordinates, torsions, what is whole, what a model is for."""
+"""Molecules: internal coordinates, torsions, periodic images, checks, the system of a model."""

@@ -1,8 +1,8 @@
-"""The time step, against what molecules do.
+"""Plausibility of the time step, from the motion of molecules.
 
-Two clocks tell the time between frames. Bonds to hydrogen swing at a frequency that hardly depends
-on the molecule, so the change of their lengths from frame to frame is a time. And atoms of a known
-temperature have a known speed.
+Two clocks measure the time between frames. X–H bonds vibrate at a frequency that hardly depends on
+the molecule, so that the phase advance of their lengths from frame to frame is a time. And the
+temperature determines the speed of atoms.
 """
 
 from dataclasses import dataclass
@@ -20,28 +20,28 @@ from gfnode.windows.rounding import coarseness
 
 STRETCHING = {6: 3030.0, 7: 3420.0, 8: 3500.0, 16: 2600.0, 5: 2500.0, 14: 2150.0, 15: 2350.0}
 STRETCHING |= {9: 3960.0, 17: 2890.0, 35: 2560.0, 53: 2230.0}  # hydrogen halides have no other
-"""Wavenumbers in 1/cm at which an element's bond to hydrogen swings (C–H, N–H, O–H, …).
+"""Wavenumbers in 1/cm of X–H stretching vibrations (C–H, N–H, O–H, …), by element.
 
-With other masses, of deuterium say, they go with one over the root of the reduced mass."""
+With other masses, of deuterium say, they scale with the inverse root of the reduced mass."""
 
 PLAUSIBLE = (30.0, 3000.0)
-"""Temperatures in K that molecular dynamics of molecules have."""
+"""Plausible temperatures of molecular dynamics, K."""
 
 FARTHEST = 1.9
-"""Of a period. Frames further apart are some whole turns, of which the angle tells nothing."""
+"""Spacing of frames, in periods, beyond which the number of whole turns is undetermined."""
 
 TRAPEZOIDAL, SIMPSON = (1 / 2, 1 / 2), (1 / 3, 4 / 3, 1 / 3)
-"""Weights by which velocities of frames in a row add up to a displacement."""
+"""Quadrature weights of velocities of consecutive frames, for a displacement."""
 
 UNSURE = 0.15
-"""Share by which the two may differ: Simpson's is then off by 2 %."""
+"""Relative difference of the two rules that is accepted: Simpson's error is then 2 %."""
 
-_SEEN = 2000  # frames that tell the time before training
+_SEEN = 2000  # frames looked at before training
 _LAGS = 40
 
 
-def doubts_of_time(trajectory: Trajectory, bonds: Integers) -> tuple[str, ...]:
-    """A sentence where the time step of the first frames does not fit, else none.
+def time_step_warnings(trajectory: Trajectory, bonds: Integers) -> tuple[str, ...]:
+    """A warning where the time step of the first frames is implausible, else none.
 
     ``bonds`` are ``(bond, 2)`` among all atoms.
     """
@@ -58,7 +58,7 @@ def doubts_of_time(trajectory: Trajectory, bonds: Integers) -> tuple[str, ...]:
 
 
 def displacement_temperature(series: Series, *, heavy: bool = False) -> float | None:
-    """Temperature in K over 3N that the shortest displacements show, at most the true one."""
+    """Temperature from the shortest displacements, in K over 3N: a lower bound of the true one."""
     starts = _closest(series)
     if not len(starts):
         return None
@@ -69,15 +69,15 @@ def displacement_temperature(series: Series, *, heavy: bool = False) -> float | 
     x = x.reshape(len(starts), 2, -1, 3)
     masses = series.first.masses if atoms is None else series.first.masses[atoms]
     v = (x[:, 1] - x[:, 0]) / (series.times[starts + 1] - series.times[starts])[:, None, None]
-    if len(masses) > 2:  # a drift of the whole is no heat
+    if len(masses) > 2:  # drift of the whole molecule is not thermal
         v -= (masses[:, None] * v).sum(1, keepdims=True) / masses.sum()
     heat = (masses * np.square(v).sum(-1)).sum(1)
     return float(np.median(heat) / (3 * len(masses) * BOLTZMANN))  # passes over jumps
 
 
 def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> Clock:
-    """Compare the stated step with the clocks."""
-    stated = _counted(series)
+    """Compare the stated time step with those of the clocks."""
+    stated = _time_unit(series)
     temperature = displacement_temperature(series)
     # atoms in equilibrium never go further than their thermal speed carries them
     too_hot = temperature is not None and temperature > PLAUSIBLE[1]
@@ -112,7 +112,7 @@ def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> C
 
 @dataclass(frozen=True)
 class _Swing:
-    """Advance of one kind of bond to hydrogen in a time step."""
+    """Phase advance of one kind of X–H bond in a time step."""
 
     name: str | None = None
     wavenumber: float = 0.0  # that is usual, 1/cm
@@ -138,7 +138,7 @@ def _swing(series: Series, bonds: Integers, rounded_to: float | None) -> _Swing:
         m[chosen].prod(1) / m[chosen].sum(1) for m in (masses_of(numbers), series.first.masses)
     ]
     usual = STRETCHING[element] * float(np.median(np.sqrt(reduced[0] / reduced[1])))
-    step = _counted(series)
+    step = _time_unit(series)
     assert step is not None
     memory, spread = _bond_memory(series, chosen, step)
     noise = 0.0 if rounded_to is None else rounded_to / np.sqrt(6)
@@ -149,13 +149,13 @@ def _swing(series: Series, bonds: Integers, rounded_to: float | None) -> _Swing:
     if far or known[:6].sum() < 2 or known.sum() < 4:
         return _Swing(name, usual, len(chosen), "too far apart")
     angle, swings = _fit_angle(memory)
-    if swings < 0.4:  # hardly a cosine: neighbouring bonds fell out of step between frames
+    if swings < 0.4:  # hardly a cosine: dephased between frames
         return _Swing(name, usual, len(chosen), "too far apart")
     return _Swing(name, usual, len(chosen), None, angle)
 
 
 def _bond_memory(series: Series, bonds: Integers, step: float) -> tuple[Doubles, float]:
-    """Autocorrelation of bond lengths at 1, 2, … 40 steps (nan: no pairs); spread of lengths, Å."""
+    """Autocorrelation of bond lengths at 1 … 40 steps (nan: no pairs), and their deviation in Å."""
     most = max(50, min(1500, 20_000 // len(bonds)))
     pairs = [series.pairs(step * lag, most, 0.25 * step) for lag in range(1, _LAGS + 1)]
     asked = np.unique(np.concatenate([np.concatenate(pair) for pair in pairs]))
@@ -165,7 +165,7 @@ def _bond_memory(series: Series, bonds: Integers, step: float) -> tuple[Doubles,
     length = graph.pair_distances(series.positions(asked, ends), place.reshape(-1, 2))
     length -= np.median(length, axis=0)
     spreads = 1.4826 * np.median(np.abs(length), axis=0)
-    length[np.abs(length) > 6 * spreads] = 0.0  # a damaged frame is not the rule
+    length[np.abs(length) > 6 * spreads] = 0.0  # outliers, of damaged frames
     length -= length.mean(0)
     variance = np.square(length).mean(0)
     if not variance.any():
@@ -175,7 +175,7 @@ def _bond_memory(series: Series, bonds: Integers, step: float) -> tuple[Doubles,
         if len(first) >= 8:
             a, b = np.searchsorted(asked, first), np.searchsorted(asked, second)
             each = (length[a] * length[b]).mean(0)[variance > 0] / variance[variance > 0]
-            found[lag] = np.median(each)  # one bond that is broken is not the rule
+            found[lag] = np.median(each)  # robust against a broken bond
     return found, float(np.median(spreads))
 
 
@@ -192,7 +192,7 @@ def _fit_angle(memory: Doubles) -> tuple[float, float]:
     beta = (varies * y).sum(1) / np.maximum(np.square(varies).sum(1), 1e-12)
     misfit = np.square(y - y.mean() - beta[:, None] * varies).sum(1)
     alpha = y.mean() - beta * cosine.mean(1)
-    # at lag zero the autocorrelation is one, less what rounding adds
+    # at lag zero the autocorrelation is at most one: rounding noise only lowers α + β
     misfit = misfit + np.square(np.maximum(alpha + beta - 1.05, 0.0)) * len(m)
     misfit[beta <= 0] = np.inf
     best = int(misfit.argmin())
@@ -200,10 +200,10 @@ def _fit_angle(memory: Doubles) -> tuple[float, float]:
 
 
 def _settle(step: float, usual: float, stated: float, series: Series) -> float:
-    """Choose among the steps that turn a swing by one angle, less or more whole turns.
+    """Choose among the time steps that agree with one phase angle modulo whole turns, in fs.
 
-    The stated one is believed if it is among them; otherwise the first that gives the heavy atoms a
-    plausible temperature.
+    The stated one if it is among them; otherwise the first that gives the heavy atoms a plausible
+    temperature.
     """
     turn = 2 * np.pi / (WAVENUMBER * usual)
     candidates = [step, turn - step, turn + step, 2 * turn - step]
@@ -219,10 +219,10 @@ def _settle(step: float, usual: float, stated: float, series: Series) -> float:
 
 
 def _from_velocities(series: Series) -> float | None:
-    """Time step that makes heavy atoms advance as their stored velocities say, in fs.
+    """Time step in fs for which displacements of heavy atoms match their stored velocities.
 
-    ∫ v dt by the trapezoidal rule and by Simpson's: where they differ, as for the carbon of methane
-    4 fs apart, velocities change too much from frame to frame to tell it.
+    ∫ v dt by the trapezoidal rule and by Simpson's; None where these differ, as for the carbon of
+    methane at 4 fs, since velocities then change too much from frame to frame.
     """
     if not series.has_velocities:
         return None
@@ -240,7 +240,7 @@ def _from_velocities(series: Series) -> float | None:
         coarse, found = found, _advance(series, starts[even], chosen, SIMPSON)
         if found is None or abs(np.log(coarse / found)) > np.log(1 + UNSURE):
             return None
-    step = _counted(series)
+    step = _time_unit(series)
     assert step is not None
     return None if found is None else found * step / gap
 
@@ -248,7 +248,7 @@ def _from_velocities(series: Series) -> float | None:
 def _advance(
     series: Series, starts: Integers, atoms: Integers, weights: tuple[float, ...]
 ) -> float | None:
-    """Time between frames by which velocities, summed with weights, make displacements, in fs."""
+    """Time between frames in fs for which weighted sums of velocities match displacements."""
     last = len(weights) - 1
     ends = [series.positions(starts + k, atoms).astype(np.float64) for k in (0, last)]
     moved, carried = ends[1] - ends[0], np.zeros_like(ends[0])
@@ -261,8 +261,8 @@ def _advance(
     return float(along / size)
 
 
-def _counted(series: Series) -> float | None:
-    """Time in fs by which frames are counted: where some were left out, that of those which are."""
+def _time_unit(series: Series) -> float | None:
+    """Unit of the time between frames in fs: the shortest gap, if all are multiples of it."""
     if not len(gaps := series.gaps):
         return series.step
     least = float(gaps.min())
@@ -270,6 +270,6 @@ def _counted(series: Series) -> float | None:
 
 
 def _closest(series: Series) -> Integers:
-    """Some of the frames whose successor is as near as any in time, evenly chosen."""
+    """Evenly spaced frames among those with the shortest gap to the next one."""
     most = max(20, min(2000, 1_000_000 // series.first.n_atoms))
     return series.successive(1.02 * float(series.gaps.min(initial=np.inf)), most)

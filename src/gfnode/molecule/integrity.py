@@ -1,6 +1,6 @@
-"""Is a conformation still the molecule: broken bonds, atoms that touch, hands that changed.
+"""Chemical integrity of conformations: broken bonds, clashes, inverted stereocentres.
 
-Limits are chosen so that real dynamics stays inside of them. Over every 16th frame of GFN2-xTB
+Limits are chosen so that real dynamics stays within them. Over every 16th frame of GFN2-xTB
 dynamics of eight molecules at 300 to 500 K, and of alanine dipeptide, bonds were between 0.84 and
 1.22 times their mean length. No pair came as close as the limit of a clash: the closest was 0.60
 of the radii against 0.6 (aspirin, C with O), and in hydrogen bonds 0.50 against 0.45 (salicylic
@@ -19,30 +19,30 @@ from gfnode.thinning import places
 from gfnode.trajectory import Doubles, Floats, Integers
 
 LONGEST, SHORTEST = 1.3, 0.7
-"""A bond is broken above, collapsed below, so many times its mean length."""
+"""A bond is broken above, collapsed below these multiples of its mean length."""
 
 TOUCH, HYDROGEN_BOND = 0.6, 0.45
-"""A pair clashes below so many times the sum of its van der Waals radii; the second is for a
+"""A pair clashes below this multiple of the sum of its van der Waals radii; the second is for a
 hydrogen with N, O, F, S or Cl, which may form a hydrogen bond."""
 
 ACCEPTORS = (7, 8, 9, 16, 17)
 LARGE = 200
-"""Atoms from which on close pairs are found by a tree in place of looking at all of them."""
+"""Number of atoms above which close pairs are found by a k-d tree instead of a full search."""
 
 _VALUES = 4_000_000  # distances held at once
-_FAR = 1e6  # Å: where atoms are put whose position is not finite
+_FAR = 1e6  # Å; replaces positions that are not finite
 
 
 @dataclass(frozen=True, eq=False)
 class Integrity:
-    """What must stay as it is in the conformations of one molecule.
+    """Reference data for the integrity of conformations of one molecule.
 
     Parameters
     ----------
     internal
         Its bonds and tetrahedra.
     bonds
-        All bonds of the whole molecule, ``(bond, 2)``: they say which pairs may be close.
+        All bonds of the whole molecule, ``(bond, 2)``, for exclusion of close pairs.
     numbers
         Atomic numbers, ``(atom,)``.
     lengths
@@ -62,7 +62,7 @@ class Integrity:
         reference: Floats,
         atoms: Integers | None = None,
     ) -> "Integrity":
-        """Take mean bond lengths from conformations of real dynamics.
+        """Build from reference conformations, which define the mean bond lengths.
 
         Parameters
         ----------
@@ -73,28 +73,28 @@ class Integrity:
         reference
             ``(sample, atom, 3)`` in Å.
         atoms
-            Look at these only.
+            Restrict to these.
         """
         internal = Internal.of(bonds, numbers, atoms)
         return cls(internal, bonds, numbers, mean_lengths(reference, internal.bonds))
 
     def counts(self, positions: Floats, starts: Floats) -> dict[str, Integers]:
-        """Count what is wrong with each conformation.
+        """Count the defects of each conformation.
 
         Parameters
         ----------
         positions
             ``(..., atom, 3)`` in Å.
         starts
-            Real conformations whose hands are to be kept, ``(..., atom, 3)``; broadcast.
+            Conformations with the reference chirality, ``(..., atom, 3)``; broadcast.
 
         Returns
         -------
         dict
             Arrays ``(...)``: ``broken_bonds`` (longer than 1.3 times the mean, or not finite),
-            ``collapsed_bonds`` (shorter than 0.7 times), ``clashes``, ``inverted_centres`` (of all
-            atoms with four neighbours, the sign of their volume changed: labelled hydrogens of a
-            methyl group have a hand too) and ``chirality_lost`` (those that are stereocentres).
+            ``collapsed_bonds`` (shorter than 0.7 times), ``clashes``, ``inverted_centres`` (atoms
+            with four neighbours whose signed volume changed sign, also those with equivalent
+            neighbours, as in a methyl group) and ``chirality_lost`` (those that are stereocentres).
         """
         relative = pair_distances(positions, self.internal.bonds) / self.lengths
         corners = self.internal.tetrahedra
@@ -108,7 +108,7 @@ class Integrity:
         }
 
     def clashes(self, positions: Floats) -> Integers:
-        """Pairs at least four bonds apart, or of two molecules, that touch, ``(...)``."""
+        """Number of clashing pairs, at least four bonds apart or of two molecules, ``(...)``."""
         atoms = self.internal.atoms
         frames = positions.reshape(-1, *positions.shape[-2:])[:, atoms]
         step = max(1, _VALUES // max(1, self._width))
@@ -120,19 +120,19 @@ class Integrity:
 
     @property
     def _width(self) -> int:
-        """Values that are held for each frame."""
+        """Temporary values for each frame."""
         n = len(self.internal.atoms)
         return 32 * n if n > LARGE else 3 * len(self._pairs)
 
     @cached_property
     def _pairs(self) -> Integers:
-        """Pairs that may clash, as places among the atoms looked at."""
+        """Nonbonded pairs, as indices into the selected atoms."""
         place = places(self.internal.atoms, len(self.numbers))
         return place[nonbonded_pairs(self.bonds, len(self.numbers), self.internal.atoms)]
 
     @cached_property
     def _near(self) -> Integers:
-        """Keys of the pairs that may be close."""
+        """Keys i · n_atoms + j of the excluded pairs."""
         near = near_in_graph(self.bonds, len(self.numbers))
         return near[:, 0] * len(self.numbers) + near[:, 1]
 
@@ -142,7 +142,7 @@ class Integrity:
             limits = clash_limits(self.numbers, atoms[self._pairs])
             with np.errstate(invalid="ignore"):
                 return np.asarray((pair_distances(frames, self._pairs) < limits).sum(-1))
-        # one tree for many frames: the frame is a fourth coordinate, too far to be reached across
+        # one tree for many frames: the frame is a fourth coordinate, spaced beyond the reach
         reach = 2 * TOUCH * float(_radii(self.numbers[atoms]).max())
         where = np.repeat(np.arange(len(frames)), len(atoms))
         points = np.concatenate([frames.reshape(-1, 3), 2 * reach * where[:, None]], 1)

@@ -1,10 +1,9 @@
 """Internal coordinates of a molecule, enumerated from its bonds.
 
-Which atoms make a bond, an angle, a dihedral, an improper, a tetrahedron; which of those are
-stereocentres; which pairs are not bonded and must not touch. Their values are functions of
-positions in :mod:`gfnode.geometry`; torsions with names are in :mod:`gfnode.molecule.torsions`.
-Indices are those of the atoms that the bonds speak of. Everything is array operations on the bond
-graph: a protein takes milliseconds.
+Bonds, angles, dihedrals, impropers and tetrahedra as atom indices; stereocentres; nonbonded pairs.
+Their values are functions of positions in :mod:`gfnode.geometry`; named torsions are in
+:mod:`gfnode.molecule.torsions`. Indices are those used in the bonds. Everything is array operations
+on the bond graph: a protein takes milliseconds.
 """
 
 from dataclasses import dataclass, replace
@@ -16,19 +15,19 @@ from gfnode.graph import hop_edges
 from gfnode.trajectory import Doubles, Floats, Integers
 
 APART = 4
-"""Bonds between two atoms from which on they count as not bonded: 1-5 pairs and beyond."""
+"""Least number of bonds between nonbonded atoms: 1-5 pairs and beyond."""
 
-STRAIGHT = -0.94
-"""Three atoms whose mean cosine is below this (160°) lie in a line: H–C≡C, two ligands across a
-metal. No dihedral about their bonds exists."""
+COLLINEAR = -0.94
+"""Three atoms whose mean cosine is below this (160°) are collinear: H–C≡C, two ligands across a
+metal. Dihedrals about their bonds are undefined."""
 
 FRAMES = 20
-"""So many, evenly chosen, tell which atoms lie in a line."""
+"""Number of evenly spaced frames by which collinear atoms are found."""
 
 
 HANDED = 0.5
-"""Mean volume of a tetrahedron over its root mean square below which it keeps no hand: those of a
-square plane."""
+"""Ratio of mean to root mean square volume below which a tetrahedron has no definite chirality, as
+in square planar coordination."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +37,7 @@ class Internal:
     Parameters
     ----------
     atoms
-        The atoms looked at, ``(atom,)`` ascending.
+        The selected atoms, ``(atom,)`` ascending.
     bonds
         ``(bond, 2)``, i < j.
     angles
@@ -49,13 +48,13 @@ class Internal:
         At atoms with three neighbours, the centre first, ``(improper, 4)``: its dihedral is 0
         where the four lie in a plane, and changes sign when the centre is pushed through it.
     tetrahedra
-        At atoms with four neighbours, ``(tetrahedron, 4)``: points whose signed volume tells one
-        hand from the other. These are the neighbours; where one of them is not looked at, the
-        centre stands for it; where two are not, there is no tetrahedron.
+        At atoms with four neighbours, ``(tetrahedron, 4)``: points whose signed volume gives the
+        chirality. These are the neighbours; a single one that is not selected is replaced by the
+        centre; with two there is no tetrahedron.
     centres
-        The atom in the middle of each, ``(tetrahedron,)``.
+        The central atom of each, ``(tetrahedron,)``.
     stereo
-        Whether it is a stereocentre: its four neighbours differ, ``(tetrahedron,)``.
+        Whether it is a stereocentre, with four inequivalent neighbours, ``(tetrahedron,)``.
     """
 
     atoms: Integers
@@ -69,16 +68,16 @@ class Internal:
 
     @classmethod
     def of(cls, bonds: Integers, numbers: Integers, atoms: Integers | None = None) -> "Internal":
-        """Enumerate.
+        """Enumerate the internal coordinates of some atoms.
 
         Parameters
         ----------
         bonds
-            Of the whole molecule, ``(bond, 2)``: stereocentres are found with all its atoms.
+            Of the whole molecule, ``(bond, 2)``: stereocentres depend on all its atoms.
         numbers
             Atomic numbers, ``(atom,)``.
         atoms
-            Look at these only (heavy atoms, say); indices still count all atoms.
+            Restrict to these (heavy atoms, say); indices still count all atoms.
         """
         bonds, n_atoms = _ascending(bonds), len(numbers)
         atoms = np.arange(n_atoms) if atoms is None else np.unique(atoms)
@@ -102,7 +101,7 @@ class Internal:
         )
 
     def renumbered(self, place: Integers) -> "Internal":
-        """The same with other numbers for its atoms: ``place`` gives the new one of each."""
+        """Replace each atom index i by ``place[i]``."""
         return Internal(
             place[self.atoms],
             place[self.bonds],
@@ -115,15 +114,15 @@ class Internal:
         )
 
     def defined(self, positions: Floats) -> "Internal":
-        """Without what some real conformations ``(frame, atom, 3)`` do not define.
+        """Drop coordinates that are undefined in given conformations, ``(frame, atom, 3)``.
 
-        These are dihedrals of atoms in a line, and tetrahedra that have both hands.
+        These are dihedrals with collinear atoms, and tetrahedra that occur with both chiralities.
         """
         volume = volumes(positions, self.tetrahedra)
         handed = abs(volume.mean(0)) > HANDED * np.sqrt(np.square(volume).mean(0))
         return replace(
             self,
-            dihedrals=bent(self.dihedrals, positions),
+            dihedrals=without_collinear(self.dihedrals, positions),
             tetrahedra=self.tetrahedra[handed],
             centres=self.centres[handed],
             stereo=self.stereo[handed],
@@ -135,7 +134,7 @@ def angles(bonds: Integers) -> Integers:
 
     Ordered by the middle atom, then by the ends, which ascend.
     """
-    middle, ends = both_ways(bonds)
+    middle, ends = directed_bonds(bonds)
     first, second = _pairs_within(middle)
     return np.stack([ends[first], middle[first], ends[second]], 1)
 
@@ -143,14 +142,14 @@ def angles(bonds: Integers) -> Integers:
 def dihedrals(bonds: Integers, n_atoms: int) -> Integers:
     """Every path over three bonds i-j-k-l with j < k, ``(dihedral, 4)``.
 
-    The four atoms differ, so a ring of three has none of its own.
+    The four atoms are distinct, so a three-membered ring has none of its own.
     """
     bonds = _ascending(bonds)
-    middle, ends = both_ways(bonds)
+    middle, ends = directed_bonds(bonds)
     begin = np.searchsorted(middle, np.arange(n_atoms + 1))
     degree = np.diff(begin)
     j, k = bonds.T
-    of, turn = _counted(degree[j] * degree[k])
+    of, turn = _expand_counts(degree[j] * degree[k])
     j, k = j[of], k[of]
     i = ends[begin[j] + turn // degree[k]]
     m = ends[begin[k] + turn % degree[k]]
@@ -158,24 +157,24 @@ def dihedrals(bonds: Integers, n_atoms: int) -> Integers:
     return np.stack([i, j, k, m], 1)[kept]
 
 
-def bent(dihedrals: Integers, positions: Floats) -> Integers:
-    """Those of ``dihedrals (dihedral, 4)`` that exist: no three of their atoms lie in a line.
+def without_collinear(dihedrals: Integers, positions: Floats) -> Integers:
+    """Those of ``dihedrals (dihedral, 4)`` without three collinear consecutive atoms.
 
-    ``positions`` are some conformations, ``(frame, atom, 3)``; see :data:`STRAIGHT`.
+    ``positions`` are some conformations, ``(frame, atom, 3)``; see :data:`COLLINEAR`.
     """
     return dihedrals[
-        ~straight(dihedrals[:, :3], positions) & ~straight(dihedrals[:, 1:], positions)
+        ~is_collinear(dihedrals[:, :3], positions) & ~is_collinear(dihedrals[:, 1:], positions)
     ]
 
 
-def straight(angles: Integers, positions: Floats) -> NDArray[np.bool_]:
-    """Which of ``angles (angle, 3)`` are of atoms in a line, ``(angle,)``; see :func:`bent`."""
+def is_collinear(angles: Integers, positions: Floats) -> NDArray[np.bool_]:
+    """Whether each of ``angles (angle, 3)`` is of collinear atoms, ``(angle,)``."""
     total = np.zeros(len(angles))
     for x in positions.astype(np.float64):  # one by one: crystals have millions
         a, b = x[angles[:, 0]] - x[angles[:, 1]], x[angles[:, 2]] - x[angles[:, 1]]
         sizes = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
         total += (a * b).sum(-1) / np.maximum(sizes, 1e-12)
-    return total < STRAIGHT * len(positions)
+    return total < COLLINEAR * len(positions)
 
 
 def impropers(bonds: Integers, n_atoms: int) -> Integers:
@@ -201,17 +200,17 @@ def volumes(positions: Floats, tetrahedra: Integers) -> Doubles:
 
 
 def colours(bonds: Integers, numbers: Integers) -> Integers:
-    """Classes of atoms that look alike: colour refinement of the molecular graph, ``(atom,)``.
+    """Equivalence classes of atoms by colour refinement of the molecular graph, ``(atom,)``.
 
-    Atoms begin with the colour of their element; each round a colour becomes that of the atom and
-    the multiset of its neighbours', until no class is split any more.
+    Initial colours are elements; each iteration replaces the colour of an atom by that colour and
+    the multiset of its neighbours' colours, until no class is split any more.
 
     References
     ----------
     H. L. Morgan, J. Chem. Doc. 5, 107 (1965), without its ties: exact classes are kept.
     """
     n_atoms = len(numbers)
-    middle, ends = both_ways(bonds)
+    middle, ends = directed_bonds(bonds)
     begin = np.searchsorted(middle, np.arange(n_atoms + 1))
     place = np.arange(len(middle)) - begin[middle]
     table = np.full((n_atoms, int(np.diff(begin).max(initial=0))), -1)
@@ -235,8 +234,8 @@ def near_in_graph(bonds: Integers, n_atoms: int) -> Integers:
 def nonbonded_pairs(bonds: Integers, n_atoms: int, atoms: Integers | None = None) -> Integers:
     """All pairs i < j at least `APART` bonds apart, or in different molecules, ``(pair, 2)``.
 
-    There are about half the square of the number of atoms: for large systems take only those that
-    are close, by :mod:`gfnode.molecule.integrity`.
+    Their number is quadratic in atoms: large systems are restricted to close pairs, in
+    :mod:`gfnode.molecule.integrity`.
     """
     atoms = np.arange(n_atoms) if atoms is None else np.unique(atoms)
     pairs = atoms[np.stack(np.triu_indices(len(atoms), 1), 1)]
@@ -249,7 +248,7 @@ def _ascending(bonds: Integers) -> Integers:
     return np.unique(pairs, axis=0) if len(pairs) else pairs
 
 
-def both_ways(bonds: Integers) -> tuple[Integers, Integers]:
+def directed_bonds(bonds: Integers) -> tuple[Integers, Integers]:
     """Each bond in both directions, ordered by its first atom, then its second."""
     pairs = _ascending(bonds)
     rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
@@ -258,20 +257,20 @@ def both_ways(bonds: Integers) -> tuple[Integers, Integers]:
 
 
 def _pairs_within(groups: Integers) -> tuple[Integers, Integers]:
-    """Places of all pairs first < second of one group; equal groups stand together."""
+    """Positions first < second of all pairs with equal values in the sorted ``groups``."""
     place = np.arange(len(groups))
-    first, further = _counted(np.searchsorted(groups, groups, side="right") - place - 1)
+    first, further = _expand_counts(np.searchsorted(groups, groups, side="right") - place - 1)
     return first, first + 1 + further
 
 
-def _counted(counts: Integers) -> tuple[Integers, Integers]:
-    """For each n of ``counts`` n rows: which of them, and 0 … n − 1."""
+def _expand_counts(counts: Integers) -> tuple[Integers, Integers]:
+    """For each k, ``counts[k]`` rows: k repeated, and 0 … counts[k] − 1."""
     of = np.repeat(np.arange(len(counts)), counts)
     return of, np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _with_neighbours(bonds: Integers, n_atoms: int, degree: int) -> tuple[Integers, Integers]:
-    middle, ends = both_ways(bonds)
+    middle, ends = directed_bonds(bonds)
     begin = np.searchsorted(middle, np.arange(n_atoms + 1))
     centres = np.flatnonzero(np.diff(begin) == degree)
     return centres, ends[begin[centres][:, None] + np.arange(degree)]

@@ -1,4 +1,4 @@
-"""Names of atoms and residues to read: no two alike."""
+"""Unique, readable labels of atoms and residues."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from gfnode.trajectory.topology import residues_of
 
 
 def told_apart(names: Iterable[str]) -> list[str]:
-    """The names, a repeated one with its place behind a #: ALA2, ALA2#2."""
+    """Make names unique: the n-th repetition gets the suffix #n, as in ALA2, ALA2#2."""
     seen: dict[str, int] = {}
     found = []
     for name in names:
@@ -17,13 +17,13 @@ def told_apart(names: Iterable[str]) -> list[str]:
 
 
 def residue_labels(topology: Topology) -> list[str]:
-    """A name for each residue such as ALA2; chains may repeat them."""
+    """Unique label of each residue, such as ALA2, or ALA2#2 in a second chain."""
     names, ids = topology.residue_names, topology.residue_ids
     return told_apart(f"{names[atom]}{ids[atom]}" for atom in residues_of(topology)[1])
 
 
 def atom_labels(state: Trajectory) -> tuple[str, ...]:
-    """Element and index of each atom; its name and residue where the topology has more to say."""
+    """Element and index of each atom; residue and name where the topology is more specific."""
     topology, symbols = state.topology, state.symbols
     if topology is None or len(set(topology.names)) <= len(set(symbols)):
         return tuple(f"{symbol}{number}" for number, symbol in enumerate(symbols))

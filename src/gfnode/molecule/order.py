@@ -1,9 +1,9 @@
-"""Are the atoms in the order that bonds say: some are far too long, and other atoms near instead.
+"""Consistency of the order of atoms with the bonds.
 
-Bonds alone are looked at, as no change of conformation makes them long. One that has come apart is
-not enough: its ends must be as near as bonds to atoms that they are not bonded to, which is what
-another order of atoms does. It passes over chains of beads, whose bonds have other lengths; and
-over a proton that has gone from one atom to another, as one bond is never enough.
+Atoms are in another order where bonds are far too long and their ends are at bonding distance to
+other atoms. A bond that is merely broken does not count, nor do the bonds of coarse-grained chains,
+which have other lengths; and a single bond is not enough, so that a transferred proton does not
+count either. No change of conformation makes bonds long.
 """
 
 import warnings
@@ -24,11 +24,11 @@ Frame = tuple[Coordinates, Coordinates | None]
 """Positions ``(atom, 3)`` and the periodic cell ``(3, 3)``, in Å."""
 
 LONG = 1.5
-"""A bond is far too long above so many times the sum of its covalent radii: second neighbours are
-1.6 times (two carbons of a benzene ring) to 2.0 times (H–C–C) as far apart."""
+"""A bond is far too long above this multiple of the sum of its covalent radii: second neighbours
+are at 1.6 times (two carbons of a benzene ring) to 2.0 times (H–C–C) that distance."""
 
 FEWEST = 2
-"""Atoms that have changed places break so many bonds at least."""
+"""Least number of bonds that are too long where atoms are permuted."""
 
 _FRAMES = 20
 
@@ -40,11 +40,11 @@ class Misfit:
     Parameters
     ----------
     atoms
-        Of the longest of them, as it should be.
+        The ends of the longest one, relative to its usual length.
     length, usual
-        Of that bond here, and the sum of its covalent radii, Å.
+        Its length, and the sum of its covalent radii, in Å.
     long, bonds
-        How many are far too long, and how many there are.
+        Number of bonds that are far too long, and of all bonds.
     """
 
     atoms: tuple[int, int]
@@ -54,7 +54,7 @@ class Misfit:
     bonds: int
 
     def words(self, numbers: Integers, names: Integers | None = None) -> str:
-        """Say it; ``names`` are what the atoms are called elsewhere."""
+        """Message; ``names`` are the indices of the atoms in the user's data."""
         from ase.data import chemical_symbols
 
         one, other = (
@@ -68,9 +68,9 @@ class Misfit:
 
 
 def misfit(bonds: Integers, numbers: Integers, frames: Sequence[Frame]) -> Misfit | None:
-    """Bonds ``(bond, 2)`` that are far too long in the median of frames, with others instead.
+    """Bonds ``(bond, 2)`` that are far too long in the median of frames, at other atoms instead.
 
-    None where there are none, or just one.
+    None for fewer than two.
     """
     from ase.data import covalent_radii
 
@@ -99,7 +99,7 @@ def misfit(bonds: Integers, numbers: Integers, frames: Sequence[Frame]) -> Misfi
 def misfit_of(
     bonds: Integers, trajectory: Trajectory, atoms: Integers | None = None
 ) -> Misfit | None:
-    """The same for some frames of a trajectory; bonds may be among some atoms, by their places."""
+    """As :func:`misfit`, for some frames of a trajectory; bonds index ``atoms`` (default: all)."""
     chosen = np.arange(trajectory.n_atoms) if atoms is None else atoms
     cell = trajectory.cell
     frames = [
@@ -109,10 +109,10 @@ def misfit_of(
     return misfit(bonds, trajectory.numbers[chosen], frames)
 
 
-def doubts_of_order(
+def atom_order_warnings(
     bonds: Integers, trajectories: Sequence[Trajectory], atoms: Integers
 ) -> tuple[str, ...]:
-    """A sentence for each trajectory in which the bonds of the first one do not fit."""
+    """A warning for each trajectory that the bonds of the first one do not fit."""
     said = []
     for number, each in enumerate(trajectories):
         if (found := misfit_of(bonds, each, atoms)) is None:
@@ -128,7 +128,7 @@ def doubts_of_order(
 
 
 def warn_of_order(state: Trajectory, system: System) -> None:
-    """Warn where the state atoms of a trajectory do not look bonded as those of training are."""
+    """Warn where the positions of a trajectory's state atoms do not fit the bonds of training."""
     if (found := misfit_of(system.bonds, state)) is None:
         return
     warnings.warn(
@@ -140,7 +140,7 @@ def warn_of_order(state: Trajectory, system: System) -> None:
 
 
 def _lengths(bonds: Integers, positions: Coordinates, cell: Coordinates | None) -> Doubles:
-    """Lengths in Å, across the cell where that is nearer."""
+    """Lengths in Å, by the minimum image convention."""
     ends = positions[bonds].astype(np.float64)
     vectors = ends[:, 1] - ends[:, 0]
     if cell is not None and cell.any():

@@ -1,7 +1,7 @@
-"""Molecules in a periodic box: made whole, and their motion made continuous.
+"""Unwrapping of periodic trajectories: molecules are made whole, and their motion continuous.
 
-A simulation program may store every atom inside the box. A molecule at its border then falls into
-pieces, and one that leaves at one side comes in at the other.
+A simulation program may wrap every atom into the box. A molecule at its border is then split, and
+one that leaves at one side reappears at the other.
 """
 
 from collections.abc import Sequence
@@ -20,29 +20,29 @@ from gfnode.trajectory import Integers
 Coordinates = NDArray[np.floating[Any]]
 
 SMALLEST = 4.0
-"""Å. A cell less high than this is no box: a bond could reach half across it."""
+"""Å; a cell of less height is not taken for a box: a bond could span half of it."""
 
 
 class Unwrapper:
-    """Makes molecules whole and continuous, one block of consecutive frames after the other.
+    """Makes molecules whole and continuous, block by block of consecutive frames.
 
-    *Whole*: along a tree of bonds in each molecule, an atom is moved by the lattice vector that
-    brings it next to the one before it, its parent. With row vectors a of the cell L, a bond d is
-    moved by −n L, n = round(d L⁻¹); the n of a path from the root are summed by doubling: log₂ of
-    its length steps, over all frames and molecules at once.
+    *Whole*: along a spanning tree of the bonds in each molecule, an atom is shifted by the lattice
+    vector that brings it next to its parent. With the row vectors of the cell L, a bond d is
+    shifted by −n L, n = round(d L⁻¹); the n of a path from the root are summed by pointer doubling,
+    in log₂(path length) steps over all frames and molecules at once.
 
     *Continuous*: the same between the centre of a molecule in one frame and in the next. The
-    shifts are added up with the cell of their own frame, so that a barostat does not blow up the
+    shifts are accumulated with the cell of their own frame, so that a barostat does not inflate
     displacements (the scheme of von Bülow, Bullerjahn and Hummer, J. Chem. Phys. 153, 021101
-    (2020), eq. 2). A molecule that moves by more than half the height of the box from one stored
-    frame to the next cannot be told from one that moves the other way.
+    (2020), eq. 2). A displacement of more than half the height of the box between stored frames
+    is ambiguous.
 
-    Rounding is right in a triclinic box too, for bonds and moves shorter than half its least
-    height. Positions that need no shift are given back bit by bit.
+    Rounding is correct in a triclinic box too, for bonds and displacements shorter than half its
+    least height. Positions that need no shift are returned bit by bit.
 
-    *Endless*: a crystal is not made whole but in the first frame, from where on each of its atoms
-    is continuous for itself. Its bonds may be half a box long, as in a slab of 2 × 2 atoms, where
-    rounding takes now one and now the other image.
+    *Endless*: a crystal, bonded to its own images, is made whole in the first frame only; from
+    there on each of its atoms is unwrapped separately. Its bonds may be half a box long, as in a
+    slab of 2 × 2 atoms, where rounding would choose different images in different frames.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ class Unwrapper:
         self._shift = np.zeros((self._centre.shape[0], 3))
         self.frames = self.broken = self.jumps = 0
         self.endless = 0
-        """Bonds of the first frame that still reach across the box: a crystal has no whole."""
+        """Bonds of the first frame that still cross the box: those of an infinite crystal."""
         self.doubt = ""
-        """What of the first cell cannot be a box, in words."""
+        """Warning that the first cell cannot be a box, if so."""
 
     def __call__(self, positions: Coordinates, cell: Coordinates) -> Coordinates:
-        """Treat ``(frame, atom, 3)`` in cells ``(frame, 3, 3)``, both in Å and finite."""
+        """Unwrap ``(frame, atom, 3)`` in cells ``(frame, 3, 3)``, both in Å and finite."""
         if not self.frames and len(positions) > 1:
             parts = [self(positions[part], cell[part]) for part in (slice(1), slice(1, None))]
             return np.concatenate(parts)
@@ -94,7 +94,7 @@ class Unwrapper:
         return np.where(moved[..., None], x, positions)
 
     def _join(self, bonds: Integers, n_atoms: int) -> None:
-        """Take what these bonds join for molecules."""
+        """Define molecules as the connected components of these bonds."""
         self.molecules, self._bonds = label(bonds, n_atoms), bonds
         self._parents = _parents(bonds, self.molecules)
         sizes = np.bincount(self.molecules)
@@ -106,14 +106,14 @@ class Unwrapper:
     def _part(
         self, atoms: NDArray[np.bool_], stored: Coordinates, moved: NDArray[np.float64]
     ) -> None:
-        """Follow these atoms one by one, from where they are stored and by what they moved."""
+        """Unwrap these atoms separately from now on, from ``stored`` positions plus ``moved``."""
         x = stored.astype(np.float64) + np.where(atoms[:, None], 0.0, moved)
         self._join(self._bonds[~atoms[self._bonds[:, 0]]], len(atoms))
         self._last, self._shift = self._centre @ x, np.zeros((self._centre.shape[0], 3))
         self._shift[self.molecules[atoms]] = moved[atoms]
 
     def _doubt(self, parts: NDArray[np.float64], height: NDArray[np.float64]) -> str:
-        """Say that a box is too small: it is no box, or a molecule is longer."""
+        """Warning that a box is too small, by itself or for a molecule in it; else empty."""
         if (least := height.min()) < SMALLEST:
             said = f"is {least:.3g} Å high, less than any box, and is taken for none"
         elif self.endless:
@@ -141,7 +141,7 @@ def heights(cell: Coordinates) -> NDArray[np.float64]:
 
 
 def lattices(cell: Coordinates) -> NDArray[np.float64]:
-    """Cells ``(…, 3, 3)`` in float64; those that can be no box are zero: no lattice."""
+    """Cells ``(…, 3, 3)`` in float64; zero where they are degenerate or lower than `SMALLEST`."""
     found = cell.astype(np.float64)
     flat = np.linalg.matrix_rank(found) < found.any(-1).sum(-1)
     none = flat | (heights(found) < SMALLEST).any(-1)
@@ -149,14 +149,14 @@ def lattices(cell: Coordinates) -> NDArray[np.float64]:
 
 
 def label(bonds: Integers, n_atoms: int) -> Integers:
-    """Number of the molecule that each atom belongs to, ``(atom,)``, by first atom."""
+    """Index of the molecule of each atom, ``(atom,)``, in the order of their first atoms."""
     i, j = bonds.reshape(-1, 2).T
     joined = sparse.csr_array((np.ones(len(i)), (i, j)), shape=(n_atoms, n_atoms))
     return np.asarray(connected_components(joined, directed=False)[1], dtype=np.int64)
 
 
 def near_bonds(numbers: Integers, frames: Sequence[tuple[Coordinates, Coordinates]]) -> Integers:
-    """Bonds ``(bond, 2)`` by distances through the box, those of more than half of the frames.
+    """Bonds ``(bond, 2)`` by periodic distances, present in more than half of the frames.
 
     A pair is bonded below 1.25 times the sum of its covalent radii (Cordero et al. 2008).
 
@@ -183,14 +183,14 @@ def near_bonds(numbers: Integers, frames: Sequence[tuple[Coordinates, Coordinate
 def _near(
     x: NDArray[np.float64], lattice: NDArray[np.float64], reach: float
 ) -> tuple[Integers, NDArray[np.float64]]:
-    """Pairs i < j nearer than ``reach``, and their distance; once for each image in reach."""
+    """Pairs i < j closer than ``reach``, and their distances; once for each image in reach."""
     outside = np.floor(parts := x @ np.linalg.pinv(lattice))
     x, parts = x - outside @ lattice, parts - outside
     along = np.atleast_1d(lattice.any(-1))
     margin = np.where(along, reach / heights(lattice), np.inf)
     places, owners = [x], [np.arange(len(x))]
     for shift in product(*((-1, 0, 1) if each else (0,) for each in along)):
-        moved = parts + shift  # atoms beyond a face, of which those near it are kept
+        moved = parts + shift  # images beyond a face; those close to it are kept
         near = np.flatnonzero(((moved > -margin) & (moved < 1 + margin)).all(1))
         if any(shift):
             places.append(x[near] + shift @ lattice)
@@ -205,7 +205,7 @@ def _near(
 
 
 def _parents(bonds: Integers, molecules: Integers) -> Integers:
-    """Parent of each atom in a tree over its molecule; roots are their own."""
+    """Parent of each atom in a spanning tree of its molecule; roots are their own parents."""
     n_atoms = len(molecules)
     roots = np.unique(molecules, return_index=True)[1]
     i, j = bonds.reshape(-1, 2).T  # one more node above all roots: a single search visits all

@@ -13,22 +13,22 @@ SIZE = 260
 """Longer side of the drawing in pixels."""
 
 BALLS = 60
-"""Above so many atoms no balls are drawn, and no hydrogens where there is anything else."""
+"""Above this number of atoms no balls are drawn, and no hydrogens where there are heavy atoms."""
 
 MOST = 2500
-"""Above so many atoms only the largest connected pieces are drawn."""
+"""Above this number of atoms only the largest connected components are drawn."""
 
 LAYERS = 4
-"""Steps of depth in which a drawing fades."""
+"""Number of opacity levels for depth."""
 
 
 def sketch(trajectory: Trajectory) -> str:
     """Draw the first frame as an SVG element.
 
-    The molecule is seen along its third principal axis, so that it shows its two longest sides, and
-    never mirrored. What lies further back is paler. Bonds are those of the topology, else by
-    covalent radii; each half has the colour of its atom. Bonds that the periodic box cuts are left
-    out. Large molecules are drawn by the bonds between their heavy atoms.
+    The view is along the third principal axis, which shows the two longest dimensions, and never
+    mirrored. Opacity decreases with depth. Bonds are those of the topology, else by covalent radii;
+    each half has the colour of its atom. Bonds across the periodic box are left out. Large
+    molecules are drawn by the bonds between their heavy atoms.
     """
     shown, bonds = _choose(trajectory)
     x = trajectory.positions[0, shown].astype(np.float64)
@@ -63,7 +63,7 @@ def sketch(trajectory: Trajectory) -> str:
 
 
 def _choose(trajectory: Trajectory) -> tuple[Integers, Integers]:
-    """Atoms to draw, and the bonds among them as pairs of their places."""
+    """Atoms to draw, and the bonds among them as pairs of indices into these."""
     numbers, frame = trajectory.numbers, trajectory.positions[0]
     shown = np.arange(len(numbers))
     if len(numbers) > BALLS and (numbers > 1).any():

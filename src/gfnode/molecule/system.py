@@ -1,4 +1,4 @@
-"""What a model is built for: the atoms it sees, those that are scored, their graph and times."""
+"""The system a model is built for: its atoms, those that are scored, their graph and times."""
 
 import warnings
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ class System:
     source_numbers
         Atomic numbers of every atom of the trajectory, ``(source_atom,)``.
     atoms
-        State atoms: which of them the model is given, ``(atom,)``.
+        State atoms, those the model is given, as indices into these, ``(atom,)``.
     score
         Which state atoms are scored, as indices into ``atoms``.
     bonds
@@ -35,13 +35,13 @@ class System:
     horizon
         Largest lag of training, fs.
     rigid
-        Pairs of state atoms whose edges carry a mark, ``(pair, 2)``; see
+        Pairs of state atoms whose edges are marked as rigid, ``(pair, 2)``; see
         :func:`gfnode.windows.published.rigid_pairs`.
     source_masses
         Masses of every atom in u, ``(source_atom,)``, where they are not the standard ones.
     held
-        State atoms that never move in training, as indices into ``atoms``: a prediction leaves them
-        where they start.
+        Fixed atoms: state atoms that never move in training, as indices into ``atoms``. They stay
+        at their start in predictions.
     """
 
     source_numbers: Integers
@@ -67,7 +67,7 @@ class System:
 
     @cached_property
     def place(self) -> Integers:
-        """Place of every atom of the data among the state atoms, ``(source atom,)``; -1: none."""
+        """Index of every atom of the data among the state atoms, ``(source_atom,)``, or −1."""
         return places(self.atoms, len(self.source_numbers))
 
     @cached_property
@@ -79,20 +79,20 @@ class System:
 
     @cached_property
     def judged(self) -> Integers:
-        """Scored atoms that move, by which errors are judged; all that are scored if none does."""
+        """Scored atoms that are not fixed, ``(atom,)``; all scored atoms if all are fixed."""
         kept = np.isin(self.score, self.moving)
         return self.score[kept] if kept.any() else self.score
 
     @cached_property
     def moving(self) -> Integers:
-        """State atoms that are not held, ``(atom,)``."""
+        """State atoms that are not fixed, ``(atom,)``."""
         return np.setdiff1d(np.arange(self.n_atoms), self.held)
 
     def state_of(self, start: Trajectory) -> Trajectory:
-        """Cut a trajectory down to the state atoms.
+        """Restrict a trajectory to the state atoms.
 
         The trajectory may hold all atoms of the training data, or just the state atoms. It gets the
-        masses of training: most files hold none. A warning tells of others that it names.
+        masses of training, as most files hold none, with a warning if its own masses differ.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class System:
         )
 
     def whole_of(self, start: Trajectory) -> Trajectory:
-        """The same frames with the masses of training, where all atoms are there."""
+        """The same frames with the masses of training, if all atoms are present."""
         same = start.n_atoms == len(self.source_numbers)
         known = start.atom_masses is not None or self.source_masses is not None
         return replace(start, atom_masses=self.source_masses) if same and known else start
@@ -155,7 +155,7 @@ class System:
         Raises
         ------
         KeyError, TypeError, ValueError
-            When something is missing, or fits nothing else.
+            When an entry is missing, or inconsistent with others.
         """
         numbers = _below(119, data["source_numbers"])
         atoms = _below(len(numbers), data["atoms"])

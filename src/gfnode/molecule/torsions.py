@@ -1,4 +1,4 @@
-"""Torsions with names: φ, ψ, ω and χ of residues, and those that a user names by their atoms."""
+"""Named torsions: φ, ψ, ω and χ of residues, and those that a user defines by their atoms."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.molecule.internal import both_ways
+from gfnode.molecule.internal import directed_bonds
 from gfnode.molecule.labels import residue_labels
 from gfnode.trajectory import Integers, Topology
 from gfnode.trajectory.topology import residues_of
@@ -19,12 +19,12 @@ SIDE = (
     ("CZ", "NZ"),
     ("NH1",),
 )
-"""Names of the third to the seventh heavy atom along a side chain, by IUPAC."""
+"""IUPAC names of the atoms γ, δ, ε, ζ and η of side chains, the last atoms of χ1 to χ5."""
 
 
 @dataclass(frozen=True, eq=False)
 class Residues:
-    """Residues of a topology, and where their atoms are."""
+    """Residues of a topology, and look-up of their atoms by name."""
 
     topology: Topology
     of: Integers  # (atom,) the residue
@@ -36,7 +36,7 @@ class Residues:
         return cls(topology, *residues_of(topology))
 
     def find(self, *names: str) -> Integers:
-        """The atom of each residue with the first of these names that it has, else −1."""
+        """Atom of each residue with the first of these names that occurs in it, else −1."""
         known = np.array(self.topology.names)
         found = np.full(len(self.first), -1)
         for name in reversed(names):
@@ -48,9 +48,9 @@ class Residues:
 def named_torsions(topology: Topology | None, bonds: Integers | None = None) -> dict[str, Integers]:
     """φ, ψ, ω and χ1 to χ5 of every residue that has them.
 
-    φ is C−N−CA−C with the C of the residue before, ψ N−CA−C−N and ω CA−C−N−CA with atoms of the
-    residue behind, χ1 N−CA−CB−XG and so on. The residues beside one are those that its N and C are
-    bonded to; without bonds, those that stand beside it and are numbered so.
+    φ is C−N−CA−C with the C of the previous residue, ψ N−CA−C−N and ω CA−C−N−CA with atoms of the
+    next residue, χ1 N−CA−CB−XG and so on. Adjacent residues are those bonded to N and C; without
+    bonds, those that are next to it in the file, with consecutive numbers.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def backbone(topology: Topology | None) -> Integers:
 
 
 def ramachandran_pairs(torsions: Mapping[str, Integers]) -> dict[str, Integers]:
-    """Atoms of φ and ψ, ``(2, 4)``, by residue, of those that have both."""
+    """Atoms of φ and ψ, ``(2, 4)``, of residues that have both, by residue."""
     names = (name.removeprefix("phi_") for name in torsions if name.startswith("phi_"))
     return {
         name: np.stack([torsions[f"phi_{name}"], torsions[f"psi_{name}"]])
@@ -114,15 +114,15 @@ def ramachandran_pairs(torsions: Mapping[str, Integers]) -> dict[str, Integers]:
 def read_torsions(
     items: Iterable[str], n_atoms: int, topology: Topology | None
 ) -> dict[str, Integers]:
-    """Read torsions that a user names, ``NAME=A-B-C-D``.
+    """Parse user-defined torsions, ``NAME=A-B-C-D``.
 
-    Each atom is its number from 0, its name (``CA``) where only one atom has it, or the number of
+    Each atom is given by its index from 0, its name (``CA``) if that is unique, or the number of
     its residue and its name (``2:CA``).
 
     Raises
     ------
     InputError
-        For another form, an atom that there is not, or that there is twice.
+        For another form, or an atom that does not exist, is ambiguous or occurs twice.
     """
     found = {}
     for item in items:
@@ -164,7 +164,7 @@ def _atom(word: str, n_atoms: int, topology: Topology | None, item: str) -> int:
 
 
 def _bonded(residues: Residues, bonds: Integers, atoms: Integers, name: str, step: int) -> Integers:
-    """The atom of another residue, called ``name``, that each atom is bonded to, else −1."""
+    """Atom called ``name``, of another residue, that each atom is bonded to, else −1."""
     found = np.full(len(atoms), -1)
     if not len(bonds):
         ids = np.array(residues.topology.residue_ids)[residues.first]
@@ -173,7 +173,7 @@ def _bonded(residues: Residues, bonds: Integers, atoms: Integers, name: str, ste
         beside = np.clip(beside, 0, len(atoms) - 1)
         follows = inside & (ids[beside] == ids + step)
         return np.where(follows & (atoms >= 0), residues.find(name)[beside], -1)
-    here, there = both_ways(bonds)
+    here, there = directed_bonds(bonds)
     named = np.array(residues.topology.names)
     of = residues.of
     joined = (named[there] == name) & (of[here] != of[there]) & (atoms[of[here]] == here)

@@ -1,18 +1,17 @@
-"""Are forces of the size that the motion says: the temperature that they hold bonds at.
+"""Consistency of stored forces with the motion, by a virial theorem for bonds.
 
-At temperature T, with F_i the force on atom i, u the direction to it from an atom that it is bonded
-to, r their distance and r̄ its mean, the divergence theorem gives for any potential
+At temperature T, with F_i the force on atom i, u the unit vector to it from an atom that it is
+bonded to, r their distance and r̄ its mean, the divergence theorem gives for any potential
 
     ⟨(r − r̄) F_i · u⟩ = −k_B T ⟨1 + 2 (r − r̄)/r⟩,
 
-one more equation for every end of every bond, however far frames are apart and however the molecule
-turns. Forces in another unit, or gradients in their place, give another temperature. Where
-velocities v_i are stored, the motion itself tells that temperature, since (r − r̄) v_i · u neither
-grows nor shrinks for ever:
+an equation for each end of each bond, independent of the spacing of frames and of rotation. Forces
+in another unit, or gradients instead of forces, give another temperature. Where velocities v_i are
+stored, they give that temperature, too, since (r − r̄) v_i · u is bounded:
 
     ⟨(r − r̄) F_i · u⟩ = −m_i ⟨ṙ v_i · u + (r − r̄) v_i · u̇⟩,
 
-also where a few bonds of a small molecule are colder or hotter than the rest for long.
+also where a few bonds of a small molecule are not in equilibrium with the rest.
 """
 
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ UNITS = {
     "hartree/Å": HARTREE,
     "hartree/bohr": HARTREE / BOHR,
 }
-"""What forces are written in, in u Å/fs²."""
+"""Common units of forces, in u Å/fs²."""
 
 EXPECTED = {
     ".extxyz": "eV/Å",
@@ -42,19 +41,19 @@ EXPECTED = {
     ".trr": "kJ/mol/nm",
     ".npz": "kcal/mol/Å",
 }
-"""What a file of each format is taken to hold them in (npz: MD17, where nothing else is named)."""
+"""Unit of forces assumed for each format (npz: that of MD17, unless another is given)."""
 
 FACTOR = 3.0
-"""A known temperature that forces miss by more than this either way is told."""
+"""Largest accepted ratio, either way, of the temperature from forces to a known one."""
 
 USUAL, COLD, HOT = 300.0, 60.0, 3000.0
-"""K. Where no temperature is known, all between cold and hot is taken; the first is assumed."""
+"""K. Where the temperature is unknown, the first is assumed, and the others are limits."""
 
 NOTHING = 1e-3
-"""K. Forces that hold bonds at less are none: no other unit makes them so small."""
+"""K; forces of a lower temperature count as zero: no other unit makes them so small."""
 
 RIGID = 5e-4
-"""Bonds that vary by less than this share of their length are held, and tell nothing."""
+"""Relative standard deviation of a bond length below which the bond counts as constrained."""
 
 _FEWEST, _MOST = 20, 500  # frames
 
@@ -66,13 +65,13 @@ class OffForces:
     Parameters
     ----------
     holds
-        The temperature that they hold bonds at, K; below zero: they push where they should pull.
+        Temperature from the forces, K; negative where their sign is wrong.
     temperature
-        Of the motion, of these bonds where velocities are stored, K; None: not known.
+        Temperature of the motion, of the same bonds where velocities are stored, K; None: unknown.
     factor
-        How many times too large they are, as far as that tells.
+        Estimated ratio of the stored to the true forces.
     unit, expected
-        What they are likely written in, and what they were taken for; None where nothing fits.
+        Their likely unit, and the one assumed; None where no unit fits.
     """
 
     holds: float
@@ -83,7 +82,7 @@ class OffForces:
 
     @property
     def words(self) -> str:
-        """Say it."""
+        """Message for the user."""
         if abs(self.holds) < NOTHING:
             return "stored forces are as good as zero, though bonds swing: leave them out"
         if self.holds < 0:
@@ -111,17 +110,17 @@ def off_forces(
     temperature: float | None,
     atoms: Integers | None = None,
 ) -> OffForces | None:
-    """Compare stored forces with the motion; None where they fit, or nothing can be told.
+    """Compare stored forces with the motion; None where they agree, or cannot be compared.
 
     Parameters
     ----------
     trajectories
-        Of the same atoms; the first that stores forces is looked at.
+        Of the same atoms; the first that stores forces is used.
     bonds
         ``(bond, 2)`` among ``atoms`` (all).
     temperature
-        Of the motion in K, over the degrees of freedom that really move, where it is known: taken
-        where no velocities are stored.
+        Of the motion in K, over the actual degrees of freedom, if known: used where no velocities
+        are stored.
     """
     given = next((each for each in trajectories if each.forces is not None), None)
     if given is None or (found := _temperatures(given, bonds, atoms)) is None:
@@ -147,14 +146,14 @@ def off_forces(
 def _temperatures(
     trajectory: Trajectory, bonds: Integers, atoms: Integers | None
 ) -> tuple[float, float | None] | None:
-    """Those at which forces hold bonds, and at which they move: medians over ends, in K."""
+    """Temperatures in K from forces, and from velocities if stored: medians over bond ends."""
     if not len(bonds) or len(trajectory) < _FEWEST:
         return None
     frames = evenly(len(trajectory), _MOST)
     chosen = np.arange(trajectory.n_atoms) if atoms is None else atoms
 
     def ends(values: Floats | None) -> Doubles:
-        """Of the atoms of every bond, ``(2, frame, bond, 3)``."""
+        """Values at the two atoms of every bond, ``(2, frame, bond, 3)``."""
         assert values is not None
         return values[frames][:, chosen][:, bonds.T].astype(np.float64).swapaxes(0, 1)
 
@@ -163,7 +162,7 @@ def _temperatures(
     if not r.all() or (r.std(0) < RIGID * r.mean(0)).any():
         return None
     u, swing = (x[1] - x[0]) / r[..., None], r - r.mean(0)
-    outward = np.stack([-u, u])  # for either end from the other
+    outward = np.stack([-u, u])  # at each end, away from the other
     thermal = BOLTZMANN * (1 + 2 * swing / r).mean(0)
     work = swing * (outward * ends(trajectory.forces)).sum(-1)
     holds = float(np.median(-work.mean(1) / thermal))
@@ -177,9 +176,9 @@ def _temperatures(
     return holds, float(np.median(masses * rate.mean(1) / thermal))
 
 
-def doubts_of_forces(
+def force_warnings(
     trajectories: Sequence[Trajectory], bonds: Integers, atoms: Integers
 ) -> tuple[str, ...]:
-    """A sentence where stored forces do not fit the motion, else none."""
+    """A warning where stored forces do not fit the motion, else none."""
     found = off_forces(trajectories, bonds, None, atoms)
     return () if found is None else (f"{trajectories[0].label}: {found.words}",)

@@ -1,14 +1,13 @@
-"""Is a prediction physical? Geometry, shape, spectra, kinetics of predictions beside the truth.
+"""Physical validity of predictions: geometry, shape, spectra and kinetics, against the truth.
 
-Each measure looks at the same test windows (:class:`Predictions`) and gives a :class:`Section`:
-numbers, and the curves and densities behind them. Every number stands beside two others, without
-which it would mislead:
+Each measure uses the same test windows (:class:`Predictions`) and returns a :class:`Section`:
+numbers, and the curves and densities behind them. Every number is accompanied by two references:
 
-- the **floor**: what two independent stretches of the true trajectory differ by;
-- the **constant**: what a fixed mean geometry gives.
+- the **floor**: the difference between two independent stretches of the true trajectory;
+- the **constant**: the result of a fixed mean geometry.
 
-:func:`assess` takes all of them; a run folder keeps them as ``physics.json`` and ``physics.npz``,
-whose keys docs/physics.md explains.
+:func:`assess` runs all measures; a run folder stores them as ``physics.json`` and ``physics.npz``,
+whose keys are explained in docs/physics.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,7 +61,7 @@ SECTIONS: dict[str, Callable[[Predictions], Section | None]] = {
 
 @dataclass(frozen=True, eq=False)
 class Physics:
-    """Everything measured.
+    """Results of all measures.
 
     Parameters
     ----------
@@ -108,29 +107,29 @@ def assess(
     evaluation: Evaluation | None = None,
     advance: Callable[[str], None] = lambda done: None,
 ) -> Physics:
-    """Measure how physical the predictions of a run are, on windows it has not seen.
+    """Measure physical properties of the predictions of a run, on unseen windows.
 
     Parameters
     ----------
     data
-        None, or the trajectories of training: the test part of their split. Other trajectories of
-        the same system: windows all over them; the constant geometry is still that of training
-        where its data is found, else that of these starts.
+        None, or the trajectories of training: the test part of their split is used. Other
+        trajectories of the same system: windows over all of them; the constant geometry is still
+        that of training if its data is found, else that of these starts.
     atoms
-        Geometry and shape of the heavy atoms, or of all that the model sees.
+        Atoms for geometry and shape: the heavy ones, or all state atoms.
     torsions
         Further dihedrals, ``NAME=A-B-C-D``; see :func:`gfnode.molecule.torsions.read_torsions`.
     energy
         Engine of potential energies (``xtb``, ``openmm``); None leaves them out.
     evaluation
-        On the same data: what it predicted is not predicted again.
+        On the same data: its predictions are reused.
     advance
-        Told what is done: the name of a method that has predicted, or of a section.
+        Called with the name of each method that has predicted, and of each section.
 
     Raises
     ------
     InputError
-        As of :meth:`gfnode.run.Run.evaluate`, and for a torsion that is none.
+        As in :meth:`gfnode.run.Run.evaluate`, and for an invalid torsion.
     """
     weights = digest(run.folder)
     given = loaded(data, run.trajectories)
@@ -157,5 +156,5 @@ def assess(
 
 
 def stages(run: "Run") -> int:
-    """How often :func:`assess` says that something is done."""
+    """Number of calls of ``advance`` in :func:`assess`, without energies."""
     return len({run.experiment.model["name"], *TRIVIAL}) + len(SECTIONS)

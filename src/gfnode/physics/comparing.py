@@ -1,8 +1,8 @@
-"""How a quantity of predicted conformations compares with the true one, beside floor and constant.
+"""Comparison of coordinates in predicted and true conformations, with floor and constant.
 
 For one kind of coordinate (all bond lengths, say) and every method: the mean absolute error of each
-window and lag, and how far the distribution of each coordinate is from the true one. Coordinates
-are worked on in pieces, so memory does not grow with their number.
+window and lag, and the distance of the distribution of each coordinate from the true one.
+Coordinates are processed in chunks, so that memory does not grow with their number.
 """
 
 from collections.abc import Iterator
@@ -31,14 +31,14 @@ from gfnode.physics.section import CONSTANT, FLOOR
 from gfnode.trajectory import Doubles, Integers
 
 BINS = 60
-"""Bins of a density: of an angle 6° wide; of a length they reach 10 % beyond what the truth spans,
-and the outermost are open."""
+"""Bins of a density: 6° wide for an angle; for a length they extend 10 % beyond the range of the
+truth, and the outermost are open-ended."""
 
 FINE = 120
-"""Bins in which error bars of Wasserstein distances are taken."""
+"""Bins for the error bars of Wasserstein distances."""
 
 FINEST = 3600
-"""Bins of 0.1° in which Wasserstein distances on the circle are taken."""
+"""Bins of 0.1° for Wasserstein distances on the circle."""
 
 _VALUES = 2_000_000  # held at once
 _GROUPS = 1 + LAG_BINS  # all samples, and those of each lag bin
@@ -46,14 +46,14 @@ _GROUPS = 1 + LAG_BINS  # all samples, and those of each lag bin
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Which block, half and lag bin each window and lag belongs to.
+    """Block, half and lag bin of each sample (window and lag).
 
     Parameters
     ----------
     labels, half
         Block and half, ``(sample,)``.
     groups
-        Which samples: all, then those of each lag bin, ``(sample,)`` each.
+        Masks of all samples, then of those in each lag bin, ``(sample,)`` each.
     blocks
         Number of blocks.
     filled
@@ -71,12 +71,12 @@ class Samples:
 
     @property
     def seen(self) -> NDArray[np.bool_]:
-        """What of :class:`Sums` rests on samples, ``(1 + lag bin, 1 + block)``."""
+        """Entries of rows in :class:`Sums` that have samples, ``(1 + lag bin, 1 + block)``."""
         return np.concatenate([self.filled.any(1, keepdims=True), self.filled], 1)
 
     @classmethod
     def of(cls, predictions: Predictions) -> "Samples":
-        """Sort the windows and lags of predictions, in the order ``(window, time)``."""
+        """Classify the samples of predictions, in the order ``(window, time)``."""
         times = predictions.lags_fs.shape[1]
         labels = np.repeat(predictions.blocks.labels, times)
         half = np.repeat(halves(predictions), times)
@@ -120,7 +120,10 @@ class Truth:
         return normalised(_coarse(self.counts[0].sum(0)))
 
     def rows(self, p: Doubles, q: Doubles) -> tuple[Doubles, Doubles]:
-        """Sums over coordinates of two distances, with all blocks and without each of them."""
+        """Leave-one-out rows of Wasserstein and Jensen-Shannon distances, summed over coordinates.
+
+        From counts p and q ``(block, coordinate, fine bin)``; ``(1 + block,)`` each.
+        """
 
         def transport(a: Doubles, b: Doubles) -> Doubles:
             width = (self.high - self.low) / FINE
@@ -134,18 +137,19 @@ class Truth:
 
 @dataclass(eq=False)
 class Sums:
-    """What is added up over pieces of coordinates for one method.
+    """Accumulators of one method over chunks of coordinates.
 
     Parameters
     ----------
     error, relative
-        ``(window, time)``.
+        Sums of absolute and relative errors, ``(window, time)``.
     transport
-        Exact Wasserstein distances, ``(1 + lag bin,)``.
+        Sums of exact Wasserstein distances, ``(1 + lag bin,)``.
     transport_rows, information_rows
-        By bins, with all blocks and without each of them, ``(1 + lag bin, 1 + block)``.
+        Leave-one-out rows of binned Wasserstein and Jensen-Shannon distances,
+        ``(1 + lag bin, 1 + block)``.
     densities, errors, transports
-        Of each coordinate, in pieces.
+        Values of each coordinate, by chunk.
     """
 
     error: Doubles
@@ -159,7 +163,7 @@ class Sums:
 
     @classmethod
     def empty(cls, windows: int, times: int, blocks: int) -> "Sums":
-        """Nothing yet."""
+        """All zero."""
         error = np.zeros((windows, times))
         rows = np.zeros((_GROUPS, 1 + blocks))
         return cls(error, error.copy(), np.zeros(_GROUPS), rows, rows.copy())
@@ -184,7 +188,7 @@ class Sums:
         self.densities.append(normalised(_coarse(counts[0].sum(0))))
 
     def add_halves(self, truth: Truth) -> None:
-        """Add what two halves of the truth differ by."""
+        """Add distances between two halves of the truth."""
         samples, n = truth.samples, truth.samples.blocks
         labels = samples.labels + n * samples.half
         counts = _counts(truth.values, truth.low, truth.high, labels, samples, 2 * n)
@@ -232,7 +236,7 @@ def compare(quantity: Quantity, predictions: Predictions) -> tuple[dict[str, Any
     Returns
     -------
     tuple
-        Numbers for JSON and arrays, under the keys that docs/physics.md explains.
+        Numbers for JSON and arrays, under the keys of docs/physics.md.
     """
     index, scale = quantity.few(), quantity.scale
     samples = Samples.of(predictions)
@@ -297,14 +301,14 @@ def _counts(  # noqa: PLR0917
     samples: Samples,
     number: int | None = None,
 ) -> list[Doubles]:
-    """Counts by block: of all samples and of each lag bin, (block, coordinate, fine bin)."""
+    """Counts of all samples and of each lag bin, ``(block, coordinate, fine bin)`` each."""
     bins = bin_of(values.T, low, high, FINE)
     number = samples.blocks if number is None else number
     return [counts_by_block(bins[mine], labels[mine], number, FINE) for mine in samples.groups]
 
 
 def _order(values: Doubles, circular: bool) -> Doubles:
-    """What an exact Wasserstein distance needs of a sample: sorted, or on the circle counted."""
+    """Sorted values, or for angles counts in fine bins: the input of :func:`_transport`."""
     if not circular:
         return np.sort(values, 1)
     bins = bin_of(values.T, -np.pi, np.pi, FINEST)

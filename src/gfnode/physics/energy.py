@@ -1,4 +1,4 @@
-"""Potential energies of predicted conformations, beside those of the truth."""
+"""Potential energies of predicted and true conformations."""
 
 from typing import Any
 
@@ -13,18 +13,18 @@ from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Topology
 
 FRAMES = 50
-"""Conformations of each method, unless asked for otherwise."""
+"""Default number of conformations of each method."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def check_engine(system: System, engine: str, topology: Topology | None) -> None:
-    """Refuse at once, before anything is predicted, an engine that cannot be used.
+    """Check that an engine can be used, before anything is predicted.
 
     Raises
     ------
     InputError
-        For an engine that is unknown or not installed, and a molecule that it does not know.
+        For an engine that is unknown or not installed, or does not support the molecule.
     """
     if system.n_atoms == len(system.source_numbers):
         energies(system.numbers, np.empty((0, system.n_atoms, 3)), engine, topology=topology)
@@ -35,11 +35,11 @@ def measure_energy(
     engine: str = "xtb",
     frames: int = FRAMES,
 ) -> Section:
-    """Potential energies of a number of conformations of the truth and of every method.
+    """Potential energies of conformations of the truth and of every method.
 
-    The same windows and lags for all, evenly chosen; in kcal/mol, less the mean of the true ones. A
-    mean of conformations is no conformation: predictions of the mean have bonds that are too short
-    at long lags, and energies far above (or below) the thermal ones.
+    The same evenly spaced windows and lags for all; in kcal/mol, minus the mean of the true ones. A
+    mean over conformations is no physical conformation: predictions of the mean have bonds that are
+    too short at long lags, and energies far above (or below) thermal ones.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def measure_energy(
     Raises
     ------
     InputError
-        For an engine that is not installed or does not know the molecule.
+        For an engine that is not installed or does not support the molecule.
     """
     system = predictions.system
     if system.n_atoms < len(system.source_numbers):
@@ -92,7 +92,7 @@ def measure_energy(
 
 
 def summary(relative: Doubles) -> dict[str, Any]:
-    """Mean, spread and quantiles of energies in kcal/mol; what has no energy is counted."""
+    """Mean, standard deviation and quantiles of energies in kcal/mol; number of failures."""
     known = relative[np.isfinite(relative)]
     without = len(relative) - len(known)
     if not len(known):

@@ -1,4 +1,4 @@
-"""Kinetics of predictions: what they remember of the start, beside what the truth remembers."""
+"""Kinetics of predictions and of the truth: VAMP-2 scores and implied timescales."""
 
 from typing import Any
 
@@ -28,29 +28,29 @@ from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
 TORSIONS = 20
-"""At most so many torsions (evenly chosen), a cosine and a sine each."""
+"""Largest number of torsions (evenly chosen), with a cosine and a sine each."""
 
 AMPLITUDES = 30
-"""About so many amplitudes: the lowest eigenspaces, whole."""
+"""Approximate number of amplitudes, of the lowest complete eigenspaces."""
 
 TIMESCALES = 2
-"""The slowest so many implied timescales."""
+"""Number of implied timescales, the slowest."""
 
 FEWEST = 5
-"""Pairs for each feature that a bin needs, at least."""
+"""Least number of pairs for each feature in a lag bin."""
 
 CHUNK = 50_000
-"""Conformations whose torsions are taken at once."""
+"""Conformations whose torsions are computed at once."""
 
 Numbers = dict[str, Any]
 
 
 class Features:
-    """What kinetics looks at: torsions, or amplitudes of the graph's modes.
+    """Features for kinetics: torsions, or amplitudes of graph modes.
 
-    Backbone torsions φ and ψ where the topology names them; else torsions about the bonds that can
-    rotate; else (benzene has none) the amplitudes of the lowest modes of the graph, of frames
-    turned onto the mean conformer.
+    Backbone torsions φ and ψ if the topology names them; else torsions about rotatable bonds; else
+    (benzene has none) the amplitudes of the lowest modes of the graph, of frames superposed on the
+    mean conformer.
 
     Attributes
     ----------
@@ -112,9 +112,9 @@ def measure_kinetics(predictions: Predictions) -> Section:
     """VAMP-2 scores and implied timescales of the transition start → later, by lag bin.
 
     Of the truth, the model and the trivial baselines, with 95 % jackknife intervals over blocks of
-    time. The score of the truth says how much of the start is still known at that lag. That of a
-    deterministic prediction says how much of the start it keeps: persistence has the highest there
-    is. The timescales are those of the conditional mean, and comparable between all of them.
+    time. The score of the truth measures how predictable the features still are at that lag; that
+    of a deterministic prediction how much of the start it retains: it is highest for persistence.
+    The timescales are those of the conditional mean, and comparable between all of them.
     """
     features = Features(predictions)
     starts = features.of(predictions.starts)
@@ -171,7 +171,7 @@ def measure_kinetics(predictions: Predictions) -> Section:
 
 
 def _part(blocks: Blocks, windows: Integers) -> Blocks:
-    """Blocks of some windows, those without any left out."""
+    """Blocks of some windows, without empty ones."""
     used, labels = np.unique(blocks.labels[windows], return_inverse=True)
     neighbours = min(blocks.neighbours, len(used) - 1)
     return Blocks(labels, len(used), neighbours, blocks.length)

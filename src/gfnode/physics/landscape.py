@@ -1,4 +1,4 @@
-"""Two dihedrals of trajectories: densities, basins, populations, passages; no model needed."""
+"""Two dihedrals of trajectories: densities, basins, populations, transitions; without a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,23 +28,23 @@ from gfnode.molecule.torsions import named_torsions, ramachandran_pairs
 from gfnode.trajectory import Doubles, Integers, Trajectory
 
 SHARES = (0.0001, 0.001, 0.01, 0.1)
-"""Lags of the passages, as parts of a run."""
+"""Lags of the transitions, as fractions of a run."""
 
 SLACK = 0.05
-"""Frames are a lag apart that are so to this share of it, and to half of what lies between two."""
+"""Relative tolerance of a lag between frames, which is also at most half of the median spacing."""
 
 CHUNK = 50_000
-"""Frames whose angles are taken at once."""
+"""Frames whose angles are computed at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Landscape:
-    """What is found of two dihedrals.
+    """Two dihedrals along trajectories, and their basins.
 
     Parameters
     ----------
     names
-        Of the two.
+        Of the two dihedrals.
     runs
         Label of each trajectory.
     angles
@@ -52,7 +52,7 @@ class Landscape:
     times
         Of each trajectory, ``(frame,)`` in fs.
     basins
-        Looked for.
+        States to distinguish.
     """
 
     names: tuple[str, str]
@@ -63,11 +63,11 @@ class Landscape:
 
     @property
     def states(self) -> list[str]:
-        """Names of the basins, and what is left."""
+        """Names of the basins, and of the rest."""
         return [*(basin.name for basin in self.basins), OTHER]
 
     def labels(self, run: int) -> Integers:
-        """Number of the state of each frame."""
+        """Index of the state of each frame, ``(frame,)``."""
         return assign(self.angles[run][0], self.angles[run][1], self.basins)
 
     def density(self, run: int) -> Doubles:
@@ -75,12 +75,12 @@ class Landscape:
         return density(*self.angles[run])
 
     def populations(self, run: int) -> dict[str, Estimate]:
-        """Shares of the states with intervals over up to 30 blocks of the run."""
+        """Populations of the states with intervals over up to 30 blocks of the run."""
         shares = populations(self.labels(run), self._blocks(run), len(self.states))
         return dict(zip(self.states, shares, strict=True))
 
     def passages(self, run: int, lag_fs: float) -> Integers:
-        """How often one state is followed by another a lag later, ``(from, to)``."""
+        """Count matrix of transitions between states within a lag, ``(from, to)``."""
         times, labels = self.times[run], self.labels(run)
         later = np.searchsorted((times[1:] + times[:-1]) / 2, times + lag_fs)  # the nearest frame
         slack = min(SLACK * lag_fs, 0.5 * float(np.median(np.diff(times))))
@@ -88,7 +88,7 @@ class Landscape:
         return transitions(labels[kept], labels[later[kept]], len(self.states))
 
     def lags(self, run: int) -> list[float]:
-        """Lags of the passages in fs: median times between frames so many apart."""
+        """Lags of the transitions in fs: median times over `SHARES` of the frames."""
         times = self.times[run]
         frames = {max(1, round(share * len(times))) for share in SHARES if len(times) > 1}
         return [float(np.median(times[k:] - times[:-k])) for k in sorted(frames)]
@@ -104,7 +104,7 @@ class Landscape:
         return jackknife(rows, groups, unbiased=True, most=1.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, under the keys that docs/physics.md explains."""
+        """All results, under the keys of docs/physics.md."""
         return {
             "angles": list(self.names),
             "states": self.states,
@@ -137,11 +137,11 @@ class Landscape:
 
     def _blocks(self, run: int) -> Blocks:
         times = self.times[run]
-        # frames are no windows: they reach into no other block, and as many blocks as may be
+        # frames, unlike windows, do not overlap: a short horizon gives the most blocks
         return Blocks.of(times, max(float(np.ptp(times)) / 1e4, 1e-3))
 
     def _counts(self, run: int) -> Doubles:
-        """How often each coarse bin occurs, ``(block, bin)``."""
+        """Counts of the coarse bins, ``(block, bin)``."""
         blocks, (first, second) = self._blocks(run), self.angles[run]
         bins = torus_bins(first, second, COARSE)[:, None]
         return counts_by_block(bins, blocks.labels, blocks.count, COARSE**2)[:, 0]
@@ -154,16 +154,16 @@ def landscape(
     pair: tuple[tuple[str, Integers], tuple[str, Integers]] | None = None,
     basins: Sequence[Basin] | None = None,
 ) -> Landscape:
-    """Look at φ and ψ of a residue, or at two other dihedrals, along trajectories of one molecule.
+    """Compute φ and ψ of a residue, or two other dihedrals, along trajectories of one molecule.
 
     Parameters
     ----------
     residue
         Such as ``ALA2``; None for the first that has both.
     pair
-        Two dihedrals in place of φ and ψ: name and atoms ``(4,)`` of each.
+        Two dihedrals instead of φ and ψ: name and atoms ``(4,)`` of each.
     basins
-        States to be told apart; None: those of φ and ψ, none of two other dihedrals.
+        States to distinguish; None: those of φ and ψ, or none for two other dihedrals.
 
     Raises
     ------

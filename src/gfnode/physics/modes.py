@@ -1,4 +1,4 @@
-"""Positions in the modes of the molecular graph, along time: what Figure 4 and its numbers need."""
+"""Time series of amplitudes in the modes of the molecular graph, as in Figure 4 of the paper."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gfnode.run import Run
 
 STEP = 4.0
-"""Frames at least this close, in fs, see every vibration: 1/(2 · 4 fs) is 4170 1/cm."""
+"""Spacing in fs that resolves every vibration: its Nyquist frequency 1/(2 · 4 fs) is 4170 1/cm."""
 
 CHUNK = 20_000
 """Frames that are superposed at once."""
@@ -36,7 +36,8 @@ def coefficients(positions: Tensor, middle: Tensor, vectors: Doubles) -> Tensor:
     positions
         ``(..., atom, 3)`` in Å.
     middle
-        What is taken off first, ``(..., 1, 3)``: the centre of the start, or of each frame.
+        Position that is subtracted first, ``(..., 1, 3)``: the centre of the start, or of each
+        frame.
     vectors
         U, ``(atom, mode)``.
     """
@@ -47,10 +48,9 @@ def coefficients(positions: Tensor, middle: Tensor, vectors: Doubles) -> Tensor:
 def on_reference(
     positions: NDArray[np.floating], reference: NDArray[np.floating], masses: Doubles
 ) -> Floats:
-    """Frames turned onto a reference by the best rotation (weighted by mass), centred on the mean.
+    """Superpose frames on a reference, by the optimal mass-weighted rotation, means at the origin.
 
-    What is left is the internal motion: for small vibrations no angular momentum, as in the frame
-    of Eckart.
+    The internal motion remains: to first order without angular momentum, as in the Eckart frame.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def space_power(
 
 
 def eigenvalues_of(basis: Basis) -> Doubles:
-    """Eigenvalue of each eigenspace, ``(space,)``; zero where it is zero but for rounding."""
+    """Eigenvalue of each eigenspace, ``(space,)``, rounded to 1e-9."""
     _, first = np.unique(basis.spaces, return_index=True)
     return np.asarray(np.round(basis.values[first], 9) + 0.0)
 
@@ -109,9 +109,9 @@ def eigenvalues_of(basis: Basis) -> Doubles:
 def even_lags(trajectories: Sequence[Trajectory], horizon: float, times: int = 256) -> Doubles:
     """Even lags up to the horizon, ``(time,)`` in fs.
 
-    About so many `times`, but not further apart than 4 fs where frames are closer than that: a
-    coarser series would show fast vibrations at false frequencies. At most twice as many lags, so
-    that they may end before the horizon.
+    About ``times`` of them, but at most 4 fs apart if the frames are closer than that: a coarser
+    series would alias fast vibrations. At most ``2 * times`` lags, so that they may end before the
+    horizon.
 
     Raises
     ------
@@ -133,21 +133,21 @@ def even_lags(trajectories: Sequence[Trajectory], horizon: float, times: int = 2
 
 
 def dense(windows: Windows, lags_fs: Doubles, starts: int) -> Windows:
-    """Some of the starts of windows (evenly chosen) with even lags.
+    """Windows with evenly spaced lags, from evenly chosen starts of given windows.
 
     Parameters
     ----------
     windows
         Over evenly spaced frames.
     lags_fs
-        Multiples of the first of them, ``(time,)`` in fs: of :func:`even_lags`.
+        From :func:`even_lags`, ``(time,)`` in fs.
     starts
-        At most so many, of those that have frames at all lags.
+        Largest number of starts, of those with frames at all lags.
 
     Raises
     ------
     InputError
-        When no start has.
+        When no start has frames at all lags.
     """
     frames, begin = windows.frames, windows.starts.numpy()
     spacing = float(frames.times[1] - frames.times[0])
@@ -171,7 +171,7 @@ def windows_at(
     lags_fs: Sequence[float],
     starts: int | None = None,
 ) -> Windows:
-    """The test starts of a run (at most so many, evenly chosen) with other lags, over all atoms.
+    """Test windows of a run with other lags, over all atoms; ``starts`` limits their number.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def windows_at(
         Where no start has frames at all the lags.
     """
     settings, rule = run.experiment.windows, run.velocity_rule
-    shuffled = settings.split == "published-alanine"  # anew with every horizon: others are seen
+    shuffled = settings.split == "published-alanine"  # the split depends on the horizon
     if not shuffled:
         settings = settings.model_copy(
             update={"lags": "given", "given_lags": list(lags_fs), "horizon": None, "times": None}

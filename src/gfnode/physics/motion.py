@@ -1,11 +1,11 @@
-"""Momenta and kinetic temperature of predictions: do they move as a free molecule does.
+"""Conservation of momenta and kinetic temperature of predictions.
 
 Velocities of a prediction are the derivative of its positions by the lag. Where the data stores
 velocities, the truth has derivatives too, and the prediction is differentiated by five points half
 a femtosecond apart (error δ⁴x⁽⁵⁾/30); where it does not, both are central differences over the
-spacing Δ of the frames, which see a vibration weaker by sin(2πfΔ)/(2πfΔ). Forward-mode
-differentiation is not used: free rotation in closed form has no derivative by the lag, and some
-models are built on it.
+spacing Δ of the frames, which attenuate a vibration by sin(2πfΔ)/(2πfΔ). Forward-mode
+differentiation is not used: free rotation in closed form is implemented without a derivative by the
+lag, and some models use it.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from gfnode.metrics import Blocks, LagErrors, summarise
 from gfnode.metrics.lags import lag_bins
 from gfnode.metrics.spectra import state_weights
 from gfnode.models import Generative, Model
-from gfnode.models.pieces import ask
+from gfnode.models.inference import predict_in_batches
 from gfnode.physics.predictions import Predictions, blocks_of
 from gfnode.physics.section import TRUE, Section, estimate_rows
 from gfnode.rollout import Difference
@@ -30,22 +30,22 @@ from gfnode.units import BOLTZMANN, format_time
 from gfnode.windows import Windows
 
 WINDOWS = 128
-"""Test windows looked at: each lag is predicted two or four times more."""
+"""Number of test windows: each lag is predicted two or four times more."""
 
 FEWEST = 10
-"""Frames in a lag bin that a temperature or momentum is told of, at least: of missing frames some
-bins hold one or two, whose temperature is off by a quarter."""
+"""Least number of frames in a lag bin: where frames are missing, some bins hold one or two, whose
+temperature has an error of a quarter."""
 
 Numbers = dict[str, Any]
 
 
 def measure_motion(predictions: Predictions) -> Section:
-    """Kinetic temperature, and how far momenta get from those of the start, by lag.
+    """Kinetic temperature, and changes of the momenta since the start, by lag.
 
     Of the truth, the model, and the trivial baselines. Temperature is over all 3N degrees of
-    freedom, as MD17 counts it. Changes of momentum and angular momentum (about the centre of mass)
-    are root mean squares, and are given over their thermal size at the start's temperature too:
-    √(3 M k_B T) and √(tr(I) k_B T).
+    freedom, as in MD17. Changes of momentum and angular momentum (about the centre of mass) are
+    root mean squares, also relative to their thermal values √(3 M k_B T) and √(tr(I) k_B T) at the
+    start's temperature.
     """
     if reason := _meaningless(predictions):
         return Section({"reason": reason})
@@ -101,7 +101,7 @@ def measure_motion(predictions: Predictions) -> Section:
 
 @dataclass(frozen=True, eq=False)
 class Momenta:
-    """Total momenta and temperature of conformations in motion.
+    """Total momenta and kinetic temperature of conformations.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class Momenta:
 
     @classmethod
     def of(cls, positions: Tensor, velocities: Tensor, masses: Tensor) -> "Momenta":
-        """Sum over atoms of ``(window, time, atom, 3)`` in Å and Å/fs."""
+        """From positions and velocities ``(window, time, atom, 3)`` in Å and Å/fs."""
         x, v = positions.double(), velocities.double()
         weights = torch.from_numpy(state_weights(masses.numpy()))
         return cls(
@@ -127,7 +127,7 @@ class Momenta:
         )
 
     def thermal(self, positions: Tensor, masses: Tensor) -> tuple[float, float]:
-        """Root mean square momentum and angular momentum in a heat bath at this temperature."""
+        """Thermal rms momentum and angular momentum at the mean temperature."""
         heat = BOLTZMANN * float(self.temperature.mean())
         return thermal_momenta(positions.double(), masses, heat)
 
@@ -140,17 +140,17 @@ def predicted_motion(
     Parameters
     ----------
     model
-        Of all atoms, in any order.
+        With all atoms in its state, in any order.
     windows
-        Of all atoms, as the data has them.
+        Over all atoms, in the order of the data.
     gap
         Δ of central differences, fs; None: five-point derivative.
 
     Returns
     -------
     tuple
-        ``(window, time, atom, 3)`` in Å and Å/fs, atoms in the order of the model, and which lags
-        are long enough to have a lag before them, ``(window, time)``.
+        ``(window, time, atom, 3)`` in Å and Å/fs, atoms in the order of the model; and whether each
+        lag is long enough for the differences, ``(window, time)``.
     """
     rule = Difference(None, np.inf)
     offsets = rule.offsets if gap is None else (-gap, gap)
@@ -160,7 +160,7 @@ def predicted_motion(
     known = lags > 1.001 * max(offsets)
     asked = torch.where(known[..., None], lags[..., None] + shift, lags[..., None])
     now = windows.batch(slice(None))
-    found, _ = ask(model, now.positions, now.velocities, asked.flatten(1))
+    found, _ = predict_in_batches(model, now.positions, now.velocities, asked.flatten(1))
     at = found.double().unflatten(1, asked.shape[1:])
     middle, around = at[:, :, 0], at[:, :, 1:]
     if gap is None:
@@ -170,7 +170,7 @@ def predicted_motion(
 
 
 def true_motion(windows: Windows, gap: float | None) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
-    """The same of the true frames; known where both neighbours of a frame are there."""
+    """As :func:`predicted_motion`, of true frames; valid where both neighbouring frames exist."""
     frames, targets = windows.frames, windows.targets
     x = frames.positions[targets].double()
     if gap is None:
@@ -187,7 +187,7 @@ def true_motion(windows: Windows, gap: float | None) -> tuple[Tensor, Tensor, ND
 
 
 def _meaningless(predictions: Predictions) -> str | None:
-    """Why there is nothing to measure."""
+    """Reason why velocities of predictions are meaningless; None where they are not."""
     system, windows = predictions.system, predictions.windows
     if system.n_atoms < len(system.source_numbers):
         return (
@@ -210,7 +210,7 @@ def _meaningless(predictions: Predictions) -> str | None:
 
 
 def _spacing(windows: Windows) -> float | None:
-    """Smallest time between a start and the frame that its velocity came from, fs; None: stored."""
+    """Smallest gap of finite-difference velocities of starts, fs; None: stored velocities."""
     gaps = windows.velocity_gaps
     return None if gaps is None else float(gaps.abs().min())
 
@@ -224,7 +224,7 @@ def _by_lag(
     blocks: Blocks,
     edges: Doubles,
 ) -> Numbers:
-    """Temperature with intervals, root mean square changes, by lag bin that holds enough frames."""
+    """Temperature with intervals, and rms changes of momenta, for lag bins with enough frames."""
     bins = lag_bins(lags, edges)
     counts = np.bincount(bins[known & (bins >= 0)], minlength=len(edges) - 1)
     known = known & (counts[bins] >= FEWEST)

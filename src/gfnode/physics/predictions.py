@@ -1,4 +1,4 @@
-"""What the physics of a run is measured on: true and predicted conformations, side by side."""
+"""True and predicted conformations of test windows: the input of all measures."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from gfnode.evaluation import MOST_VALUES
 from gfnode.experiment import molecular_graph, prepare
 from gfnode.metrics import Blocks, lags
 from gfnode.models import Model
-from gfnode.models.pieces import predictions
+from gfnode.models.inference import predictions
 from gfnode.molecule.internal import FRAMES, Internal
 from gfnode.molecule.system import System
 from gfnode.thinning import evenly
@@ -40,7 +40,7 @@ class Predictions:
     trajectories
         Its training data, in order, or other data that was given.
     windows
-        The test windows looked at, over all atoms; evenly chosen where there are many.
+        The test windows, over all atoms; evenly chosen where there are many.
     training
         Conformations of training starts, all of the state atoms, ``(sample, atom, 3)`` in Å.
     starts
@@ -53,10 +53,9 @@ class Predictions:
     lags_fs
         ``(window, time)``.
     looked
-        Whether geometry and shape are those of the heavy atoms or of all state atoms.
+        Atoms for geometry and shape: heavy atoms, or all state atoms.
     torsions
-        Further dihedrals to be compared, as :func:`gfnode.molecule.torsions.read_torsions` takes
-        them.
+        Further dihedrals to compare, in the form of :func:`gfnode.molecule.torsions.read_torsions`.
     """
 
     run: "Run"
@@ -72,7 +71,7 @@ class Predictions:
 
     @property
     def system(self) -> System:
-        """Of the model: its atoms are those of every array here."""
+        """System of the model, whose state atoms are those of every array here."""
         return self.run.model.system
 
     @cached_property
@@ -88,22 +87,22 @@ class Predictions:
 
     @property
     def model(self) -> str:
-        """Name of the model that is judged."""
+        """Name of the evaluated model."""
         return next(iter(self.predicted))
 
     @cached_property
     def topology(self) -> Topology | None:
-        """Names of the state atoms, where the data has them."""
+        """Topology of the state atoms, if the data has one."""
         whole = self.trajectories[0].topology
         return None if whole is None else whole.select(self.system.atoms)
 
     @cached_property
     def internal(self) -> Internal:
-        """Internal coordinates of the atoms looked at, numbered as state atoms.
+        """Internal coordinates of the selected atoms, with indices of state atoms.
 
-        Where heavy atoms are asked for and no two of them are bonded (water), all are looked at.
-        What conformations of training do not define is left out: dihedrals of atoms in a line
-        (nitriles), tetrahedra that are flat (a metal in a square).
+        Where no two heavy atoms are bonded (water), all atoms are selected. Coordinates that are
+        undefined in training conformations are left out: dihedrals with collinear atoms (nitriles),
+        flat tetrahedra (square planar metals).
         """
         return self._internal.defined(self.training[evenly(len(self.training), FRAMES)])
 
@@ -127,29 +126,29 @@ class Predictions:
 
     @property
     def looked_at(self) -> Literal["heavy", "all"]:
-        """``heavy`` where the molecule has hydrogens that are not among the atoms looked at."""
+        """``heavy`` if the molecule has hydrogens that are not selected, else ``all``."""
         missing = len(self.internal.atoms) < len(self.system.source_numbers)
         without = (self.system.numbers[self.internal.atoms] > 1).all()
         return "heavy" if missing and without else "all"
 
     @cached_property
     def blocks(self) -> Blocks:
-        """Blocks of start time that intervals are taken over."""
+        """Blocks of start time for intervals."""
         return blocks_of(self.windows, self.system.horizon)
 
     @cached_property
     def partners(self) -> Integers:
-        """For each window one of another stretch of the data, ``(window,)``: unrelated real MD.
+        """Index of a window from another stretch of the data, for each window, ``(window,)``.
 
-        What a quantity of a window differs by from that of its partner is what two independent
-        stretches differ by: the floor of distances between distributions, and the error of
-        predicting a frame drawn at random.
+        The difference between a window and its partner is that between independent stretches of
+        the true trajectory: the floor of distances between distributions, and the error of a
+        prediction drawn at random.
         """
         count = len(self.windows)
         return (np.arange(count) + max(1, count // 2)) % count
 
     def unrelated(self, values: Values) -> Values:
-        """Of each window's partner, ``(window, ...)``; nan of a single window, which has none."""
+        """Values of each window's partner, ``(window, ...)``; nan for a single window."""
         found = values[self.partners]
         return found if len(found) > 1 else np.full_like(found, np.nan)
 
@@ -164,18 +163,18 @@ def predict_unseen(
     looked: Literal["heavy", "all"] = "heavy",
     torsions: Sequence[str] = (),
 ) -> Predictions:
-    """Predict windows that a run has not seen, by its model and every trivial baseline.
+    """Predict unseen windows, by the model of a run and every trivial baseline.
 
     Parameters
     ----------
     data
         As of :meth:`gfnode.run.Run.evaluate`.
     known
-        What the model predicts for all of the windows, where that was done before.
+        Existing predictions of the model for all of the windows, to reuse.
     most_values
-        Coordinates of one method that may be held.
+        Largest number of coordinates held for one method.
     advance
-        Told which method is done.
+        Called with the name of each method that is done.
     looked, torsions
         See :class:`Predictions`.
     """
@@ -207,7 +206,7 @@ def predict_unseen(
 
 
 def _training(run: "Run", windows: Windows) -> Tensor:
-    """Conformations that a constant geometry is taken from, all atoms."""
+    """Conformations of all atoms that define the constant geometry."""
     try:
         return prepare(run.trajectories(), run.experiment).parts["train"].conformations()
     except InputError:

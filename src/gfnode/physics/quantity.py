@@ -1,4 +1,4 @@
-"""Kinds of coordinates, lag bins and halves of the truth: what every comparison needs."""
+"""Kinds of coordinates, halves of the truth, and summaries as JSON, for comparisons."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,9 +34,9 @@ class Quantity:
     unit
         ``angstrom``, or ``degree`` where values are radians.
     circular
-        Whether it wraps around.
+        Whether it is periodic.
     relative
-        Whether the error relative to the true value is of use.
+        Whether relative errors are reported.
     """
 
     name: str
@@ -48,20 +48,20 @@ class Quantity:
 
     @property
     def most(self) -> float:
-        """What an error can be at most."""
+        """Largest possible error."""
         return 180.0 if self.unit == "degree" else np.inf
 
     @property
     def scale(self) -> float:
-        """From radians to degrees, where it is an angle."""
+        """Factor to the reported unit: radians to degrees for angles, else 1."""
         return 180 / np.pi if self.unit == "degree" else 1.0
 
     def few(self) -> Integers:
-        """The coordinates that are compared, ``(coordinate, k)``."""
+        """The coordinates that are compared, at most `MOST_COORDINATES`, ``(coordinate, k)``."""
         return self.index[evenly(len(self.index), MOST_COORDINATES)]
 
     def of(self, positions: Floats, index: Integers) -> Doubles:
-        """Values ``(coordinate, sample)`` of positions ``(..., atom, 3)``, ``...`` in order."""
+        """Values ``(coordinate, sample)`` of positions ``(..., atom, 3)``, ``...`` flattened."""
         x = torch.from_numpy(np.ascontiguousarray(positions)).flatten(0, -3)
         values = self.measure(x, torch.from_numpy(np.ascontiguousarray(index)))
         return np.ascontiguousarray(values.T.numpy(), dtype=np.float64)
@@ -70,7 +70,7 @@ class Quantity:
 def halves(predictions: Predictions) -> Integers:
     """0 or 1: whether a window lies in the first or second half of the blocks, ``(window,)``.
 
-    A single block is parted in its middle.
+    A single block is split in its middle.
     """
     blocks = predictions.blocks
     if blocks.count > 1:
@@ -80,7 +80,7 @@ def halves(predictions: Predictions) -> Integers:
 
 
 def estimate(found: Estimate, scale: float = 1.0, most: float = np.inf) -> dict[str, Any]:
-    """A mean as JSON; its interval, which few blocks make very wide, is cut at what can be."""
+    """A mean as JSON; its interval, very wide for few blocks, is cut at the largest value."""
     scaled = found.scaled(scale)
     return replace(scaled, high=min(scaled.high, most)).to_dict()
 
@@ -104,9 +104,9 @@ def summary(
     known: bool = True,
     most: float = np.inf,
 ) -> dict[str, Any]:
-    """Mean of what each window and lag gives, and by lag bin, as JSON; nan where not known.
+    """Mean over windows and lags, and by lag bin, as JSON; nan if not known.
 
-    ``most``: what a value can be at most, after scaling.
+    ``most`` is the largest possible value, after scaling.
     """
     if not known:
         nothing = NO_ESTIMATE.to_dict()

@@ -1,4 +1,4 @@
-"""What one measure of physics found."""
+"""Result of one measure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TRUE, CONSTANT, FLOOR = "true", "constant", "floor"
-"""What stands among the methods beside models: the truth, and what it is measured by."""
+"""Names next to those of models: the truth, and the two references."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
-"""Temporal spectra of predictions, eigenspace by eigenspace, beside those of the truth.
+"""Temporal spectra of predictions and of the truth, by eigenspace.
 
-A model that predicts the mean of many futures is smooth: its fast modes lose their power with the
-lag, and mean frequencies come out too low. That is seen here, eigenspace by eigenspace.
+Predictions of a mean over many futures are smooth: fast modes lose their power with the lag, and
+mean frequencies are too low, which these spectra show for each eigenspace.
 """
 
 from collections.abc import Mapping
@@ -44,10 +44,10 @@ from gfnode.physics.spectrum import MOST_MODES, VIBRATIONS
 from gfnode.trajectory import Doubles, Floats
 
 STARTS = 64
-"""Starts that are followed."""
+"""Number of starts."""
 
 MOST_VALUES = 10_000_000
-"""Coordinates of the dense series; of large systems fewer starts are followed."""
+"""Largest number of coordinates in the dense series; large systems get fewer starts."""
 
 SAMPLES = (
     "the model draws samples: those at two lags belong to different trajectories, so that it has "
@@ -61,9 +61,9 @@ Arrays = dict[str, NDArray[Any]]
 def measure_spectra(predictions: Predictions) -> Section:
     """Spectra of dense series of predictions and of the truth, from the same starts.
 
-    Series of 64 starts at even lags up to the horizon (:func:`gfnode.physics.modes.even_lags`),
-    the model's graph, and the state atoms. With frames as they are (centre of the start taken off,
-    as in Figure 4 of the paper), and turned onto the start: internal motion alone.
+    Series from 64 starts at even lags up to the horizon (:func:`gfnode.physics.modes.even_lags`),
+    in modes of the model's graph. Both for frames as they are (minus the centre of the start, as in
+    Figure 4 of the paper), and for frames superposed on the start: the internal motion.
     """
     run, system = predictions.run, predictions.system
     if isinstance(run.model, Generative):
@@ -111,7 +111,7 @@ def measure_spectra(predictions: Predictions) -> Section:
 
 
 def _turned(positions: Floats, starts: Floats, masses: Doubles) -> Floats:
-    """Every frame turned onto its start, ``(window, time, atom, 3)``."""
+    """Superpose every frame on its start, ``(window, time, atom, 3)``."""
     windows, times = positions.shape[:2]
     flat = positions.reshape(-1, *positions.shape[2:])
     onto = np.repeat(starts, times, axis=0)
@@ -132,7 +132,7 @@ def _spaces(
     numbers: Numbers = {"eigenspaces": spaces}
     for kind, positions in series.items():
         values = np.einsum("am,wtax->wtmx", basis.vectors.astype(np.float32), positions)
-        # what is constant but for rounding does not move
+        # constant up to rounding
         still = values.std(1).max((0, 2)) < 1e-4
         values[:, :, still] = 0.0
         frequency, power = space_power(values, basis.spaces, spacing)
@@ -212,7 +212,7 @@ def _states(
 
 
 def spectral_distance(a: Doubles, b: Doubles, step: float) -> float:
-    """Wasserstein distance of two spectra of unit area: how far power has moved, in 1/ps.
+    """Wasserstein distance of two spectra, normalised to unit area, in 1/ps.
 
     Nan where one of them has no power.
     """

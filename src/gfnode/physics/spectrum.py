@@ -1,4 +1,4 @@
-"""Spectra of a trajectory, without any model: density of states, and the modes of the graph."""
+"""Spectra of a trajectory, without a model: density of states, and the modes of the graph."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,28 +30,28 @@ from gfnode.trajectory import Doubles, Integers, Trajectory
 from gfnode.trajectory.given import loaded
 
 RESOLUTION_CM = 10.0
-"""Wavenumbers between two bins of a spectrum, in 1/cm, unless the series is too short."""
+"""Spacing of bins in 1/cm, unless the series is too short."""
 
 FEWEST = 8
-"""A series is cut into at least so many segments, at the cost of resolution."""
+"""Least number of segments of a series, at the cost of resolution."""
 
 POINTS = 256
-"""A segment has at least so many frames, whatever resolution that gives."""
+"""Least number of frames in a segment, for a finer resolution than requested."""
 
 VIBRATIONS = 8.0
-"""Frames further apart, in fs, do not follow vibrations: what they show is folded."""
+"""Spacing of frames in fs above which vibrations are aliased."""
 
 MOST_BLOCKS = 30
-"""Blocks of time that intervals are taken over."""
+"""Blocks of time for intervals."""
 
 MOST_MODES = 300
-"""Of larger molecules the lowest modes are looked at."""
+"""Number of modes, at most; the lowest."""
 
 STILL = 1e-4
-"""Amplitudes below so many Å are rounding."""
+"""Å; smaller amplitudes are rounding errors."""
 
 ATOMS_AT_ONCE = 200
-"""Velocities of so many atoms are held in double precision at once."""
+"""Atoms whose velocities are held in double precision at once."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Space:
     amplitude
         Root of the mean square amplitude about the mean, summed over modes and directions, Å.
     memory_ps
-        How long the amplitudes remember: 2 ∫ C² of their autocorrelation C, ps.
+        Correlation time 2 ∫ C² of the amplitudes with autocorrelation C, ps.
     memory_reached
-        False: the series is too short for it, which is then a lower bound.
+        False: the series is too short, and the correlation time a lower bound.
     """
 
     eigenvalue: float
@@ -96,18 +96,17 @@ class Spectrum:
     name, formula
         Of the molecule.
     atoms, frames
-        How many.
+        Their numbers.
     spacing_fs
-        Between frames; nothing faster than half its inverse can be seen.
+        Between frames; half its inverse is the Nyquist frequency.
     resolution_per_ps
         Of all spectra: the inverse of a segment's length.
     blocks
-        Blocks of time behind the intervals.
+        Number of blocks of time for intervals.
     superposed
-        Whether the frames were turned onto the mean shape before they were split into modes.
+        Whether frames were superposed on the mean shape before projection onto modes.
     folded
-        Frames are too far apart to follow vibrations, which appear at false frequencies: no peaks
-        are named.
+        Whether vibrations are aliased, as frames are too far apart: no peaks are listed.
     temperature
         Kinetic, in K over 3N degrees of freedom: the mean of stored velocities, else the integral
         of the density; nan from differences of frames too far apart.
@@ -185,29 +184,29 @@ def spectrum(
     superposed: bool = True,
     hops: int = 2,
 ) -> Spectrum:
-    """Density of states, spectra of the graph's eigenspaces, and whether low modes are slow.
+    """Density of states, spectra of the graph's eigenspaces, and their rank correlation.
 
-    Spectra are by Welch's method (Hann windows that overlap by half). The density of states is
-    the power spectrum of the mass-weighted velocities, as they are: whole-body translation and
-    rotation are the weight at its lowest frequencies.
+    Spectra are by Welch's method (Hann windows that overlap by half). The density of states is the
+    power spectrum of the mass-weighted velocities, including translation and rotation of the whole
+    molecule at its lowest frequencies.
 
     Parameters
     ----------
     trajectories
         One, or replicas of the same atoms; evenly spaced.
     resolution_cm
-        Wavenumbers between two bins, in 1/cm; finer where that leaves segments of less than 256
-        frames, coarser where it leaves less than 8 segments.
+        Spacing of bins in 1/cm; finer for segments of at least 256 frames, coarser for at least 8
+        segments.
     superposed
-        Turn every frame onto the mean shape before it is split into modes. As frames are, tumbling
-        of the whole molecule shows up in every mode, at low frequency.
+        Superpose every frame on the mean shape before projection onto modes. Otherwise rotation of
+        the whole molecule contributes to every mode, at low frequency.
     hops
-        Atoms up to so many bonds apart are joined in the graph.
+        Graph distance up to which atoms are connected.
 
     Raises
     ------
     InputError
-        For frames that are unevenly spaced or too few, and replicas that do not fit together.
+        For frames that are unevenly spaced or too few, and replicas that are inconsistent.
     """
     given = loaded(trajectories)
     first, spacing = given[0], _common_spacing(given)
@@ -235,7 +234,7 @@ def spectrum(
     step, folded = float(frequency[1]), spacing > VIBRATIONS
     integral = float(mean.sum() * step)
     heat = np.nan if folded else integral
-    if stored:  # windows weigh the frames that they end with less
+    if stored:  # the integral of the density weights frames by the Hann windows
         heats = [each.temperature() or 0.0 for each in given]
         heat = float(np.average(heats, weights=[len(each) for each in given]))
     return Spectrum(
@@ -279,7 +278,7 @@ def _common_spacing(given: Sequence[Trajectory]) -> float:
 def _velocities(
     given: Sequence[Trajectory], spacing: float, stored: bool
 ) -> Iterator[tuple[int, Trajectory, slice, Doubles]]:
-    """Velocities of some atoms at a time, weighted to kelvins, ``(time, 3 atom)``."""
+    """Velocities in chunks of atoms, scaled so that squares are in K, ``(time, 3 atom)``."""
     root = np.sqrt(state_weights(given[0].masses))
     for number, each in enumerate(given):
         for begin in range(0, each.n_atoms, ATOMS_AT_ONCE):
@@ -333,7 +332,7 @@ def _mean_shape(given: Sequence[Trajectory]) -> Doubles:
 
 
 def _amplitudes(trajectory: Trajectory, basis: Basis, reference: Doubles | None) -> Doubles:
-    """``(frame, mode, 3)`` in Å; as frames are, with the first frame's centre taken off."""
+    """Amplitudes ``(frame, mode, 3)`` in Å; without a reference relative to the first centre."""
     x = trajectory.positions
     if reference is not None:
         placed = torch.from_numpy(on_reference(x, reference, trajectory.masses)).double()
@@ -349,7 +348,7 @@ def _amplitudes(trajectory: Trajectory, basis: Basis, reference: Doubles | None)
 def _powers(
     values: Doubles, spaces: Integers, spacing: float, segment: int, blocks: int
 ) -> Doubles:
-    """``(block, space, frequency)``."""
+    """Power spectra of the eigenspaces, ``(block, space, frequency)`` in Å² ps."""
     found = []
     for space in range(int(spaces.max()) + 1):
         part = values[:, spaces == space].reshape(len(values), -1)
@@ -368,7 +367,7 @@ def _spaces(
     for space, count in enumerate(counts):
         parts = [v[:, basis.spaces == space].reshape(len(v), -1) for v in series]
         longest = max(parts, key=len)
-        # squared, so that an oscillation does not cancel itself; e^(−t/τ) still gives τ
+        # squared, so that oscillations do not cancel; e^(−t/τ) still gives τ
         squared = np.square(autocorrelation(longest))
         time, reached = integrated_time(squared, 2e-3 * spacing)
         square = np.concatenate(parts).var(0, dtype=np.float64).sum()

@@ -22,10 +22,10 @@ from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
 MOST_PAIRS = 100
-"""Pairs of atoms whose distances are compared; of more, so many are drawn once, seed 0."""
+"""Pairs of atoms whose distances are compared, at most; drawn with seed 0 where there are more."""
 
 MOST_CONFORMATIONS = 500
-"""Training conformations that the mean conformer is taken from."""
+"""Training conformations for the mean conformer, at most."""
 
 _VALUES = 4_000_000  # coordinates that are superposed at once
 
@@ -76,16 +76,15 @@ def shape(predictions: Predictions) -> Section | None:
 def rmsd(mine: Floats, true: Floats, superposed: bool) -> Doubles:
     """Root mean square distance of atoms, ``(window, time)`` in Å.
 
-    Superposed, without placing any frame: with x and y centred and σ the singular values of
-    Σ y_i x_iᵀ (the least of them negative where its determinant is),
-    RMSD² = (Σ |x_i|² + Σ |y_i|² − 2 Σ σ)/n.
+    Superposed, by the singular values σ of Σ y_i x_iᵀ with x and y centred (the least of them
+    negative where the determinant is): RMSD² = (Σ |x_i|² + Σ |y_i|² − 2 Σ σ)/n.
 
     Parameters
     ----------
     mine, true
         ``(window, time, atom, 3)``; the first broadcasts.
     superposed
-        By the best translation and rotation.
+        Minimise over translation and rotation.
 
     References
     ----------
@@ -112,9 +111,9 @@ def rmsd(mine: Floats, true: Floats, superposed: bool) -> Doubles:
 
 
 def mean_of_training(predictions: Predictions) -> Floats:
-    """The mean conformer of training, placed on the start of each window, ``(window, 1, atom, 3)``.
+    """Mean conformer of training, superposed on the start of each window over the selected atoms.
 
-    It is placed with the atoms looked at.
+    ``(window, 1, atom, 3)`` in Å.
     """
     training = predictions.training
     weights = torch.zeros(training.shape[1])
@@ -125,7 +124,7 @@ def mean_of_training(predictions: Predictions) -> Floats:
 
 
 def some_pairs(atoms: Integers, most: int = MOST_PAIRS) -> Integers:
-    """All pairs of some atoms, or ``most`` of them drawn at random, ``(pair, 2)``, i < j."""
+    """All pairs i < j of some atoms, or ``most`` of them drawn at random, ``(pair, 2)``."""
     n = len(atoms)
     total = n * (n - 1) // 2
     if total <= most:

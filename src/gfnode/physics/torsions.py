@@ -1,4 +1,4 @@
-"""Named dihedrals, and Ramachandran densities, basins and passages of residues."""
+"""Named dihedrals, and Ramachandran densities, basins and transitions of residues."""
 
 from typing import Any
 
@@ -36,14 +36,14 @@ from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
 MOST_TORSIONS = 40
-"""Named torsions that are compared, evenly chosen where there are more, besides those asked for."""
+"""Named torsions that are compared, at most (evenly chosen), besides user-defined ones."""
 
 MOST_RESIDUES = 8
-"""Residues whose Ramachandran densities are compared, evenly chosen where there are more."""
+"""Residues whose Ramachandran densities are compared, at most (evenly chosen)."""
 
 
 def torsions(predictions: Predictions) -> Section | None:
-    """Compare φ, ψ, ω, χ and what a user asked for; basins of φ and ψ and passages between them."""
+    """Compare φ, ψ, ω, χ and user-defined torsions; basins of φ and ψ and their transitions."""
     named = named_torsions(predictions.topology, predictions.system.bonds)
     chosen = {name: named[name] for name in _few(list(named), MOST_TORSIONS)}
     chosen |= (asked := _asked(predictions))
@@ -69,7 +69,7 @@ def torsions(predictions: Predictions) -> Section | None:
 
 
 def _asked(predictions: Predictions) -> dict[str, Integers]:
-    """Torsions of a user, who numbers the atoms of the trajectory, among the state atoms."""
+    """User-defined torsions, converted from indices of the trajectory to those of state atoms."""
     source, system = predictions.trajectories[0], predictions.system
     whole = source.n_atoms == len(system.source_numbers)  # or of the state atoms only
     place = system.place if whole else np.arange(source.n_atoms)
@@ -95,7 +95,7 @@ def _angles(positions: Floats, atoms: Integers) -> Doubles:
 def _ramachandran(
     atoms: Integers, predictions: Predictions
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Density of φ and ψ, populations of basins and passages between them."""
+    """Density of φ and ψ, populations of basins and transitions between them."""
     samples = Samples.of(predictions)
     shape = predictions.lags_fs.shape
     begin = np.repeat(assign(*_angles(predictions.starts, atoms)), shape[1])
@@ -142,7 +142,7 @@ def _torus(angles: Doubles, labels: Integers, blocks: int) -> Doubles:
 def _divergences(
     true: Doubles, mine: Doubles, predictions: Predictions, sides: Integers | None
 ) -> dict[str, Any]:
-    """JSD, and KL of the prediction from the truth, of counts ``(block, bin)``."""
+    """Jensen-Shannon and KL(truth ‖ prediction) divergences of counts ``(block, bin)``."""
 
     def kl(p: Doubles, q: Doubles) -> Doubles:
         return kullback_leibler(smoothed(p), smoothed(q))
@@ -161,9 +161,9 @@ def _divergences(
 def _passages(
     begin: Integers, after: Integers, samples: Samples, *, parted: bool = False
 ) -> Doubles:
-    """Counts from basin to basin by block, of all samples and each lag bin.
+    """Transition counts between basins by block, of all samples and each lag bin.
 
-    ``(block, 1 + lag bin, from, to)``; ``parted``: those of the second half of the truth follow as
+    ``(block, 1 + lag bin, from, to)``; with ``parted`` the second half of the truth follows as
     further blocks.
     """
     n = len(BASINS) + 1
@@ -184,7 +184,7 @@ def _passage_errors(
     predictions: Predictions,
     sides: Integers | None = None,
 ) -> dict[str, Any]:
-    """How wrong the basins at the end are, by lag bin; of halves, where both saw the basin."""
+    """Errors of transition probabilities by lag bin; see `passage_error`."""
     rows = leave_one_out(passage_error, true, mine)  # (1 + block, 1 + lag bin)
     by_lag = [
         distance(

@@ -1,4 +1,4 @@
-"""Is a predicted conformation still the molecule: broken bonds, clashes, changed hands."""
+"""Chemical integrity of predictions: broken bonds, clashes, inverted stereocentres."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +23,7 @@ _VALUES = 6_000_000  # coordinates looked at at once
 
 
 def integrity(predictions: Predictions) -> Section | None:
-    """Count what is wrong with each frame, true and predicted; hands are those of the start."""
+    """Count defects of each frame, true and predicted; chirality is compared with the start."""
     internal, system = predictions.internal, predictions.system
     if not len(internal.bonds):
         return None

@@ -38,7 +38,7 @@ class Reader:
 
     def load(self, source: str | Path) -> list[Trajectory]:
         """Read a file: one trajectory, or one of each molecule, or of each run of a data set."""
-        from gfnode.molecule.copies import each_molecule
+        from gfnode.molecule.replicas import split_molecules
 
         found = []
         for each in sources_of(source):
@@ -52,7 +52,7 @@ class Reader:
                 mapping=self.mapping,
                 unit=self.unit,
             )
-            found += each_molecule(trajectory) if self.each_molecule else [trajectory]
+            found += split_molecules(trajectory) if self.each_molecule else [trajectory]
         return found
 
     def gather(self, data: Data) -> tuple[list[Trajectory], list[str]]:

@@ -1,8 +1,8 @@
-"""Long times by repeated application of a model: frames, streamed; whether they are still good.
+"""Rollouts: long trajectories by repeated application of a model, and their stability.
 
-:mod:`~gfnode.rollout.apply` repeats, :mod:`~gfnode.rollout.record` writes as it goes,
-:mod:`~gfnode.rollout.stability` looks at bonds and distributions, and
-:mod:`~gfnode.rollout.growth` at errors where the truth is known.
+:mod:`~gfnode.rollout.apply` applies a model repeatedly, :mod:`~gfnode.rollout.record` streams
+frames to disk, :mod:`~gfnode.rollout.stability` checks bonds and distributions, and
+:mod:`~gfnode.rollout.growth` measures errors where the truth is known.
 """
 
 from gfnode.rollout.apply import Difference, Rollout, State, Thermal, predict, steps

@@ -1,26 +1,27 @@
-"""One application after another: from one start to times far beyond its training.
+"""Repeated application of a model, from one start to times far beyond its training.
 
-One application asks the model for lags up to the ``stride``, and the next one starts from the
-conformation at the stride with velocities that the model itself gives,
+One application predicts lags up to the ``stride``, and the next one starts from the conformation at
+the stride with velocities derived from the model,
 
     x_{n+1} = x(stride | x_n, v_n),    v_{n+1} by :class:`Difference` or :class:`Thermal`.
 
-Velocities have to mean what they meant in training. Where training took them from the next frame, a
-``gap`` later, so does a rollout: v = (x(τ + gap) − x(τ))/gap, with a negative gap where training
-took them from the frame before. Where training data stores them they
-are derivatives, and a rollout takes the five-point difference
+Velocities are defined as in training. Where training had differences to the next frame, a ``gap``
+later, a rollout uses v = (x(τ + gap) − x(τ))/gap, with a negative gap for differences to the
+previous frame. Where training data stores velocities, they are derivatives, and a rollout uses the
+five-point difference
 
     v = [8 (x(τ+δ) − x(τ−δ)) − (x(τ+2δ) − x(τ−2δ))] / 12δ,
 
-whose error is δ⁴ x⁽⁵⁾/30: 0.02 % for a C–H stretch at δ = 0.5 fs. Either asks for lags beside the
-stride. (Forward-mode differentiation would spare that, but free rotation in closed form
-comes without a derivative by time, and some models are built on it.)
+whose error is δ⁴ x⁽⁵⁾/30: 0.02 % for a C–H stretch at δ = 0.5 fs. Both need predictions at lags
+next to the stride. (Forward-mode differentiation would not, but free rotation in closed form is
+implemented without a derivative by time, and some models use it.)
 
-A model that predicts a mean loses motion with every application: the mean of many paths moves less
-than any one of them. One that has learned a potential can draw a path instead, whose velocities it
-knows: differences of the steps of an integrator are not those it goes on with, and would heat the
-molecule by some percent an application. A :class:`~gfnode.models.Generative` model draws one sample
-an application, and velocities at random: at equilibrium those know nothing of the positions.
+A model that predicts a mean loses motion with every application: the mean of many trajectories
+moves less than any of them. A model with a learned potential can draw a trajectory instead, which
+includes velocities: differences of integrator steps are not the velocities of the integrator, and
+would heat the molecule by some percent an application. A :class:`~gfnode.models.Generative` model
+draws one sample an application, and random velocities, which at equilibrium are independent of the
+positions.
 """
 
 import warnings
@@ -41,8 +42,8 @@ from gfnode.geometry import (
     without_momenta,
 )
 from gfnode.models import Generative, Model
-from gfnode.models.base import held
-from gfnode.models.pieces import ask
+from gfnode.models.base import restore_fixed_atoms
+from gfnode.models.inference import predict_in_batches
 from gfnode.prediction import STEPS, check_follows, check_seed
 from gfnode.units import format_time
 
@@ -50,17 +51,17 @@ DELTA = 0.5
 """Largest δ of the five-point difference, fs; a power of two, so that lags stay exact."""
 
 ENOUGH = 100
-"""So many starts tell the size of each atom's velocity, to some percent."""
+"""Number of starts that determine the rms velocity of each atom to some percent."""
 
-_SLACK = 1e-9  # relative slack for times that are equal but for rounding
+_SLACK = 1e-9  # relative tolerance of equal times
 
 
 class Velocities(Protocol):
-    """Where the velocities of the next application come from."""
+    """Rule for the velocities of the next application."""
 
     @property
     def offsets(self) -> tuple[float, ...]:
-        """Lags to ask for besides the stride, relative to it, in fs."""
+        """Additional lags to predict, relative to the stride, in fs."""
 
     def __call__(self, now: Tensor, around: Tensor, generator: torch.Generator) -> Tensor:
         """Velocities ``(batch, atom, 3)`` in Å/fs.
@@ -72,19 +73,19 @@ class Velocities(Protocol):
         around
             Positions at the offsets, ``(batch, offset, atom, 3)``.
         generator
-            Whatever is random is drawn from it.
+            Source of random numbers.
         """
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Velocities by differences of what the model predicts.
+    """Velocities by finite differences of predicted positions.
 
     Parameters
     ----------
     gap
-        Time to the frame that training took velocities from, fs, negative for one before the
-        start, and then no further than the stride; None where it had derivatives.
+        Time to the frame of the differences in training, fs, negative for the previous frame, and
+        then at most a stride; None for derivatives.
     stride
         Of the rollout, fs.
     """
@@ -105,12 +106,12 @@ class Difference:
 
     @property
     def _reach(self) -> float:
-        """The gap, or the way back to what one application starts from."""
+        """The gap, limited to the start of the application if it is negative."""
         assert self.gap is not None
         return max(self.gap, -0.999 * self.stride)
 
     def warn_if_short(self) -> None:
-        """Warn of a stride that does not reach back to where training took velocities from."""
+        """Warn of a stride shorter than the backward gap of training."""
         if self.gap is not None and self.stride < -0.999 * self.gap:
             warnings.warn(
                 f"a stride of {format_time(self.stride)} is shorter than the "
@@ -129,7 +130,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Thermal:
-    """Velocities at random: independent and normal, of the size that each atom's have in training.
+    """Random velocities: independent and normal, with the variance of each atom in training.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ class Thermal:
     masses
         ``(atom,)`` in u.
     still
-        Take total momentum and angular momentum off, as training data without them has it.
+        Remove the total momentum and angular momentum, as for training data without them.
     """
 
     sizes: Tensor
@@ -147,13 +148,13 @@ class Thermal:
 
     @classmethod
     def like(cls, positions: Tensor, velocities: Tensor, masses: Tensor) -> "Thermal":
-        """Sizes by atom, and stillness, of ``(batch, atom, 3)`` in Å and Å/fs.
+        """Estimate sizes and ``still`` from ``(batch, atom, 3)`` in Å and Å/fs.
 
-        Of less than :data:`ENOUGH` starts the temperature of all atoms together is taken: with
-        its own three numbers alone, an atom would be hot or cold in all that is drawn.
+        With fewer than :data:`ENOUGH` starts the common temperature of all atoms is used, since
+        the variance of a single atom would be too uncertain.
 
-        Still is what has, on average, less than 1 % of the momentum and angular momentum that
-        velocities of its size, independent of each other, would have (in mean squares).
+        ``still`` is true where the mean squares of momentum and angular momentum are both below 1 %
+        of those of independent velocities of these sizes.
         """
         x, v, m = positions.double(), velocities.double(), masses.double()
         square = v.square().mean((0, 2))
@@ -178,17 +179,17 @@ class Thermal:
         velocities = drawn * self.sizes.to(now)[:, None]
         if not self.still:
             return velocities
-        # the directions taken off leave that much less; exact for thermal sizes
+        # restore the kinetic energy of the removed degrees of freedom; exact for thermal sizes
         left = free_directions(now, self.masses) / (3 * now.shape[1])
-        scale = left.clamp_min(1e-9).rsqrt().to(now)  # a single atom rests
+        scale = left.clamp_min(1e-9).rsqrt().to(now)  # zero for a single atom
         return without_momenta(now, velocities, self.masses) * scale[:, None, None]
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a rollout stands.
+    """State of a rollout.
 
-    Positions are relative to ``origin``: float32 would otherwise lose a molecule that drifts.
+    Positions are relative to ``origin``: float32 would lose precision for a molecule that drifts.
     """
 
     count: int  # applications so far
@@ -198,7 +199,7 @@ class State:
 
     @classmethod
     def of(cls, positions: Tensor, velocities: Tensor) -> "State":
-        """Begin from ``(batch, atom, 3)`` in Å and Å/fs."""
+        """Initial state, from ``(batch, atom, 3)`` in Å and Å/fs."""
         if positions.ndim != 3 or positions.shape != velocities.shape:
             raise InputError(
                 f"a rollout starts from positions and velocities (batch, atom, 3), got "
@@ -214,7 +215,7 @@ class State:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A model and how it is applied again and again.
+    """A model, and the parameters of its repeated application.
 
     Parameters
     ----------
@@ -223,20 +224,19 @@ class Rollout:
     stride
         Time of one application, fs.
     velocities
-        Of every application but the first; default: derivatives of the model.
+        Rule for every application but the first; default: derivatives of the model.
     every
-        Time between the frames that are kept, fs; None keeps those at the strides. Any times are
-        possible, but for a generative model, whose samples at two lags make no trajectory:
-        multiples of the stride.
+        Time between output frames, fs; None: the stride. Any time, but multiples of the stride for
+        a generative model, whose samples at two lags form no trajectory.
     seed
-        Of what is random: an application's draws depend on the seed and its number alone.
+        Random numbers depend on the seed and the index of the application alone.
     sampled
-        Draw one of the motions that the model holds possible, not their mean.
+        Draw a trajectory of the model's ensemble, instead of predicting the mean.
 
     Raises
     ------
     InputError
-        For times that are not positive, or do not fit the model, and for a model that cannot draw.
+        For times that are not positive or not allowed, or a model that cannot draw trajectories.
     """
 
     model: Model
@@ -268,11 +268,11 @@ class Rollout:
 
     @property
     def spacing(self) -> float:
-        """Time between the frames that are kept, fs."""
+        """Time between output frames, fs."""
         return self.stride if self.every is None else self.every
 
     def numbers(self, count: int) -> range:
-        """Which frames application ``count`` (from 0) gives: frame k lies at k · spacing."""
+        """Indices of the frames of application ``count`` (from 0); frame k is at k · spacing."""
         ratio = self.stride / self.spacing * (1 + _SLACK)
         return range(int(count * ratio) + 1, int((count + 1) * ratio) + 1)
 
@@ -283,8 +283,7 @@ class Rollout:
         Returns
         -------
         State, Tensor
-            Where the rollout stands then, and the frames :meth:`numbers` on the way,
-            ``(batch, time, atom, 3)`` in Å.
+            The next state, and the output frames :meth:`numbers`, ``(batch, time, atom, 3)`` in Å.
         """
         model = self.model
         velocities = self.velocities or Difference(None, self.stride)
@@ -301,7 +300,7 @@ class Rollout:
         if isinstance(model, Generative):
             lags = x.new_full((len(x), 1), self.stride)
             now = model.sample(x, v, lags, 1, draw, solver="dpm", steps=STEPS["dpm"])[:, 0, 0]
-            now = held(model.system, x, now)
+            now = restore_fixed_atoms(model.system, x, now)
             frames = now[:, None].expand(-1, len(kept), -1, -1)
             around = now[:, None, :0]
         else:
@@ -314,9 +313,9 @@ class Rollout:
 
 
 def predict(model: Model, positions: Tensor, velocities: Tensor, lags: Sequence[float]) -> Tensor:
-    """Positions ``(batch, time, atom, 3)`` in Å at the same lags of all starts, fs; see `ask`."""
+    """Positions ``(batch, time, atom, 3)`` in Å at lags in fs that are common to all starts."""
     asked = torch.tensor(list(lags), dtype=positions.dtype, device=positions.device)
-    return ask(model, positions, velocities, asked.expand(len(positions), -1))[0]
+    return predict_in_batches(model, positions, velocities, asked.expand(len(positions), -1))[0]
 
 
 def steps(
@@ -329,35 +328,35 @@ def steps(
     seed: int = 0,
     sampled: bool = False,
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
-    """Apply a model again and again, without end.
+    """Apply a model repeatedly, without end.
 
     Parameters
     ----------
     model
-        Any; it is put into evaluation mode.
+        Any model; it is put into evaluation mode.
     positions, velocities
         Starts, ``(batch, atom, 3)`` in Å and Å/fs.
     stride
         Time of one application, fs.
     draw
-        Velocities of the applications that follow: ``Difference(gap, stride)`` where training took
-        them from a frame ``gap`` later, or earlier. Default: derivatives of the model; for a
-        generative one `Thermal` velocities like those of the starts; of few, at their common
-        temperature.
+        Velocities of later applications: ``Difference(gap, stride)`` where training had differences
+        to a frame ``gap`` later (or earlier, if negative). Default: derivatives of the model; for a
+        generative one `Thermal` velocities estimated from the starts.
     seed
-        Of what is drawn.
+        Seed of random numbers.
     sampled
-        As of :class:`Rollout`.
+        As in :class:`Rollout`.
 
     Yields
     ------
     tuple
-        Time since the start in fs, and positions and velocities then, ``(batch, atom, 3)``.
+        Time since the start in fs, positions (Å) and velocities (Å/fs), ``(batch, atom, 3)``.
 
     Raises
     ------
     InputError
-        For a stride that is not positive, shapes that do not fit, or a model that cannot draw.
+        For a stride that is not positive, inconsistent shapes, or a model that cannot draw
+        trajectories.
     """
     model.eval()
     state = State.of(positions, velocities)

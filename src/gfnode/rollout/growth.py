@@ -1,19 +1,19 @@
-"""How errors grow with time, where the truth is known: by rollout, and by direct prediction.
+"""Growth of errors with time, by rollout and by direct prediction, where the truth is known.
 
-All methods are asked for the same lags of the same starts:
+All methods predict the same lags of the same starts:
 
 =================  ==============================================================================
 method             is
 =================  ==============================================================================
-``rollout``        the model, applied again and again
-``direct``         the model, asked once for lags up to the last, beyond its horizon
+``rollout``        the model, applied repeatedly
+``direct``         the model, applied once for all lags, also beyond its horizon
 ``persistence``    the start
-``mean-conformer`` the training mean, placed on the start
-``unrelated``      true conformations that know nothing of the start: drawn from all of the data
+``mean-conformer`` the training mean, superposed on the start
+``unrelated``      true conformations independent of the start: drawn from all of the data
 =================  ==============================================================================
 
-Errors are those of :mod:`gfnode.metrics`, squared and per coordinate; what is told is their root,
-with intervals over blocks of time as long as the lag.
+Errors are the squared ones per coordinate of :mod:`gfnode.metrics`; their root is reported, with
+intervals over blocks of time as long as the lag.
 """
 
 from dataclasses import dataclass, replace
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from gfnode.windows import Windows
 
 POINTS = 24
-"""Lags that errors are told at, at most."""
+"""Largest number of lags."""
 
 STARTS = 64
-"""Starts, at most."""
+"""Largest number of starts."""
 
 SATURATED = 0.5
-"""Errors grow freely below this share of what unrelated conformations are apart."""
+"""Fraction of the RMSE of unrelated conformations above which an error counts as saturated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +76,11 @@ class Growth:
         return found
 
     def rate(self, method: str = "rollout") -> Estimate | None:
-        """Rate at which the error grows: the slope of ln RMSE against the lag, in 1/ps.
+        """Exponential growth rate of the error: slope of ln RMSE against the lag, in 1/ps.
 
-        A straight line by least squares through ln RMSE of each block of starts, over the lags up
-        to the first at which the RMSE of all is above half of that of unrelated conformations (an
-        error that is all there can be grows no more). The mean of the blocks' slopes, and a t
-        interval. None with fewer than three such lags.
+        Linear regression of ln RMSE of each block of starts, over the lags before the RMSE of all
+        starts exceeds half of that of unrelated conformations, where it saturates. The mean slope
+        of the blocks with a t interval. None with fewer than three such lags.
         """
         curve, bound = (self._curve(name) for name in (method, "unrelated"))
         over = ~(curve < SATURATED * bound)
@@ -106,8 +105,8 @@ class Growth:
     def reaches(self, method: str, other: str) -> float | None:
         """Lag from which the RMSE of a method is no longer below that of another, in fs.
 
-        Linear between lags; None where it is below at the last, zero where it never is. (Errors of
-        what swings come and go: the first lag at which they meet would say little.)
+        Interpolated linearly; None if it is below at the last lag, zero if it never is. (The last
+        crossing, since errors of vibrations oscillate.)
         """
         if method == other:
             return None
@@ -127,7 +126,7 @@ class Growth:
             return np.asarray(np.sqrt(self.errors[method].mean(0)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, under the keys that docs/rollout.md explains."""
+        """All results, under the keys of docs/rollout.md."""
         return {
             "starts": len(self.starts_fs),
             "lags_fs": self.lags_fs.tolist(),
@@ -153,24 +152,24 @@ def compare(
     points: int = POINTS,
     advance: Report = silent,
 ) -> Growth:
-    """Let a model and the baselines run beside the truth.
+    """Compare a rollout and the baselines with the truth.
 
     Parameters
     ----------
     plan
-        The model and how it is applied; which frames it keeps does not matter. Those of a
-        generative model are compared at strides only, and are single samples.
+        The model and its application; ``every`` is ignored. A generative model is compared at
+        strides only, by single samples.
     baselines
-        By name; they are given all atoms.
+        By name; their state must be all atoms.
     windows
-        Whose starts are used, over all atoms; what they ask for does not matter.
+        Windows over all atoms, whose starts are used; their targets are ignored.
     length
-        Largest lag, fs; shorter where the data ends before: at most two thirds of the time from
-        the first start to the end of its trajectory, so that starts are left.
+        Largest lag, fs; limited by the data to two thirds of the longest time from a start to the
+        end of its trajectory, so that several starts remain.
     starts, points
-        How many starts and lags, at most.
+        Largest numbers of starts and lags.
     advance
-        Told how many applications are done, of how many.
+        Called with the number of applications done, and their total.
 
     Raises
     ------

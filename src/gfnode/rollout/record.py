@@ -1,8 +1,8 @@
-"""A rollout written to a trajectory file as it goes.
+"""Recording of a rollout to a trajectory file, resumable.
 
-The frames, and the state after them, are kept by :class:`gfnode.readers.unfinished.Store`: killed
-at any moment, the rollout goes on from what is there, and on a CPU to the same frames bit for bit.
-The file itself is written from them at the end, in pieces. Memory does not grow with the length.
+Frames and the state after them are stored by :class:`gfnode.readers.unfinished.Store`: a rollout
+that is killed at any moment can be resumed, on a CPU with the same frames bit for bit. The file
+itself is written from them at the end, in chunks. Memory does not grow with the length.
 """
 
 from collections.abc import Iterator
@@ -26,22 +26,22 @@ from gfnode.rollout.stability import kinetic_temperature
 from gfnode.trajectory import Doubles, Trajectory
 
 SECONDS = 5.0
-"""Between writing frames to the disk."""
+"""Interval between writes to the disk, s."""
 
 PIECE = 2**22
-"""Coordinates in a piece of the finished file."""
+"""Coordinates in a chunk of the finished file."""
 
 Frames = NDArray[Any]  # structured, (frame,)
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A rollout on its way to a trajectory file.
+    """A rollout to be recorded in a trajectory file.
 
     Parameters
     ----------
     rollout
-        The model and how it is applied.
+        The model and its application.
     start
         One frame of the state atoms.
     velocities
@@ -51,10 +51,9 @@ class Recording:
     path
         The trajectory file; its suffix chooses the format.
     facts
-        What else decides the frames (which weights, which start), for going on.
+        Everything else that determines the frames (weights, start), checked when resuming.
     seconds
-        Between writing frames to the disk, which is what is lost at most when it is killed; None:
-        `SECONDS`.
+        Interval between writes to the disk, the most that is lost when killed; None: `SECONDS`.
     """
 
     rollout: Rollout
@@ -67,12 +66,12 @@ class Recording:
 
     @property
     def frames(self) -> int:
-        """Frames of the whole rollout, the start among them."""
+        """Number of frames of the whole rollout, including the start."""
         return 1 + int(self.length / self.rollout.spacing * (1 + 1e-9))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the frames. The length is not among it: a rollout can be made longer."""
+        """Everything that determines the frames, except the length, which may be extended."""
         return {
             "kind": "rollout",
             "stride_fs": self.rollout.stride,
@@ -89,21 +88,21 @@ class Recording:
         overwrite: bool = False,
         advance: Report = silent,
     ) -> "Recorded":
-        """Compute the frames that are missing; until they are closed nobody else writes there.
+        """Compute the missing frames. The result holds a lock until it is closed.
 
         Parameters
         ----------
         resume
-            Go on with what an interrupted rollout left, if it left anything.
+            Continue from the frames of an interrupted rollout, if there are any.
         overwrite
-            Replace the file, and lose what an interrupted rollout left.
+            Replace the file, and discard frames of an interrupted rollout.
         advance
-            Told how many frames there are, and of how many.
+            Called with the number of frames done, and their total.
 
         Raises
         ------
         InputError
-            For a file that cannot be written, that is there, and for frames of another rollout.
+            For a file that cannot be written or exists, and for frames of another rollout.
         """
         store, kept = self._open(resume, overwrite)
         try:
@@ -164,7 +163,7 @@ class Recording:
         return Recorded(self, store, min(done, total), ended, kelvin)
 
     def _end(self, count: int, found: NDArray[np.float32], after: State) -> "Ended | None":
-        """Why the rollout ends with its application ``count``; None where it goes on."""
+        """Reason why the rollout ends at application ``count``; None if it continues."""
         finite = np.append(np.isfinite(found).all((1, 2)), after.finite)
         if finite.all():
             return None
@@ -199,7 +198,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Ended:
-    """Why a rollout could not go on."""
+    """Premature end of a rollout, and the reason."""
 
     time: float  # fs since the start
     why: str
@@ -207,21 +206,20 @@ class Ended:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """The frames of a rollout on disk; a context that keeps other processes away from them.
+    """The frames of a rollout on disk; a context that holds an exclusive lock on them.
 
     Parameters
     ----------
     recording
-        What they are of.
+        The rollout.
     store
-        Where they are.
+        Its frames on disk.
     frames
-        How many there are.
+        Their number.
     ended
-        Why there are fewer than asked for, all of the last application being left out; None where
-        there are not.
+        Reason for a premature end, without any frames of the last application; None if complete.
     kelvin
-        Kinetic temperature of the velocities of each application.
+        Kinetic temperature of the velocities at the start of each application, K.
     """
 
     recording: Recording
@@ -243,7 +241,7 @@ class Recorded:
         return count * self.recording.rollout.stride, self.kelvin
 
     def pieces(self) -> Iterator[Trajectory]:
-        """The frames, some at a time."""
+        """The frames, in chunks."""
         r = self.recording
         size = max(1, PIECE // (3 * r.start.n_atoms))
         for first in range(0, self.frames, size):
@@ -264,7 +262,7 @@ class Recorded:
             )
 
     def finish(self) -> Path:
-        """Write the trajectory file, and remove what it was made of."""
+        """Write the trajectory file, and remove the store."""
         r = self.recording
         save_pieces(self.pieces, self.frames, r.path)
         self.store.discard()

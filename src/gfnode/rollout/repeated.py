@@ -1,4 +1,4 @@
-"""A model that answers for times beyond its stride by applying another one again and again."""
+"""A model that predicts beyond its stride by repeated application of another one."""
 
 from typing import ClassVar
 
@@ -7,25 +7,25 @@ from torch import Tensor
 
 from gfnode.geometry import center
 from gfnode.models import Model, Symmetry
-from gfnode.models.base import held
+from gfnode.models.base import restore_fixed_atoms
 from gfnode.rollout.apply import Difference
 
 
 class Repeated(Model):
-    """The point prediction of a model, repeated: for all that takes a model, such as evaluation.
+    """Repeated point prediction of a model, as a model, for evaluation for example.
 
-    A lag τ is reached in n = ⌈τ/stride⌉ − 1 applications of one stride and a last one of what is
-    left. Up to the stride it is the model itself.
+    A lag τ is reached in n = ⌈τ/stride⌉ − 1 applications of one stride and a last one of the
+    remainder. Up to the stride it is the model itself.
 
     Parameters
     ----------
     model
-        What is repeated. One that couples the lags it is asked for is told of other lags than
-        these, and its prediction differs by that.
+        The model to apply. The result for one that couples lags depends on the additional lags
+        that are predicted here.
     stride
         Time of one application, fs.
     gap
-        Where velocities come from, see :class:`~gfnode.rollout.apply.Difference`.
+        Gap of velocities, see :class:`~gfnode.rollout.apply.Difference`.
     """
 
     promises: ClassVar[frozenset[Symmetry]] = frozenset()
@@ -37,7 +37,7 @@ class Repeated(Model):
 
     @property
     def kept(self) -> frozenset[Symmetry]:
-        """Those of the model."""
+        """The symmetries of the wrapped model."""
         return self.model.kept
 
     def rows(self, times: int) -> int:
@@ -57,7 +57,9 @@ class Repeated(Model):
             x, origin = x - middle, origin + middle
             mine = (steps == n) & (lags > 0)
             rest = torch.where(mine, lags - n * self.stride, self.stride)
-            found = held(self.system, x, self.model(x, v, torch.cat([rest, extra], 1)))
+            found = restore_fixed_atoms(
+                self.system, x, self.model(x, v, torch.cat([rest, extra], 1))
+            )
             placed = (found[:, : lags.shape[1]] + origin[:, None]).to(result.dtype)
             result = torch.where(mine[..., None, None], placed, result)
             x, around = found[:, lags.shape[1]], found[:, lags.shape[1] + 1 :]

@@ -1,4 +1,4 @@
-"""Rollouts of a trained run: what it takes from the run and its data, and what it comes to."""
+"""Rollouts of a trained run: settings from the run, recording, and analysis."""
 
 import hashlib
 import warnings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gfnode.windows import Windows
 
 FINEST = 10.0
-"""Frames of a rollout are by default the first multiple of the time step from here, fs apart."""
+"""Default spacing of frames in fs, rounded up to a multiple of the time step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +42,14 @@ class Rolled:
     path
         The trajectory file.
     recorded
-        Its frames, by number, and how it ended.
+        Its frames, and how it ended.
     stability, floor
-        What became of the molecule, and the drift that stretches of training show; None where the
-        training data is not there.
+        Stability of the molecule, and the drift of stretches of the training data as a reference;
+        None without the training data.
     temperature
         Kinetic temperature of training, K.
     growth
-        Errors beside the truth, where asked for.
+        Errors against the truth, if requested.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Rolled:
         return f"Rolled({self.path}: {recorded.frames} frames, every {format_time(spacing)}{ended})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Every number, under the keys that docs/rollout.md explains."""
+        """All results, under the keys of docs/rollout.md."""
         recording, ended, s = self.recorded.recording, self.recorded.ended, self.stability
         return {
             "format": "gfnode-rollout",
@@ -118,7 +118,7 @@ def _drift(values: dict[str, float]) -> dict[str, float]:
 
 
 class Roller:
-    """A run, made ready to be rolled out."""
+    """Rollout of a run, with defaults for its settings."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Roller:
         self._windows: Windows | None = None
 
     def plan(self) -> Rollout:
-        """How the model is applied again and again."""
+        """The :class:`Rollout` of these settings."""
         difference = Difference(self.gap, self.stride)
         velocities: Velocities = difference
         if not (self.sampled or self.generative):
@@ -164,7 +164,7 @@ class Roller:
     def record(
         self, start: Start, path: Path, *, resume: bool, overwrite: bool, advance: Report
     ) -> Recorded:
-        """Compute the frames."""
+        """Compute and record the frames."""
         digest = hashlib.sha256()
         for name, value in sorted(self.run.model.state_dict().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
@@ -185,13 +185,13 @@ class Roller:
         return recording.run(resume=resume, overwrite=overwrite, advance=advance)
 
     def reference(self) -> Reference:
-        """What of the training data the frames are compared with."""
+        """Reference data from training, for stability."""
         _, velocities = self.training()
         system = self.run.model.system
         return Reference.of(system, self.run.trajectories(), velocities.numpy())
 
     def growth(self, data: Sequence[Trajectory], starts: int, advance: Report) -> Growth:
-        """Errors beside the truth, on windows that training has not seen.
+        """Errors against the truth, on unseen windows.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ def parse_length(length: float | str) -> float:
 
 
 def check_options(options: Iterable[str]) -> None:
-    """TypeError for what :meth:`gfnode.Run.rollout`, which was called, does not take."""
+    """Raise TypeError for unknown options, in the name of :meth:`gfnode.Run.rollout`."""
     known = [p.name for p in signature(roll).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for name in options:
         if name not in known:
@@ -247,42 +247,42 @@ def roll(
     starts: int = STARTS,
     advance: Report = silent,
 ) -> Rolled:
-    """Roll a run out from one start, write the frames, and look at them.
+    """Roll a run out from one start, write the frames, and measure their stability.
 
     Parameters
     ----------
     run, start
-        What is rolled out, and from where.
+        The run and the start.
     length
         Of the rollout: fs, or text with a unit, as all times here.
     path
-        The trajectory file: the start and what follows, the state atoms.
+        The trajectory file: the start and all later frames, of the state atoms.
     stride
-        Of one application; None: the horizon of training. Shorter strides lose motion more often,
-        see docs/rollout.md.
+        Time of one application; None: the horizon of training. Motion is lost at every
+        application, so more with shorter strides, see docs/rollout.md.
     every
-        Between frames; None: the first multiple of the time step from 10 fs, for a generative
-        model the stride.
+        Time between frames; None: the first multiple of the time step from 10 fs on, for a
+        generative model the stride.
     seed
-        Of what is drawn.
+        Seed of random numbers.
     sampled
-        Draw one of the motions that the model holds possible, not their mean; None: where it can,
-        having learned a potential.
+        Draw a trajectory of the model's ensemble, instead of predicting the mean; None: if the
+        model has learned a potential.
     resume, overwrite
-        Go on with what an interrupted rollout into the same file left; or replace the file, and
-        lose that.
+        Continue an interrupted rollout into the same file; or replace the file, and discard its
+        frames.
     truth
-        Trajectories that errors are measured beside, as of :meth:`gfnode.run.Run.evaluate`: those
-        of training, of whose test part they are then, or others.
+        Trajectories for errors, as in :meth:`gfnode.run.Run.evaluate`: those of training, whose
+        test part is used, or others.
     starts
-        How many starts errors are measured of, at most.
+        Largest number of starts for errors.
     advance
-        Told how much is done, of how much: frames, then applications beside the truth.
+        Called with the amount done and its total: of frames, then of applications for errors.
 
     Raises
     ------
     InputError
-        For times that do not fit, a file that cannot be written, frames of another rollout.
+        For invalid times, a file that cannot be written, or frames of another rollout.
     """
     check_one_way(resume=resume, overwrite=overwrite)
     span = parse_length(length)
@@ -309,6 +309,6 @@ def roll(
             )
             floor = reference.floor(span / STRETCHES)
             temperature = reference.temperature
-        recorded.finish()  # whatever is wrong with the truth, the frames are there
+        recorded.finish()  # before errors are computed, which may fail
     growth = None if truth is None else roller.growth(truth, starts, advance)
     return Rolled(path, recorded, stability, floor, temperature, growth)

@@ -1,13 +1,12 @@
-"""Whether a long trajectory still is the molecule: what breaks first, and what drifts away.
+"""Stability of a long trajectory: broken bonds, clashes, and drift of distributions.
 
-Bonds, angles and the radius of gyration are compared with the training data, of which
-:class:`Reference` takes what is needed. Distributions are compared by the Wasserstein distance
+Bonds, angles and the radius of gyration are compared with the training data
+(:class:`Reference`), their distributions by the Wasserstein distance
 
     W = ∫ |F⁻¹(p) − G⁻¹(p)| dp,
 
-the mean distance by which values have to be moved; a bond has a distribution of its own, and the
-mean of W over the bonds is told. What is broken, and what clashes, is as in
-:mod:`gfnode.molecule.integrity`.
+separately for each coordinate, of which the mean is reported. Broken bonds and clashes are defined
+as in :mod:`gfnode.molecule.integrity`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,16 +29,16 @@ from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.units import BOLTZMANN
 
 SAMPLE = 500
-"""Frames that a distribution is taken from."""
+"""Frames sampled for a distribution."""
 
 MOST_PAIRS = 100_000
-"""Clashes are looked for among so many pairs of atoms: those closest in a frame of training."""
+"""Pairs of atoms that are checked for clashes, at most: those closest in a frame of training."""
 
 STRETCHES = 5
-"""Parts of a rollout that distributions are told of."""
+"""Parts of a rollout with a distribution each."""
 
 QUANTITIES = {"bond": "angstrom", "angle": "degree", "radius_of_gyration": "angstrom"}
-"""What distributions are of, and their units."""
+"""Quantities whose distributions are compared, and their units."""
 
 _BLOCK = 2**22  # distances held at once
 
@@ -49,18 +48,18 @@ Internal = dict[str, Doubles]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that is wrong with a pair of atoms: how often, and when first.
+    """First occurrence of a broken bond or clash, and its frequency.
 
     Parameters
     ----------
     time
         Of the first frame, fs since the start.
     atoms
-        State atoms, counted in the source.
+        The pair, as indices of the source trajectory.
     distance, bound
-        How far apart they are and what would be allowed, Å.
+        Their distance, and its limit, Å.
     frames
-        Share of all frames in which some pair is wrong.
+        Fraction of all frames in which some pair violates its limit.
     """
 
     time: float
@@ -72,24 +71,24 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What of the training data a rollout is compared with.
+    """Reference data from training.
 
     Parameters
     ----------
     system
         Of the model.
     pairs, least, most
-        Pairs of state atoms ``(pair, 2)`` and the distances allowed, ``(pair,)`` in Å.
+        Pairs of state atoms ``(pair, 2)``, and the limits of their distances, ``(pair,)`` in Å.
     n_bonds
-        How many of the pairs, from the first, are bonds.
+        Number of bonds, the first of the pairs.
     triples
         Angles, ``(angle, 3)``.
     sample
-        Values of evenly chosen frames of training.
+        Values of evenly spaced frames of training.
     temperature
-        Kinetic temperature of training in K, as velocities of windows have it.
+        Kinetic temperature in K from the velocities of training windows.
     series
-        The training data, state atoms, to cut stretches of.
+        The training data of the state atoms, for :meth:`floor`.
     """
 
     system: System
@@ -106,7 +105,7 @@ class Reference:
     def of(
         cls, system: System, trajectories: Sequence[Trajectory], velocities: Floats
     ) -> "Reference":
-        """Take what is needed of the training data.
+        """Compute from the training data.
 
         Parameters
         ----------
@@ -138,10 +137,10 @@ class Reference:
         )
 
     def floor(self, span: float) -> dict[str, float]:
-        """W between a stretch of training that lasts ``span`` fs and all the rest of training.
+        """W between a stretch of training of ``span`` fs and the rest of training.
 
-        The median over at most ten stretches; where the training data is short, of stretches of
-        half its length. It is what the drift of a perfect rollout would look like.
+        The median over at most ten stretches of each trajectory, of at most half its length. It is
+        the expected drift of a perfect rollout.
         """
         found: list[dict[str, float]] = []
         for number, series in enumerate(self.series):
@@ -174,7 +173,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of a rollout: how far its distributions are from those of training.
+    """A stretch of a rollout, and the distance of its distributions from those of training.
 
     Parameters
     ----------
@@ -194,7 +193,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Stability:
-    """What became of the molecule."""
+    """Stability of a rollout."""
 
     broken: Event | None  # first broken bond
     clash: Event | None  # first clash
@@ -209,18 +208,18 @@ def measure(
     stretches: int = STRETCHES,
     temperatures: tuple[Doubles, Doubles] | None = None,
 ) -> Stability:
-    """Look through a trajectory, piece by piece.
+    """Measure the stability of a trajectory, chunk by chunk.
 
     Parameters
     ----------
     pieces
-        State atoms; the first frame of the first is the start.
+        Chunks of the state atoms; the first frame is the start.
     frames
-        Of all pieces together.
+        Total number of frames.
     reference
         Of the same system.
     stretches
-        Parts of equal numbers of frames that distributions are told of.
+        Number of parts of equal length for distributions.
     temperatures
         Times (fs since the start) and kinetic temperatures (K) of applications.
     """
@@ -261,7 +260,7 @@ def measure(
 
 
 class _Watch:
-    """Waits for the first frame in which a bond is too long, or atoms are too close."""
+    """Detects the first frame with a broken bond or a clash."""
 
     def __init__(self, reference: Reference, kind: str) -> None:
         self.reference, self.broken = reference, kind == "broken"
@@ -269,7 +268,7 @@ class _Watch:
         self.frames = 0
 
     def look(self, times: Doubles, apart: Doubles) -> None:
-        """Look at distances ``(frame, pair)``."""
+        """Process distances ``(frame, pair)``."""
         r = self.reference
         if self.broken:
             excess = apart[:, : r.n_bonds] / r.most[: r.n_bonds]
@@ -283,7 +282,7 @@ class _Watch:
             self.first = (float(times[frame]), pair, float(apart[frame, pair]))
 
     def event(self, frames: int) -> Event | None:
-        """What was found."""
+        """The first occurrence, if any."""
         if self.first is None:
             return None
         time, pair, distance = self.first
@@ -304,7 +303,7 @@ def internal(positions: Floats, bonds: Integers, triples: Integers) -> Internal:
 
 
 def drift(values: Internal, others: Internal) -> dict[str, float]:
-    """Wasserstein distance of every quantity, the mean over its coordinates; nan without any."""
+    """Mean Wasserstein distance over the coordinates of every quantity; nan without any."""
     return {
         key: float(wasserstein(values[key], others[key]).mean()) if values[key].size else np.nan
         for key in QUANTITIES
@@ -312,7 +311,7 @@ def drift(values: Internal, others: Internal) -> dict[str, float]:
 
 
 def _some(parts: Sequence[tuple[Floats, Integers]]) -> Floats:
-    """At most :data:`SAMPLE` of all rows of arrays, evenly chosen; no more is read."""
+    """At most :data:`SAMPLE` evenly spaced rows of several arrays; no others are read."""
     ends = np.cumsum([0, *(len(rows) for _, rows in parts)])
     chosen = evenly(int(ends[-1]), SAMPLE)
     return np.concatenate(
@@ -324,6 +323,6 @@ def _some(parts: Sequence[tuple[Floats, Integers]]) -> Floats:
 
 
 def kinetic_temperature(velocities: NDArray[np.floating[Any]], masses: Doubles) -> float:
-    """T = Σ m v² / (3 N k_B) in K of ``(…, atom, 3)`` in Å/fs, the mean over all but the atoms."""
+    """Mean of T = Σ m v² / (3 N k_B) in K over all leading axes of ``(…, atom, 3)`` in Å/fs."""
     square = np.square(velocities, dtype=np.float64).sum(-1)
     return float((square @ masses).mean() / (3 * len(masses) * BOLTZMANN))

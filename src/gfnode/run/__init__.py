@@ -1,4 +1,4 @@
-"""A trained model in its folder: made, opened, asked."""
+"""Run folders: creating, opening and using trained models."""
 
 from gfnode.prediction import BeyondHorizonWarning
 from gfnode.run.opening import VERSION

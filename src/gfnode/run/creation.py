@@ -1,4 +1,4 @@
-"""The folder of a new run: all but the training."""
+"""Creation of a run folder, before training."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from gfnode.run.exported import is_exported
 from gfnode.run.opening import RUN, VERSION
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
-from gfnode.windows.heat import Heat
+from gfnode.windows.temperature import StartTemperatures
 
 
 def create_folder(
@@ -28,12 +28,12 @@ def create_folder(
     *,
     reader: Reader,
 ) -> tuple[Model, dict[str, Any]]:
-    """Make the folder; see :meth:`gfnode.run.Run.create`.
+    """Create the folder; see :meth:`gfnode.run.Run.create`.
 
     Returns
     -------
     Model, dict
-        The model before training, and what ``run.json`` says.
+        The model before training, and the content of ``run.json``.
 
     Raises
     ------
@@ -46,8 +46,10 @@ def create_folder(
     plugins, others = _plugins_of(experiment.model["name"], files)
     train = dataset.of(model)["train"]
     some = train.batch(train.evenly(500))
-    heat = Heat.of(some.velocities.numpy(), model.system.masses, some.positions.numpy(), train.gap)
-    make_folder(folder)  # nothing is left behind by what is refused above
+    heat = StartTemperatures.of(
+        some.velocities.numpy(), model.system.masses, some.positions.numpy(), train.gap
+    )
+    make_folder(folder)  # after all checks, so that a refused run leaves no folder
     facts = {
         "format": "gfnode-run",
         "version": VERSION,
@@ -80,14 +82,15 @@ def create_folder(
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Write to a run folder while no other process trains there.
+    """Hold the exclusive lock of a run folder.
 
-    The lock file stays: whoever had opened one that is removed would hold a lock that nobody sees.
+    The lock file is not removed: a process that had opened it before would hold a lock on a deleted
+    file, invisible to others.
 
     Raises
     ------
     InputError
-        When one does.
+        When another process holds the lock.
     """
     told = f"{folder}: another process is training there; wait for it, or choose another --out"
     lock = locked(folder / "training.lock", told)
@@ -119,13 +122,13 @@ def refuse_run(folder: Path) -> None:
 
 
 def _plugins_of(model: str, files: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Which packages a run needs beside gfnode, for ``run.json``, and their versions.
+    """Packages that a run needs besides gfnode, for ``run.json``, and their versions.
 
     Returns
     -------
     dict, dict
-        ``{"models": {name: package}, "readers": {suffix: package}, "code": {name: SHA-256}}``, the
-        code being that of the model, and ``{package: version}``.
+        ``{"models": {name: package}, "readers": {suffix: package}, "code": {name: SHA-256}}``, with
+        the hash of the model's code, and ``{package: version}``.
     """
     suffixes = dict.fromkeys(Path(file).suffix.lower() for file in files if file)
     origins = {

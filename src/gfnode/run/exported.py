@@ -1,4 +1,4 @@
-"""An exported model: its folder, read and verified.
+"""Reading and verification of the folder of an exported model.
 
 ========================  ==========================================================================
 file                      holds
@@ -12,9 +12,9 @@ file                      holds
 ``README.md``             the model card, for people; gfnode never reads it
 ========================  ==========================================================================
 
-The sums tell damage, a mixed-up folder and careless editing. They are no signature: who changes a
-file on purpose can write the sums anew. Opening reads JSON and safetensors only, so that even then
-nothing runs.
+The checksums detect damage, mixed-up folders and careless editing. They are no signature: anyone
+who changes a file on purpose can also update them. Opening reads JSON and safetensors only, so that
+even then no code is executed.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ def is_exported(folder: Path) -> bool:
 
 
 def checksum(config: Mapping[str, Any]) -> str:
-    """SHA-256 of all of a configuration but its checksum, however it is laid out."""
+    """SHA-256 of a configuration without its own checksum, independent of formatting."""
     rest = {key: value for key, value in config.items() if key != "checksum"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
@@ -68,8 +68,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        For another format or a newer version; for anything that is missing, damaged, changed, or
-        lies there and was not exported.
+        For another format or version, a missing, damaged or changed file, or a model file that was
+        not exported.
     """
     path = folder / CONFIG
     config = read_json(path)

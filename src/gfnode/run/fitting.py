@@ -1,4 +1,4 @@
-"""Train a model on trajectories: the main job, from data to a run folder."""
+"""Training of a model on trajectories, from data to a run folder."""
 
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare
 from gfnode.experiment.baselines import mean_errors
 from gfnode.machine import memory_kept
-from gfnode.models.base import Model, as_predicted
+from gfnode.models.base import Model, check_prediction
 from gfnode.models.calibration import FILE, Calibration
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
@@ -23,14 +23,14 @@ from gfnode.terminal import plain_console
 from gfnode.training import EpochRecord, Trainer, TrainingState
 from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
-from gfnode.training.stepping import launch
+from gfnode.training.stepping import setup_device
 from gfnode.trajectory.given import place
 from gfnode.windows import Windows
 
 __all__ = ["Data", "Reader", "Said", "begin", "finish", "fit", "reopen", "resume", "training"]
 
 SAVING = 0.05
-"""Share of the time that may go into saving the state of training."""
+"""Largest fraction of the time spent on saving checkpoints."""
 
 Said = Callable[[Run, Dataset], None]
 Result = TypeVar("Result")
@@ -63,7 +63,7 @@ def fit(
     progress
         Show a live display.
     said
-        Called once everything is ready to train, before the first step.
+        Called with the run and its data before the first training step.
 
     Returns
     -------
@@ -89,10 +89,10 @@ def begin(
     out: str | Path | None = None,
     reader: Reader | None = None,
 ) -> tuple[Run, Dataset]:
-    """Make the folder of a run and prepare its data; see :func:`fit`."""
+    """Create the folder of a run and prepare its data; see :func:`fit`."""
     experiment = configure(preset, changes)
     reader = Reader.chosen(reader)
-    launch(experiment.accelerator)  # says at once what cannot be used
+    setup_device(experiment.accelerator)  # says at once what cannot be used
     if experiment.windows.split == "all":
         raise InputError(
             "windows.split=all leaves no windows to validate with: expected blocked or published"
@@ -112,10 +112,10 @@ def begin(
 
 
 def resume(folder: str | Path, *, progress: bool = True, said: Said | None = None) -> Run:
-    """Go on with an interrupted run, with its own configuration and data.
+    """Resume an interrupted run, with its own configuration and data.
 
-    It ends at the weights that it would have come to without the interruption, on a CPU bit for
-    bit. A run that had ended is returned as it is.
+    It ends at the weights of an uninterrupted run, on a CPU bit for bit. A run that had ended is
+    returned unchanged.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def resume(folder: str | Path, *, progress: bool = True, said: Said | None = Non
 
 @usual()
 def reopen(folder: str | Path) -> tuple[Run, Dataset | None]:
-    """Open a run to go on with it, and its data; None where it has ended; see :func:`resume`."""
+    """Open a run and prepare its data (None if it has ended), to resume it; see :func:`resume`."""
     run = Run.open(folder, weights=False)
     if run.exported:
         raise InputError(f"{folder} is an exported model: training goes on in its run folder only")
@@ -140,7 +140,7 @@ def reopen(folder: str | Path) -> tuple[Run, Dataset | None]:
 def finish(
     run: Run, dataset: Dataset | None, *, progress: bool = False, said: Said | None = None
 ) -> Run:
-    """Train what was begun or taken up again, and measure its errors; see :func:`fit`."""
+    """Train a new or resumed run to the end, and calibrate it; see :func:`fit`."""
     if dataset is None:
         return run
     experiment = run.experiment
@@ -159,14 +159,14 @@ def finish(
 
 
 def _calibrate(run: Run, dataset: Dataset) -> None:
-    """Measure errors on the validation windows, and distances on those of training."""
+    """Fit and save the calibration: errors on validation windows, distances on training ones."""
     parts = dataset.of(run.model)
     run.calibration = Calibration.fit(run.model, parts["train"], parts["validation"])
     run.calibration.save(run.folder / FILE)
 
 
 def _prepare(model: Model, windows: Windows, console: Console | None) -> None:
-    """Let a model fit itself to the training windows, and say what it found."""
+    """Run :meth:`Model.prepare` on the training windows, and print its message."""
     with fit_display(console) as report:
         model.prepare(windows, report)
     _check_prediction(model, windows)
@@ -176,10 +176,10 @@ def _prepare(model: Model, windows: Windows, console: Console | None) -> None:
 
 @torch.no_grad()
 def _check_prediction(model: Model, windows: Windows) -> None:
-    """Say at once what would be broadcast to a prediction, or end the run after its training."""
+    """Check shape and dtype of a prediction before training, as plug-in models may be wrong."""
     x, v, lags, _ = vars(windows.batch(slice(0, 2))).values()
     training = model.training
-    found = as_predicted(model.eval().estimate(x, v, lags), x, lags)
+    found = check_prediction(model.eval().estimate(x, v, lags), x, lags)
     model.train(training)
     if found.dtype != x.dtype:
         raise InputError(f"the model predicted {found.dtype}: expected {x.dtype}")
@@ -197,21 +197,21 @@ def _to_the_end(turns: Generator[None, None, Result]) -> Result:
 def training(
     run: Run, dataset: Dataset, *, progress: bool = False
 ) -> Generator[None, None, dict[str, Any] | None]:
-    """Train from wherever the folder stands, and stop to let others work, as :class:`Trainer` does.
+    """Train from the state in the folder; a generator that yields as :meth:`Trainer.running`.
 
-    The state is saved after an epoch, unless saving takes more than a twentieth of the time; then
-    after one of the next.
+    The state is saved after every epoch, less often where saving would take more than a twentieth
+    of the time.
 
     Returns
     -------
     dict or None
-        What to say of it in ``run.json``; None of a model with nothing to train.
+        Results for ``run.json``; None for a model with nothing to train.
     """
     began = perf_counter()
     experiment, last = run.experiment, run.folder / "last.safetensors"
     console = plain_console(stderr=True) if progress else None
-    if not last.exists():  # the run begins (or never got through its first epoch)
-        with seeded(experiment.seed):  # in turns with others, too
+    if not last.exists():  # a new run, or one interrupted in its first epoch
+        with seeded(experiment.seed):  # also when interleaved with others
             _prepare(run.model, dataset.of(run.model)["train"], console)
         if run.model.doubt:
             run.record(doubt=run.model.doubt)
@@ -250,7 +250,7 @@ def training(
 
     def on_epoch(state: TrainingState, record: EpochRecord, best: bool) -> None:
         nonlocal saving
-        # weights first: killed in between, epochs are done again and write the same weights
+        # weights first: if killed in between, epochs are repeated and give the same weights
         if best:
             run.save_best(state.validated)
         now = perf_counter()

@@ -1,4 +1,4 @@
-"""From a folder to a model without weights: what its JSON says, read, checked and built."""
+"""Opening a run folder: its JSON is read and checked, and the model built without weights."""
 
 import math
 import re
@@ -21,7 +21,7 @@ VERSION = 4
 
 
 def read_facts(folder: Path) -> tuple[dict[str, Any], Path]:
-    """Read what a folder says of its model: a run's ``run.json``, an export's ``config.json``.
+    """Read the facts of a model: ``run.json`` of a run, or ``config.json`` of an export.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def read_facts(folder: Path) -> tuple[dict[str, Any], Path]:
     Raises
     ------
     InputError
-        When it is neither, one of another version, damaged, or an exported model that was changed.
+        When there is neither, or one of another version, damaged, or changed after the export.
     """
     if layout.is_exported(folder):
         return layout.read_config(folder), folder / layout.CONFIG
@@ -68,12 +68,12 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
-    """Build the model that ``run.json`` (or another ``where``) describes, without its weights.
+    """Build the model described by facts from the file ``where``, without its weights.
 
     Raises
     ------
     InputError
-        When something is missing, fits nothing else, or needs a plug-in that is not installed.
+        When an entry is missing or inconsistent, or a plug-in is not installed.
 
     Warns
     -----
@@ -98,7 +98,7 @@ def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
 
 
 def check_data(facts: Mapping[str, Any], where: Path) -> None:
-    """Raise InputError when the data of training stayed elsewhere, or cannot be read here."""
+    """Raise InputError when the training data was not exported, or has no reader here."""
     if facts.get("format") == layout.FORMAT:
         files = [str(entry.get("file", "")) for entry in facts["data"]]
         if away := [file for file in files if not re.fullmatch(r"[a-z][a-z0-9]+:.+", file)]:
@@ -126,7 +126,7 @@ def warn_if_unfinished(facts: Mapping[str, Any], model: Model, folder: Path) -> 
 
 
 def _check_entries(entries: Any) -> None:
-    """Raise ValueError unless these are what is remembered of trajectories."""
+    """Raise ValueError unless these are valid records of trajectories."""
     texts = ("file", "name", "fingerprint")
     if not (isinstance(entries, list) and entries) or not all(
         isinstance(entry, Mapping)
@@ -138,14 +138,14 @@ def _check_entries(entries: Any) -> None:
 
 
 def _check_gap(gap: Any) -> None:
-    """ValueError for what is no time over which velocities are differences, fs; None: stored."""
+    """Raise ValueError unless the gap of velocities is None or finite and not zero, in fs."""
     number = isinstance(gap, int | float) and not isinstance(gap, bool)
     if gap is not None and not (number and math.isfinite(gap) and gap):
         raise ValueError(f"velocities are differences over {gap!r} fs, expected a number, not 0")
 
 
 def _check_heat(heat: Any) -> None:
-    """ValueError for what is no range of temperatures in K; None: an earlier gfnode noted none."""
+    """Raise ValueError unless start temperatures are None (older runs) or three numbers in K."""
     if heat is None:
         return
     if not (

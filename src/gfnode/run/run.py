@@ -1,4 +1,4 @@
-"""A run: a folder that holds a trained model and everything about how it came to be.
+"""A run: a folder with a trained model, its configuration and provenance.
 
 =========================  =========================================================================
 file                       holds
@@ -62,7 +62,7 @@ class Run:
     Parameters
     ----------
     folder
-        Where it lies.
+        The run folder.
     experiment
         Its configuration.
     model
@@ -100,9 +100,9 @@ class Run:
         *,
         reader: Reader | None = None,
     ) -> Self:
-        """Make the folder of a new run: all but the training.
+        """Create the folder of a new run, before training.
 
-        ``files`` and their ``reader`` let the run find its data again.
+        ``files`` and their ``reader`` are stored, so that the run can read its data again.
 
         Raises
         ------
@@ -129,7 +129,7 @@ class Run:
         Raises
         ------
         InputError
-            When the folder holds no run, one of a newer version, or a damaged one; an exported
+            When the folder holds no run, one of another version, or a damaged one; an exported
             model that was changed.
 
         Warns
@@ -147,7 +147,7 @@ class Run:
         return run
 
     def load_best(self) -> None:
-        """Put the best weights into the model."""
+        """Load the best weights into the model."""
         path = self.folder / (layout.WEIGHTS if self.exported else "weights.safetensors")
         if not path.exists():
             raise InputError(
@@ -160,22 +160,22 @@ class Run:
 
     @property
     def exported(self) -> bool:
-        """Whether this is an exported model: it can be used, and nothing is written to it."""
+        """Whether this is an exported model, to whose folder nothing is written."""
         return self.facts.get("format") == layout.FORMAT
 
     def _keeps(self, file: str, asked: bool) -> bool:
-        """Whether what is measured belongs into its folder: InputError where that is read-only."""
+        """Whether results are written to the folder; InputError if it is read-only."""
         if keeps := asked and not self.exported and not isinstance(self.model, Molecular):
             check_writable(self.folder / file, "save=False measures and keeps nothing")
         return keeps
 
     @property
     def _error_bars(self) -> Calibration | None:
-        """Those of what it predicts: molecules are further off than the mean."""
+        """Calibration of predictions; none for `Molecular`, whose errors are larger."""
         return None if isinstance(self.model, Molecular) else self.calibration
 
     def save_best(self, model: Model) -> None:
-        """Keep the weights of a model as the best."""
+        """Save the weights of a model as the best."""
         save_tensors(self.folder / "weights.safetensors", model.state_dict(), {})
 
     def record(self, **facts: Any) -> None:
@@ -185,7 +185,7 @@ class Run:
 
     @property
     def velocity_rule(self) -> VelocityRule:
-        """How training took its velocities."""
+        """Definition of velocities in training."""
         return VelocityRule.of(self.experiment.windows, self.facts)
 
     @property
@@ -194,7 +194,7 @@ class Run:
         return Provenance(self.facts["data"])
 
     def trajectories(self) -> list[Trajectory]:
-        """Give the training data: from memory right after training, else read and checked again.
+        """The training data, from memory right after training, else read and verified again.
 
         Raises
         ------
@@ -219,13 +219,13 @@ class Run:
         Parameters
         ----------
         data
-            None, or the trajectories of training (or their files): the test part of their split.
-            Others of the same system: windows all over them.
+            None, or the trajectories of training (or their files): the test part of their split is
+            used. Others of the same system: windows over all of them.
         save
             Write ``evaluation.json`` and ``errors.npz`` into the folder (for the test part only,
             and not into an exported model).
         report
-            Told how many windows have been predicted, of how many.
+            Called with the number of windows predicted, and their total.
 
         Raises
         ------
@@ -250,7 +250,7 @@ class Run:
         save: bool = True,
         **options: Any,
     ) -> "Physics":
-        """Measure how physical the predictions are: options as of :func:`gfnode.physics.assess`.
+        """Measure physical properties of predictions; options of :func:`gfnode.physics.assess`.
 
         ``save`` writes ``physics.json`` and ``physics.npz`` as :meth:`evaluate` writes its files.
         """
@@ -264,7 +264,7 @@ class Run:
         return found
 
     def _read(self, file: str | Path) -> list[Trajectory]:
-        """Read a file as those of training were read."""
+        """Read a file with the reader of the training data."""
         return self.provenance.reader(file).load(file)
 
     def held_out(self, data: Data | None = None) -> tuple[Windows, bool]:
@@ -275,24 +275,24 @@ class Run:
         )
 
     def baselines(self) -> dict[str, Model]:
-        """The trivial baselines as they were fitted on the training windows."""
+        """The trivial baselines, as fitted to the training windows."""
         return baselines.load_baselines(self.folder / baselines.FILE, self.model.system)
 
     def judged(self) -> dict[str, Model]:
-        """The model, by its name, and the trivial baselines beside it."""
+        """The model and the trivial baselines, by name."""
         name = self.experiment.model["name"]
         return {name: self.model} | {k: m for k, m in self.baselines().items() if k != name}
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """How large its errors are; None where training has not ended."""
+        """Error widths and distance statistics; None where training has not ended."""
         path = self.folder / FILE
         return Calibration.load(path, self.model.system.n_atoms) if path.exists() else None
 
     def as_molecules(self) -> Self:
-        """Give the same run with predictions that are molecules; see :meth:`Molecular.of`.
+        """The same run with predictions of realistic geometry; see :class:`Molecular`.
 
-        What is measured of it is not written to the folder.
+        Its results are not written to the folder.
         """
         found = copy(self)
         found.model = Molecular.of(self.model, self.calibration, str(self.folder)).eval()
@@ -316,7 +316,7 @@ class Run:
         times
             Lags after the start: fs, or text with a unit (``"1.5ps"``). In any order.
         frame
-            Which frame of ``start`` to begin from; None: the first that has velocities.
+            Index of the frame of ``start`` to begin from; None: the first that has velocities.
 
         Returns
         -------
@@ -351,12 +351,12 @@ class Run:
         seed: int = 0,
         advance: Callable[[int], None] = lambda done: None,
     ) -> dict[float, Trajectory]:
-        """Draw an ensemble of conformations at each of some later times.
+        """Draw an ensemble of conformations at each of several later times.
 
-        Models with a learned potential can (``run.model.follows``), and ``ito``.
+        For models with a learned potential (``run.model.follows``), and ``ito``.
 
-        Start, times and frame are as of :meth:`predict`, the rest, what comes back (samples by lag)
-        and what may go wrong as of :func:`gfnode.prediction.sample`.
+        Start, times and frame are as in :meth:`predict`; other arguments, the result (samples by
+        lag) and errors as in :func:`gfnode.prediction.sample`.
         """
         begun = self._begin(start, times, frame)
         return prediction.sample(
@@ -380,9 +380,9 @@ class Run:
         frame: int | None = None,
         **options: Any,
     ) -> "Rolled":
-        """Apply the model again and again, write the frames as they come, and look at them.
+        """Apply the model repeatedly, write the frames to a file, and measure their stability.
 
-        Start and frame are as of :meth:`predict`, the rest as of :func:`gfnode.rollout.runs.roll`.
+        Start and frame are as in :meth:`predict`, the rest as in :func:`gfnode.rollout.runs.roll`.
         """
         from gfnode.rollout.runs import check_options, roll
 

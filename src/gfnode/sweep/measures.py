@@ -20,7 +20,7 @@ from gfnode.fourier import eigenbasis
 from gfnode.geometry import bond_angles, bond_lengths, center, dihedrals
 from gfnode.graph import laplacian
 from gfnode.models import Model
-from gfnode.models.pieces import predictions
+from gfnode.models.inference import predictions
 from gfnode.molecule import internal
 from gfnode.molecule.torsions import backbone
 from gfnode.physics.modes import coefficients, even_lags, windows_at

@@ -1,4 +1,4 @@
-"""Training: the loop, how its steps are carried out, what it says, and how it goes on."""
+"""Training: the loop, execution of its steps, monitoring, and checkpoints."""
 
 from gfnode.training.loop import Diverged, Trainer, choose_batch, validation_interval
 from gfnode.training.settings import TrainingSettings

@@ -1,4 +1,4 @@
-"""All that training needs to go on: weights, optimizer and progress, as safetensors."""
+"""Training checkpoints: weights, optimizer state and progress, as safetensors."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from gfnode.weights import load_tensors, load_weights, save_tensors, under
 
 
 def save_training(path: Path, state: TrainingState) -> None:
-    """Write all that training needs to go on from here."""
+    """Write a checkpoint from which training can be resumed."""
     tensors = {f"model.{key}": value for key, value in state.model.state_dict().items()}
     if state.averaged is not None:
         tensors |= {f"averaged.{key}": value for key, value in state.averaged.state_dict().items()}
@@ -20,7 +20,7 @@ def save_training(path: Path, state: TrainingState) -> None:
 
 
 def load_training(path: Path, state: TrainingState) -> None:
-    """Put what :func:`save_training` wrote back into a state, in place.
+    """Restore a state in place from a checkpoint of :func:`save_training`.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""The training loop: epochs, validation, the best weights, and a state from which to go on.
+"""The training loop: epochs, validation, the best weights, and a resumable state.
 
-Everything random in an epoch (order of windows, fresh lags) comes from the seed and the number of
-the epoch, and the learning rate from the number of the step. So an interrupted run that is taken
-up again ends at the same weights, bit for bit on a CPU.
+All random numbers of an epoch (order of windows, fresh lags) depend only on the seed and the index
+of the epoch, and the learning rate on that of the step. So a resumed run ends at the same weights,
+bit for bit on a CPU.
 """
 
 import copy
@@ -17,21 +17,21 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from gfnode.ambient import seeded
 from gfnode.errors import InputError
 from gfnode.machine import memory_kept
-from gfnode.models.base import Model, held
-from gfnode.training.replay import Replayed
+from gfnode.models.base import Model, restore_fixed_atoms
+from gfnode.training.replay import GraphReplay
 from gfnode.training.settings import TrainingSettings
 from gfnode.training.state import EpochRecord, Progress, TrainingState
-from gfnode.training.stepping import Loss, compiled, launch, products
+from gfnode.training.stepping import Loss, compile_loss, matmul_precision, setup_device
 from gfnode.windows import Batch, Windows, to_device
 
 CHUNK = 25
-"""Steps whose windows are gathered at once, and after which the losses are looked at: the only
-waits for the device."""
+"""Steps whose windows are gathered at once, and after which losses are checked: the only points of
+synchronisation with the device."""
 
 EXPLODED = 100.0
-"""Å² per coordinate. Beyond it the gradient is that of the loss's logarithm, as high as it is here.
-Modes that grow exponentially can take the loss to 10³⁰ in a few steps; squares of such gradients
-overflow in the optimizer, and nothing would be learned ever after."""
+"""Å² per coordinate; a larger loss is replaced by EXPLODED · log(loss) in the gradient, which is
+continuous there. Modes that grow exponentially can raise the loss to 10³⁰ in a few steps; squares
+of such gradients overflow in the optimizer, after which nothing would be learned."""
 
 
 OnBatch = Callable[[int, int, float], None]
@@ -50,7 +50,7 @@ class Diverged(InputError):
 
 
 def choose_batch(windows: Windows, model: Model, settings: TrainingSettings) -> int:
-    """Windows a batch: the number asked for, or one that suits windows and memory.
+    """Windows a batch: that of the settings, else one chosen by number of windows and memory.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def choose_batch(windows: Windows, model: Model, settings: TrainingSettings) -> 
         When the windows do not fill one batch.
     """
     if settings.batch is None:
-        # at least four steps an epoch; what an EGNN keeps for its gradient stays below some 3 GiB
+        # at least four steps an epoch; activations of an EGNN stay below some 3 GiB
         fits = 500_000 // model.rows(windows.targets.shape[1])
         return max(1, min(64, len(windows) // 4, fits))
     if len(windows) < settings.batch:
@@ -76,7 +76,7 @@ def validation_interval(parts: Mapping[str, Windows], settings: TrainingSettings
 
 
 def _groups(model: Model, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """Parameters of networks, and those with a physical meaning; ``scale`` is of the rate."""
+    """Parameter groups of networks, and of physical quantities; ``scale`` multiplies the rate."""
     physical = {id(parameter) for parameter in model.physical_parameters()}
     networks = [p for p in model.parameters() if id(p) not in physical]
     meant = [p for p in model.parameters() if id(p) in physical]
@@ -99,7 +99,7 @@ class Trainer:
     fresh_lags
         Draw the training lags anew for every epoch.
     accelerator
-        As Lightning Fabric has it: ``auto``, ``cpu``, ``cuda``, …
+        As in Lightning Fabric: ``auto``, ``cpu``, ``cuda``, …
 
     Raises
     ------
@@ -119,7 +119,7 @@ class Trainer:
     ) -> None:
         self.settings, self.seed, self.fresh_lags = settings, seed, fresh_lags
         self.batch = choose_batch(parts["train"], model, settings)
-        self.fabric = launch(accelerator)
+        self.fabric = setup_device(accelerator)
         parts = to_device(parts, self.fabric.device)  # once: a batch is an index operation there
         self.train, self.validation = parts["train"], parts["validation"]
         self.batches = len(self.train) // self.batch
@@ -133,7 +133,7 @@ class Trainer:
             fused=True,  # one pass over all weights: ten times faster than one weight at a time
             capturable=on_gpu,
         )
-        if on_gpu:  # recorded steps find the rates where they were when recorded
+        if on_gpu:  # CUDA graphs read the rates from fixed memory
             for group in optimizer.param_groups:
                 group["lr"] = torch.tensor(group["lr"], device=self.fabric.device)
         self.module, self.optimizer = self.fabric.setup(model, optimizer)
@@ -163,26 +163,26 @@ class Trainer:
         on_start: OnStart | None = None,
         on_note: OnNote = lambda text: None,
     ) -> Progress:
-        """Train to the end, from wherever the state stands.
+        """Train to the end, from the current state.
 
-        A model that comes fitted is validated before: training may not make it better.
+        A model that comes fitted is validated first, as training may not improve it.
 
         Parameters
         ----------
         on_batch
-            Called with epoch, batches done and the mean training error so far, now and then.
+            Called every `CHUNK` steps with epoch, batches done and the mean training error so far.
         on_epoch
             Called after every epoch with the state, its record, and whether it is the best yet.
         on_start
-            Called with the state and the validation error of a model that comes fitted, where
-            that is a number.
+            Called with the state and the validation error of a model that comes fitted, if it is
+            finite.
         on_note
-            Told in words what takes time beside training.
+            Called with messages on anything else that takes time.
 
         Raises
         ------
         Diverged
-            When the loss is not finite; what was saved before stays. When no validation error was.
+            When the loss is not finite (earlier checkpoints are kept), or no validation error was.
         """
         with memory_kept():
             for _ in self.running(on_batch, on_epoch, on_start, on_note):
@@ -196,9 +196,10 @@ class Trainer:
         on_start: OnStart | None = None,
         on_note: OnNote = lambda text: None,
     ) -> Iterator[None]:
-        """Train as :meth:`run` does, and stop to let others work before every wait for the device.
+        """Train as :meth:`run`, as a generator that yields before each synchronisation.
 
-        On a GPU runs that take turns keep it busy together; each comes to what it would alone.
+        Several runs interleaved in this way keep a GPU busy; the result of each is that of a run
+        by itself.
         """
         progress, s = self.state.progress, self.settings
         if progress.epoch == 0 and self.state.model.comes_fitted:
@@ -233,7 +234,7 @@ class Trainer:
             )
 
     def _as_fitted(self, on_start: OnStart | None, on_note: OnNote) -> None:
-        """Validate before training; an error that is no number is none to improve upon."""
+        """Validate before training; a finite error becomes the best so far."""
         error = self._validate()[self.settings.select == "last-lag"]
         if not math.isfinite(error):
             on_note("fitted, before training: the validation error is not a number")
@@ -243,18 +244,18 @@ class Trainer:
             on_start(self.state, error)
 
     def _compile(self, on_note: OnNote) -> None:
-        """Compile the steps."""
+        """Compile the training step."""
         batch = self.train.batch(torch.arange(self.batch, device=self.fabric.device))
         self.module.train()
-        with products(self.settings.products):  # code is compiled for them
-            loss = compiled(self.state.model, batch, self.generator, on_note)
+        with matmul_precision(self.settings.products):  # the precision is compiled in
+            loss = compile_loss(self.state.model, batch, self.generator, on_note)
         self.loss = loss or self.loss
 
     def _record(self, on_note: OnNote) -> None:
-        """Let steps and validation be recorded and replayed."""
-        batches = list(self._gathered())  # once: to superpose is to wait for the device
-        self.step = Replayed(self._step, "steps", on_note, self.generator)
-        self.errors = Replayed(lambda: self._errors(batches), "validation", on_note)
+        """Run steps and validation as CUDA graphs."""
+        batches = list(self._gathered())  # once: superposition synchronises
+        self.step = GraphReplay(self._step, "steps", on_note, self.generator)
+        self.errors = GraphReplay(lambda: self._errors(batches), "validation", on_note)
 
     def _epoch(self, epoch: int, on_batch: OnBatch) -> Generator[None, None, EpochRecord]:
         from time import perf_counter
@@ -264,7 +265,7 @@ class Trainer:
         if self.fresh_lags:
             windows = windows.redraw(model.system.horizon, [self.seed, epoch])
         seed = self.seed * 1_000_003 + epoch
-        self.generator.manual_seed(seed)  # of what is random in the loss
+        self.generator.manual_seed(seed)  # random numbers of the loss
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(windows), generator=generator).to(windows.device)
         total, rate = 0.0, s.rate
@@ -273,8 +274,8 @@ class Trainer:
             end = min(first + CHUNK, self.batches)
             gathered = windows.batch(order[first * self.batch : end * self.batch])
             losses: list[Tensor] = []
-            # of layers that draw by themselves, as dropout does: of every stretch, so that they
-            # know neither who else takes turns nor what was before an interruption
+            # seed of the global generator, for layers as dropout: set for every chunk, so that
+            # neither interleaved runs nor an interruption change the numbers
             chance = int(torch.randint(2**62, (), generator=generator))
             with seeded(chance, accelerator=self.fabric.device.type):
                 for number, batch in enumerate(gathered.split(self.batch), first):
@@ -284,7 +285,7 @@ class Trainer:
             yield
             total += self._collect(losses, epoch, first)
             on_batch(epoch, end, total / end)
-        if self.state.averaged is not None:  # what layers have seen is no weight, and is whole
+        if self.state.averaged is not None:  # buffers, as running statistics, are not averaged
             for kept, now in zip(self.state.averaged.buffers(), model.buffers(), strict=True):
                 kept.copy_(now)
         elapsed = perf_counter() - began
@@ -309,7 +310,7 @@ class Trainer:
 
     def _step(self, *batch: Tensor) -> Tensor:
         self.optimizer.zero_grad()
-        with products(self.settings.products):
+        with matmul_precision(self.settings.products):
             loss = self.loss(Batch(*batch), self.generator)
             self.fabric.backward(loss / (loss.detach() / EXPLODED).clamp(min=1.0))
         if self.settings.clip is not None:
@@ -332,18 +333,18 @@ class Trainer:
         return float(values.sum())
 
     def _gathered(self) -> Iterator[Batch]:
-        """The validation windows, as many at once as are predicted at once."""
+        """Validation windows in batches of the model's prediction batch size."""
         at_once = self.state.validated.at_once(self.validation.targets.shape[1])
         return self.validation.batches(at_once)
 
     @torch.no_grad()
     def _errors(self, batches: Iterable[Batch]) -> Tensor:
-        """Mean errors over all lags, and at the last one, ``(2,)``."""
+        """Mean squared errors in Å² over all lags, and at the last one, ``(2,)``."""
         model = self.state.validated.eval()
         total = torch.zeros(2, device=self.fabric.device)
         for batch in batches:
             predicted = model.estimate(batch.positions, batch.velocities, batch.lags)
-            predicted = held(model.system, batch.positions, predicted)
+            predicted = restore_fixed_atoms(model.system, batch.positions, predicted)
             errors = (predicted - batch.targets)[..., model.scored, :].square().mean((-1, -2))
             at_last = errors.gather(1, batch.lags.argmax(1, keepdim=True))
             total += torch.stack([errors.mean(1).sum(), at_last.sum()])

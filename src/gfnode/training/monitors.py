@@ -1,4 +1,4 @@
-"""What training says while it runs: CSV, TensorBoard, a log, and a live display."""
+"""Monitors of training: CSV, TensorBoard, a log, and a live display."""
 
 import csv
 import logging
@@ -19,13 +19,13 @@ from gfnode.training.state import EpochRecord, TrainingState
 
 
 class Monitor(Protocol):
-    """Is told of every step of training."""
+    """Callbacks of training."""
 
     def start(self, error: float) -> None:
-        """A model that comes fitted has this validation error before training."""
+        """Validation error of a model that comes fitted, before training, in Å²."""
 
     def note(self, text: str) -> None:
-        """Something takes time beside training."""
+        """Message on anything that takes time besides training."""
 
     def batch(self, epoch: int, done: int, error: float) -> None:
         """Some batches of an epoch are done; ``error`` is the mean training loss so far."""
@@ -34,7 +34,7 @@ class Monitor(Protocol):
         """An epoch is done."""
 
     def close(self) -> None:
-        """Training has ended, one way or another."""
+        """Training has ended, also by an error."""
 
 
 class FolderMonitor:
@@ -45,7 +45,7 @@ class FolderMonitor:
     folder
         The run folder.
     history
-        Epochs done before, when a run goes on: the CSV is written anew from them.
+        Epochs done before, when a run is resumed: the CSV is rewritten from them.
 
     Raises
     ------
@@ -82,7 +82,7 @@ class FolderMonitor:
         self._log.info("%s", text)
 
     def batch(self, epoch: int, done: int, error: float) -> None:
-        """Not written down."""
+        """Do nothing."""
 
     def epoch(self, state: TrainingState, record: EpochRecord, best: bool) -> None:
         """Write a line and the scalars."""
@@ -104,12 +104,12 @@ class FolderMonitor:
 
 
 class LiveMonitor:
-    """A progress bar on the console; plain lines now and then where there is no terminal.
+    """A progress bar on the console; without a terminal, plain lines every few seconds.
 
     Parameters
     ----------
     console
-        Where to.
+        The console to print to.
     epochs, batches
         Epochs in all, batches in each.
     begin
@@ -153,11 +153,11 @@ class LiveMonitor:
         self.close()
 
     def start(self, error: float) -> None:
-        """Say what there is to improve upon."""
+        """Print the validation error before training."""
         self._console.print(describe_start(error))
 
     def note(self, text: str) -> None:
-        """Say it."""
+        """Print a message."""
         self._console.print(text, soft_wrap=True)
 
     def batch(self, epoch: int, done: int, error: float) -> None:
@@ -182,15 +182,15 @@ class LiveMonitor:
             self._console.print(f"stopped early: {stopped}")
 
     def close(self) -> None:
-        """Take the bar down."""
+        """Remove the bar."""
         self._bar.stop()
 
 
 @contextmanager
 def fit_display(console: Console | None) -> Iterator[Report]:
-    """Show how far a model is in fitting itself to the training windows, where that takes long.
+    """Progress of :meth:`Model.prepare`, where that takes long.
 
-    A bar, or where there is no terminal a line at the beginning; with no console nothing.
+    A bar, or without a terminal a line at the beginning; nothing without a console.
     """
     if console is None:
         yield silent
@@ -221,7 +221,7 @@ def fit_display(console: Console | None) -> Iterator[Report]:
 
 
 def describe_start(error: float) -> str:
-    """One line on a model as it is fitted."""
+    """One line on a fitted model, before training."""
     return f"fitted, before training: validation {error:.5g} Å²"
 
 

@@ -1,7 +1,7 @@
-"""Training steps and validation recorded once on an NVIDIA GPU, and replayed as one launch each.
+"""CUDA graphs of training steps and validation.
 
-A step of a small molecule is a thousand kernels of a few microseconds. Launched one by one from
-Python they take several times as long as they run; a CUDA graph launches all of them at once.
+A step of a small molecule is a thousand kernels of a few microseconds. Launching them one by one
+from Python takes several times as long as running them; a CUDA graph launches all of them at once.
 """
 
 import warnings
@@ -12,26 +12,26 @@ import torch
 from torch import Tensor
 
 WARM = 3
-"""Times that work is done as it is before it is recorded: libraries set themselves up."""
+"""Eager calls before capture, in which libraries initialise."""
 
 
-class Replayed:
-    """Work on a GPU that is recorded and replayed, and done from the first call on.
+class GraphReplay:
+    """A function on a GPU that is run eagerly at first, then captured as a CUDA graph and replayed.
 
-    What cannot be recorded, since its course depends on numbers that it must wait for (a solver
-    that chooses its steps), is done as it is, and told of.
+    A function that cannot be captured, because its control flow depends on values on the device (a
+    solver with adaptive steps), stays eager, with a note.
 
     Parameters
     ----------
     work
-        Takes tensors, of the same shapes every time, to one tensor. What it changes it changes in
-        place, and it finds all else that may change where it was when recorded.
+        Maps tensors, of the same shapes every time, to one tensor. It must change state in place,
+        and everything else that it reads must stay at the same address.
     what
         Its name, for the note.
     note
-        Told in words what keeps it from being recorded.
+        Called with the reason why capture failed.
     generator
-        Of all that is random in it.
+        Source of its random numbers.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Replayed:
         generator: torch.Generator | None = None,
     ) -> None:
         self.work, self.what, self.note, self.generator = work, what, note, generator
-        self.side = torch.cuda.Stream()  # own: what runs at once must share no workspace
+        self.side = torch.cuda.Stream()  # its own: concurrent graphs must not share a workspace
         self.done = 0
         self.recorded: tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor] | None = None
         self.plain = False
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Do the work."""
+        """Call the function, by replay once it is captured."""
         result = None
         if self.recorded is None and not self.plain:
             if self.done < WARM:
@@ -64,7 +64,7 @@ class Replayed:
         return result.clone()
 
     def _warm_up(self, inputs: Sequence[Tensor]) -> Tensor | None:
-        """Work beside the main stream, as recording will; the last time it must not wait."""
+        """Call eagerly on a side stream, as in capture; the last time without synchronisation."""
         self.done += 1
         state = None if self.generator is None else self.generator.get_state()
         main = torch.cuda.current_stream()
@@ -83,7 +83,7 @@ class Replayed:
     def _record(
         self, inputs: Sequence[Tensor]
     ) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor] | None:
-        """Record the work without doing it."""
+        """Capture the function, which does not execute it."""
         places = [values.clone() for values in inputs]
         graph = torch.cuda.CUDAGraph()
         if self.generator is not None:
@@ -105,7 +105,7 @@ class Replayed:
 
 @contextmanager
 def _unwaiting() -> Iterator[None]:
-    """Refuse whatever waits for a value of the GPU."""
+    """Raise at any synchronisation with the GPU."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch calls it a prototype

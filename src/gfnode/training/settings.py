@@ -1,4 +1,4 @@
-"""How a model is trained."""
+"""Settings of training."""
 
 from typing import Literal
 

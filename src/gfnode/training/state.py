@@ -1,4 +1,4 @@
-"""What an epoch came to, and where training stands."""
+"""Records of epochs, and the state of training."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -11,9 +11,9 @@ from gfnode.models.base import Model
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch came to; errors per coordinate in Å², of the scored atoms.
+    """Results of one epoch; mean squared errors of the scored atoms, in Å² per coordinate.
 
-    The training error is the model's loss, which in some models has no unit.
+    The training error is the model's loss, which in some models is dimensionless.
     """
 
     epoch: int
@@ -26,14 +26,14 @@ class EpochRecord:
 
 @dataclass
 class Progress:
-    """Where training stands, beside weights and optimizer."""
+    """Progress of training, without weights and optimizer."""
 
     epoch: int = 0  # epochs done
     best_error: float = math.inf
     best_epoch: int = 0  # 0: as fitted, before any training
     validations_since_best: int = 0
-    stopped: str | None = None  # why, once it has
-    seconds: float = 0.0  # of work until then, what is fitted before training included
+    stopped: str | None = None  # reason, once training has ended
+    seconds: float = 0.0  # time spent so far, including fits before training
     history: list[EpochRecord] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Progress:
         Raises
         ------
         KeyError, TypeError, ValueError
-            When something is missing, or is no number.
+            When an entry is missing or malformed.
         """
         history = [EpochRecord(**record) for record in data["history"]]
         found = cls(**data | {"best_error": float(data["best_error"]), "history": history})
@@ -66,7 +66,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that a checkpoint must hold for training to go on."""
+    """The state that a checkpoint stores, from which training can be resumed."""
 
     model: Model
     optimizer: torch.optim.Optimizer

@@ -1,9 +1,9 @@
-"""How training steps are carried out: compiled or not, and how exact their products are.
+"""Execution of training steps: device, compilation, and precision of matrix products.
 
-PyTorch can compile the whole step, which fuses what is done element by element between matrix
-products, after a minute or more; it keeps what it compiled for later runs of the same shapes, which
-then begin within seconds. It pays on a GPU, and on a processor for models that are not made of
-:mod:`gfnode.kernels` (docs/performance.md).
+PyTorch can compile the whole step, which fuses elementwise operations between matrix products, in a
+minute or more; the result is cached for later runs of the same shapes, which then begin within
+seconds. It pays on a GPU, and on a CPU for models that do not use :mod:`gfnode.kernels`
+(docs/performance.md).
 """
 
 import copy
@@ -28,17 +28,17 @@ Loss = Callable[[Batch, torch.Generator], Tensor]
 Precision = Literal["float32", "bfloat16"]
 
 
-def launch(accelerator: str) -> "Fabric":
-    """Take one device, named as Lightning Fabric names it: ``auto``, ``cpu``, ``cuda``, ``mps``.
+def setup_device(accelerator: str) -> "Fabric":
+    """Set up one device, as named by Lightning Fabric: ``auto``, ``cpu``, ``cuda``, ``mps``.
 
     Raises
     ------
     InputError
-        When it is not there.
+        When it is not available.
     """
     from lightning_fabric import Fabric
 
-    # on GPUs it advises on the precision of products, which is ours to choose
+    # silences its advice on the precision of matrix products, which is a setting here
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     try:
         return Fabric(accelerator=accelerator, devices=1)
@@ -53,8 +53,8 @@ def launch(accelerator: str) -> "Fabric":
 
 
 @contextmanager
-def products(precision: Precision) -> Iterator[None]:
-    """Take matrix products of float32 in this precision, where the device has units for it."""
+def matmul_precision(precision: Precision) -> Iterator[None]:
+    """Compute float32 matrix products in this precision, where the device supports it."""
     before = torch.get_float32_matmul_precision()
     if precision == "bfloat16":
         torch.set_float32_matmul_precision("medium")
@@ -64,39 +64,38 @@ def products(precision: Precision) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def compiled(
+def compile_loss(
     model: Model, batch: Batch, generator: torch.Generator, note: Callable[[str], None]
 ) -> Loss | None:
     """Compile a loss and its gradient for batches of one shape.
 
-    The model itself stays as it is: validation and prediction, whose shapes vary, do not wait for
-    compilers.
+    The model itself is not changed: validation and prediction, whose shapes vary, are not compiled.
 
     Parameters
     ----------
     model, batch, generator
-        What is compiled, and what it is tried on; gradients are left at zero.
+        The model, and arguments of its loss for a trial; gradients are left at zero.
     note
-        Told what is going on.
+        Called with messages for the user.
 
     Returns
     -------
     Loss or None
-        None where it cannot be: no C++ compiler, or a model whose steps depend on its numbers (a
-        solver that chooses its steps). Training goes on without.
+        None where compilation fails: no C++ compiler, or a model whose control flow depends on
+        values (a solver with adaptive steps). Training then continues without.
     """
     note(
         "compiling the model, which takes a minute or more; runs of this shape after it begin "
         "within seconds (training.compile)"
     )
     began = perf_counter()
-    view = copy.copy(model)  # the same weights and layers under a module of its own
+    view = copy.copy(model)  # another module object with the same weights and layers
     view.compile(fullgraph=True, dynamic=False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch warns of parts of its own
             view.loss(batch, generator).backward()
-    except Exception as error:  # whatever a compiler may say: plain steps still work
+    except Exception as error:  # of any type that a compiler may raise: eager steps still work
         said = " ".join(str(error).split()) or type(error).__name__
         note(f"not compiled, training goes on without: {said[:200]}")
         return None

@@ -43,7 +43,7 @@ def wrapped_lengths(trajectories: Sequence[Trajectory]) -> Lengths | None:
     return None if all(each is None for each in found) else (found[0], found[1], found[2])
 
 
-def doubts_of_box(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
+def box_warnings(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
     """A sentence where atoms are wrapped by a box that is not given, else none."""
     lengths = wrapped_lengths(trajectories)
     return () if lengths is None else (wrapped(lengths),)

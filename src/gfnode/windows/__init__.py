@@ -1,4 +1,4 @@
-"""Trajectories, parts, windows: a start, its velocity, and later frames that are asked for."""
+"""Windows of trajectories: a start, its velocity, and later frames as targets."""
 
 from gfnode.windows.windows import Batch, Frames, Windows, select_atoms, to_device
 

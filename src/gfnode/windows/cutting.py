@@ -31,7 +31,7 @@ PARTS = ("train", "validation", "test")
 
 
 class WindowSettings(Settings):
-    """How windows are made from trajectories."""
+    """Settings for cutting windows from trajectories."""
 
     horizon: Femtoseconds | None = None
     """Largest lag, such as 1.5ps; null chooses 1.5 ps, or 300 frames where frames are more
@@ -73,8 +73,8 @@ class WindowSettings(Settings):
 def choose_atoms(trajectory: Trajectory, choice: Atoms, what: str) -> Integers:
     """Resolve a selection of the ``state`` or the ``score`` atoms.
 
-    Of a molecule with a single heavy atom (water, methane) all are scored where heavy ones are
-    asked for: one atom has no conformation.
+    In a molecule with a single heavy atom (water, methane) ``heavy`` scores all atoms, since one
+    atom has no conformation.
     """
     chosen = choose(choice, trajectory.numbers, trajectory.topology, f"windows.{what}")
     if what == "score" and choice == "heavy" and len(chosen) == 1:
@@ -83,7 +83,13 @@ def choose_atoms(trajectory: Trajectory, choice: Atoms, what: str) -> Integers:
 
 
 def given_lags(settings: WindowSettings) -> list[float] | None:
-    """The lags that are asked for in fs, above zero; None where they are drawn or regular."""
+    """The lags of ``windows.given_lags`` in fs; None where they are drawn or regular.
+
+    Raises
+    ------
+    InputError
+        For lags that are missing, repeated or not positive, or that contradict other settings.
+    """
     lags = settings.given_lags
     if settings.lags != "given":
         if lags:
@@ -111,7 +117,7 @@ def given_lags(settings: WindowSettings) -> list[float] | None:
 
 
 def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings) -> float:
-    """The horizon in fs: the one asked for, or one that suits the data."""
+    """The horizon in fs: that of the settings, else the default for the data."""
     longest = max(t.span for t in trajectories)
     step = trajectories[0].step
     if step is None:
@@ -135,7 +141,7 @@ def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings)
             f"horizon {format_time(horizon)} does not fit: the longest trajectory spans "
             f"{format_time(longest)}; {fits if longest > 15 * step else 'give a longer trajectory'}"
         )
-    if (even := trajectories[0].spacing) is not None:  # no frame lies between two
+    if (even := trajectories[0].spacing) is not None:  # round down to a frame
         whole = int(horizon / even * (1 + 1e-6)) * even
         return horizon if abs(whole - horizon) <= 1e-6 * horizon else whole
     return horizon
@@ -150,7 +156,7 @@ def make_windows(
     ----------
     gap
         Time in fs over which velocities are differences, see :class:`gfnode.windows.Windows`; None:
-        the median of the training windows, or of all where none are for training.
+        the median of the training windows, or of the test windows where there are none.
 
     Returns
     -------
@@ -178,9 +184,9 @@ def make_windows(
 
 
 def superposes(settings: WindowSettings, step: float) -> bool:
-    """Whether targets are superposed on their starts, where training has time steps of so many fs.
+    """Whether targets are superposed on their starts, for training frames ``step`` fs apart.
 
-    Unless settings say so, they are where frames are too far apart to tell which way it turns.
+    By default from 100 fs on, where the rotation between frames cannot be predicted.
     """
     return step >= 100.0 if settings.align is None else settings.align
 
@@ -201,7 +207,7 @@ class _Cutter:
 
     @cached_property
     def neighbours(self) -> Integers:
-        """The frame that gives each its velocity: itself (stored), one beside it, or -1: none."""
+        """Frame that defines the velocity of each: itself (stored), an adjacent one, or −1."""
         first, kind = self.trajectories[0], self._velocities
         number = np.arange(len(self.times))
         if kind == "stored":
@@ -233,7 +239,7 @@ class _Cutter:
 
     @property
     def _velocities(self) -> str:
-        """Where velocities come from, with ``auto`` decided."""
+        """The setting ``velocities``, with ``auto`` resolved."""
         kind, published = self.settings.velocities, self.settings.split.startswith("published")
         if kind == "backward" and published:
             raise InputError(
@@ -250,7 +256,7 @@ class _Cutter:
         return "forward" if all(t.spacing is not None for t in self.trajectories) else "successor"
 
     def starts(self) -> splits.Parts:
-        """Frames that windows start from, by part."""
+        """Start frames of each part."""
         s, segments = self.settings, self.frames.segments
         usable = np.flatnonzero(self.neighbours >= 0)
         if s.split == "all":
@@ -295,7 +301,7 @@ class _Cutter:
         )
 
     def _steady(self, starts: Integers) -> Tensor | None:
-        """What steadies the momenta of starts whose coordinates are rounded."""
+        """Corrections of the momenta of starts with rounded coordinates, see `steadied`."""
         found = np.zeros((len(starts), 2, 3), dtype=np.float32)
         offsets = np.cumsum([0, *(len(each) for each in self.trajectories)])
         for number, mine in groups(self.frames.segments[starts]):
@@ -307,7 +313,7 @@ class _Cutter:
         return torch.from_numpy(found) if found.any() else None
 
     def _shown(self, starts: Integers) -> Tensor:
-        """All frames from a start up to its horizon: fresh lags may show any of them."""
+        """All frames from a start up to its horizon: fresh lags may draw any of them."""
         first, last = draw.reach(self.times, self.frames.segments, starts, self.horizon)
         opened = np.zeros(len(self.times) + 1, dtype=np.int64)
         np.add.at(opened, first - 1, 1)
@@ -315,7 +321,7 @@ class _Cutter:
         return torch.from_numpy(np.flatnonzero(opened.cumsum()[:-1]))
 
     def _with_targets(self, starts: Integers, part: int) -> Integers:
-        """Keep the starts that have the targets asked for, and no more than wanted."""
+        """Keep starts that have all targets, at most ``windows.most`` of them."""
         s = self.settings
         if s.split.startswith("published"):
             return starts

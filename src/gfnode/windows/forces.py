@@ -1,4 +1,4 @@
-"""Forces on training frames: those that the file stores, else those that its motion shows."""
+"""Forces on training frames: stored ones, else second differences of positions."""
 
 from typing import NamedTuple
 
@@ -11,51 +11,52 @@ from gfnode.windows.rounding import rounded_to
 from gfnode.windows.windows import Windows
 
 LONGEST = 1.0
-"""Frames at most so many fs apart show forces: a bond to hydrogen swings in 11 fs."""
+"""Largest spacing of frames in fs for second differences: an X–H bond vibrates in 11 fs."""
 
 NOISE = 0.2
-"""Forces that rounded positions make so many times as large as what they hide are not taken."""
+"""Largest ratio of the error of forces from rounding of positions to their size."""
 
 RIGID = 5e-4
-"""A bond whose length varies by less than this share is held, by forces that are no potential's."""
+"""Relative standard deviation of a bond length below which the bond counts as constrained."""
 
-_LEAP = 5.0  # so many times the usual force
-_EVEN = 1e-3  # of a gap
+_LEAP = 5.0  # frames with rms forces above this multiple of the median are left out
+_EVEN = 1e-3  # relative tolerance of equal gaps
 
 
 class Forces(NamedTuple):
     """Forces on some frames."""
 
-    frames: Tensor  # (sample,) their numbers, ascending
+    frames: Tensor  # (sample,) indices, ascending
     values: Tensor  # (sample, atom, 3) u Å/fs²
-    unknown: Tensor | None  # (sample, atom, 3) a direction in which they are not known; None: none
+    unknown: Tensor | None  # (sample, atom, 3) direction along which they are unknown; None: none
 
 
 def find_forces(windows: Windows, bonds: Tensor, most: int) -> Forces | None:
-    """Forces on frames that may be learned from, or None where nothing tells them.
+    """Forces on training frames, or None where they cannot be determined.
 
-    Stored ones are taken as they are. Else, from three frames in a row a short time h apart::
+    Stored forces are returned as they are. Else, from three consecutive frames a short time h
+    apart::
 
         F = m (x(t + h) − 2 x(t) + x(t − h))/h²
 
-    which for a simulation by Verlet's scheme in steps of h is no approximation. A thermostat that
-    scales all velocities alike adds to it −ξ m v, of a friction ξ that nobody knows: in that one
-    direction, m v with v = (x(t + h) − x(t − h))/2h, these forces are not known.
+    which is exact for a simulation by Verlet's scheme in steps of h. A global thermostat adds
+    −ξ m v with an unknown friction ξ: along that direction, m v with
+    v = (x(t + h) − x(t − h))/2h, these forces are not known.
 
     Parameters
     ----------
     windows
         Training windows over all atoms.
     bonds
-        ``(bond, 2)``; where some have a fixed length there is no motion to tell forces from, and
-        stored forces are not those of the motion.
+        ``(bond, 2)``; None is returned where some are constrained: neither motion nor stored
+        forces, which lack the constraint forces, then give those of the potential.
     most
-        So many frames at most, evenly chosen.
+        Largest number of frames, evenly spaced.
     """
     seen, frames = windows.seen, windows.frames
     if frames.forces is not None:
         chosen = seen[torch.from_numpy(evenly(len(seen), most)).to(seen.device)]
-        if _rigid(frames.positions[chosen], bonds):  # programs leave out what holds the lengths
+        if _rigid(frames.positions[chosen], bonds):  # programs do not store constraint forces
             return None
         return Forces(chosen, frames.forces[chosen], None)
     if frames.masses is None or windows.shown is None:  # published windows stand alone
@@ -82,7 +83,7 @@ def find_forces(windows: Windows, bonds: Tensor, most: int) -> Forces | None:
 
 
 def _in_a_row(windows: Windows) -> Tensor:
-    """Frames between two others that may be learned from too, each a short time away."""
+    """Training frames whose neighbours are training frames, too, at equal and short gaps."""
     seen, frames = windows.seen, windows.frames
     segments = torch.from_numpy(frames.segments).to(seen.device)
     before, now, after = seen[:-2], seen[1:-1], seen[2:]
@@ -93,6 +94,6 @@ def _in_a_row(windows: Windows) -> Tensor:
 
 
 def _rigid(positions: Tensor, bonds: Tensor) -> bool:
-    """Whether a bond hardly changes its length."""
+    """Whether some bond is constrained, see `RIGID`."""
     lengths = (positions[:, bonds[:, 0]] - positions[:, bonds[:, 1]]).norm(dim=-1)
     return len(bonds) > 0 and bool((lengths.std(0) < RIGID * lengths.mean(0)).any())

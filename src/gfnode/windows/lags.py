@@ -1,14 +1,14 @@
-"""Drawing the lags of windows: which later frames a start is paired with."""
+"""Drawing the lags of windows: the target frames of each start."""
 
 import numpy as np
 
 from gfnode.trajectory import Doubles, Integers
 
-_SLACK = 1e-3  # fs within which two times are one
+_SLACK = 1e-3  # fs; tolerance of equal times
 
 
 def _timeline(times: Doubles, segments: Integers, beyond: float) -> Doubles:
-    """Put the times of all trajectories on one axis, further apart than ``beyond``."""
+    """Shift the times of all trajectories onto one axis, separated by more than ``beyond``."""
     return times + segments * (2.0 * (float(times.max()) + beyond) + 1.0)
 
 
@@ -31,7 +31,7 @@ def reach(
 
 
 def at(times: Doubles, segments: Integers, starts: Integers, lags: Doubles) -> Integers:
-    """Frames at given lags in fs, ``(window, time)``; -1 where the trajectory has none then."""
+    """Frames at given lags in fs, ``(window, time)``; −1 where the trajectory has none."""
     line = _timeline(times, segments, float(lags.max()))
     wanted = line[starts][:, None] + lags
     found = np.searchsorted(line, wanted - _SLACK).clip(max=len(line) - 1)
@@ -62,7 +62,7 @@ def irregular(
 
 
 def published_irregular(starts: Integers, horizon: int, count: int) -> Integers:
-    """The paper's irregular lags: a legacy generator seeded 0, one ``choice`` a start, in order.
+    """The paper's irregular lags: one ``choice`` of ``RandomState(0)`` for each start, in order.
 
     Parameters
     ----------

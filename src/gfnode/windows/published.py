@@ -1,4 +1,4 @@
-"""Facts of the published experiments that no rule yields."""
+"""Data of the published experiments that cannot be derived by a rule."""
 
 import numpy as np
 
@@ -22,8 +22,7 @@ _ALANINE_DIPEPTIDE = "C6H12N2O2"
 def rigid_pairs(source_numbers: Integers, atoms: Integers, bonds: Integers) -> Integers:
     """Pairs of state atoms that the published protocol marks as rigid.
 
-    They go by the order of the atoms in the published files, so they mean nothing for a file with
-    another order.
+    They refer to the order of atoms in the published files, and are meaningless for another order.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Rounded coordinates: how coarse they are, and what they leave of a start's momenta."""
+"""Rounded coordinates: their precision, and corrections of the momenta of starts."""
 
 import numpy as np
 
@@ -14,11 +14,11 @@ _CHUNK = 4096  # frames
 
 
 def rounded_to(positions: Floats) -> Doubles:
-    """Å to which the coordinates of frames are rounded, ``(frame,)``; 0 where nothing shows.
+    """Å to which the coordinates of frames are rounded, ``(frame,)``; 0 where none is detected.
 
-    Axes are told apart, as a file of six digits rounds 99.9999 and 100.000 differently, and the
-    coarsest counts. What single precision hides is not found. Of numbers of half precision (in Å,
-    nm or bohr), whose steps grow with them, it is the root mean square of the steps.
+    The coarsest of the three axes: a file of six digits rounds 99.9999 and 100.000 differently.
+    Rounding below single precision is not detected. For numbers in half precision (in Å, nm or
+    bohr), whose spacing grows with them, it is the root mean square of the spacing.
 
     Parameters
     ----------
@@ -37,16 +37,13 @@ def rounded_to(positions: Floats) -> Doubles:
 
 
 def coarseness(positions: Floats) -> float:
-    """Å to which the coordinates of at most 50 frames are usually rounded; 0 where nothing shows.
-
-    See :func:`rounded_to`.
-    """
+    """Median of :func:`rounded_to` over at most 50 frames, in Å; 0 where none is detected."""
     sample = positions[evenly(len(positions), 50)]
     return float(np.quantile(rounded_to(sample), 0.5, method="lower"))
 
 
 def _half(x: Doubles, spacing: Doubles) -> Doubles:
-    """Å between numbers of half precision (float16) in frames that hold no others, ``(frame,)``."""
+    """Rms spacing of float16 numbers in Å, ``(frame,)``; 0 for frames with other numbers."""
     found = np.zeros(len(x))
     for unit in _UNITS:
         with np.errstate(over="ignore", under="ignore"):  # half precision ends at 65504
@@ -61,19 +58,19 @@ def _half(x: Doubles, spacing: Doubles) -> Doubles:
 def steadied(
     positions: Floats, times: Doubles, masses: Doubles, starts: Integers, successors: Integers
 ) -> Doubles | None:
-    """What takes the momenta of starts from one short step to as long a time as rounding asks for.
+    """Corrections that average the momenta of starts over a longer time, to reduce rounding errors.
 
-    Where positions are rounded to q, the velocity over a step g is off by q/(g √6), and over some
-    hundred steps that carries the whole molecule away. Momenta of an isolated molecule last, and
-    over the frames a … b from before the start to its successor they are on average::
+    Where positions are rounded to q, the velocity over a step g has an error of q/(g √6), by which
+    the whole molecule drifts away in some hundred steps. Momenta of an isolated molecule are
+    conserved; their means over the frames a … b, from before the start to its successor, are::
 
         V = (c_b − c_a)/(t_b − t_a),   L = Σ_k Σ_i m_i r_i(t_k) × r_i(t_k+1)/(t_b − t_a)
 
-    with c the centre of mass and r places about it: twice the area that atoms sweep, and exact for
-    straight steps. a is the last frame from which rounding changes velocities by less than 2 % of
-    their size √(Σ m v²/3 Σ m), but at most 100 fs before b. Steps of more than 2.5 fs are left as
-    they are. With v the velocity of the step alone and I the inertia at the start, what is to be
-    added is::
+    with c the centre of mass and r positions relative to it: twice the area that atoms sweep, exact
+    for straight steps. a is the last frame from which rounding changes velocities by less than 2 %
+    of their size √(Σ m v²/3 Σ m), but at most 100 fs before b. Steps of more than 2.5 fs are not
+    corrected. With v the velocity of the step alone and I the inertia tensor at the start, the
+    correction is::
 
         δV + δω × (x − c),   δV = V − V(v),   δω = I⁻¹ (L − L(v))
 
@@ -84,12 +81,12 @@ def steadied(
     masses
         ``(atom,)`` in u.
     starts, successors
-        Numbers of frames, ``(start,)``.
+        Indices of frames, ``(start,)``.
 
     Returns
     -------
     array or None
-        δV − δω × c in Å/fs and δω in 1/fs, ``(start, 2, 3)``; None where nothing is to be added.
+        δV − δω × c in Å/fs and δω in 1/fs, ``(start, 2, 3)``; None where all are zero.
     """
     earlier = _earlier(positions, times, masses, starts, successors)
     if (earlier == starts).all():
@@ -114,7 +111,7 @@ def steadied(
 def _earlier(
     positions: Floats, times: Doubles, masses: Doubles, starts: Integers, successors: Integers
 ) -> Integers:
-    """The frame from which momenta are taken: the start itself where rounding does not show."""
+    """First frame a over which momenta are averaged; the start where rounding is negligible."""
     now, later = positions[starts].astype(np.float64), positions[successors].astype(np.float64)
     gap = times[successors] - times[starts]
     v = (later - now) / gap[:, None, None]
@@ -125,7 +122,7 @@ def _earlier(
     from_there = np.searchsorted(times, end - wait, side="right") - 1
     not_before = np.searchsorted(times, end - _LONGEST)
     found = np.clip(from_there, np.minimum(not_before, starts), starts)
-    # over longer steps rounding changes little, and in a solvent momenta do not last
+    # over longer steps rounding matters little, and in a solvent momenta decay
     return np.where((wait > gap) & (gap <= SHORT_GAP), found, starts)
 
 

@@ -1,4 +1,4 @@
-"""Files that are too short to give windows beside longer ones."""
+"""Trajectories that are too short for windows, next to longer ones."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from gfnode.windows.splits import least_span
 from gfnode.windows.windows import Windows
 
 NAMED = 3
-"""At most so many files are named, by their number: a file may not say its name."""
+"""Files named in a message, at most; by number, as a trajectory may have no file name."""
 
 
-def doubts_of_length(
+def length_warnings(
     trajectories: Sequence[Trajectory], settings: WindowSettings, horizon: float
 ) -> tuple[str, ...]:
-    """A sentence where files are too short for the blocked split that others are long enough for.
+    """A warning where some, but not all, files are too short for the blocked split.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def doubts_of_length(
 def warn_of_length(
     trajectories: Sequence[Trajectory], settings: WindowSettings, windows: Windows, horizon: float
 ) -> None:
-    """Warn where files are too short to have any of the windows that are judged.
+    """Warn where files are too short to contribute windows to an evaluation.
 
     Parameters
     ----------
     settings
         With the split that made the windows.
     windows
-        Of all the trajectories.
+        Cut from all the trajectories.
     horizon
         In fs.
     """
@@ -79,7 +79,7 @@ def _give_none(trajectories: Sequence[Trajectory], numbers: Sequence[int], horiz
 
 
 def _enough(short: Sequence[Trajectory], settings: WindowSettings) -> float | None:
-    """The longest horizon in whole steps that all have room for, in fs; None: there is none."""
+    """Longest horizon, in whole steps, that all ``short`` trajectories allow, in fs; or None."""
     steps = [each.step for each in short]
     known = [each for each in steps if each is not None]
     if len(known) < len(steps):

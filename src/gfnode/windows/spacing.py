@@ -1,4 +1,4 @@
-"""How far apart frames are: near enough for velocities or not."""
+"""Whether frames are close enough in time for finite-difference velocities."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from gfnode.trajectory import SHORT_GAP, Trajectory
 
 
 def far_apart(trajectory: Trajectory, most_steps: int) -> bool:
-    """Whether frames are too far apart for the next one to say how a start moves.
+    """Whether the median gap is too long for a difference to the next frame to be a velocity.
 
-    They then say what is to be predicted. Of uneven frames, gaps of up to ``most_steps`` time steps
-    count: those that a velocity may be taken over.
+    Such a difference would reveal the target. Of uneven frames, only gaps of up to ``most_steps``
+    time steps count, over which a velocity may be taken.
     """
     gaps = np.diff(trajectory.times)
     if trajectory.spacing is None and trajectory.step is not None:

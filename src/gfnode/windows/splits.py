@@ -1,4 +1,4 @@
-"""Which starts are for training, which for validation, which for the test."""
+"""Splits of starts into training, validation and test."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ Parts = dict[str, Integers]
 
 
 def least_span(horizon: float, fractions: tuple[float, float, float]) -> float:
-    """What a trajectory must span more than for a blocked split: its blocks hold a horizon each."""
+    """Span that a trajectory must exceed for a blocked split, where each block fits a horizon."""
     return 2 * horizon + horizon / min(fractions)
 
 
@@ -28,8 +28,8 @@ def blocked(
 ) -> Parts:
     """Train, a gap of one horizon, validation, a gap, test: in time order, in every trajectory.
 
-    Every window lies whole inside its block, with the frame before its start where that gives the
-    velocity, so no two parts share a frame and each is at least one horizon away from the next.
+    Every window lies entirely in its block, with the frame before its start where that defines the
+    velocity, so parts share no frame and are separated by at least one horizon.
 
     Parameters
     ----------
@@ -40,15 +40,15 @@ def blocked(
     horizon
         In fs.
     fractions
-        Shares of the time that is left beside the two gaps.
+        Of the time that remains without the two gaps.
     since
-        Time of the first frame that a start shows, ``(frame,)`` in fs: its own, or that of the
+        Time of the first frame that a start uses, ``(frame,)`` in fs: its own, or that of the
         frame before it.
 
     Raises
     ------
     InputError
-        When the fractions are no shares, or no trajectory is long enough for three blocks.
+        When the fractions are not positive or do not sum to 1, or no trajectory is long enough.
     """
     shares = np.asarray(fractions, dtype=float)
     if (shares <= 0).any() or not np.isclose(shares.sum(), 1.0):
@@ -78,7 +78,7 @@ def blocked(
 
 
 def everything(times: Doubles, segments: Integers, usable: Integers, horizon: float) -> Parts:
-    """Every start with a whole horizon after it, as the test part: for data that is all unseen."""
+    """All starts followed by a full horizon, as the test part: for data that is entirely unseen."""
     ends = np.full(segments.max() + 1, -np.inf)
     np.maximum.at(ends, segments, times)
     inside = times[usable] + horizon <= ends[segments[usable]] * (1 + 1e-9)
@@ -86,12 +86,12 @@ def everything(times: Doubles, segments: Integers, usable: Integers, horizon: fl
 
 
 def published(n_frames: int, horizon: int) -> Parts:
-    """The paper's MD17 split: random starts from a legacy generator seeded 100.
+    """The paper's MD17 split: random starts drawn by ``RandomState(100)``.
 
     10 % of the frames 10000 … F-10000 for training, 5 % of them for validation and 5 % for the
-    test, each drawn from the ascending rest; the first 500, 2000 and 2000 are used. F leaves out
-    the last frame, which has no velocity. Test windows overlap training windows in time: use it
-    only to compare with the paper.
+    test, each drawn without replacement from the sorted remainder; the first 500, 2000 and 2000 are
+    used. F does not count the last frame, which has no velocity. Test windows overlap training
+    windows in time: use this split only to compare with the paper.
     """
     count = n_frames - 1
     margin = 10_000
@@ -113,7 +113,7 @@ def published(n_frames: int, horizon: int) -> Parts:
 
 
 def published_alanine(n_frames: int, horizon: int) -> Parts:
-    """The paper's alanine dipeptide split: a legacy shuffle, seeded 100, cut 80/10/10 %."""
+    """The paper's alanine dipeptide split: a shuffle by ``RandomState(100)``, cut 80/10/10 %."""
     count = n_frames - 1 - horizon
     if count < 10:
         raise InputError(
@@ -130,9 +130,9 @@ def published_alanine(n_frames: int, horizon: int) -> Parts:
 
 
 def join_alanine(trajectories: Sequence[Trajectory]) -> Trajectory:
-    """One series of all runs, each frame centred, as the published alanine protocol has it.
+    """Concatenate all runs, each frame centred, as in the published alanine protocol.
 
-    Windows may straddle two runs; only this protocol allows that.
+    Windows may span two runs, in this protocol only.
     """
     first = trajectories[0]
     step = first.spacing

@@ -1,4 +1,4 @@
-"""Velocities of starts: stored, or the difference to the next frame or the one before."""
+"""Velocities of starts: stored, or finite differences to the next or the previous frame."""
 
 import warnings
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from torch import Tensor
 from gfnode.errors import InputError
 from gfnode.trajectory import SHORT_GAP, Floats, Integers, Trajectory
 from gfnode.units import format_time
-from gfnode.windows.heat import Heat
 from gfnode.windows.rounding import steadied
 from gfnode.windows.spacing import far_apart
+from gfnode.windows.temperature import StartTemperatures
 
 if TYPE_CHECKING:
     from gfnode.windows.cutting import WindowSettings
@@ -23,21 +23,21 @@ Array = TypeVar("Array", Tensor, NDArray[Any])
 
 
 def over_gap(mean: Array, gap: Array, wanted: Array | float, now: Array, later: Array) -> Array:
-    """What a mean velocity over one gap would be over another that begins at the same frame.
+    """Convert a mean velocity over one gap to that over another gap from the same frame.
 
     With v̄ the mean velocity over a gap g, a and a' the accelerations at its ends::
 
         v̄ + (m − g) a/2 + (m² − g²) (a' − a)/(6 g)
 
-    for a gap of m, exact to third order. Where gaps are uneven, as between the frames of rMD17,
-    velocities of starts else mean by turns what comes a quarter or a whole femtosecond later.
+    for a gap of m, exact to third order. A mean velocity is that of the middle of its gap, which
+    for uneven gaps, as in rMD17, lies now a quarter, now a whole femtosecond after the start.
 
     Parameters
     ----------
     mean
         ``(..., atom, 3)`` in Å/fs.
     gap, wanted
-        Over which it is, and should be, in fs; broadcast to ``mean``.
+        Given and wanted gap in fs; broadcast to ``mean``.
     now, later
         Accelerations at the beginning and the end of ``gap``, as ``mean`` in Å/fs².
     """
@@ -47,46 +47,46 @@ def over_gap(mean: Array, gap: Array, wanted: Array | float, now: Array, later: 
 
 @dataclass(frozen=True)
 class VelocityRule:
-    """How training took its velocities, to be followed in prediction.
+    """Definition of velocities in training, to be applied in prediction.
 
     Parameters
     ----------
     kind, successor_steps
         See :class:`gfnode.windows.cutting.WindowSettings`.
     gap
-        Median time in fs over which they are differences, where known; negative where they are
-        those to the frame before. Stored velocities are of an instant: where training had
-        differences over more than :data:`~gfnode.trajectory.SHORT_GAP`, and ``auto`` chose them,
-        frames that store velocities give differences too.
+        Median time in fs over which they are differences, where known; negative for differences
+        to the previous frame. Stored velocities are instantaneous: where training had differences
+        over more than :data:`~gfnode.trajectory.SHORT_GAP`, and ``auto`` chose them, differences
+        are also used for frames that store velocities.
     steady
-        Whether momenta of rounded frames are taken over a longer time.
+        Whether momenta of rounded frames are averaged over a longer time.
     heat
-        How fast atoms of starts moved in training, where known.
+        Temperatures of starts in training, where known.
     """
 
     kind: str = "auto"
     successor_steps: int = 4
     gap: float | None = None
     steady: bool = True
-    heat: Heat | None = None
+    heat: StartTemperatures | None = None
 
     @classmethod
     def of(cls, windows: "WindowSettings", facts: Mapping[str, Any]) -> "VelocityRule":
-        """Of a run: its settings and what it noted of its data."""
+        """The rule of a run, from its settings and the facts it stored about its data."""
         steady = not windows.split.startswith("published")
         gap = facts.get("velocity_gap_fs")
-        heat = Heat.read(facts)
+        heat = StartTemperatures.read(facts)
         return cls(windows.velocities, windows.successor_steps, gap, steady, heat)
 
     @property
     def takes_instants(self) -> bool:
-        """Whether velocities of an instant are as good as those of training."""
+        """Whether instantaneous velocities are equivalent to those of training."""
         return self.gap is None or abs(self.gap) <= SHORT_GAP
 
     def toward(self, state: Trajectory) -> int:
-        """Where the other frame lies: 1 after a start, -1 before it.
+        """Direction of differences: 1 to the next frame, −1 to the previous one.
 
-        Where training says nothing of it, as with stored velocities, it is that of
+        Where training does not determine it, as with stored velocities, it follows from
         :func:`gfnode.windows.spacing.far_apart`.
         """
         if self.kind == "auto" and self.takes_instants:
@@ -94,27 +94,27 @@ class VelocityRule:
         return -1 if self.kind == "backward" or (self.gap or 0.0) < 0 else 1
 
     def first(self, state: Trajectory) -> int:
-        """The first frame that has a velocity."""
+        """Index of the first frame that has a velocity."""
         stored = state.velocities is not None and self.takes_stored
         return 1 if not stored and len(state) > 1 and self.toward(state) < 0 else 0
 
     @property
     def takes_stored(self) -> bool:
-        """Whether stored velocities come first, where there are any."""
+        """Whether stored velocities take precedence over differences."""
         return self.kind == "stored" or (self.kind == "auto" and self.takes_instants)
 
     def alike(self, gap: float | None) -> bool:
-        """Whether velocities over a gap in fs (None: stored) see as much as those of training."""
+        """Whether velocities over a gap in fs (None: stored) compare with those of training."""
         mine, other = abs(self.gap or 0.0), abs(gap or 0.0)
         return max(mine, other) <= max(SHORT_GAP, 2 * min(mine, other))
 
     def warn_if_far(
         self, longest: float, time_step: float, toward: int, stacklevel: int = 3
     ) -> None:
-        """Warn of a frame that is further from a start than any of training; both in fs.
+        """Warn where the longest gap exceeds those of training; ``longest``, ``time_step`` in fs.
 
         Evenly spaced frames may have been further apart in training than ``successor_steps``: the
-        time step is that of the series that they were taken from.
+        time step is that of the original series.
         """
         limit = max(self.successor_steps * time_step, abs(self.gap or 0.0))
         if longest > limit * (1 + 1e-3):
@@ -130,20 +130,19 @@ class VelocityRule:
     ) -> Floats:
         """Velocities at some frames, ``(frame, atom, 3)`` in Å/fs.
 
-        A warning says where atoms start at another temperature than in training, or where the other
-        frame is further away.
+        Warns where the temperature differs from that of training, or a gap is longer.
 
         Parameters
         ----------
         state
             A trajectory of the state atoms.
         frames
-            Numbers of frames, from 0.
+            Indices of frames, from 0.
         time_step
-            Of the training data in fs. The other frame should be at most ``successor_steps`` of
+            Of the training data in fs. The adjacent frame should be at most ``successor_steps`` of
             them away.
         whole
-            The same frames with all atoms, where they are known: momenta are theirs.
+            The same frames with all atoms, where known: momenta are computed over these.
 
         Raises
         ------
@@ -159,7 +158,7 @@ class VelocityRule:
     def _at(
         self, state: Trajectory, frames: Integers, time_step: float, whole: Trajectory | None
     ) -> tuple[Floats, float | None]:
-        """The same, and the usual time over which they are differences; None: they are stored."""
+        """As :meth:`at`, with the median gap of the differences in fs; None: all are stored."""
         stored = state.velocities
         if stored is not None and self.takes_stored:
             return stored[frames], None
@@ -202,7 +201,7 @@ class VelocityRule:
 
     @staticmethod
     def _steadying(state: Trajectory, frames: Integers, whole: Trajectory) -> Floats | float:
-        """What is to be added to velocities, ``(frame, atom, 3)``."""
+        """Corrections of velocities, ``(frame, atom, 3)``; see `steadied`."""
         times = whole.times - whole.times[0]
         steady = steadied(whole.positions, times, whole.masses, frames, frames + 1)
         if steady is None:

@@ -1,7 +1,7 @@
-"""Windows: a start, its velocity, and the later frames that a model is asked for.
+"""Windows: a start, its velocity, and later frames as targets.
 
-The frames lie once on the device; a window is three indices into them, and a batch is an index
-operation. How trajectories are cut into windows is in :mod:`gfnode.windows.cutting`.
+The frames are stored once on the device; a window consists of indices into them, and a batch is an
+index operation. Cutting trajectories into windows is in :mod:`gfnode.windows.cutting`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +38,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """The frames of one or more trajectories, one after the other, on one device."""
+    """The frames of one or more trajectories, concatenated, on one device."""
 
     positions: Tensor  # (frame, atom, 3)
     velocities: Tensor | None  # (frame, atom, 3)
@@ -72,7 +72,7 @@ class Frames:
         )
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Frames":
-        """The same with positions, velocities, forces and masses changed alike."""
+        """Apply a function to positions, velocities, forces and masses."""
         return replace(
             self,
             positions=change(self.positions),
@@ -83,19 +83,19 @@ class Frames:
 
 
 def _changed(values: Tensor | None, change: Callable[[Tensor], Tensor]) -> Tensor | None:
-    """What is changed, where there is anything."""
+    """Apply a function, except to None."""
     return None if values is None else change(values)
 
 
 def _known(arrays: Sequence[Floats | None]) -> Tensor | None:
-    """The arrays joined, if all trajectories have one."""
+    """Concatenate the arrays, if all trajectories have one; else None."""
     known = [values for values in arrays if values is not None]
     return _joined(known) if len(known) == len(arrays) else None
 
 
 def _joined(arrays: Sequence[Floats]) -> Tensor:
-    """One array after the other; a single one stays where it lies, be that a file."""
-    if len(arrays) == 1 and arrays[0].flags.writeable:  # torch warns of arrays that are not
+    """Concatenate; a single array is not copied, as it may be memory-mapped."""
+    if len(arrays) == 1 and arrays[0].flags.writeable:  # torch warns of read-only arrays
         return torch.from_numpy(arrays[0])
     joined = room((sum(map(len, arrays)), *arrays[0].shape[1:]))
     return torch.from_numpy(np.concatenate(arrays, out=joined))
@@ -112,21 +112,21 @@ class Windows:
     starts
         Frame of each start, ``(window,)``.
     targets
-        Frames asked for, ``(window, time)``.
+        Target frames, ``(window, time)``.
     neighbours
-        Frame beside the start whose difference to it gives the velocity, ``(window,)``: the next
-        one, or the one before. None where velocities are stored.
+        Adjacent frame whose difference to the start is the velocity, ``(window,)``: the next one,
+        or the previous one. None where velocities are stored.
     align
         Atoms over which every target is superposed on its start; None: not superposed.
     shown
-        Frames that may be learned from, ascending, where there are more than starts and targets.
+        All frames that training may use, ascending, where they are more than starts and targets.
     steady
-        Velocity at the origin in Å/fs and angular velocity in 1/fs that are added to a start's,
-        ``(window, 2, 3)``; see :func:`gfnode.windows.rounding.steadied`.
+        Corrections of the start's velocity at the origin in Å/fs and of its angular velocity in
+        1/fs, ``(window, 2, 3)``; see :func:`gfnode.windows.rounding.steadied`.
     gap
         Time in fs over which velocities are differences in training, validation and prediction
-        alike: all of them where forces let them be evened, else the median. Negative where they
-        are differences to the frame before. None: stored.
+        alike: that of all windows where forces allow to convert them, else the median. Negative
+        for differences to the previous frame. None: stored.
     """
 
     frames: Frames
@@ -155,14 +155,14 @@ class Windows:
 
     @property
     def seen(self) -> Tensor:
-        """Frames that may be learned from, ascending, ``(frame,)``."""
+        """All frames that training may use, ascending, ``(frame,)``."""
         if self.shown is not None:
             return self.shown
         return torch.cat([self.starts, self.targets.flatten()]).unique()
 
     @property
     def device(self) -> torch.device:
-        """Where the frames lie."""
+        """The device of the frames."""
         return self.frames.positions.device
 
     def batch(self, index: Tensor | slice) -> Batch:
@@ -187,13 +187,13 @@ class Windows:
         return Batch(x, v.float(), lags, y)
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All windows in order, so many at a time."""
+        """Iterate over all windows in order, in batches of ``size``."""
         return map(self.batch, torch.arange(len(self), device=self.device).split(size))
 
     def _differences(self, starts: Tensor, neighbours: Tensor) -> Tensor:
-        """Mean velocities up to the next frames, or since the ones before.
+        """Mean velocities to the next frames, or from the previous ones.
 
-        Over short gaps they are all over one gap where forces are known.
+        Short gaps are converted to :attr:`gap` where forces are known, see :func:`over_gap`.
         """
         frames = self.frames
         gap = (frames.times[neighbours] - frames.times[starts])[:, None, None]
@@ -205,7 +205,7 @@ class Windows:
         return torch.where(short, over_gap(v, gap, self.gap, now, later), v)
 
     def take(self, index: Tensor) -> "Windows":
-        """Some of the windows, by their numbers."""
+        """Select windows by index."""
         return replace(
             self,
             starts=self.starts[index],
@@ -215,19 +215,19 @@ class Windows:
         )
 
     def select(self, atoms: Integers | Tensor) -> "Windows":
-        """Keep some atoms (the state of a model); the scored ones must be among them."""
+        """Keep some atoms (the state of a model), which must include those of :attr:`align`."""
         return select_atoms({"": self}, atoms)[""]
 
     def conformations(self, limit: int = 2000) -> Tensor:
-        """Conformations of evenly chosen starts, ``(sample, atom, 3)`` in Å."""
+        """Conformations of at most ``limit`` evenly spaced starts, ``(sample, atom, 3)`` in Å."""
         return self.frames.positions[self.starts[self.evenly(limit)]]
 
     def evenly(self, limit: int) -> Tensor:
-        """Numbers of at most ``limit`` windows, evenly chosen."""
+        """Indices of at most ``limit`` evenly spaced windows."""
         return torch.from_numpy(evenly(len(self), limit)).to(self.device)
 
     def redraw(self, horizon: float, seed: Sequence[int]) -> "Windows":
-        """The same starts with fresh irregular lags; the same seed gives the same lags."""
+        """The same starts with irregular lags drawn anew, reproducibly by ``seed``."""
         first, last = draw.reach(
             self.frames.times.cpu().numpy(),
             self.frames.segments,
@@ -238,7 +238,7 @@ class Windows:
         return replace(self, targets=torch.from_numpy(targets).to(self.device))
 
     def next_frames(self) -> "Windows":
-        """The same starts with the frame that follows as the only target, where there is one."""
+        """The same starts with the next frame as the only target; those without one are dropped."""
         later = (self.starts + 1).clamp(max=len(self.frames.times) - 1)
         now, then = (self.frames.segments[each.cpu().numpy()] for each in (self.starts, later))
         followed = torch.from_numpy((now == then) & (self.starts != later).cpu().numpy())
@@ -251,7 +251,7 @@ class Windows:
 
 
 def select_atoms(parts: dict[str, Windows], atoms: Integers | Tensor) -> dict[str, Windows]:
-    """Keep some atoms in all parts of one data set; the shared frames are cut once."""
+    """Keep some atoms in all parts of one data set; shared frames are indexed once."""
     device = next(iter(parts.values())).device
     index = torch.as_tensor(atoms, device=device)
     n_atoms = next(iter(parts.values())).frames.positions.shape[1]

@@ -1,7 +1,7 @@
-"""How fast the atoms of starts move, beside those of training.
+"""Kinetic temperatures of starts, compared with those of training.
 
-A wrong time step or unit, and velocities that are differences of rounded positions, show here: a
-model that is told them predicts nonsense.
+They reveal a wrong time step or unit, and velocities that are differences of rounded positions,
+from which a model predicts nonsense.
 """
 
 import warnings
@@ -17,9 +17,9 @@ from gfnode.units import BOLTZMANN, format_time
 from gfnode.windows.rounding import coarseness
 
 BEYOND = 2.0
-"""The usual start may lie beyond all of training by this factor."""
+"""Factor by which the median temperature of starts may exceed the range of training."""
 
-_LARGE = 0.3  # share of a temperature; what adds so much to it explains it
+_LARGE = 0.3  # fraction of a temperature above which rounding noise explains a deviation
 
 
 def temperatures(velocities: NDArray[np.floating], masses: Doubles) -> Doubles:
@@ -38,24 +38,24 @@ def temperatures(velocities: NDArray[np.floating], masses: Doubles) -> Doubles:
 
 
 def rounding_temperature(size: float, gap: float | None, masses: Doubles) -> float:
-    """What rounding of positions adds to a temperature of differences, in K over 3N.
+    """Contribution of rounded positions to a temperature from finite differences, in K over 3N.
 
-    A difference of two numbers rounded to q is off by q²/6 in the mean square, and over a time g so
-    is a velocity by q²/6g². No gap: velocities are stored.
+    A difference of two numbers rounded to q has a mean squared error of q²/6, and a velocity over a
+    time g one of q²/6g². Zero without a gap, for stored velocities.
     """
     return float(masses.mean()) * size**2 / (6 * gap**2 * BOLTZMANN) if gap else 0.0
 
 
 @dataclass(frozen=True)
-class Heat:
+class StartTemperatures:
     """Temperatures of starts in training, K over 3N.
 
     Parameters
     ----------
     lowest, highest
-        Of all starts.
+        Over all starts.
     rounding
-        What rounding of positions adds to them.
+        Contribution of rounded positions.
     """
 
     lowest: float
@@ -70,14 +70,14 @@ class Heat:
         positions: Floats,
         gap: float | None,
     ) -> Self:
-        """That of starts of training; see :meth:`warn_of`."""
+        """Temperatures of training starts; arguments as of :meth:`warn_of`."""
         found = temperatures(velocities, masses)
         rounding = rounding_temperature(coarseness(positions), gap, masses)
         return cls(float(found.min()), float(found.max()), rounding)
 
     @classmethod
     def read(cls, facts: Mapping[str, Any]) -> Self | None:
-        """What a run noted; None where it did not."""
+        """Read from the facts of a run; None where it stored none."""
         noted = facts.get("start_temperature_k")
         return None if noted is None else cls(*noted)
 
@@ -91,17 +91,17 @@ class Heat:
         *,
         stacklevel: int = 4,
     ) -> None:
-        """Warn where starts move at another temperature than those of training.
+        """Warn where the temperature of starts differs from that of training.
 
         Parameters
         ----------
         velocities, masses
             As of :func:`temperatures`.
         positions, gap
-            Of the starts, and the time in fs over which velocities are differences of positions;
-            None: they are stored.
+            Positions of the starts, and the time in fs over which velocities are differences of
+            positions; None: they are stored.
         label
-            What they are from.
+            Name of the data, for the message.
         """
         found = float(np.median(temperatures(velocities, masses)))
         usual = self.lowest / BEYOND <= found <= self.highest * BEYOND

@@ -1,4 +1,4 @@
-"""Atoms that never move: those that a simulation held where they were."""
+"""Detection of fixed atoms, which never move in a simulation."""
 
 import torch
 
@@ -6,25 +6,25 @@ from gfnode.trajectory import Integers
 from gfnode.windows.windows import Windows
 
 STILL = 1e-4
-"""Å; who never goes further does not move."""
+"""Å; an atom counts as fixed if no coordinate changes by more."""
 
 FEWEST = 5
-"""Pairs of frames, at least, that tell."""
+"""Least number of pairs of frames for a decision."""
 
 _AT_ONCE = 2_000_000  # coordinates
 
 
-def never_move(windows: Windows) -> Integers:
-    """Atoms that are where the start has them in every frame that windows ask for, ``(atom,)``.
+def find_fixed_atoms(windows: Windows) -> Integers:
+    """Indices of fixed atoms: those at the same position in all starts' targets, ``(atom,)``.
 
-    None where targets are superposed on their starts, which moves all of them, or where there are
-    too few frames to tell.
+    Empty where targets are superposed on their starts, which moves every atom, or where there are
+    too few pairs of frames.
     """
     x, starts, targets = windows.frames.positions, windows.starts, windows.targets
     left = torch.arange(x.shape[1], device=x.device)
     if windows.align is not None or targets.numel() < FEWEST:
         return left[:0].numpy(force=True)
-    done, size = 0, 1  # nearly always no atom is left after the first window
+    done, size = 0, 1  # in most data no candidate remains after the first window
     while done < len(starts) and len(left):
         some = slice(done, done + size)
         begin, later = x[starts[some]][:, None, left], x[targets[some][..., None], left]

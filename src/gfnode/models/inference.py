@@ -1,4 +1,4 @@
-"""Models asked for more than fits into memory at once: piece by piece, without gradients."""
+"""Inference in batches that fit into memory, without gradients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gfnode.errors import InputError
-from gfnode.models.base import Model, Symmetry, held
+from gfnode.models.base import Model, Symmetry, restore_fixed_atoms
 from gfnode.windows import Batch, Windows
 
 Predicted = tuple[Tensor, Tensor | None]  # as of Model.with_spread
@@ -25,15 +25,17 @@ def predictions(model: Model, windows: Windows) -> Iterator[tuple[Batch, Tensor,
     model.eval()
     for batch in windows.batches(model.at_once(windows.targets.shape[1])):
         with _alike(model, batch.positions):
-            found = told(model, batch.positions, batch.velocities, batch.lags)
+            found = predict_batch(model, batch.positions, batch.velocities, batch.lags)
         yield batch, *found
 
 
 @torch.no_grad()
-def ask(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Predicted:
+def predict_in_batches(
+    model: Model, positions: Tensor, velocities: Tensor, lags: Tensor
+) -> Predicted:
     """Predict; see :meth:`Model.with_spread`.
 
-    The lags of a start are asked for together unless predictions know nothing of one another.
+    Lags are split into batches, too, where the model keeps `Symmetry.LAGS`.
     """
     if model.training:
         model.eval()
@@ -43,22 +45,22 @@ def ask(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Pr
     with _alike(model, positions):
         return _joined(
             [
-                _joined([told(model, x, v, some) for some in each.split(together, 1)], 1)
+                _joined([predict_batch(model, x, v, some) for some in each.split(together, 1)], 1)
                 for x, v, each in zip(*starts, strict=True)
             ],
             0,
         )
 
 
-def told(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Predicted:
-    """Predict; see :meth:`Model.with_spread`. Atoms that never move in training stay."""
+def predict_batch(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Predicted:
+    """Predict; see :meth:`Model.with_spread`. Fixed atoms stay at their start."""
     found, spread = model.with_spread(positions, velocities, lags)
-    return held(model.system, positions, found), spread
+    return restore_fixed_atoms(model.system, positions, found), spread
 
 
 @contextmanager
 def _alike(model: Model, positions: Tensor) -> Iterator[None]:
-    """Where a model fails since it was moved, or is of another dtype, say so in one line."""
+    """Turn failures from weights of another dtype or device than the start into an InputError."""
     try:
         yield
     except RuntimeError as error:

@@ -2,20 +2,20 @@
 
 import gfnode
 from gfnode.experiment import configure, prepare
-from gfnode.windows.repeats import doubts_of_repeats
+from gfnode.windows.duplicates import duplicate_warnings
 
 
 def test_parts_that_overlap_and_files_given_twice() -> None:
     whole = gfnode.load("sample:toluene")
     first, second = whole[:4000], whole[3500:]
-    (said,) = doubts_of_repeats([first, second])
+    (said,) = duplicate_warnings([first, second])
     assert said.startswith("file 2 (toluene) begins with frame 3500 of file 1 (toluene): ")
-    (turned,) = doubts_of_repeats([second, first])
+    (turned,) = duplicate_warnings([second, first])
     assert turned.startswith("file 1 (toluene) begins with frame 3500 of file 2 (toluene): ")
-    assert len(doubts_of_repeats([first, first])) == 1
-    assert len(doubts_of_repeats([whole[::2], whole])) == 1  # a thinned copy
-    assert not doubts_of_repeats([whole])
-    assert not doubts_of_repeats([whole[:3000], whole[3000:]])
+    assert len(duplicate_warnings([first, first])) == 1
+    assert len(duplicate_warnings([whole[::2], whole])) == 1  # a thinned copy
+    assert not duplicate_warnings([whole])
+    assert not duplicate_warnings([whole[:3000], whole[3000:]])
     experiment = configure("default", {"windows.horizon": "500fs", "windows.most": [20, 20, 20]})
     assert said in prepare([first, second], experiment).notes
 
@@ -26,5 +26,5 @@ def test_replicas_may_begin_alike() -> None:
     positions = other.positions.copy()
     positions[0] = whole.positions[0]
     replica = gfnode.Trajectory(positions, other.times, other.numbers)
-    assert not doubts_of_repeats([whole[:1000], replica])
-    assert not doubts_of_repeats([whole[:1000], whole[:1]])
+    assert not duplicate_warnings([whole[:1000], replica])
+    assert not duplicate_warnings([whole[:1000], whole[:1]])

@@ -1,4 +1,4 @@
-"""A box or cluster of several molecules of one kind, taken apart into one trajectory each."""
+"""Splitting a box or cluster of identical molecules into one trajectory for each."""
 
 from collections import Counter
 from dataclasses import replace
@@ -11,10 +11,10 @@ from gfnode.molecule.periodic import label
 from gfnode.trajectory import Trajectory
 
 
-def each_molecule(trajectory: Trajectory) -> list[Trajectory]:
-    """Give every molecule of a trajectory as a replica: the same times, the same atoms.
+def split_molecules(trajectory: Trajectory) -> list[Trajectory]:
+    """Split a trajectory into replicas, one for each molecule, with the same times and atoms.
 
-    Molecules are what bonds hold together: those of the topology, else by covalent radii.
+    Molecules are connected components of the bonds of the topology, else by covalent radii.
 
     Raises
     ------

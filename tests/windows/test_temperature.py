@@ -8,7 +8,7 @@ import pytest
 import gfnode
 from gfnode.run import Run
 from gfnode.units import BOLTZMANN
-from gfnode.windows.heat import Heat, rounding_temperature, temperatures
+from gfnode.windows.temperature import StartTemperatures, rounding_temperature, temperatures
 
 
 def maxwell(starts: int, kelvin: float) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +27,7 @@ def test_a_heat_bath_has_its_temperature():
 def test_many_starts_are_judged_by_their_median_and_one_is_given_slack():
     v, masses = maxwell(100, 300.0)
     x = v.astype(np.float32)
-    heat = Heat.of(v, masses, x, None)
+    heat = StartTemperatures.of(v, masses, x, None)
     heat.warn_of(v, masses, x, None, "same")
     one = v[temperatures(v, masses).argmax()][None]
     heat.warn_of(1.3 * one, masses, x, None, "hot")
@@ -95,22 +95,24 @@ def test_rounding_explains_a_temperature_of_which_it_is_a_third(share, why):
     velocities = np.full(positions.shape, q / gap / np.sqrt(6 * share))
     these = velocities, masses, positions.astype(np.float32), gap, "these"
     with pytest.warns(UserWarning, match=why):
-        Heat(1e-3, 1e-3, 0.0).warn_of(*these)
+        StartTemperatures(1e-3, 1e-3, 0.0).warn_of(*these)
     noise = rounding_temperature(q, gap, masses)
-    Heat(1e-3, 1e3, noise).warn_of(*these)  # none of this is hot, and training was as coarse
+    StartTemperatures(1e-3, 1e3, noise).warn_of(
+        *these
+    )  # none of this is hot, and training was as coarse
     if share > 0.3:
         with pytest.warns(UserWarning, match=why):
-            Heat(1e-3, 1e3, noise / 3).warn_of(*these)
+            StartTemperatures(1e-3, 1e3, noise / 3).warn_of(*these)
     else:
-        Heat(1e-3, 1e3, noise / 3).warn_of(*these)
+        StartTemperatures(1e-3, 1e3, noise / 3).warn_of(*these)
 
 
 def test_rounding_of_training_is_seen():
     v, masses = maxwell(100, 300.0)
     x = np.random.default_rng(0).normal(size=v.shape)
-    coarse = Heat.of(v, masses, np.round(x, 2).astype(np.float32), -0.5)
+    coarse = StartTemperatures.of(v, masses, np.round(x, 2).astype(np.float32), -0.5)
     assert coarse.rounding == pytest.approx(masses.mean() * 1e-4 / (6 * 0.25) / BOLTZMANN)
-    assert Heat.of(v, masses, np.round(x, 2).astype(np.float32), None).rounding == 0.0
+    assert StartTemperatures.of(v, masses, np.round(x, 2).astype(np.float32), None).rounding == 0.0
 
 
 def test_runs_of_an_earlier_gfnode_say_nothing(run):

@@ -1,4 +1,4 @@
-"""Trajectories that hold the same frames: parts of one series that overlap, or one file twice."""
+"""Duplicate frames across trajectories: overlapping parts of one series, or one file twice."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ import numpy as np
 from gfnode.trajectory import Floats, Trajectory
 
 
-def doubts_of_repeats(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
-    """A sentence for each trajectory whose beginning lies in another one.
+def duplicate_warnings(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
+    """A warning for each trajectory whose first two frames occur in another one.
 
-    Splits are made in each trajectory for itself, so that what two of them hold may be in training
-    and in the test, and counts twice in intervals. Two frames are looked for: replicas may begin
-    with the same one.
+    Each trajectory is split independently, so that duplicate frames may be both in training and in
+    the test, and count twice in intervals. Two frames are compared, since replicas may start from
+    the same one.
     """
     if len(trajectories) < 2:  # nothing is read
         return ()
