@@ -28,6 +28,9 @@ Row = tuple[str, str]
 MOST_FILES = 6
 """Rows for at most so many files."""
 
+LARGEST = 64
+"""Atoms that a potential is learned of, see :class:`gfnode.models.newton.Newton`."""
+
 
 def inspection_sections(found: Found) -> Iterator[tuple[str, list[Row]]]:
     """Title and rows (label, text) of every section of details."""
@@ -108,9 +111,14 @@ _FORCES = {
 
 def _force_words(found: Found) -> str:
     choices, momenta = found["choices"], found["momenta"] or {}
-    said = _FORCES[choices["forces"]]
-    if choices["forces"] or choices["align"] or momenta.get("rigid_bonds"):
+    said, atoms = _FORCES[choices["forces"]], choices["state_atoms"]
+    if choices["forces"] or choices["align"]:
         return said  # there are some, or they would not tell
+    if momenta.get("rigid_bonds"):
+        held = "bonds of fixed length are held by forces that files leave out"
+        return f"none: {held}, so no potential is learned"
+    if atoms > LARGEST:
+        return f"none: a potential is learned of at most {LARGEST} atoms, these are {atoms}"
     return (
         f"{said}; forces in the file, or frames at most 1 fs apart with five decimals, would make "
         "predictions far better"
