@@ -20,6 +20,7 @@ from gfnode.report.findings import (
 )
 from gfnode.report.numbers import rough
 from gfnode.report.sentences import called
+from gfnode.trajectory.clock import Clock
 from gfnode.trajectory.lengths import UNITS
 from gfnode.units import count, format_time, listed
 
@@ -213,12 +214,15 @@ def _clock(clock: Found, *, single: bool) -> Iterator[Row]:
     if clock["angle"] is not None:
         bond = clock["bond"].replace("-", "–")
         fit = "fits" if clock["swing_fits"] else f"does not fit, {about(clock['step_fs'])} would"
+        heavy = Clock(**clock).heavy
+        if heavy:
+            fit = "fits velocities alone"
         yield (
             "time step",
             f"{stated} {fit}: with it {count(clock['bonds'], bond + ' bond')} "
             f"{'swings' if clock['bonds'] == 1 else 'swing'} at "
             f"{clock['wavenumber']:.0f} cm⁻¹, usual is about "
-            f"{clock['usual_wavenumber']:.0f} cm⁻¹",
+            f"{clock['usual_wavenumber']:.0f} cm⁻¹" + heavy * ": are hydrogens heavier in it?",
         )
     else:
         why = {
