@@ -75,13 +75,18 @@ class _Handler(BaseHTTPRequestHandler):
             return self.end_headers()
         if what == "page":
             return self.send_page()
-        if what == "deaf":  # takes the request and never answers
-            self.told.closing.wait(30)
-            return None
+        if what in ("deaf", "nonsense"):
+            return self.send_no_answer(what)
         content = told.files.get(self.path)
         if content is None:
             return self.send_plain(404)
         return self.send_file(content, what)
+
+    def send_no_answer(self, what: str) -> None:
+        if what == "deaf":  # takes the request and never answers
+            self.told.closing.wait(30)
+        else:
+            self.wfile.write(b"\x00no web\r\n\r\n")
 
     def send_plain(self, code: int) -> None:
         self.send_response(code)
@@ -120,6 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", mark)
         if what.startswith("length "):
             self.send_header("Content-Length", what.split()[1])
+        elif what == "chunks":
+            self.send_header("Transfer-Encoding", "chunked")
         elif what != "endless":
             self.send_header("Content-Length", str(len(content) - begin))
         if what == "gzip":
@@ -130,6 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send_body(self, rest: bytes, what: str) -> None:
         try:
+            if what == "chunks":  # the first of them, and no last one
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(rest[:PIECE]), rest[:PIECE]))
+                return
             if what in ("truncate", "stall"):
                 self.wfile.write(rest[: len(rest) // 2])
                 self.wfile.flush()

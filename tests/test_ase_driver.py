@@ -58,6 +58,19 @@ def test_free_flight_is_that_of_ase(free, atoms, direct):
         assert frame.info["time_fs"] == pytest.approx(35.0 + dynamics.get_time() / units.fs)
 
 
+def test_a_start_that_its_box_cuts_is_told_of(run, atoms):
+    atoms.set_cell([20, 20, 20])
+    atoms.pbc = True
+    atoms.positions -= atoms.positions[0]
+    whole = atoms.copy()
+    atoms.wrap()
+    with pytest.warns(UserWarning, match="in 1 of 1 frames bonds such as .* reach across it"):
+        list(Propagator(atoms, run, "10fs", steps=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(Propagator(whole, run, "10fs", steps=1))
+
+
 def test_direct_frames_are_predictions_of_the_run(run, atoms):
     start = wiggle()[7]
     expected = run.predict(start, [10.0, 25.0, 60.0])

@@ -21,6 +21,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import configure, prepare
 from gfnode.files import to_json
 from gfnode.inspection import Facts, Inspection, inspect
+from gfnode.models.newton import Newton
 from gfnode.presets import PRESETS
 from gfnode.report.findings import _SENTENCES
 from gfnode.simulate import asymmetric_top, counter_rotors, harmonic_network
@@ -765,6 +766,19 @@ def test_where_forces_would_come_from():
     assert few.facts.choices.forces == "few"
     assert "too few frames to learn a potential" in words(few)
     assert "would make predictions far better" not in words(few)
+
+
+def test_why_no_potential_is_learned_though_the_file_holds_forces():
+    large = apart(*[toluene()] * 5)
+    stored = replace(large, forces=np.ones_like(large.positions))
+    said = words(inspect(stored))
+    assert f"none: a potential is learned of at most {Newton.largest} atoms, these are 75" in said
+    assert "would make predictions far better" not in said
+    held = ethane().positions.copy()
+    bond = held[:, 1] - held[:, 0]
+    held[:, 1] = held[:, 0] + 1.5 * bond / np.linalg.norm(bond, axis=-1, keepdims=True)
+    rigid = words(inspect(replace(ethane(), positions=held, forces=np.ones_like(held))))
+    assert "none: bonds of fixed length are held by forces that files leave out" in rigid
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 7, 40])

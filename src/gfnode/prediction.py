@@ -16,6 +16,7 @@ from gfnode.models.base import restore_fixed_atoms
 from gfnode.models.calibration import Calibration
 from gfnode.models.diffusion import SAMPLERS
 from gfnode.models.inference import predict_in_batches
+from gfnode.molecule.cut import warn_of_cut
 from gfnode.molecule.order import warn_of_order
 from gfnode.trajectory import Doubles, Floats, Trajectory
 from gfnode.trajectory.lengths import warn_of_unit
@@ -120,6 +121,7 @@ def begin(
     frame %= len(state)
     warn_of_unit(now)
     warn_of_order(now, system)
+    warn_of_cut(now, system)
     number = np.array([frame])
     velocities = rule.at(state, number, system.time_step, system.whole_of(trajectory))[0]
     return Start(now, velocities, lags, f"{trajectory.label}, frame {frame}")

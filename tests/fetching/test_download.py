@@ -298,3 +298,13 @@ def test_a_full_disk_keeps_what_has_come(server, tmp_path):
     assert os.path.getsize(tmp_path / "f.part") == 100_000
     Download([f"{server.url}/a"], tmp_path / "f", right, patience=QUICK).run()
     assert server.asked[-1] == ("/a", "bytes=100000-")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [("chunks", "breaks off"), ("nonsense", "does not answer as web servers do: no web")],
+)
+def test_what_python_says_of_it_is_put_into_words(server, tmp_path, wrong, words):
+    server.always, server.ranges = {"/a": wrong}, False
+    (said,) = failing(server, tmp_path)
+    assert said.replace("\0", "") == words

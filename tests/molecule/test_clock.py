@@ -19,12 +19,12 @@ BONDS = np.array([[0, k] for k in (1, 2, 3, 4)])
 
 
 @cache
-def methane(apart: int) -> Trajectory:
+def methane(apart: int, wavenumber: float = 3000.0) -> Trajectory:
     """Frames 0.5 fs times ``apart``. Its carbon moves by what the hydrogens push, and not else."""
     built = molecule("CH4")
     pairs = [*BONDS.tolist(), *([i, j] for i in range(1, 5) for j in range(i + 1, 5))]
     reduced = 12.011 * 1.008 / (12.011 + 1.008)
-    stretching = reduced * (3000 * WAVENUMBER) ** 2
+    stretching = reduced * (wavenumber * WAVENUMBER) ** 2
     network = harmonic_network(
         built.positions,
         pairs,
@@ -47,6 +47,23 @@ def timed(trajectory: Trajectory, factor: float) -> Clock:
 def test_the_right_step_of_a_light_molecule_is_believed(apart: int) -> None:
     """Every n-th frame too; 4 fs apart the trapezoidal rule says 4.9 fs, of carbon's velocities."""
     assert timed(methane(apart), 1.0).wrong is None
+
+
+@pytest.mark.parametrize("apart", [1, 2, 4])
+@pytest.mark.parametrize("wavenumber", [1700.0, 2200.0])
+def test_heavy_hydrogens_are_no_wrong_step_where_velocities_fit(
+    apart: int, wavenumber: float
+) -> None:
+    """Those of 4 u, as xTB has them unless told otherwise, swing at 1700 cm⁻¹; of 2 u at 2200."""
+    slow = methane(apart, wavenumber)
+    found = timed(slow, 1.0)
+    assert found.swing_fits is False
+    assert found.heavy
+    assert found.wrong is None
+    assert not timed(methane(apart), 1.0).heavy
+    assert timed(slow, 2.0).wrong == "time-step"
+    blind = look_at_time(Series.of([replace(slow, velocities=None)]), BONDS, None)
+    assert blind.wrong == "time-step"  # of the two there is no telling
 
 
 @pytest.mark.parametrize("apart", [1, 2, 4, 6])

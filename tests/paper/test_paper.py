@@ -536,6 +536,8 @@ class TestCommand:
         result = call("reproduce", *given, "--models", rows)
         assert result.exit_code == 0, result.output
         assert "2 runs: 2 done, 0 had been done, 0 failed" in result.stderr
+        assert "in 10⁻² Å², at the last lag of each window" in result.stdout
+        assert "Error over that of the other" in result.stdout
         table = (tmp_path / "table1.md").read_text()
         assert re.search(r"\| GF-NODE \| [^|]+<br>paper 4.41 ± 0.06 \|", table)
         assert (tmp_path / "table1.html").exists()

@@ -18,6 +18,7 @@ from gfnode.cli.options import read_settings
 from gfnode.cli.sweeping import make_launcher, one_of, run_sweep, show_costs, show_states
 from gfnode.errors import InputError
 from gfnode.terminal import titled_table
+from gfnode.units import count
 
 if TYPE_CHECKING:
     from gfnode.paper.documents import Made
@@ -226,7 +227,7 @@ def reproduce(
             spec, choice, planned, tasks, metric=metric, of=of or "coordinates", made=made, out=out
         )
         if failed:
-            typer.echo(f"{len(failed)} runs failed; the same command tries them again", err=True)
+            typer.echo(f"{count(len(failed), 'run')} failed: the same command goes on", err=True)
             raise typer.Exit(1)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.experiment.experiment import Experiment, prepare
 from gfnode.experiment.provenance import Provenance
+from gfnode.molecule.cut import warn_of_cut
 from gfnode.molecule.order import warn_of_order
 from gfnode.molecule.system import System
 from gfnode.trajectory import Trajectory
@@ -68,6 +69,7 @@ def held_out(
             )
         warn_of_unit(trajectory)
         warn_of_order(system.state_of(trajectory), system)
+        warn_of_cut(system.state_of(trajectory), system)
     longest = max(given, key=lambda each: each.span)
     if longest.span < system.horizon * (1 - 1e-6):
         raise InputError(

@@ -375,4 +375,9 @@ def _failed(error: Exception) -> Failed:
         return Failed("refuses the connection")
     if isinstance(inner, OSError):
         return Failed(str(inner.strerror or inner).lower(), again=True)
-    return Failed(str(inner) or type(error).__name__, again=True)
+    if isinstance(inner, http.client.IncompleteRead):
+        return Failed("breaks off", again=True)
+    said = " ".join(str(inner).split()) or type(error).__name__
+    bad = isinstance(inner, http.client.InvalidURL)
+    what = "not an address" if bad else "does not answer as web servers do"
+    return Failed(f"{what}: {said}", again=not bad)

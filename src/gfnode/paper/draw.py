@@ -57,7 +57,7 @@ def draw(
     paths = write_table(table, made, out)
     for grid in describe(table, made)[:3]:
         yield _shown(grid)
-        yield from grid.after
+        yield from (*grid.before, *grid.after)
     yield f"written: {', '.join(map(str, paths))}"
 
 

@@ -20,6 +20,7 @@ from gfnode.report.findings import (
 )
 from gfnode.report.numbers import rough
 from gfnode.report.sentences import called
+from gfnode.trajectory.clock import Clock
 from gfnode.trajectory.lengths import UNITS
 from gfnode.units import count, format_time, listed
 
@@ -27,6 +28,9 @@ Row = tuple[str, str]
 
 MOST_FILES = 6
 """Rows for at most so many files."""
+
+LARGEST = 64
+"""Atoms that a potential is learned of, see :class:`gfnode.models.newton.Newton`."""
 
 
 def inspection_sections(found: Found) -> Iterator[tuple[str, list[Row]]]:
@@ -108,9 +112,14 @@ _FORCES = {
 
 def _force_words(found: Found) -> str:
     choices, momenta = found["choices"], found["momenta"] or {}
-    said = _FORCES[choices["forces"]]
-    if choices["forces"] or choices["align"] or momenta.get("rigid_bonds"):
+    said, atoms = _FORCES[choices["forces"]], choices["state_atoms"]
+    if choices["forces"] or choices["align"]:
         return said  # there are some, or they would not tell
+    if momenta.get("rigid_bonds"):
+        held = "bonds of fixed length are held by forces that files leave out"
+        return f"none: {held}, so no potential is learned"
+    if atoms > LARGEST:
+        return f"none: a potential is learned of at most {LARGEST} atoms, these are {atoms}"
     return (
         f"{said}; forces in the file, or frames at most 1 fs apart with five decimals, would make "
         "predictions far better"
@@ -205,12 +214,15 @@ def _clock(clock: Found, *, single: bool) -> Iterator[Row]:
     if clock["angle"] is not None:
         bond = clock["bond"].replace("-", "–")
         fit = "fits" if clock["swing_fits"] else f"does not fit, {about(clock['step_fs'])} would"
+        heavy = Clock(**clock).heavy
+        if heavy:
+            fit = "fits velocities alone"
         yield (
             "time step",
             f"{stated} {fit}: with it {count(clock['bonds'], bond + ' bond')} "
             f"{'swings' if clock['bonds'] == 1 else 'swing'} at "
             f"{clock['wavenumber']:.0f} cm⁻¹, usual is about "
-            f"{clock['usual_wavenumber']:.0f} cm⁻¹",
+            f"{clock['usual_wavenumber']:.0f} cm⁻¹" + heavy * ": are hydrogens heavier in it?",
         )
     else:
         why = {

@@ -1,0 +1,42 @@
+"""A start that the periodic box cuts is told of: readers make molecules whole, others not."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import gfnode
+from gfnode.graph import bonds_from_distances, hop_edges
+from gfnode.molecule.cut import warn_of_cut
+from gfnode.molecule.system import System
+from gfnode.trajectory import Trajectory
+
+BOX = 20.0
+
+
+def system_of(t: Trajectory) -> System:
+    bonds = bonds_from_distances(t.numbers, t.positions)
+    atoms = np.arange(t.n_atoms)
+    return System(t.numbers, atoms, atoms, bonds, hop_edges(bonds, t.n_atoms), 5.0, 100.0)
+
+
+def boxed(shift: float, wrap: bool) -> Trajectory:
+    t = gfnode.load("sample:toluene")[:1]
+    x = t.positions + np.float32(shift)
+    cell = np.diag([BOX] * 3)[None]
+    return Trajectory(np.mod(x, BOX) if wrap else x, t.times, t.numbers, cell=cell)
+
+
+def test_a_molecule_cut_by_the_box_is_told_of():
+    system = system_of(boxed(0.0, wrap=False))
+    with pytest.warns(UserWarning, match="the periodic box cuts the molecule: .* across it"):
+        warn_of_cut(boxed(19.0, wrap=True), system)
+
+
+@pytest.mark.parametrize(("shift", "wrap"), [(19.0, False), (10.0, True)])
+def test_a_whole_molecule_is_not(shift, wrap):
+    system = system_of(boxed(0.0, wrap=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_cut(boxed(shift, wrap), system)
+        warn_of_cut(gfnode.load("sample:toluene")[:1], system)
