@@ -1,13 +1,15 @@
 """A start that the periodic box cuts is told of: readers make molecules whole, others not."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import gfnode
+from gfnode.experiment import configure, prepare
 from gfnode.graph import bonds_from_distances, hop_edges
-from gfnode.molecule.cut import warn_of_cut
+from gfnode.molecule.cut import cut_by_box, warn_of_cut
 from gfnode.molecule.system import System
 from gfnode.trajectory import Trajectory
 
@@ -40,3 +42,19 @@ def test_a_whole_molecule_is_not(shift, wrap):
         warnings.simplefilter("error")
         warn_of_cut(boxed(shift, wrap), system)
         warn_of_cut(gfnode.load("sample:toluene")[:1], system)
+
+
+def test_training_is_told_of_it_too():
+    t = gfnode.load("sample:toluene")[:400]
+    x = t.positions + np.linspace(0, 19, len(t), dtype=np.float32)[:, None, None]
+    moving = replace(t, positions=np.mod(x, BOX), cell=np.tile(np.diag([BOX] * 3), (400, 1, 1)))
+    notes = prepare([moving], configure()).notes
+    assert any("the periodic box cuts the molecule: in " in each for each in notes)
+    whole = replace(moving, positions=x)
+    assert not any("cuts" in each for each in prepare([whole], configure()).notes)
+
+
+def test_bonds_of_a_crystal_may_be_longer_than_half_of_its_cell():
+    x = np.array([[[0.1, 0.1, 0.1], [1.9, 1.9, 0.1]]])
+    copper = Trajectory(x, [0.0], [29, 29], cell=np.eye(3)[None] * 3.6)
+    assert not cut_by_box(copper, np.array([[0, 1]]))

@@ -14,6 +14,7 @@ from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
 from gfnode.models import Model, build, model_meanings, read_options
 from gfnode.molecule.clock import time_step_warnings
+from gfnode.molecule.cut import cut_warnings
 from gfnode.molecule.labels import atom_labels
 from gfnode.molecule.order import atom_order_warnings
 from gfnode.molecule.system import System
@@ -217,6 +218,7 @@ def _notes(
     for each in {each.step: each for each in reversed(trajectories)}.values():
         found += time_step_warnings(each, state[bonds])
     found += box_warnings(trajectories)
+    found += cut_warnings(trajectories, state[bonds])
     found += atom_order_warnings(bonds, trajectories, state)
     found += force_warnings(trajectories, bonds, state)
     found += length_warnings(trajectories, settings, horizon)
