@@ -7,8 +7,9 @@ import pytest
 
 import gfnode
 from gfnode.run import Run
+from gfnode.trajectory.temperature import kinetic_temperature
 from gfnode.units import BOLTZMANN
-from gfnode.windows.temperature import StartTemperatures, rounding_temperature, temperatures
+from gfnode.windows.temperature import StartTemperatures, rounding_temperature
 
 
 def maxwell(starts: int, kelvin: float) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +20,7 @@ def maxwell(starts: int, kelvin: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_heat_bath_has_its_temperature():
-    found = temperatures(*maxwell(40_000, 300.0))
+    found = kinetic_temperature(*maxwell(40_000, 300.0))
     assert found.mean() == pytest.approx(300.0, rel=0.01)
     assert found.std() == pytest.approx(300.0 * np.sqrt(2 / 12), rel=0.03)  # 12 squares of normals
 
@@ -29,7 +30,7 @@ def test_many_starts_are_judged_by_their_median_and_one_is_given_slack():
     x = v.astype(np.float32)
     heat = StartTemperatures.of(v, masses, x, None)
     heat.warn_of(v, masses, x, None, "same")
-    one = v[temperatures(v, masses).argmax()][None]
+    one = v[kinetic_temperature(v, masses).argmax()][None]
     heat.warn_of(1.3 * one, masses, x, None, "hot")
     with pytest.warns(UserWarning, match="hotter: atoms start at .* K, in training at "):
         heat.warn_of(1.5 * one, masses, x, None, "hotter")

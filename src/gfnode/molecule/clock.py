@@ -14,7 +14,8 @@ from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Integers, Trajectory, masses_of
 from gfnode.trajectory.clock import Clock, agree
 from gfnode.trajectory.series import Series
-from gfnode.units import BOLTZMANN, WAVENUMBER
+from gfnode.trajectory.temperature import kinetic_temperature
+from gfnode.units import WAVENUMBER
 from gfnode.windows.forces import RIGID
 from gfnode.windows.rounding import coarseness
 
@@ -71,8 +72,7 @@ def displacement_temperature(series: Series, *, heavy: bool = False) -> float | 
     v = (x[:, 1] - x[:, 0]) / (series.times[starts + 1] - series.times[starts])[:, None, None]
     if len(masses) > 2:  # drift of the whole molecule is not thermal
         v -= (masses[:, None] * v).sum(1, keepdims=True) / masses.sum()
-    heat = (masses * np.square(v).sum(-1)).sum(1)
-    return float(np.median(heat) / (3 * len(masses) * BOLTZMANN))  # passes over jumps
+    return float(np.median(kinetic_temperature(v, masses)))  # passes over jumps
 
 
 def look_at_time(series: Series, bonds: Integers, rounded_to: float | None) -> Clock:

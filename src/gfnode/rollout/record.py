@@ -22,8 +22,8 @@ from gfnode.readers.formats import OWN
 from gfnode.readers.saving import check_target, save_pieces, topology_beside
 from gfnode.readers.unfinished import Store, folder_of
 from gfnode.rollout.apply import Rollout, State
-from gfnode.rollout.stability import kinetic_temperature
 from gfnode.trajectory import Doubles, Trajectory
+from gfnode.trajectory.temperature import kinetic_temperature
 
 SECONDS = 5.0
 """Interval between writes to the disk, s."""
@@ -149,7 +149,7 @@ class Recording:
             found = frames[0].numpy()
             if (ended := self._end(state.count, found, after)) is not None:
                 break
-            temperatures.append(kinetic_temperature(state.velocities.numpy(), masses))
+            temperatures.append(float(kinetic_temperature(state.velocities.numpy(), masses).mean()))
             state = after
             waiting.append(_frames(found, store))
             done += len(found)

@@ -12,11 +12,9 @@ as in :mod:`gfnode.molecule.integrity`.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gfnode.geometry import bond_angles, bond_lengths, radius_of_gyration
 from gfnode.graph import pair_distances
@@ -26,7 +24,7 @@ from gfnode.molecule.internal import angles, nonbonded_pairs
 from gfnode.molecule.system import System
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
-from gfnode.units import BOLTZMANN
+from gfnode.trajectory.temperature import kinetic_temperature
 
 SAMPLE = 500
 """Frames sampled for a distribution."""
@@ -132,7 +130,7 @@ class Reference:
             len(bonds),
             triples,
             internal(frames, bonds, triples),
-            kinetic_temperature(velocities, system.masses),
+            float(kinetic_temperature(velocities, system.masses).mean()),
             state,
         )
 
@@ -320,9 +318,3 @@ def _some(parts: Sequence[tuple[Floats, Integers]]) -> Floats:
             for (array, rows), (begin, end) in zip(parts, pairwise(ends), strict=True)
         ]
     )
-
-
-def kinetic_temperature(velocities: NDArray[np.floating[Any]], masses: Doubles) -> float:
-    """Mean of T = Σ m v² / (3 N k_B) in K over all leading axes of ``(…, atom, 3)`` in Å/fs."""
-    square = np.square(velocities, dtype=np.float64).sum(-1)
-    return float((square @ masses).mean() / (3 * len(masses) * BOLTZMANN))

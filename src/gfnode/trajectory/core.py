@@ -24,8 +24,9 @@ from gfnode.trajectory.checks import (
 )
 from gfnode.trajectory.exchange import Exchange
 from gfnode.trajectory.formula import formula_of, masses_of, other_masses
+from gfnode.trajectory.temperature import kinetic_temperature
 from gfnode.trajectory.topology import Topology
-from gfnode.units import BOLTZMANN, format_time, parse_step
+from gfnode.units import format_time, parse_step
 
 SHORT_GAP = 2.5
 """Frames at most so many fs apart: motion between them is a parabola, even of hydrogen.
@@ -293,8 +294,7 @@ class Trajectory(Exchange):
         """
         if self.velocities is None:
             return None
-        speeds = np.square(self.velocities, dtype=np.float64).sum(-1).mean(0)
-        return float((self.masses * speeds).sum() / (3 * self.n_atoms * BOLTZMANN))
+        return float(kinetic_temperature(self.velocities, self.masses).mean())
 
     def save(self, path: str | Path, *, precision: float | None = None) -> Path:
         """Write to a file; the suffix chooses the format (.npz, .extxyz, .xtc, .dcd, .pdb, …).

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.trajectory import Doubles, Floats
+from gfnode.trajectory.temperature import kinetic_temperature
 from gfnode.units import BOLTZMANN, format_time
 from gfnode.windows.rounding import coarseness
 
@@ -20,21 +21,6 @@ BEYOND = 2.0
 """Factor by which the median temperature of starts may exceed the range of training."""
 
 _LARGE = 0.3  # fraction of a temperature above which rounding noise explains a deviation
-
-
-def temperatures(velocities: NDArray[np.floating], masses: Doubles) -> Doubles:
-    """T = Σ m v²/(3 N k_B) of each start, ``(start,)`` in K.
-
-    Parameters
-    ----------
-    velocities
-        ``(start, atom, 3)`` in Å/fs.
-    masses
-        ``(atom,)`` in u.
-    """
-    squares = np.square(velocities, dtype=np.float64).sum(-1)
-    found: Doubles = squares @ masses / (3 * len(masses) * BOLTZMANN)
-    return found
 
 
 def rounding_temperature(size: float, gap: float | None, masses: Doubles) -> float:
@@ -71,7 +57,7 @@ class StartTemperatures:
         gap: float | None,
     ) -> Self:
         """Temperatures of training starts; arguments as of :meth:`warn_of`."""
-        found = temperatures(velocities, masses)
+        found = kinetic_temperature(velocities, masses)
         rounding = rounding_temperature(coarseness(positions), gap, masses)
         return cls(float(found.min()), float(found.max()), rounding)
 
@@ -103,7 +89,7 @@ class StartTemperatures:
         label
             Name of the data, for the message.
         """
-        found = float(np.median(temperatures(velocities, masses)))
+        found = float(np.median(kinetic_temperature(velocities, masses)))
         usual = self.lowest / BEYOND <= found <= self.highest * BEYOND
         size = coarseness(positions)
         noise = rounding_temperature(size, gap, masses)
