@@ -1,4 +1,4 @@
-"""What is in a trajectory, and whether it can be learnt: numbers only.
+"""What is in a trajectory, and whether it is suitable for training: numbers only.
 
 The words are in :mod:`gfnode.report.inspection`; ``gfnode data`` prints them.
 """
