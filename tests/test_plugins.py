@@ -129,7 +129,7 @@ def test_a_plugin_model_is_shared(package, made, tmp_path):
         model = gfnode.export(made[0], tmp_path / "model")
         assert Run.open(model).predict(wiggle(), [20.0]).n_atoms == 3
     card = (model / "README.md").read_text(encoding="utf-8")
-    assert "It needs the package flying-atoms beside gfnode." in card
+    assert "It needs the package flying-atoms in addition to gfnode." in card
     with pytest.raises(InputError, match=r"pip install flying-atoms==1\.2\.3"):
         Run.open(model)
 

@@ -188,12 +188,12 @@ def test_the_card_is_read_by_a_hub_and_by_people(made):
     assert "Order of the atoms: O H H" in body
     for name in evaluation["methods"]:
         assert re.search(rf"^\| {name} \| \d", body, re.M), name
-    assert body.count("times its mean error") == 4
+    assert body.count("times its MSE") == 4
     assert "Weights: CC-BY-4.0." in body
     assert citation.PAPER in body
     assert "gfnode train --data wiggle.npz" in body
     assert layout.describe_file(made[2] / "model.safetensors")["sha256"] in body
-    assert "- rotation: turning the start turns the prediction" in body
+    assert "- rotation: rotating the start rotates the prediction" in body
 
 
 def test_what_was_evaluated_is_told_by_the_weights_and_not_by_the_times_of_files(tmp_path, made):
@@ -231,7 +231,7 @@ def test_a_card_without_evaluation_or_licence_says_so(tmp_path, made):
 @pytest.mark.parametrize(
     ("draws", "said"),
     [
-        (None, "- It gives one expected conformation"),
+        (None, "most conformational changes are missed"),
         ("samples", "`gfnode sample` draws ensembles"),
         ("motions", "`gfnode rollout` follows one"),
     ],
@@ -246,7 +246,7 @@ def test_the_card_names_no_velocities_that_were_never_stored(made):
     config = read_json(made[2] / "config.json")
     assert "one conformation and its velocities, it predicts" in model_card(config, None, "model")
     card = model_card(config | {"velocity_gap_fs": -5.0}, None, "model")
-    assert "and the frame 5 fs before it in place of velocities, it predicts" in card
+    assert "and the frame 5 fs before it instead of velocities, it predicts" in card
 
 
 def test_what_is_drawn_is_told_of_the_model(tmp_path):

@@ -54,7 +54,7 @@ def not_in_loss(model: Model) -> str:
         return ""
     return (
         f"{unseen} of {system.n_atoms} atoms were not in the loss of training (windows.score): "
-        "where they go was not learnt"
+        "their motion was not learned"
     )
 
 

@@ -76,8 +76,8 @@ def test_a_wrong_time_step_is_noted():
     assert prepare([toluene], configure(changes=changes)).notes == ()
     tenth = replace(toluene, times=toluene.times / 10, time_step=None, name="tenth")
     said = (
-        "tenth: the time step is about 5 fs, not 0.5 fs: its C–H bonds swing as they do in that "
-        "time; give it with --step 5fs"
+        "tenth: the time step is about 5 fs, not 0.5 fs: with it, C–H bonds vibrate at their usual "
+        "frequency; give it with --step 5fs"
     )
     assert said in prepare([tenth], configure(changes={"windows.horizon": 10.0})).notes
 

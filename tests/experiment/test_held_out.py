@@ -60,7 +60,7 @@ def test_files_too_short_to_be_judged_are_told():
     dataset = prepare(trained_on, experiment)
     known = Provenance(Provenance.describe(trained_on, ["", ""], Reader()))
     rule, system = VelocityRule(gap=dataset.parts["train"].gap), dataset.whole_system
-    none = r"file 2 \(40 frames, 195 fs\) gives no windows of the horizon of 300 fs, and is left"
+    none = r"file 2 \(40 frames, 195 fs\) gives no windows for a horizon of 300 fs, and is left"
     with pytest.warns(UserWarning, match=none):
         held_out([long, short], known, experiment, system, rule)
     with pytest.warns(UserWarning, match=r"file 2 \(300 frames, .*and is left out"):

@@ -80,8 +80,9 @@ def test_a_broken_promise_is_told(tmp_path, monkeypatch):
     run = gfnode.fit(data, changes=changes, out=folder, progress=False)
     assert run.evaluate().symmetries["rotation"].promised
     said = " ".join(works("evaluate", folder, "--no-physics", "--no-plot").split())
-    assert re.search(r"broken are rotation by [\d.]+ %, reflection by .* of the predicted", said)
-    assert "; the model promises rotation and reflection" in said
+    broken = r"broken with these weights: rotation by [\d.]+ %, reflection by .* of the predicted"
+    assert re.search(broken, said)
+    assert "; the model should keep rotation and reflection" in said
     sentence = symmetries(json.loads((folder / "evaluation.json").read_text()))
     assert sentence in said
     assert works("report", folder, "--out", tmp_path / "report.html")
@@ -94,8 +95,8 @@ def test_words():
 
     assert symmetries({}) is None
     assert symmetries(of(start=2e-6, lags=0)).endswith(
-        "all kept, to 0.0002 % of the predicted motion"
+        "all kept, to within 0.0002 % of the predicted motion"
     )
     said = symmetries(of(start=None, lags=0.5, batch=0.0))
     assert "start by any amount, lags by 50 % of the" in said
-    assert said.endswith("; the model promises start and lags")
+    assert said.endswith("; the model should keep start and lags")

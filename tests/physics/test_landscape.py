@@ -117,7 +117,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     assert "alpha_R" not in result.output
-    assert "a and b: no basins are known of them; name some with --basin" in result.output
+    assert "a and b: no basins are defined; give some with --basin" in result.output
     assert read_json(numbers)["basins"] == {}
 
 

@@ -357,7 +357,7 @@ class TestEnergy:
             app, ["evaluate", str(predictions.run.folder), "--energy", "emt", "--no-plot"]
         )
         assert said.exit_code == 0, said.output
-        assert "How predictions move" in said.stdout
+        assert "Motion of predictions" in said.stdout
         assert "energy by emt" in said.stdout
         written = read_json(predictions.run.folder / "physics.json")
         assert {"spectra", "kinetics", "motion", "energy"} <= set(written)
@@ -436,7 +436,7 @@ def test_the_table_says_what_was_measured(predictions):
     row = next(line for line in said.splitlines() if "kinetic temperature, 0 fs to 75 fs" in line)
     assert f"{heat['value']:.3g} [{heat['low']:.3g}" in row
     assert "VAMP-2 at" in said
-    assert "change of angular momentum (of its thermal size)" in said
+    assert "change of angular momentum (relative to thermal)" in said
     assert re.search(r"energy by emt, mean ± spread \(kcal/mol\) +0 ± \d", said)
     assert motion_reasons(physics) == ["spectra not measured: frames are uneven"]
     assert motion_table({"spectra": {"reason": "frames are uneven"}}) is None
@@ -451,4 +451,4 @@ def test_a_single_test_window_is_measured(tmp_path):
     assert found["spectra"].numbers["windows"] == 1
     assert np.isnan(found["spectra"].numbers["density_of_states"]["distance_floor_per_ps"])
     numbers = json.loads(to_json({name: section.numbers for name, section in found.items()}))
-    assert "mean frequency of velocities (1/ps)" in printed(motion_table(numbers))
+    assert "mean frequency of velocity spectrum (1/ps)" in printed(motion_table(numbers))

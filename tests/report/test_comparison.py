@@ -75,7 +75,7 @@ class TestPairs:
             (
                 lambda f: f.update(targets_superposed_on_start=True),
                 "evaluation.json",
-                "superposed on the start in one",
+                "only one of them has targets superposed",
             ),
         ],
     )
@@ -117,7 +117,7 @@ class TestPage:
             error = found["methods"][model]["mean_over_lags"]["value"]
             assert cells["run"] == folder.name
             assert number(cells["error, 10⁻² Å²"]) == pytest.approx(100 * error, rel=6e-3)
-            rms = float(cells["rms of an atom, Å"].split()[0])
+            rms = float(cells["rms error of an atom, Å"].split()[0])
             assert rms == pytest.approx(np.sqrt(3 * error), rel=6e-3)
         csv = rows(files(side)["runs.csv"])
         assert [each["run"] for each in csv] == [run.name, other.name]
@@ -166,7 +166,7 @@ class TestPage:
 
     def test_says_which_is_better_and_on_what(self, side, run, other):
         said = " ".join(" ".join(side.text).split())
-        assert "All were judged on the same test windows" in said
+        assert "All were evaluated on the same test windows" in said
         (pair,) = Compared.read([run, other]).pairs
         assert f"{pair.verdict.ratio.value:.3g} times its mean squared error" in said
         (row,) = rows(files(side)["pairs.csv"])
@@ -186,8 +186,8 @@ class TestPage:
         html = [tag for tag, _ in found.tags if tag in kinds]
         assert html == [tag for tag, _ in side.tags if tag in kinds]
         said = " ".join(" ".join(found.text).split())
-        assert "Not paired, since they are of different molecules" in said
-        assert "none is called better" in said
+        assert "Not paired, because they are of different molecules" in said
+        assert "none is ranked better" in said
 
     def test_damage_names_the_folder(self, run, other, compared, tmp_path):
         bad = changed(other, tmp_path / "bad", lambda f: f.pop("methods"), "evaluation.json")

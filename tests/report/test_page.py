@@ -22,7 +22,7 @@ from gfnode.errors import InputError
 from gfnode.examples import KINDS, Example, Examples, command, make_examples, stride_of
 from gfnode.report import write_page
 from gfnode.report.numbers import hundredths
-from gfnode.report.structures import distances, pack
+from gfnode.report.structures import distances, pack, pack_several
 from gfnode.report.summary import trained_on
 from gfnode.units import format_time
 
@@ -105,7 +105,7 @@ class TestNumbers:
                 assert float(high) == pytest.approx(100 * method[key]["high"], rel=6e-3)
 
     def test_comparisons(self, parsed, evaluation):
-        shown = {"indistinguishable": "no difference shown"}
+        shown = {"indistinguishable": "no significant difference"}
         _, *body = parsed.tables["table-verdicts"]
         for row, (name, each) in zip(body, evaluation["verdicts"].items(), strict=True):
             best = " best trivial" if name == evaluation["best_trivial"] else ""
@@ -152,11 +152,14 @@ class TestNumbers:
     def test_summary_names_data_verdict_and_atoms(self, parsed, evaluation):
         said = " ".join(" ".join(parsed.text).split())
         best = evaluation["best_trivial"]
-        assert "was trained on 3.495 ps of molecular dynamics of toluene (C7H8): 700 frames" in said
-        assert "From one conformation of all 15 atoms and its velocities it predicts" in said
+        assert (
+            "trained and tested on 3.495 ps of molecular dynamics of toluene (C7H8): 700 frames"
+            in said
+        )
+        assert "From one conformation of all 15 atoms and its velocities, it predicts" in said
         rms = np.sqrt(3 * evaluation["methods"]["gfnode"]["mean_over_lags"]["value"])
-        assert f"predicted atoms are {rms:.2g} Å off" in said
-        assert "times its mean error" in said
+        assert f"error of an atom over all windows and lags is {rms:.2g} Å" in said
+        assert "times its MSE" in said
         assert f"The best trivial baseline, {best}" in said
         worst = max(rows(files(parsed)["atoms.csv"]), key=lambda row: float(row["gfnode"]))
         assert f"predicted worst are {worst['atom']}, " in said
@@ -165,7 +168,7 @@ class TestNumbers:
     def test_summary_names_no_velocities_that_were_never_stored(self, run, gap, beside):
         facts = json.loads((run / "run.json").read_text()) | {"velocity_gap_fs": gap}
         said = " ".join(trained_on(facts, 7))
-        assert f"atoms and the frame {format_time(abs(gap))} {beside} it in place of" in said
+        assert f"atoms and the frame {format_time(abs(gap))} {beside} it instead of" in said
         assert "its velocities" not in said
 
 
@@ -283,6 +286,14 @@ class TestStructures:
         raw = np.frombuffer(base64.b64decode(packed["true"]["data"]), kind)
         back = raw.reshape(5, 50, 3) * 1e-3 + packed["origin"]
         assert np.abs(back - examples.examples[0].true).max() < 0.6e-3
+
+    def test_frames_left_out_are_told(self, monkeypatch):
+        monkeypatch.setattr("gfnode.report.structures.MOST_BYTES", 1000)
+        system = {"source_numbers": [6] * 9, "atoms": list(range(9)), "score": [0, 1], "bonds": []}
+        packed, notes = pack_several([("run", synthetic(9, 10), system, False)])
+        (example,) = packed[0]["examples"]
+        assert len(example["lags_fs"]) == 5
+        assert notes[1] == "To keep the page small, only one frame in 2 is shown."
 
     def test_the_first_view_is_a_rotation(self):
         system = {"source_numbers": [6] * 9, "atoms": list(range(9)), "score": [0, 1], "bonds": []}

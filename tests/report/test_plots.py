@@ -10,6 +10,7 @@ from gfnode.errors import InputError
 from gfnode.report import error_against_lag, error_table, lag_table, plot_error_against_lag, verdict
 from gfnode.report.curves import atom_curves
 from gfnode.report.pictures import NARROW, WIDE
+from gfnode.report.summary import how_good
 
 EDGES = [0.0, 500.0, 1000.0, 1500.0]
 LAGS = [250.0, 740.0, 1500.0]
@@ -100,7 +101,7 @@ def test_title_units_and_verdict_are_written():
     said = texts(figure)
     assert "toluene (C7H8): gfnode" in said
     assert "1440 windows in 4 blocks of time, horizon 1.5 ps, targets superposed" in said
-    assert "better than persistence: 0.5 times its mean error (95 % interval 0.417 to 0.6)" in said
+    assert "better than persistence: 0.5 times its MSE (95 % interval 0.417 to 0.6)" in said
     assert figure.axes[0].get_xlabel() == "lag (ps)"
     assert "Å²" in figure.axes[0].get_ylabel()
 
@@ -116,14 +117,23 @@ def test_bins_without_windows_and_unknown_intervals_are_drawn():
     assert lines(figure)["gfnode"] == pytest.approx(np.array([[0.25, 1], [1.5, 3]]))
     figure.draw_without_rendering()
     heads = [str(column.header) for column in lag_table(evaluation(methods=methods)).columns]
-    assert heads == ["", "lags to\n0.5 ps", "lags to\n1.5 ps"]  # no empty column between
+    assert heads == ["", "up to\n0.5 ps", "up to\n1.5 ps"]  # no empty column between
     error_table(evaluation(methods=methods))
 
 
 def test_verdicts_without_intervals_say_so():
     ratio = {"verdict": "indistinguishable", "ratio": estimate(0.9, spread=0)}
     said = verdict(evaluation(verdicts={"persistence": ratio}), "persistence")
-    assert said.startswith("indistinguishable from persistence: 0.9 times its mean error (a single")
+    assert said.startswith("indistinguishable from persistence: 0.9 times its MSE (a single")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said"), [(1, "there are no intervals"), (4, "only 4 blocks"), (40, "")]
+)
+def test_few_blocks_are_told(blocks, said):
+    words = how_good(evaluation(blocks=blocks), {})
+    assert ("The test part" in words[-1]) == bool(said)
+    assert said in words[-1]
 
 
 def test_a_ratio_near_one_keeps_the_digits_that_tell_it_from_one():

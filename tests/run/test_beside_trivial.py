@@ -46,14 +46,14 @@ def test_a_model_that_is_no_better_is_told(tmp_path):
     errors = run.facts["training"]["trivial_validation_errors"]
     best = min(errors, key=errors.get)
     ours = run.facts["training"]["best_validation_error"]
-    assert ours > errors[best]  # at a rate of 1e-6 nothing is learnt
+    assert ours > errors[best]  # at a rate of 1e-6 nothing is learned
     (line,) = (each for each in describe_result(run) if "trivial" in each)
     assert line == (
-        f"the best trivial baseline, {best}, has {errors[best]:.4g} Å² on the same windows: the "
-        f"model has {ours / errors[best]:.2g} times its error: it is no better than that"
+        f"the best trivial baseline, {best}, has {errors[best]:.4g} Å² on the same windows; the "
+        f"model's error is {ours / errors[best]:.2g} times that, so it is no better"
     )
     run.facts["training"]["best_validation_error"] = 0.5 * errors[best]
     (line,) = (each for each in describe_result(run) if "trivial" in each)
-    assert line.endswith("the model has 0.5 times its error")
+    assert line.endswith("the model's error is 0.5 times that")
     del run.facts["training"]["trivial_validation_errors"]  # a run of an earlier gfnode
     assert not [each for each in describe_result(run) if "trivial" in each]

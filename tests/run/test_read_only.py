@@ -69,7 +69,8 @@ def test_results_are_shown_and_not_kept(locked: Path, tmp_path: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in locked.iterdir()}
     done = call("evaluate", locked, "--json", tmp_path / "e.json")
     assert done.exit_code == 0, done.output
-    assert f"evaluation.json: {LOCKED}: results are shown, and kept by --json" in done.stderr
+    told = f"evaluation.json: {LOCKED}: results are shown, but only --json FILE saves them"
+    assert told in done.stderr
     assert "error of baselines" in done.stdout or "persistence" in done.stdout
     assert "physics" in (tmp_path / "e.json").read_text()
     assert {path.name: path.stat().st_mtime_ns for path in locked.iterdir()} == before

@@ -25,14 +25,14 @@ def data(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Trajectory file, or sample:toluene; several files of the same atoms are looked "
-            "at together, as replicas.",
+            help="Trajectory file, or sample:toluene; several files of the same atoms are "
+            "analysed together, as replicas.",
         ),
     ],
     reading: Reading = AS_STORED,
     json_file: Json = None,
 ) -> None:
-    """Tell what is in a trajectory, and whether it can be learnt."""
+    """Describe a trajectory, and say whether it is suitable for training."""
     with plain_errors():
         from gfnode import report
         from gfnode.files import as_json

@@ -44,8 +44,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Evaluate on every window of this trajectory of the same molecule, not on the "
-            "test part of the training data. Repeatable.",
+            help="Evaluate on every window of this trajectory of the same molecule, instead of "
+            "the test part of the training data. Repeatable.",
         ),
     ] = None,
     reading: Reading = AS_STORED,
@@ -62,14 +62,14 @@ def evaluate(
         str,
         typer.Option(
             metavar="heavy|all",
-            help="Geometry and shape of the heavy atoms, or of all that the model sees.",
+            help="Measure geometry and shape of the heavy atoms, or of all atoms of the model.",
         ),
     ] = "heavy",
     torsion: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=A-B-C-D",
-            help="Compare one more dihedral; atoms by number from 0, name, or RESIDUE:NAME. "
+            help="Also compare this dihedral; atoms by number from 0, name, or RESIDUE:NAME. "
             "Repeatable.",
         ),
     ] = None,
@@ -77,17 +77,17 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="ENGINE",
-            help="Potential energies of the conformations too, by xtb or openmm (takes minutes).",
+            help="Also compute potential energies, with xtb or openmm (takes minutes).",
         ),
     ] = None,
     geometry: Geometry = "mean",
     plot: Annotated[
-        bool, typer.Option(help="Draw error against lag into the run folder (test part only).")
+        bool, typer.Option(help="Plot error against lag in the run folder (test part only).")
     ] = True,
 ) -> None:
     """Compare a trained model with the trivial baselines on held-out windows.
 
-    Errors, with verdicts; and whether the predictions are physical.
+    Reports errors with verdicts, and how physical the predictions are.
     """
     with plain_errors():
         from gfnode import report
@@ -157,7 +157,7 @@ def _can_keep(run: "Run") -> bool:
     try:
         check_writable(run.folder / "evaluation.json")
     except InputError as error:
-        told = f"{error}: results are shown, and kept by --json FILE alone"
+        told = f"{error}: results are shown, but only --json FILE saves them"
         typer.echo(f"note: {told}", err=True)
         return False
     return True

@@ -24,7 +24,7 @@ def ramachandran(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Trajectory file; several files of the same atoms are runs beside each other.",
+            help="Trajectory file; several files of the same atoms are compared as runs.",
         ),
     ],
     reading: Reading = AS_STORED,
@@ -36,7 +36,7 @@ def ramachandran(
         list[str] | None,
         typer.Option(
             metavar="NAME=A-B-C-D",
-            help="Two dihedrals in place of φ and ψ; atoms by number from 0, name, or "
+            help="Two dihedrals instead of φ and ψ; atoms by number from 0, name, or "
             "RESIDUE:NAME. Give it twice.",
         ),
     ] = None,
@@ -44,17 +44,17 @@ def ramachandran(
         list[str] | None,
         typer.Option(
             metavar="NAME=PHI:PHI,PSI:PSI",
-            help="A basin in degrees, from and to, through 180° where from is larger. Repeatable; "
-            "default: alpha_R, beta, alpha_L of φ and ψ, none of two --torsion.",
+            help="A basin in degrees, from:to; it crosses 180° if from is larger. Repeatable; "
+            "default: alpha_R, beta, alpha_L for φ and ψ, none for two --torsion.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw densities and marginals: .png, .svg or .pdf."),
+        typer.Option(metavar="FILE", help="Plot densities and marginals: .png, .svg or .pdf."),
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Tell where two dihedrals stand: densities, populations of basins, passages between them."""
+    """Show the distribution of two dihedrals: densities, basin populations, transitions."""
     with plain_errors():
         from gfnode.errors import InputError
         from gfnode.files import as_json

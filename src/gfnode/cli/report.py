@@ -52,17 +52,17 @@ def report(
         typer.Option(
             "--format",
             metavar="FORMATS",
-            help="Of the figures: png, pdf, svg. Default: png,pdf.",
+            help="Formats of the figures: png, pdf, svg. Default: png,pdf.",
             show_default=False,
         ),
     ] = None,
     physics: Annotated[
-        bool, typer.Option(help="Measure how physical predictions are, where that was not done.")
+        bool, typer.Option(help="Measure how physical predictions are, if not done yet.")
     ] = True,
     data: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE", help="The training data, where it has moved. Repeat it for replicas."
+            metavar="FILE", help="The training data, if it has moved. Repeat it for replicas."
         ),
     ] = None,
     top: Top = None,
@@ -71,7 +71,7 @@ def report(
     """Write one HTML page about a run, or about several side by side.
 
     It shows errors, how physical predictions are, structures in 3D, training, and settings. The
-    page needs no network and no other file. What was not evaluated yet is evaluated first.
+    page needs no network and no other file. Runs not evaluated yet are evaluated first.
     """
     with plain_errors():
         from gfnode import report

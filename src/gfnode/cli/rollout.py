@@ -43,15 +43,15 @@ Examples:
       --resume
 
 \b
-A rollout that was interrupted goes on with the same command and --resume. Direct prediction
-far beyond training is gfnode predict; --truth compares both."""
+An interrupted rollout continues with the same command and --resume. For direct prediction far
+beyond training use gfnode predict; --truth compares both."""
 )
 @reads(without=["stride"])
 def rollout(
     run: RunFolder,
     start: Start,
     length: Annotated[
-        str, typer.Option(metavar="TIME", help="How long to go on, with its unit: 10ps, 5ns.")
+        str, typer.Option(metavar="TIME", help="Length of the rollout, with unit: 10ps, 5ns.")
     ],
     out: Frames,
     frame: StartFrame = None,
@@ -73,41 +73,39 @@ def rollout(
         bool | None,
         typer.Option(
             "--sampled/--means",
-            help="Draw one of the possible motions, or take their mean. Default: a motion, where "
-            "the model has learned a potential.",
+            help="Draw one of the possible motions, or take their mean. Default: a motion, if the "
+            "model has learned a potential.",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Random seed.")] = 0,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume", help="Go on with the interrupted rollout in --out, or begin if none is."
-        ),
+        typer.Option("--resume", help="Continue the interrupted rollout in --out, or begin one."),
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace --out, and what an interruption left."),
+        typer.Option("--overwrite", help="Replace --out and any unfinished rollout there."),
     ] = False,
     truth: Annotated[
         bool,
         typer.Option(
             "--truth",
-            help="Compare with what came after starts in --start (its test part, if the model was "
-            "trained on it): rollout, direct prediction, persistence, mean conformer.",
+            help="Compare with the true continuation of starts in --start (its test part, if the "
+            "model was trained on it): rollout, direct prediction, persistence, mean conformer.",
         ),
     ] = False,
     starts: Annotated[
-        int, typer.Option(metavar="NUMBER", min=2, help="Starts of --truth, at most.")
+        int, typer.Option(metavar="NUMBER", min=2, help="Most starts of --truth.")
     ] = 64,
     json_file: Json = None,
     geometry: Geometry = "mean",
     reading: Reading = AS_STORED,
 ) -> None:
-    """Apply a model again and again, to times far beyond its training.
+    """Apply a model repeatedly, to reach times far beyond its training.
 
-    The frames are kept as they come. At the end it says what broke first, how far distributions
-    have drifted from the training data, and with --truth how fast errors grow.
+    Frames are written as they are computed. The end of the output says what broke first, how far
+    distributions have drifted from the training data, and with --truth how fast errors grow.
     """
     with plain_errors():
         from gfnode import report
@@ -155,7 +153,7 @@ def rollout(
                     advance=advance,
                 )
         except KeyboardInterrupt as error:
-            typer.echo("\ninterrupted; the same command goes on with --resume", err=True)
+            typer.echo("\ninterrupted; continue with the same command and --resume", err=True)
             raise typer.Exit(130) from error
         result = as_json(rolled.to_dict())
         output.say(
@@ -175,12 +173,12 @@ def rollout(
 
 
 def _warn(run: "Run") -> None:
-    """Say which atoms training did not look at."""
+    """Say which atoms training did not score."""
     from gfnode.prediction import not_in_loss
 
     if unseen := not_in_loss(run.model):
         typer.echo(
-            f"note: {unseen}, but the next application starts from there. For rollouts, train with "
+            f"note: {unseen}, but each application starts from there. For rollouts, train with "
             "--set windows.score=all",
             err=True,
         )
@@ -205,8 +203,8 @@ def _progress(span_fs: float) -> Iterator["Report"]:
 
         def advance(now: int, of: int) -> None:
             nonlocal done
-            if now < done:  # frames are done; now the starts beside the truth
-                bar.reset(task, total=of, description="beside the truth")
+            if now < done:  # frames are done; now the starts of --truth
+                bar.reset(task, total=of, description="compared with truth")
             done = now
             frames = bar.tasks[0].description == "rollout"
             place = now / of * span if frames else now

@@ -34,15 +34,15 @@ def spectrum(
         float,
         typer.Option(
             metavar="CM",
-            help="Wavenumbers between two points of a spectrum, in 1/cm; coarser where the series "
-            "is too short.",
+            help="Spacing of the points of a spectrum, in 1/cm; coarser if the series is too "
+            "short.",
         ),
     ] = 10.0,
     superpose: Annotated[
         bool,
         typer.Option(
             "--superpose/--as-is",
-            help="Turn every frame onto the mean shape before it is split into modes, or take "
+            help="Superpose every frame on the mean shape before splitting it into modes, or use "
             "frames as they are, tumbling included.",
         ),
     ] = True,
@@ -52,12 +52,12 @@ def spectrum(
             metavar="BONDS",
             min=1,
             max=100,
-            help="Atoms up to so many bonds apart are joined in the graph.",
+            help="The graph connects atoms up to so many bonds apart.",
         ),
     ] = 2,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw the spectra: .png, .svg or .pdf."),
+        typer.Option(metavar="FILE", help="Plot the spectra: .png, .svg or .pdf."),
     ] = None,
     csv_file: Annotated[
         Path | None,
@@ -65,7 +65,7 @@ def spectrum(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Tell how fast a molecule moves: density of states, modes of its graph, are low modes slow."""
+    """Show how fast a molecule moves: density of states, graph modes, are low modes slow."""
     with plain_errors():
         from gfnode.files import as_json
         from gfnode.files import whole as written

@@ -1,4 +1,4 @@
-"""Inspection of trajectories before training: numbers only.
+"""What is in a trajectory, and whether it is suitable for training: numbers only.
 
 Messages are in :mod:`gfnode.report.inspection`; ``gfnode data`` prints them.
 """

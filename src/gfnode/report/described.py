@@ -49,7 +49,7 @@ def training_in_words(history: History, best: int | None, loss_unit: str) -> str
             unit = f" {loss_unit}" if loss_unit else ", which has no unit"
             words.append(f"Training loss from {ends[0]:.3g} to {ends[1]:.3g}{unit}.")
     if best is not None:
-        words.append(f"Kept: epoch {best}.")
+        words.append(f"Kept: epoch {best}." if best else "Kept: the weights before training.")
     rates = [row["learning_rate"] for row in history if row["learning_rate"] is not None]
     if rates:
         words.append(f"Learning rate from {rates[0]:.2g} to {rates[-1]:.2g}.")
@@ -58,7 +58,7 @@ def training_in_words(history: History, best: int | None, loss_unit: str) -> str
 
 def atoms_in_words(atom_errors: Mapping[str, NDArray[np.float64]], labels: Sequence[str]) -> str:
     """The atom predicted best and the one predicted worst, by each method."""
-    words = ["Root mean square distance of each scored atom from its true place."]
+    words = ["Root-mean-square distance of each scored atom from its true position."]
     for name, errors in atom_errors.items():
         low, high = int(np.argmin(errors)), int(np.argmax(errors))
         words.append(

@@ -67,7 +67,7 @@ def files(run: RunFiles, words: Mapping[str, Sequence[str]]) -> dict[str, File]:
     documents = [
         (
             "report",
-            "every number here; of curves and physics: the other files",
+            "every number of this page; curves and physics are in the other files",
             everything,
         ),
         ("evaluation", "evaluation.json", run.evaluation),

@@ -1,4 +1,4 @@
-"""Can a trajectory be learnt? The answer, what stands in the way, and the command that trains.
+"""Is a trajectory suitable for training? The answer, the findings, and the command that trains.
 
 Everything here takes the inspection as JSON has it; docs/inspection.md says what each number is.
 """
@@ -21,9 +21,9 @@ Found = Mapping[str, Any]
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
 _STYLES = {"error": "bold red", "warning": "yellow", "note": ""}
 _ANSWERS = {
-    "yes": "Can it be learnt?  Yes.",
-    "with care": "Can it be learnt?  Yes, with care:",
-    "no": "Can it be learnt?  Not as it is:",
+    "yes": "Suitable for training?  Yes.",
+    "with care": "Suitable for training?  Yes, with care:",
+    "no": "Suitable for training?  Not as it is:",
 }
 
 
@@ -31,7 +31,7 @@ def inspection_verdict(found: Found) -> str:
     """The answer to the first question."""
     answer = _ANSWERS[found["verdict"]]
     if found["verdict"] == "yes" and found["findings"]:
-        return answer + "  Good to know:"
+        return answer + "  Notes:"
     return answer
 
 
@@ -93,17 +93,17 @@ def jump_words(each: Found, several: bool) -> str:
     where = frame_words(each, several)
     if each["kind"] == "bond":
         return (
-            f"{where}: a bond of atom {each['atom']} is {each['distance']:.3g} Å long (usual "
+            f"{where}: a bond of atom {each['atom']} is {each['distance']:.3g} Å long (normally "
             f"{each['expected']:.3g} Å); {count(each['atoms'], 'atom')} in broken bonds"
         )
     how = {
-        "spike": "is off, the next is back",
-        "cut": "does not follow the one before: a cut, or pieces that were joined",
-        "atoms": "does not follow the one before",
+        "spike": "is displaced, the next one is not",
+        "cut": "does not continue the previous one: a cut, or joined pieces",
+        "atoms": "does not continue the previous one",
     }[each["kind"]]
     return (
-        f"{where} {how}; {count(each['atoms'], 'atom')} went too far, atom {each['atom']} by "
-        f"{each['distance']:.3g} Å (at most {each['expected']:.2g} Å expected)"
+        f"{where} {how}; {count(each['atoms'], 'atom')} moved too far, atom {each['atom']} by "
+        f"{each['distance']:.3g} Å (expected at most {each['expected']:.2g} Å)"
     )
 
 
@@ -136,9 +136,9 @@ def _clock(_: Found, found: Found) -> str:
 def _several(v: Found, found: Found) -> str:
     alike = found["structure"]["kinds_of_molecules"] == 1
     return (
-        f"the atoms form {v['pieces']} molecules: no edge of the graph joins them, so the model "
-        "hardly sees what they do to one another; keep one (--select)"
-        f"{' or take them apart (--each-molecule)' if alike else ''}"
+        f"the atoms form {v['pieces']} molecules that no graph edge connects, so the model learns "
+        "little of their interaction; keep one (--select)"
+        f"{' or split them (--each-molecule)' if alike else ''}"
     )
 
 
@@ -146,11 +146,11 @@ def _few(v: Found, _: Found) -> str:
     shorter = ""
     if v["enough_fs"] is not None:
         enough = format_time(v["enough_fs"]).replace(" ", "")
-        shorter = f", or predict less far (--set windows.horizon={enough})"
+        shorter = f", or a shorter horizon (--set windows.horizon={enough})"
     return (
-        f"short for a horizon of {format_time(v['horizon_fs'])}: {v['train']} independent windows "
-        f"to train on, {v['test']} to test on (those that overlap teach little anew); "
-        f"give more data or replicas{shorter}"
+        f"little data for a horizon of {format_time(v['horizon_fs'])}: {v['train']} independent "
+        f"training windows and {v['test']} test windows (overlapping ones add little); "
+        f"use more data or replicas{shorter}"
     )
 
 
@@ -159,11 +159,11 @@ def _slowest(v: Found, found: Found) -> str:
     if molecule := followed(found):  # how molecules go past one another is not followed
         name += f" of {molecule}"
     if v["memory_fs"] is None:
-        return f"{name} is slower than the data is long, so it cannot be learnt from it"
+        return f"{name} relaxes more slowly than the data can show, so it cannot be learned"
     return (
-        f"the slowest motion found, {name}, is forgotten only after "
-        f"{about(v['memory_fs'])}; the data is {v['times']:.2g} times as long, so it is "
-        "seen few times"
+        f"the slowest motion found, {name}, has a correlation time of "
+        f"{about(v['memory_fs'])}; the data is only {v['times']:.2g} times as long, so it "
+        "samples this motion poorly"
     )
 
 
@@ -177,16 +177,14 @@ def _duplicated(v: Found, found: Found) -> str:
     first = found["frames"]["first_duplicates"][0]
     if whole := found["frames"]["repeated_files"]:
         named = ", ".join(
-            f"file {each['file'] + 1} repeats file {each['of_file'] + 1}" for each in whole[:5]
+            f"file {each['file'] + 1} repeats all of file {each['of_file'] + 1}"
+            for each in whole[:5]
         )
-        more = f", and {len(whole) - 5} more such" if len(whole) > 5 else ""
-        return (
-            f"{count(v['count'], 'frame')} repeated: {named}{more}, every frame of it; give each "
-            "series once"
-        )
+        more = f", and {len(whole) - 5} more" if len(whole) > 5 else ""
+        return f"{count(v['count'], 'duplicate frame')}: {named}{more}; give each series only once"
     return (
-        f"{count(v['count'], 'frame')} repeated: {frame_words(first, several)} is the same as "
-        f"{original_words(first, several)}; leave repeats out"
+        f"{count(v['count'], 'duplicate frame')}: {frame_words(first, several)} is identical to "
+        f"{original_words(first, several)}; remove the duplicates"
     )
 
 
@@ -194,24 +192,25 @@ def _nearly(v: Found, found: Found) -> str:
     several = len(found["files"]) > 1
     first = found["frames"]["first_near_duplicates"][0]
     return (
-        f"{count(v['count'], 'frame')} with hardly any change from the one before, first "
-        f"{frame_words(first, several)}: as where a run was restarted"
+        f"{count(v['count'], 'frame')} almost identical to the previous one, first "
+        f"{frame_words(first, several)}: typical of a restarted run"
     )
 
 
 def _gap(v: Found, found: Found) -> str:
     gap = next(gap for each in found["files"] for gap in each["first_gaps"])
     return (
-        f"{count(v['count'], 'gap')} in time, first after frame {gap['frame']} "
-        f"({format_time(gap['length_fs'])}); lags are drawn from the frames that there are"
+        f"{count(v['count'], 'gap')} in time, the first after frame {gap['frame']} "
+        f"({format_time(gap['length_fs'])}); lags are drawn only from existing frames"
     )
 
 
 def _noisy(v: Found, _: Found) -> str:
     size = f"{v['rounded_to']:.2g} Å" if v["rounded_to"] else "single precision"
     return (
-        f"positions are rounded to {size}, which drowns velocities: it adds {v['noise']:.2g} K to "
-        f"a temperature of {v['temperature']:.0f} K; store more digits or velocities"
+        f"positions are rounded to {size}, which makes velocities noisy and adds "
+        f"{v['noise']:.2g} K to a temperature of {v['temperature']:.0f} K; store more digits, or "
+        "velocities"
     )
 
 
@@ -219,32 +218,31 @@ def _heated(v: Found, found: Found) -> str:
     where = f" in file {v['file'] + 1}" if len(found["files"]) > 1 else ""
     more = f" (and in {count(v['files'] - 1, 'more file')})" if v["files"] > 1 else ""
     return (
-        f"the temperature goes from {v['first']:.0f} K to {v['last']:.0f} K{where}{more}: what is "
-        "learned and what it is tested on are then not alike; leave out frames of heating, "
-        "cooling or equilibration"
+        f"the temperature drifts from {v['first']:.0f} K to {v['last']:.0f} K{where}{more}, so "
+        "training and test data differ; remove frames of heating, cooling or equilibration"
     )
 
 
 def _ordered(v: Found, found: Found) -> str:
     other = found["structure"]["other_order"][0]
-    more = f", and so have {count(v['files'] - 1, 'more file')}" if v["files"] > 1 else ""
+    more = f" (and in {count(v['files'] - 1, 'more file')})" if v["files"] > 1 else ""
     one, two = other["atoms"]
     return (
-        f"file {v['file'] + 1} has its atoms in another order than file 1{more}: {v['long']} of "
-        f"{v['bonds']} bonds of file 1 are far too long there, as of atoms {one} and {two}, "
-        f"{other['length']:.3g} Å (usual {other['usual']:.2g} Å); put the atoms of all files into "
-        "one order"
+        f"the atom order in file {v['file'] + 1} differs from that in file 1{more}: {v['long']} of "
+        f"the {v['bonds']} bonds of file 1 are far too long there, e.g. atoms {one} and {two}, "
+        f"{other['length']:.3g} Å (normally {other['usual']:.2g} Å); use the same atom order in "
+        "all files"
     )
 
 
 _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
-    "single-frame": lambda v, f: "a single frame holds no motion; give a trajectory",
-    "refused": lambda v, f: f"gfnode train refuses: {v['problem']}",
+    "single-frame": lambda v, f: "a single frame contains no motion; give a trajectory",
+    "refused": lambda v, f: f"gfnode train would refuse: {v['problem']}",
     "length-unit": _unit,
     "no-bond-lengths": lambda v, f: (
-        f"no atoms are near enough for bonds (nearest {v['nearest']:.3g} Å, radii add up to "
-        f"{v['expected']:.3g} Å): a selection such as Cα, beads that stand for several atoms "
-        "(elements and masses are then not theirs), or a wrong unit"
+        f"no atoms are close enough for bonds (nearest {v['nearest']:.3g} Å, sum of covalent radii "
+        f"{v['expected']:.3g} Å): a selection such as Cα, coarse-grained beads (whose elements "
+        "and masses are then wrong), or a wrong unit"
     ),
     "time-step": _clock,
     "velocity-unit": _clock,
@@ -257,53 +255,51 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "atom-order": _ordered,
     "wrapped": lambda v, f: wrapped(v["lengths"]),
     "broken-molecules": lambda v, f: (
-        f"the periodic cell cuts {v['molecules']:.3g} molecules in a frame, on average; make "
+        f"the periodic cell cuts {v['molecules']:.3g} molecules per frame on average; make "
         "molecules whole first"
     ),
     "far-bonds": lambda v, f: (
-        f"{count(v['count'], 'bond')} of the topology join atoms that are not near; check "
-        "that it is the right topology, with atoms in this order"
+        f"{count(v['count'], 'bond')} of the topology {'joins' if v['count'] == 1 else 'join'} "
+        "distant atoms; check that the topology is right and has this atom order"
     ),
     "unnamed-bonds": lambda v, f: (
-        f"{count(v['count'], 'pair')} of atoms are as near as bonds, but the topology names no "
-        "bond there"
+        f"{count(v['count'], 'pair')} of atoms {'is' if v['count'] == 1 else 'are'} at bonding "
+        "distance, but not bonded in the topology"
     ),
     "several-molecules": _several,
     "few-windows": _few,
     "short-files": lambda v, f: v["words"],
     "slow-motion": _slowest,
     "no-velocities": lambda v, f: (
-        f"frames {format_time(v['gap_fs'])} apart tell nothing of velocities: in their place the "
-        "model is told where the frame before was, which a prediction needs, too"
+        f"frames {format_time(v['gap_fs'])} apart do not determine velocities: the model uses the "
+        "previous frame instead, which predictions then need too"
     ),
     "coarse": lambda v, f: (
-        f"positions are rounded to {v['rounded_to']:.2g} Å, more than bonds vibrate by; store them "
-        "with decimals"
+        f"positions are rounded to {v['rounded_to']:.2g} Å, more than the amplitude of bond "
+        "vibrations; store more decimals"
     ),
     "rounded-velocities": _noisy,
     "temperature-drift": _heated,
     "heavy-hydrogens": lambda v, f: (
-        f"hydrogens have {v['heat']:.2g} times the temperature of all other atoms, as they seem to "
-        "have where a simulation makes them heavy to take longer steps: give a topology that holds "
-        "masses (--top, .prmtop or .psf), as momenta, temperatures and what is learned from forces "
-        "are wrong otherwise"
+        f"hydrogens have only {v['heat']:.2g} times the temperature of all other atoms, as if the "
+        "simulation used hydrogen mass repartitioning: give a topology with masses (--top, .prmtop "
+        "or .psf); otherwise momenta, temperatures and learned forces are wrong"
     ),
     "fixed-atoms": lambda v, f: (
-        f"{count(v['count'], 'atom')} that never {'moves' if v['count'] == 1 else 'move'}, as a "
-        "simulation may hold them: predictions leave them where they start (not where targets are "
-        "superposed), and means over atoms look the better for it; score the others "
-        "(--set windows.score=...)"
+        f"{count(v['count'], 'atom')} never {'moves' if v['count'] == 1 else 'move'}, as if fixed "
+        "in the simulation: predictions keep them in place (unless targets are superposed), which "
+        "lowers means over atoms; score the others (--set windows.score=...)"
     ),
     "missing-frames": lambda v, f: (
-        f"the file holds {percent(v['present'])} of the series' frames; starts are frames that "
-        "have another within four steps beside them"
+        f"the file contains {percent(v['present'])} of the frames of the series; a start needs "
+        "another frame within four steps"
     ),
     "turns-unaligned": lambda v, f: (
-        f"the molecule turns by {v['angle_deg']:.0f}° within the horizon and nothing in the file "
-        "tells which way; superpose targets on their start"
+        f"the molecule rotates by {v['angle_deg']:.0f}° within the horizon, and the file does not "
+        "determine the direction; superpose targets on their start"
     ),
     "still-aligned": lambda v, f: (
-        f"targets are superposed on their start, though the molecule turns by only "
+        f"targets are superposed on their start, although the molecule rotates by only "
         f"{v['angle_deg']:.2g}° within the horizon"
     ),
 }

@@ -74,38 +74,38 @@ def headline(found: Found) -> str:
 def _choices(found: Found) -> Iterator[Row]:
     c = found["choices"]
     if c["problem"]:
-        yield "nothing", "it refuses, for the reason above"
+        yield "nothing", "training is refused, see above"
     if c["horizon_fs"] is not None:
         long = "" if c["horizons"] is None else f"; the data is {c['horizons']:.3g} times as long"
-        yield "horizon", f"{format_time(c['horizon_fs'])}, the longest time to predict{long}"
+        yield "horizon", f"{format_time(c['horizon_fs'])}, the longest lag predicted{long}"
     if c["windows"]:
         w, i = c["windows"], c["independent"]
         yield (
             "windows",
-            f"{w['train']} to train, {w['validation']} to validate, {w['test']} to test "
+            f"{w['train']} training, {w['validation']} validation, {w['test']} test "
             f"({c['split']} split), each a start and {count(c['times'], 'later frame')}; "
             f"{i['train']}, {i['validation']} and {i['test']} of them do not overlap",
         )
         yield "velocities", _velocity_words(c)
         yield "forces", _force_words(found)
-        aligned = "as they are, not superposed on the start"
+        aligned = "not superposed on the start"
         if c["align"]:
-            aligned = "superposed on the start: only the change of shape is learnt"
+            aligned = "superposed on the start: only changes of shape are learned"
         yield "targets", aligned
     heavy = c["scored"] == "heavy"
     scored = count(c["score_atoms"], "heavy atom" if heavy else "atom")
     scored += " (all but hydrogen)" if heavy else ""
-    yield "atoms", f"the model sees all {c['state_atoms']}; scored: {scored}"
+    yield "atoms", f"{c['state_atoms']} in the model; scored: {scored}"
     if c["edges"] is not None:
-        pieces = "" if c["pieces"] == 1 else f", in {c['pieces']} pieces"
+        pieces = "" if c["pieces"] == 1 else f", in {c['pieces']} unconnected pieces"
         yield "graph", f"{c['edges']} directed edges{pieces}"
         yield "batch", count(c["batch"], "window")
 
 
 _FORCES = {
-    "stored": "those of the file: a potential is learned from them, which takes minutes",
-    "shown": "shown by frames in a row: a potential is learned from them, which takes minutes",
-    "few": "none: the training part has too few frames to learn a potential from its forces",
+    "stored": "stored in the file: a potential is learned from them, which takes minutes",
+    "shown": "from consecutive frames: a potential is learned from them, which takes minutes",
+    "few": "none: the training part has too few frames to learn a potential",
     None: "none: no potential is learned",
 }
 
@@ -116,23 +116,22 @@ def _force_words(found: Found) -> str:
     if choices["forces"] or choices["align"]:
         return said  # there are some, or they would not tell
     if momenta.get("rigid_bonds"):
-        held = "bonds of fixed length are held by forces that files leave out"
-        return f"none: {held}, so no potential is learned"
+        return "none: files leave out the forces that constrain bonds, so no potential is learned"
     if atoms > LARGEST:
-        return f"none: a potential is learned of at most {LARGEST} atoms, these are {atoms}"
+        return f"none: a potential is learned for at most {LARGEST} atoms, here are {atoms}"
     return (
-        f"{said}; forces in the file, or frames at most 1 fs apart with five decimals, would make "
-        "predictions far better"
+        f"{said}; forces in the file, or frames at most 1 fs apart with five decimals, would "
+        "greatly improve predictions"
     )
 
 
 def _velocity_words(choices: Found) -> str:
     if choices["velocities"] == "stored":
-        return "those of the file"
+        return "stored in the file"
     gap = choices["velocity_gap_fs"]
     if choices["velocities"] == "next-frame":
         return f"from the next frame, at most {format_time(gap)} later"
-    return f"from the frame before, at most {format_time(gap)} earlier"
+    return f"from the previous frame, at most {format_time(gap)} earlier"
 
 
 def _frames(found: Found) -> Iterator[Row]:
@@ -151,21 +150,24 @@ def _frames(found: Found) -> Iterator[Row]:
         yield "", f"and {len(files) - MOST_FILES} more"
     f = found["frames"]
     rounded = f["rounded_to"]
-    yield "precision", f"positions rounded to {rounded:.2g} Å" if rounded else "no rounding seen"
-    yield "repeats", _repeats(f, several)
+    yield (
+        "precision",
+        f"positions rounded to {rounded:.2g} Å" if rounded else "no rounding detected",
+    )
+    yield "duplicates", _repeats(f, several)
     for each in f["first_duplicates"]:
-        yield "", f"{frame_words(each, several)} is the same as {original_words(each, several)}"
+        yield "", f"{frame_words(each, several)} is identical to {original_words(each, several)}"
     for each in f["first_near_duplicates"]:
         yield (
             "",
-            f"{frame_words(each, several)} is nearly {original_words(each, several)}: "
-            f"{rough(each['moved'])} Å away (rms; usual {rough(f['usual_move'])} Å)",
+            f"{frame_words(each, several)} is almost identical to {original_words(each, several)}: "
+            f"rms difference {rough(each['moved'])} Å (normally {rough(f['usual_move'])} Å)",
         )
     yield "jumps", f"{f['jumps']}" if f["jumps"] else "none"
     for each in f["first_jumps"]:
         yield "", jump_words(each, several)
     if f["wrapped"]:
-        yield "wrapping", f"atoms leap across the periodic cell {f['wrapped']} times"
+        yield "wrapping", f"atoms jump across the periodic cell {count(f['wrapped'], 'time')}"
 
 
 def _times(file: Found) -> str:
@@ -179,31 +181,32 @@ def _times(file: Found) -> str:
     if file["gaps"]:
         return f"{text}; {count(file['gaps'], 'gap')}"
     return (
-        f"{text}; {file['consecutive']} pairs are one time step apart, the file holds "
+        f"{text}; {count(file['consecutive'], 'pair')} one time step apart; the file contains "
         f"{percent(file['present'])} of the series"
     )
 
 
 def _repeats(frames: Found, several: bool) -> str:
     if not (frames["duplicates"] or frames["near_duplicates"]):
-        return "none" if not several else "none, in a file or between them"
-    return f"{frames['duplicates']} exact, {frames['near_duplicates']} nearly"
+        return "none" if not several else "none within or between files"
+    return f"{frames['duplicates']} exact, {frames['near_duplicates']} near"
 
 
 def _units(found: Found) -> Iterator[Row]:
     lengths = found["lengths"]
     if lengths["ratio"] is None:
-        yield "lengths", "cannot be judged: a single atom"
+        yield "lengths", "cannot be checked: a single atom"
     else:
         unit = lengths["unit"]
-        fits = f"{UNITS[unit]} fits" if unit else "no unit fits, so atoms are not bonded"
+        fits = f"{UNITS[unit]} fits" if unit else "no unit fits bonded atoms"
+        symbol = {"angstrom": " Å", None: ""}.get(unit, f" {unit}")
         yield (
             "lengths",
-            f"{fits}: nearest atoms are {lengths['nearest']:.3g} apart (median), their "
-            f"covalent radii add up to {lengths['expected']:.3g} Å",
+            f"{fits}: median nearest-neighbour distance {lengths['nearest']:.3g}{symbol}, sum of "
+            f"covalent radii {lengths['expected']:.3g} Å",
         )
     if found["scaled_by"] != 1:
-        yield "", f"everything else here: as if positions were multiplied by {found['scaled_by']:g}"
+        yield "", f"all other numbers here are for positions multiplied by {found['scaled_by']:g}"
     yield from _clock(found["clock"], single=all(each["frames"] == 1 for each in found["files"]))
 
 
@@ -213,31 +216,31 @@ def _clock(clock: Found, *, single: bool) -> Iterator[Row]:
     stated = format_time(clock["stated_fs"])
     if clock["angle"] is not None:
         bond = clock["bond"].replace("-", "–")
-        fit = "fits" if clock["swing_fits"] else f"does not fit, {about(clock['step_fs'])} would"
+        fit = "fits" if clock["swing_fits"] else f"does not fit ({about(clock['step_fs'])} would)"
         heavy = Clock(**clock).heavy
         if heavy:
             fit = "fits velocities alone"
         yield (
             "time step",
-            f"{stated} {fit}: with it {count(clock['bonds'], bond + ' bond')} "
-            f"{'swings' if clock['bonds'] == 1 else 'swing'} at "
-            f"{clock['wavenumber']:.0f} cm⁻¹, usual is about "
-            f"{clock['usual_wavenumber']:.0f} cm⁻¹" + heavy * ": are hydrogens heavier in it?",
+            f"{stated} {fit}: with it, {count(clock['bonds'], bond + ' bond')} "
+            f"{'vibrates' if clock['bonds'] == 1 else 'vibrate'} at "
+            f"{clock['wavenumber']:.0f} cm⁻¹ (typically about "
+            f"{clock['usual_wavenumber']:.0f} cm⁻¹)" + heavy * ": are hydrogens heavier in it?",
         )
     else:
         why = {
-            "no hydrogen": "there are no bonds to hydrogen, whose swing is the clock",
-            "rigid": "bonds to hydrogen, whose swing is the clock, have a fixed length",
-            "too far apart": "bonds to hydrogen show no clear swing from frame to frame",
+            "no hydrogen": "there are no bonds to hydrogen",
+            "rigid": "bonds to hydrogen have a fixed length",
+            "too far apart": "bonds to hydrogen show no clear vibration from frame to frame",
             None: "too few frames",
         }[clock["why_not"]]
-        why = "a single frame shows no swing" if single else why
-        yield "time step", f"{stated}, which cannot be checked by vibrations: {why}"
+        why = "a single frame shows no vibration" if single else why
+        yield "time step", f"{stated}, cannot be checked against bond vibrations: {why}"
     if clock["step_stored_fs"] is not None:
         yield (
             "",
-            f"stored velocities carry the atoms as a step of "
-            f"{about(clock['step_stored_fs'])} would",
+            f"stored velocities match displacements over a step of "
+            f"{about(clock['step_stored_fs'])}",
         )
 
 
@@ -246,7 +249,7 @@ def _motion(found: Found) -> Iterator[Row]:
     if m["temperature"] is None:
         yield (
             "temperature",
-            "unknown: no velocities in the file, and its frames are too far apart to tell them"
+            "unknown: no velocities in the file, and frames too far apart to derive them"
             if m["interval_fs"]
             else "unknown: no velocities in the file",
         )
@@ -260,13 +263,13 @@ def _motion(found: Found) -> Iterator[Row]:
     yield "drift", _drift(motion["drift"])
     c, turning = found["choices"], _turning(found)
     if turning:
-        yield "turning", turning
+        yield "rotation", turning
     if motion["moved_at_horizon"] is not None:
         yield (
             "to predict",
-            f"within {format_time(c['horizon_fs'])} the scored atoms go "
-            f"{rough(motion['moved_at_horizon'])} Å (rms); "
-            f"{rough(motion['changed_at_horizon'])} Å once superposed: the change of shape",
+            f"the scored atoms move {rough(motion['moved_at_horizon'])} Å (rms) within "
+            f"{format_time(c['horizon_fs'])}, "
+            f"{rough(motion['changed_at_horizon'])} Å after superposition (change of shape)",
         )
     inner = [each for each in motion["motions"] if each["kind"] != "turning"]
     within = f"within {molecule}: " if (molecule := followed(found)) else ""
@@ -289,30 +292,32 @@ def _temperature(m: Found) -> str:
     if m["angular"] and m["angular"]["kind"] == "zero":
         left.append("zero angular momentum")
     if left and m["degrees"]:
-        text += f", {m['temperature_degrees']:.0f} K over the {m['degrees']} left by {listed(left)}"
+        text += (
+            f", {m['temperature_degrees']:.0f} K over the {m['degrees']} free ones ({listed(left)})"
+        )
     if m["rounding_temperature"] > 0.1 * m["temperature"]:
-        source += ", which rounded positions make unsure"
+        source += ", uncertain because positions are rounded"
     return f"{text}; from {source}"
 
 
 def _momentum(momentum: Found) -> str:
-    share = f"{percent(momentum['ratio'])} of what a heat bath would give"
+    share = f"{percent(momentum['ratio'])} of the thermal value"
     return {
         "zero": f"zero ({share})",
         "constant": f"conserved ({share})",
         "direction kept": (
-            f"keeps its direction; its size varies by {percent(momentum['spread'])} ({share})"
+            f"constant in direction; magnitude varies by {percent(momentum['spread'])} ({share})"
         ),
         "fluctuating": f"not conserved ({share})",
-        "unknown": "hidden by the rounding of positions",
+        "unknown": "obscured by the rounding of positions",
     }[momentum["kind"]]
 
 
 def _drift(drift: Found) -> str:
     if drift["farthest"] < 1e-3:
-        return "none: the centre of mass stays where it is"
+        return "none: the centre of mass does not move"
     return (
-        f"the centre of mass ends {rough(drift['net'])} Å from where it began, at most "
+        f"the centre of mass ends {rough(drift['net'])} Å from its starting point, at most "
         f"{rough(drift['farthest'])} Å away"
     )
 
@@ -324,25 +329,31 @@ def _turning(found: Found) -> str:
     turning = next((each for each in motion["motions"] if each["kind"] == "turning"), None)
     if turning is None:
         molecule = followed(found) or "the molecule"
-        return f"none: frames were superposed, or {molecule} does not turn"
+        return f"none: frames were superposed, or {molecule} does not rotate"
     text = f"{molecule}: " if (molecule := followed(found)) else ""
     if motion["angle_at_horizon_deg"] is not None:
         angle = rough(motion["angle_at_horizon_deg"])
         text += f"by {angle}° on average within {format_time(horizon)}; "
     if turning["memory_fs"] is None:
-        return f"{text}still about as it stood after {about(motion['lags_fs'][-1])}"
-    return f"{text}has forgotten how it stood after {about(turning['memory_fs'])}"
+        return f"{text}correlation time above {about(motion['lags_fs'][-1])}"
+    return f"{text}correlation time {about(turning['memory_fs'])}"
 
 
 def _slow(each: Found) -> str:
     size = f" ({rough(each['size'])} Å rms)" if each["size"] else ""
     name = {
         "torsion": f"torsion about {each['name']}",
-        "shape": f"change of shape {each['name']}{size}",
+        "shape": f"shape mode {each['name']}{size}",
     }[each["kind"]]
     if each["memory_fs"] is None:
-        return f"{name}: not forgotten within the data"
-    return f"{name}: forgotten after {about(each['memory_fs'])}"
+        return f"{name}: correlation time longer than the data can show"
+    return f"{name}: correlation time {about(each['memory_fs'])}"
+
+
+_ODD_BONDS = {
+    "only_topology": "bonded in the topology, but far apart",
+    "only_distances": "at bonding distance, but not bonded in the topology",
+}
 
 
 def _molecule(found: Found) -> Iterator[Row]:
@@ -350,21 +361,21 @@ def _molecule(found: Found) -> Iterator[Row]:
     kinds = ", ".join(f"{count} {formula}" for formula, count in s["kinds"])
     more = s["kinds_of_molecules"] - len(s["kinds"])
     yield "molecules", kinds + (f" and {more} more kinds" if more else "")
-    ways = {"topology": "the topology names", "distances": "by distances"}
+    ways = {"topology": "from the topology", "distances": "from distances"}
     text = f"{s['bonds']}, {ways[s['bonds_from']]}"
     if s["bonds_by_topology"] is not None:
-        text += f"; distances show {s['bonds_by_distances']}"
+        text += f"; {s['bonds_by_distances']} from distances"
     yield "bonds", text
-    for key, words in (("only_topology", "not near"), ("only_distances", "near, not named")):
+    for key, words in _ODD_BONDS.items():
         for each in s[f"first_{key}"]:
             i, j = each["atoms"]
             yield "", f"atoms {i} and {j}: {words} ({each['length']:.3g} Å)"
     groups = ", ".join(f"{count} {formula}" for formula, count in s["groups"])
     rest = s["number_of_groups"] - sum(count for _, count in s["groups"])
-    words = "none that could turn about a single bond"
+    words = "none that can rotate about a single bond"
     if groups:
         more = f" and {rest} more" if rest else ""
-        words = f"{groups}{more}, which may turn about a single bond"
+        words = f"{groups}{more}, which can rotate about a single bond"
     molecule = followed(found)
     yield "groups", f"in {molecule}: {words}" if molecule else words
     if s["cell"]:
@@ -374,10 +385,9 @@ def _molecule(found: Found) -> Iterator[Row]:
 def _cell(cell: Found) -> str:
     sides = " × ".join(f"{each:.4g}" for each in cell["lengths"])
     angles = ", ".join(f"{each:.4g}°" for each in cell["angles_deg"])
-    text = f"{sides} Å, {angles}, {'constant' if cell['constant'] else 'its size changes'}"
+    text = f"{sides} Å, {angles}, {'constant' if cell['constant'] else 'variable'}"
     if cell["broken_bonds"]:
         number = f"{cell['broken_molecules']:.3g}"
-        are = "molecule is" if number == "1" else "molecules are"
-        broken = f"{number} {are} cut by it in a frame, on average"
-        return f"{text}; {broken}"
-    return f"{text}; no bond reaches across it"
+        what = "molecule" if number == "1" else "molecules"
+        return f"{text}; cuts {number} {what} per frame on average"
+    return f"{text}; no bond crosses it"

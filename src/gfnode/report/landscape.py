@@ -28,7 +28,7 @@ def landscape_table(result: Mapping[str, Any]) -> Table:
     table = plain_table(title, "run")
     for state in result["states"]:
         table.add_column(state, justify="right")
-    table.add_column("changes\nof state", justify="right")
+    table.add_column("transitions", justify="right")
     for run in result["runs"]:
         cells = [cell(run["populations"][state], hundredths) for state in result["states"]]
         label = f"{run['name']}, {format_time(run['length_fs'])}"
@@ -41,8 +41,8 @@ def landscape_words(result: Mapping[str, Any]) -> list[str]:
     said = []
     if not result["basins"]:
         said.append(
-            f"{' and '.join(result['angles'])}: no basins are known of them; name some with "
-            "--basin NAME=FROM:TO,FROM:TO for their populations."
+            f"{' and '.join(result['angles'])}: no basins are defined; give some with --basin "
+            "NAME=FROM:TO,FROM:TO to get populations."
         )
     for run in result["runs"]:
         never = [key for key, each in run["populations"].items() if each["value"] == 0]
@@ -51,8 +51,8 @@ def landscape_words(result: Mapping[str, Any]) -> list[str]:
     for each in result["between_runs"]:
         a, b = (result["runs"][k]["name"] for k in each["runs"])
         said.append(
-            f"{a} and {b} differ by {with_interval(each['js_bits'])} bits (Jensen–Shannon; 0 "
-            "equal, 1 disjoint)."
+            f"{a} and {b} differ by {with_interval(each['js_bits'])} bits (Jensen–Shannon; "
+            "0: identical, 1: disjoint)."
         )
     return said
 

@@ -23,7 +23,7 @@ def motion_table(physics: Mapping[str, Any]) -> Table | None:
     rows = [row for rows_of, found in sections if found for row in rows_of(found)]
     if not rows:
         return None
-    title = "How predictions move (95 % intervals over blocks of time)"
+    title = "Motion of predictions (95 % intervals over blocks of time)"
     table = plain_table(title)
     for name in ("true", _model(physics) or "model"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -58,12 +58,12 @@ def _model(physics: Mapping[str, Any]) -> str | None:
 def _spectra(found: Mapping[str, Any]) -> Iterator[Row]:
     states = found["density_of_states"]
     yield (
-        "mean frequency of velocities (1/ps)",
+        "mean frequency of velocity spectrum (1/ps)",
         terse(states["mean_frequency_true_per_ps"]),
         terse(states["mean_frequency_predicted_per_ps"]),
     )
     yield (
-        "power moved in frequency (1/ps; true: floor)",
+        "distance of velocity spectra (1/ps; true: floor)",
         terse(states["distance_floor_per_ps"]),
         terse(states["distance_per_ps"]),
     )
@@ -98,7 +98,7 @@ def _motion(found: Mapping[str, Any]) -> Iterator[Row]:
         yield name, cell(true["temperature_K"][k], terse), cell(model["temperature_K"][k], terse)
     for key, name in MOMENTA.items():
         if known:
-            title = f"change of {name} (of its thermal size)"
+            title = f"change of {name} (relative to thermal)"
             yield title, terse(true[key][known[-1]]), terse(model[key][known[-1]])
 
 

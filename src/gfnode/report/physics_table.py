@@ -35,7 +35,7 @@ BESIDE = ("true", "constant", "floor")
 MOST = 6
 """Named torsions that have rows of their own."""
 
-FURTHEST = "the predicted distribution furthest from the truth (Wasserstein distance)"
+FURTHEST = "predicted distributions furthest from the true ones (Wasserstein distance)"
 
 
 def atoms_words(physics: Mapping[str, Any]) -> str:
@@ -45,7 +45,7 @@ def atoms_words(physics: Mapping[str, Any]) -> str:
     if section.get("looked_at") != "heavy":
         return ""
     count = section["atoms"]
-    return f"of the {count} heavy atoms, hydrogens are not looked at" if count else ""
+    return f"the {count} heavy atoms, without hydrogens" if count else ""
 
 
 Row = tuple[str, Mapping[str, Any]]
@@ -57,9 +57,9 @@ def physics_table(physics: Mapping[str, Any]) -> Table:
     model = next((name for _, found in rows for name in found if name not in BESIDE), "model")
     atoms = f": {of}" if (of := atoms_words(physics)) else ""
     title = (
-        f"How physical predictions are{atoms} (mean over windows and lags, 95 % intervals over "
-        "blocks of time)\nconstant: a fixed mean geometry; floor: what independent stretches of "
-        "real dynamics differ by (per frame: what is found in the truth)"
+        f"Physics of predictions{atoms} (means over windows and lags, 95 % intervals over blocks "
+        "of time)\nconstant: a fixed mean geometry; floor: difference between independent "
+        "stretches of MD (per frame: the count in true frames)"
     )
     torsions = physics.get("torsions", {}).get("quantities", {})
     if len(torsions) > MOST:

@@ -136,9 +136,7 @@ def _title(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
     """What was judged on what, above the axes."""
     model, best = evaluation["model"], evaluation["best_trivial"]
     superposed = evaluation["targets_superposed_on_start"]
-    axes.set_title(
-        f"{molecule}: {model} beside the trivial baselines\n\n\n", loc="left", fontsize=13
-    )
+    axes.set_title(f"{molecule}: {model} and the trivial baselines\n\n\n", loc="left", fontsize=13)
     axes.text(
         0.0,
         1.02,
@@ -146,7 +144,7 @@ def _title(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
         f"horizon {format_time(evaluation['horizon_fs'])}"
         f"{', targets superposed on the start' if superposed else ''}\n"
         f"{model} is {verdict(evaluation, best)}\n"
-        f"bands: 95 % intervals of {model} and {best}, each by itself",
+        f"bands: separate 95 % intervals of {model} and {best}",
         transform=axes.transAxes,
         color="0.35",
         fontsize=9.5,

@@ -23,11 +23,11 @@ def describe_rollout(result: Mapping[str, Any]) -> Iterator[str]:
     """What broke, and when."""
     reached = (result["frames"] - 1) * result["every_fs"]
     yield (
-        f"{result['model']} from {result['start']}: {format_time(reached)} in applications of "
+        f"{result['model']} from {result['start']}: {format_time(reached)} in strides of "
         f"{format_time(result['stride_fs'])}, velocities {_VELOCITIES[result['velocities']]}"
     )
     if (ended := result["ended"]) is not None:
-        yield f"it ended at {format_time(ended['time_fs'])}: {ended['why']}"
+        yield f"stopped at {format_time(ended['time_fs'])}: {ended['why']}"
     if result["training"] is None:
         return
     for key, what, side in (
@@ -39,18 +39,18 @@ def describe_rollout(result: Mapping[str, Any]) -> Iterator[str]:
             continue
         i, j = event["atoms"]
         yield (
-            f"first {what}: at {format_time(event['time_fs'])}, atoms {i} and {j} "
+            f"first {what}: at {format_time(event['time_fs'])}, atoms {i} and {j}, "
             f"{event['distance_angstrom']:.3g} Å apart ({side} {event['bound_angstrom']:.3g} Å); "
-            f"frames with one: {100 * event['share_of_frames']:.3g} %"
+            f"{100 * event['share_of_frames']:.3g} % of frames have one"
         )
 
 
 _VELOCITIES = {
-    "derivative": "by its derivative",
-    "next-frame": "by the next frame it predicts",
-    "frame-before": "by the frame before, as it predicts it",
+    "derivative": "from the time derivative of the prediction",
+    "next-frame": "from the predicted next frame",
+    "frame-before": "from the predicted previous frame",
     "drawn": "drawn at random",
-    "integrated": "those of the motion",
+    "integrated": "from the integrated motion",
 }
 
 
@@ -72,7 +72,7 @@ def drift_table(result: Mapping[str, Any]) -> Table:
         (f"{begin.split()[0]} to {end}", each)
         for begin, end, each in zip(ends[::2], ends[1::2], stretches, strict=True)
     ]
-    for name, values in (*rows, ("stretches of training", training)):
+    for name, values in (*rows, ("training stretches", training)):
         cells = [three(values[key]) for key in (*drifts.values(), "temperature_k")]
         table.add_row(name, *cells, style="bold" if values is training else "")
     return table
@@ -82,7 +82,7 @@ def growth_table(result: Mapping[str, Any]) -> Table:
     """Errors of all methods by lag."""
     errors = result["errors"]
     table = plain_table(
-        f"Root mean squared error per coordinate in Å, {errors['starts']} starts, with 95 % "
+        f"Root-mean-square error per coordinate in Å, {errors['starts']} starts, with 95 % "
         "intervals over blocks of time"
     )
     methods = errors["methods"]
@@ -101,23 +101,23 @@ def growth_sentences(result: Mapping[str, Any]) -> Iterator[str]:
     for name in ("rollout", "direct"):
         method = result["errors"]["methods"][name]
         if (rate := method["growth_per_ps"]) is None:
-            yield f"{name}: too few lags at which errors grow freely for a rate"
+            yield f"{name}: too few lags for an error growth rate"
         else:
             yield (
-                f"{name}: its error grows at {with_interval(rate)} per ps at first, over "
-                f"{rate['count']} lags"
+                f"{name}: initial exponential growth rate of the error {with_interval(rate)} /ps, "
+                f"over {rate['count']} lags"
             )
         for other, kind in _OTHERS.items():
-            yield f"{name}: its error {_against(name, other, result['errors'])} that of {kind}"
+            yield f"{name}: {_against(name, other, result['errors'], kind)}"
 
 
-def _against(name: str, other: str, errors: Mapping[str, Any]) -> str:
+def _against(name: str, other: str, errors: Mapping[str, Any], kind: str) -> str:
     """How long an error is below another; errors of what swings may meet more than once."""
     when = errors["methods"][name][f"reaches_{other}_fs"]
     if when == 0.0:
-        return "is at no lag below"
+        return f"error never below that of {kind}"
     if when is not None:
-        return f"is, from {format_time(when)} on, no longer below"
+        return f"error no longer below that of {kind} from {format_time(when)} on"
     ours, theirs = (
         [each["value"] for each in errors["methods"][method]["rmse_angstrom"]]
         for method in (name, other)
@@ -125,8 +125,8 @@ def _against(name: str, other: str, errors: Mapping[str, Any]) -> str:
     pairs = zip(ours, theirs, strict=True)  # None: without bound
     above = sum(b is not None and (a is None or a >= b) for a, b in pairs)
     if not above:
-        return "stays below"
-    return f"ends below, but at {above} of {len(ours)} lags is not below"
+        return f"error below that of {kind} at all lags"
+    return f"error below that of {kind} in the end, but not at {above} of {len(ours)} lags"
 
 
 _OTHERS = {"persistence": "persistence", "unrelated": "unrelated conformations"}

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from gfnode.trajectory import Trajectory
 
 
-SHOWN = {"better": "better", "worse": "worse", "indistinguishable": "no difference shown"}
+SHOWN = {"better": "better", "worse": "worse", "indistinguishable": "no significant difference"}
 AGAINST = {
     "better": "better than",
     "worse": "worse than",
-    "indistinguishable": "not shown to differ from",
+    "indistinguishable": "not significantly different from",
 }
 """Verdicts as people read them: by themselves, and before what was compared with."""
 
@@ -28,7 +28,7 @@ def seen_from(gap_fs: float | None) -> str:
     """What is to be said of a temperature by differences of frames so far apart; often nothing."""
     if gap_fs is None or abs(gap_fs) <= SHORT_GAP:
         return ""
-    return f"from frames {format_time(abs(gap_fs))} apart, which see less of fast vibrations"
+    return f"from frames {format_time(abs(gap_fs))} apart, which partly miss fast vibrations"
 
 
 def given(gap_fs: float | None) -> str:
@@ -39,7 +39,7 @@ def given(gap_fs: float | None) -> str:
     if gap_fs is None:
         return "its velocities"
     side = "before" if gap_fs < 0 else "after"
-    return f"the frame {format_time(abs(gap_fs))} {side} it in place of velocities"
+    return f"the frame {format_time(abs(gap_fs))} {side} it instead of velocities"
 
 
 def called(name: str, formula: str) -> str:
@@ -90,8 +90,8 @@ def describe_end(run: "Run") -> str:
     trained = run.facts["training"]
     stopped = "epochs" if trained["epochs"] >= run.experiment.training.epochs else "patience"
     return (
-        f"nothing is left to do, training has ended ({trained['ended']}); to train longer, train "
-        f"anew into another folder with more than --set training.{stopped}="
+        f"training has already ended ({trained['ended']}); to train longer, start again in another "
+        f"folder with more than --set training.{stopped}="
         f"{getattr(run.experiment.training, stopped)}"
     )
 
@@ -109,7 +109,7 @@ def describe_result(run: "Run") -> Iterator[str]:
         )
     if trained and run.model.follows and run.calibration is not None:
         yield (
-            "training leaves Newton's equations out; with them the validation error is "
+            "training does not use Newton's equations; with them the validation error is "
             f"{run.calibration.error:.4g} Å² per coordinate"
         )
     if trained:
@@ -122,7 +122,7 @@ def describe_result(run: "Run") -> Iterator[str]:
     given = ["--start", start, "--times", horizon, "--out", "traj.xtc"]
     held = ["--data", "FILE"] if gone else []
     if gone:
-        yield f"{gone[0]} is no longer there: put it back, or give where it is now as FILE"
+        yield f"{gone[0]} no longer exists: restore it, or give its new place as FILE"
     yield "next:"
     for words in (["evaluate", str(run.folder), *held], ["predict", str(run.folder), *given]):
         yield f"  gfnode {shlex.join(words)}"
@@ -139,10 +139,10 @@ def _beside_trivial(run: "Run", trained: Mapping[str, Any]) -> Iterator[str]:
     if run.model.follows and run.calibration and run.experiment.training.select == "mean":
         ours = run.calibration.error
     ratio = ours / known[name]
-    verdict = ": it is no better than that" if ratio >= 1 else ""
+    verdict = ", so it is no better" if ratio >= 1 else ""
     yield (
-        f"the best trivial baseline, {name}, has {known[name]:.4g} Å² on the same windows: the "
-        f"model has {ratio:.2g} times its error{verdict}"
+        f"the best trivial baseline, {name}, has {known[name]:.4g} Å² on the same windows; the "
+        f"model's error is {ratio:.2g} times that{verdict}"
     )
 
 
@@ -158,5 +158,5 @@ def describe_evaluation(
         f"{names}, {part}: {evaluation['windows']} windows in {evaluation['blocks']} blocks of "
         f"time, {count(evaluation['times'], 'lag')} up to {format_time(evaluation['horizon_fs'])}; "
         f"{len(system.score)} of {len(system.source_numbers)} atoms scored; targets "
-        f"{'superposed on the start' if superposed else 'as they are, not superposed'}"
+        f"{'superposed on the start' if superposed else 'not superposed'}"
     )

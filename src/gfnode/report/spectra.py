@@ -12,9 +12,9 @@ from rich.table import Table
 from gfnode.metrics.spectra import PER_CM
 from gfnode.report.numbers import NOTHING, cell, signed, three, with_interval
 from gfnode.report.plots import COLOURS, plain
-from gfnode.report.sentences import seen_from
+from gfnode.report.sentences import called, seen_from
 from gfnode.thinning import evenly
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 
 SHOWN = 16
 """At most so many eigenspaces are drawn and printed, evenly chosen."""
@@ -25,8 +25,8 @@ def spectrum_headline(result: Mapping[str, Any]) -> str:
     heat = result["temperature_K"]
     doubt = seen_from(None if result["velocities"] == "stored" else result["spacing_fs"])
     return (
-        f"{result['molecule']}: {result['frames']} frames of {result['atoms']} atoms "
-        f"{result['formula']}, every {format_time(result['spacing_fs'])}"
+        f"{called(result['molecule'], result['formula'])}: {count(result['atoms'], 'atom')}, "
+        f"{result['frames']} frames every {format_time(result['spacing_fs'])}"
         + ("" if heat is None else f", {heat:.0f} K over 3N degrees of freedom")
         + (f" ({doubt})" if doubt and heat is not None else "")
     )
@@ -41,23 +41,23 @@ def spectrum_words(result: Mapping[str, Any]) -> list[str]:
     ]
     if result["folded"]:
         said = [
-            f"Frames {format_time(result['spacing_fs'])} apart do not follow vibrations: what is "
-            f"faster than {result['highest_per_cm']:.3g} cm⁻¹ appears at a false frequency, so "
-            "that mean frequencies only order how slow motions are."
+            f"Frames {format_time(result['spacing_fs'])} apart do not resolve vibrations: motion "
+            f"faster than {result['highest_per_cm']:.3g} cm⁻¹ is aliased to a false frequency, so "
+            "mean frequencies only rank motions by speed."
         ]
     ranks = result["rank_correlation"]
     if ranks["value"] is None:
         return [*said, "Rank correlation: fewer than three eigenspaces move."]
-    verdict = "not shown to be"
+    verdict = "not shown to be slower"
     if ranks["low"] is not None and ranks["low"] > 0 and ranks["chance"] < 0.05:
-        verdict = "indeed"
+        verdict = "slower"
     elif ranks["high"] is not None and ranks["high"] < 0:
-        verdict = "not"
-    frames = "superposed frames" if result["superposed"] else "frames as they are"
+        verdict = "not slower"
+    frames = "superposed frames" if result["superposed"] else "frames not superposed"
     said.append(
-        f"Low modes are {verdict} slow: rank correlation of mean frequency with eigenvalue "
+        f"Low modes are {verdict}: rank correlation of mean frequency with eigenvalue "
         f"{with_interval(ranks, signed)} over {ranks['spaces']} eigenspaces ({frames}; "
-        f"a random order reaches this with probability {ranks['chance']:.3f})."
+        f"probability by chance {ranks['chance']:.3f})."
     )
     return said
 

@@ -70,7 +70,7 @@ def pack_several(
     while size > stride * MOST_BYTES:
         stride *= 2
     if stride > 1:
-        notes.append(f"To keep the page small every {stride}th of the frames is shown.")
+        notes.append(f"To keep the page small, only one frame in {stride} is shown.")
     packed = [
         pack(_thinned(examples, kinds, stride), system, name=name, aligned=aligned)
         for name, examples, system, aligned in runs

@@ -1,4 +1,4 @@
-"""A run in words that a chemist reads: what was learnt, how well, and where it fails."""
+"""A run in words that a chemist reads: what was learned, how well, and where it fails."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from gfnode.units import format_time
 FEW_BLOCKS = 10
 BASELINES = {
     "persistence": "nothing moves",
-    "constant-velocity": "every atom flies on with its velocity",
-    "mean-conformer": "the mean conformation, placed on the start",
-    "rigid-rotor": "the mean conformation, turning as a rigid body",
+    "constant-velocity": "every atom keeps its start velocity",
+    "mean-conformer": "the mean conformation, superposed on the start",
+    "rigid-rotor": "the mean conformation, moving as a free rigid body",
 }
 
 
@@ -54,7 +54,7 @@ def angstrom(error: float | None) -> str:
     """:func:`rms` in words."""
     value = rms(error)
     if value is None:
-        return "without bound"
+        return "unbounded"
     return f"{rough(value)} Å"
 
 
@@ -99,13 +99,13 @@ def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
     shown = f"all {atoms} atoms" if state == atoms else f"{state} of the {atoms} atoms"
     heavy = all(system["source_numbers"][system["atoms"][k]] > 1 for k in system["score"])
     kind = "heavy atoms" if heavy and settings["windows"]["score"] == "heavy" else "atoms"
-    learnt = f"{model}, with {weights} weights," if weights else f"{model}, which has no weights,"
+    learned = f"{model}, with {weights} weights," if weights else f"{model}, which has no weights,"
     return [
-        f"{learnt} was trained on {format_time(span)} of molecular dynamics of "
+        f"{learned} was trained and tested on {format_time(span)} of molecular dynamics of "
         f"{molecules(facts)}: {frames} frames{several}.",
-        f"From one conformation of {shown} and {given(facts.get('velocity_gap_fs'))} it predicts "
-        f"where the atoms are at any time up to {format_time(system['horizon_fs'])} later. Errors "
-        f"are taken over {'the ' if scored < state else 'all '}{scored} {kind}.",
+        f"From one conformation of {shown} and {given(facts.get('velocity_gap_fs'))}, it predicts "
+        f"the conformation at any time up to {format_time(system['horizon_fs'])} later. Errors "
+        f"are averaged over {'the ' if scored < state else 'all '}{scored} {kind}.",
         _apart(facts),
         *([f"{doubt[0].upper()}{doubt[1:]}."] if (doubt := facts.get("doubt")) else []),
     ]
@@ -113,16 +113,16 @@ def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
 
 def _apart(facts: Mapping[str, Any]) -> str:
     """How training and test are kept apart."""
-    split, count = facts["experiment"]["windows"]["split"], facts["windows"]
+    split, windows = facts["experiment"]["windows"]["split"], facts["windows"]
     horizon = format_time(facts["system"]["horizon_fs"])
     if split == "blocked":
         return (
-            f"It learnt from {count['train']} windows; the {count['test']} test windows come from "
-            f"a later stretch of time, with a gap of at least {horizon} between."
+            f"It was trained on {windows['train']} windows; the {windows['test']} test windows are "
+            f"from a later stretch of time, after a gap of at least {horizon}."
         )
     return (
-        f"The split is {split!r}: test windows may share frames with training windows, so its "
-        "errors flatter."
+        f"The split is {split!r}: test windows may share frames with training windows, so "
+        "errors are optimistic."
     )
 
 
@@ -132,27 +132,31 @@ def how_good(evaluation: Mapping[str, Any], physics: Mapping[str, Any]) -> list[
     ours, theirs = (methods[name]["mean_over_lags"] for name in (model, best))
     shape = methods[model]["superposed_mean_over_lags"]["value"]
     words = [
-        f"On {evaluation['windows']} windows it had not seen, predicted atoms are "
-        f"{angstrom(ours['value'])} off{interval(ours)}: root mean square over atoms, windows and "
-        f"lags. The best trivial baseline, {best} ({BASELINES.get(best, 'trivial')}), is "
-        f"{angstrom(theirs['value'])} off.",
+        f"On {evaluation['windows']} test windows, the root-mean-square (rms) error of an atom "
+        f"over all windows and lags is {angstrom(ours['value'])}{interval(ours)}. The best trivial "
+        f"baseline, {best} ({BASELINES.get(best, 'trivial')}), has {angstrom(theirs['value'])}.",
         f"{model} is {verdict(evaluation, best)}.",
     ]
     if shape is not None and ours["value"]:
         words.append(
-            "Placed on the true molecule by the best rotation and translation, predictions are "
-            f"{angstrom(shape)} off: {100 * shape / ours['value']:.0f} % of the squared error is a "
-            "wrong shape, the rest a wrong place or orientation."
+            f"After superposition on the true molecule, the rms error is {angstrom(shape)}: "
+            f"{100 * shape / ours['value']:.0f} % of the squared error is in the shape, the rest "
+            "in position and orientation."
         )
     words += _spread(model, physics)
     if (bars := error_bars(evaluation)) is not None:
         words.append(f"{bars[0].upper()}{bars[1:]}.")
     if (kept := symmetries(evaluation)) is not None:
         words.append(f"{kept[0].upper()}{kept[1:]}.")
-    if evaluation["blocks"] < FEW_BLOCKS:
+    if evaluation["blocks"] == 1:
         words.append(
-            f"The test part holds only {evaluation['blocks']} blocks of time one horizon long, so "
-            "the intervals are wide; a longer test part narrows them."
+            "The test part is a single block of time, so there are no intervals; a longer test "
+            "part gives some."
+        )
+    elif evaluation["blocks"] < FEW_BLOCKS:
+        words.append(
+            f"The test part has only {evaluation['blocks']} blocks of time of one horizon each, so "
+            "intervals are wide; a longer test part narrows them."
         )
     return words
 
@@ -165,11 +169,11 @@ def _spread(model: str, physics: Mapping[str, Any]) -> list[str]:
     if None in off:
         return []
     ours, start, mean, floor = off
-    verdict = "less than" if ours < floor else "no less than"
+    verdict = "which is less" if ours < floor else "which is no less"
     return [
-        f"MD's own spread: two unrelated frames of it differ by {floor:.2g} Å in shape (RMSD after "
-        f"superposition). Predictions are {ours:.2g} Å off, {verdict} that; the unchanged start is "
-        f"{start:.2g} Å off, and the mean conformation {mean:.2g} Å."
+        f"Two unrelated MD frames differ by {floor:.2g} Å in shape (mean RMSD after "
+        f"superposition). Predictions differ from the truth by {ours:.2g} Å, {verdict}; the "
+        f"unchanged start by {start:.2g} Å, the mean conformation by {mean:.2g} Å."
     ]
 
 
@@ -209,13 +213,13 @@ def where_it_fails(
         worst, least = [labels[i] for i in order[: min(3, len(order) - 1)]], labels[order[-1]]
         most, fewest = angstrom(errors[order[0]]), angstrom(errors[order[-1]])
         if most == fewest:  # which is which would be chance
-            words.append(f"All atoms are predicted alike ({most}).")
+            words.append(f"All atoms have the same error ({most}).")
         elif len(worst) == 1:
             words.append(f"{worst[0]} is predicted worst ({most}), {least} best ({fewest}).")
         else:
             words.append(
                 f"The atoms predicted worst are {', '.join(worst)} ({most} for {worst[0]}), the "
-                f"best {least} ({fewest})."
+                f"best is {least} ({fewest})."
             )
     return words
 
@@ -233,6 +237,6 @@ def _growth(method: Mapping[str, Any]) -> str:
     ]
     first, worst = filled[0], max(filled, key=lambda each: each[2]["value"] or np.inf)
     return (
-        f"It is {angstrom(first[2]['value'])} off at lags up to {format_time(first[1])}, and most, "
-        f"{angstrom(worst[2]['value'])}, at lags {_between(*worst[:2])}."
+        f"The rms error is {angstrom(first[2]['value'])} at lags up to {format_time(first[1])} and "
+        f"largest, {angstrom(worst[2]['value'])}, at lags {_between(*worst[:2])}."
     )

@@ -41,7 +41,7 @@ def lag_table(evaluation: Mapping[str, Any]) -> Table:
     bins = [number for number, each in enumerate(own["by_lag"]) if each["count"]]
     ends = in_one_unit(own["lag_edges_fs"][1:])
     for number in bins:
-        table.add_column(f"lags to\n{ends[number]}", justify="right")
+        table.add_column(f"up to\n{ends[number]}", justify="right")
     for name, method in evaluation["methods"].items():
         cells = [hundredths(method["by_lag"][number]["value"]) for number in bins]
         table.add_row(name, *cells, style="bold" if name == evaluation["model"] else "")
@@ -59,14 +59,14 @@ def in_one_unit(times_fs: Sequence[float]) -> list[str]:
     return [f"{fs / FS_PER[unit]:.4g} {unit}" for fs in times_fs]
 
 
-def verdict(evaluation: Mapping[str, Any], other: str) -> str:
-    """How the model compares with another method on the same windows, in words."""
+def verdict(evaluation: Mapping[str, Any], other: str, note: str = "") -> str:
+    """How the model compares with another method on the same windows; a note names what that is."""
     found = evaluation["verdicts"][other]
-    text = f"{_WORDS.get(found['verdict'], 'indistinguishable from')} {other}"
+    text = f"{_WORDS.get(found['verdict'], 'indistinguishable from')} {other}{note}"
     ratio = found["ratio"]
     if ratio["value"] is None:
         return text
-    text += f": {times(ratio['value'])} times its mean error"
+    text += f": {times(ratio['value'])} times its MSE"
     if ratio["low"] is None:
         return text + " (a single block of time gives no interval)"
     return text + f" (95 % interval {times(ratio['low'])} to {times(ratio['high'])})"
@@ -75,8 +75,8 @@ def verdict(evaluation: Mapping[str, Any], other: str) -> str:
 def verdicts(evaluation: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for every baseline; the best of the trivial ones is named."""
     for name in evaluation["verdicts"]:
-        best = ", the best trivial baseline here" if name == evaluation["best_trivial"] else ""
-        yield f"{evaluation['model']} is {verdict(evaluation, name)}{best}"
+        best = " (best trivial baseline)" if name == evaluation["best_trivial"] else ""
+        yield f"{evaluation['model']} is {verdict(evaluation, name, best)}"
 
 
 def error_bars(evaluation: Mapping[str, Any]) -> str | None:
@@ -101,11 +101,11 @@ def symmetries(evaluation: Mapping[str, Any]) -> str | None:
     broken = [name for name, share in shares.items() if share is None or not share < BROKEN]
     if not broken:
         most = _percent(max(shares.values()))
-        return f"symmetries with these weights: all kept, to {most} of the predicted motion"
+        return f"symmetries with these weights: all kept, to within {most} of the predicted motion"
     said = ", ".join(f"{name} by {_percent(shares[name])}" for name in broken)
     against = [name for name in broken if found[name]["promised"]]
-    after = f"; the model promises {' and '.join(against)}" if against else ""
-    return f"symmetries with these weights: broken are {said} of the predicted motion{after}"
+    after = f"; the model should keep {' and '.join(against)}" if against else ""
+    return f"symmetries broken with these weights: {said} of the predicted motion{after}"
 
 
 def _percent(share: float | None) -> str:

@@ -19,7 +19,7 @@ from gfnode.report.numbers import BOUNDLESS, hundredths, three
 from gfnode.report.pictures import NARROW, WIDE, Picture
 from gfnode.report.svg import inline_svg
 from gfnode.report.tables import in_one_unit
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("3Dmol-min.js", "numbers.js", "player.js", "page.js")
@@ -70,6 +70,7 @@ def fill(name: str, context: Mapping[str, Any]) -> str:
     )
     environment.filters |= {
         "time": format_time,
+        "counted": count,
         "in_one_unit": in_one_unit,
         "hundredths": hundredths,
         "rms": rms,

@@ -51,21 +51,21 @@ COLUMNS = {
     "superposed, mean over lags": "superposed_mean_over_lags",
 }
 _SYMMETRIES = {
-    "translation": "moving the start moves the prediction",
-    "rotation": "turning the start turns the prediction",
+    "translation": "translating the start translates the prediction",
+    "rotation": "rotating the start rotates the prediction",
     "reflection": "mirroring the start mirrors the prediction",
     "permutation": "renumbering the atoms renumbers the prediction",
-    "batch": "a prediction does not depend on the others made at once",
-    "lags": "a time's prediction does not depend on the other times asked for",
-    "start": "as the time goes to zero the start comes back",
+    "batch": "a prediction does not depend on others in the same batch",
+    "lags": "the prediction for one time does not depend on the other requested times",
+    "start": "as the time goes to zero, the prediction tends to the start",
 }
 _DRAWN = {
-    None: "It gives one expected conformation. Long lags tend to the mean, and are smoother than "
-    "any real frame; conformational changes are mostly missed.",
+    None: "A prediction is one expected conformation. At long lags it tends to the mean and is "
+    "smoother than any real frame; most conformational changes are missed.",
     "samples": "A prediction is a mean; `gfnode sample` draws ensembles.",
-    "motions": "A prediction is one expected conformation: long lags tend to the mean, and are "
-    "smoother than any real frame. It has learned a potential too: `gfnode sample` draws motions "
-    "that are possible in it, and `gfnode rollout` follows one.",
+    "motions": "A prediction is one expected conformation. At long lags it tends to the mean and "
+    "is smoother than any real frame. The model has also learned a potential: `gfnode sample` "
+    "draws possible motions, and `gfnode rollout` follows one.",
 }
 """What a prediction is, by what the model draws (see :func:`gfnode.share.export.describe`)."""
 
@@ -112,11 +112,11 @@ def model_card(config: Mapping[str, Any], evaluation: Mapping[str, Any] | None, 
         *_use(config, out),
         "## Trained on",
         _table(("", "value"), _trained_on(config)),
-        "## In and out",
+        "## Inputs and outputs",
         *_interface(config),
         "## Errors",
         *_errors(config, evaluation),
-        "## What a prediction keeps",
+        "## Symmetries",
         "\n".join(
             f"- {name}: {'' if name in config['symmetries'] else '**not kept**: '}{meaning}"
             for name, meaning in _SYMMETRIES.items()
@@ -180,10 +180,10 @@ def _head(config: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> It
 
 def _summary(config: Mapping[str, Any]) -> str:
     return (
-        f"A [gfnode](#citation) model (`{_code(config['model_type'])}`) of how "
-        f"{escaped(_names(config))} ({escaped(config['data'][0]['formula'])}) moves: given one "
+        f"A [gfnode](#citation) model (`{_code(config['model_type'])}`) of the motion of "
+        f"{escaped(_names(config))} ({escaped(config['data'][0]['formula'])}): from one "
         f"conformation and {given(config.get('velocity_gap_fs'))}, it predicts the conformation at "
-        f"any later times up to {format_time(config['lags_fs'][1])}."
+        f"any times up to {format_time(config['lags_fs'][1])} later."
     )
 
 
@@ -192,13 +192,13 @@ def _use(config: Mapping[str, Any], out: str) -> Iterator[str]:
 
     plugins = [plain(each) for each in (config.get("plugins") or {}).get("models", {}).values()]
     if plugins:
-        yield f"It needs the package {', '.join(map(escaped, plugins))} beside gfnode."
+        yield f"It needs the package {', '.join(map(escaped, plugins))} in addition to gfnode."
     last = format_time(config["lags_fs"][1]).replace(" ", "")
     half = format_time(config["lags_fs"][1] / 2).replace(" ", "")
     folder = plain(out)
     words = ["gfnode", "predict", folder, "--start", "start.extxyz"]
     words += ["--times", f"{half},{last}", "--out", "later.extxyz"]
-    beside = "frame before" if (config.get("velocity_gap_fs") or 0.0) < 0 else "next frame"
+    beside = "previous frame" if (config.get("velocity_gap_fs") or 0.0) < 0 else "next frame"
     yield fenced(shlex.join(words), "sh")
     yield fenced(
         "import gfnode\n\n"
@@ -208,9 +208,9 @@ def _use(config: Mapping[str, Any], out: str) -> Iterator[str]:
         "python",
     )
     yield (
-        "The start is a frame of any trajectory file of this molecule, with velocities or with a "
-        f"{beside} to take them from, its atoms in the order below. Opening the model reads JSON "
-        "and safetensors and runs no code."
+        "The start is a frame of any trajectory file of this molecule, with velocities or a "
+        f"{beside} to compute them from, and with the atoms in the order below. Opening the model "
+        "reads only JSON and safetensors and runs no code."
     )
 
 
@@ -222,13 +222,13 @@ def _trained_on(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             escaped(data["name"]),
             f"{escaped(data['formula'])}, {data['atoms']} atoms, {data['frames']} frames over "
             f"{format_time(data['span_fs'])}, "
-            + (f"{heat:.0f} K (over 3N degrees of freedom)" if heat else "temperature not known"),
+            + (f"{heat:.0f} K (over 3N degrees of freedom)" if heat else "temperature unknown"),
         )
     yield "time step", format_time(system["time_step_fs"])
     sizes = ", ".join(f"{count} {plain(name)}" for name, count in config["windows"].items())
     yield "windows", f"{sizes}; split {escaped(windows['split'])}"
     unseen = len(system["atoms"]) - len(system["score"])
-    told = f"; the other {unseen} were not in the loss of training" if unseen else ""
+    told = f"; the other {unseen} were not in the training loss" if unseen else ""
     yield "atoms", f"{len(system['atoms'])} in the state, {len(system['score'])} scored{told}"
     for note in config["notes"]:
         yield "note", escaped(note, 500)
@@ -252,8 +252,8 @@ def _interface(config: Mapping[str, Any]) -> Iterator[str]:
         ],
     )
     yield (
-        f"Trained on lags from {format_time(first)} to {format_time(last)}, the horizon. Beyond it "
-        "the model answers with a warning. Files in other units are converted when they are read."
+        f"Trained on lags from {format_time(first)} to {format_time(last)}, the horizon; "
+        "predictions beyond it come with a warning. Files in other units are converted when read."
     )
     yield f"Order of the atoms: {' '.join(order)}"
 
@@ -261,8 +261,8 @@ def _interface(config: Mapping[str, Any]) -> Iterator[str]:
 def _errors(config: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> Iterator[str]:
     if evaluation is None:
         yield (
-            "**Not evaluated.** Nothing is known of its errors on held-out data; `gfnode evaluate` "
-            "measures them beside trivial baselines."
+            "**Not evaluated.** Its errors on held-out data are unknown; `gfnode evaluate` "
+            "measures them and those of trivial baselines."
         )
         return
     placed = "superposed on the start" if evaluation["targets_superposed_on_start"] else "as stored"
@@ -270,7 +270,7 @@ def _errors(config: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> 
         f"Mean squared error per coordinate in 10⁻² Å², with 95 % intervals over blocks of time, "
         f"on {evaluation['windows']} windows of the test part in {evaluation['blocks']} blocks, "
         f"{count(evaluation['times'], 'lag')} up to {format_time(evaluation['horizon_fs'])}, "
-        f"targets {placed}. All but the first are trivial: what a model has to be better than."
+        f"targets {placed}. All but the first are trivial baselines, which a model should beat."
     )
     rows = [
         (escaped(name), *(with_interval(method[key], hundredths) for key in COLUMNS.values()))
@@ -279,17 +279,17 @@ def _errors(config: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> 
     yield _table(("method", *COLUMNS), rows)
     yield "\n".join(f"- {escaped(line, 400)}" for line in verdicts(evaluation))
     yield (
-        "“Superposed” is the error after each prediction was placed on its target. Every number is "
-        f"in `evaluation.json`. The split was `{_code(config['experiment']['windows']['split'])}`."
+        "“Superposed” is the error after superposing each prediction on its target. All numbers "
+        f"are in `evaluation.json`. Split: `{_code(config['experiment']['windows']['split'])}`."
     )
 
 
 def _limits(config: Mapping[str, Any]) -> Iterator[str]:
     yield "\n".join(
         [
-            "- It knows this molecule only, its atoms in this order, and the conditions "
-            "(temperature, solvent, level of theory) of its training data.",
-            f"- Beyond {format_time(config['lags_fs'][1])} nothing was tested.",
+            "- It is valid only for this molecule, with its atoms in this order, and under the "
+            "conditions (temperature, solvent, level of theory) of its training data.",
+            f"- It was not tested beyond {format_time(config['lags_fs'][1])}.",
             f"- {_DRAWN[config['draws']]}",
         ]
     )
@@ -316,7 +316,7 @@ def _licence(licence: str | None) -> str:
     if licence is None:
         return (
             "Not stated. Without a licence others may not use, change or pass on these weights: "
-            "ask who made them. The gfnode software is under the MIT licence."
+            "ask the authors. The gfnode software is under the MIT licence."
         )
     return f"Weights: {escaped(licence)}. The gfnode software is under the MIT licence."
 
@@ -335,8 +335,8 @@ def _files(config: Mapping[str, Any]) -> Iterator[str]:
     ]
     yield _table(("file", "bytes", "SHA-256"), rows)
     yield (
-        "`config.json` holds these sums and its own; a file that does not fit is refused. They "
-        "tell damage, not who made the model."
+        "`config.json` holds these checksums and its own; a file that does not match is refused. "
+        "They detect damage, but do not prove who made the model."
     )
 
 

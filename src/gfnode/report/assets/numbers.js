@@ -70,7 +70,7 @@ const gfnode = (function () {
     return `${Number((fs / size).toPrecision(4))} ${unit}`;
   }
 
-  const angstrom = (value) => value === null ? "without bound" : `${value.toFixed(value < 1 ? 3 : 2)} Å`;
+  const angstrom = (value) => value === null ? "unbounded" : `${value.toFixed(value < 1 ? 3 : 2)} Å`;
 
   return { angstrom, inUnits, placed, unpack };
 })();

@@ -10,7 +10,7 @@
   const SPEEDS = [60, 20, 8, 3]; // seconds that the horizon takes
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
-  const LABELS = { typical: "typical: median error", best: "best: least error", worst: "worst: largest error" };
+  const LABELS = { typical: "typical: median error", best: "best: smallest error", worst: "worst: largest error" };
 
   const { angstrom, inUnits, placed, unpack } = gfnode;
   unpack(data.runs);
@@ -175,7 +175,7 @@
     const lags = example.lags_fs;
     const last = lags[lags.length - 1];
     const curves = [
-      ["start", "--true", "start, unchanged"],
+      ["start", "--true", "unchanged start"],
       ["rmsd", "--predicted", "prediction"],
       ["superposed", "--series-1", "superposed"],
     ];
@@ -212,7 +212,7 @@
     const ends = curves.map(([key, , name]) => `${name} ${angstrom(example[key][lags.length - 1])}`);
     svg.setAttribute(
       "aria-label",
-      `Root mean square distance from the true structure against lag; at ${inUnits(last)}: ${ends.join(", ")}`
+      `Root-mean-square distance from the true structure against lag; at ${inUnits(last)}: ${ends.join(", ")}`
     );
     chart.cursor = element("line", { y1: chart.top - 4, y2: height - chart.bottom, stroke: "var(--ink)" }, svg);
     moveCursor();
@@ -260,8 +260,8 @@
       `(${inUnits(example.start_fs)}). Its error is ${Number(example.relative.toPrecision(3))} times the mean ` +
       `of all test windows at the same lags. ` +
       (shown < example.inside
-        ? `${shown} of the ${example.inside} frames inside the horizon are shown.`
-        : `All ${shown} frames inside the horizon are shown.`) +
+        ? `${shown} of the ${example.inside} frames within the horizon are shown.`
+        : `All ${shown} frames within the horizon are shown.`) +
       ` Distances are over ${current().score.length} scored atoms.`;
     drawChart();
     jump(Math.round(shown / 2));

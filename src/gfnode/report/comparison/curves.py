@@ -18,7 +18,7 @@ from gfnode.report.numbers import hundredths
 from gfnode.report.pictures import Layout, Picture
 from gfnode.report.plots import COLOURS, STYLES, curve, plain_decades, short
 from gfnode.report.summary import verdicts_by_lag
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 
 _PAD = 1.6  # room on a logarithmic axis
 _UNLIKE = 3.0  # factor between horizons, beyond which lags are counted in them
@@ -45,13 +45,13 @@ def _errors(compared: Compared) -> Picture:
         rows = rows or [["run", *head]]
         rows += [[name, *row] for row in body]
     trivial = (
-        "the best trivial baseline, grey, is the same for all"
+        "the best trivial baseline (grey) is the same for all"
         if compared.same_windows
         else "lines without markers: the best trivial baseline of each run"
     )
     caption = (
-        "Mean squared error per coordinate against lag. Bands: 95 % intervals of each run by "
-        f"itself; {trivial}."
+        "Mean squared error per coordinate against lag. Bands: separate 95 % intervals of each "
+        f"run; {trivial}."
     )
     words = errors_in_words(own, " of each run")
     return Picture("compared-errors", partial(_draw_errors, compared), words, rows, caption)
@@ -87,7 +87,7 @@ def _draw_errors(compared: Compared, layout: Layout) -> Figure:
 def _ratios(compared: Compared) -> Picture:
     found = [verdicts_by_lag(run.evaluation, run.windows) for run in compared.runs]
     rows: list[list[Any]] = [["run", "against", "from_fs", "to_fs", "ratio", "low", "high"]]
-    words = ["Error of each run over that of its best trivial baseline, by lag; below 1 is better."]
+    words = ["Error of each run / error of its best trivial baseline, by lag; below 1 is better."]
     for name, run, verdicts in zip(compared.names, compared.runs, found, strict=True):
         edges = run.evaluation["methods"][run.model]["lag_edges_fs"]
         filled = []
@@ -103,9 +103,8 @@ def _ratios(compared: Compared) -> Picture:
                 f"{format_time(last)}, against {run.best}."
             )
     caption = (
-        "Error over that of the best trivial baseline on the same windows. Below the line at 1 the "
-        "run beats the best trivial baseline; bands: 95 % intervals of the ratio, paired over "
-        "blocks of time."
+        "Error divided by that of the best trivial baseline on the same windows; below 1 the run "
+        "is better. Bands: 95 % intervals of the ratio, paired over blocks of time."
     )
     draw = partial(_draw_ratios, compared, found)
     return Picture("compared-ratios", draw, " ".join(words), rows, caption)
@@ -159,7 +158,7 @@ def _training(compared: Compared) -> Picture:
         if known:
             words.append(
                 f"{name}: from {hundredths(known[0][1])} to {hundredths(known[-1][1])} in "
-                f"{known[-1][0]:.0f} epochs."
+                f"{count(int(known[-1][0] or 0), 'epoch')}."
             )
         elif not run.history:
             words.append(f"{name} was not trained.")
@@ -167,7 +166,7 @@ def _training(compared: Compared) -> Picture:
     unlike = [n for n, run in compared.named if run.loss_unit != "Å²"]
     if unlike:
         caption += (
-            f" The training loss of {', '.join(unlike)} is no error in Å², so it is not here."
+            f" The training loss of {', '.join(unlike)} is not an error in Å² and is not shown."
         )
     return Picture(
         "compared-training", partial(_draw_training, compared), " ".join(words), rows, caption

@@ -144,7 +144,7 @@ def _runs(compared: Compared) -> Table:
     molecule = [] if compared.one_molecule else ["molecules"]
     head = [
         *("run", "model", *molecule, "weights", "training windows", "epochs", "training time"),
-        *("rms of an atom, Å", "error, 10⁻² Å²", "best trivial", "error over its"),
+        *("rms error of an atom, Å", "error, 10⁻² Å²", "best trivial", "error / best trivial"),
     ]
     keys = [
         *("run", "model", *molecule, "weights", "training_windows", "epochs", "training_seconds"),
@@ -230,7 +230,7 @@ def _pairs(compared: Compared) -> Table:
             for value in (part.value, part.low, part.high)
         ]
         rows.append([*names, each.windows, each.blocks, found_pair.verdict, *estimates, ""])
-    caption = "Mean squared error of the run in the row over that of the run in the column"
+    caption = "Mean squared error of the row's run divided by that of the column's run"
     head = ["", *(f"against {name}" for name in compared.names)]
     return Table("pairs", caption, head, body, rows)
 
@@ -252,9 +252,9 @@ def _physics(compared: Compared) -> Table:
     ]
     of = {atoms_words(run.physics) for run in compared.runs if run.physics}
     atoms = (
-        ", of other atoms in each" if len(of) > 1 else "".join(f", {each}" for each in of if each)
+        ", on different atoms" if len(of) > 1 else "".join(f", on {each}" for each in of if each)
     )
-    caption = f"How physical predictions are{atoms}, with 95 % intervals"
+    caption = f"Physics of predictions{atoms}, with 95 % intervals"
     return Table("compared-physics", caption, ["measure", *columns], body, rows)
 
 

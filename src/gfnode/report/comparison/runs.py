@@ -155,7 +155,7 @@ def _pair(runs: Sequence[RunFiles], first: int, second: int) -> Pair:
         return Pair(first, second, reason=reason)
     here, there = common_windows(a, b)
     if not len(here):
-        reason = "no test window of one has the start and the lags of one of the other"
+        reason = "they share no test window (start and lags)"
         return Pair(first, second, reason=reason)
     horizon = max(a.evaluation["horizon_fs"], b.evaluation["horizon_fs"])
     blocks = Blocks.of(a.windows.starts_fs[here], horizon, a.windows.segments[here])
@@ -169,14 +169,14 @@ def _unlike(a: RunFiles, b: RunFiles) -> str:
         return "they are of different molecules"
     prints = [[each["fingerprint"] for each in run.facts["data"]] for run in (a, b)]
     if prints[0] != prints[1]:
-        return "they learnt from different data"
+        return "they were trained on different data"
     scored = [
         [run.facts["system"]["atoms"][i] for i in run.facts["system"]["score"]] for run in (a, b)
     ]
     if sorted(scored[0]) != sorted(scored[1]):
         return "they are scored on different atoms"
     if len({run.evaluation["targets_superposed_on_start"] for run in (a, b)}) > 1:
-        return "targets are superposed on the start in one of them only"
+        return "only one of them has targets superposed on the start"
     return ""
 
 

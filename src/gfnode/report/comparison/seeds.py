@@ -20,7 +20,14 @@ def seeds_table(compared: Compared) -> Table | None:
         groups.setdefault(_apart_from_seed(run), []).append(number)
     if max(map(len, groups.values())) < 2:
         return None
-    head = ["model", "runs", "seeds", "rms of an atom, Å", "error, 10⁻² Å²", "over best trivial"]
+    head = [
+        "model",
+        "runs",
+        "seeds",
+        "rms error of an atom, Å",
+        "error, 10⁻² Å²",
+        "error / best trivial",
+    ]
     body = []
     rows: list[list[Any]] = [
         ["model", "runs", "seeds", "error", "error_spread", "ratio", "ratio_spread"]
@@ -40,9 +47,7 @@ def seeds_table(compared: Compared) -> Table | None:
             ]
         )
         rows.append([runs[0].model, named, seeds, error, spread, ratio, its])
-    caption = (
-        "Over seeds: runs that differ in nothing else, mean ± standard deviation (n − 1) over them"
-    )
+    caption = "Runs that differ only in the seed: mean ± standard deviation (n − 1)"
     return Table("seeds", caption, head, body, rows)
 
 

@@ -8,7 +8,7 @@ from gfnode.report.numbers import times
 from gfnode.report.sentences import AGAINST
 from gfnode.report.summary import angstrom, interval
 from gfnode.report.tables import verdict
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 
 _MOST_SENTENCES = 6
 
@@ -32,17 +32,16 @@ def _what(compared: Compared) -> list[str]:
             f"windows, horizon {format_time(run.evaluation['horizon_fs'])}."
         )
     if compared.same_windows:
-        words.append("All were judged on the same test windows, so errors compare as they stand.")
+        words.append("All were evaluated on the same test windows, so errors compare directly.")
     elif compared.all_paired:
         words.append(
-            "Not all test windows are the same. Two runs are compared on those windows that both "
-            "were judged on."
+            "Test windows differ. Two runs are compared on the windows that both were evaluated on."
         )
     else:
         words += _cannot(compared)
         words.append(
-            "Where runs were judged on different tasks, the sizes of their errors do not say "
-            "which model is better: compare how each stands to its best trivial baseline."
+            "Errors of different tasks do not show which model is better: compare each run with "
+            "its best trivial baseline."
         )
     return words
 
@@ -59,16 +58,18 @@ def _cannot(compared: Compared) -> list[str]:
             f"{compared.names[pair.first]} with {compared.names[pair.second]}" for pair in pairs
         ]
         more = f" and {len(named) - 3} more" if len(named) > 3 else ""
-        words.append(f"Not paired, since {reason}: {', '.join(named[:3])}{more}.")
+        words.append(f"Not paired, because {reason}: {', '.join(named[:3])}{more}.")
     return words
 
 
 def _better(compared: Compared) -> list[str]:
     words = [_verdict(compared, each) for each in compared.pairs if each.verdict is not None]
     if not words:
-        return ["No two of these runs were judged on the same windows, so none is called better."]
+        return [
+            "No two of these runs were evaluated on the same windows, so none is ranked better."
+        ]
     left = len(words) - _MOST_SENTENCES
-    more = [f"{left} more comparisons are in the table below."] if left > 0 else []
+    more = [f"{count(left, 'more comparison')}: see the table below."] if left > 0 else []
     return words[:_MOST_SENTENCES] + more
 
 
@@ -83,8 +84,8 @@ def _verdict(compared: Compared, pair: Pair) -> str:
     )
     return (
         f"{first} is {AGAINST[pair.verdict.verdict]} {second}: {times(ratio.value)} times its mean "
-        f"squared error ({between}), on {pair.windows} windows in {pair.blocks} blocks of time "
-        "that both were judged on."
+        f"squared error ({between}), on {pair.windows} shared windows in {pair.blocks} blocks "
+        "of time."
     )
 
 
@@ -96,6 +97,6 @@ def _one(name: str, evaluation: Mapping[str, Any]) -> str:
     ours = evaluation["methods"][evaluation["model"]]["mean_over_lags"]
     best = evaluation["best_trivial"]
     return (
-        f"{name}: atoms are {angstrom(ours['value'])} off{interval(ours)}; it is "
+        f"{name}: rms error of an atom {angstrom(ours['value'])}{interval(ours)}; it is "
         f"{verdict(evaluation, best)}."
     )

@@ -149,7 +149,7 @@ def by_lag_rows(
 def ends(estimates: Sequence[Estimate]) -> str:
     """First and last known value, in words."""
     known = [each["value"] for each in estimates if each.get("value") is not None]
-    return f"from {known[0]:.3g} to {known[-1]:.3g}" if known else "not known"
+    return f"from {known[0]:.3g} to {known[-1]:.3g}" if known else "unknown"
 
 
 def slug(text: str) -> str:

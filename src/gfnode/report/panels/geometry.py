@@ -41,7 +41,7 @@ NAMES = {
 }
 MEASURES = {"error": "error", "wasserstein": "Wasserstein", "js_bits": "JS, bits"}
 _MOST_PANES = 6
-_WHICH = f"the coordinates with {FURTHEST}, and of typical ones"
+_WHICH = f"the coordinates with {FURTHEST}, and typical ones"
 _NEARLY_ROUND = 300.0  # degrees: bins of a dihedral span the circle
 
 
@@ -74,7 +74,7 @@ def geometry(run: RunFiles) -> Content | None:
     if "methods" in whole:
         tables.append(_integrity(run, whole))
     of = atoms_words(run.physics)
-    looked = f"All of this is {of} (gfnode evaluate --atoms all does)." if of else ""
+    looked = f"Measured on {of} (with them: gfnode evaluate --atoms all)." if of else ""
     sentences = [*filter(None, [looked]), *_sentences(run, quantities), *_whole_words(run, whole)]
     return Content(sentences, pictures, tables)
 
@@ -167,9 +167,8 @@ def densities_picture(run: RunFiles, shown: list[Shown], name: str, which: str) 
         )
         words.append(f"{title}: {told}.")
     caption = (
-        f"Distributions over all test windows and lags, of {which}. A narrow peak where the truth "
-        "is broad is the sign of a mean prediction; peaks are cut off at three times the highest "
-        "true one."
+        f"Distributions over all test windows and lags: {which}. A narrow peak where the truth is "
+        "broad indicates a mean prediction; peaks are cut off at three times the highest true one."
     )
     draw = partial(_draw_densities, run.model, run.best, shown)
     return Picture(name, draw, " ".join(words), rows, caption)
@@ -259,8 +258,8 @@ def _by_lag(run: RunFiles, quantities: Mapping[str, Any], edges: list[float]) ->
         last = f", floor {floor:.3g} {unit}" if floor is not None else ""
         words.append(f"{NAMES.get(key, key)}: {ends(mine)} {unit}{last}.")
     caption = (
-        "Mean absolute error against lag (of RMSD: the RMSD). Constant: the mean geometry of "
-        f"training. Floor: a true frame of another stretch in place of a prediction; {BANDS}."
+        "Mean absolute error against lag (for RMSD: its mean). Constant: mean geometry of the "
+        f"training data. Floor: a true frame of another stretch of MD as prediction; {BANDS}."
     )
     draw = partial(_draw_by_lag, run.model, run.best, quantities, run.lags_ps(edges))
     return Picture("geometry-by-lag", draw, " ".join(words), rows, caption)
@@ -302,17 +301,18 @@ def _sentences(run: RunFiles, quantities: Mapping[str, Any]) -> list[str]:
         methods, unit = quantities[key]["methods"], UNITS[quantities[key]["unit"]]
         mine, constant, floor = (methods[m]["error"]["value"] for m in (run.model, CONSTANT, FLOOR))
         if None in (mine, constant, floor):
-            words.append(f"Predicted {NAMES[key]} are off without bound.")
+            words.append(f"Predicted {NAMES[key]}: the mean absolute error is unbounded.")
             continue
+        unit = unit if unit == "°" else f" {unit}"
         text = (
-            f"Predicted {NAMES[key]} are {mine:.3g} {unit} off; a fixed mean geometry is "
-            f"{constant:.3g} {unit} off, two unrelated true frames {floor:.3g} {unit}"
+            f"Predicted {NAMES[key]}: mean absolute error {mine:.3g}{unit} (fixed mean geometry "
+            f"{constant:.3g}{unit}, unrelated true frame {floor:.3g}{unit})"
         )
         js = [methods[m]["js_bits"]["value"] for m in (run.model, FLOOR)]
         if None not in js:
             text += (
-                f". The distributions differ by {js[0]:.2g} bits (0 equal, 1 disjoint), those of "
-                f"two stretches of MD by {js[1]:.2g}"
+                f"; Jensen–Shannon divergence of the distributions {js[0]:.2g} bits (0: identical, "
+                f"1: disjoint; two stretches of MD {js[1]:.2g})"
             )
         words.append(text + ".")
     return words
@@ -327,7 +327,7 @@ def _whole_words(run: RunFiles, whole: Mapping[str, Any]) -> list[str]:
     )
     if mine is None:
         return []
-    beside = f"; of true frames {100 * true:.3g} %" if true is not None else ""
+    beside = f" (true frames: {100 * true:.3g} %)" if true is not None else ""
     return [
         f"{100 * mine:.3g} % of predicted frames have a broken or collapsed bond, a clash or an "
         f"inverted centre{beside}."
@@ -345,10 +345,10 @@ def _integrity(run: RunFiles, whole: Mapping[str, Any]) -> Table:
         if any(each is not None for each in found):
             body.append([label, *(estimate_cell(each) for each in found)])
     shares = [methods[name].get("frames_with_any") for name in columns]
-    body.append(["share of frames with any", *(estimate_cell(each) for each in shares)])
+    body.append(["share of frames with any of these", *(estimate_cell(each) for each in shares)])
     rows: list[list[Any]] = [["count", "method", "value", "low", "high"]]
     for name, found in methods.items():
         for key, each in found.items():
             rows.append(estimate_rows([key, name], each.get("per_frame", each)))
-    caption = "Is it still the molecule? Counts per frame, with 95 % intervals"
+    caption = "Molecular integrity: counts per frame, with 95 % intervals"
     return Table("integrity", caption, ["count", *columns], body, rows)

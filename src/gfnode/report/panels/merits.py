@@ -26,7 +26,7 @@ def merits(run: RunFiles, method: str = "") -> dict[str, Estimate]:
         label = f"Ramachandran of {residue}: JS divergence, bits"
         found[label] = each["methods"].get(name, {}).get("js_bits")
     whole = run.physics.get("integrity", {}).get("methods", {})
-    found["share of frames that are no whole molecule"] = whole.get(name, {}).get("frames_with_any")
+    found["share of frames with broken geometry"] = whole.get(name, {}).get("frames_with_any")
     spectra = run.physics.get("spectra", {})
     kind = {run.model: "predicted", TRUE: TRUE}.get(name)
     if kind and "superposed" in spectra:

@@ -46,9 +46,9 @@ def kinetics(run: RunFiles) -> Content | None:
     words = f"VAMP-2 score and slowest implied timescale against lag. {told}."
     names = ", ".join(section["names"][:8]) + (" …" if len(section["names"]) > 8 else "")
     caption = (
-        f"Left: VAMP-2 score of the step from the start to the lag, on {section['features']} "
-        f"({names}): how much of the start is still known (1: nothing). Right: the slowest implied "
-        f"timescale, on a logarithmic axis where curves are decades apart. {BANDS.capitalize()}."
+        f"Left: VAMP-2 score of the transition from start to lag, in {section['features']} "
+        f"({names}): how much memory of the start is left (1: none). Right: the slowest implied "
+        f"timescale, on a logarithmic axis if curves are decades apart. {BANDS.capitalize()}."
     )
     draw = partial(_draw_kinetics, run, methods, edges)
     picture = Picture("kinetics", draw, words, rows, caption)
@@ -70,13 +70,13 @@ def _kinetics_words(run: RunFiles, methods: Mapping[str, Any]) -> list[str]:
     true, mine = (last[name][-1] for name in (TRUE, run.model))
     known = None not in (true["low"], true["high"], mine["low"], mine["high"])
     if not known or (mine["low"] <= true["high"] and true["low"] <= mine["high"]):
-        kind = "whether they keep more or less of the start than MD is not shown"
+        kind = "no significant difference"
     else:
         more = "more" if mine["value"] > true["value"] else "less"
-        kind = f"they keep {more} of the start than MD"
+        kind = f"predictions keep {more} memory of the start than MD"
     return [
-        f"At the longest lags the truth has a VAMP-2 score of {with_interval(true)}, predictions "
-        f"one of {with_interval(mine)} (1: nothing is left of the start): {kind}."
+        f"At the longest lags the VAMP-2 score is {with_interval(true)} in the truth and "
+        f"{with_interval(mine)} in predictions (1: no memory of the start): {kind}."
     ]
 
 
@@ -127,17 +127,17 @@ def motion(run: RunFiles) -> Content | None:
     words = f"Kinetic temperature and change of momenta against lag. {told}."
     caption = (
         f"Kinetic temperature over {section['degrees_of_freedom']} degrees of freedom (at the "
-        f"start {start['temperature_K']:.3g} K; {BANDS}), and how far total momentum and angular "
-        "momentum get from those of the start, in units of their size in a heat bath. A mean "
-        "prediction slows down, and looks cold."
+        f"start {start['temperature_K']:.3g} K; {BANDS}), and change of total momentum and angular "
+        "momentum since the start, relative to their thermal sizes. A mean prediction slows down "
+        "and appears cold."
     )
     mine = methods[run.model]
     hot, cold = (methods[name]["temperature_K"][-1]["value"] for name in (TRUE, run.model))
     sentences = []
     if hot is not None and cold is not None:
         sentences.append(
-            f"At the longest lags, up to {format_time(edges[-1])}, predicted atoms move as at "
-            f"{cold:.3g} K, true ones as at {hot:.3g} K."
+            f"At the longest lags, up to {format_time(edges[-1])}, the kinetic temperature is "
+            f"{cold:.3g} K in predictions and {hot:.3g} K in the truth."
         )
     known = [
         f"{label} by {max(changes):.2g}"
@@ -146,8 +146,8 @@ def motion(run: RunFiles) -> Content | None:
     ]
     if known:
         sentences.append(
-            f"Predicted motion changes the total {' and '.join(known)} of its thermal size at "
-            "most; in an isolated molecule both are conserved."
+            f"Predictions change the total {' and '.join(known)} of its thermal size at most; in "
+            "an isolated molecule both are conserved."
         )
     draw = partial(_draw_motion, run, methods, edges)
     return Content(sentences, [Picture("motion", draw, words, rows, caption)])
@@ -199,14 +199,14 @@ def energy(run: RunFiles) -> Content | None:
         rows.append([name, *values, found["without_energy"]])
     body = [[str(row[0]), *map(three, row[1:-1]), str(row[-1])] for row in rows[1:]]
     caption = (
-        f"Potential energies by {section['engine']} of {section['frames']} conformations of each, "
-        "in kcal/mol above the mean of the true ones"
+        f"Potential energies by {section['engine']} of {section['frames']} conformations per "
+        "method, in kcal/mol relative to the true mean"
     )
     words = []
     mine, true = methods[run.model], methods[TRUE]
     if "mean_kcal_mol" in mine and "spread_kcal_mol" in true:
         words.append(
             f"Predicted conformations are {mine['mean_kcal_mol']:.3g} kcal/mol above the true ones "
-            f"in the mean; true ones spread by {true['spread_kcal_mol']:.3g} kcal/mol."
+            f"on average; the true standard deviation is {true['spread_kcal_mol']:.3g} kcal/mol."
         )
     return Content(words, tables=[Table("energies", caption, head, body, rows)])

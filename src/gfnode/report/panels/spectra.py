@@ -19,7 +19,7 @@ from gfnode.units import format_time
 
 PREDICTED = "predicted"
 KIND = "superposed"
-"""Frames turned onto the start: internal motion, without the tumbling of the whole."""
+"""Frames superposed on the start: internal motion, without tumbling of the whole."""
 
 _MOST_SPACES = 6
 _MOST_POINTS = 400  # of a curve in the page; files of it say so
@@ -43,10 +43,10 @@ def spectra(run: RunFiles) -> Content | None:
 
 def _sentences(section: Mapping[str, Any]) -> list[str]:
     words = []
-    for kind, label in ((TRUE, "In the truth"), (PREDICTED, "In the prediction")):
+    for kind, label in ((TRUE, "Truth"), (PREDICTED, "Prediction")):
         found = section[KIND][f"rank_correlation_{kind}"]
         if found["value"] is None:
-            words.append(f"{label} too few eigenspaces move for a rank correlation.")
+            words.append(f"{label}: too few eigenspaces move for a rank correlation.")
             continue
         between = (
             f" (95 % interval {found['low']:.2g} to {found['high']:.2g})"
@@ -55,20 +55,19 @@ def _sentences(section: Mapping[str, Any]) -> list[str]:
         )
         chance = found.get("chance")
         text = (
-            f"{label} the mean frequency of an eigenspace of the graph and its eigenvalue have a "
-            f"rank correlation of {found['value']:.2g}{between} over {found['eigenspaces']} "
-            "eigenspaces"
+            f"{label}: the rank correlation of mean frequency with graph eigenvalue is "
+            f"{found['value']:.2g}{between} over {found['eigenspaces']} eigenspaces"
         )
         if chance is not None:
-            text += f"; {_often(chance)} of random orders have one as high"
+            text += f"; {_often(chance)} of random orders reach it"
         words.append(text + ".")
     states = section["density_of_states"]
     hot, cold = (states.get(f"temperature_{kind}_K") for kind in (TRUE, PREDICTED))
     if hot and cold is not None and section["spacing_fs"] <= _FINE:
         spacing = section["spacing_fs"]
-        seen = seen_from(spacing) or f"as differences of frames {format_time(spacing)} apart see it"
+        seen = seen_from(spacing) or f"from differences of frames {format_time(spacing)} apart"
         words.append(
-            f"Predicted motion holds {100 * cold / hot:.2g} % of the true kinetic energy "
+            f"Predicted motion has {100 * cold / hot:.2g} % of the true kinetic energy "
             f"({cold:.3g} K of {hot:.3g} K over all degrees of freedom, {seen})."
         )
     return words
@@ -107,7 +106,7 @@ def _frequencies(section: Mapping[str, Any], spaces: Sequence[Space]) -> Picture
         "Mean frequency of the motion in each eigenspace of the graph, against its eigenvalue, "
         f"with 95 % intervals; series of {section['lags']} frames "
         f"{format_time(section['spacing_fs'])} apart from {section['windows']} starts, frames "
-        "turned onto the start. If the graph orders motion by its time scale, the points rise."
+        "superposed on the start. The points rise if the graph orders motion by its time scale."
     )
     draw = partial(_draw_frequencies, spaces)
     return Picture("eigenspace-frequencies", draw, words, rows, caption)
@@ -174,10 +173,10 @@ def _powers(run: RunFiles, spaces: Sequence[Space]) -> Picture:
         for k in chosen
     ]
     words = f"Power spectra of eigenspaces, true and predicted. {'; '.join(told)}."
-    thinned = f" Every {stride}th frequency is in the file." if stride > 1 else ""
+    thinned = f" The file has one frequency in {stride}." if stride > 1 else ""
     caption = (
-        "Power spectra in time of the motion in single eigenspaces, from slow to fast, on one "
-        f"logarithmic scale of power.{thinned}"
+        "Temporal power spectra of the motion in single eigenspaces, in order of eigenvalue, on "
+        f"one logarithmic scale.{thinned}"
     )
     draw = partial(_draw_powers, spaces, chosen, frequency, powers)
     return Picture("eigenspace-spectra", draw, words, rows, caption)
@@ -240,9 +239,9 @@ def _density(run: RunFiles, section: Mapping[str, Any]) -> Picture:
         f"spectra {far} per ps, of two halves of the truth {floor} per ps."
     )
     caption = (
-        "Vibrational density of states: the spectrum of mass-weighted velocities, each from "
+        "Vibrational density of states: the spectrum of mass-weighted velocities, from "
         "differences of frames; its integral is the kinetic temperature. Scaled to unit area "
-        f"(below) true and predicted spectra are {far} per ps apart (Wasserstein distance), two "
+        f"(below), true and predicted spectra are {far} per ps apart (Wasserstein distance), two "
         f"halves of the truth {floor} per ps."
     )
     draw = partial(_draw_density, frequency, densities)

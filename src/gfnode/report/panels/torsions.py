@@ -1,4 +1,4 @@
-"""Torsions: Ramachandran maps true and predicted, basins, passages between them."""
+"""Torsions: Ramachandran maps true and predicted, basins, transitions between them."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -97,7 +97,7 @@ def _map(run: RunFiles, residue: str, methods: Mapping[str, Any]) -> Picture:
     moved = 0.5 * np.abs(mine - true).sum()
     words = (
         f"Ramachandran maps of {residue}, true, predicted and their difference. "
-        f"{told[0].capitalize()}; {told[1]}. {100 * moved:.3g} % of the probability lies elsewhere."
+        f"{told[0].capitalize()}; {told[1]}. {100 * moved:.3g} % of the probability is misplaced."
     )
     js = methods[run.model].get("js_bits", {}).get("value")
     floor = methods.get(FLOOR, {}).get("js_bits", {}).get("value")
@@ -105,9 +105,9 @@ def _map(run: RunFiles, residue: str, methods: Mapping[str, Any]) -> Picture:
     beside += "" if js is None or floor is None else f", that of two stretches of MD {floor:.2g}"
     caption = (
         f"φ and ψ of {residue} over all test windows and lags, in bins of {360 / bins:.3g}°: true "
-        "and predicted on one logarithmic scale, above them the density of φ, and the difference, "
+        "and predicted on one logarithmic scale with the density of φ above, and the difference, "
         f"purple where too little is predicted, orange where too much."
-        f"{beside}{'.' if beside else ''} Bins that neither ever visits are not in the file."
+        f"{beside}{'.' if beside else ''} Bins that are empty in both are not in the file."
     )
     return Picture(
         f"ramachandran-{slug(residue)}",
@@ -224,17 +224,17 @@ def _passages(
     ]
     mine = methods[run.model]["passage_error_by_lag"]
     words = (
-        f"Passages between basins of {residue} against lag: share of windows that have left the "
-        f"basin that they started in. {'; '.join(told)}. Share of predictions that end in a wrong "
+        f"Transitions between basins of {residue} against lag: share of windows that have left "
+        f"their starting basin. {'; '.join(told)}. Share of predictions that end in a wrong "
         f"basin: {ends(mine)}."
     )
     for name, shares in left.items():
         for low, high, share in zip(edges[:-1], edges[1:], shares.tolist(), strict=True):
             rows.append([f"{name} left", low, high, None if np.isnan(share) else share, None, None])
     caption = (
-        f"{residue}, against lag: the share of windows that are no longer in the basin that they "
-        "started in, and the share of predictions that would have to end in another basin to match "
-        f"the true passages ({BANDS})."
+        f"{residue}, against lag: the share of windows that have left their starting basin, and "
+        "the share of predictions that would have to end in another basin to match the true "
+        f"transitions ({BANDS})."
     )
     draw = partial(_draw_passages, (run.model, run.best), methods, left, run.lags_ps(edges))
     return Picture(f"passages-{slug(residue)}", draw, words, rows, caption)
@@ -256,13 +256,13 @@ def _stayed(names: list[str], count: int) -> list[str]:
     if len(names) == count:
         who = f"any of the {count} residues" if count > 1 else names[0]
         return [
-            f"Nothing leaves the basin of {who} within a window, true or predicted: no figure "
-            "shows passages."
+            f"No window leaves its basin in {who}, true or predicted, so no figure shows "
+            "transitions."
         ]
     stay = "stays in its basin" if len(names) == 1 else "stay in their basins"
     return [
         f"{len(names)} of {count} residues {stay} in every window, true and predicted "
-        f"({listed(names)}): no figure shows passages there."
+        f"({listed(names)}), so no figure shows transitions there."
     ]
 
 
@@ -275,7 +275,7 @@ def _left(found: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def _share(value: float) -> str:
-    return "not known" if np.isnan(value) else f"{100 * value:.3g} %"
+    return "unknown" if np.isnan(value) else f"{100 * value:.3g} %"
 
 
 def _draw_passages(
@@ -315,5 +315,7 @@ def _sentences(
         )
         if true is not None and mine is not None and max(true, mine) >= 0.005:
             name = _STATES.get(state, state)
-            parts.append(f"{100 * mine:.3g} % in {name} (true {100 * true:.3g} %)")
-    return [f"Basins of {residue}: predictions are {', '.join(parts)}."] if parts else []
+            parts.append(f"{name} {100 * mine:.3g} % (true {100 * true:.3g} %)")
+    return (
+        [f"Predicted populations of the basins of {residue}: {', '.join(parts)}."] if parts else []
+    )
