@@ -773,13 +773,13 @@ def test_why_no_potential_is_learned_though_the_file_holds_forces():
     large = apart(*[toluene()] * 5)
     stored = replace(large, forces=np.ones_like(large.positions))
     said = words(inspect(stored))
-    assert f"none: a potential is learned of at most {Newton.largest} atoms, these are 75" in said
-    assert "would make predictions far better" not in said
+    assert f"none: a potential is learned for at most {Newton.largest} atoms, here are 75" in said
+    assert "would greatly improve predictions" not in said
     held = ethane().positions.copy()
     bond = held[:, 1] - held[:, 0]
     held[:, 1] = held[:, 0] + 1.5 * bond / np.linalg.norm(bond, axis=-1, keepdims=True)
     rigid = words(inspect(replace(ethane(), positions=held, forces=np.ones_like(held))))
-    assert "none: bonds of fixed length are held by forces that files leave out" in rigid
+    assert "none: files leave out the forces that constrain bonds" in rigid
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 7, 40])
