@@ -72,11 +72,16 @@ class GFNODE(Model):
         if self.newton is None or self.training:  # gradient descent trains the modes only
             return self.modes(positions, velocities, lags), None
         x = self.estimate(positions, velocities, lags)
-        assert isinstance(self.frame, Anchored)
         found: tuple[Tensor, Tensor | None] = self.newton(
-            x, self.frame, positions, velocities, lags
+            x, self._anchored, positions, velocities, lags
         )
         return found
+
+    @property
+    def _anchored(self) -> Anchored:
+        """The frame, where oscillators or a potential need it to carry a mean conformer."""
+        assert isinstance(self.frame, Anchored)
+        return self.frame
 
     @property
     def follows(self) -> bool:
@@ -94,14 +99,12 @@ class GFNODE(Model):
     ) -> tuple[Tensor, Tensor]:
         """Trajectories in the learned potential, without the modes."""
         assert self.newton is not None
-        assert isinstance(self.frame, Anchored)
         found, speeds = self.newton.sample(
-            self.frame, positions, velocities, lags, generator, exact=exact
+            self._anchored, positions, velocities, lags, generator, exact=exact
         )
-        still = torch.zeros_like(positions)
-        return restore_fixed_atoms(self.system, positions, found), restore_fixed_atoms(
-            self.system, still, speeds
-        )
+        rest = torch.zeros_like(positions)
+        found = restore_fixed_atoms(self.system, positions, found)
+        return found, restore_fixed_atoms(self.system, rest, speeds)
 
     def modes(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict by encoder, modes and decoder, without the learned potential."""
@@ -144,11 +147,9 @@ class GFNODE(Model):
         """Fit frame, modes and oscillators to the training windows, and learn a potential."""
         self.frame.prepare(windows)
         if isinstance(self.coordinates, SpectralPropagator):
-            assert isinstance(self.frame, Anchored)
-            self.coordinates.prepare(self.frame, windows)
+            self.coordinates.prepare(self._anchored, windows)
         if self.newton is not None:
-            assert isinstance(self.frame, Anchored)
-            self.newton.prepare(windows, self.frame, self.modes, report)
+            self.newton.prepare(windows, self._anchored, self.modes, report)
 
     @property
     def comes_fitted(self) -> bool:
