@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from gfnode.dynamics.potential import Potential
 from gfnode.dynamics.shooting import offset, velocities_at_start
-from gfnode.dynamics.thermostat import DRAWN, Bath, random_numbers
+from gfnode.dynamics.thermostat import DRAWN, Bath, choose_thermostat, random_numbers
 from gfnode.geometry import free_directions, without_momenta
 from gfnode.kernels import forces as kernel
 from gfnode.molecule.system import System
-from gfnode.units import WAVENUMBER
 from gfnode.windows import Batch
 
 State = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -65,10 +64,7 @@ class NewtonDynamics(nn.Module):
 
     step = 1.0  # fs
     each = 6  # trajectories in each member of the potential
-    _few, _finalists = 64, 3  # windows for preselection; thermostats then tried on all windows
-    _worth = 0.95  # largest squared error of a thermostat worth having, relative to none
-    _wavenumbers = (400.0, 800.0, 1200.0, 1700.0, 2400.0, 3400.0)  # 1/cm
-    _memories = (50.0, 100.0, 200.0, 500.0)  # fs
+    _few = 64  # windows for preselection of thermostats
 
     masses: Tensor
     frequency: Tensor
@@ -383,17 +379,12 @@ class NewtonDynamics(nn.Module):
         batch
             Training windows; only lags up to 400 fs are used.
         """
-        tried = [(0.0, 0.0)]
-        tried += [(WAVENUMBER * frequency, 0.0) for frequency in self._wavenumbers]
-        tried += [(0.0, 1 / memory) for memory in self._memories]
         every = max(1, len(batch.lags) // self._few)
         few = Batch(*(y[::every] for y in vars(batch).values()))
-        errors = [self._error(few, *bath, 200.0) for bath in tried]
-        best = sorted(range(1, len(tried)), key=errors.__getitem__)[: self._finalists]
-        tried = [tried[i] for i in (0, *best)]
-        errors = [self._error(batch, *bath, 400.0) for bath in tried]
-        errors[0] += math.log(self._worth)
-        frequency, rate = tried[errors.index(min(errors))]
+        frequency, rate = choose_thermostat(
+            lambda frequency, rate: self._error(few, frequency, rate, 200.0),
+            lambda frequency, rate: self._error(batch, frequency, rate, 400.0),
+        )
         self.frequency.fill_(frequency)
         self.rate.fill_(rate)
 
