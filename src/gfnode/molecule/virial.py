@@ -85,24 +85,24 @@ class OffForces:
     def words(self) -> str:
         """Say it."""
         if abs(self.holds) < NOTHING:
-            return "stored forces are as good as zero, though bonds swing: leave them out"
+            return "stored forces are practically zero although bonds vibrate: leave them out"
         if self.holds < 0:
             return (
-                "stored forces push bonds apart when they are long: they look like gradients, "
-                "which have the other sign; multiply them by −1"
+                "stored forces push stretched bonds further apart: they look like gradients, "
+                "which have the opposite sign; multiply them by −1"
             )
-        other = f"{self.temperature:.0f} K" if self.temperature else "some hundred K"
+        other = f"{self.temperature:.0f} K" if self.temperature else "a few hundred K"
         size = f"{self.factor:.2g} times too large"
         if self.factor < 1:
             size = f"{1 / self.factor:.2g} times too small"
         holds = f"{self.holds:.2g}" if self.holds < 9.95 else f"{self.holds:.0f}"
         said = (
-            f"stored forces are some {size}: bonds swing under them as at {holds} K, and the "
-            f"motion is that of {other}"
+            f"stored forces are about {size}: they imply bond vibrations at {holds} K, but the "
+            f"motion is at {other}"
         )
         if self.unit:
-            return f"{said}; they look like {self.unit}, and {self.expected} is expected"
-        return f"{said}; look up their unit, and convert them"
+            return f"{said}; they look like {self.unit}, expected {self.expected}"
+        return f"{said}; check their unit and convert them"
 
 
 def off_forces(

@@ -52,14 +52,14 @@ def doubts_of_box(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
 def wrapped(lengths: Sequence[float | None]) -> str:
     """Say that atoms are wrapped, and what to do."""
     by = ", ".join(
-        f"some {length:.1f} Å along {axis}"
+        f"about {length:.1f} Å along {axis}"
         for axis, length in zip("xyz", lengths, strict=True)
         if length
     )
     return (
-        f"atoms leap by {by}, as where a periodic box puts them back, and the file gives no box: "
-        "molecules are cut; give its cell (an array of an npz file: --map …,cell=box:nm, with its "
-        "unit), or make molecules whole first"
+        f"atoms jump by {by}, as if wrapped into a periodic box, but the file gives no box: "
+        "molecules are cut; give the cell (an array of an npz file: --map …,cell=box:nm, with "
+        "its unit), or make molecules whole first"
     )
 
 

@@ -80,22 +80,22 @@ class Clock:
         stated = format_time(self.stated_fs)
         if self.wrong == "too-hot":
             return (
-                f"atoms go further between frames than at 3000 K: {stated} between frames is too "
-                "short; give the right time with --step"
+                f"atoms move further between frames than at 3000 K, so {stated} between frames is "
+                "too short: give the right time with --step"
             )
         if self.wrong == "velocity-unit":
             assert self.step_stored_fs is not None
             return (
-                "stored velocities carry the atoms as a step of "
-                f"{format_time(float(f'{self.step_stored_fs:.2g}'))} would, though bonds swing as "
-                f"they do with {stated}: lengths and velocities are not in Å and Å/fs alike; "
-                "convert both, or leave the velocities out"
+                "stored velocities fit a step of "
+                f"{format_time(float(f'{self.step_stored_fs:.2g}'))}, but bond vibrations fit "
+                f"{stated}: positions and velocities are not in Å and Å/fs; convert both, or "
+                "leave the velocities out"
             )
         assert self.better_fs is not None
-        why = "stored velocities carry the atoms as this step would"
+        why = "stored velocities fit this step"
         if self.step_fs is not None:
             assert self.bond is not None
-            why = f"its {self.bond.replace('-', '–')} bonds swing as they do in that time"
+            why = f"its {self.bond.replace('-', '–')} bond vibrations fit this step"
         return f"the time step is about {format_time(self.better_fs)}, not {stated}: {why}"
 
 
