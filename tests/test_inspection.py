@@ -308,8 +308,7 @@ FAULTS: dict[str, tuple[Callable[[], Trajectory], str, str]] = {
     "velocities in another unit": (
         lambda: replace(ethane(), velocities=0.1 * ethane().velocities),
         "velocity-unit",
-        "stored velocities carry the atoms as a step of 5 fs would, though bonds swing as they "
-        "do with 0.5 fs",
+        "stored velocities fit a step of 5 fs, but bond vibrations fit 0.5 fs",
     ),
     "fs for ps": (
         lambda: Trajectory(
@@ -358,7 +357,7 @@ FAULTS: dict[str, tuple[Callable[[], Trajectory], str, str]] = {
         "gaps",
         "1 gap in time, first after frame 99 (155 fs)",
     ),
-    "single frame": (lambda: toluene()[:1], "single-frame", "a single frame holds no motion"),
+    "single frame": (lambda: toluene()[:1], "single-frame", "a single frame has no motion"),
     "too short": (lambda: toluene()[:6], "refused", "gfnode train refuses: "),
     "few windows": (toluene, "few-windows", "independent windows to train on"),
     "whole numbers": (
@@ -430,7 +429,7 @@ class TestFaults:
         replicas = [toluene(), toluene()[:51], toluene()[100:121]]
         found = inspect(replicas)
         said = (
-            "file 2 (51 frames, 250 fs) and file 3 (21 frames, 100 fs) give no windows of the "
+            "file 2 (51 frames, 250 fs) and file 3 (21 frames, 100 fs) give no windows with a "
             "horizon of 265 fs: they would with --set windows.horizon=5fs, or leave them out"
         )
         assert f"{said}." in words(found)
@@ -534,9 +533,7 @@ def test_a_box_that_is_not_given():
     assert lengths is not None
     assert lengths[0] is None
     assert lengths[1] == pytest.approx(9.6, abs=0.1)
-    assert "atoms leap by some 9.6 Å along y, as where a periodic box puts them back" in words(
-        found
-    )
+    assert "atoms jump by about 9.6 Å along y, as if wrapped into a periodic box" in words(found)
     for sound in (wrapped, replace(water_box(wrapped=False), cell=None, topology=None), toluene()):
         assert inspect(sound).facts.frames.box is None
 

@@ -47,8 +47,8 @@ def launch(accelerator: str) -> "Fabric":
         if "not available" in said:
             said = "PyTorch finds no such device on this machine"
         raise InputError(
-            f"accelerator={accelerator} cannot be used here: {said}; accelerator=auto takes "
-            "what there is"
+            f"accelerator={accelerator} cannot be used here: {said}; accelerator=auto uses what "
+            "is available"
         ) from error
 
 
@@ -86,7 +86,7 @@ def compiled(
         solver that chooses its steps). Training goes on without.
     """
     note(
-        "compiling the model, which takes a minute or more; runs of this shape after it begin "
+        "compiling the model, which takes a minute or more; later runs of the same shape start "
         "within seconds (training.compile)"
     )
     began = perf_counter()
@@ -98,7 +98,7 @@ def compiled(
             view.loss(batch, generator).backward()
     except Exception as error:  # whatever a compiler may say: plain steps still work
         said = " ".join(str(error).split()) or type(error).__name__
-        note(f"not compiled, training goes on without: {said[:200]}")
+        note(f"compilation failed, training continues without: {said[:200]}")
         return None
     finally:
         model.zero_grad()

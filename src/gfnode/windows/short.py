@@ -75,7 +75,7 @@ def _give_none(trajectories: Sequence[Trajectory], numbers: Sequence[int], horiz
     if (more := len(numbers) - len(named)) > 0:
         named.append(f"{more} more")
     gives = "gives" if len(numbers) == 1 else "give"
-    return f"{listed(named)} {gives} no windows of the horizon of {format_time(horizon)}"
+    return f"{listed(named)} {gives} no windows with a horizon of {format_time(horizon)}"
 
 
 def _enough(short: Sequence[Trajectory], settings: WindowSettings) -> float | None:
