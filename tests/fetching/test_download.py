@@ -98,7 +98,7 @@ def test_goes_on_where_it_was_cut_off(server, tmp_path, wrong):
 def test_a_trickle_counts_as_stalled(server, tmp_path):
     server.wrong = {"/a": ["trickle"]}
     _, watcher = get(server, tmp_path)
-    assert "has stalled; again in" in watcher.said[0]
+    assert "has stalled; retrying in" in watcher.said[0]
 
 
 def test_every_bit_of_progress_is_a_new_chance(server, tmp_path):
@@ -190,7 +190,7 @@ def test_the_same_mirror_again(server, tmp_path, wrong):
     server.wrong = {"/a": [wrong, wrong]}
     _, watcher = get(server, tmp_path)
     assert len(server.asked) == 3
-    assert all("; again in 0.0" in said for said in watcher.said)
+    assert all("; retrying in 0.0" in said for said in watcher.said)
 
 
 def test_no_server_no_name(server, tmp_path):

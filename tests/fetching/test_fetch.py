@@ -147,10 +147,10 @@ class TestCatalogue:
         assert find("md17:aspirin").mb == 3
         assert find("md17:mine").runs[0].remote.urls[0].endswith("data/npz/m.npz")
         own.write_text("[mine]\ntitle = 'x'\n")
-        with pytest.raises(InputError, match=r"is no catalogue .* is missing"):
+        with pytest.raises(InputError, match=r"form of gfnode's own catalogue: .* is missing"):
             catalogue()
         own.write_text("[mine")
-        with pytest.raises(InputError, match=r"own\.toml: is no catalogue"):
+        with pytest.raises(InputError, match=r"own\.toml: does not have the form"):
             catalogue()
         own.unlink()
         with pytest.raises(InputError, match="no such file"):
@@ -435,9 +435,7 @@ class TestSeveralRuns:
     def test_runs_and_topology(self, ala2):
         said = call("fetch", "ala2").output
         assert "3 runs of 250000 frames every 1 ps" in said
-        with pytest.raises(
-            InputError, match="holds 3 separate runs: name one of them, ala2/0, ala2"
-        ):
+        with pytest.raises(InputError, match="has 3 separate runs: name one of them, ala2/0, ala2"):
             gfnode.load("ala2")
         with pytest.raises(InputError, match="ala2 has no run 3: expected 0 to 2"):
             gfnode.load("ala2/3")

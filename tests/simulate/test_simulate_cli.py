@@ -72,10 +72,10 @@ def test_what_is_finished_is_not_rounded_any_more() -> None:
     works("five.xyz", *SHORT, "--resume")
     works("five.xyz", *SHORT, "--resume", "--precision", "0.001")
     said = fails("five.xyz", *SHORT, "--resume", "--precision", "0.01")
-    assert "its positions are rounded to 0.001 Å, asked for is 0.01 Å" in said
+    assert "with positions rounded to 0.001 Å, but 0.01 Å is requested" in said
     works("five.xyz", *SHORT, "--out", "b.npz")
     said = fails("five.xyz", *SHORT, "--out", "b.npz", "--resume", "--precision", "0.01")
-    assert "its positions are not rounded" in said
+    assert "with positions not rounded" in said
 
 
 def test_replicas_are_independent() -> None:

@@ -25,14 +25,16 @@ def data(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Trajectory file, or sample:toluene; several files of the same atoms are looked "
-            "at together, as replicas.",
+            help=(
+                "Trajectory file, or sample:toluene; several files of the same atoms are treated "
+                "as replicas."
+            ),
         ),
     ],
     reading: Reading = AS_STORED,
     json_file: Json = None,
 ) -> None:
-    """Tell what is in a trajectory, and whether it can be learnt."""
+    """Show what a trajectory contains, and whether its motion can be learned."""
     with plain_errors():
         from gfnode import report
         from gfnode.files import as_json
