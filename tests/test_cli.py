@@ -184,7 +184,7 @@ class TestTrain:
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
         assert running.returncode == 130, said
-        assert f"go on with: gfnode train --resume --out {tmp_path / 'run'}" in said
+        assert f"continue with: gfnode train --resume --out {tmp_path / 'run'}" in said
         assert "Traceback" not in said
         said = works("train", "--resume", "--out", tmp_path / "run")
         assert "all epochs done" in said
@@ -204,7 +204,7 @@ class TestTrain:
         running.terminate()
         _, said = running.communicate(timeout=60)
         assert running.returncode == 130, said
-        assert f"go on with: gfnode train --resume --out {tmp_path / 'run'}" in said
+        assert f"continue with: gfnode train --resume --out {tmp_path / 'run'}" in said
         assert "Traceback" not in said
 
 
@@ -299,8 +299,8 @@ class TestPredict:
         result = call("predict", run, "--start", toluene, "--times", "1ps", "--out", out)
         assert result.exit_code == 0
         warned, note = result.stderr.splitlines()
-        assert warned.startswith("warning: 1 ps is beyond the 200 fs horizon ")
-        assert note.startswith("note: 8 of 15 atoms were not in the loss of training")
+        assert warned.startswith("warning: 1 ps is beyond the training horizon of 200 fs")
+        assert note.startswith("note: 8 of 15 atoms were not part of the training loss")
         assert out.exists()
 
     @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ SETTINGS = {
     ),
     "fewer windows than a batch": (
         ["windows.horizon=200fs", "windows.most=[10,5,5]", "training.batch=64"],
-        "10 training windows are fewer than a batch of 64",
+        "10 training windows do not fill a batch of 64",
     ),
 }
 
@@ -427,7 +427,7 @@ class TestBadInput:
     def test_an_existing_run_is_not_overwritten(self, run, toluene):
         before = (run / "run.json").read_bytes()
         told = fails("train", "--data", toluene, *SMALL, "--out", run)
-        assert "holds a run already; go on with it (--resume" in told
+        assert "already holds a run: continue it (--resume" in told
         assert (run / "run.json").read_bytes() == before
 
     def test_resume_takes_no_settings(self, run, toluene):
@@ -465,8 +465,8 @@ class TestBadInput:
                 "accelerator=cuda",
                 "accelerator=cuda cannot be used here: PyTorch finds no such device",
             ),
-            ("windows.split=all", "leaves no windows to validate with"),
-            ('windows.given_lags=["100fs"]', "expected windows.lags=given"),
+            ("windows.split=all", "leaves no windows for validation"),
+            ('windows.given_lags=["100fs"]', "also set windows.lags=given"),
             ("windows.most=[0,1,1]", "windows.most.0: Input should be greater than 0"),
             ("seed=99999999999999999999999", "less than 4294967296"),
         ],
@@ -485,7 +485,7 @@ class TestBadInput:
         path = gfnode.Trajectory(drifting, np.arange(400.0), np.array([18])).save(
             tmp_path / "a.npz"
         )
-        assert "expected two or more" in fails("train", "--data", path, "--out", tmp_path / "run")
+        assert "select two or more" in fails("train", "--data", path, "--out", tmp_path / "run")
 
     @pytest.mark.parametrize("command", ["predict", "sample", "rollout"])
     def test_the_start_is_never_written_over(
@@ -495,7 +495,7 @@ class TestBadInput:
         mine.write_bytes(toluene.read_bytes())
         how = ("--length", "1ps") if command == "rollout" else ("--times", "100fs")
         said = fails(command, run, "--start", mine, *how, "--out", tmp_path / "." / "mine.npz")
-        assert "is read from" in said
+        assert "is an input" in said
         assert mine.read_bytes() == toluene.read_bytes()
 
     def test_what_another_process_wrote_meanwhile_is_kept(
@@ -509,7 +509,7 @@ class TestBadInput:
 
         monkeypatch.setattr(Run, "predict", meanwhile)
         words = ("--start", "sample:toluene", "--times", "100fs", "--out", out)
-        assert "is there already" in fails("predict", run, *words)
+        assert "already exists" in fails("predict", run, *words)
         assert out.read_text() == "of another"
 
     def test_a_prediction_that_is_there_is_kept(self, run: Path, tmp_path: Path) -> None:
@@ -518,10 +518,10 @@ class TestBadInput:
         before = (tmp_path / "p.npz").read_bytes()
         for command in ("predict", "sample"):
             said = fails(command, run, *words)
-            assert "is there already: give another name, or replace it with --overwrite" in said
+            assert "already exists: give another name, or replace it with --overwrite" in said
         (tmp_path / "e-1ps.npz").touch()  # one of the files of several times
         times = ("--start", "sample:toluene", "--times", "100fs,1ps", "--out", tmp_path / "e.npz")
-        assert "e-1ps.npz: is there already" in fails("sample", run, *times)
+        assert "e-1ps.npz: already exists" in fails("sample", run, *times)
         assert (tmp_path / "p.npz").read_bytes() == before
         works("predict", run, *words, "--frame", "20", "--overwrite")
         assert (tmp_path / "p.npz").read_bytes() != before
@@ -531,8 +531,8 @@ class TestBadInput:
         [
             (("--torsion", "a=0-1-4-99"), "no atom 99"),
             (("--no-physics", "--torsion", "a=0-1-4-6"), "leave --no-physics out"),
-            (("--json", "nowhere/e.json"), "there is no folder nowhere"),
-            (("--json", "/proc/e.json"), "nothing can be written to the folder /proc"),
+            (("--json", "nowhere/e.json"), "the folder nowhere does not exist"),
+            (("--json", "/proc/e.json"), "cannot write to the folder /proc"),
             (("--energy", "foo"), "unknown engine 'foo'"),
             (("--no-physics", "--energy", "xtb"), "leave --no-physics out"),
         ],
@@ -571,9 +571,9 @@ class TestBadInput:
         words = ("predict", run, "--start", "sample:toluene", "--frame", "10", "--times")
         even = call(*words, "100fs,200fs", "--out", tmp_path / "a.dcd")
         assert even.exit_code == 0
-        assert "note: .dcd holds no times: read it with --step 100fs" in even.stderr
+        assert "note: .dcd cannot store times: read it with --step 100fs" in even.stderr
         uneven = call(*words, "100fs,200fs,400fs", "--out", tmp_path / "b.pdb")
-        assert "warning: .pdb holds no times, and frames are unevenly spaced" in uneven.stderr
+        assert "warning: .pdb cannot store times, and frames are unevenly spaced" in uneven.stderr
         assert "times" not in call(*words, "100fs,200fs", "--out", tmp_path / "c.npz").stderr
 
     def test_a_prediction_that_is_not_finite(
@@ -585,14 +585,14 @@ class TestBadInput:
         monkeypatch.setattr(GFNODE, "with_spread", lost)
         words = ("--start", "sample:toluene", "--times", "100fs,200fs", "--out", tmp_path / "p.npz")
         said = fails("predict", run, *words)
-        assert "no finite positions 200 fs after the start; its training failed" in said
+        assert "positions that are not finite 200 fs after the start: its training failed" in said
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("command", ["evaluate", "predict"])
     def test_no_run_folder(self, command, toluene, tmp_path):
         rest = ("--start", toluene, "--times", "1fs", "--out", tmp_path / "p.npz")
         rest = rest if command == "predict" else ()
-        assert "is no run folder" in fails(command, tmp_path, *rest)
+        assert "is not a run folder" in fails(command, tmp_path, *rest)
         assert "does not exist" in fails(command, tmp_path / "none", *rest)
 
     @pytest.mark.parametrize(
@@ -622,7 +622,7 @@ class TestBadInput:
         data.unlink()
         said = fails("evaluate", tmp_path / "run")
         assert "data.npz: no such file" in said
-        assert "give where it is now (--data)" in said
+        assert "give its new path (--data)" in said
 
     def test_a_folder_that_cannot_be_written(self, toluene, tmp_path):
         (tmp_path / "file").write_text("in the way")
@@ -647,7 +647,7 @@ class TestBadInput:
 
     def test_a_single_frame_holds_no_motion(self, toluene: Path, tmp_path: Path) -> None:
         one = gfnode.load(toluene)[3:4].save(tmp_path / "one.npz")
-        assert "a single frame holds no motion to learn" in fails("train", one, "--out", tmp_path)
+        assert "a single frame has no motion to learn" in fails("train", one, "--out", tmp_path)
         said = works("data", one)
         assert "a single frame shows no vibration" in said
         assert "fixed length" not in said

@@ -79,9 +79,11 @@ def test_of_several_molecules_the_one_that_a_start_lies_in_is_named(tmp_path: Pa
     path = both.save(tmp_path / "two.npz")
     given = ("predict", run.folder, "--start", path, "--times", "50fs", "--each-molecule")
     said = call(*given, "--out", tmp_path / "a.npz").stderr
-    assert "two.npz holds 2 molecules: begins from the first, another with --select" in said
+    assert (
+        "two.npz holds 2 molecules: starting from the first; choose another with --select" in said
+    )
     said = call(*given, "--out", tmp_path / "b.npz", "--select", "3-5").stderr
-    assert "begins from" not in said
+    assert "starting from" not in said
     (a,), (b,) = (gfnode.load(tmp_path / f"{each}.npz").positions for each in "ab")
     assert np.linalg.norm(b - a, axis=1).min() > 30  # the other one
 
@@ -141,7 +143,7 @@ def refused(words: tuple[object, ...], folder: Path, monkeypatch: pytest.MonkeyP
     for name in ("md.xtc", "a.npz", "a-100fs.npz", "a.xyz"):
         whole.save(name)
     before = {path: path.read_bytes() for path in folder.parent.rglob("*") if path.is_file()}
-    assert "is read from, and cannot be written as well" in fails(*words)
+    assert "is an input and cannot also be the output" in fails(*words)
     assert {p: p.read_bytes() for p in folder.parent.rglob("*") if p.is_file()} == before
 
 

@@ -66,9 +66,9 @@ def test_every_format(folder, tmp_path, suffix):
     """What the format has a place for comes back; the rest is named."""
     out, original, holds = tmp_path / f"b{suffix}", made(), OWN[suffix].holds
     said = call(folder / "a.npz", out).stderr
-    assert ("no velocities" in said) == (not holds.velocities)
-    assert ("no times: read it with --step 100fs" in said) == (holds.times == "none")
-    assert ("no names" in said) == (not holds.names)
+    assert ("cannot store velocities" in said) == (not holds.velocities)
+    assert ("cannot store times: read it with --step 100fs" in said) == (holds.times == "none")
+    assert ("cannot store names" in said) == (not holds.names)
     assert ("rounds positions" in said) == (holds.rounding is not None)
     given = {"top": tmp_path / "b.pdb"} if FORMATS[suffix].needs_top else {}
     given |= {"step": "100fs"} if holds.times == "none" else {}
@@ -77,7 +77,7 @@ def test_every_format(folder, tmp_path, suffix):
     np.testing.assert_allclose(again.positions, original.positions, **close)
     np.testing.assert_allclose(again.times, original.times, rtol=0, atol=1e-3)
     np.testing.assert_allclose(again.cell, original.cell, rtol=0, atol=1e-3)
-    assert ("no forces" in said) == (not holds.forces)
+    assert ("cannot store forces" in said) == (not holds.forces)
     if holds.forces:
         np.testing.assert_allclose(again.forces, original.forces, rtol=0, atol=1e-7)
     if holds.velocities:
@@ -110,7 +110,7 @@ def test_what_no_trajectory_has_a_place_for_is_named(tmp_path):
     frames = [f"1\n{line.format(-1.5, i)}\nH 0 0 {i} 0.3 0 0 1\n" for i in range(3)]
     (tmp_path / "a.extxyz").write_text("".join(frames))
     said = call(tmp_path / "a.extxyz", tmp_path / "b.npz").stderr
-    assert "note: a.extxyz: energy, Step, charge are left out: gfnode keeps nothing of the" in said
+    assert "note: a.extxyz: energy, Step, charge are left out: gfnode does not use such" in said
     assert "are left out" not in call(tmp_path / "b.npz", tmp_path / "c.extxyz").stderr
     (tmp_path / "plain.xyz").write_text("1\n\nH 0 0 0\n")
     assert "left out" not in call(tmp_path / "plain.xyz", tmp_path / "d.npz").stderr
@@ -118,7 +118,7 @@ def test_what_no_trajectory_has_a_place_for_is_named(tmp_path):
     z, energies = [6, 6, 8, 1, 1, 1, 1, 1, 1], np.zeros(5)
     np.savez(tmp_path / "md17.npz", R=x, z=z, F=f, E=energies, name="ethanol", md5="abc")
     said = call(tmp_path / "md17.npz", tmp_path / "e.npz").stderr
-    assert "note: md17.npz: E is left out: gfnode keeps nothing of the kind" in said
+    assert "note: md17.npz: E is left out: gfnode does not use such data" in said
     np.savez(tmp_path / "m.npz", x=x, Z=z, f=f, Epot=energies)
     mapping = ("--map", "positions=x,numbers=Z", "--step", "1fs")
     said = call(tmp_path / "m.npz", tmp_path / "f.npz", *mapping).stderr
@@ -197,7 +197,7 @@ def test_mean_reference(folder, tmp_path):
 
 def test_alignment_leaves_a_turned_cell_out_where_it_must(folder, tmp_path):
     said = call(folder / "a.npz", tmp_path / "b.xtc", "--align", "all").stderr
-    assert "warning: .xtc holds no cell that is turned with the molecule" in said
+    assert "warning: .xtc cannot store a cell rotated with the molecule" in said
     assert gfnode.load(tmp_path / "b.xtc", top=tmp_path / "b.pdb").cell is None
     assert "warning" not in call(folder / "a.npz", tmp_path / "c.npz", "--align", "all").stderr
     call(folder / "a.npz", tmp_path / "d.npz", "--no-cell")
@@ -206,7 +206,7 @@ def test_alignment_leaves_a_turned_cell_out_where_it_must(folder, tmp_path):
 
 def test_bad_alignment(folder, tmp_path):
     out = tmp_path / "b.npz"
-    assert "three atoms or more" in call(folder / "a.npz", out, "--align", "0,1", code=2).stderr
+    assert "at least three atoms" in call(folder / "a.npz", out, "--align", "0,1", code=2).stderr
     bad = call(folder / "a.npz", out, "--align", "all", "--reference", "last", code=2).stderr
     assert "--reference last: expected first or mean" in bad
     alone = call(folder / "a.npz", out, "--reference", "mean", code=2).stderr
@@ -231,7 +231,7 @@ def test_uneven_times_are_kept(folder, tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".dcd", ".pdb"])
 def test_uneven_times_that_get_lost_are_warned_of(folder, tmp_path, suffix):
     said = call(folder / "uneven.npz", tmp_path / f"b{suffix}").stderr
-    assert f"warning: {suffix} holds no times, and frames are unevenly spaced (20 fs to" in said
+    assert f"warning: {suffix} cannot store times, and frames are unevenly spaced (20 fs to" in said
 
 
 def test_losses_of_times():
@@ -239,7 +239,7 @@ def test_losses_of_times():
     said = [lost.text for lost in losses(coarse, ".xtc")]
     assert ".xtc rounds times, here by up to 3.438 fs" in said
     scattered = replace(made(times=np.array([0.0, 4, 10]), frames=3), time_step=0.5)
-    step = Lost(".extxyz does not hold the step of the series, 0.5 fs")
+    step = Lost(".extxyz cannot store the time step of the series, 0.5 fs")
     assert step in losses(scattered, ".extxyz")
     assert step not in losses(scattered, ".npz")
     assert not any("times" in lost.text for lost in losses(made()[0], ".dcd"))
@@ -250,13 +250,13 @@ def test_existing_files_are_not_replaced_unasked(folder, tmp_path):
     out = tmp_path / "b.npz"
     out.write_text("old")
     said = call(folder / "a.npz", out, code=2).stderr
-    assert "is there already" in said
+    assert "already exists" in said
     assert "--force" in said
     assert out.read_text() == "old"
     call(folder / "a.npz", out, "--force")
     assert len(gfnode.load(out)) == FRAMES
     same = call(out, out, "--force", code=2).stderr
-    assert "is read from" in same
+    assert "is an input" in same
     assert "unknown format .abc: expected" in call(out, tmp_path / "c.abc", code=2).stderr
     nowhere = call(out, tmp_path / "no" / "c.npz", code=2).stderr
     assert "does not exist" in nowhere
@@ -271,7 +271,7 @@ def test_what_another_process_wrote_meanwhile_is_kept(folder, tmp_path, monkeypa
 
     monkeypatch.setattr(convert, "beside", slow)
     said = call(folder / "a.npz", out, *more, code=2).stderr
-    assert "another process has written it meanwhile" in said
+    assert "another process has written it in the meantime" in said
     assert [each.read_text() for each in tmp_path.iterdir()] == ["theirs"]
     call(folder / "a.npz", out, *more, "--force")
     assert len(gfnode.load(out)) == FRAMES
@@ -288,7 +288,7 @@ def test_the_topology_beside(folder, tmp_path):
     )
     (tmp_path / "b.xtc").unlink()
     wrong = call(folder / "a.npz", tmp_path / "b.xtc", code=2).stderr
-    assert "b.pdb: is there already and holds other atoms" in wrong
+    assert "b.pdb: already exists with other atoms" in wrong
     before = (tmp_path / "b.pdb").read_bytes()
     call(folder / "a.npz", tmp_path / "b.xtc", "--force", "--precision", 0.01, code=2)
     assert (tmp_path / "b.pdb").read_bytes() == before  # what fails takes nothing away
@@ -301,13 +301,13 @@ def test_a_topology_that_is_read_from_is_never_written_over(folder, tmp_path):
     out = tmp_path / "source.xtc"
     step = ("--step", "100fs", "--select", "0-4", "--force")
     said = call(tmp_path / "source.pdb", out, *step, code=2).stderr
-    assert "source.pdb: is read from" in said
+    assert "source.pdb: is an input" in said
     call(folder / "a.npz", tmp_path / "full.xtc")
     top = tmp_path / "full.pdb"
     top.rename(tmp_path / "source.pdb")
     before = (tmp_path / "source.pdb").read_bytes()
     named = ("--top", tmp_path / "source.pdb", "--select", "0-4", "--force")
-    assert "is read from" in call(tmp_path / "full.xtc", out, *named, code=2).stderr
+    assert "is an input" in call(tmp_path / "full.xtc", out, *named, code=2).stderr
     assert (tmp_path / "source.pdb").read_bytes() == before
 
 
@@ -331,7 +331,7 @@ class TestJoined:
     def test_a_shared_frame_is_taken_once(self, parts):
         made()[7:17].save(parts / "p2.npz")
         said = call(*(parts / f"p{i}.npz" for i in "123"), parts / "b.npz").stderr
-        assert "p2.npz: its first frame ends the file before, and is taken once" in said
+        assert "p2.npz: its first frame is the last of the file before, and is read once" in said
         assert gfnode.load(parts / "b.npz").fingerprint == made().fingerprint
 
     def test_a_restart_that_goes_back_is_joined(self, parts):
@@ -340,8 +340,8 @@ class TestJoined:
         again.positions[5] = whole.positions[5]
         again[5:17].save(parts / "p2.npz")
         said = call(parts / "p1.npz", parts / "p2.npz", parts / "b.npz").stderr
-        assert "p2.npz: its first frame is one of p1.npz, from which it goes on" in said
-        assert "the last 2 frames of that are left out" in said
+        assert "p2.npz: its first frame is also in p1.npz, which it continues from there" in said
+        assert "the last 2 frames of the latter are left out" in said
         joined = gfnode.load(parts / "b.npz")
         assert joined.times.tolist() == whole.times[:17].tolist()
         expected = np.concatenate([whole.positions[:6], again.positions[6:17]])
@@ -358,8 +358,8 @@ class TestJoined:
         with pytest.raises(InputError, match=r"frame 8 is at 500 fs.*gfnode convert FILE NEW"):
             gfnode.load(tmp_path / "both.xtc", top=tmp_path / "one.pdb")
         said = call(tmp_path / "both.xtc", tmp_path / "b.npz", *top).stderr
-        assert "goes back to where it was before (first in frame 8)" in said
-        assert "2 frames of before are left out" in said
+        assert "goes back in time to an earlier frame (first in frame 8)" in said
+        assert "2 frames written before it are left out" in said
         joined = gfnode.load(tmp_path / "b.npz")
         assert joined.times.tolist() == whole.times.tolist()
         expected = np.concatenate([whole.positions[:6], again.positions[6:]])
@@ -370,7 +370,7 @@ class TestJoined:
         again.positions[0] = made().positions[0]
         again[:17].save(parts / "p2.npz")
         said = call(parts / "p1.npz", parts / "p2.npz", parts / "b.npz", code=2).stderr
-        assert "these are no parts of one series" in said
+        assert "these are not parts of one series" in said
 
     def test_overlaps_are_refused(self, parts):
         made(seed=1)[5:17].save(parts / "p2.npz")
@@ -386,13 +386,13 @@ class TestJoined:
 
     def test_gaps_are_noted(self, parts):
         said = call(parts / "p1.npz", parts / "p3.npz", parts / "b.npz").stderr
-        assert "1 ps lie between the last frame of p1.npz and the first of p3.npz, 100 fs" in said
+        assert "the last frame of p1.npz and the first of p3.npz are 1 ps apart" in said
         assert len(gfnode.load(parts / "b.npz")) == 15
 
     def test_other_atoms(self, parts):
         made()[8:17].select(range(10)).save(parts / "p2.npz")
         said = call(parts / "p1.npz", parts / "p2.npz", parts / "b.npz", code=2).stderr
-        assert "holds other atoms than" in said
+        assert "has different atoms from" in said
         assert "(10 and 11)" in said
 
     def test_in_sequence(self, parts):
@@ -440,7 +440,7 @@ class TestJoined:
         with pytest.raises(InputError, match=r"frame 9 is at 800 fs.*gfnode convert FILE NEW"):
             gfnode.load(tmp_path / "both.xtc", top=tmp_path / "top.pdb")
         said = call(tmp_path / "both.xtc", tmp_path / "b.npz", *top).stderr
-        assert "a frame follows itself and is taken once (the first is frame 9)" in said
+        assert "a frame repeats the one before and is read once (the first is frame 9)" in said
         assert gfnode.load(tmp_path / "b.npz").times.tolist() == whole.times.tolist()
         # another conformation at the same time is no repeat
         made(velocities=False, seed=1)[8:].save(tmp_path / "two.xtc")
@@ -470,14 +470,14 @@ class TestJoined:
         joined = load_joined([tmp_path / "1.npz", tmp_path / "0.npz"])
         x = joined.positions - joined.positions[0] + exact.positions[0]
         np.testing.assert_allclose(x, exact.positions, rtol=0, atol=1e-4)
-        assert "which is undone" in " ".join(joined.notes)
+        assert "(now undone)" in " ".join(joined.notes)
 
     def test_frames_in_random_order_are_not_joined(self, tmp_path):
         from fetched import rmd17_bytes
 
         for name in ("a", "b"):
             (tmp_path / f"{name}.npz").write_bytes(rmd17_bytes("C2H6O"))
-        with pytest.raises(InputError, match=r"in no order of time|begins at"):
+        with pytest.raises(InputError, match=r"not in order of time|begins at"):
             load_joined([tmp_path / "a.npz", tmp_path / "b.npz"])
         assert len(load_joined([tmp_path / "a.npz"])) == 12
 
@@ -532,4 +532,4 @@ def test_frames_written_twice_are_compared_in_one_go():
     assert np.array_equal(once.times, 2.0 * np.arange(300))
     (block,) = once.source.blocks(np.arange(300))
     assert np.array_equal(block.positions, x)
-    assert "300 frames follow themselves and are taken once" in once.source.notes[0]
+    assert "300 frames repeat the one before and are read once" in once.source.notes[0]

@@ -226,7 +226,7 @@ def test_masks_choose_windows(data):
     "wrong", [1.5, [0.5], "1", None, True, [True, False], [[0, 1]], np.ones(3)]
 )
 def test_what_chooses_no_windows_is_refused(data, wrong):
-    with pytest.raises(InputError, match=r"windows are chosen by whole numbers|names no windows"):
+    with pytest.raises(InputError, match=r"windows are chosen by whole numbers|selects no windows"):
         data[wrong]
 
 

@@ -63,7 +63,7 @@ def test_velocities_are_those_of_training(trajectory, tmp_path):
     np.testing.assert_allclose(several[1, 0], found[0, 0], atol=1e-6)
     np.testing.assert_allclose(several[0, 0], found[5, 0], atol=1e-6)
     with pytest.raises(
-        InputError, match=r"frame 0 of wiggle are not known: .* has no frame before it"
+        InputError, match=r"frame 0 of wiggle are unknown: .* has no frame before it"
     ):
         estimator.predict(bare, [10.0])
     with pytest.warns(UserWarning, match="frame before is 40 fs before the start"):
@@ -86,7 +86,7 @@ def test_a_run_folder_can_be_kept(fitted, trajectory, tmp_path):
     again = gfnode.Run.open(folder)
     found = again.predict(trajectory, [20.0], frame=3).positions
     np.testing.assert_allclose(found[0], fitted.predict(trajectory, [20.0], frames=[3])[0, 0])
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         fitted.save(folder)
     own = GFNODE("persistence", changes=PLAIN, out=tmp_path / "own").fit(trajectory)
     assert own.run_.folder == tmp_path / "own"
@@ -107,14 +107,14 @@ def test_a_temporary_run_is_gone_with_its_estimator(trajectory):
 def test_what_makes_no_sense_is_refused(fitted, trajectory):
     new = GFNODE()
     for call in (lambda: new.predict(trajectory), new.score, new.default_times):
-        with pytest.raises(InputError, match="not trained yet: call fit first"):
+        with pytest.raises(InputError, match="not trained: call fit first"):
             call()
     for times in ([], [0.0], [-1.0, 5.0], [float("nan")]):
         with pytest.raises(InputError, match="later than the start"):
             fitted.predict(trajectory, times)
-    with pytest.raises(InputError, match="frames 0 to 399, asked for"):
+    with pytest.raises(InputError, match="frames 0 to 399, got"):
         fitted.predict(trajectory, [5.0], frames=[400])
-    with pytest.raises(InputError, match="frames choose among those of one"):
+    with pytest.raises(InputError, match="frames can only be chosen from one"):
         fitted.predict([trajectory], [5.0], frames=[1])
     with pytest.raises(InputError, match="no start"):
         fitted.predict([], [5.0])
@@ -124,14 +124,14 @@ def test_what_makes_no_sense_is_refused(fitted, trajectory):
         new.set_params(epochs=3)
     with pytest.raises(InputError, match=r"did you mean 'training\.epochs'"):
         new.set_params(**{"training.epoch": 3}).fit(trajectory)
-    with pytest.warns(BeyondHorizonWarning, match="61 fs is beyond the 60 fs horizon"):
+    with pytest.warns(BeyondHorizonWarning, match="61 fs is beyond the training horizon of 60 fs"):
         fitted.predict(trajectory, [61.0], frames=[0])
 
 
 def test_predictions_that_are_not_finite_are_refused(fitted, trajectory, monkeypatch):
     real = rollout.predict
     monkeypatch.setattr("gfnode.estimator.predict", lambda *of: real(*of) * torch.nan)
-    with pytest.raises(InputError, match="no finite positions 10 fs after the start"):
+    with pytest.raises(InputError, match="positions that are not finite 10 fs after"):
         fitted.predict(trajectory, ["10fs"])
 
 

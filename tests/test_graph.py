@@ -181,7 +181,7 @@ def test_ten_thousand_atoms_are_quick():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(InputError, match="names atom 6, expected 0 to 5"):
+    with pytest.raises(InputError, match="refers to atom 6, expected 0 to 5"):
         hop_edges(np.array([[0, 6]]), 6)
     with pytest.raises(InputError, match="atom 2 to itself"):
         hop_edges(np.array([[2, 2]]), 6)

@@ -23,18 +23,18 @@ def sampler(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_reading_says_something_only_of_files_that_are_read(sampler: Run, option: tuple) -> None:
     """They were left aside, and the training data evaluated as ever."""
     said = fails("evaluate", sampler.folder, "--no-physics", *option)
-    assert f"{option[0]}: says how files of --data are read, and none is given" in said
+    assert f"{option[0]}: only for files given with --data, and there are none" in said
 
 
 def test_so_for_a_report(sampler: Run) -> None:
-    assert "--top, --step: says how" in fails(
+    assert "--top, --step: only for" in fails(
         "report", sampler.folder, "--top", "none.pdb", "--step", "1fs"
     )
 
 
 def test_formats_of_figures_that_are_not_written(sampler: Run) -> None:
     said = fails("report", sampler.folder, "--format", "svg")
-    assert "--format svg is of figures, and none are written: add --figures" in said
+    assert "--format svg applies to figures, and none are written: add --figures" in said
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.5, True])
@@ -77,7 +77,7 @@ def test_more_hops_than_a_graph_takes_are_one_line() -> None:
 def test_what_no_disk_has_room_for_is_refused_before_the_work(sampler: Run, tmp_path: Path) -> None:
     given = ("--start", "sample:toluene", "--out", tmp_path / "a.xtc")
     said = fails("rollout", sampler.folder, *given, "--length", "1e20ps")
-    assert "GB, and the disk has" in said
+    assert "GB, but the disk has" in said
     assert not list(tmp_path.iterdir())
 
 

@@ -77,7 +77,7 @@ def test_files_keep_them(suffix, tmp_path):
 def test_files_that_do_not_keep_them_are_told(tmp_path):
     path = heavy_water(30).save(tmp_path / "w.npz")
     said = call("convert", path, tmp_path / "w.xtc").stderr
-    assert "warning: .xtc holds no masses: standard ones will be taken" in said
+    assert "warning: .xtc cannot store masses: reading it will give standard ones" in said
 
 
 def test_standard_ones_need_not_be_named():
@@ -85,7 +85,7 @@ def test_standard_ones_need_not_be_named():
     rounded = Trajectory(light.positions, light.times, light.numbers, atom_masses=[16.0, 1.0, 1.0])
     assert rounded.atom_masses is None
     assert np.array_equal(rounded.masses, light.masses)
-    with pytest.raises(InputError, match="the mass of atom 1 is 0 u, expected one above zero"):
+    with pytest.raises(InputError, match="the mass of atom 1 is 0 u, expected a mass above zero"):
         Trajectory(light.positions, light.times, light.numbers, atom_masses=[16.0, 0.0, 1.0])
     with pytest.raises(InputError, match=r"atom_masses has shape \(2,\), expected \(3,\)"):
         Trajectory(light.positions, light.times, light.numbers, atom_masses=[16.0, 1.0])
@@ -140,9 +140,9 @@ def test_files_of_one_series_have_one_kind_of_masses(tmp_path):
     naming = heavy[20:].save(tmp_path / "b.npz")
     found = load_joined([silent, naming])
     assert np.array_equal(found.masses, HEAVY)
-    assert any(note.startswith("a.npz: names no masses; those of b.npz") for note in found.notes)
+    assert any(note.startswith("a.npz: no masses stored; those of b.npz") for note in found.notes)
     other = _heavy(light[:20], 1.5 * HEAVY).save(tmp_path / "c.npz")
-    with pytest.raises(InputError, match=r"b\.npz: names other masses than .*c\.npz"):
+    with pytest.raises(InputError, match=r"b\.npz: has different masses from .*c\.npz"):
         load_joined([naming, other])
     same = _heavy(light[:20], 1.001 * HEAVY).save(tmp_path / "d.npz")
     assert load_joined([same, naming]).notes == (
@@ -157,7 +157,7 @@ def test_files_of_one_series_have_one_kind_of_masses(tmp_path):
 def test_a_start_of_other_masses_is_told(tmp_path):
     changes = {"windows.horizon": 60.0, "model.name": "rigid-rotor", "windows.score": "all"}
     run = gfnode.fit(wiggle(), changes=changes, out=tmp_path / "run", progress=False)
-    said = "heavy: its atoms have other masses than those of training, which are taken: atom 1 "
+    said = "heavy: its masses differ from those of training, which are used: atom 1 "
     with pytest.warns(UserWarning, match=said + r"has 3\.024 u, in training 1\.008 u"):
         found = run.predict(heavy_water(), [20.0])
     assert found.atom_masses is None
@@ -166,7 +166,7 @@ def test_a_start_of_other_masses_is_told(tmp_path):
 
 
 def test_trajectories_of_other_masses_are_not_mixed():
-    with pytest.raises(InputError, match="hold atoms of different masses"):
+    with pytest.raises(InputError, match="have different atomic masses"):
         prepare([wiggle(), heavy_water()], configure(changes={"windows.horizon": 60.0}))
 
 

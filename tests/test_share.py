@@ -119,7 +119,7 @@ def test_it_predicts_and_evaluates_like_the_run(made, tmp_path):
     assert other.evaluate(unseen).errors["gfnode"] == pytest.approx(
         run.evaluate(unseen).errors["gfnode"]
     )
-    with pytest.raises(InputError, match=r"its training data \(wiggle.npz\) stayed where it was"):
+    with pytest.raises(InputError, match=r"without its training data \(wiggle.npz\)"):
         other.evaluate()
 
 
@@ -353,20 +353,20 @@ def test_a_flipped_bit_of_the_configuration_is_found_or_means_nothing(model, mad
         ({"version": 1}, r"exported in format 1, .* train and export it again"),
         ({"version": True}, "train and export"),
         ({"version": None}, "pip install --upgrade"),
-        ({"system": 3}, "'system' is missing or no dict"),
-        ({"data": {}}, "'data' is missing or no list"),
+        ({"system": 3}, "'system' is missing or not of type dict"),
+        ({"data": {}}, "'data' is missing or not of type list"),
         ({"system": {}}, "config.json is damaged: KeyError"),
         ({"system__atoms": [0, 1, 99]}, "config.json is damaged"),
         ({"experiment__model__name": "unheard-of"}, "unknown model 'unheard-of'"),
-        ({"experiment__model__width": 8}, "model.safetensors: these weights are not of the model"),
+        ({"experiment__model__width": 8}, "model.safetensors: these weights do not fit the model"),
         ({"experiment__windows__times": "many"}, "windows.times"),
         ({"experiment__model__width": 10**9}, "width: .* less than or equal to 4096"),
         ({"experiment__model__encoder_layers": 2**70}, "encoder_layers: .* equal to 100"),
         ({"velocity_gap_fs": "x"}, "differences over 'x' fs"),
         ({"velocity_gap_fs": 0.0}, "differences over 0.0 fs"),
-        ({"files": 3}, "'files' is missing or no dict"),
+        ({"files": 3}, "'files' is missing or not of type dict"),
         ({"files": {}}, "does not name model.safetensors"),
-        ({"files": {"../run.json": {}}}, r"names '../run.json', which is no file of a model"),
+        ({"files": {"../run.json": {}}}, r"names '../run.json', which is not a file of a model"),
     ],
     ids=str,
 )
@@ -437,7 +437,7 @@ def test_a_file_that_is_missing_is_refused(model, name):
 
 def test_wrong_tensors_are_refused_even_with_the_right_sums(model):
     save_tensors(model / "model.safetensors", {"a": torch.zeros(3)}, None)
-    with pytest.raises(InputError, match=r"model\.safetensors: these weights are not of the model"):
+    with pytest.raises(InputError, match=r"model\.safetensors: these weights do not fit the model"):
         Run.open(resealed(model))
     (model / "model.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(InputError, match="cannot be read as safetensors"):
@@ -496,10 +496,12 @@ def test_what_cannot_be_exported_is_refused(made, model, tmp_path):
     folder = shutil.copytree(made[0], tmp_path / "run")
     with pytest.raises(InputError, match="is an exported model already: copy the folder"):
         export(model, tmp_path / "other")
-    with pytest.raises(InputError, match="is an exported model: training goes on in its run"):
+    with pytest.raises(
+        InputError, match="is an exported model: training can only be continued in its run"
+    ):
         gfnode.resume(model)
     before = {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
-    with pytest.raises(InputError, match="holds an exported model, which stays as it is"):
+    with pytest.raises(InputError, match="holds an exported model, which is never changed"):
         gfnode.fit(made[1], changes=QUICK, out=model, progress=False)
     assert before == {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
     with pytest.raises(InputError, match="holds an exported model; write over it"):
@@ -549,7 +551,7 @@ def test_the_commands(made, tmp_path):
     assert gfnode.load(out).n_atoms == 3
     done = call("evaluate", model, "--data", path)
     assert "test part of the training data" in done.stdout
-    assert "warning: an exported model holds none of its training data: the constant" in done.stderr
+    assert "warning: an exported model has no training data: the constant" in done.stderr
     (model / "model.safetensors").write_bytes(b"")
     for words in (
         ("predict", model, "--start", path, "--times", "20fs", "--out", out),
@@ -565,4 +567,4 @@ def test_the_commands(made, tmp_path):
 def test_a_report_of_an_exported_model_is_refused(model, made):
     done = call("report", model, "--data", made[1])
     assert done.exit_code == 2
-    assert "is an exported model, and a report is on a run folder" in done.stderr
+    assert "is an exported model, but a report needs a run folder" in done.stderr

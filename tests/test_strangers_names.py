@@ -92,7 +92,7 @@ def test_names_that_are_no_text(tmp_path):
     path = path.rename(tmp_path / os.fsdecode(b"m\xe9thane.npz"))
     done = command("data", str(path))
     assert done.returncode == 0, done.stderr
-    with pytest.raises(InputError, match="not UTF-8"):
+    with pytest.raises(InputError, match="valid UTF-8"):
         quick_run(path, tmp_path / os.fsdecode(b"mod\xe8le"))
     run = quick_run(path, tmp_path / "run")
     run.evaluate()

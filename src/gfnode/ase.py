@@ -103,8 +103,8 @@ class Propagator:
         images = list(atoms) if several else [atoms]
         if others := [type(each).__name__ for each in images if not isinstance(each, Atoms)]:
             raise InputError(
-                f"the start is {others[0]}, expected ase.Atoms: frames of a gfnode.Trajectory are "
-                "given by to_ase(), those of a file by ase.io.read"
+                f"the start is {others[0]}, expected ase.Atoms: use to_ase() for frames of a "
+                "gfnode.Trajectory, ase.io.read for those of a file"
             )
         if steps is not None:
             check_whole(steps, "the number of steps", 1)
@@ -126,7 +126,7 @@ class Propagator:
 
     def __len__(self) -> int:
         if self._steps is None:
-            raise TypeError("a propagator without steps has no end")
+            raise TypeError("the propagator would run forever: give steps")
         return self._steps
 
     def __iter__(self) -> Iterator[Atoms]:
@@ -152,7 +152,7 @@ class Propagator:
             False when there was no step left, or the prediction was no longer finite.
         """
         if steps is None and self._steps is None:
-            raise InputError("a propagator without steps has no end: say how many to run")
+            raise InputError("the propagator would run forever: give the number of steps to run")
         if self._going is None:
             self._going = self._moments()
         if steps is not None:
@@ -185,7 +185,7 @@ class Propagator:
             )
         if times is not None:
             if steps is not None:
-                raise InputError("times name every frame: leave out steps")
+                raise InputError("times already determine the frames: leave out steps")
             return np.unique(times)
         if not self._direct:
             return None
@@ -198,8 +198,8 @@ class Propagator:
         start = from_ase(images, name=images[0].get_chemical_formula() if images else "")
         if start.velocities is None and len(start) == 1:
             raise InputError(
-                f"the start {start.label} has no momenta, and the model needs velocities: set them "
-                "(atoms.set_velocities, or ase.md.velocitydistribution), or give "
+                f"the start {start.label} has no momenta, but the model needs velocities: set "
+                "them (atoms.set_velocities, or ase.md.velocitydistribution), or give "
                 + (
                     "the start and the next frame"
                     if rule.toward(start) > 0
@@ -218,8 +218,8 @@ class Propagator:
             Difference(self._gap, self.stride).warn_if_short()
         if self._lags is None and unseen:
             warnings.warn(
-                f"{unseen}, but every step starts from there. Train with windows.score=all, or ask "
-                "for direct=True",
+                f"{unseen}, but every step starts from them. Train with windows.score=all, or use "
+                "direct=True",
                 stacklevel=_CALLER,
             )
         self._positions, self._velocities, _ = begun.tensors
@@ -231,8 +231,8 @@ class Propagator:
             self._template.set_masses(system.masses)
         if self._template.constraints:
             warnings.warn(
-                "constraints of the start are left out: atoms that were fixed in all of training "
-                "stay, others move",
+                "constraints of the start are ignored: only atoms that never moved in training "
+                "stay fixed",
                 stacklevel=_CALLER,
             )
         self._template.set_constraint()
@@ -249,7 +249,7 @@ class Propagator:
             time, positions, velocities = moment
             if not bool(positions.isfinite().all()):
                 warnings.warn(
-                    f"the prediction is not finite {format_time(time)} after the start; the "
+                    f"the prediction is not finite {format_time(time)} after the start: the "
                     "propagation ends there",
                     stacklevel=3,
                 )

@@ -64,7 +64,7 @@ class Aligner:
         if reference not in REFERENCES:
             raise InputError(f"--reference {reference}: expected {' or '.join(REFERENCES)}")
         if len(atoms) < 3:
-            raise InputError(f"aligning takes three atoms or more, {len(atoms)} are chosen")
+            raise InputError(f"alignment needs at least three atoms, got {len(atoms)}")
         self.atoms = atoms
         first = from_numpy(trajectory.positions[0, atoms])
         if reference == "mean":
@@ -118,17 +118,17 @@ def losses(trajectory: Trajectory, suffix: str, *, turned: bool = False) -> list
     holds = form.holds
     said = times_lost(trajectory, suffix, holds)
     if trajectory.velocities is not None and not holds.velocities:
-        said.append(Lost(f"{suffix} holds no velocities: they are left out"))
+        said.append(Lost(f"{suffix} cannot store velocities: they are left out"))
     if trajectory.forces is not None and not holds.forces:
-        said.append(Lost(f"{suffix} holds no forces: they are left out"))
+        said.append(Lost(f"{suffix} cannot store forces: they are left out"))
     if trajectory.atom_masses is not None and not holds.masses:
-        said.append(Lost(f"{suffix} holds no masses: standard ones will be taken", True))
+        said.append(Lost(f"{suffix} cannot store masses: reading it will give standard ones", True))
     if trajectory.cell is not None and turned and not holds.turned:
         said.append(
-            Lost(f"{suffix} holds no cell that is turned with the molecule: it is left out", True)
+            Lost(f"{suffix} cannot store a cell rotated with the molecule: it is left out", True)
         )
     if trajectory.topology is not None and not holds.names:
-        said.append(Lost(f"{suffix} holds no names, residues and bonds: they are left out"))
+        said.append(Lost(f"{suffix} cannot store names, residues and bonds: they are left out"))
     if holds.rounding is not None:
         said.append(Lost(f"{suffix} rounds positions to {holds.rounding:g} Å"))
     return said
@@ -144,15 +144,15 @@ def times_lost(trajectory: Trajectory, suffix: str, holds: Holds) -> list[Lost]:
         if even is None:
             return [
                 Lost(
-                    f"{suffix} holds no times, and frames are unevenly spaced "
+                    f"{suffix} cannot store times, and frames are unevenly spaced "
                     f"({format_time(float(steps.min()))} to {format_time(float(steps.max()))}): "
-                    "when they were is lost; .npz, .extxyz, .traj, .lammpstrj, .xtc, .trr, .nc "
-                    "and .h5 keep it",
+                    "their times are lost; .npz, .extxyz, .traj, .lammpstrj, .xtc, .trr, .nc and "
+                    ".h5 keep them",
                     True,
                 )
             ]
         step = format_time(even).replace(" ", "")
-        return [Lost(f"{suffix} holds no times: read it with --step {step}")]
+        return [Lost(f"{suffix} cannot store times: read it with --step {step}")]
     said = []
     if holds.times == "ps":
         stored = (times / FS_PER["ps"]).astype(np.float32).astype(np.float64) * FS_PER["ps"]
@@ -161,7 +161,9 @@ def times_lost(trajectory: Trajectory, suffix: str, holds: Holds) -> list[Lost]:
             said.append(Lost(f"{suffix} rounds times, here by up to {format_time(worst)}"))
     series = trajectory.time_step
     if suffix != ".npz" and series is not None and even is None and series < np.diff(times).min():
-        said.append(Lost(f"{suffix} does not hold the step of the series, {format_time(series)}"))
+        said.append(
+            Lost(f"{suffix} cannot store the time step of the series, {format_time(series)}")
+        )
     return said
 
 
@@ -234,7 +236,7 @@ def check_target(
     check_apart(path, sources)
     if path.exists() and not force:
         raise InputError(
-            f"{path}: is there already (the last file named is the one written): name another, or "
+            f"{path}: already exists (the last file named is the output): name another, or "
             "replace it with --force"
         )
 
@@ -261,6 +263,6 @@ def beside(
         if force:
             return None
         raise InputError(
-            f"{topology}: is there already and holds other atoms than {path} will: name another "
-            "file, or replace both with --force"
+            f"{topology}: already exists with other atoms than {path}: name another file, or "
+            "replace both with --force"
         ) from None

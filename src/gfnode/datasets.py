@@ -198,7 +198,9 @@ class WindowDataset(Dataset[Item]):
             For predictions of another shape, or the name of a baseline.
         """
         if name in TRIVIAL:
-            raise InputError(f"{name!r} is the name of a baseline; call the model something else")
+            raise InputError(
+                f"{name!r} is the name of a baseline: choose another name for the model"
+            )
         with usual():
             models = {name: _Foreign(self.system, predict), **fit_baselines(self.prepared)}
         parameter = next(models[name].parameters(), None)
@@ -231,7 +233,7 @@ def _tensor(indices: Any) -> Tensor:
     try:
         found = torch.as_tensor(indices)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{indices!r:.80} names no windows: expected their numbers") from error
+        raise InputError(f"{indices!r:.80} selects no windows: expected window numbers") from error
     return found if found.numel() else found.long()
 
 

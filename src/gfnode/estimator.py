@@ -205,10 +205,12 @@ class GFNODE:
             begun = [self._starts(starts, frames)]
         else:
             if frames is not None:
-                raise InputError("frames choose among those of one trajectory; several were given")
+                raise InputError(
+                    "frames can only be chosen from one trajectory, but several were given"
+                )
             begun = [self._starts(start, None, first=True) for start in several(starts)]
         if not sum(len(x) for x, _ in begun):
-            raise InputError("there is no start to predict from")
+            raise InputError("no start given to predict from")
         x, v = (torch.from_numpy(np.concatenate(each)) for each in zip(*begun, strict=True))
         found = predict(run.model, x, v, lags.tolist())
         check_finite(found.sum(0), lags.tolist(), run.model.system.horizon, str(run.folder))
@@ -248,7 +250,7 @@ class GFNODE:
         """
         target = place(folder, "a run folder")
         if target.exists():
-            raise InputError(f"{target} exists already; choose another folder")
+            raise InputError(f"{target} already exists: choose another folder")
         try:
             shutil.copytree(self._fitted().folder, target)
         except (OSError, shutil.Error) as error:
@@ -297,7 +299,7 @@ class GFNODE:
 
     def _fitted(self) -> Run:
         if not hasattr(self, "run_"):
-            raise InputError(f"this {type(self).__name__} is not trained yet: call fit first")
+            raise InputError(f"this {type(self).__name__} is not trained: call fit first")
         return self.run_
 
     def _lags(self) -> Doubles:
@@ -323,7 +325,7 @@ class GFNODE:
             chosen = every if frames is None else every[frames]
         except IndexError as error:
             raise InputError(
-                f"{start.label} has frames 0 to {len(state) - 1}, asked for {frames}"
+                f"{start.label} has frames 0 to {len(state) - 1}, got {frames}"
             ) from error
         velocities = rule.at(state, chosen, system.time_step, system.whole_of(start))
         return state.positions[chosen], velocities

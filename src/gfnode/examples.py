@@ -183,8 +183,8 @@ def check_run(run: "Run") -> None:
     """Raise InputError for an exported model, which holds no splits and takes no files."""
     if run.exported:
         raise InputError(
-            f"{run.folder} is an exported model, and a report is on a run folder; its errors are "
-            "in its README.md, and gfnode evaluate --data measures them anew"
+            f"{run.folder} is an exported model, but a report needs a run folder; its errors are "
+            "in its README.md, and gfnode evaluate --data measures them again"
         )
 
 
@@ -199,9 +199,9 @@ def check_own(run: "Run", trajectories: Sequence[Trajectory]) -> list[Trajectory
     arranged = run.provenance.arrange(trajectories)
     if arranged is None:
         raise InputError(
-            f"a report is on the test part of the data of training ({run.provenance.names}; "
+            f"a report covers the test part of the training data ({run.provenance.names}; "
             f"trajectories: {len(run.provenance.entries)}), got "
-            f"{', '.join(map(str, trajectories))}; for other data there is gfnode evaluate --data"
+            f"{', '.join(map(str, trajectories))}; for other data use gfnode evaluate --data"
         )
     return arranged
 
@@ -228,7 +228,7 @@ def make_examples(run: "Run", trajectories: Sequence[Trajectory]) -> Examples:
     errors, lags = scored[f"errors_{evaluation['model']}"], scored["lags_fs"]
     if len(errors) != len(windows):
         raise InputError(
-            f"{run.folder / 'errors.npz'} holds {len(errors)} windows, the test part has "
+            f"{run.folder / 'errors.npz'} holds {len(errors)} windows, but the test part has "
             f"{len(windows)}; evaluate the run again (gfnode evaluate {run.folder})"
         )
     relative = relative_errors(errors, lags, run.model.system.horizon)

@@ -36,7 +36,7 @@ def check_apart(path: Path, sources: Iterable[str | Path]) -> None:
     """
     read = {Path(source).expanduser().resolve() for source in sources}
     if path.expanduser().resolve() in read:
-        raise InputError(f"{path}: is read from, and cannot be written as well: name another file")
+        raise InputError(f"{path}: is an input and cannot also be the output: name another file")
 
 
 def check_no_link(path: Path) -> Path:
@@ -49,8 +49,8 @@ def check_no_link(path: Path) -> Path:
     """
     if path.is_symlink():
         raise InputError(
-            f"{path}: is a link to {os.readlink(path)}, and what is written there would go "
-            "elsewhere: take the link away"
+            f"{path}: is a link to {os.readlink(path)}, so the output would be written elsewhere: "
+            "remove the link"
         )
     return path
 
@@ -91,7 +91,9 @@ def whole(path: Path, *, new: bool = False) -> Iterator[Path]:
     try:
         yield partial
         if new and path.exists():
-            raise InputError(f"{path}: another process has written it meanwhile, and it is kept")
+            raise InputError(
+                f"{path}: another process has written it in the meantime; that file is kept"
+            )
         os.replace(partial, path)
     except OSError as error:
         named = [str(each) for each in (error.filename, error.filename2) if each is not None]
@@ -172,7 +174,9 @@ def make_folder(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if path.is_file():
-            raise InputError(f"{path}: is a file, expected a folder: choose another") from error
+            raise InputError(
+                f"{path}: is a file, expected a folder: choose another path"
+            ) from error
         parent = next(each for each in path.absolute().parents if each.exists())
         reason = "that is a file" if parent.is_file() else error.strerror or str(error)
         raise InputError(f"{path}: cannot create the folder in {parent}: {reason}") from error

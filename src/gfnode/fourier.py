@@ -84,12 +84,14 @@ def eigenbasis(
     laplacian = sparse.csr_array(laplacian, dtype=np.float64)
     if laplacian.shape != (n_atoms, n_atoms) or abs(laplacian - laplacian.T).max() > 1e-12:
         raise InputError(
-            f"the Laplacian, {laplacian.shape}, is not a symmetric matrix (atom, atom); "
-            "edges must stand in both directions"
+            f"the Laplacian, {laplacian.shape}, is not a symmetric matrix (atom, atom); every "
+            "edge must be given in both directions"
         )
     count = n_atoms if modes is None else modes
     if not 1 <= count <= n_atoms:
-        raise InputError(f"cannot keep {modes} modes: expected 1 to {n_atoms}, one an atom at most")
+        raise InputError(
+            f"cannot keep {modes} modes: expected 1 to {n_atoms}, at most one per atom"
+        )
     tolerance = EQUAL * float(abs(laplacian).sum(axis=1).max())
     if n_atoms < dense_below or count > n_atoms // 4:
         values, vectors = np.linalg.eigh(laplacian.toarray())

@@ -129,7 +129,7 @@ def hop_edges(bonds: Integers, n_atoms: int, hops: int = 2) -> Edges:
         Every pair once in each direction, with its graph distance as the hop.
     """
     if hops < 1:
-        raise InputError(f"hops is {hops}, expected at least 1 (1 joins bonded atoms only)")
+        raise InputError(f"hops is {hops}, expected at least 1 (1 connects only bonded atoms)")
     bonds = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
     adjacency = _adjacency(np.concatenate([bonds, bonds[:, ::-1]]).T, n_atoms)
     reached = sparse.eye_array(n_atoms, dtype=np.float64, format="csr")
@@ -216,7 +216,8 @@ def describe_components(labels: Integers) -> str | None:
         return None
     shown = ", ".join(str(size) for size in sizes[:6]) + (", …" if len(sizes) > 6 else "")
     return (
-        f"the graph falls into {len(sizes)} pieces of {shown} atoms: each has its own constant mode"
+        f"the graph has {len(sizes)} disconnected pieces of {shown} atoms: each has its own "
+        "constant mode"
     )
 
 
@@ -315,7 +316,7 @@ def automorphisms(bonds: Integers, numbers: Integers, most: int = 64) -> Integer
 def _adjacency(edge_index: Integers, n_atoms: int) -> sparse.csr_array:
     rows, columns = ends = np.asarray(edge_index, dtype=np.int64).reshape(2, -1)
     if (bad := ends[(ends < 0) | (ends >= n_atoms)]).size:
-        raise InputError(f"an edge or bond names atom {bad[0]}, expected 0 to {n_atoms - 1}")
+        raise InputError(f"an edge or bond refers to atom {bad[0]}, expected 0 to {n_atoms - 1}")
     if (bad := rows[rows == columns]).size:
         raise InputError(f"an edge or bond joins atom {bad[0]} to itself; remove it")
     return _ones(sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_atoms, n_atoms)))

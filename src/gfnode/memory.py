@@ -51,9 +51,9 @@ def room(shape: tuple[int, ...], most: float | str | None = None) -> NDArray[np.
             return np.asarray(np.memmap(file, np.float32, "w+", shape=shape))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{folder}: no room for {size / 1e9:.1f} GB of coordinates "
-            f"({getattr(error, 'strerror', None) or error}); keep fewer atoms or frames (--select, "
-            "--stride), or set GFNODE_SCRATCH to a folder with more room"
+            f"{folder}: not enough space for {size / 1e9:.1f} GB of coordinates "
+            f"({getattr(error, 'strerror', None) or error}); keep fewer atoms or frames "
+            "(--select, --stride), or set GFNODE_SCRATCH to a folder with more space"
         ) from error
 
 
@@ -64,7 +64,7 @@ def limit(most: float | str | None = None) -> float:
     if isinstance(most, str):
         found = re.fullmatch(r"(\d+\.?\d*)\s*([kmgt]?i?)b?", most.strip().lower())
         if found is None or found[2] not in BYTES:
-            raise InputError(f"memory of {most!r}: expected a size such as 500MB or 2GiB")
+            raise InputError(f"memory is {most!r}: expected a size such as 500MB or 2GiB")
         most = float(found[1]) * BYTES[found[2]]
     return float(most)
 

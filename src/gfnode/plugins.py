@@ -121,7 +121,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
             try:
                 self[name]
             except InputError as error:
-                self._warn(f"{error}; it is left out")
+                self._warn(f"{error}; it is ignored")
             else:
                 yield name
 
@@ -137,7 +137,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
             except Exception as error:
                 self._warn(
                     f"the entry points of installed packages cannot be read ({_said(error)}), so "
-                    f"there are no {self.what}s but those of gfnode; a package is damaged"
+                    f"only gfnode's own {self.what}s are available; a package is damaged"
                 )
                 return self._offers
             for point in points:
@@ -146,7 +146,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
         for name in self._own.keys() & self._offers.keys():
             self._warn(
                 f"the package {_origin(self._offers[name][0])} offers a {self.what} {name!r}, but "
-                f"gfnode has one of that name already; that of the package is left out: it must be "
+                "gfnode already has one of that name; the package's one is ignored until it is "
                 "renamed"
             )
         return {name: points for name, points in self._offers.items() if name not in self._own}
@@ -154,14 +154,14 @@ class Registry(MutableMapping[str, T], Generic[T]):
     def _load(self, name: str, offers: list[EntryPoint]) -> T:
         if len(offers) > 1:
             packages = " and ".join(str(_origin(point)) for point in offers)
-            raise InputError(f"{packages} both offer a {self.what} {name!r}; uninstall one of them")
+            raise InputError(f"{packages} both offer a {self.what} {name!r}: uninstall one of them")
         point = offers[0]
         try:
             return self._check(name, point.load())
         except (Exception, SystemExit) as error:
             raise InputError(
                 f"the {self.what} {name!r} of the package {_origin(point)} cannot be used "
-                f"({point.value}: {_said(error)}); upgrade or uninstall that package"
+                f"({point.value}: {_said(error)}); upgrade or uninstall the package"
             ) from error
 
     def _warn(self, text: str) -> None:
@@ -203,6 +203,6 @@ def remedy(package: object, version: object) -> str:
     """What to install, from the words of a ``run.json``; nothing that is no name of a package."""
     name = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
     if not (isinstance(package, str) and re.fullmatch(name, package)):
-        return "install the package that it came from, if you trust it"
+        return "install the package it came from, if you trust it"
     exact = f"=={version}" if re.fullmatch(r"[A-Za-z0-9.!+_-]{1,60}", str(version)) else ""
     return f"install the package it came from, if you trust it (pip install {package}{exact})"

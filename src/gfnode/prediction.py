@@ -39,8 +39,8 @@ def warn_if_beyond(lag: float, horizon: float) -> None:
     """Warn of a lag beyond the horizon of training, both in fs."""
     if lag > horizon * (1 + 1e-6):
         warnings.warn(
-            f"{format_time(lag)} is beyond the {format_time(horizon)} horizon of training: what "
-            "the model says there is untested",
+            f"{format_time(lag)} is beyond the training horizon of {format_time(horizon)}: "
+            "predictions there are untested",
             BeyondHorizonWarning,
             stacklevel=4,
         )
@@ -139,11 +139,11 @@ def check_finite(found: Tensor, lags: Sequence[float], horizon: float, by: str) 
     if found.isfinite().all():
         return
     far = lags[int((~found.isfinite()).flatten(1).any(1).int().argmax())]
-    remedy = f"it was trained up to {format_time(horizon)}: ask for shorter times"
+    remedy = f"it was trained up to {format_time(horizon)}, so ask for shorter times"
     if max(lags) <= horizon * (1 + 1e-6):
-        remedy = "its training failed: look at its log.txt, and train it again"
+        remedy = "its training failed: check its log.txt and train again"
     raise InputError(
-        f"{by} predicts no finite positions {format_time(far)} after the start; {remedy}"
+        f"{by} predicts positions that are not finite {format_time(far)} after the start: {remedy}"
     )
 
 
@@ -219,8 +219,8 @@ def sample(
         check_follows(model)
         if solver is not None or steps is not None:
             raise InputError(
-                "this model draws motions in its potential: a solver and its steps are those of a "
-                "diffusion model; leave them out"
+                "this model samples motions in its potential, so a solver and its steps, which "
+                "belong to diffusion models, have no effect: leave them out"
             )
         drawn = _motions(model, start, count, generator, advance)
     return {
@@ -255,15 +255,15 @@ def check_follows(model: Model) -> None:
         return
     if isinstance(model, Generative):
         raise InputError(
-            "this model draws conformations, not motions in a potential: its rollouts draw one a "
-            "stride as they are; leave --sampled (sampled=True) out"
+            "this model samples conformations, not motions in a potential, and its rollouts "
+            "always draw one per stride: leave --sampled (sampled=True) out"
         )
     names = [name for name, entry in MODELS.items() if issubclass(entry.model, Generative)]
     mine = next((name for name, e in MODELS.items() if type(model) is e.model), "this model")
     raise InputError(
-        f"{mine} gives one conformation at a lag and has no samples: use gfnode predict, or train "
-        f"a model that samples, {names[0]} (--set model.name={names[0]}) or the default preset on "
-        "a trajectory that holds forces, or frames at most 1 fs apart"
+        f"{mine} predicts one conformation per lag and cannot sample: use gfnode predict, or "
+        f"train a model that samples, {names[0]} (--set model.name={names[0]}) or the default "
+        "preset on a trajectory with forces, or with frames at most 1 fs apart"
     )
 
 
@@ -303,9 +303,9 @@ def _motions(
     while found < count:
         if tried >= 4 * count:
             raise InputError(
-                f"only {found} of {tried} motions from {start.where} stay within what the "
-                f"model's potential knows up to {format_time(start.lags[-1])}: ask for shorter "
-                "times, or use gfnode predict, which falls back to the mean"
+                f"only {found} of {tried} motions from {start.where} stay within the range of the "
+                f"model's potential up to {format_time(start.lags[-1])}: ask for shorter times, "
+                "or use gfnode predict, which falls back to the mean"
             )
         piece = min(TOGETHER, count - found)
         x, v, lags = (y.expand(piece, *y.shape[1:]) for y in start.tensors)
@@ -315,7 +315,7 @@ def _motions(
         advance(len(kept[-1]) * len(start.lags))
     if tried > found:
         warnings.warn(
-            f"{tried - found} of {tried} motions left what the model's potential knows, and were "
+            f"{tried - found} of {tried} motions left the range of the model's potential and were "
             "drawn again",
             stacklevel=4,
         )

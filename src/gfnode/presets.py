@@ -55,9 +55,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 SUMMARIES = {
     "default": "what to use on your own data",
     "paper": "the model as the paper describes it",
-    "published": "what the published experiments ran, flaws included: Cartesian components pass "
-    "through SiLU, so turning the start does not turn the prediction, and a cut goes through "
-    "eigenspaces",
+    "published": (
+        "what the published experiments ran, flaws included: Cartesian components pass through "
+        "SiLU, so the prediction does not rotate with the start, and mode truncation splits "
+        "eigenspaces"
+    ),
 }
 """What each preset is for."""
 

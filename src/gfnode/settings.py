@@ -89,7 +89,7 @@ class Settings(BaseModel):
         if problem["type"] == "model_type" and key in cls.model_fields:
             group = cls.model_fields[key].annotation
             one = next(iter(getattr(group, "model_fields", {})), "")
-            return f"{key}: names a group: expected one of its settings, such as {key}.{one}=…"
+            return f"{key} is a group of settings: expected one of them, such as {key}.{one}=…"
         if problem["type"] != "extra_forbidden":
             said = problem["msg"].removeprefix("Value error, ")
             return f"{key}: {said} (got {problem['input']!r})"

@@ -60,7 +60,7 @@ def parse_time(text: str | float) -> float:
             return float(text)
         except (TypeError, ValueError):
             raise InputError(
-                f"a time is {text!r}, expected a number of fs, or text such as '1.5ps'"
+                f"the time is {text!r}, expected a number of fs, or text such as '1.5ps'"
             ) from None
     match = _TIME.fullmatch(text)
     if not match or match[2] not in FS_PER:
@@ -99,7 +99,9 @@ def parse_temperature(text: str | float) -> float:
     """
     match = _TEMPERATURE.fullmatch(str(text))
     if not match or not 0 <= (kelvin := float(match[1])) < math.inf:
-        raise InputError(f"the temperature is {text!r}, expected kelvins from zero, e.g. 300K")
+        raise InputError(
+            f"the temperature is {text!r}, expected a number of kelvin, not negative, e.g. 300K"
+        )
     return kelvin
 
 
@@ -126,7 +128,7 @@ def _range(text: str, ends: list[float]) -> list[float]:
     if len(ends) != 3 or ends[2] <= 0 or not 0 <= (ends[1] - ends[0]) / ends[2] < 1e6:
         raise InputError(
             f"cannot read the range {text!r}: expected first:last:step such as 100fs:1.5ps:100fs, "
-            "the last not before the first, the step above zero, and fewer than a million times"
+            "with last not before first, a step above zero and fewer than a million times"
         )
     first, last, step = ends
     return [first + i * step for i in range(int((last - first) / step * (1 + 1e-9)) + 1)]

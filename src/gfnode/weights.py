@@ -61,5 +61,5 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
     except RuntimeError as error:
         text = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise InputError(
-            f"{path}: these weights are not of the model that is described beside them: {text}"
+            f"{path}: these weights do not fit the model described with them: {text}"
         ) from error

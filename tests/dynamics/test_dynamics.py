@@ -467,7 +467,7 @@ def test_failure_is_named():
         solve(lambda t, y: y * torch.inf, start, times)
     with pytest.raises(SolverError, match="the ODE solver failed in 1 of 2"):
         solve(lambda t, y: y**2, torch.tensor([[0.1], [5.0]]), times)
-    with pytest.raises(InputError, match="expected no lag before the start"):
+    with pytest.raises(InputError, match="expected none before the start"):
         solve(lambda t, y: y, start, -times)
 
 

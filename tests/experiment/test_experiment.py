@@ -44,7 +44,7 @@ def topology_of(trajectory, bonds):
 def test_frames_that_are_all_the_same_are_refused(frames):
     dead = still(frames=frames)
     dead = replace(dead, positions=dead.positions[:1].repeat(frames, 0))
-    with pytest.raises(InputError, match=r"all frames are the same, .* no motion to learn"):
+    with pytest.raises(InputError, match=r"all frames are identical, .* no motion to learn"):
         prepare([dead], configure(changes={"windows.horizon": 1.0}))
 
 
@@ -92,7 +92,7 @@ def test_another_order_of_atoms_is_noted():
     order[hydrogens] = hydrogens[::-1]
     other = replace(ethanol.select(order), name="other")
     (note,) = prepare([ethanol, other], changes).notes
-    assert re.match(r"other: \d of 8 bonds are far too long, .* another order than those of", note)
+    assert re.match(r"other: \d of 8 bonds are far too long, .* another order than in", note)
     named = replace(
         other, topology=topology_of(other, graph.bonds_from_distances(*arrays(ethanol)))
     )
@@ -125,7 +125,7 @@ def test_bonds_come_from_the_topology_where_there_is_one():
     bare = replace(named, topology=topology_of(named, np.empty((0, 2))))
     assert len(molecular_graph(bare, GraphSettings())[0]) == 8
     for trajectory in (bare, still()):
-        with pytest.raises(InputError, match=r"names no bonds; use graph.bonds=distances"):
+        with pytest.raises(InputError, match=r"has no bonds: use graph.bonds=distances"):
             molecular_graph(trajectory, GraphSettings(bonds="topology"))
 
 
@@ -152,7 +152,7 @@ def test_topology_bonds_are_cut_down_to_the_state():
 def test_a_disconnected_graph_is_noted():
     trajectory, experiment = wiggle(600), configure(changes=CHANGES)
     trajectory = replace(trajectory, topology=topology_of(trajectory, [[0, 1]]))
-    assert "2 pieces of 2, 1 atoms" in prepare([trajectory], experiment).notes[-1]
+    assert "2 disconnected pieces of 2, 1 atoms" in prepare([trajectory], experiment).notes[-1]
     assert not any("pieces" in note for note in prepare([wiggle(600)], experiment).notes)
 
 

@@ -98,7 +98,7 @@ def test_goes_on_where_it_was_cut_off(server, tmp_path, wrong):
 def test_a_trickle_counts_as_stalled(server, tmp_path):
     server.wrong = {"/a": ["trickle"]}
     _, watcher = get(server, tmp_path)
-    assert "has stalled; again in" in watcher.said[0]
+    assert "has stalled; retrying in" in watcher.said[0]
 
 
 def test_every_bit_of_progress_is_a_new_chance(server, tmp_path):
@@ -162,8 +162,8 @@ def test_what_has_come_stays_while_other_mirrors_fail(server, tmp_path):
     [
         ("404", "HTTP 404 Not Found"),
         ("403", "HTTP 403 Forbidden"),
-        ("page", "answers with a web page, not with the file"),
-        ("gzip", "sends the file in a code that was not asked for"),
+        ("page", "sends a web page instead of the file"),
+        ("gzip", "sends the file in an encoding that was not requested"),
         ("redirect /a", "HTTP 302"),
         ("redirect /nowhere", "HTTP 404 Not Found"),
     ],
@@ -190,7 +190,7 @@ def test_the_same_mirror_again(server, tmp_path, wrong):
     server.wrong = {"/a": [wrong, wrong]}
     _, watcher = get(server, tmp_path)
     assert len(server.asked) == 3
-    assert all("; again in 0.0" in said for said in watcher.said)
+    assert all("; retrying in 0.0" in said for said in watcher.said)
 
 
 def test_no_server_no_name(server, tmp_path):
@@ -203,7 +203,7 @@ def test_no_server_no_name(server, tmp_path):
 def test_a_range_of_something_else(server, tmp_path):
     server.wrong = {"/a": ["truncate", "shifted"]}
     _, watcher = get(server, tmp_path)
-    assert "answers with another part of the file" in watcher.said[1]
+    assert "sends another part of the file" in watcher.said[1]
     assert server.asked[-1] == ("/a", ""), "from the beginning"
 
 
@@ -212,7 +212,7 @@ def test_more_and_less_than_the_size(server, tmp_path):
     assert said == [f"has a file of {len(CONTENT)} bytes, expected {len(CONTENT) + 1}"]
     server.always = {"/a": "endless"}
     said = failing(server, tmp_path, size=len(CONTENT) - 1)
-    assert said == [f"sends more than the {len(CONTENT) - 1} bytes that it should"]
+    assert said == [f"sends more than the expected {len(CONTENT) - 1} bytes"]
     assert failing(server, tmp_path, size=len(CONTENT) + 1) == [
         f"file.bin: has {len(CONTENT)} bytes, expected {len(CONTENT) + 1}"
     ]
@@ -226,7 +226,7 @@ def test_more_than_any_file_of_its_kind(server, tmp_path):
     ]
     server.always = {"/a": "endless"}
     said = failing(server, tmp_path, limit=limit)
-    assert said == [f"sends more than the {limit} bytes that it should"]
+    assert said == [f"sends more than the expected {limit} bytes"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -239,7 +239,7 @@ def test_a_length_that_is_no_number(server, tmp_path, length):
 
 def test_another_file(server, tmp_path):
     server.files["/a"] = b"something else"
-    assert failing(server, tmp_path) == ["sends something else than the file"]
+    assert failing(server, tmp_path) == ["sends something other than the file"]
     server.files["/a"] = CONTENT[:-1] + b"?"
     assert failing(server, tmp_path) == ["file.bin: is something else"]
     assert list(tmp_path.iterdir()) == []
@@ -290,7 +290,9 @@ def test_a_full_disk_keeps_what_has_come(server, tmp_path):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(InputError, match="cannot be written: File too large; what has come is"):
+        with pytest.raises(
+            InputError, match="cannot be written: File too large; what was downloaded is"
+        ):
             Download([f"{server.url}/a"], tmp_path / "f", right, patience=QUICK).run()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -126,7 +126,7 @@ class TestCatalogue:
         assert not any(
             map(is_name, ("run.npz", "C:\\run.npz", "c:/a.npz", "http://x/y", "ala3", "run:1.npz"))
         )
-        with pytest.raises(InputError, match=r"asprin: no such data set .* mean md17:aspirin"):
+        with pytest.raises(InputError, match=r"asprin: not in the catalogue .* mean md17:aspirin"):
             find("md17:asprin")
         with pytest.raises(InputError, match="expected names such as md17:aspirin, rmd17:"):
             find("zzz:yyy")
@@ -147,10 +147,10 @@ class TestCatalogue:
         assert find("md17:aspirin").mb == 3
         assert find("md17:mine").runs[0].remote.urls[0].endswith("data/npz/m.npz")
         own.write_text("[mine]\ntitle = 'x'\n")
-        with pytest.raises(InputError, match=r"is no catalogue .* is missing"):
+        with pytest.raises(InputError, match=r"form of gfnode's own catalogue: .* is missing"):
             catalogue()
         own.write_text("[mine")
-        with pytest.raises(InputError, match=r"own\.toml: is no catalogue"):
+        with pytest.raises(InputError, match=r"own\.toml: does not have the form"):
             catalogue()
         own.unlink()
         with pytest.raises(InputError, match="no such file"):
@@ -224,10 +224,10 @@ class TestFetch:
         server.always = {"/one/md17_aspirin.npz": "page", "/two/md17_aspirin.npz": "503"}
         result = call("fetch", "md17:aspirin", code=2)
         error = result.stderr.splitlines()[-1]
-        assert "md17_aspirin.npz cannot be had from any of its 2 addresses" in error
+        assert "md17_aspirin.npz could not be downloaded from any of its 2 addresses" in error
         assert "by hand from http://www.sgdml.org/#datasets" in error
         assert f"put it into {folder}/md17" in error
-        assert "your own: gfnode simulate aspirin --temperature 500K" in error
+        assert "make your own trajectory: gfnode simulate aspirin --temperature 500K" in error
         assert "HTTP 503 Service Unavailable" in result.stderr
         (folder / "md17" / "md17_aspirin.npz").write_bytes(ASPIRIN)  # as it says
         call("fetch", "md17:aspirin", "--offline")
@@ -244,11 +244,11 @@ class TestFetch:
         [
             (md17_bytes("C2H6O"), "holds C2H6O, expected C9H8O4"),
             (ASPIRIN[:5000] + bytes(50) + ASPIRIN[5050:], "is damaged"),
-            (ASPIRIN[: len(ASPIRIN) // 2], "no npz file, or damaged"),
-            (archive_bytes({"a": b"b"}), "sends something else than the file"),
-            (archive_bytes({"a": b"b"}, "w"), "sends something else than the file"),
-            (b"PK\x03\x04 and so on", "no npz file, or damaged"),
-            (b"", "no npz file, or damaged"),
+            (ASPIRIN[: len(ASPIRIN) // 2], "not an npz file, or is damaged"),
+            (archive_bytes({"a": b"b"}), "sends something other than the file"),
+            (archive_bytes({"a": b"b"}, "w"), "sends something other than the file"),
+            (b"PK\x03\x04 and so on", "not an npz file, or is damaged"),
+            (b"", "not an npz file, or is damaged"),
         ],
     )
     def test_a_wrong_file_is_not_taken(self, server, folder, content, said):
@@ -271,12 +271,12 @@ class TestFetch:
         path = folder / "md17" / "md17_aspirin.npz"
         path.write_bytes(other)
         for refuse in (lambda: gfnode.load("md17:aspirin"), lambda: get("md17:aspirin")):
-            with pytest.raises(InputError, match="is another file than the one that came from"):
+            with pytest.raises(InputError, match="is not the file downloaded from"):
                 refuse()
         path.unlink()
         server.files = {"/one/md17_aspirin.npz": other, "/two/md17_aspirin.npz": ASPIRIN}
         said = call("fetch", "md17:aspirin").stderr
-        assert "is not the file that came from" in said
+        assert "is not the file downloaded from" in said
         assert path.read_bytes() == ASPIRIN
         path.touch()  # another time of change: looked at again, and the same
         assert gfnode.load("md17:aspirin").n_atoms == 21
@@ -335,7 +335,7 @@ class TestFetch:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(Fetcher, "fetch", stop)
-        assert "the same command goes on" in call("fetch", "md17:aspirin", code=130).stderr
+        assert "the same command continues" in call("fetch", "md17:aspirin", code=130).stderr
 
     def test_python(self, server, folder):
         assert gfnode.fetch("md17:aspirin", progress=False) == [
@@ -399,7 +399,7 @@ class TestArchive:
         }[damage]
         said = call("fetch", "rmd17:ethanol", code=2).stderr
         assert re.search("damaged|holds no rmd17|holds CH4, expected C2H6O", said)
-        assert "cannot be had from any of its 3 addresses" in said
+        assert "could not be downloaded from any of its 3 addresses" in said
         archived.files["/rmd17.tar.bz2"] = good
         call("fetch", "rmd17:ethanol")
 
@@ -415,7 +415,7 @@ class TestArchive:
                 member.type, member.linkname = kind, str(tmp_path / "secret")
                 opened.addfile(member)
                 opened.addfile(tarfile.TarInfo("../../outside"))
-            with pytest.raises(InputError, match="is no file"):
+            with pytest.raises(InputError, match="is not a file"):
                 extract(archive, name, tmp_path / "out")
         with tarfile.open(archive, "w") as opened:
             member = tarfile.TarInfo(name)
@@ -435,9 +435,7 @@ class TestSeveralRuns:
     def test_runs_and_topology(self, ala2):
         said = call("fetch", "ala2").output
         assert "3 runs of 250000 frames every 1 ps" in said
-        with pytest.raises(
-            InputError, match="holds 3 separate runs: name one of them, ala2/0, ala2"
-        ):
+        with pytest.raises(InputError, match="has 3 separate runs: name one of them, ala2/0, ala2"):
             gfnode.load("ala2")
         with pytest.raises(InputError, match="ala2 has no run 3: expected 0 to 2"):
             gfnode.load("ala2/3")
@@ -464,7 +462,7 @@ class TestSeveralRuns:
         wrong = (folder.parent / "toluene.pdb").read_bytes()
         ala2.files["/one/alanine-dipeptide-nowater.pdb"] = wrong
         said = call("fetch", "ala2", code=2).stderr
-        assert "has 22 atoms, its topology" in said
+        assert "has 22 atoms, but its topology" in said
 
     def test_published_size_and_checksum(self, monkeypatch, tmp_path):
         """As the real catalogue has them."""
@@ -494,10 +492,10 @@ def test_list():
     assert all(name in said for name in catalogue())
     assert "MB" in said
     assert "cache folder" in said
-    assert "say what to fetch" in call("fetch", code=2).stderr
+    assert "nothing to fetch" in call("fetch", code=2).stderr
 
 
 @pytest.mark.parametrize("wrong", [3, None, ["md17:aspirin"]])
 def test_a_name_is_text(wrong):
-    with pytest.raises(InputError, match=r"a trajectory is .*, expected its name, as md17:"):
+    with pytest.raises(InputError, match=r"the trajectory is .*, expected a name such as md17:"):
         gfnode.fetch(wrong, offline=True)

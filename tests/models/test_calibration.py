@@ -245,7 +245,7 @@ class TestFolder:
         assert gfnode.resume(old, progress=False).as_molecules()
 
     def test_a_file_of_another_molecule_is_refused(self, run, tmp_path):
-        with pytest.raises(InputError, match="not those of the model"):
+        with pytest.raises(InputError, match="do not fit the model"):
             Calibration.load(run.folder / FILE, 5)
         with pytest.raises(InputError, match="tensors of a calibration"):
             Calibration.load(run.folder / "baselines.safetensors", 3)
@@ -269,7 +269,7 @@ class TestFolder:
         tensors, _ = load_tensors(run.folder / FILE)
         new = tensors | {key: alter(tensors[key]) for key, alter in change.items()}
         save_tensors(tmp_path / FILE, new, {})
-        with pytest.raises(InputError, match=r"damaged|not those of the model"):
+        with pytest.raises(InputError, match=r"damaged|do not fit the model"):
             Calibration.load(tmp_path / FILE, 3)
 
     def test_what_molecules_come_to_is_not_kept(self, run):
@@ -303,7 +303,7 @@ class TestCommands:
     def test_others_say_that_they_have_none(self, run, tmp_path):
         result = self.predict(run, tmp_path / "predicted.xtc")
         assert result.exit_code == 0, result.output
-        assert ".xtc has no place" in result.output
+        assert ".xtc cannot store them" in result.output
 
     def test_molecules(self, run, tmp_path):
         result = self.predict(run, tmp_path / "molecule.pdb", "--geometry", "molecule")

@@ -470,7 +470,7 @@ def test_exactly_linear_starts_at_rest_stay_finite(name):
 
 def test_options_that_do_not_fit_together_are_refused():
     system = system_of("ethanol")
-    with pytest.raises(InputError, match="oscillator carries displacements"):
+    with pytest.raises(InputError, match="oscillator propagates displacements"):
         build_variant(PAPER, {"coordinate_dynamics": "oscillator"}, system)
     with pytest.raises(InputError, match="use oscillator"):
         build_variant(DEFAULT, {"coordinate_dynamics": "linear"}, system)

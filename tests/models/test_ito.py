@@ -239,7 +239,7 @@ class TestSampling:
         changes = TINY | {"model": {"name": "persistence"}}
         path = run.folder.parent / "w.npz"
         still = gfnode.fit(path, changes=changes, out=tmp_path / "still", progress=False)
-        with pytest.raises(InputError, match=r"^persistence gives one conformation .*name=ito"):
+        with pytest.raises(InputError, match=r"^persistence predicts one conformation .*name=ito"):
             still.sample(wiggle(frames=9), [20.0], 2)
 
     def test_command(self, run, tmp_path):

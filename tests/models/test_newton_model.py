@@ -96,7 +96,7 @@ def test_a_potential_that_is_not_trusted_is_told_of(monkeypatch):
     monkeypatch.setattr(Newton, "_fit_trust", lambda *_: None)
     model, _ = prepared()
     assert model.newton.reach == 0
-    assert model.found.startswith("the potential that was learned foretells no training window")
+    assert model.found.startswith("the learned potential predicts none of the training windows")
     assert "--set model.newton=false" in model.found
     model, _ = prepared(replace(trajectory(), forces=None)[::7])
     assert model.found == ""
@@ -324,7 +324,7 @@ def test_models_without_a_potential_draw_nothing(tmp_path):
     model, parts = prepared(**{"model.newton": False})
     assert not model.follows
     b = parts["test"].batch(slice(0, 2))
-    with pytest.raises(InputError, match="has no samples"):
+    with pytest.raises(InputError, match="cannot sample"):
         next(rollout.steps(model, b.positions, b.velocities, HORIZON, sampled=True))
 
 
@@ -359,7 +359,7 @@ def test_training_tells_the_error_of_the_whole_model(run):
 
 
 def test_refused(run, monkeypatch):
-    with pytest.raises(InputError, match="a solver and its steps are those of a diffusion"):
+    with pytest.raises(InputError, match="a solver and its steps, which belong to diffusion"):
         run.sample(trajectory(), ["10fs"], 2, solver="dpm")
     lost = Newton.sample
     monkeypatch.setattr(
@@ -382,7 +382,7 @@ def test_motions_that_are_lost_are_drawn_again(run, monkeypatch):
         return found, speeds
 
     monkeypatch.setattr(Newton, "sample", some)
-    with pytest.warns(UserWarning, match="2 of 5 motions left what the model's potential"):
+    with pytest.warns(UserWarning, match="2 of 5 motions left the range of the model's potential"):
         found = run.sample(trajectory(), ["10fs"], 3)
     assert len(found[10.0]) == 3
     assert asked == [3, 2]

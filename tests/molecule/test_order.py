@@ -46,7 +46,7 @@ def test_it_is_said_in_words():
     found = misfit(bonds, numbers, [(x[order], None)])
     assert found is not None
     assert found.words(numbers).startswith(f"2 of {len(bonds)} bonds are far too long, ")
-    assert " Å where some " in found.words(numbers)
+    assert " Å instead of about " in found.words(numbers)
     called = found.words(numbers, np.arange(9) + 100)
     assert "–H10" in called or "–O10" in called
 

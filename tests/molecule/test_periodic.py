@@ -210,8 +210,8 @@ def test_a_solute_comes_out_continuous(tmp_path, suffix):
     alone = load(path, **given)
     assert alone.formula == "C5"
     left_out, repaired = alone.notes
-    assert "5 of 65 atoms are read: 60 of water and ions are left out" in left_out
-    assert "--as-stored leaves them" in repaired
+    assert "reading 5 of 65 atoms: 60 water and ion atoms are left out" in left_out
+    assert "--as-stored keeps them" in repaired
     np.testing.assert_allclose(
         np.diff(alone.positions, axis=0), np.diff(exact[:, :5], axis=0), atol=2 * atol
     )
@@ -247,7 +247,7 @@ def test_notes_tell_only_what_was_done(tmp_path):
     saved = save(Trajectory(x, [0, 1, 2], [7, 7], cell=cell), tmp_path / "run.extxyz")
     got = load(saved)
     (note,) = got.notes
-    assert "box made them jump 1 times from side to side, which is undone; --as" in note
+    assert "box made them jump across it 1 time (now undone); --as" in note
     assert "cut" not in note
     np.testing.assert_allclose(got.positions[2, :, 0], [-1.0, 0.1], atol=1e-6)
 
@@ -301,7 +301,7 @@ def test_a_crystal_has_no_whole(tmp_path):
     for number, each in enumerate(frames):
         each.info["time_fs"] = float(number)
     found = load(Trajectory.from_ase(frames).save(tmp_path / "cu.extxyz"))
-    (said,) = [note for note in found.notes if "without end" in note]
+    (said,) = [note for note in found.notes if "endless" in note]
     lost = int(re.search(r"(\d+) bonds across the box", said)[1])
     x = found.positions[0]
     near = (np.linalg.norm(x[:, None] - x, axis=-1) < 2.7).sum() - len(x)
@@ -334,10 +334,10 @@ def test_a_crystal_of_two_by_two_moves_on_beside_what_is_on_it(block):
     ("edge", "said"),
     [
         (20.0, None),
-        (1.0, "the periodic cell is 1 Å high, less than any box, and is taken for none: is it in"),
+        (1.0, "the periodic cell is 1 Å high, too small for a box, and is ignored: is it in"),
         (
             5.5,
-            "the periodic cell is 5.5 Å high, and a molecule in it 5.88 Å: is it in another unit",
+            "the periodic cell is 5.5 Å high, but a molecule in it 5.88 Å: is it in another unit",
         ),
     ],
 )

@@ -62,12 +62,12 @@ def test_a_table_with_a_row_of_ones_own(
         assert rows["flyer"]["published"] == ""
         assert float(rows["flyer"]["ratio_to_best_trivial"]) > 0
         again = call(*given, "--models", "ndcn,flyer")
-        assert "2 runs: 0 done, 2 had been done" in again.stderr
+        assert "2 runs: 0 done, 2 done before" in again.stderr
     code = package / "flying_atoms.py"
     code.write_text(code.read_text().replace("-memory * torch", "-0.5 * memory * torch"))
     with installed(package):
         changed = call(*given, "--models", "ndcn,flyer")
-        assert "2 runs: 1 done, 1 had been done" in changed.stderr, changed.output
+        assert "2 runs: 1 done, 1 done before" in changed.stderr, changed.output
 
 
 def test_the_code_of_a_package_is_all_of_its_files(tmp_path: Path) -> None:

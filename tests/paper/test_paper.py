@@ -245,7 +245,7 @@ class TestPlan:
                 specs.load("table1"),
                 Choice(data, ["ethanol"], epochs=2, changes={"training.epochs": 3}),
             )
-        with pytest.raises(InputError, match="is set by --seeds"):
+        with pytest.raises(InputError, match="has no place here, where --seeds"):
             make_plan(specs.load("table1"), Choice(data, ["ethanol"], changes={"seed": 1}))
 
     def test_finds_data_below(self, tmp_path: Path) -> None:
@@ -493,15 +493,21 @@ class TestCommand:
             (("table1", "--split", "random"), "--split random"),
             (("table1", "--set", "training.epoch=3"), "epoch"),
             (("table1", "--launcher", "cloud"), "--launcher cloud"),
-            (("table1", "--of", "features"), "--of features has no effect here: it is of figure4"),
-            (("table1", "--horizons", "each"), "has no effect here: it is of figure3"),
+            (
+                ("table1", "--of", "features"),
+                "--of features has no effect here: it applies to figure4",
+            ),
+            (("table1", "--horizons", "each"), "has no effect here: it applies to figure3"),
             (("table1", "--search-on", "ethanol"), "--search-on has no effect without --search"),
             (("table1", "--slurm", "partition=gpu"), "--slurm has no effect with --launcher local"),
             (("table1", "--ray", "auto"), "--ray has no effect with --launcher local"),
             (("table1", "--gpus", "1"), "--gpus 1 has no effect with --launcher local"),
-            (("table1", "--models", ","), "',' names nothing: expected names with commas"),
-            (("table1", "--set", "model.name=ito"), "the rows say which model"),
-            (("table1", "--search", "model.name=ito,egnn"), "the rows say which model"),
+            (
+                ("table1", "--models", ","),
+                "',' contains no names: expected names separated by commas",
+            ),
+            (("table1", "--set", "model.name=ito"), "every row has its own model"),
+            (("table1", "--search", "model.name=ito,egnn"), "every row has its own model"),
         ],
     )
     def test_mistakes(self, data: Path, tmp_path: Path, words: tuple, said: str) -> None:
@@ -529,13 +535,15 @@ class TestCommand:
         rows = "egnn,gfnode"
         dry = call("reproduce", *given, "--models", rows, "--dry-run")
         assert dry.exit_code == 0, dry.output
-        left = re.search(r"2 runs; left to do: (\d+) s of one processor", dry.stdout)
+        left = re.search(
+            r"2 runs; estimated from a few steps of each: (\d+) s on one processor left", dry.stdout
+        )
         assert left
         assert int(left[1]) >= 20  # two processes have to start
         assert not (tmp_path / "runs").exists()
         result = call("reproduce", *given, "--models", rows)
         assert result.exit_code == 0, result.output
-        assert "2 runs: 2 done, 0 had been done, 0 failed" in result.stderr
+        assert "2 runs: 2 done, 0 done before, 0 failed" in result.stderr
         assert "in 10⁻² Å², at the last lag of each window" in result.stdout
         assert "Error over that of the other" in result.stdout
         table = (tmp_path / "table1.md").read_text()
@@ -547,14 +555,14 @@ class TestCommand:
         bad = ("--set", "training.batch=999")
         result = call("reproduce", *given, "--models", "egnn", *bad)
         assert result.exit_code == 2
-        assert "fewer than a batch of 999" in result.output
+        assert "do not fill a batch of 999" in result.output
         assert "no run is finished" in result.stderr
 
         result = call("reproduce", *given, "--models", rows, "--collect", "--metric", "mean")
         assert result.exit_code == 0, result.output
         assert "mean over all lags" in (tmp_path / "table1.md").read_text()
         again = call("reproduce", *given, "--models", rows)
-        assert "2 runs: 0 done, 2 had been done, 0 failed" in again.stderr
+        assert "2 runs: 0 done, 2 done before, 0 failed" in again.stderr
         assert len(Store(tmp_path)._known) == 3
 
 

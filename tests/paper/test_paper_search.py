@@ -117,7 +117,7 @@ def test_on_the_command_line(data, tmp_path):
     ]
     done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert "2 runs: 1 done, 1 had been done, 0 failed" in done.output.replace("\n", " ")
+    assert "2 runs: 1 done, 1 done before, 0 failed" in done.output.replace("\n", " ")
     facts = [read_json(path) for path in (tmp_path / "runs").glob("*/run.json")]
     assert len(facts) == 3
     errors = {

@@ -295,7 +295,7 @@ class TestSpectra:
         lags = even_lags([dense], 10_000.0)  # no further apart than 4 fs, no more than 512
         assert (lags[0], len(lags)) == (4.0, 512)
         assert even_lags([coarse], 100_000.0)[[0, -1]].tolist() == [1000.0, 100_000.0]
-        with pytest.raises(InputError, match="one spacing"):
+        with pytest.raises(InputError, match="one frame spacing"):
             even_lags([dense, coarse], 100.0)
 
     def test_benzene_does_not_depend_on_the_choice_of_eigenvectors(self):

@@ -127,10 +127,13 @@ def test_units(tmp_path, water, kind, variables, expected):
         ({"coordinates": (X[..., 0], "angstrom")}, r"got of shape \(5, 3\)"),
         ({"coordinates": (X, "parsec")}, r"the unit of coordinates is 'parsec', expected one of"),
         ({"time": None}, "stores no times: give --step"),
-        ({"velocities": (X[..., 0], "nm/ps")}, r"velocities have shape \(5, 3\), not \(5, 3, 3\)"),
+        (
+            {"velocities": (X[..., 0], "nm/ps")},
+            r"velocities have shape \(5, 3\), expected \(5, 3, 3\)",
+        ),
         (
             {"coordinates": (np.where(X < 30, X, 9.96921e36), "angstrom")},
-            "frame 3 was never written: a run that was stopped",
+            r"frame 3 was never written \(was the run interrupted",
         ),
     ],
 )
@@ -142,5 +145,5 @@ def test_bad_files(tmp_path, water, variables, words):
 
 def test_netcdf_4_says_what_to_do(tmp_path, water):
     (tmp_path / "a.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(InputError, match=r"is NetCDF 4, .* nccopy -k nc6"):
+    with pytest.raises(InputError, match=r"is NetCDF 4 .* nccopy -k nc6"):
         load(tmp_path / "a.nc", top=water)

@@ -61,8 +61,8 @@ def test_they_come_in_their_units(write, known):
     # 1 eV/Å is 1 u Å in fs² (units.fs)²
     np.testing.assert_allclose(read.forces, forces * units.fs**2, rtol=1e-5, atol=1e-9)
     assert read.temperature() == pytest.approx(sample.temperature(), rel=1e-4)
-    assert any("velocities are those of run-vel-1.xyz" in note for note in read.notes)
-    assert any("forces are those of run-frc-1.xyz" in note for note in read.notes)
+    assert any("velocities are read from run-vel-1.xyz" in note for note in read.notes)
+    assert any("forces are read from run-frc-1.xyz" in note for note in read.notes)
     few = gfnode.load(path, stride=3, select="0-2")
     np.testing.assert_allclose(few.velocities, read.velocities[::3, :3])
     np.testing.assert_allclose(few.forces, read.forces[::3, :3])
@@ -76,7 +76,7 @@ def test_frames_are_known_by_their_steps(write, known):
     read = gfnode.load(path)
     np.testing.assert_allclose(read.forces, forces[::2] * units.fs**2, rtol=1e-5, atol=1e-9)
     assert read.velocities is None
-    assert any("no velocities are taken" in n and "no step i = 40" in n for n in read.notes)
+    assert any("no velocities are read" in n and "no step i = 40" in n for n in read.notes)
 
 
 def test_a_file_of_other_atoms_is_left_out_and_a_damaged_one_too(write):
@@ -88,7 +88,7 @@ def test_a_file_of_other_atoms_is_left_out_and_a_damaged_one_too(write):
     assert read.velocities is None
     assert read.forces is None
     assert any("it holds 4 atoms, the positions 5" in note for note in read.notes)
-    assert any("no forces are taken from run-frc-1.xyz" in note for note in read.notes)
+    assert any("no forces are read from run-frc-1.xyz" in note for note in read.notes)
 
 
 def test_words_where_numbers_should_be(write):
@@ -97,7 +97,7 @@ def test_words_where_numbers_should_be(write):
     lines = wrong.read_text().splitlines()
     lines[2] = "  C  one  two  three"
     wrong.write_text("\n".join([*lines, ""]))
-    with pytest.raises(InputError, match=r"run-vel-1.xyz: frame 0 is no valid XYZ"):
+    with pytest.raises(InputError, match=r"run-vel-1.xyz: frame 0 is not valid XYZ"):
         gfnode.load(path)
 
 
@@ -107,5 +107,5 @@ def test_another_name_is_another_file(write, tmp_path):
     other = path.rename(tmp_path / "run-pos-2.xyz")
     assert gfnode.load(other).velocities is None
     result = call("convert", other.rename(path), tmp_path / "all.npz")
-    assert "velocities are those of run-vel-1.xyz" in result.stderr
+    assert "velocities are read from run-vel-1.xyz" in result.stderr
     assert gfnode.load(tmp_path / "all.npz").velocities is not None

@@ -187,7 +187,7 @@ def npz_with_head(path, shape, data=b"", kind=zipfile.ZIP_STORED):
 def test_npz_that_promises_more_than_it_holds(tmp_path, frames):
     """Before memory is asked for, or room on the disk."""
     path = npz_with_head(tmp_path / "big.npz", (frames, 9, 3), bytes(9 * 3 * 8))
-    refused(path, "its head promises", f"{frames}×9×3")
+    refused(path, "its header declares", f"{frames}×9×3")
 
 
 def test_npz_whose_sizes_lie(tmp_path):
@@ -218,7 +218,7 @@ def test_hdf5_that_promises_more_than_it_holds(files, tmp_path, frames):
         atom = tables.Float32Atom()
         made = file.create_carray("/", "coordinates", atom, shape, chunkshape=(1, ATOMS, 3))
         made.attrs.units = "nanometers"
-    refused(path, f"it promises {frames} frames", step="1fs")
+    refused(path, f"it declares {frames} frames", step="1fs")
 
 
 def test_text_that_promises_more_than_it_holds(tmp_path):

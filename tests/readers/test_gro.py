@@ -86,7 +86,7 @@ def test_mdtraj_writes_it(tmp_path):
     assert read.velocities is None
     assert read.cell is None
     assert read.numbers.tolist() == sample.numbers.tolist()
-    assert any("guessed from the names of atoms" in note for note in read.notes)
+    assert any("guessed from the atom names" in note for note in read.notes)
     theirs = mdtraj.load(str(tmp_path / "toluene.gro"))
     np.testing.assert_allclose(read.positions, 10 * theirs.xyz, atol=1e-5)
 
@@ -98,7 +98,7 @@ def test_elements_of_a_topology(write, tmp_path):
     read = gfnode.load(tmp_path / "toluene.gro", top=tmp_path / "toluene.pdb")
     assert not any("guessed" in note for note in read.notes)
     sample.select("heavy").save(tmp_path / "heavy.pdb")
-    with pytest.raises(InputError, match="has 15 atoms, its topology"):
+    with pytest.raises(InputError, match="has 15 atoms, but its topology"):
         gfnode.load(tmp_path / "toluene.gro", top=tmp_path / "heavy.pdb")
 
 
@@ -136,8 +136,8 @@ def test_cut_anywhere(write, water):
     [
         ("    6\n", "  six\n", "expected the number of atoms"),
         ("3.0 3.0 3.0", "3.0 3.0", "the box of frame 0 is '3.0 3.0', expected three numbers"),
-        ("   1.0", "   x.0", "frame 0 is no valid GRO"),
-        ("   1.0", "   x 0", "no GRO file"),
+        ("   1.0", "   x.0", "frame 0 is not valid GRO"),
+        ("   1.0", "   x 0", "not a GRO file"),
         ("   1.40", "1.40", "the line of atom 3 in frame 0 is shorter than that of the first"),
     ],
 )

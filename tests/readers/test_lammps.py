@@ -70,7 +70,7 @@ def test_files_of_lammps(tmp_path: Path, name: str, options: dict[str, bool]) ->
     if " vx" in text:
         assert ours.velocities is None
         assert ours.forces is None
-        said = "velocities and forces are left out, as the file does not say what units they are in"
+        said = "velocities and forces are left out: the file does not give their units"
         assert any(said in note and "units yes" in note for note in ours.notes)
 
 
@@ -154,7 +154,7 @@ def test_units(tmp_path: Path, units: str) -> None:
         np.testing.assert_allclose(found.velocities[number], v * SPEED[units], rtol=1e-6)
         np.testing.assert_allclose(found.forces[number], f * FORCE[units], rtol=1e-6)
     assert found.times.tolist() == [0, 8 * ps]
-    with pytest.raises(InputError, match=r"says what unit its lengths are in: leave out --unit"):
+    with pytest.raises(InputError, match=r"states its unit of length: leave out --unit"):
         load(path, unit="nm")
 
 
@@ -197,7 +197,7 @@ def test_columns_and_notes(tmp_path: Path) -> None:
     turned = found(water(box=" abc origin pp pp pp\n0 10 0 1\n-10 0 0 2\n0 0 10 3"))
     assert turned.cell[1].tolist() == [[0, 10, 0], [-10, 0, 0], [0, 0, 10]]
     carbons = found(water().replace(" O ", " C ").replace(" H ", " C "))
-    assert any("atoms of 2 types are all C, as LAMMPS writes" in note for note in carbons.notes)
+    assert any("atoms of 2 types are all C, which LAMMPS writes" in note for note in carbons.notes)
     text = water(columns="n type element x y z")
     assert any("no column id" in note for note in found(text.replace("2 1 H", "1 2 O")
                .replace("1 2 O", "3 1 H")).notes)  # fmt: skip
@@ -213,10 +213,12 @@ def test_masses_tell_elements(tmp_path: Path) -> None:
     path.write_text(text.replace(" H ", " 1.0 "))
     found = load(path, whole=False)
     assert found.numbers.tolist() == [8, 1, 1]
-    assert any("those of the nearest masses" in note for note in found.notes)
+    assert any("inferred from the masses" in note for note in found.notes)
     np.testing.assert_allclose(found.masses, [15.9994, 1, 1], rtol=0.01)
     path.write_text(text.replace(" H ", " 3.024 "))
-    with pytest.raises(InputError, match=r"atom 1 has a mass of 3.024 u, as no element has: give"):
+    with pytest.raises(
+        InputError, match=r"atom 1 has a mass of 3.024 u, which is that of no element: give"
+    ):
         load(path)
 
 
@@ -228,7 +230,9 @@ def test_uneven_steps_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"frames, but its frames are 4 to 5 steps apart; in LAMM"):
         load(path)
     notes = load(path, step="2fs").notes
-    assert any("its frames are 4 to 5 steps apart, and were taken to be 2 fs" in n for n in notes)
+    assert any(
+        "its frames are 4 to 5 steps apart, but were all taken to be 2 fs" in n for n in notes
+    )
 
 
 def test_a_topology_stands_in_for_elements(tmp_path: Path) -> None:
@@ -236,15 +240,17 @@ def test_a_topology_stands_in_for_elements(tmp_path: Path) -> None:
     named.write_text(water())
     top = save(load(named, whole=False)[0], tmp_path / "water.pdb")
     path.write_text(water().replace(" element", " q").replace(" O ", " -1 ").replace(" H ", " 1 "))
-    with pytest.raises(InputError, match=r"name no elements: give the topology with --top, or ha"):
+    with pytest.raises(
+        InputError, match=r"gives no elements for its atoms: give the topology with --top, or ha"
+    ):
         load(path)
     found = load(path, top=top, whole=False)
     assert found.numbers.tolist() == [8, 1, 1]
     assert found.topology is not None
     assert load(named, top=top, whole=False).topology is not None
-    with pytest.raises(InputError, match=r"has 3 atoms, its topology .* has 2"):
+    with pytest.raises(InputError, match=r"has 3 atoms, but its topology .* has 2"):
         load(path, top=top_of(2, tmp_path / "two.pdb"))
-    with pytest.raises(InputError, match=r"atom 0 is O in its column element, and another"):
+    with pytest.raises(InputError, match=r"atom 0 is O in its column element, but another"):
         load(named, top=top_of(3, tmp_path / "three.pdb"))
     named.write_text(water().replace(" O ", " C ").replace(" H ", " C "))
     assert load(named, top=top, whole=False).numbers.tolist() == [8, 1, 1]
@@ -254,19 +260,19 @@ def test_a_topology_stands_in_for_elements(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"units": "lj"}, r"its units are 'lj', expected real, metal, electron"),
-        ({"units": ""}, r"not say what unit its times are in: give --step, .*, 4 times the time s"),
+        ({"units": ""}, r"not give the unit of its times: give --step, .*, 4 times the time s"),
         ({"time": ""}, r"stores no times: give --step, .*, 4 times the time step .* time yes writ"),
         ({"time": "0 0"}, "times"),
-        ({"time": "0 x"}, r"head of frame 1 is damaged: ValueError: could not convert .*'x'"),
-        ({"step": "0 a"}, r"head of frame 1 is damaged"),
+        ({"time": "0 x"}, r"header of frame 1 is damaged: ValueError: could not convert .*'x'"),
+        ({"step": "0 a"}, r"header of frame 1 is damaged"),
         ({"atoms": "0"}, r"frame 0 has 0 atoms"),
         ({"atoms": "-3"}, r"frame 0 has -3 atoms"),
-        ({"atoms": "2"}, r"frame 1 has '3 1 H 0 1 0' where ITEM: TIMESTEP.* was cut off"),
+        ({"atoms": "2"}, r"frame 1 has '3 1 H 0 1 0', expected ITEM: TIMESTEP.* was cut off"),
         ({"atoms": "4"}, "frame 1 has|frame 0"),
-        ({"box": " pp pp pp\n0 10\n0 10\n0"}, "head of frame 0 is damaged"),
-        ({"box": " pp pp pp\n0 10\n0 10\n10 0"}, "box ends before it begins"),
-        ({"box": " pp pp pp\n0 10\n0 10\n0 0"}, "is periodic and has no extent"),
-        ({"box": " pp pp pp\n0 10\n0 10\n0 nan"}, "ends before it begins"),
+        ({"box": " pp pp pp\n0 10\n0 10\n0"}, "header of frame 0 is damaged"),
+        ({"box": " pp pp pp\n0 10\n0 10\n10 0"}, "upper bound of the box is below the lower"),
+        ({"box": " pp pp pp\n0 10\n0 10\n0 0"}, "periodic box has zero extent"),
+        ({"box": " pp pp pp\n0 10\n0 10\n0 nan"}, "upper bound of the box is below the lower"),
         ({"box": " pp pp pp\n0 10\n0 10\n0 inf"}, "cell"),
         ({"box": " pp pp\n0 10\n0 10\n0 10"}, "expected three such as pp pp ff"),
         ({"box": " pp pp qq\n0 10\n0 10\n0 10"}, "expected three such as pp pp ff"),
@@ -274,15 +280,15 @@ def test_a_topology_stands_in_for_elements(tmp_path: Path) -> None:
         ({"columns": "id type element x x x"}, "each once"),
         ({"columns": ""}, "got none"),
         ({"columns": "id type element x y z q"}, r"line 1 of the atoms .* has 6 values, exp"),
-        ({"first": "1 1 H 0 0 0\n1 2 O 0 0 0\n3 1 H 0 1 0\n"}, "frame 0 holds an id more than"),
-        ({"first": "a 1 H 0 0 0\n1 2 O 0 0 0\n3 1 H 0 1 0\n"}, "an id of frame 0 is no number"),
-        ({"first": "4 1 H 0 0 0\n1 2 O 0 0 0\n3 1 H 0 1 0\n"}, "frame 1 holds atoms of other ids"),
-        ({"first": "2 1 H 0 0 0\n1 2 H 0 0 0\n3 1 H 0 1 0\n"}, "frame 1 holds other elements"),
+        ({"first": "1 1 H 0 0 0\n1 2 O 0 0 0\n3 1 H 0 1 0\n"}, "frame 0 has an id more than"),
+        ({"first": "a 1 H 0 0 0\n1 2 O 0 0 0\n3 1 H 0 1 0\n"}, "an id of frame 0 is not a number"),
+        ({"first": "4 1 H 0 0 0\n1 2 O 0 0 0\n3 1 H 0 1 0\n"}, "frame 1 has other atom ids"),
+        ({"first": "2 1 H 0 0 0\n1 2 H 0 0 0\n3 1 H 0 1 0\n"}, "frame 1 has different elements"),
         ({"first": "2 1 H 0 0 0\n1 2 OW 0 0 0\n3 1 H 0 1 0\n"}, r"element of atom 0 is 'OW', exp"),
         ({"second": "2 1 H 0 0 0\n1 2 O 0 ? 0\n3 1 H 0 1 0\n"}, "frame 1 is damaged"),
         ({"second": "2 1 H 0 0 0\n1 2 O 0 nan 0\n3 1 H 0 1 0\n"}, "positions .* frame 1"),
         ({"second": "2 1 H 0 0 0\n1 2 O 0 0 0\n"}, r"ends inside frame 1: 2 of 3 atoms"),
-        ({"second": "2 1 H 0 0 0\n1 2 O 0 0 0\n3 1 H 0 1 "}, "last line has no line end"),
+        ({"second": "2 1 H 0 0 0\n1 2 O 0 0 0\n3 1 H 0 1 "}, "last line has no newline"),
     ],
 )  # fmt: skip
 def test_bad_files(tmp_path, changes, words):
@@ -296,11 +302,15 @@ def test_bad_files(tmp_path, changes, words):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("ITEM: TIME\n2\n", "", r"1 of 2 frames have no ITEM: TIME; --step"),
+        ("ITEM: TIME\n2\n", "", r"1 of 2 frames have no ITEM: TIME: give --step"),
         ("ITEM: TIMESTEP\n4\n", "", r"frame 1 has no ITEM: TIMESTEP"),
         ("ITEM: ATOMS id", "ITEM: ENTRIES id", r"'ITEM: ENTRIES id type element"),
         ("ITEM: TIME\n2", "ITEM: UNITS\nmetal\nITEM: TIME\n2", r"frame 1 has the units metal, the"),
-        ("ITEM: TIMESTEP\n0\n", "ITEM: TIMESTEP\n0\n" * 2, r"frame 0 has 'ITEM: TIMESTEP' where"),
+        (
+            "ITEM: TIMESTEP\n0\n",
+            "ITEM: TIMESTEP\n0\n" * 2,
+            r"frame 0 has 'ITEM: TIMESTEP', expected",
+        ),
     ],
 )
 def test_bad_heads(tmp_path, old, new, words):
@@ -376,7 +386,7 @@ def test_boxes_in_part(tmp_path: Path) -> None:
     assert ase.io.read(tmp_path / "a.dump", format="lammps-dump-text").pbc.tolist() == [1, 1, 0]
     assert load(save(replace(made, cell=None), tmp_path / "a.dump")).cell is None
     turned = replace(made, cell=made.cell[:, [1, 0, 2]])
-    with pytest.raises(InputError, match=r"a.dump: .*cannot hold a cell that is periodic in part"):
+    with pytest.raises(InputError, match=r"a.dump: .*can only hold a fully periodic cell"):
         save(turned, tmp_path / "a.dump")
 
 

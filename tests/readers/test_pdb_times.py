@@ -50,5 +50,5 @@ def test_titles_without_steps(tmp_path: Path) -> None:
     ],
 )
 def test_titles_that_do_not_name_all_times(tmp_path: Path, heads: list[str]) -> None:
-    with pytest.raises(InputError, match="it stores no times: give --step"):
+    with pytest.raises(InputError, match="stores no times: give --step"):
         load(written(tmp_path / "run.pdb", heads))

@@ -129,12 +129,14 @@ def test_a_map_on_disk_goes_all_the_way_without_a_copy(folder, tmp_path, monkeyp
 
 def test_a_full_scratch_folder_is_an_error_and_not_a_crash(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("GFNODE_SCRATCH", str(tmp_path / "no"))
-    with pytest.raises(InputError, match=r"no: no room for .* set GFNODE_SCRATCH"):
+    with pytest.raises(InputError, match=r"no: not enough space for .* set GFNODE_SCRATCH"):
         load(folder / "run.npz", memory=0)
     if not hasattr(os, "posix_fallocate"):
         return
     monkeypatch.setenv("GFNODE_SCRATCH", str(tmp_path))
-    with pytest.raises(InputError, match=r"no room for 4e\+09 GB|no room for 4000000000.0 GB"):
+    with pytest.raises(
+        InputError, match=r"not enough space for 4e\+09 GB|not enough space for 4000000000.0 GB"
+    ):
         memory.room((10**18,), 0)
 
 
@@ -214,12 +216,12 @@ def test_adk(select, theirs, atoms, stride):
     np.testing.assert_array_equal(got.positions, expected)
     assert (got.n_atoms, got.spacing) == (atoms, 1000 * stride)
     np.testing.assert_allclose(got.masses, group.masses, atol=0.02)
-    assert "adk.psf names no elements: they were taken from the masses" in got.notes
-    assert any("holds 98 whole frames, its head says 500" in note for note in got.notes)
+    assert "adk.psf stores no elements: they were taken from the masses" in got.notes
+    assert any("holds 98 complete frames, but its header says 500" in note for note in got.notes)
 
 
 def test_dcd_proposes_the_step_of_its_head():
-    with pytest.raises(InputError, match=r"--step 1ps if its head is right \(a frame every 1000"):
+    with pytest.raises(InputError, match=r"--step 1ps if its header is right \(a frame every 1000"):
         load(DCD, top=PSF)
 
 
@@ -228,7 +230,7 @@ def test_psf_with_heavy_hydrogens(tmp_path):
     (tmp_path / "heavy.psf").write_text(text, encoding="ascii")
     plain, heavy = read_topology(Path(PSF)), read_topology(tmp_path / "heavy.psf")
     np.testing.assert_array_equal(heavy.numbers, plain.numbers)
-    assert "of 1685 atoms with other masses from their names" in heavy.notes[0]
+    assert "those of 1685 atoms with unusual masses from their names" in heavy.notes[0]
 
 
 WATER_AND_ION = """one methane, TIP4P water and ions
@@ -259,7 +261,7 @@ def test_ions_are_known_by_their_residues(tmp_path):
     run, top = in_water(tmp_path)
     found = load(run, top=top, select="resname 'NA+' or resname 'CL-'")
     assert found.numbers.tolist() == [11, 17]
-    said = "water.gro: ions are taken by the names of their residues, NA+ for Na, CL- for Cl"
+    said = "water.gro: ions are recognised by their residue names, NA+ for Na, CL- for Cl"
     assert said in found.notes
 
 
@@ -278,7 +280,7 @@ def test_elements_of_a_pdb_file_that_names_none(tmp_path, form):
     found = [chemical_symbols[z] for z in load(path, select="all").numbers]
     assert found == ["N", "C", "C", "O", "H", "C", "Se", "P", "N", "O", "H", "Ca", "C"]
     for notes in (load(path, select="all").notes, read_topology(path).notes):
-        assert any("names no elements" in note and "guessed" in note for note in notes)
+        assert any("stores no elements" in note and "guessed" in note for note in notes)
     assert read_topology(path).numbers.tolist() == load(path, select="all").numbers.tolist()
 
 
@@ -309,14 +311,14 @@ def test_elements_of_ligands_are_guessed_from_names(tmp_path, suffix):
     assert [chemical_symbols[z] for z in found.numbers] == [
         *("C", "Cl", "Br", "Si", "Se", "Fe", "C", "O", "P", "H", "X")
     ]
-    assert any("names no elements" in note and "guessed" in note for note in found.notes)
+    assert any("stores no elements" in note and "guessed" in note for note in found.notes)
 
 
 def test_virtual_sites_are_refused_only_where_they_are_kept(tmp_path):
     run, top = in_water(tmp_path)
     found = load(run, top=top)
     assert found.formula == "CH3"
-    assert any("4 of 10 atoms are read" in note for note in found.notes)
+    assert any("reading 4 of 10 atoms" in note for note in found.notes)
     with pytest.raises(InputError, match=r"atom 7 \(HOH2-MW\) has no known element.*--select"):
         load(run, top=top, select="all")
 
@@ -337,7 +339,10 @@ def test_velocities_that_are_all_zero_are_left_out(tmp_path, suffix):
     still = Trajectory(x, np.arange(4.0), [6, 8], velocities=np.zeros_like(x))
     found = load(save(still, tmp_path / f"run{suffix}"))
     assert found.velocities is None
-    assert f"run{suffix}: stored velocities are all zero though atoms move" in found.notes[0]
+    assert (
+        f"run{suffix}: stored velocities are left out: all are zero although the atoms move"
+        in found.notes[0]
+    )
     alone = load(save(still[:1], tmp_path / f"start{suffix}"))  # a start at rest
     assert not alone.velocities.any()
     resting = Trajectory(x[[0, 0]], np.arange(2.0), [6, 8], velocities=np.zeros((2, 2, 3)))
@@ -457,13 +462,13 @@ def test_an_unknown_layout_proposes_a_mapping_that_works(tmp_path):
         "positions=conf:angstrom,numbers=species,times=t:fs,velocities=vel:angstrom/fs,"
         "cell=box:angstrom"
     )
-    told = "nothing tells the unit of conf, t, vel and box: put in that of the file"
+    told = "the unit of conf, t, vel and box is a guess: put in that of the file"
     assert f"perhaps --map {line}; {told}" in str(caught.value)
     assert "conf 6×4×3" in str(caught.value)
     assert len(load(tmp_path / "run.npz", mapping=line)) == 6
     np.savez(tmp_path / "run.npz", **arrays(species=np.array(["C", "Qq", "H", "O"])))
     with pytest.raises(
-        InputError, match="array species: atom 1 is 'Qq', expected the symbol of an element"
+        InputError, match="array species: atom 1 is 'Qq', expected an element symbol"
     ):
         load(tmp_path / "run.npz", mapping="positions=conf,numbers=species")
 
@@ -498,7 +503,7 @@ def test_the_mapping_proposed_has_the_units_that_names_tell(tmp_path, names, lin
     with pytest.raises(InputError) as caught:
         load(tmp_path / "run.npz")
     assert f"perhaps --map {line}" in str(caught.value)
-    assert "nothing tells the unit" not in str(caught.value)
+    assert "is a guess" not in str(caught.value)
     mapping, _, step = line.partition(" and ")
     got = load(tmp_path / "run.npz", mapping=mapping, step="1fs" if step else None)
     unit = {"nm": 10, "ang": 1, "Angstrom": 1, "bohr": 0.529177210903}[
@@ -593,7 +598,7 @@ def test_md22(tmp_path, molecule):
     (tmp_path / "run.xyz").write_text(lines)
     text = load(tmp_path / "run.xyz")
     assert (text.step, text.name) == (1.0, molecule)
-    assert f"was taken for {molecule} of MD22" in text.notes[0]
+    assert f"was recognised as {molecule} of MD22" in text.notes[0]
     np.testing.assert_allclose(text.positions, got.positions, atol=1e-6)
     assert load(tmp_path / "run.xyz", step=2).step == 2
 
@@ -622,7 +627,7 @@ def test_reader_remembers_and_is_written_as_options(tmp_path, monkeypatch):
     assert Reader(select=[3, 0]).command() == "--select 3,0"
     assert shlex.split(reader.command(anywhere=True))[:2] == ["--top", str(tmp_path / "a.pdb")]
     assert Reader(step="1fs").over(reader).options() == options | {"step": "1fs"}
-    with pytest.raises(InputError, match="unknown options of a reader: code"):
+    with pytest.raises(InputError, match="unknown reader options: code"):
         Reader.of({"code": 1})
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -642,7 +647,7 @@ def test_frames_without_momenta_beside_others_are_said_to_rest(tmp_path: Path) -
     assert found.velocities is not None
     assert (found.velocities != 0).any((1, 2)).tolist() == [True, False, False, True]
     (note,) = found.notes
-    assert "at rest in the 2 of 4 frames that store no momenta (the first is frame 1)" in note
+    assert "2 of 4 frames store no momenta (the first is frame 1)" in note
 
 
 def test_times_of_a_wrong_shape(tmp_path: Path) -> None:

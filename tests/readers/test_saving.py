@@ -75,7 +75,7 @@ def test_refuses_what_is_out_of_order_or_too_little(whole, tmp_path):
     path = tmp_path / "a.npz"
     with pytest.raises(InputError, match=r"a\.npz: a piece begins at 25 fs, after 45 fs"):
         save_pieces(lambda: iter([whole[:10], whole[5:]]), 20, path)
-    with pytest.raises(InputError, match=r"a\.npz: 20 frames came of 21"):
+    with pytest.raises(InputError, match=r"a\.npz: got 20 of 21 frames"):
         save_pieces(cut(whole, 10), 21, path)
     with pytest.raises(InputError, match=r"unknown format \.gro: expected \.npz"):
         save_pieces(cut(whole), 20, tmp_path / "a.gro")
@@ -96,11 +96,11 @@ def test_a_topology_of_other_atoms_beside_is_refused(whole, suffix, tmp_path):
     path, topology = tmp_path / f"a{suffix}", tmp_path / "a.pdb"
     whole.select(np.arange(10)).save(topology)
     for write in (whole.save, lambda to: save_pieces(cut(whole, 7), 20, to)):
-        with pytest.raises(InputError, match=rf"a\.pdb: is there already .* than .*a\{suffix}"):
+        with pytest.raises(InputError, match=rf"a\.pdb: already exists .* than .*a\{suffix}"):
             write(path)
         assert [each.name for each in tmp_path.iterdir()] == ["a.pdb"]
     topology.write_text("no topology\n")
-    with pytest.raises(InputError, match=r"a\.pdb: is there already"):
+    with pytest.raises(InputError, match=r"a\.pdb: already exists"):
         whole.save(path)
     save_pieces(cut(whole, 7), 20, path, anew=True)
     assert opened(path, whole).n_atoms == whole.n_atoms

@@ -64,7 +64,7 @@ def test_what_is_no_unit_and_a_mapping_beside_it_are_refused(toluene, tmp_path):
     path = toluene.save(tmp_path / "t.npz")
     with pytest.raises(InputError, match="the unit of length is 'mile', expected one of angstrom"):
         gfnode.load(path, unit="mile")
-    with pytest.raises(InputError, match="the unit of each array is named there"):
+    with pytest.raises(InputError, match="give the unit of each array there"):
         gfnode.load(path, unit="nm", mapping="positions=positions,numbers=numbers,times=times")
 
 
@@ -74,7 +74,7 @@ def test_files_that_state_their_unit_are_not_read_in_another(toluene, tmp_path):
     np.savez(tmp_path / "silent.npz", **arrays)
     np.savez(tmp_path / "stating.npz", **arrays, r_unit="bohr")
     for path in (own, tmp_path / "stating.npz"):
-        with pytest.raises(InputError, match="the file says what unit its lengths are in"):
+        with pytest.raises(InputError, match="the file states its unit of length"):
             gfnode.load(path, unit="bohr", step=5)
     for name, unit in (("silent", "bohr"), ("stating", None)):
         found = gfnode.load(tmp_path / f"{name}.npz", unit=unit, step=5)

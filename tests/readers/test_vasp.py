@@ -144,7 +144,7 @@ def test_a_suffix_tells_more_than_the_name(tmp_path, frames):
 def test_a_cell_without_volume_is_none(tmp_path, scale, row):
     head = ["one", scale, row, "0 1 0", "0 0 1", "He", "1", "Direct configuration=     1"]
     (tmp_path / "XDATCAR").write_text("\n".join([*head, "0.5 0.25 0.0", ""]))
-    with pytest.raises(InputError, match="head of frame 0"):
+    with pytest.raises(InputError, match="header of frame 0"):
         gfnode.load(tmp_path / "XDATCAR")
 
 
@@ -175,9 +175,9 @@ def test_a_cut_xdatcar_is_refused_or_whole_frames(tmp_path, frames, cut):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("  O   H\n", "  O   Xx\n", "expected the symbol of an element"),
-        ("  O   H\n", "  2   4\n", "head of frame 0"),
-        ("Direct configuration=     2", "Direct", "frame 1 begins with 'Direct'|head of frame 1"),
+        ("  O   H\n", "  O   Xx\n", "expected an element symbol"),
+        ("  O   H\n", "  2   4\n", "header of frame 0"),
+        ("Direct configuration=     2", "Direct", "frame 1 begins with 'Direct'|header of frame 1"),
     ],
 )
 def test_what_is_wrong_with_an_xdatcar_is_named(frames, tmp_path, old, new, said):
@@ -219,7 +219,7 @@ def test_a_run_that_was_stopped_has_its_complete_steps(written, frames):
     assert len(read) == 5
     np.testing.assert_allclose(read.positions, [e.positions for e in frames[:5]], atol=2e-6)
     assert read.forces is not None
-    assert any("did not come to its end: 5 steps" in note for note in read.notes)
+    assert any("did not finish: 5 steps" in note for note in read.notes)
 
 
 def test_what_is_no_dynamics_has_no_times(tmp_path, frames, forces):

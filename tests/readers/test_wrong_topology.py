@@ -46,7 +46,7 @@ def test_another_molecule_of_as_many_atoms_is_refused(path, tmp_path):
     top = save(Trajectory(both[1][None], [0.0], both[0]), tmp_path / "other.pdb")
     said = (
         r"run\.\w+: the topology .*other\.pdb does not fit: \d of \d bonds are far too long, "
-        r"\w+–\w+ most: .* in frame 0, .* atoms in the order of the trajectory"
+        r"worst \w+–\w+: .* in frame 0, .* atoms in the order of the trajectory"
     )
     with pytest.raises(InputError, match=said):
         load(path, **options(path, top))
@@ -78,7 +78,10 @@ def test_a_few_bonds_in_another_place_are_noted(tmp_path):
     top = save(reordered(sample, order)[:1], tmp_path / "order.pdb")
     (note,) = load(path, top=top).notes
     assert note.startswith("run.xtc: 2 of 15 bonds are far too long, ")
-    assert "in frame 0, while other atoms are as near: is order.pdb its topology" in note
+    assert (
+        "in frame 0, while other atoms are near enough to be bonded: is order.pdb its topology"
+        in note
+    )
 
 
 def test_another_conformation_fits(path, tmp_path):

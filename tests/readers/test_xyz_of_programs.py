@@ -86,7 +86,7 @@ def test_steps_of_a_run_that_began_again_say_nothing_of_times(write, known):
 def test_words_in_the_columns_of_dftb(write, known):
     text = dftb(known).splitlines()
     text[10] = " ".join([*text[10].split()[:-1], "***"])
-    with pytest.raises(InputError, match=r"geo_end\.xyz: frame 1 is no valid XYZ"):
+    with pytest.raises(InputError, match=r"geo_end\.xyz: frame 1 is not valid XYZ"):
         gfnode.load(write("geo_end.xyz", "\n".join([*text, ""])), step="5fs")
 
 
@@ -95,7 +95,7 @@ def test_lines_of_xtb(write, known):
     read = gfnode.load(path, step="5fs")
     np.testing.assert_allclose(read.positions, known.positions, atol=1e-6)
     np.testing.assert_allclose(read.velocities, known.velocities, rtol=1e-5, atol=1e-8)
-    assert any("of half a time step before" in note for note in read.notes)
+    assert any("from half a time step before" in note for note in read.notes)
     few = gfnode.load(path, step="5fs", stride=3, select="0-2")
     np.testing.assert_array_equal(few.velocities, read.velocities[::3, :3])
     again = write("renamed.xyz", path.read_text())
@@ -110,7 +110,7 @@ def test_xtb_without_velocities(write, known):
 
 
 def test_the_usual_step_of_xtb_is_offered(write, known):
-    with pytest.raises(InputError, match=r"dump in the \$md block .* --step 50fs, which is usual"):
+    with pytest.raises(InputError, match=r"dump in the \$md block .* --step 50fs, its default"):
         gfnode.load(write("xtb.trj", xtb(known)))
 
 

@@ -348,7 +348,7 @@ def test_the_command_measures_what_is_missing(copied):
     (copied / "physics.npz").unlink()
     said = call("report", copied)  # it is no reason to have no report
     assert said.exit_code == 0, said.output
-    assert "the report is without physics" in said.stderr
+    assert "the report has no physics section" in said.stderr
 
 
 def test_browser_shows_physics_without_a_word_or_a_request(opened, measured, tmp_path):

@@ -181,7 +181,9 @@ class TestSamples:
 
     def test_refuse_frames_within_a_stride(self, ito):
         Rollout(ito, 100.0, every=300.0)
-        with pytest.raises(InputError, match="samples at lags within one stride make no traj"):
+        with pytest.raises(
+            InputError, match="samples at lags within one stride do not form a traj"
+        ):
             Rollout(ito, 100.0, every=50.0)
 
     def test_thermal_velocities_are_as_large_as_those_of_training(self):

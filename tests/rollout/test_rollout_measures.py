@@ -308,13 +308,13 @@ class TestGrowth:
     def test_refuses_what_is_too_short_or_uneven(self):
         model, windows = made(2e-3)
         late = replace(windows, starts=torch.tensor([998]), targets=torch.tensor([[999]]))
-        with pytest.raises(InputError, match="the truth reaches 0 fs beyond the first start"):
+        with pytest.raises(InputError, match="the data ends 0 fs after the first start"):
             compare(Rollout(model, 50.0), {}, late, 400.0)
         alone = replace(windows, starts=windows.starts[:1], targets=windows.targets[:1])
-        with pytest.raises(InputError, match="only 1 start has 400 fs of truth"):
+        with pytest.raises(InputError, match="only 1 start is followed by 400 fs"):
             compare(Rollout(model, 50.0), {}, alone, 400.0)
         windows.frames.times[500:1000] += 0.5
-        with pytest.raises(InputError, match="needs frames at even times"):
+        with pytest.raises(InputError, match="needs evenly spaced frames"):
             compare(Rollout(model, 50.0), {}, windows, 400.0)
 
 

@@ -217,7 +217,7 @@ def test_a_pickle_in_place_of_weights_is_refused(run):
 def test_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist; give the folder that"):
         Run.open(tmp_path / "nothing")
-    with pytest.raises(InputError, match="is no run folder: it holds no run"):
+    with pytest.raises(InputError, match="is not a run folder: it has no run"):
         Run.open(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(InputError, match=r"is not the run.json of a gfnode run"):
@@ -229,7 +229,7 @@ def test_a_newer_run_is_refused(run):
         InputError, match=rf"format {VERSION + 1}, .* reads format {VERSION}; upgrade"
     ):
         Run.open(changed_facts(run, version=VERSION + 1))
-    with pytest.raises(InputError, match=r"fit no model of today: train again"):
+    with pytest.raises(InputError, match=r"fit no current model: train again"):
         Run.open(changed_facts(run, version=VERSION - 1))
 
 
@@ -280,7 +280,7 @@ def test_a_tampered_run_json_is_refused(run, changes):
 
 def test_weights_of_another_model_are_refused(run):
     with pytest.raises(
-        InputError, match=r"not of the model that is described beside them: .*size mismatch"
+        InputError, match=r"do not fit the model described with them: .*size mismatch"
     ):
         Run.open(changed_facts(run, experiment__model__width=8))
 
@@ -291,7 +291,7 @@ def test_damaged_weights_are_refused(run):
     with pytest.raises(InputError, match="cannot be read as safetensors"):
         Run.open(run.folder)
     path.unlink()
-    with pytest.raises(InputError, match="no validated weights yet; go on"):
+    with pytest.raises(InputError, match="no validated weights yet: continue"):
         Run.open(run.folder)
 
 
@@ -303,9 +303,9 @@ def test_damaged_baselines_are_refused(run, made):
 
 
 def test_a_run_is_not_overwritten(made):
-    with pytest.raises(InputError, match=r"holds a run already.*gfnode\.resume.*out= in Python"):
+    with pytest.raises(InputError, match=r"already holds a run.*gfnode\.resume.*out= in Python"):
         quick_run(made[1], made[0])
-    with pytest.raises(InputError, match="holds a run already"):  # said before data are read
+    with pytest.raises(InputError, match="already holds a run"):  # said before data are read
         quick_run("none.npz", made[0])
 
 
@@ -323,7 +323,7 @@ def test_two_trainings_in_one_folder_at_once_are_refused(made, tmp_path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr("gfnode.run.creation.baselines.fit_baselines", faster)
-        with pytest.raises(InputError, match="holds a run already"):
+        with pytest.raises(InputError, match="already holds a run"):
             quick_run(made[1], out)
     assert (out / "run.json").read_text() == "theirs"
     assert {path.name for path in out.iterdir()} == {"run.json", "training.lock"}
@@ -503,7 +503,7 @@ def test_a_run_whose_training_has_not_ended_says_so(run):
     facts = read_json(run.folder / "run.json")
     del facts["training"]
     (run.folder / "run.json").write_text(json.dumps(facts))
-    with pytest.warns(UserWarning, match="has not ended: these are its best weights so far"):
+    with pytest.warns(UserWarning, match="has not finished: these are its best weights so far"):
         Run.open(run.folder)
 
 
@@ -511,13 +511,13 @@ def test_a_frame_that_is_not_there_is_refused(run):
     with pytest.raises(InputError, match=r"frame 1\.5: expected a whole number"):
         run.predict(wiggle(frames=20), [10.0], frame=1.5)
     with pytest.raises(
-        InputError, match="has no frame 20: expected 0 to 19, or -1 to -20 from the end"
+        InputError, match="has no frame 20: expected 0 to 19, or -1 to -20 counted from the end"
     ):
         run.predict(wiggle(frames=20), [10.0], frame=20)
 
 
 def test_beyond_the_horizon_is_said(run):
-    with pytest.warns(BeyondHorizonWarning, match="61 fs is beyond the 60 fs horizon of training"):
+    with pytest.warns(BeyondHorizonWarning, match="61 fs is beyond the training horizon of 60 fs"):
         found = run.predict(wiggle(frames=20), [61.0])
     assert np.isfinite(found.positions).all()
     run.predict(wiggle(frames=20), [60.0])  # no warning: they are errors here
@@ -546,7 +546,7 @@ def test_another_order_of_atoms_is_said(tmp_path):
     changes = {"model.name": "mean-conformer", "windows.horizon": 50.0}
     run = gfnode.fit(sample, changes=changes, out=tmp_path / "run", progress=False)
     run.predict(sample, [10.0])  # no warning: they are errors here
-    said = r"other: \d of 15 bonds are far too long, .* in another order than those of training"
+    said = r"other: \d of 15 bonds are far too long, .* in another order than in training"
     with pytest.warns(UserWarning, match=said):
         run.predict(other, [10.0], frame=100)
     with pytest.warns(UserWarning, match=said):
@@ -571,7 +571,7 @@ def test_velocities_are_those_that_training_used(tmp_path):
     start, bare = wiggle(), wiggle(velocities=False)
     found = run.predict(start, [20.0], frame=5)
     assert np.array_equal(found.positions, run.predict(bare, [20.0], frame=5).positions)
-    with pytest.warns(UserWarning, match="stored ones are of an instant"):
+    with pytest.warns(UserWarning, match="the stored ones are instantaneous"):
         single = run.predict(start[5], [20.0])  # no next frame: what is stored will do
     assert 0 < np.abs(single.positions - found.positions).max() < 0.1
     with pytest.raises(InputError, match="stores none and has no next frame"):

@@ -60,7 +60,7 @@ def test_any_ase_calculator() -> None:
         found = energies(copper.numbers, positions, name, advance=told.append)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
         assert told == [1, 1]
-    with pytest.raises(InputError, match="does not take this molecule"):
+    with pytest.raises(InputError, match="cannot handle this molecule"):
         energies([92, 92], positions, "emt")
 
 
@@ -95,8 +95,8 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: energies(z, x, "quantum"), "unknown engine 'quantum'"),
         (lambda: energies(z, x, "no.such:Thing"), "cannot be imported"),
         (lambda: energies(z, x, "ase.calculators.emt:Nothing"), "cannot be imported"),
-        (lambda: energies(z, x, options={"method": "GFN7"}), "does not take .*GFN7"),
-        (lambda: Engine("tip3p", {"colour": 1}).calculator(), "cannot be made with colour=1"),
+        (lambda: energies(z, x, options={"method": "GFN7"}), "cannot handle .*GFN7"),
+        (lambda: Engine("tip3p", {"colour": 1}).calculator(), "cannot be created with colour=1"),
         (lambda: energies(z, x, "openmm"), "needs a topology"),
         (lambda: energies(z, x, "openmm", solvent="beer"), "unknown solvent 'beer'"),
         (lambda: energies(z, x, "openmm", solvent="tip3p"), "use obc"),

@@ -116,10 +116,10 @@ def test_neither_name_nor_file_nor_smiles(
     pytest.importorskip("rdkit")
     (tmp_path / "bad.cif").write_text("nothing")
     for what, message in (
-        ("benzol", "no built-in molecule, no file and no SMILES; built in are aspirin"),
-        ("C(C", "no SMILES"),
-        ("C(C)(C)(C)(C)C", "no SMILES"),
-        ("", "no SMILES"),
+        ("benzol", "not a built-in molecule, a file or SMILES; built-in molecules are aspirin"),
+        ("C(C", "a file or SMILES"),
+        ("C(C)(C)(C)(C)C", "a file or SMILES"),
+        ("", "a file or SMILES"),
         ("O.O", "several molecules"),
         ("there.pdb", "no such file"),
         ("sample:benzene", "unknown sample"),

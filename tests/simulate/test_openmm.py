@@ -100,7 +100,7 @@ def test_another_platform_goes_on_from_positions() -> None:
     first.prepare()
     first.advance(50, equilibrating=True)
     second = prepare("ala2", **SHORT, openmm={"platform": "CPU"}, length="4ps").dynamics
-    with pytest.warns(UserWarning, match="going on from positions and velocities"):
+    with pytest.warns(UserWarning, match="continuing from positions and velocities"):
         second.from_arrays(first.to_arrays())
     np.testing.assert_allclose(second.snapshot().positions, first.snapshot().positions, atol=1e-4)
     second.advance(10, equilibrating=False)
@@ -158,7 +158,7 @@ def test_bad_input(what: str, change: dict[str, Any], message: str) -> None:
 
 def test_too_long_a_step() -> None:
     simulation = prepare("ala2", **REFERENCE | {"every": "1ps"}, length="9ps", time_step="50fs")
-    with pytest.raises(InputError, match="take a shorter --time-step"):
+    with pytest.raises(InputError, match="use a shorter --time-step"):
         simulation.run(None)
 
 

@@ -37,7 +37,7 @@ call, works, fails = (
 
 def test_what_no_disk_has_room_for_is_refused_before_the_steps() -> None:
     said = fails("five.xyz", "--engine", "springs:Springs", "--length", "1e25ps", "--every", "1fs")
-    assert re.search(r"five\.npz: 1e\+28 frames take \S+ GB, and the disk has \S+ GB left", said)
+    assert re.search(r"five\.npz: 1e\+28 frames need \S+ GB, but the disk has \S+ GB left", said)
     assert not [each for each in Path().iterdir() if each.suffix != ".xyz"]
 
 
@@ -54,17 +54,17 @@ def test_says_what_it_made_and_what_comes_next() -> None:
     assert command == "gfnode data five.npz"
     result = CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False)
     assert result.exit_code == 0
-    assert "finished before" in works("five.xyz", *SHORT, "--resume")
+    assert "already finished" in works("five.xyz", *SHORT, "--resume")
 
 
 def test_bonds_that_are_not_those_of_the_start_are_named() -> None:
-    assert "bonds are not" not in works("five.xyz", *SHORT)
+    assert "bonds changed" not in works("five.xyz", *SHORT)
     near = FIVE.copy()
     near[1] = FIVE[0] + 1.3 * (FIVE[1] - FIVE[0]) / np.linalg.norm(FIVE[1] - FIVE[0])
     at = ["5", "", *("{} {} {} {}".format(s, *x) for s, x in zip("CNOCN", near, strict=True)), ""]
     Path("near.xyz").write_text("\n".join(at))  # a bond that the springs do not hold
     said = works("near.xyz", *SHORT)
-    assert "bonds are not those of the start: C0–N1, N1–O2 broke" in said
+    assert "bonds changed since the start: C0–N1, N1–O2 broke" in said
 
 
 def test_what_is_finished_is_not_rounded_any_more() -> None:
@@ -72,10 +72,10 @@ def test_what_is_finished_is_not_rounded_any_more() -> None:
     works("five.xyz", *SHORT, "--resume")
     works("five.xyz", *SHORT, "--resume", "--precision", "0.001")
     said = fails("five.xyz", *SHORT, "--resume", "--precision", "0.01")
-    assert "its positions are rounded to 0.001 Å, asked for is 0.01 Å" in said
+    assert "with positions rounded to 0.001 Å, but 0.01 Å is requested" in said
     works("five.xyz", *SHORT, "--out", "b.npz")
     said = fails("five.xyz", *SHORT, "--out", "b.npz", "--resume", "--precision", "0.01")
-    assert "its positions are not rounded" in said
+    assert "with positions not rounded" in said
 
 
 def test_replicas_are_independent() -> None:
@@ -106,11 +106,11 @@ def test_precision_makes_a_small_file() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("five.xyz", *SHORT, "--resume", "--overwrite"), "give one of them"),
+        (("five.xyz", *SHORT, "--resume", "--overwrite"), "give only one of them"),
         (("five.xyz", *SHORT, "--replicas", "0"), "expected a whole number from 1"),
         (("five.xyz", *SHORT, "--option", "stiffness"), "--option stiffness: expected key=value"),
-        (("five.xyz", *SHORT, "--option", "colour=1"), "cannot be made with colour=1"),
-        (("five.xyz", *SHORT, "--temperature", "-3K"), "expected kelvins from zero"),
+        (("five.xyz", *SHORT, "--option", "colour=1"), "cannot be created with colour=1"),
+        (("five.xyz", *SHORT, "--temperature", "-3K"), "expected a number of kelvin"),
         (("five.xyz", *SHORT, "--length", "1ps"), "give either"),
         (("five.xyz", *SHORT, "--platform", "CPU"), "--platform is for --engine openmm"),
         (("five.xyz", *SHORT, "--out", "a.abc"), "unknown format .abc"),
@@ -143,7 +143,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setattr(Pace, "describe", interrupt)
         result = call("five.xyz", *SHORT)
     assert result.exit_code == 130
-    assert "the same command with --resume goes on" in result.stderr
+    assert "the same command with --resume continues" in result.stderr
     assert "holds an unfinished simulation" in fails("five.xyz", *SHORT)
     works("five.xyz", *SHORT, "--resume")
     assert np.array_equal(gfnode.load("five.npz").positions, whole.positions)

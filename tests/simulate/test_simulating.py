@@ -216,18 +216,18 @@ def test_what_lies_there_is_not_lost(tmp_path: Path) -> None:
     out = tmp_path / "a.npz"
     five = MOLECULES["five"]
     out.write_bytes(b"old")
-    with pytest.raises(InputError, match="exists; give another name, or replace it"):
+    with pytest.raises(InputError, match="already exists: give another name, or replace it"):
         simulate(five, **SHORT, out=out)
     with pytest.raises(InputError, match="exists"):
         simulate(five, **SHORT, out=out, resume=True)
     with pytest.raises(Stopped):
         simulate(five, **SHORT, out=out, overwrite=True, progress=stop_at(300))
     assert out.read_bytes() == b"old"
-    with pytest.raises(InputError, match="unfinished simulation: go on with --resume"):
+    with pytest.raises(InputError, match="unfinished simulation: continue it with --resume"):
         simulate(five, **SHORT, out=out)
-    with pytest.raises(InputError, match=r"its seed is 0, now it is 1. Give the same command"):
+    with pytest.raises(InputError, match=r"its seed is 0, now 1. Give the same command"):
         simulate(five, **SHORT, out=out, seed=1, resume=True)
-    with pytest.raises(InputError, match="its molecule is five, now it is water"):
+    with pytest.raises(InputError, match="its molecule is five, now water"):
         simulate(MOLECULES["water"], **SHORT, out=out, resume=True)
     with (
         FileLock(folder_of(out) / "lock"),
@@ -235,7 +235,7 @@ def test_what_lies_there_is_not_lost(tmp_path: Path) -> None:
     ):
         simulate(five, **SHORT, out=out, resume=True)
     made = simulate(five, **SHORT, out=out, resume=True)
-    with pytest.raises(InputError, match="finished with 150 frames, asked for are 75"):
+    with pytest.raises(InputError, match="finished with 150 frames, but 75 are requested"):
         simulate(five, **SHORT | {"steps": 300}, out=out, resume=True)
     assert np.array_equal(gfnode.load(out).positions, made.positions)
 
@@ -246,7 +246,7 @@ def test_a_damaged_folder(tmp_path: Path) -> None:
         simulate(MOLECULES["five"], **SHORT, out=out, progress=stop_at(500))
     frames = folder_of(out) / "frames.bin"
     os.truncate(frames, frames.stat().st_size - 1)
-    with pytest.raises(InputError, match=r"fewer than the .* frames that state.npz counts"):
+    with pytest.raises(InputError, match=r"fewer than the .* frames counted in state.npz"):
         simulate(MOLECULES["five"], **SHORT, out=out, resume=True)
     (folder_of(out) / "state.npz").write_bytes(b"nothing")
     with pytest.raises(InputError, match="damaged"):
@@ -259,7 +259,7 @@ def test_a_failed_engine_can_be_resumed(tmp_path: Path) -> None:
     whole = simulate(MOLECULES["five"], **SHORT)
     simulation = prepare(MOLECULES["five"], **SHORT)
     simulation.dynamics._atoms.calc.left = 500  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="failed at a conformation of the run: no convergence"):
+    with pytest.raises(InputError, match="failed during the run: no convergence"):
         simulation.run(out)
     found = simulate(MOLECULES["five"], **SHORT, out=out, resume=True)
     assert np.array_equal(found.positions, whole.positions)
@@ -269,7 +269,7 @@ def test_a_molecule_that_comes_apart() -> None:
     simulation = prepare(MOLECULES["five"], **SHORT)
     simulation.dynamics.prepare()
     simulation.dynamics._atoms.calc.blow = True  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match=r"not finite: the molecule has come apart; take a shorte"):
+    with pytest.raises(InputError, match=r"not finite: the molecule has come apart; use a shorte"):
         simulation.dynamics.advance(1, equilibrating=False)
 
 
@@ -297,7 +297,7 @@ def test_other_formats(tmp_path: Path, suffix: str) -> None:
 def test_a_topology_that_is_there_stays(tmp_path: Path) -> None:
     gfnode.load("sample:toluene")[:1].save(tmp_path / "a.pdb")
     before = (tmp_path / "a.pdb").read_bytes()
-    with pytest.raises(InputError, match="holds other atoms than"):
+    with pytest.raises(InputError, match="already exists with other atoms than"):
         simulate(MOLECULES["five"], **SHORT, out=tmp_path / "a.xtc")
     simulate(MOLECULES["five"], **SHORT, out=tmp_path / "b.xtc")
     (tmp_path / "b.pdb").write_bytes(kept := (tmp_path / "b.pdb").read_bytes() + b"REMARK mine\n")
@@ -338,9 +338,9 @@ def test_the_command_in_the_file_makes_the_file(
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"steps": None}, "give either the number of steps"),
     ({"length": "1ps"}, "give either the number of steps"),
-    ({"steps": 3}, "hold no frame"),
-    ({"temperature": "-5K"}, "expected kelvins from zero"),
-    ({"temperature": "warm"}, "expected kelvins from zero"),
+    ({"steps": 3}, "give no frame"),
+    ({"temperature": "-5K"}, "expected a number of kelvin"),
+    ({"temperature": "warm"}, "expected a number of kelvin"),
     ({"temperature": "0K"}, "a thermostat needs one above zero"),
     ({"time_step": "0fs"}, "above zero"),
     ({"time_step": "fast"}, "cannot read the time"),
@@ -350,11 +350,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"thermostat": "nose"}, "unknown thermostat 'nose': expected bussi, langevin, none"),
     ({"coupling": "0fs"}, "coupling is 0fs"),
     ({"degrees": "3N-6"}, "expected free or 3N"),
-    ({"degrees": "3N", "thermostat": "langevin"}, "neither drift nor turn"),
+    ({"degrees": "3N", "thermostat": "langevin"}, "neither drifts nor rotates"),
     ({"seed": -1}, "must not be negative"),
     ({"engine": "no:Thing"}, "cannot be imported"),
     ({"openmm": {"solvent": "obc"}}, "--solvent is for --engine openmm"),
-    ({"options": {"fail_after": 0}}, "does not take this molecule: no convergence"),
+    ({"options": {"fail_after": 0}}, "cannot handle this molecule: no convergence"),
     ({"out": "there/a.npz"}, "folder there does not exist"),
     ({"out": "a.abc"}, "unknown format .abc"),
     ({"out": "."}, "unknown format"),
@@ -375,7 +375,7 @@ def test_one_atom_is_refused() -> None:
     from gfnode.simulate.molecules import Molecule
 
     atom = Molecule("argon", "a test", np.array([18]), np.zeros((1, 3)))
-    with pytest.raises(InputError, match="one atom alone"):
+    with pytest.raises(InputError, match="a single atom"):
         simulate(atom, engine="lj", steps=100)
 
 

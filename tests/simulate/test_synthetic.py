@@ -180,7 +180,7 @@ def test_counter_rotors_have_no_momentum() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(InputError, match="no asymmetric top"):
+    with pytest.raises(InputError, match="not an asymmetric top"):
         asymmetric_top("CH4")
     with pytest.raises(InputError, match="disagree"):
         harmonic_network(np.zeros((3, 3)), [[0, 5]])

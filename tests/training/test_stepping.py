@@ -77,7 +77,7 @@ def test_without_a_compiler_training_goes_on_to_the_same_bits(monkeypatch):
     expected = bits(train(trainer_for())[0])
     monkeypatch.setattr(nn.Module, "compile", no_compiler)
     found, _, said = train(trainer_for(training__compile=True))
-    assert said[1:] == ["not compiled, training goes on without: no C++ compiler found"]
+    assert said[1:] == ["compilation failed, training continues without: no C++ compiler found"]
     assert bits(found) == expected
 
 
@@ -85,7 +85,7 @@ def test_steps_that_depend_on_numbers_are_not_compiled(traced):
     """Of an adaptive solver."""
     _, done, said = train(trainer_for(training__compile=True, model__dynamics="neural"))
     assert len(done.history) == 3
-    assert said[1].startswith("not compiled, training goes on without: ")
+    assert said[1].startswith("compilation failed, training continues without: ")
 
 
 @pytest.mark.parametrize("name", ["gfnode", "egnn"])

@@ -265,7 +265,7 @@ def test_early_stop_after_so_many_validations_without_a_better_one(monkeypatch):
     assert progress.epoch == 7
     assert progress.best_epoch == 4
     assert progress.best_error == 3.0
-    assert progress.stopped == "no better validation error in 3 validations"
+    assert progress.stopped == "the validation error did not improve in 3 validations"
 
 
 def test_a_model_that_comes_fitted_is_kept_where_training_makes_it_worse(monkeypatch, tmp_path):
@@ -306,7 +306,7 @@ def test_validation_every_few_epochs_and_at_the_end(monkeypatch):
 
 
 def test_fewer_windows_than_a_batch_are_refused():
-    with pytest.raises(InputError, match=r"70 training windows are fewer than a batch of 71"):
+    with pytest.raises(InputError, match=r"70 training windows do not fill a batch of 71"):
         trainer_for(batch=71)
 
 
@@ -331,7 +331,7 @@ def test_a_loss_that_is_not_a_number_stops_with_epoch_and_batch(tmp_path, monkey
     monkeypatch.setattr(Trainer, "_step", poisoned)
     with pytest.raises(Diverged, match=r"epoch 2, batch 3 of 4.*Try a lower training.rate"):
         gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
-    with pytest.warns(UserWarning, match="has not ended"):
+    with pytest.warns(UserWarning, match="has not finished"):
         run = Run.open(tmp_path / "run")  # the last good weights are there
     assert run.facts["loss_unit"] == "Å²"  # its report can name it, ended or not
     assert all(w.isfinite().all() for w in run.model.parameters())
@@ -364,13 +364,13 @@ def test_a_fitted_model_with_no_finite_error_is_not_the_best(monkeypatch, fitted
     progress = trainer.run(quiet, quiet, lambda _state, error: begun.append(error), said.append)
     assert (progress.best_error, progress.best_epoch) == (5.0, 2)
     assert begun == []
-    assert said == ["fitted, before training: the validation error is not a number"]
+    assert said == ["fitted, before training: the validation error is not finite"]
 
 
 def test_validations_that_are_never_finite_end_as_divergence(tmp_path, monkeypatch):
     path = wiggle().save(tmp_path / "w.npz")
     monkeypatch.setattr(Trainer, "_validate", lambda _: (math.nan, math.nan))
-    told = r"no validation error of 4 epochs is a number.*Try a lower training.rate"
+    told = r"the validation error was not finite in any of 4 epochs.*Try a lower training.rate"
     with pytest.raises(Diverged, match=told):
         gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
     with pytest.raises(Diverged, match=told):
@@ -551,7 +551,7 @@ def test_a_run_killed_while_it_measures_its_errors_has_not_ended(tmp_path, monke
     path = wiggle().save(tmp_path / "w.npz")
     with killed_at(monkeypatch, fitting.Calibration, "fit", 1):
         gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
-    with pytest.warns(UserWarning, match="has not ended"):
+    with pytest.warns(UserWarning, match="has not finished"):
         assert Run.open(tmp_path / "run").calibration is None
     run = gfnode.resume(tmp_path / "run", progress=False)
     assert run.calibration is not None
@@ -640,7 +640,7 @@ def test_nothing_is_written_through_a_link_in_a_run_folder(tmp_path, monkeypatch
     shutil.rmtree(link) if link.is_dir() else link.unlink()
     elsewhere.mkdir() if name == "tensorboard" else elsewhere.write_text("of somebody else")
     link.symlink_to(elsewhere)
-    with pytest.raises(InputError, match=rf"{name}: is a link to .*elsewhere.*take the link away"):
+    with pytest.raises(InputError, match=rf"{name}: is a link to .*elsewhere.*remove the link"):
         gfnode.resume(tmp_path / "run", progress=False)
     if name == "tensorboard":
         assert not list(elsewhere.iterdir())
@@ -651,7 +651,7 @@ def test_nothing_is_written_through_a_link_in_a_run_folder(tmp_path, monkeypatch
 def test_the_state_of_another_model_is_refused(tmp_path):
     trainer = trainer_for("published", epochs=1)
     save_training(tmp_path / "last.safetensors", trainer.state)
-    with pytest.raises(InputError, match=r"not of the model that is described beside them"):
+    with pytest.raises(InputError, match=r"do not fit the model"):
         load_training(tmp_path / "last.safetensors", trainer_for().state)
 
 

@@ -96,7 +96,7 @@ def test_solvent_by_name_and_by_composition():
         ("protein and name", ["cannot be understood"]),
         ("resid CA", ["compares text with a number"]),
         ("name 5", ["compares text with a number"]),
-        ("chainid 0", ["chains and segments are not kept"]),
+        ("chainid 0", ["chains and segments are not available"]),
         ("(name CA", ["cannot be understood"]),
         ("(" * 2000, ["longer than"]),
     ],

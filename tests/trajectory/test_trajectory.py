@@ -54,7 +54,7 @@ HUGE = np.full((5, 3, 3), 1e300)
         ({"times": [0, 1, 1, 2, 3]}, "repeated times: frame 2 is at 1 fs"),
         (
             {"times": 1e3 * (5e4 + 2e-3 * np.arange(5)).astype(np.float32).astype(float)},
-            "frames 1 and 2 are both at 50 ns: XTC, .* to 3.9 fs there, too coarse .* --step",
+            "frames 1 and 2 are both at 50 ns: XTC, .* only to 3.9 fs, too coarse .* --step",
         ),
         ({"times": 1e8 + np.array([0, 1e3, 1e3, 2e3, 3e3])}, "repeated times: frame 2"),
         ({"times": [0, 1, 3, 2, 4]}, "unsorted times: frame 3 is at 2 fs, the one before at 3 fs"),
@@ -65,9 +65,9 @@ HUGE = np.full((5, 3, 3), 1e300)
         ({"numbers": [8, 1, np.nan]}, "numbers holds fractions"),
         ({"numbers": ["O", "H", "H"]}, "numbers holds <U1 values, expected numbers"),
         ({"positions": np.full((5, 3, 3), None)}, "positions holds object values"),
-        ({"positions": [[[0.0] * 3] * 3, [[0.0] * 3]]}, "positions cannot be taken as an array"),
-        ({"positions": np.ma.masked_less(np.zeros((5, 3, 3)), 1)}, "positions holds masked values"),
-        ({"positions": torch.zeros(5, 3, 3, device="meta")}, "positions cannot be taken as an arr"),
+        ({"positions": [[[0.0] * 3] * 3, [[0.0] * 3]]}, "positions cannot be read as an array"),
+        ({"positions": np.ma.masked_less(np.zeros((5, 3, 3)), 1)}, "positions has masked values"),
+        ({"positions": torch.zeros(5, 3, 3, device="meta")}, "positions cannot be read as an arr"),
         ({"topology": "water.pdb"}, "topology is a str, expected a gfnode.Topology"),
         ({"topology": WATER.select(np.array([0, 1]))}, "topology has 2 names, expected 3"),
         ({"topology": replace(WATER, bonds=np.array([[0, 3]]))}, "bonds must be pairs of atoms"),
@@ -121,7 +121,7 @@ def test_slices_that_are_no_trajectory():
     with pytest.raises(InputError, match="water has no frame 5: expected 0 to 4"):
         make()[5]
     for wrong in ([99], 1.5, "a", None, np.float64(1), slice(0, 4, 0), (slice(2), 1)):
-        with pytest.raises(InputError, match="water has 5 frames, and none of these"):
+        with pytest.raises(InputError, match="water has 5 frames and cannot select these"):
             make()[wrong]
     with pytest.raises(InputError, match="unsorted"):
         make()[::-1]

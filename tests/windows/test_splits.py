@@ -164,7 +164,7 @@ def test_blocks_have_the_shares_asked_for():
 @pytest.mark.parametrize("fractions", [(0.5, 0.5, 0.0), (0.5, 0.2, 0.2), (1.2, -0.1, -0.1)])
 def test_fractions_must_be_shares(fractions):
     times = np.arange(1000.0)
-    with pytest.raises(InputError, match="expected three positive shares"):
+    with pytest.raises(InputError, match="expected three positive fractions"):
         splits.blocked(times, np.zeros(1000, dtype=np.int64), np.arange(1000), 5.0, fractions)
 
 

@@ -53,12 +53,12 @@ def test_a_wrong_time_step_and_rest_are_told(run):
     run.predict(other, ["20fs"])
     run.evaluate(other, save=False)
     moving = replace(other, velocities=None, times=0.1 * other.times, time_step=None)
-    told = "K, in training at .* is the time between frames right"
+    told = "K, in training at .* check the time between frames"
     for ask in (lambda: run.predict(moving, ["20fs"]), lambda: run.evaluate(moving, save=False)):
         with pytest.warns(UserWarning, match=told):
             ask()
     still = replace(other, velocities=np.zeros_like(other.positions))
-    with pytest.warns(UserWarning, match=r"start at 0 K, .* has seen no start at rest"):
+    with pytest.warns(UserWarning, match=r"start at 0 K, .* was not trained on atoms at rest"):
         run.predict(still, ["20fs"])
 
 
@@ -76,7 +76,7 @@ def test_velocities_that_see_less_are_not_compared(run, tmp_path):
     with pytest.warns(UserWarning) as told:  # noqa: PT030
         slow.predict(coarse[5], ["100fs"])
     (said,) = [str(each.message) for each in told]
-    assert "trained with differences of frames 100 fs apart" in said
+    assert "trained on velocities from frames 100 fs apart" in said
 
 
 def test_velocities_of_rounded_positions_are_told(run):
@@ -84,11 +84,16 @@ def test_velocities_of_rounded_positions_are_told(run):
     times = 0.1 * other.times  # so that rounding makes most of the difference
     coarse = np.round(other.positions, 1).astype(np.float32)
     rounded = replace(other, positions=coarse, velocities=None, times=times, time_step=None)
-    with pytest.warns(UserWarning, match=r"rounded to 0\.1 Å, so that differences over 0\.5 fs"):
+    with pytest.warns(
+        UserWarning,
+        match=r"rounded to 0\.1 Å, too coarse for velocities from differences over 0\.5 fs",
+    ):
         run.predict(rounded, ["20fs"])
 
 
-@pytest.mark.parametrize(("share", "why"), [(0.31, "rounded to 0.01 Å"), (0.29, "frames right")])
+@pytest.mark.parametrize(
+    ("share", "why"), [(0.31, "rounded to 0.01 Å"), (0.29, "check the time between")]
+)
 def test_rounding_explains_a_temperature_of_which_it_is_a_third(share, why):
     """Differences of numbers rounded to q over g are off by q²/6g² in the mean square."""
     q, gap, masses = 0.01, 2.0, np.full(4, 12.0)

@@ -171,7 +171,7 @@ def test_what_auto_takes():
         assert rule.toward(trajectory) == toward
         found = rule.at(trajectory, windows.starts.numpy(), trajectory.step)
         np.testing.assert_allclose(found, windows.batch(slice(None)).velocities, atol=1e-6)
-    with pytest.raises(InputError, match="no frame before them; use windows"):
+    with pytest.raises(InputError, match="without a frame before them: use windows"):
         cut(coarse, split="published", horizon=500.0, velocities="backward")
 
 
@@ -186,7 +186,7 @@ def test_backward_differences_start_from_the_last_frame_and_not_from_the_first()
     np.testing.assert_allclose(found, (x[[1, 9]] - x[[0, 8]]) / 10.0, atol=1e-7)
     with pytest.raises(InputError, match=r"frame 0 .* no frame before it.* after the first"):
         rule.at(trajectory, np.array([0, 1]), 10.0)
-    with pytest.warns(UserWarning, match="the frame that comes before it"):
+    with pytest.warns(UserWarning, match="together with the frame before it"):
         assert (rule.at(stored(trajectory), np.array([0]), 10.0) == 7.0).all()
 
 
@@ -206,13 +206,15 @@ def test_stored_velocities_are_not_taken_for_differences_over_a_long_time(gap, i
             replace(trajectory, velocities=None), np.array([3, 5]), 40.0
         )
         np.testing.assert_array_equal(found, expected)
-        with pytest.warns(UserWarning, match="differences of frames 40 fs apart for velocities"):
+        with pytest.warns(UserWarning, match="trained on velocities from frames 40 fs apart"):
             assert (rule.at(trajectory, np.array([20]), 40.0) == 7.0).all()
 
 
 def test_trajectories_of_two_spacings_are_refused_where_velocities_are_differences():
     pair = [moving([5.0] * 1000, forces=False), moving([100.0] * 400, forces=False)]
     settings = WindowSettings(horizon=1000.0, score="all", align=False)
-    with pytest.raises(InputError, match="frames 5 fs and 100 fs apart"):
+    with pytest.raises(
+        InputError, match="frames are 5 fs apart in one trajectory and 100 fs in another"
+    ):
         make_windows(pair, settings)
     assert make_windows([stored(each) for each in pair], settings)[0]["train"].gap is None

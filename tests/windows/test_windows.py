@@ -215,9 +215,9 @@ def test_published_alanine_windows_may_straddle_runs():
 
 
 def test_published_needs_one_even_series():
-    with pytest.raises(InputError, match=r"needs one evenly spaced trajectory.*blocked"):
+    with pytest.raises(InputError, match=r"needs a single, evenly spaced trajectory.*blocked"):
         cut([ramp(24_000, 0.5), ramp(24_000, 0.5)], split="published")
-    with pytest.raises(InputError, match="needs one evenly spaced trajectory"):
+    with pytest.raises(InputError, match="needs a single, evenly spaced trajectory"):
         cut(uneven(30_000), split="published")
 
 
@@ -387,7 +387,7 @@ def test_scored_atoms_must_be_in_the_state():
 def test_a_single_heavy_atom_is_no_state():
     """Water as the presets of the paper take it, whose score nobody has chosen."""
     changes = {"windows": {"horizon": 60.0, "state": "heavy"}}
-    with pytest.raises(InputError, match=r"one atom has no conformation .* windows\.state"):
+    with pytest.raises(InputError, match=r"a single atom has no conformation .* windows\.state"):
         prepare([wiggle(600)], configure(changes=changes))
 
 
@@ -439,13 +439,13 @@ def test_a_short_horizon_gets_as_many_lags_as_it_has_frames():
 
 
 def test_missing_velocities_are_refused():
-    with pytest.raises(InputError, match=r"stores no velocities; use windows.velocities=forward"):
+    with pytest.raises(InputError, match=r"stores no velocities: use windows.velocities=forward"):
         cut(ramp(), horizon=20.0, velocities="stored")
 
 
 def test_no_near_successor_is_refused():
     trajectory = replace(ramp(600, step=10.0), time_step=1.0)
-    with pytest.raises(InputError, match=r"another within 4 steps of 1 fs.*successor_steps"):
+    with pytest.raises(InputError, match=r"a successor within 4 steps of 1 fs.*successor_steps"):
         cut(trajectory, horizon=100.0, velocities="successor")
     assert cut(trajectory, horizon=100.0, velocities="successor", successor_steps=10)
 
@@ -459,9 +459,9 @@ def test_given_lags_must_lie_after_the_start(given_lags):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"horizon": 40.0}, r"windows.horizon=40fs .* make it 10fs"),
-        ({"times": 3}, r"windows.times=3 .* make it 2"),
-        ({"given_lags": [4.0, 4.0]}, "every lag once"),
+        ({"horizon": 40.0}, r"windows.horizon=40fs .* imply 10fs"),
+        ({"times": 3}, r"windows.times=3 .* imply 2"),
+        ({"given_lags": [4.0, 4.0]}, "each lag only once"),
     ],
 )
 def test_what_does_not_go_with_given_lags_is_refused(changes, said):
@@ -471,12 +471,12 @@ def test_what_does_not_go_with_given_lags_is_refused(changes, said):
 
 
 def test_given_lags_that_no_frame_has_are_refused():
-    with pytest.raises(InputError, match="no train start has frames at all the given lags"):
+    with pytest.raises(InputError, match="no train start has frames at all given lags"):
         cut(ramp(), lags="given", given_lags=[3.0])  # frames every 2 fs
 
 
 def test_regular_lags_of_uneven_frames_are_refused():
-    with pytest.raises(InputError, match=r"missing at regular lags; use windows.lags=irregular"):
+    with pytest.raises(InputError, match=r"missing at regular lags: use windows.lags=irregular"):
         cut(uneven(), horizon=60.0, lags="regular")
 
 

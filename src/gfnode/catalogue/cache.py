@@ -84,9 +84,9 @@ def verify(place: str) -> None:
         return
     if sha256(path) != known["sha256"]:
         raise InputError(
-            f"{path}: is another file than the one that came from {known.get('from')} on "
-            f"{known.get('on')} (its SHA-256 has changed): it is damaged or was replaced. Delete "
-            f"it and fetch it again; if the new one is right, delete its entry in {folder() / PINS}"
+            f"{path}: is not the file downloaded from {known.get('from')} on {known.get('on')} "
+            "(its SHA-256 has changed): it is damaged or was replaced. Delete it and fetch it "
+            f"again; if the new file is right, delete its entry in {folder() / PINS}"
         )
     with suppress(InputError, OSError):
         pin(place, str(known.get("from")))

@@ -151,7 +151,7 @@ def _catalogue(own: str, _changed: int) -> dict[str, Entry]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise InputError(
-                f"GFNODE_CATALOGUE={own}: is no catalogue in the form of gfnode's own: {what}"
+                f"GFNODE_CATALOGUE={own}: does not have the form of gfnode's own catalogue: {what}"
             ) from error
     return {entry.name: entry for entry in _read(data)}
 
@@ -230,9 +230,9 @@ def find(name: str) -> Entry:
     near = difflib.get_close_matches(_plain(name), list(known), n=3, cutoff=0.6)
     hint = " or ".join(dict.fromkeys(known[each].name for each in near))
     raise InputError(
-        f"{name}: no such data set in the catalogue: "
+        f"{name}: not in the catalogue of data sets: "
         + (f"did you mean {hint}? " if hint else f"expected names such as {_examples()}. ")
-        + "gfnode fetch --list shows all"
+        + "gfnode fetch --list shows all names"
     )
 
 
@@ -247,7 +247,9 @@ def expand(names: Sequence[str]) -> list[Entry]:
     found: list[Entry] = []
     for name in names:
         if not isinstance(name, str):
-            raise InputError(f"a trajectory is {name!r:.80}, expected its name, as {_examples()}")
+            raise InputError(
+                f"the trajectory is {name!r:.80}, expected a name such as {_examples()}"
+            )
         if name.lower() in sets():
             found += [e for e in catalogue().values() if e.name.startswith(f"{name.lower()}:")]
         else:

@@ -47,8 +47,8 @@ def locate(name: str) -> Located:
     found = locate_all(name)
     if len(found) > 1:
         raise InputError(
-            f"{name}: holds {len(found)} separate runs: name one of them, "
-            f"{', '.join(each.name for each in found)}; commands that take --data take them all"
+            f"{name}: has {len(found)} separate runs: name one of them, "
+            f"{', '.join(each.name for each in found)}; commands with --data accept all of them"
         )
     return found[0]
 

@@ -47,7 +47,7 @@ def plain_errors(begun: Sequence[Path] = ()) -> Iterator[None]:
             where = f"{error.filename}: " if error.filename else ""
             raise _ends_with(f"{where}{error.strerror}") from error
         except KeyboardInterrupt as error:
-            hint = f"; go on with: gfnode train --resume --out {begun[0]}" if begun else ""
+            hint = f"; continue with: gfnode train --resume --out {begun[0]}" if begun else ""
             typer.echo(f"\ninterrupted{hint}", err=True)
             raise typer.Exit(130) from error
 

@@ -28,16 +28,17 @@ Examples:
   gfnode convert sample:toluene toluene.npz --precision 0.001
 
 \b
-The suffix of OUT chooses its format: .npz, .extxyz, .xyz, .traj, .h5, .xtc, .trr, .nc, .lammpstrj,
-.dcd or .pdb. What that has no place for is named on stderr. A topology is written beside .xtc,
-.trr, .nc and .dcd, as .pdb."""
+The suffix of OUT determines its format: .npz, .extxyz, .xyz, .traj, .h5, .xtc, .trr, .nc,
+.lammpstrj, .dcd or .pdb. What the format cannot store is reported on stderr. With .xtc, .trr, .nc
+and .dcd, a topology is written as .pdb."""
 )
 @reads(without=["each_molecule"])
 def convert(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="IN...", help="Trajectory; several are joined if they are parts of one series."
+            metavar="IN...",
+            help="Trajectory; several files are joined if they are parts of one series.",
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
@@ -46,35 +47,38 @@ def convert(
         bool,
         typer.Option(
             "--in-sequence",
-            help="Files follow one another as given: times go on from one to the next.",
+            help=(
+                "Files follow one another in the order given; times continue from one to the next."
+            ),
         ),
     ] = False,
     align: Annotated[
         str | None,
         typer.Option(
             metavar="ATOMS",
-            help="Superpose all frames over these atoms, of those that are kept (see --select).",
+            help="Superpose all frames on these of the atoms that are kept (see --select).",
         ),
     ] = None,
     reference: Annotated[
         str | None,
         typer.Option(
             metavar="WHAT",
-            help="With --align: superpose on the first frame (the default), or on the mean.",
+            help="With --align: superpose on the first frame (default) or on the mean.",
         ),
     ] = None,
-    no_cell: Annotated[
-        bool, typer.Option("--no-cell", help="Leave out the periodic cell.")
-    ] = False,
+    no_cell: Annotated[bool, typer.Option("--no-cell", help="Drop the periodic cell.")] = False,
     precision: Annotated[
         float | None,
         typer.Option(
             metavar="ANGSTROM",
-            help="npz: round positions to so many Å (at most 0.1), in a third of the space.",
+            help=(
+                "npz: round positions to this many Å (at most 0.1), which takes a third of the "
+                "space."
+            ),
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace OUT, and its topology, if they are there.")
+        bool, typer.Option("--force", help="Replace OUT and its topology if they exist.")
     ] = False,
 ) -> None:
     """Convert trajectories: format, atoms, stride, box, alignment."""
@@ -90,8 +94,8 @@ def convert(
         work.check_target(out.expanduser(), files, force=force, precision=precision)
         if reference is not None and align is None:
             raise InputError(
-                f"--reference {reference} says what frames are superposed on: add --align ATOMS, "
-                "or leave it out"
+                f"--reference {reference} has no effect without --align: add --align ATOMS, or "
+                "leave it out"
             )
         with counting("reading", "frames") as read:
             how = {key: value for key, value in vars(reading).items() if key != "each_molecule"}

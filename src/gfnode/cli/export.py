@@ -27,24 +27,24 @@ def export(
             "--licence",
             "--license",
             metavar="NAME",
-            help="Licence of the weights, e.g. MIT, CC-BY-4.0. Without it the card says that none "
-            "is stated, and others may not use them.",
+            help=(
+                "Licence of the weights, e.g. MIT, CC-BY-4.0. Without it the card states no "
+                "licence, and others may not use them."
+            ),
         ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What the model is called.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the model.")] = None,
     author: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Who made it. Repeatable.")
+        list[str] | None, typer.Option(metavar="TEXT", help="Author of the model. Repeatable.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write over an exported model, its card included.")
+        bool, typer.Option("--overwrite", help="Replace an exported model, including its card.")
     ] = False,
 ) -> None:
-    """Write a model for others: weights, configuration and a model card, as model hubs expect it.
+    """Export a model for others: weights, configuration and a model card, as model hubs expect.
 
-    The folder works in place of RUN in gfnode predict, sample and evaluate --data. It holds names
-    of the training files, but neither their folders nor their content.
+    The folder works in place of RUN in gfnode predict, sample and evaluate --data. It contains the
+    names of the training files, but neither their paths nor their contents.
     """
     with plain_errors():
         import shlex
@@ -62,18 +62,18 @@ def export(
             typer.echo(f"{made / each} ({(made / each).stat().st_size / 1000:.1f} kB)")
         first, last = map(format_time, config["lags_fs"])
         typer.echo(f"{config['name']}: {config['weights']} weights, lags {first} to {last}")
-        typer.echo(f"SHA-256 of {layout.CONFIG}, which holds those of the other files: ", nl=False)
+        typer.echo(f"SHA-256 of {layout.CONFIG}, which lists those of the other files: ", nl=False)
         typer.echo(layout.describe_file(made / layout.CONFIG)["sha256"])
         if layout.EVALUATION not in config["files"]:
             typer.echo(
-                "note: the card holds no errors, for the run is not evaluated: gfnode evaluate "
+                "note: the card has no errors, because the run is not evaluated: gfnode evaluate "
                 f"{shlex.quote(str(run))}, then export it again with --overwrite",
                 err=True,
             )
         if licence is None:
             typer.echo(
-                "note: no licence is stated, so that others may not use the weights: choose one "
-                "with --licence, e.g. --licence CC-BY-4.0",
+                "note: no licence is stated, so others may not use the weights: choose one with "
+                "--licence, e.g. --licence CC-BY-4.0",
                 err=True,
             )
         typer.echo(f"read the card before you share it: {made / layout.CARD}")

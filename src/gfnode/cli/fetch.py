@@ -33,19 +33,21 @@ Examples:
   gfnode train --data md17:aspirin --out runs/aspirin
 
 \b
-Files go to the cache folder (GFNODE_CACHE sets another one). A download that was stopped goes on
-with the same command."""
+Files go to the cache folder (set GFNODE_CACHE for another one). The same command continues a
+download that was stopped."""
 )
 def fetch(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME...", help="md17:aspirin, …; a data set (md17) stands for all in it."
+            metavar="NAME...", help="Name such as md17:aspirin; a data set (md17) means all in it."
         ),
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Show what there is, and end.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List what is available, and exit.")
+    ] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Download nothing: check what is in the cache.")
+        bool, typer.Option("--offline", help="Download nothing; check what is in the cache.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before large downloads.")] = False,
 ) -> None:
@@ -61,7 +63,9 @@ def fetch(
             typer.echo(f"cache folder: {cache.folder()}")
             return
         if not names:
-            raise InputError("say what to fetch, e.g. gfnode fetch md17:aspirin; --list shows all")
+            raise InputError(
+                "nothing to fetch: give a name, e.g. gfnode fetch md17:aspirin; --list shows all"
+            )
         entries = expand(names)
         missing = to_get(entries)
         if missing and not offline:
@@ -74,7 +78,7 @@ def fetch(
                 with display() as watcher:
                     paths = Fetcher(offline, watcher).fetch(entry)
             except KeyboardInterrupt:
-                typer.echo("\nstopped; the same command goes on", err=True)
+                typer.echo("\nstopped; the same command continues", err=True)
                 raise typer.Exit(130) from None
             except InputError as error:
                 lines = error.lines if isinstance(error, NotFetchedError) else []
@@ -108,7 +112,7 @@ def _ask(mb: float, folder: str, yes: bool) -> None:
     typer.echo(f"to download: {mb:.0f} MB into {folder}")
     if yes or mb < LARGE_MB or not _someone_is_there():
         return
-    if not typer.confirm("go on?", default=True):
+    if not typer.confirm("continue?", default=True):
         raise typer.Exit(1)
 
 
@@ -117,7 +121,7 @@ def _someone_is_there() -> bool:
 
 
 def _tell(entry: "Entry", paths: "Sequence[str]") -> None:
-    typer.echo(f"{_what(entry)}: here")
+    typer.echo(f"{_what(entry)}: in the cache")
     for path in paths:
         typer.echo(f"  file     {path}")
     typer.echo(f"  units    {entry.units}")
@@ -130,8 +134,8 @@ def _table(entries: "Sequence[Entry]") -> "Table":
     from gfnode.catalogue.located import in_cache
 
     table = titled_table("gfnode fetch NAME")
-    for title in ("name", "formula", "atoms", "frames", "step", "MB", "licence", "here"):
-        left = title in ("name", "formula", "licence", "here")
+    for title in ("name", "formula", "atoms", "frames", "step", "MB", "licence", "cached"):
+        left = title in ("name", "formula", "licence", "cached")
         table.add_column(title, justify="left" if left else "right", no_wrap=title == "name")
     for entry in entries:
         runs = f"{len(entry.runs)} × " if len(entry.runs) > 1 else ""

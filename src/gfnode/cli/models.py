@@ -14,13 +14,13 @@ Examples:
   gfnode train --data sample:toluene --set model.name=rigid-rotor --out runs/rotor"""
 )
 def models() -> None:
-    """List the models and what they promise, and the presets."""
+    """List the models with the symmetries they keep, and the presets."""
     with plain_errors():
         from gfnode.models import MODELS, Symmetry
 
         terminal = console()
         table = titled_table("Models (--set model.name=NAME)")
-        for title in ("name", "what it is", "symmetries it keeps"):
+        for title in ("name", "what it is", "symmetries kept"):
             table.add_column(title)
         for name, entry in MODELS.items():
             broken = ", ".join(each for each in Symmetry if each not in entry.model.promises)
@@ -29,12 +29,12 @@ def models() -> None:
             table.add_row(name, summary, f"all but {broken}" if broken else "all")
         terminal.print(table)
         terminal.print(
-            f"All symmetries: {', '.join(Symmetry)}. The prediction moves, turns, is mirrored "
-            "and renumbered as the start is, does not depend on the other starts of a batch nor "
-            "on the other lags asked for, and comes back to the start as the lag goes to zero.\n"
+            f"All symmetries: {', '.join(Symmetry)}. The prediction is translated, rotated, "
+            "reflected and permuted with the start, does not depend on other starts in the batch "
+            "or on the other lags requested, and approaches the start as the lag goes to zero.\n"
         )
         terminal.print(
-            "Options of a model, and what they mean: gfnode settings model --model NAME\n"
+            "Options of a model and their meanings: gfnode settings model --model NAME\n"
         )
         for name, summary in SUMMARIES.items():
             terminal.print(f"--preset {name}: {summary}")

@@ -22,16 +22,20 @@ Top = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Topology (PDB, GRO, …) for files that name no elements: XTC, TRR, NetCDF, DCD, and "
-        "LAMMPS dumps without a column element.",
+        help=(
+            "Topology (PDB, GRO, …) for files without elements: XTC, TRR, NetCDF, DCD, and "
+            "LAMMPS dumps without a column element."
+        ),
     ),
 ]
 Step = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Time between frames, e.g. 2fs, where the file names none or a wrong one (rMD17: "
-        "time step of the original series).",
+        help=(
+            "Time between frames, e.g. 2fs, if the file stores no or wrong times (rMD17: time "
+            "step of the original series)."
+        ),
     ),
 ]
 
@@ -39,8 +43,11 @@ Select = Annotated[
     str | None,
     typer.Option(
         metavar="ATOMS",
-        help="Atoms to keep: all, heavy, solute, indices (0-7,12) or an expression such as "
-        "'protein and not element H'. Default: all but water and ions around something else.",
+        help=(
+            "Atoms to keep: all, heavy, solute, indices (0-7,12) or an expression such as "
+            "'protein and not element H'. Default: all but water and ions, if there is anything "
+            "else."
+        ),
     ),
 ]
 Stride = Annotated[
@@ -51,23 +58,27 @@ Map = Annotated[
     typer.Option(
         "--map",
         metavar="WHAT=ARRAY:UNIT,...",
-        help="What the arrays of an npz file are, e.g. positions=coords:nm,numbers=Z,times=t:ps.",
+        help="What the arrays of an npz file hold, e.g. positions=coords:nm,numbers=Z,times=t:ps.",
     ),
 ]
 Unit = Annotated[
     str | None,
     typer.Option(
         metavar="UNIT",
-        help="Unit of length in the file, where it is not that of its format: angstrom, nm, bohr "
-        "or pm.",
+        help=(
+            "Unit of length in the file, if not the usual one of its format: angstrom, nm, bohr "
+            "or pm."
+        ),
     ),
 ]
 Whole = Annotated[
     bool | None,
     typer.Option(
         "--whole/--as-stored",
-        help="Make molecules that a periodic box cuts whole and their motion continuous "
-        "(default: where there is a box), or leave frames as they are stored.",
+        help=(
+            "Make molecules cut by a periodic box whole and their motion continuous (default if "
+            "there is a box), or keep frames as stored."
+        ),
         show_default=False,
     ),
 ]
@@ -75,21 +86,24 @@ EachMolecule = Annotated[
     bool | None,
     typer.Option(
         "--each-molecule",
-        help="Take a box of molecules of one kind apart: each is a replica.",
+        help="Split a box of identical molecules: each becomes a replica.",
         show_default=False,
     ),
 ]
 
 RunFolder = Annotated[Path, typer.Argument(help="Run folder of gfnode train.", metavar="RUN")]
 Start = Annotated[
-    str, typer.Option(metavar="FILE", help="Trajectory of the same molecule that holds the start.")
+    str,
+    typer.Option(metavar="FILE", help="Trajectory of the same molecule that contains the start."),
 ]
 StartFrame = Annotated[
     int | None,
     typer.Option(
         metavar="NUMBER",
-        help="Frame of --start to begin from, counted from 0; -1 is the last one. Default: the "
-        "first that has velocities.",
+        help=(
+            "Frame of --start to start from, counted from 0; -1 is the last one. Default: the "
+            "first that has velocities."
+        ),
     ),
 ]
 
@@ -101,21 +115,21 @@ Frames = Annotated[
     ),
 ]
 
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace --out, if it is there already.")
-]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace --out if it already exists.")]
 
 Json = Annotated[
     str | None,
-    typer.Option("--json", metavar="FILE", help="Write every number as JSON; - prints it."),
+    typer.Option("--json", metavar="FILE", help="Write all numbers as JSON; - prints them."),
 ]
 
 Geometry = Annotated[
     str,
     typer.Option(
         metavar="mean|molecule",
-        help="What predictions are: the mean of all that may happen, which has the least squared "
-        "error, or a molecule near it with usual bond lengths and angles.",
+        help=(
+            "What is predicted: the mean of all possible outcomes, which has the least squared "
+            "error, or a molecule close to it with usual bond lengths and angles."
+        ),
     ),
 ]
 
@@ -152,8 +166,8 @@ class Reading:
         if given and not files:
             said = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise InputError(
-                f"{said}: says how files of --data are read, and none is given; the training data "
-                "is read as in training: name files with --data, or leave this out"
+                f"{said}: only for files given with --data, and there are none; the training data "
+                "is read as in training: give files with --data, or leave this out"
             )
 
 
@@ -226,7 +240,10 @@ def load_start(run: "Run", start: str, given: "Reader") -> "list[Trajectory]":
         taken_apart = run.provenance.reader(start, given).each_molecule
         what = "molecules" if taken_apart else "runs"
         other = "--select ATOMS" if taken_apart else f"--start {start}/1"
-        said = f"{start} holds {len(found)} {what}: begins from the first, another with {other}"
+        said = (
+            f"{start} holds {len(found)} {what}: starting from the first; choose another with "
+            f"{other}"
+        )
         typer.echo(f"note: {said}", err=True)
     return found
 
@@ -288,7 +305,7 @@ def keep_results(outputs: Iterable[Path], *, overwrite: bool) -> None:
         check_target(path.expanduser())
         if path.expanduser().exists() and not overwrite:
             raise InputError(
-                f"{path}: is there already: give another name, or replace it with --overwrite"
+                f"{path}: already exists: give another name, or replace it with --overwrite"
             )
 
 
@@ -329,11 +346,11 @@ def _json_target(text: str | None) -> Path | None:
         return None
     path = Path(text)
     if not path.parent.is_dir():
-        raise InputError(f"--json {path}: there is no folder {path.parent}")
+        raise InputError(f"--json {path}: the folder {path.parent} does not exist")
     try:
         TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        said = f"nothing can be written to the folder {path.parent}: {error.strerror}"
+        said = f"cannot write to the folder {path.parent}: {error.strerror}"
         raise InputError(f"--json {path}: {said}") from error
     if path.exists() and not path.is_file():  # a rename would replace a device
         raise InputError(f"--json {path}: is not a file; give a file name, or - for the console")

@@ -45,8 +45,10 @@ def predict(
         str,
         typer.Option(
             metavar="TIMES",
-            help="Times after the start with their units, 100fs,500fs,1.5ps; first:last:step "
-            "stands for a range.",
+            help=(
+                "Times after the start, with units, e.g. 100fs,500fs,1.5ps or a range "
+                "first:last:step."
+            ),
         ),
     ],
     out: Frames,
@@ -55,7 +57,7 @@ def predict(
     overwrite: Overwrite = False,
     reading: Reading = AS_STORED,
 ) -> None:
-    """Predict the conformations at any later times of one start."""
+    """Predict conformations at any times after one start."""
     with plain_errors():
         from gfnode.convert import times_lost
         from gfnode.prediction import not_in_loss
@@ -84,7 +86,9 @@ def predict(
             f"frame {frame % len(trajectory)} of {trajectory.label} (at {format_time(began)})"
         )
         if unseen := not_in_loss(found.model):
-            typer.echo(f"note: {unseen}; train with --set windows.score=all for all", err=True)
+            typer.echo(
+                f"note: {unseen}; to include them, train with --set windows.score=all", err=True
+            )
         if predicted.deviations is not None:
             typer.echo(_error_bars(predicted.deviations, out))
         if (topology := topology_path(out)) is not None:
@@ -97,6 +101,6 @@ def _error_bars(deviations: "Floats", out: Path) -> str:
     low, high = float(deviations.min()), float(deviations.max())
     holds = format_of(out).holds
     where = (holds and holds.deviations) or (
-        f"{out.suffix.lower()} has no place for them; .npz, .extxyz and .pdb have"
+        f"{out.suffix.lower()} cannot store them; .npz, .extxyz and .pdb can"
     )
     return f"standard deviations of coordinates: {low:.2g} to {high:.2g} Å ({where})"

@@ -29,22 +29,28 @@ Examples:
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Run folder of gfnode train; several: side by side.", metavar="RUN..."),
+        typer.Argument(
+            help="Run folder of gfnode train; several are compared side by side.", metavar="RUN..."
+        ),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="HTML file to write; default report.html in RUN, of several runs comparison.html "
-            "here.",
+            help=(
+                "HTML file to write; default: report.html in RUN, or comparison.html here for "
+                "several runs."
+            ),
         ),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write every figure also as files for one and for two columns of a journal (85 "
-            "and 170 mm wide), with its numbers as CSV.",
+            help=(
+                "Also write every figure to files for one and two journal columns (85 and 170 mm "
+                "wide), with its numbers as CSV."
+            ),
         ),
     ] = None,
     formats: Annotated[
@@ -84,8 +90,8 @@ def report(
         out = out or (Path("comparison.html") if several else runs[0] / "report.html")
         if formats and figures is None:
             raise InputError(
-                f"--format {formats} is of figures, and none are written: add --figures DIR, or "
-                "leave it out"
+                f"--format {formats} applies to figures, and none are written: add --figures DIR, "
+                "or leave it out"
             )
         kinds = [each.strip() for each in (formats or "png,pdf").split(",")]
         report.check_formats(kinds)
@@ -128,13 +134,13 @@ def _complete(
         examples.check_own(found, given)
         check_writable(
             run / "evaluation.json",
-            "what a report shows is measured into the run folder: copy the run folder, and report "
+            "a report stores its measurements in the run folder: copy the run folder, and report "
             "on the copy",
         )
     except InputError as error:
         if not shown:
             raise
-        typer.echo(f"note: {name}the report is without physics: {error}", err=True)
+        typer.echo(f"note: {name}the report has no physics section: {error}", err=True)
         return
     if not examples.evaluated(run):
         typer.echo(f"{name}not evaluated yet: comparing with the trivial baselines first")
@@ -144,7 +150,7 @@ def _complete(
         typer.echo(f"{name}measuring how physical predictions are")
         _measure(found, given)
     if not shown:
-        typer.echo(f"{name}following a typical, the best and the worst test window")
+        typer.echo(f"{name}predicting a typical, the best and the worst test window")
         examples.make_examples(found, given).save(run)
 
 

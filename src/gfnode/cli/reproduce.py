@@ -45,7 +45,7 @@ Examples:
   gfnode reproduce table1 --data md17 --out results --launcher ray --ray auto
 
 \b
-A sweep that was stopped goes on with the same command; what is finished is used again."""
+The same command continues a sweep that was stopped; finished runs are reused."""
 )
 def reproduce(
     what: Annotated[
@@ -55,11 +55,11 @@ def reproduce(
         ),
     ] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="Show the tables and figures, and end.")
+        bool, typer.Option("--list", help="List the tables and figures, and exit.")
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show the runs and what they will cost, and end."),
+        typer.Option("--dry-run", help="Show the runs and their estimated cost, and exit."),
     ] = False,
     data: Annotated[
         Path | None,
@@ -77,16 +77,22 @@ def reproduce(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Only these rows; any registered model is one (gfnode models), and all stands for "
-            "those of the table.",
+            help=(
+                "Only these rows; any registered model can be one (gfnode models), and all means "
+                "those of the table."
+            ),
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each cell.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each run, at most.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Runs per cell, with different seeds.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of epochs per run.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME", help="paper or published.")] = None,
     split: Annotated[str | None, typer.Option(metavar="KIND", help="published or blocked.")] = None,
     metric: Annotated[
-        str, typer.Option(metavar="NAME", help="last-lag (as the paper prints), mean or eq14.")
+        str, typer.Option(metavar="NAME", help="last-lag (as in the paper's tables), mean or eq14.")
     ] = "last-lag",
     settings: Annotated[
         list[str] | None,
@@ -98,20 +104,24 @@ def reproduce(
         list[str] | None,
         typer.Option(
             metavar="KEY=A,B,…",
-            help="Try these values of a setting with every row and one seed first, and keep those "
-            "of least validation error. Repeatable.",
+            help=(
+                "First try these values of a setting with every row and one seed, and keep the "
+                "one with the least validation error. Repeatable."
+            ),
         ),
     ] = None,
     search_on: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Molecules that --search tries on; default: all."),
+        typer.Option(metavar="A,B", help="Molecules used by --search; default: all."),
     ] = None,
     horizons: Annotated[
         str | None,
         typer.Option(
             metavar="KIND",
-            help="figure3: one model for all horizons (default), each its own, or rollout: that "
-            "of the shortest, applied again and again.",
+            help=(
+                "figure3: one model for all horizons (default), each its own, or rollout: that "
+                "of the shortest, applied repeatedly."
+            ),
         ),
     ] = None,
     of: Annotated[
@@ -123,15 +133,19 @@ def reproduce(
     launcher: Annotated[str, typer.Option(metavar="NAME", help="local, ray or slurm.")] = "local",
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Runs at once (local); default: what the machine carries."),
+        typer.Option(
+            min=1, help="Concurrent runs (local); default: as many as the machine allows."
+        ),
     ] = None,
-    cpus: Annotated[int, typer.Option(min=1, help="Threads of each run.")] = 1,
+    cpus: Annotated[int, typer.Option(min=1, help="Threads per run.")] = 1,
     gpus: Annotated[
-        float, typer.Option(min=0, help="GPUs of each run (ray: may be a share; slurm).")
+        float, typer.Option(min=0, help="GPUs per run (ray: may be a fraction; slurm).")
     ] = 0.0,
     memory: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Memory of each run, e.g. 2GB; default: by the table."),
+        typer.Option(
+            metavar="SIZE", help="Memory per run, e.g. 2GB; default: depends on the table."
+        ),
     ] = None,
     ray: Annotated[
         str | None,
@@ -141,10 +155,10 @@ def reproduce(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="SLURM option, e.g. partition=gpu. Repeatable."),
     ] = None,
-    hours: Annotated[float, typer.Option(help="Time limit of a SLURM job.")] = 24.0,
+    hours: Annotated[float, typer.Option(help="Time limit of a SLURM job, in hours.")] = 24.0,
     collect: Annotated[
         bool,
-        typer.Option("--collect", help="Train nothing: write the results of what is finished."),
+        typer.Option("--collect", help="Train nothing; write the results of finished runs."),
     ] = False,
 ) -> None:
     """Reproduce a table or figure of the paper: train what it needs, and draw it."""
@@ -204,7 +218,7 @@ def reproduce(
             trials = _trials(spec, choice, search, _names(search_on))
             if dry_run:
                 show([each.planned for each in trials])
-                typer.echo("these are the runs of the search; what follows it depends on them")
+                typer.echo("these are the runs of the search; later runs depend on their results")
                 return
             choice, found, failed = _search(spec, choice, trials, find, None if collect else start)
         planned = _plan(spec, choice)
@@ -227,7 +241,7 @@ def reproduce(
             spec, choice, planned, tasks, metric=metric, of=of or "coordinates", made=made, out=out
         )
         if failed:
-            typer.echo(f"{count(len(failed), 'run')} failed: the same command goes on", err=True)
+            typer.echo(f"{count(len(failed), 'run')} failed; the same command retries", err=True)
             raise typer.Exit(1)
 
 
@@ -313,7 +327,7 @@ def _draw(
         if task.state is State.FINISHED
     ]
     if not found:
-        raise InputError(f"no run is finished, so there is nothing to draw (in {out / 'runs'})")
+        raise InputError(f"no run is finished yet, so there is nothing to draw (in {out / 'runs'})")
     rows, each = chosen_rows(spec, choice.models), choice.horizons == "each"
     terminal = console()
     for line in draw(spec, rows, found, metric=metric, of=of, each=each, made=made, out=out):
@@ -343,7 +357,7 @@ def _names(text: str | None) -> list[str] | None:
         return None
     names = [each.strip() for each in text.split(",") if each.strip()]
     if not names:
-        raise InputError(f"{text!r} names nothing: expected names with commas between them")
+        raise InputError(f"{text!r} contains no names: expected names separated by commas")
     return names
 
 
@@ -352,4 +366,4 @@ def _of_its_kind(option: str, value: str | None, spec: "Spec", kind: str) -> Non
         from gfnode.paper import specs
 
         those = [name for name in specs.NAMES if specs.load(name).kind == kind]
-        raise InputError(f"{option} {value} has no effect here: it is of {', '.join(those)}")
+        raise InputError(f"{option} {value} has no effect here: it applies to {', '.join(those)}")

@@ -32,22 +32,25 @@ Examples:
 )
 @reads()
 def sample(
-    run: Annotated[Path, typer.Argument(help="Run folder of a model that samples.", metavar="RUN")],
+    run: Annotated[
+        Path, typer.Argument(help="Run folder of a model that can sample.", metavar="RUN")
+    ],
     start: Start,
     times: Annotated[
         str,
         typer.Option(
             metavar="TIMES",
-            help="Times after the start with their units, 100fs,1ps; first:last:step stands for "
-            "a range.",
+            help="Times after the start, with units, e.g. 100fs,1ps or a range first:last:step.",
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
             metavar="FILE",
-            help="File to write, .xtc, .npz, .extxyz, …; with several times one for each, e.npz "
-            "becoming e-100fs.npz.",
+            help=(
+                "File to write: .xtc, .npz, .extxyz, …; with several times, one file each (e.npz "
+                "becomes e-100fs.npz)."
+            ),
         ),
     ],
     samples: Annotated[
@@ -58,22 +61,24 @@ def sample(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Of model ito: dpm (DPM-Solver, few steps; the default) or ancestral (DDPM).",
+            help="For model ito: dpm (DPM-Solver, few steps; the default) or ancestral (DDPM).",
         ),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(metavar="NUMBER", help="Steps of the solver; default 40, ancestral 500."),
+        typer.Option(metavar="NUMBER", help="Solver steps; default 40, ancestral 500."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same draws the same.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", help="The same seed gives the same samples.")
+    ] = 0,
     overwrite: Overwrite = False,
     reading: Reading = AS_STORED,
 ) -> None:
-    """Draw an ensemble of conformations at later times of one start.
+    """Draw an ensemble of conformations at times after one start.
 
-    Models that have learned a potential can, and model ito. Frames of the files are samples, not
-    times: the samples of one file are independent. In a potential, frame k of all files is one
-    motion; for a trajectory with its times see gfnode rollout.
+    This needs a model with a learned potential, or the model ito. The frames of a file are
+    independent samples, not a time series. With a learned potential, frame k of all files belongs
+    to one motion; for a trajectory in time see gfnode rollout.
     """
     with plain_errors():
         from gfnode.readers.saving import topology_path

@@ -25,7 +25,7 @@ Examples:
 def settings(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WORD]...", help="Only settings with one of these in their name."),
+        typer.Argument(metavar="[WORD]...", help="Only settings whose name contains one of these."),
     ] = None,
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="default, paper or published.")
@@ -34,12 +34,12 @@ def settings(
         str | None, typer.Option(metavar="NAME", help="Model whose options are listed.")
     ] = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Lines as --set takes them, without meanings.")
+        bool, typer.Option("--plain", help="Print lines as --set takes them, without meanings.")
     ] = False,
 ) -> None:
-    """List the settings that --set changes: values in a preset, and meanings.
+    """List the settings for --set, with their meanings and their values in a preset.
 
-    Times are shown in fs, and --set takes them with their unit.
+    Times are shown in fs; with --set they need a unit.
     """
     with plain_errors():
         from gfnode.experiment import configure
@@ -48,8 +48,8 @@ def settings(
         shown = [each for each in every if not words or any(word in each[0] for word in words)]
         if not shown:
             raise InputError(
-                f"no setting has {' or '.join(map(repr, words or []))} in its name: expected a "
-                "part of one, such as windows, training or rate; gfnode settings lists all"
+                f"no setting has {' or '.join(map(repr, words or []))} in its name: expected part "
+                "of a name, such as windows, training or rate; gfnode settings lists all"
             )
         if plain:
             for name, value, _ in shown:

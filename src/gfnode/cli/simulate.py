@@ -45,8 +45,10 @@ def simulate(
         str,
         typer.Option(
             metavar="NAME",
-            help="xtb (GFN2-xTB), openmm (force fields), an ASE calculator by name (emt), or "
-            "module:Class of any.",
+            help=(
+                "xtb (GFN2-xTB), openmm (force fields), an ASE calculator by name (emt), or any "
+                "other as module:Class."
+            ),
         ),
     ] = "xtb",
     temperature: Annotated[
@@ -54,20 +56,25 @@ def simulate(
     ] = "300K",
     steps: Annotated[
         int | None,
-        typer.Option(metavar="NUMBER", help="Time steps that frames are stored from; or --length."),
+        typer.Option(metavar="NUMBER", help="Time steps after equilibration; or give --length."),
     ] = None,
     length: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The same as a time, e.g. 50ps.")
+        str | None,
+        typer.Option(metavar="TIME", help="Simulated time after equilibration, e.g. 50ps."),
     ] = None,
     time_step: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Default: 0.5fs; openmm 2fs.", show_default=False),
+        typer.Option(
+            metavar="TIME",
+            help="Integration time step. Default: 0.5fs; openmm 2fs.",
+            show_default=False,
+        ),
     ] = None,
     every: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Time from frame to frame. Default: 5fs; openmm 1ps.",
+            help="Time between frames. Default: 5fs; openmm 1ps.",
             show_default=False,
         ),
     ] = None,
@@ -75,7 +82,7 @@ def simulate(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Time before the first frame. Default: 2ps; openmm 100ps.",
+            help="Equilibration time before the first frame. Default: 2ps; openmm 100ps.",
             show_default=False,
         ),
     ] = None,
@@ -100,19 +107,23 @@ def simulate(
         str,
         typer.Option(
             metavar="free|3N",
-            help="What the temperature counts: the degrees of freedom that move, or all 3N, as "
-            "MD17 does.",
+            help=(
+                "Degrees of freedom counted in the temperature: those that move, or all 3N, as "
+                "in MD17."
+            ),
         ),
     ] = "free",
     option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Keyword of an ASE calculator. Repeatable."),
+        typer.Option(
+            metavar="KEY=VALUE", help="Keyword argument of an ASE calculator. Repeatable."
+        ),
     ] = None,
     force_field: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Force field of OpenMM, or an XML file. Default: amber99sbildn.",
+            help="OpenMM force field, or an XML file. Default: amber99sbildn.",
             rich_help_panel=OPENMM,
             show_default=False,
         ),
@@ -121,7 +132,10 @@ def simulate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="obc (implicit water), vacuum, or a box of tip3p, spce or tip3pfb. Default: obc.",
+            help=(
+                "obc (implicit water), vacuum, or a water box: tip3p, spce or tip3pfb. Default: "
+                "obc."
+            ),
             rich_help_panel=OPENMM,
             show_default=False,
         ),
@@ -130,7 +144,7 @@ def simulate(
         float | None,
         typer.Option(
             metavar="ANGSTROM",
-            help="Least distance from the molecule to the sides of a box. Default: 10.",
+            help="Minimum distance from the molecule to the faces of the box. Default: 10.",
             rich_help_panel=OPENMM,
             show_default=False,
         ),
@@ -139,8 +153,9 @@ def simulate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="hbonds (bonds of hydrogen are rigid) or none (take a step of 0.5fs). Default: "
-            "hbonds.",
+            help=(
+                "hbonds (rigid bonds to hydrogen) or none (use --time-step 0.5fs). Default: hbonds."
+            ),
             rich_help_panel=OPENMM,
             show_default=False,
         ),
@@ -149,7 +164,7 @@ def simulate(
         str | None,
         typer.Option(
             metavar="solute|all",
-            help="Atoms that are stored. Default: solute.",
+            help="Atoms to store. Default: solute.",
             rich_help_panel=OPENMM,
             show_default=False,
         ),
@@ -158,26 +173,29 @@ def simulate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Reference, CPU, CUDA, … Default: the fastest in a short trial.",
+            help="OpenMM platform: Reference, CPU, CUDA, … Default: the fastest in a short test.",
             rich_help_panel=OPENMM,
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same makes the same.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", help="The same seed gives the same trajectory.")
+    ] = 0,
     replica: Annotated[
-        int, typer.Option(metavar="NUMBER", help="Number of the (first) replica of the seed.")
+        int,
+        typer.Option(metavar="NUMBER", help="Number of the (first) replica, for the same seed."),
     ] = 0,
     replicas: Annotated[
         int,
         typer.Option(
-            metavar="NUMBER", help="Independent runs, one after the other, e.npz becoming e-0.npz."
+            metavar="NUMBER", help="Independent runs, one after the other; e.npz becomes e-0.npz, …"
         ),
     ] = 1,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="File to write: .npz, .extxyz, .xtc, … Default: the molecule's name, .npz.",
+            help="File to write: .npz, .extxyz, .xtc, … Default: the molecule's name with .npz.",
             show_default=False,
         ),
     ] = None,
@@ -185,22 +203,22 @@ def simulate(
         float | None,
         typer.Option(
             metavar="ANGSTROM",
-            help="Round positions in an npz file, which makes it three times smaller, e.g. 1e-4.",
+            help="Round positions in an npz file, e.g. 1e-4, which makes it three times smaller.",
             show_default=False,
         ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on where it stopped; begin where there is nothing."),
+        typer.Option("--resume", help="Continue where it stopped; start if there is nothing yet."),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew, and replace the file in the end.")
+        bool, typer.Option("--overwrite", help="Start over, and replace the file at the end.")
     ] = False,
 ) -> None:
     """Simulate a molecule: molecular dynamics with GFN2-xTB, a force field, or any ASE calculator.
 
-    Frames hold velocities, and say how they were made. A simulation that was killed lies in
-    FILE.unfinished; the same command with --resume goes on.
+    Frames have velocities, and the file records how they were made. A simulation that was killed
+    is kept in FILE.unfinished; the same command with --resume continues it.
     """
     with plain_errors():
         from gfnode.readers.unfinished import check_one_way
@@ -263,7 +281,7 @@ def _run(
                 progress=_told(bar, simulation),
             )
         except KeyboardInterrupt:
-            typer.echo("\nstopped; the same command with --resume goes on", err=True)
+            typer.echo("\nstopped; the same command with --resume continues", err=True)
             raise
     for line in describe_outcome(simulation, outcome, path):
         typer.echo(line)

@@ -28,10 +28,10 @@ def run_sweep(tasks: "list[Task]", launcher: "Launcher") -> dict[str, str]:
         with ProgressDisplay(terminal, total) as display:
             summary = sweep(tasks, launcher, display)
     except KeyboardInterrupt:
-        terminal.print("stopped; the same command goes on")
+        terminal.print("stopped; the same command continues")
         raise
     terminal.print(
-        f"{total} runs: {len(summary.done)} done, {len(summary.reused)} had been done, "
+        f"{total} runs: {len(summary.done)} done, {len(summary.reused)} done before, "
         f"{len(summary.failed)} failed"
     )
     for name, reason in summary.failed.items():
@@ -63,7 +63,7 @@ def make_launcher(
             )
     if gpus and name == "local":
         raise InputError(
-            f"--gpus {gpus:g} has no effect with --launcher local, which takes all there are"
+            f"--gpus {gpus:g} has no effect with --launcher local, which uses all there are"
         )
     resources = Resources(cpus, gpus, limit(memory))
     if name == "ray":
@@ -108,9 +108,9 @@ def show_costs(
     terminal.print(table)
     slots = Local(Resources(cpus, memory=limit(memory)), jobs).slots or 1
     terminal.print(
-        f"{len(seen)} runs; left to do: {format_duration(left)} of one processor, about "
-        f"{format_duration(max(left / slots, longest))} with {slots} at once here, "
-        "from a few steps of each"
+        f"{len(seen)} runs; estimated from a few steps of each: {format_duration(left)} on one "
+        f"processor left, about {format_duration(max(left / slots, longest))} with {slots} at "
+        "once here"
     )
 
 
@@ -126,7 +126,7 @@ def show_states(planned: "list[Planned]", store: "Store") -> None:
         table.add_row(task.name, task.state)
     console().print(table)
     finished = sum(task.state is State.FINISHED for task in tasks)
-    typer.echo(f"{len(tasks)} runs, {finished} finished: --collect draws what these hold")
+    typer.echo(f"{len(tasks)} runs, {finished} finished: --collect draws their results")
 
 
 def one_of(option: str, value: str | None, known: Iterable[object]) -> None:

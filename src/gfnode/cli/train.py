@@ -26,7 +26,7 @@ Examples:
   gfnode train --resume --out runs/toluene
 
 \b
-Settings that are changed most:
+Settings changed most often, with example values:
   training.epochs=60        windows.horizon=1.5ps     model.width=64
   training.batch=64         windows.times=8           model.name=gfnode (see: gfnode models)
   training.rate=2e-3        windows.lags=irregular    seed=1"""
@@ -35,12 +35,14 @@ Settings that are changed most:
 def train(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE", help="The same as --data; run*.xtc is several."),
+        typer.Argument(
+            metavar="FILE", help="Same as --data; several files may be given, e.g. run*.xtc."
+        ),
     ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE", help="Trajectory file, or sample:toluene; repeat it for replicas."
+            metavar="FILE", help="Trajectory file, or sample:toluene; repeat for replicas."
         ),
     ] = None,
     out: Annotated[
@@ -56,18 +58,18 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change one setting; the value is JSON or text, times take units. Repeatable.",
+            help="Change a setting; the value is JSON or text, times need units. Repeatable.",
         ),
     ] = None,
     reading: Reading = AS_STORED,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
+        bool, typer.Option("--resume", help="Continue the interrupted run in --out.")
     ] = False,
 ) -> None:
     """Train a model on trajectories; the result is a run folder.
 
-    It holds weights, configuration, splits and logs (TensorBoard: --logdir RUN). Training that was
-    interrupted goes on with --resume and loses at most one epoch, or a second or two of short ones.
+    It holds weights, configuration, splits and logs (TensorBoard: --logdir RUN). --resume continues
+    interrupted training; at most one epoch is lost, or a second or two if epochs are short.
     """
     from gfnode import report
 
@@ -81,15 +83,15 @@ def train(
     with plain_errors(begun):
         changes = read_settings(settings or [])
         if resume and out is None:
-            raise InputError("--resume needs the run folder to go on with: --out RUN")
+            raise InputError("--resume needs the run folder to continue: --out RUN")
         from gfnode.run import fitting
 
         reader = reading.reader()
         data = [*(files or []), *(data or [])]
         if resume and (data or preset or changes or reader.options()):
             raise InputError(
-                "--resume goes on with the data and settings of the run; leave out --data, "
-                "--preset, --set and how to read files"
+                "--resume uses the data and settings of the run: leave out --data, --preset, "
+                "--set and options for reading files"
             )
         if not (resume or data):
             raise InputError("no data: give a trajectory, e.g. gfnode train sample:toluene")

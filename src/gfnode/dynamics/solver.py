@@ -83,7 +83,7 @@ def solve(
     if times.numel() == 0:
         return start.new_empty(*times.shape, start.shape[1]), _no_steps(start)
     if times[:, 0].min() < 0:
-        raise InputError(f"time {float(times.min()):.3g}: expected no lag before the start")
+        raise InputError(f"time {float(times.min()):.3g}: expected none before the start")
     if sizes is None:
         sizes = start.new_full((len(start),), start.shape[1])
     control = _NormControl(rtol, atol, sizes) if step is None else torchode.FixedStepController()
@@ -172,7 +172,7 @@ def _check(status: Tensor, max_steps: int) -> None:
         return
     count, codes = int(failed.sum()), set(status[failed].tolist())
     if codes == {Status.REACHED_MAX_STEPS.value}:
-        reason = f"{max_steps} steps were not enough: the motion is too stiff"
+        reason = f"{max_steps} steps were not enough: the equation is too stiff"
     else:
         reason = "the state is no longer finite"
     raise SolverError(

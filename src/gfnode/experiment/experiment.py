@@ -41,14 +41,14 @@ class GraphSettings(Settings):
     """The molecular graph."""
 
     bonds: Literal["auto", "topology", "distances", "published", "published-alanine"] = "auto"
-    """`topology`: those that the file names; `distances`: covalent radii; `auto`: the first
-    that there is; `published`: heavy atoms closer than 1.6 Å in frame 0;
+    """`topology`: those in the file; `distances`: from covalent radii; `auto`: topology if the file
+    has bonds, else distances; `published`: heavy atoms closer than 1.6 Å in frame 0;
     `published-alanine`: pairs closer than 4 Å there."""
     hops: int = Field(2, ge=1, le=100)
-    """Atoms up to so many bonds apart share an edge."""
+    """Atoms up to this many bonds apart share an edge."""
     rigid: Literal["none", "published"] = "none"
-    """Which edges carry a rigid mark: `none`, or those of the `published` protocol, which
-    go by the order of atoms in the published files."""
+    """Edges marked as rigid: `none`, or those of the `published` protocol, which relies on the atom
+    order of the published files."""
 
 
 class Experiment(Settings):
@@ -59,9 +59,9 @@ class Experiment(Settings):
     model: dict[str, Any] = {"name": "gfnode"}  # noqa: RUF012 - pydantic copies it
     training: TrainingSettings = TrainingSettings()
     seed: int = Field(0, ge=0, lt=2**32)
-    """Of weights, order of windows and fresh lags."""
+    """Random seed for weights, order of windows and fresh lags."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where the model runs: `cpu`, `cuda` or `mps`; `auto`: a GPU where there is one."""
+    """Device the model runs on: `cpu`, `cuda` or `mps`; `auto`: a GPU if there is one."""
 
     def described(self) -> Iterator[tuple[str, Any, str]]:
         """Dotted name, value and meaning of every setting, those of the model at hand included."""
@@ -96,8 +96,8 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
     most = asked.get("windows", {}).get("most", usual)
     if split.startswith("published") and tuple(most) != usual:
         raise InputError(
-            f"windows.most has no effect with windows.split={split}, whose numbers of windows are "
-            "those of the paper: leave it out, or set windows.split=blocked beside it"
+            f"windows.most has no effect with windows.split={split}, which uses the numbers of "
+            "windows in the paper: leave it out, or also set windows.split=blocked"
         )
     options = dict(experiment.model)
     name = options.pop("name", "gfnode")
@@ -181,8 +181,8 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
     state = choose_atoms(first, settings.state, "state")
     if len(state) < 2:
         raise InputError(
-            f"{first.label}: one atom has no conformation to predict, expected two or more; choose "
-            "more with --select or windows.state"
+            f"{first.label}: a single atom has no conformation to predict: select two or more "
+            "with --select or windows.state"
         )
     scored = choose_atoms(first, settings.score, "score")
     if missing := sorted(set(scored.tolist()) - set(state.tolist())):
@@ -203,8 +203,8 @@ def prepare(trajectories: Sequence[Trajectory], experiment: Experiment) -> Datas
         system = replace(system, rigid=rigid_pairs(first.numbers, state, bonds))
     if not any(_moves(each) for each in trajectories):
         raise InputError(
-            f"{first.label}: all frames are the same, so that there is no motion to learn; "
-            "gfnode data FILE says more"
+            f"{first.label}: all frames are identical, so there is no motion to learn; gfnode "
+            "data FILE says more"
         )
     return Dataset(system, parts, _notes(trajectories, settings, system))
 
@@ -226,8 +226,8 @@ def _notes(
     asked = settings.horizon or horizon
     if asked > horizon * (1 + 1e-6):
         found.append(
-            f"the horizon is {format_time(horizon)} and not {format_time(asked)}: frames are "
-            f"{format_time(system.time_step)} apart"
+            f"the horizon is {format_time(horizon)} instead of {format_time(asked)}, because "
+            f"frames are {format_time(system.time_step)} apart"
         )
     if len(system.held):
         found.append(_named_still(system, trajectories[0].select(state)))
@@ -268,8 +268,8 @@ def molecular_graph(
     if kind == "topology":
         if topology is None or not len(topology.bonds):
             raise InputError(
-                f"{trajectory.label} names no bonds; use graph.bonds=distances, or give a "
-                "topology with bonds"
+                f"{trajectory.label} has no bonds: use graph.bonds=distances, or give a topology "
+                "with bonds"
             )
         bonds = topology.select(atoms).bonds
     elif kind == "published":

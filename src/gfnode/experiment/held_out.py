@@ -51,7 +51,7 @@ def held_out(
             raise InputError(
                 f"the run's horizon is {format_time(system.horizon)}, expected "
                 f"{format_time(least)} (the shortest lag of its test windows) to "
-                f"{format_time(most)} (all of its data): its run.json was changed; train again"
+                f"{format_time(most)} (the length of its data): run.json was changed; train again"
             )
         warn_of_length(arranged, experiment.windows, windows, system.horizon)
         return windows, True
@@ -59,7 +59,7 @@ def held_out(
         if provenance.holds(trajectory):
             raise InputError(
                 f"this run was trained on {trajectory.label}: give all {len(provenance.entries)} "
-                "trajectories of training to evaluate on their test part, or only others"
+                "training trajectories to evaluate on their test part, or only other trajectories"
             )
         if not np.array_equal(trajectory.numbers, system.source_numbers):
             system.state_of(trajectory)  # says what is wrong, if something is
@@ -74,7 +74,7 @@ def held_out(
     if longest.span < system.horizon * (1 - 1e-6):
         raise InputError(
             f"{longest.label} is too short to evaluate on: it spans {format_time(longest.span)}, "
-            f"expected the horizon of training, {format_time(system.horizon)}, or more; give a "
+            f"expected at least the training horizon, {format_time(system.horizon)}; give a "
             "longer trajectory"
         )
     if system.source_masses is not None:  # most files hold none

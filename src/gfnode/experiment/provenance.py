@@ -104,8 +104,8 @@ class Provenance:
                 )
             if not Path(file).exists() and ":" not in file:  # no name such as sample:toluene
                 raise InputError(
-                    f"{file}: no such file; {where} was trained on it: put it back, or give where "
-                    "it is now (--data)"
+                    f"{file}: no such file, but {where} was trained on it: put it back, or give "
+                    "its new path (--data)"
                 )
             if file not in opened:
                 opened[file] = cycle(Reader.of(entry.get("reader", {})).load(file))

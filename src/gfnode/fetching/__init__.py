@@ -135,7 +135,7 @@ class Fetcher:
         assert part.member is not None
         remote, origin = part.member.archive, f"{archive.name} in this folder"
         if not archive.is_file():
-            self._say(f"the archive of all molecules is taken: {archive.name}, {remote.mb:.0f} MB")
+            self._say(f"using the archive of all molecules: {archive.name}, {remote.mb:.0f} MB")
             origin = self._download(remote, archive, lambda got: None)
         partial = path.with_name(f"{path.name}.part")  # no note beside it: it is never gone on with
         self._say(f"looking for {path.name} in {archive.name}; this may take minutes")
@@ -150,7 +150,7 @@ class Fetcher:
             archive.unlink(missing_ok=True)  # it is downloaded again the next time
             said = str(error).replace(str(partial), path.name)
             failure = Failed(f"{archive.name} from {host(origin)}: {said}")
-            raise ExceptionGroup("the archive is not right", [failure]) from error
+            raise ExceptionGroup("the archive is not the expected one", [failure]) from error
         finally:
             partial.unlink(missing_ok=True)
         return origin
@@ -177,7 +177,7 @@ class Fetcher:
         free = shutil.disk_usage(cache.folder()).free
         if needed > free:
             raise InputError(
-                f"{entry.name}: needs about {needed / 1e6:.0f} MB, {cache.folder()} has "
+                f"{entry.name}: needs about {needed / 1e6:.0f} MB, but {cache.folder()} has "
                 f"{free / 1e6:.0f} MB left: make room, or set GFNODE_CACHE to a folder on another "
                 "disk"
             )
@@ -277,7 +277,7 @@ def _pieces(archive: Path, member: str) -> Iterator[bytes]:
                     continue
                 content = opened.extractfile(each) if each.isreg() else None
                 if content is None or each.size > LARGEST:
-                    raise InputError(f"{archive}: {member} in it is no file, or is too large")
+                    raise InputError(f"{archive}: {member} in it is not a file, or is too large")
                 left = each.size
                 while left and (piece := content.read(min(left, 2**20))):
                     left -= len(piece)
@@ -288,7 +288,7 @@ def _pieces(archive: Path, member: str) -> Iterator[bytes]:
     except InputError:
         raise
     except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError) as error:
-        raise InputError(f"{archive}: is no tar archive, or damaged: {error}") from error
+        raise InputError(f"{archive}: is not a tar archive, or is damaged: {error}") from error
     raise InputError(f"{archive}: holds no {member}")
 
 
@@ -298,7 +298,7 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as opened:
             bad = opened.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path}: is no npz file, or damaged: {error}") from error
+        raise InputError(f"{path}: is not an npz file, or is damaged: {error}") from error
     if bad is not None:
         raise InputError(f"{path}: {bad} is damaged")
 
@@ -314,17 +314,17 @@ def _same_as_before(place: str, path: Path) -> None:
     known = cache.pin_of(place)
     if known is not None and cache.sha256(path) != known["sha256"]:
         raise InputError(
-            f"{path}: is not the file that came from {known.get('from')} on {known.get('on')}: its "
-            f"SHA-256 has changed (if the new one is right, delete its entry in "
+            f"{path}: is not the file downloaded from {known.get('from')} on {known.get('on')}: "
+            "its SHA-256 has changed (if the new one is right, delete its entry in "
             f"{cache.folder() / cache.PINS})"
         )
 
 
 def _nowhere(entry: Entry, path: Path, lines: list[str]) -> NotFetchedError:
     return NotFetchedError(
-        f"{entry.name}: {path.name} cannot be had from any of its {len(lines)} addresses: get it "
-        f"by hand from {entry.page} and put it into {path.parent}, or make a trajectory of "
-        f"your own: {entry.simulate}",
+        f"{entry.name}: {path.name} could not be downloaded from any of its {len(lines)} "
+        f"addresses: get it by hand from {entry.page} and put it into {path.parent}, or make your "
+        f"own trajectory: {entry.simulate}",
         lines,
     )
 

@@ -176,8 +176,8 @@ class Download:
                 self._say(f"{host(url)}: {failure}" + ("; trying the next" if more else ""))
             except OSError as error:  # of the disk: those of the network are Failed
                 raise InputError(
-                    f"{self.target}: cannot be written: {error.strerror or error}; what has come "
-                    "is kept, the same command goes on"
+                    f"{self.target}: cannot be written: {error.strerror or error}; what was "
+                    "downloaded is kept, and the same command continues"
                 ) from error
         raise ExceptionGroup("no address gave the file", failures)
 
@@ -196,7 +196,7 @@ class Download:
                 if not failure.again or tries >= self.patience.tries:
                     raise
                 wait = max(pause, failure.wait)
-                self._say(f"{host(url)}: {failure}; again in {wait:g} s")
+                self._say(f"{host(url)}: {failure}; retrying in {wait:g} s")
                 time.sleep(wait)
                 pause *= 2
 
@@ -249,9 +249,9 @@ class Download:
 
     def _check_kind(self, answer: Any, total: int | None) -> None:
         if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise Failed("sends the file in a code that was not asked for")
+            raise Failed("sends the file in an encoding that was not requested")
         if answer.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
-            raise Failed("answers with a web page, not with the file")
+            raise Failed("sends a web page instead of the file")
         if self.size is not None and total is not None and total != self.size:
             raise Failed(f"has a file of {total} bytes, expected {self.size}")
         if total is not None and total > self.limit:
@@ -271,7 +271,7 @@ class Download:
                 done += len(piece)
                 if done > most:
                     kept.drop()
-                    raise Failed(f"sends more than the {most:.0f} bytes that it should")
+                    raise Failed(f"sends more than the expected {most:.0f} bytes")
                 if self.watcher is not None:
                     self.watcher.advance(len(piece))
                 if (now := time.monotonic()) - began > self.patience.window:
@@ -291,7 +291,7 @@ class Download:
         expected = self.begins[done : done + len(piece)]
         if piece[: len(expected)] != expected:
             kept.drop()
-            raise Failed("sends something else than the file")
+            raise Failed("sends something other than the file")
 
     def _finish(self, kept: _Kept) -> None:
         """Look at the whole file, and give it its name."""
@@ -345,7 +345,7 @@ def _check_range(answer: Any, offset: int, kept: _Kept) -> None:
     if match is None or int(match[1]) != offset or (whole is not None and whole != kept.total):
         kept.drop()
         raise Failed(
-            f"answers with another part of the file ({said or 'it does not say which'})", again=True
+            f"sends another part of the file ({said or 'it does not say which'})", again=True
         )
 
 

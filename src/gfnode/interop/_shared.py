@@ -18,7 +18,7 @@ def counted(frames: int, step: float | None, library: str) -> Doubles:
     """
     if frames > 1 and step is None:
         raise InputError(
-            f"the {frames} frames from {library} name no times: give step=, the time between "
+            f"the {frames} frames from {library} have no times: give step=, the time between "
             "frames, e.g. step='2fs'"
         )
     return np.arange(frames, dtype=np.float64) * (step or 0.0)

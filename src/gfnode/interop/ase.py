@@ -81,7 +81,7 @@ def from_ase(
     if others := [type(each).__name__ for each in images if not isinstance(each, Atoms)]:
         raise InputError(
             f"expected ase.Atoms, got {others[0]}"
-            + ("; a file is read by gfnode.load" if isinstance(frames, str | PathLike) else "")
+            + ("; use gfnode.load for a file" if isinstance(frames, str | PathLike) else "")
         )
     first, fs = images[0], parse_step(step)
     for i, atoms in enumerate(images):
@@ -159,7 +159,7 @@ def _stored_times(images: list[Any]) -> Doubles | None:
             times.append(float(atoms.info[key]) * scale)
         except KeyError:
             raise InputError(
-                f"frame {i} from ASE has no info[{key!r}], the first one has"
+                f"frame {i} from ASE has no info[{key!r}], but the first one has"
             ) from None
         except (TypeError, ValueError):
             raise InputError(

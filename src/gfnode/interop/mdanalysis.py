@@ -135,8 +135,8 @@ def from_mdanalysis(
 
     if not hasattr(atoms, "universe"):
         raise InputError(
-            f"expected a Universe or an AtomGroup, got {type(atoms).__name__}; a file is read by "
-            "gfnode.load"
+            f"expected a Universe or an AtomGroup, got {type(atoms).__name__}; use gfnode.load "
+            "for a file"
         )
     universe, index = atoms.universe, np.asarray(atoms.atoms.ix)
     group, reader, fs = universe.atoms[index], universe.trajectory, parse_step(step)
@@ -198,7 +198,7 @@ def _frames(total: int, frames: slice | Sequence[int] | None, stride: int) -> li
     if wrong := [frame for frame in chosen if not 0 <= frame < total]:
         raise InputError(f"MDAnalysis has no frame {wrong[0]}: expected 0 to {total - 1}")
     if not chosen:
-        raise InputError(f"frames={frames} holds none of the {total} frames of MDAnalysis")
+        raise InputError(f"frames={frames} selects none of the {total} frames of MDAnalysis")
     return chosen[::stride]
 
 
@@ -231,11 +231,11 @@ def elements(group: Any) -> Integers:
         atom = nameless[0]
         raise InputError(
             f"MDAnalysis: the element of atom {atom} ({str(names[atom])!r}, {masses[atom]:.4g} u) "
-            "is not known: name it with universe.add_TopologyAttr('elements', [...])"
+            "is unknown: set it with universe.add_TopologyAttr('elements', [...])"
         )
     warnings.warn(
-        f"MDAnalysis names no elements for {unknown.size} of {len(group)} atoms; guessed from "
-        f"masses and atom names: {formula_of(numbers[unknown])}",
+        f"MDAnalysis has no elements for {unknown.size} of {len(group)} atoms; they were guessed "
+        f"from masses and atom names: {formula_of(numbers[unknown])}",
         GuessedElementsWarning,
         stacklevel=4,
     )

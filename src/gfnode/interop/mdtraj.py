@@ -75,8 +75,8 @@ def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "")
 
     if not isinstance(frames, mdtraj.Trajectory):
         raise InputError(
-            f"expected an mdtraj.Trajectory, got {type(frames).__name__}; a file is read by "
-            "gfnode.load"
+            f"expected an mdtraj.Trajectory, got {type(frames).__name__}; use gfnode.load for a "
+            "file"
         )
     if frames.topology is None:
         raise InputError("the mdtraj trajectory has no topology: load it with top=")
@@ -92,8 +92,9 @@ def from_mdtraj(frames: Any, *, step: float | str | None = None, name: str = "")
         # what readers of DCD, PDB and the like put is marked nowhere
         if len(times) > 1 and (np.asarray(frames.time) == np.arange(len(times))).all():
             notes = (
-                "times from mdtraj are 0, 1, 2, … ps, which it also puts where a file stores none; "
-                "give step=, the time between frames, e.g. step='2fs' (step='1ps' if it is that)",
+                "times from mdtraj are 0, 1, 2, … ps, its placeholder for files without times: "
+                "give step=, the time between frames, e.g. step='2fs' (step='1ps' if that is "
+                "right)",
             )
             warnings.warn(notes[0], MadeUpTimesWarning, stacklevel=3)
     cell = frames.unitcell_vectors

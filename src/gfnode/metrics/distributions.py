@@ -69,7 +69,7 @@ def wasserstein(a: ArrayLike, b: ArrayLike, *, circular: bool = False) -> Double
     if x.shape[1:] != y.shape[1:] or not len(x) or not len(y):
         raise InputError(
             f"samples have shapes {x.shape} and {y.shape}: expected at least one sample of each, "
-            "and the same columns"
+            "with the same columns"
         )
     lost = ~(np.isfinite(x).all(0) & np.isfinite(y).all(0))
     x, y = (np.where(lost, 0.0, each) for each in (x, y))

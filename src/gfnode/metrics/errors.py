@@ -93,7 +93,7 @@ def summarise(
     if lags.shape != values.shape:
         raise InputError(f"errors have shape {values.shape} (window, time), lags {lags.shape}")
     if len(edges) < 2 or (np.diff(edges) <= 0).any():
-        raise InputError(f"lag bins need at least two ascending ends, got {list(edges_fs)}")
+        raise InputError(f"lag bins need at least two ascending edges, got {list(edges_fs)}")
     inside = lag_bins(lags, edges)[..., None] == np.arange(len(edges) - 1)  # (window, time, bin)
     last = values[np.arange(len(values)), lags.argmax(1)]
     return LagErrors(

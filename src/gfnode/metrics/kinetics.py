@@ -71,7 +71,7 @@ class Moments:
         if starts.ndim != 2 or starts.shape != later.shape or len(starts) != len(blocks.labels):
             raise InputError(
                 f"pairs have shapes {starts.shape} and {later.shape} for {len(blocks.labels)} "
-                "labels: expected (pair, feature) of both, a label for each pair"
+                "labels: expected (pair, feature) for both, and one label per pair"
             )
         mean, spread = scale or standardise(starts)
         x = (starts.astype(np.float64) - mean) / spread

@@ -121,9 +121,9 @@ def spacing_of(times_fs: ArrayLike) -> float:
         raise InputError(f"a spectrum needs at least 4 frames, got {len(steps) + 1}")
     if np.ptp(steps) > 1e-3 * steps.mean():
         raise InputError(
-            f"spectra need frames that are evenly spaced in time: here they lie "
+            "spectra need frames evenly spaced in time, but these are "
             f"{format_time(float(steps.min()))} to {format_time(float(steps.max()))} apart. A "
-            "file that leaves frames out (rMD17) has no spectrum; take the original series, or a "
+            "file with frames left out (rMD17) has no spectrum; use the original series, or a "
             "stretch without gaps"
         )
     return float(steps.mean())

@@ -49,7 +49,9 @@ def _check(name: str, loaded: object) -> Entry:
         raise TypeError(f"expected a gfnode.models.Entry, got {type(loaded).__name__}")
     model, settings = loaded.model, loaded.settings
     if not (isinstance(model, type) and issubclass(model, Model) and hasattr(model, "promises")):
-        raise TypeError("its model must be a gfnode.models.Model that names its promises")
+        raise TypeError(
+            "its model must be a gfnode.models.Model that defines promises, its symmetries"
+        )
     if settings is not None and not (isinstance(settings, type) and issubclass(settings, Settings)):
         raise TypeError("its settings must be a gfnode.settings.Settings, or None")
     return loaded
@@ -57,12 +59,14 @@ def _check(name: str, loaded: object) -> Entry:
 
 _OWN = {
     "gfnode": Entry(GFNODE, GFNODESettings, "graph Fourier neural ODE"),
-    "egnn": Entry(EGNN, EGNNSettings, "equivariant network on the start and the lag"),
-    "egno": Entry(EGNO, EGNOSettings, "equivariant network with convolutions over time"),
-    "ndcn": Entry(NDCN, NDCNSettings, "neural ODE of features that diffuse over the graph"),
-    "ito": Entry(ITO, ITOSettings, "implicit transfer operator: a diffusion model, draws samples"),
+    "egnn": Entry(EGNN, EGNNSettings, "equivariant network of the start and the lag"),
+    "egno": Entry(EGNO, EGNOSettings, "equivariant network with temporal convolutions"),
+    "ndcn": Entry(NDCN, NDCNSettings, "neural ODE of features diffusing on the graph"),
+    "ito": Entry(
+        ITO, ITOSettings, "implicit transfer operator: a diffusion model that draws samples"
+    ),
     "persistence": Entry(Persistence, None, "the start, unchanged"),
-    "constant-velocity": Entry(ConstantVelocity, None, "the start, moved on along its velocities"),
+    "constant-velocity": Entry(ConstantVelocity, None, "the start, moved along its velocities"),
     "mean-conformer": Entry(MeanConformer, None, "the training mean, placed on the start"),
     "rigid-rotor": Entry(
         RigidRotor, None, "the training mean as a free rigid body with the start's momenta"
@@ -102,7 +106,7 @@ def read_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def model_meanings(name: str) -> dict[str, str]:
     """Descriptions of the options of a model, and of its name, by option."""
     settings = _entry(name).settings or Settings
-    return {"name": "Which model; `gfnode models` lists them."} | settings.meanings()
+    return {"name": "Name of the model; `gfnode models` lists them."} | settings.meanings()
 
 
 def build(name: str, system: System, options: Mapping[str, Any] | None = None) -> Model:

@@ -163,8 +163,8 @@ class Calibration:
             for value in tensors.values()
         ):
             raise InputError(
-                f"{path}: holds other values than numbers from 0 upwards: it is damaged. Get it "
-                "again, or take it away for predictions without error bars"
+                f"{path}: has values other than numbers from 0 upwards: it is damaged. Get it "
+                "again, or delete it for predictions without error bars"
             )
         knots, pairs = found.lags.numel(), found.lengths.numel()
         expected = [(knots,), (knots, atoms), (2,), (pairs, 2), (pairs,), (pairs,), ()]
@@ -172,9 +172,7 @@ class Calibration:
         if (not knots or shapes != expected) or (
             pairs and not 0 <= found.pairs.min() <= found.pairs.max() < atoms
         ):
-            raise InputError(
-                f"{path}: sizes {shapes} are not those of the model beside it, expected {expected}"
-            )
+            raise InputError(f"{path}: sizes {shapes} do not fit the model, expected {expected}")
         return found
 
 

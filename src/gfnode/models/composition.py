@@ -29,56 +29,55 @@ class GFNODESettings(Settings):
     """What a GF-NODE is composed of; the defaults are the ``default`` preset."""
 
     frame: Literal["centred", "anchored"] = "anchored"
-    """`anchored`: displacements from the mean conformer on a rotating body; `centred`: the
-    paper's, the mean position is taken off."""
+    """`anchored`: displacements from the mean conformer on a rotating body; `centred`: as in the
+    paper, the mean position is subtracted."""
     transform: Literal["graph", "identity"] = "graph"
-    """`graph` Fourier transform or `identity` (every atom for itself)."""
+    """`graph` Fourier transform, or `identity` (each atom separately)."""
     basis: Literal["graph", "path"] = "graph"
-    """Modes of the molecular `graph`, or of a `path` through the atoms in file order;
-    breaks permutation."""
+    """Modes of the molecular `graph`, or of a `path` through the atoms in file order, which breaks
+    permutation symmetry."""
     laplacian: Literal["combinatorial", "normalised"] = "combinatorial"
     """`combinatorial` D − A, or `normalised`."""
     modes: int | None = Field(None, ge=1)
-    """Modes kept, lowest first; null: all, or the lowest 256 of a larger system."""
+    """Number of modes kept, lowest first; null: all, or the lowest 256 of a larger system."""
     whole_eigenspaces: bool = True
-    """No cut goes through an eigenspace."""
+    """Keep eigenspaces whole when higher modes are dropped."""
     dynamics: Literal["linear", "neural", "feedforward", "identity"] = "linear"
-    """How features move: `linear` (closed form), `neural` (adaptive Dormand–Prince),
+    """Dynamics of the features: `linear` (closed form), `neural` (adaptive Dormand–Prince),
     `feedforward` (one application of W, no ODE) or `identity`."""
     coordinate_dynamics: Literal["linear", "neural", "feedforward", "identity", "oscillator"] = (
         "oscillator"
     )
-    """How coordinates move: `oscillator` with the anchored frame; the four above with the
+    """Dynamics of the coordinates: `oscillator` with the anchored frame; the four above with the
     centred one."""
     coordinate_basis: Literal["quasiharmonic", "graph"] = "quasiharmonic"
-    """With `oscillator`: modes are the directions in which the molecule is seen to vibrate
-    (`quasiharmonic`), or those of the `graph`."""
+    """With `oscillator`: `quasiharmonic` modes, the directions in which the molecule vibrates in
+    the data, or modes of the `graph`."""
     anharmonic: bool = True
-    """With `oscillator`: periods and dampings depend on the energies."""
+    """With `oscillator`: periods and dampings depend on the energy of the modes."""
     settling: bool = True
-    """With `quasiharmonic`: modes may have several positions of rest."""
+    """With `quasiharmonic`: modes may have several equilibrium positions."""
     rotors: bool = True
-    """With the anchored frame: groups that spin about a bond turn the rest."""
+    """With the anchored frame: groups that spin about a bond make the rest counter-rotate."""
     newton: bool = True
-    """With the anchored frame, at most 64 atoms, all in the state, and forces in the data
-    or frames at most 1 fs apart: a potential is learned; false: the modes alone, fitted in
-    seconds."""
+    """Learn a potential, given the anchored frame, at most 64 atoms, all in the state, and forces
+    in the data or frames at most 1 fs apart; false: modes only, fitted in seconds."""
     mode_interaction: Literal["none", "attention", "concatenation"] = "none"
-    """Modes of the features gate each other by `attention` or `concatenation`; or `none`."""
+    """How feature modes gate each other: `attention`, `concatenation` or `none`."""
     time_input: Literal["scalar", "sinusoidal", "none"] = "scalar"
-    """What neural dynamics are told of the time: `scalar`, `sinusoidal` or `none`."""
+    """Time input of neural dynamics: `scalar`, `sinusoidal` or `none`."""
     coordinate_activation: bool = False
-    """Pass Cartesian components through SiLU, as the published code does; breaks rotation
-    and reflection."""
+    """Pass Cartesian components through SiLU, as in the published code; breaks rotation and
+    reflection symmetry."""
     encoder: Literal["egnn", "graphsage", "gcn"] = "egnn"
-    """`egnn`, or `graphsage` or `gcn`, which see the graph but neither distances nor
-    elements, and leave positions alone."""
+    """`egnn`, or `graphsage` or `gcn`, which see the graph but neither distances nor elements, and
+    leave positions unchanged."""
     width: Width = 32
-    """Features an atom."""
+    """Features per atom."""
     encoder_layers: Layers = 3
     """Layers of the encoder."""
     decoder_layers: Layers = 2
-    """Layers of the decoder, which is as wide as features and lag embedding together."""
+    """Layers of the decoder, whose width is that of features plus lag embedding."""
     lag_width: Width = Field(16, ge=4, multiple_of=2)
     """Width of the lag embedding."""
 
@@ -106,9 +105,7 @@ def feature_dynamics(s: GFNODESettings, transform: Transform) -> nn.Module:
         For a time input of dynamics that do not depend on time.
     """
     if s.time_input != "scalar" and "neural" not in (s.dynamics, s.coordinate_dynamics):
-        raise InputError(
-            f"model.time_input={s.time_input} is of neural dynamics: it needs model.dynamics=neural"
-        )
+        raise InputError(f"model.time_input={s.time_input} needs model.dynamics=neural")
     dynamics = _dynamics(s.dynamics, s, transform, s.width)
     if s.mode_interaction == "none":
         return dynamics
@@ -128,14 +125,14 @@ def coordinate_block(s: GFNODESettings, system: System, transform: Transform) ->
     if s.coordinate_dynamics == "oscillator":
         if s.frame != "anchored":
             raise InputError(
-                "model.coordinate_dynamics=oscillator carries displacements from the mean "
+                "model.coordinate_dynamics=oscillator propagates displacements from the mean "
                 "conformer: it needs model.frame=anchored"
             )
         return _propagator(s, system, transform)
     if s.frame == "anchored":
         raise InputError(
-            f"model.coordinate_dynamics={s.coordinate_dynamics} does not return the start at "
-            "lag zero: with model.frame=anchored use oscillator"
+            f"model.coordinate_dynamics={s.coordinate_dynamics} does not return the start at lag "
+            "zero: use oscillator with model.frame=anchored"
         )
     activation = nn.SiLU() if s.coordinate_activation else nn.Identity()
     return SpectralBlock(transform, _dynamics(s.coordinate_dynamics, s, transform, 2), activation)

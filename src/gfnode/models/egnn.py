@@ -14,7 +14,7 @@ class EGNNSettings(Settings):
     """What an EGNN is composed of."""
 
     width: Width = 64
-    """Features an atom."""
+    """Features per atom."""
     layers: Layers = 5
     """Layers of the network."""
     lag_width: Width = Field(32, ge=4, multiple_of=2)
@@ -22,7 +22,7 @@ class EGNNSettings(Settings):
     residual: bool = False
     """Whether a layer adds to the features; the published layers replace them."""
     still: bool = True
-    """Training begins with no atom moved; false: from random weights throughout."""
+    """Training starts with zero displacements; false: with all weights random."""
 
 
 class EGNN(Model):

@@ -19,13 +19,13 @@ class EGNOSettings(EGNNSettings):
     """What an EGNO is composed of, besides what an EGNN is."""
 
     time_modes: Width = 2
-    """Frequencies over time that the convolutions keep, the lowest."""
+    """Number of temporal frequencies kept by the convolutions, lowest first."""
     times: Literal["grid", "as-if-regular"] = "grid"
-    """`grid`: the model runs on regular times up to the horizon, and lags are interpolated
-    in them; `as-if-regular`: it runs on the lags asked for and takes them for regular, as
-    the published experiments do."""
+    """`grid`: the model runs on regular times up to the horizon, and lags are interpolated;
+    `as-if-regular`: it runs on the requested lags and treats them as regular, as in the published
+    experiments."""
     grid: Width = Field(8, ge=2)
-    """Points of the grid; the start is one more, at lag zero."""
+    """Points of the grid, in addition to the start at lag zero."""
 
 
 class TimeConvolution(nn.Module):

@@ -68,8 +68,8 @@ def _alike(model: Model, positions: Tensor) -> Iterator[None]:
         if (weights.dtype, weights.device) == (positions.dtype, positions.device):
             raise
         raise InputError(
-            f"the weights of the model are {weights.dtype} on {weights.device}, expected those "
-            f"of the start, {positions.dtype} on {positions.device}: call run.model.float().cpu()"
+            f"the weights of the model are {weights.dtype} on {weights.device}, expected the same "
+            f"as the start, {positions.dtype} on {positions.device}: call run.model.float().cpu()"
         ) from error
 
 

@@ -34,7 +34,7 @@ class ITOSettings(Settings):
     """What an ITO is composed of."""
 
     width: Width = 32
-    """Features an atom."""
+    """Features per atom."""
     encoder_layers: Layers = 3
     """Layers that encode the start."""
     score_layers: Layers = 2
@@ -42,24 +42,24 @@ class ITOSettings(Settings):
     embedding: Width = Field(16, ge=4, multiple_of=2)
     """Width of the embeddings of lag and diffusion time."""
     schedule: Literal["cosine", "linear"] = "cosine"
-    """Of the noise: `cosine` or `linear`."""
+    """Noise schedule: `cosine` or `linear`."""
     weighting: Literal["noise", "velocity"] = "noise"
-    """What the loss is the error of: the `noise`, or the `velocity` of the diffusion, which
-    learns shares of several states in fewer steps and narrow distributions in more."""
+    """Target of the loss: the `noise`, or the `velocity` of the diffusion, which learns populations
+    of several states in fewer steps, but narrow distributions in more."""
     lags_per_step: int | None = Field(4, ge=1)
-    """Lags of each window in a training step, drawn anew; null: all."""
+    """Lags of each window in a training step, redrawn every time; null: all."""
     samples: Width = Field(8, ge=2, multiple_of=2)
-    """The point prediction is the mean of so many samples."""
+    """Number of samples averaged in the point prediction."""
     solver: Literal["dpm", "ancestral"] = "dpm"
-    """That draws them: `dpm` (DPM-Solver++) or `ancestral`."""
+    """Solver that draws them: `dpm` (DPM-Solver++) or `ancestral`."""
     steps: Width = Field(10, ge=2)
-    """Of the solver."""
+    """Steps of the solver."""
     validation_samples: Width = Field(2, ge=2, multiple_of=2)
-    """Samples of the cheaper prediction that training is validated with."""
+    """Samples of the cheaper prediction used to validate training."""
     validation_steps: Width = Field(4, ge=2)
     """Steps of the cheaper prediction."""
     noise_seed: int = Field(0, ge=0)
-    """Of the noise that the point prediction begins with."""
+    """Random seed for the initial noise of the point prediction."""
 
 
 @dataclass(frozen=True)

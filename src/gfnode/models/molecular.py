@@ -66,13 +66,13 @@ class Molecular(Model):
         """
         if calibration is None:
             raise InputError(
-                f"{where}: errors and distances, which making molecules of predictions needs, are "
-                f"measured when training has ended; go on with: gfnode train --resume --out {where}"
+                f"{where}: --geometry molecule needs errors and distances that are measured at "
+                f"the end of training; continue with: gfnode train --resume --out {where}"
             )
         if model.system.n_atoms > MOST:
             raise InputError(
-                f"{where}: making molecules of predictions takes at most {MOST} atoms, its model "
-                f"sees {model.system.n_atoms}"
+                f"{where}: --geometry molecule takes at most {MOST} atoms, but the model has "
+                f"{model.system.n_atoms}"
             )
         return cls(model, calibration)
 

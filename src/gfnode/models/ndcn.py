@@ -23,12 +23,12 @@ class NDCNSettings(Settings):
     """What an NDCN is composed of."""
 
     width: Width = 64
-    """Features an atom."""
+    """Features per atom."""
     predicts: Literal["displacement", "position"] = "displacement"
-    """`displacement` from the start, zero when training begins, or `position` about the
+    """`displacement` from the start, zero when training starts, or `position` relative to the
     centre of the start."""
     turned: bool = True
-    """In training, starts and their targets are turned and mirrored at random."""
+    """Rotate and reflect starts and their targets at random in training."""
     rtol: float = Field(1e-3, gt=0)
     """Relative tolerance of the ODE solver."""
     atol: float = Field(1e-4, gt=0)

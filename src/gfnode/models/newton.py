@@ -21,9 +21,9 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Positions, velocities and lags to positions at the lags."""
 
 UNTRUSTED = (
-    "the potential that was learned foretells no training window, so it is not used and the modes "
-    "predict alone: gfnode data FILE says whether forces fit the motion; --set model.newton=false "
-    "saves the time that it takes"
+    "the learned potential predicts none of the training windows, so it is not used and the "
+    "modes predict alone: gfnode data FILE tells whether forces fit the motion; --set "
+    "model.newton=false saves the time it takes"
 )
 """What is said of a potential that was learned in vain."""
 
@@ -98,15 +98,15 @@ class Newton(nn.Module):
         if dynamics.frequency > 0:
             bath = f"a thermostat of {float(dynamics.frequency) / WAVENUMBER:.0f} cm⁻¹"
         elif dynamics.rate > 0:
-            bath = f"a random thermostat of {format_time(1 / float(dynamics.rate))}"
+            bath = f"a stochastic thermostat of {format_time(1 / float(dynamics.rate))}"
         last = float(self.knots[-1])
         said = ", ".join(
             f"{float(self._hats(torch.tensor(lag)) @ self.trust.cpu()):.0%} at {format_time(lag)}"
             for lag in (last / 100, last / 10, last)
         )
         behind = float(dynamics.behind)
-        early = f"; velocities are taken for those of {behind:.2g} fs before" if behind else ""
-        return f"Newton's equations, with {bath}, are trusted by {said}{early}"
+        early = f"; velocities are taken to be from {behind:.2g} fs before" if behind else ""
+        return f"weight of Newton's equations, with {bath}: {said}{early}"
 
     def forward(
         self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor

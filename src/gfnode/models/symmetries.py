@@ -78,7 +78,7 @@ def two_ways(
         case Symmetry.START:
             soon = torch.zeros_like(lags[:, :1]) + SOON
             return predict(x, v, soon), x[:, None]
-    raise ValueError(f"{symmetry} takes a model made anew for the renumbered atoms")
+    raise ValueError(f"{symmetry} needs a new model for the renumbered atoms")
 
 
 def _turned(vectors: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:

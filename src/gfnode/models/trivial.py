@@ -70,7 +70,7 @@ class MeanConformer(Model):
         """
         if bool(self.conformer.isnan().any()):
             raise InputError(
-                "the mean conformer is not known: call prepare(windows) with training windows, or "
+                "the mean conformer is unknown: call prepare(windows) with training windows, or "
                 "load a saved model"
             )
         return superpose(self.conformer.expand_as(positions), positions, self.weights)

@@ -62,8 +62,8 @@ class Misfit:
             for atom in self.atoms
         )
         return (
-            f"{self.long} of {self.bonds} bonds are far too long, {one}–{other} most: "
-            f"{self.length:.2f} Å where some {self.usual:.2f} Å are usual"
+            f"{self.long} of {self.bonds} bonds are far too long, worst {one}–{other}: "
+            f"{self.length:.2f} Å instead of about {self.usual:.2f} Å"
         )
 
 
@@ -119,10 +119,10 @@ def atom_order_warnings(
             continue
         asked = "is its topology the right one, with atoms in this order?"
         if number:
-            asked = f"are its atoms in another order than those of {trajectories[0].label}?"
+            asked = f"are its atoms in another order than in {trajectories[0].label}?"
         said.append(
-            f"{each.label}: {found.words(each.numbers[atoms], atoms)}, while other atoms are as "
-            f"near: {asked}"
+            f"{each.label}: {found.words(each.numbers[atoms], atoms)}, while other atoms are near "
+            f"enough to be bonded: {asked}"
         )
     return tuple(said)
 
@@ -132,9 +132,9 @@ def warn_of_order(state: Trajectory, system: System) -> None:
     if (found := misfit_of(system.bonds, state)) is None:
         return
     warnings.warn(
-        f"{state.label}: {found.words(system.numbers, system.atoms)}, while other atoms are as "
-        "near: are its atoms in another order than those of training, or is it another molecule? "
-        "Put them into the order of training",
+        f"{state.label}: {found.words(system.numbers, system.atoms)}, while other atoms are near "
+        "enough to be bonded: are its atoms in another order than in training, or is it another "
+        "molecule? Put them into the order of training",
         stacklevel=4,
     )
 

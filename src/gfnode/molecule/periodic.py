@@ -115,7 +115,7 @@ class Unwrapper:
     def _doubt(self, parts: NDArray[np.float64], height: NDArray[np.float64]) -> str:
         """Warning that a box is too small, by itself or for a molecule in it; else empty."""
         if (least := height.min()) < SMALLEST:
-            said = f"is {least:.3g} Å high, less than any box, and is taken for none"
+            said = f"is {least:.3g} Å high, too small for a box, and is ignored"
         elif self.endless:
             return ""
         else:
@@ -127,7 +127,7 @@ class Unwrapper:
             if shares[axis] <= 1:
                 return ""
             length = shares[axis] * height[axis]
-            said = f"is {height[axis]:.3g} Å high, and a molecule in it {length:.3g} Å"
+            said = f"is {height[axis]:.3g} Å high, but a molecule in it {length:.3g} Å"
         return (
             f"the periodic cell {said}: is it in another unit (an array of an npz file: --map "
             "…,cell=box:nm)?"

@@ -34,8 +34,7 @@ def split_molecules(trajectory: Trajectory) -> list[Trajectory]:
     if len(kinds) > 1:
         found = ", ".join(f"{count} × {formula}" for formula, count in kinds.most_common(6))
         raise InputError(
-            f"{where}holds molecules of several kinds ({found}); choose those of one kind with "
-            "--select"
+            f"{where}holds molecules of several kinds ({found}); choose one kind with --select"
         )
     if len(atoms) == 1:
         return [trajectory]

@@ -119,9 +119,9 @@ class System:
             return
         atom = int(np.argmax(np.abs(other / mine - 1)))
         warnings.warn(
-            f"{state.label}: its atoms have other masses than those of training, which are taken: "
-            f"atom {self.atoms[atom]} has {other[atom]:.4g} u, in training {mine[atom]:.4g} u. "
-            "Train on trajectories of these masses",
+            f"{state.label}: its masses differ from those of training, which are used: atom "
+            f"{self.atoms[atom]} has {other[atom]:.4g} u, in training {mine[atom]:.4g} u. For "
+            "these masses, train on trajectories with them",
             stacklevel=4,
         )
 
@@ -164,12 +164,12 @@ class System:
         hops = np.asarray(data["hops"], dtype=np.int64)
         step, horizon = float(data["time_step_fs"]), float(data["horizon_fs"])
         if not count or (numbers == 0).any() or hops.shape != sending.shape:
-            raise ValueError("atoms and edges do not fit together")
+            raise ValueError("atoms and edges do not match")
         masses = data.get("source_masses")
         if masses is not None:
             masses = np.asarray(masses, dtype=np.float64)
             if masses.shape != numbers.shape or not (0 < masses.min() <= masses.max() < np.inf):
-                raise ValueError("masses do not fit the atoms")
+                raise ValueError("masses do not match the atoms")
         if not (step > 0 and 0 < horizon < np.inf):
             raise ValueError(f"a step of {step} fs and a horizon of {horizon} fs")
         return cls(

@@ -96,8 +96,8 @@ def backbone(topology: Topology | None) -> Integers:
     for pair in ramachandran_pairs(named_torsions(topology)).values():
         return pair
     raise InputError(
-        "no residue has the torsions φ and ψ: they need atoms named N, CA and C, and C and N of "
-        "the residues beside it"
+        "no residue has the torsions φ and ψ: they need atoms named N, CA and C, and the C and N "
+        "of neighbouring residues"
     )
 
 
@@ -143,11 +143,14 @@ def read_torsions(
 def _atom(word: str, n_atoms: int, topology: Topology | None, item: str) -> int:
     if word.isdecimal():
         if int(word) >= n_atoms:
-            raise InputError(f"--torsion {item}: no atom {word}, expected 0 to {n_atoms - 1}")
+            raise InputError(
+                f"--torsion {item}: there is no atom {word}, expected 0 to {n_atoms - 1}"
+            )
         return int(word)
     if topology is None:
         raise InputError(
-            f"--torsion {item}: the data names no atoms; give them by number, 0 to {n_atoms - 1}"
+            f"--torsion {item}: the data has no atom names; give atoms by number, 0 to "
+            f"{n_atoms - 1}"
         )
     residue, colon, name = word.rpartition(":")
     matching: NDArray[np.bool_] = np.array(topology.names) == name

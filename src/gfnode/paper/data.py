@@ -64,8 +64,8 @@ def find(dataset: str, molecules: Sequence[str], folder: Path) -> dict[str, Foun
             what = "is no folder" if folder.exists() else "does not exist"
             said = f"{folder} {what}, so it holds no data of {', '.join(missing)}"
         raise MissingData(
-            f"{said}, and gfnode fetch has not been asked "
-            "for it: fetch it, put it there, or give its folder with --data",
+            f"{said}, and it has not been fetched: get it with gfnode fetch, put it there, or "
+            "give its folder with --data",
             _to_fetch(facts, missing, folder),
         )
     return {molecule: each for molecule, each in found.items() if each is not None}
@@ -123,5 +123,5 @@ def _to_fetch(facts: dict[str, Any], missing: Sequence[str], folder: Path) -> li
         )
     if "scattered" in facts:
         others = " ".join(facts["scattered"].format(molecule=molecule) for molecule in missing)
-        lines.append(f"  for irregular lags and blocked splits alone: gfnode fetch {others}")
+        lines.append(f"  for irregular lags and blocked splits only: gfnode fetch {others}")
     return lines

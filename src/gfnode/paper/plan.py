@@ -107,14 +107,16 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
         :class:`gfnode.paper.data.MissingData` where there is none.
     """
     if "seed" in choice.changes:
-        raise InputError("--set seed is set by --seeds here, one after the other: leave it out")
+        raise InputError("--set seed has no place here, where --seeds sets the seeds: leave it out")
     if "model.name" in choice.changes:
         raise InputError(
-            "model.name is not set here, where the rows say which model they are of: choose rows "
-            "with --models, which knows every registered model (gfnode models)"
+            "model.name cannot be set here, as every row has its own model: choose rows with "
+            "--models, which takes every registered model (gfnode models)"
         )
     if choice.epochs is not None and "training.epochs" in choice.changes:
-        raise InputError("--epochs and --set training.epochs say the same: expected one of them")
+        raise InputError(
+            "--epochs and --set training.epochs set the same: expected only one of them"
+        )
     molecules = _chosen("molecule", choice.molecules or spec.shown, spec.molecules, spec.title)
     rows = [spec.row(each) for each in chosen_rows(spec, choice.models)]
     found = find(spec.data, molecules, choice.data)

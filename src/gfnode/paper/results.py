@@ -133,4 +133,4 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         return read_arrays(path)
     except InputError as error:
-        raise InputError(f"{error}; delete the run, and do it again") from error
+        raise InputError(f"{error}; delete the run and repeat it") from error

@@ -165,8 +165,8 @@ def _column(
     for other in results[1:]:
         if not first.same_windows(other):
             raise InputError(
-                f"{first.folder} and {other.folder} were judged on different windows and cannot "
-                "stand in one column: leave settings of windows out of single rows"
+                f"{first.folder} and {other.folder} were evaluated on different windows and "
+                "cannot share a column: do not change windows settings of single rows"
             )
     blocks = first.blocks()
     trivial = {name: first.values(quantity, metric, name) for name in first.methods(quantity)}

@@ -59,8 +59,10 @@ def measure_energy(
     if system.n_atoms < len(system.source_numbers):
         return Section(
             {
-                "reason": f"the state holds {system.n_atoms} of {len(system.source_numbers)} "
-                "atoms: a part of a molecule has no energy"
+                "reason": (
+                    f"the state has {system.n_atoms} of {len(system.source_numbers)} atoms, and "
+                    "the energy needs the whole molecule"
+                )
             }
         )
     windows, times = predictions.lags_fs.shape

@@ -201,7 +201,7 @@ def _chosen(first: Trajectory, residue: str | None) -> tuple[tuple[str, str], In
         known = f"these have: {', '.join(list(pairs)[:12])}" if pairs else "none here has"
         asked = "no residue has" if residue is None else f"residue {residue} has not"
         raise InputError(
-            f"{first.label}: {asked} φ and ψ ({known}); name another one, or two dihedrals by "
-            "--torsion NAME=A-B-C-D"
+            f"{first.label}: {asked} φ and ψ ({known}); name another residue, or two dihedrals "
+            "with --torsion NAME=A-B-C-D"
         )
     return (f"φ of {name}", f"ψ of {name}"), pairs[name]

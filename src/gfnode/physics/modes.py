@@ -122,7 +122,7 @@ def even_lags(trajectories: Sequence[Trajectory], horizon: float, times: int = 2
     spacing = spacings[0]
     if np.ptp(spacings) > 1e-3 * spacing:
         raise InputError(
-            "spectra need frames of one spacing; these trajectories have "
+            "spectra need one frame spacing; these trajectories have "
             f"{', '.join(f'{each:g} fs' for each in dict.fromkeys(spacings))}"
         )
     steps = max(1, round(horizon / spacing / times))

@@ -191,20 +191,20 @@ def _meaningless(predictions: Predictions) -> str | None:
     system, windows = predictions.system, predictions.windows
     if system.n_atoms < len(system.source_numbers):
         return (
-            f"the state holds {system.n_atoms} of {len(system.source_numbers)} atoms: momenta and "
-            "temperature of a part are not conserved by anything"
+            f"the state has {system.n_atoms} of {len(system.source_numbers)} atoms, and the "
+            "momenta of a part of a molecule are not conserved"
         )
     if isinstance(predictions.run.model, Generative):
         return (
-            "the model draws samples: those at two lags belong to different trajectories, so that "
-            "they have no velocities"
+            "the model draws samples: those at different lags belong to different trajectories, "
+            "so they have no velocities"
         )
     if windows.align is not None:
-        return "targets are superposed on the start: their rotation and drift are taken off"
+        return "targets are superposed on the start, which removes their rotation and drift"
     if (gap := _spacing(windows)) is not None and gap > SHORT_GAP:
         return (
-            f"no velocities are stored, and frames {format_time(gap)} apart give none of atoms "
-            "that vibrate"
+            f"no velocities are stored, and frames {format_time(gap)} apart are too far apart to "
+            "give those of vibrating atoms"
         )
     return None
 

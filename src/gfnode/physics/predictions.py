@@ -211,8 +211,8 @@ def _training(run: "Run", windows: Windows) -> Tensor:
         return prepare(run.trajectories(), run.experiment).parts["train"].conformations()
     except InputError:
         warnings.warn(
-            "an exported model holds none of its training data: the constant geometry beside its "
-            "predictions is the mean over the starts it is evaluated on",
+            "an exported model has no training data: the constant geometry compared with its "
+            "predictions is the mean over the evaluated starts",
             stacklevel=2,
         )
         return windows.conformations()

@@ -50,8 +50,8 @@ MOST_VALUES = 10_000_000
 """Largest number of coordinates in the dense series; large systems get fewer starts."""
 
 SAMPLES = (
-    "the model draws samples: those at two lags belong to different trajectories, so that it has "
-    "no spectrum in time"
+    "the model draws samples: those at different lags belong to different trajectories, so there "
+    "is no spectrum in time"
 )
 
 Numbers = dict[str, Any]

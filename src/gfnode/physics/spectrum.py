@@ -265,7 +265,7 @@ def _common_spacing(given: Sequence[Trajectory]) -> float:
         if not np.array_equal(each.numbers, given[0].numbers):
             raise InputError(
                 f"{each.label} ({each.formula}) and {given[0].label} ({given[0].formula}) hold "
-                "different atoms; give replicas of one system together, others one by one"
+                "different atoms: give only replicas of one system together"
             )
         if abs(spacing - spacings[0]) > 1e-3 * spacings[0]:
             raise InputError(

@@ -64,7 +64,9 @@ def open_netcdf(path: Path, given: Given) -> Source:
     arrays = [key for key in ("coordinates", "velocities", "forces") if key in units]
     for key in arrays:
         if file.variables[key].shape != shape:
-            raise InputError(f"{path}: {key} have shape {file.variables[key].shape}, not {shape}")
+            raise InputError(
+                f"{path}: {key} have shape {file.variables[key].shape}, expected {shape}"
+            )
 
     def blocks(rows: Integers) -> Iterator[Block]:
         for part in batches(rows, len(top.numbers)):
@@ -74,8 +76,8 @@ def open_netcdf(path: Path, given: Given) -> Source:
             }
             if (unwritten := np.abs(found["coordinates"]).max((1, 2)) > UNWRITTEN).any():
                 raise InputError(
-                    f"{path}: frame {part[np.argmax(unwritten)]} was never written: a run that was "
-                    "stopped? Write the others anew, with cpptraj say"
+                    f"{path}: frame {part[np.argmax(unwritten)]} was never written (was the run "
+                    "interrupted?): rewrite the file without such frames, e.g. with cpptraj"
                 )
             yield Block(
                 found["coordinates"],
@@ -104,8 +106,8 @@ def _opened(path: Path) -> Any:
     with path.open("rb") as file:
         if file.read(4) == b"\x89HDF":
             raise InputError(
-                f"{path}: is NetCDF 4, which is HDF5, expected NetCDF 3 as AMBER writes it: "
-                "rewrite it with nccopy -k nc6 OLD NEW, or with cpptraj"
+                f"{path}: is NetCDF 4 (HDF5), expected NetCDF 3 as AMBER writes it: convert it "
+                "with nccopy -k nc6 OLD NEW, or with cpptraj"
             )
     found = netcdf_file(str(path), "r", mmap=True)
     shape: tuple[int, ...] = getattr(found.variables.get("coordinates"), "shape", ())

@@ -103,7 +103,7 @@ class Archive(Mapping[str, NDArray[Any]]):
         steps = np.spacing(np.abs(first)).astype(np.float64) * factor
         return (
             f"{self.path.name}: positions are stored as float16, which resolves only about "
-            f"{np.sqrt(np.nanmean(np.square(steps))):.1g} Å; float32 keeps what the motion shows",
+            f"{np.sqrt(np.nanmean(np.square(steps))):.1g} Å; save them as float32",
         )
 
     def blocks(self, fields: Fields) -> Callable[[Integers], Iterator[Block]]:
@@ -173,7 +173,7 @@ class Archive(Mapping[str, NDArray[Any]]):
                 yield begin, stored
             with self._reading():
                 if file.read(1):  # the checksum is compared where the stream ends
-                    raise InputError(f"{self.path}: {key} holds more than its head says")
+                    raise InputError(f"{self.path}: {key} holds more data than its header declares")
 
     def _head(self, key: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         with (
@@ -188,8 +188,8 @@ class Archive(Mapping[str, NDArray[Any]]):
             size = file.tell() + dtype.itemsize * math.prod(shape)
             if size != stored.file_size or size > DENSEST * stored.compress_size + 1024:
                 raise InputError(
-                    f"{self.path}: {key} is damaged: its head promises "
-                    f"{'×'.join(map(str, shape))} values, and there are not so many"
+                    f"{self.path}: {key} is damaged: its header declares "
+                    f"{'×'.join(map(str, shape))} values, but there are fewer"
                 )
             return shape, fortran, dtype
 

@@ -94,17 +94,17 @@ class _File:
         head = file.read(HEAD)
         if PICKLE in head:
             raise InputError(
-                f"{path}: is a pickle of an old version of ASE, which can run code when it is "
-                "read: expected a trajectory of ASE 3.10 or later. If you know whom it is from, "
-                "turn it into one with python -m ase.io.trajectory FILE"
+                f"{path}: is a pickle written by an old version of ASE, and reading it could run "
+                "code: expected a trajectory of ASE 3.10 or later. If you trust its origin, "
+                "convert it with python -m ase.io.trajectory FILE"
             )
         if head[:8] not in MAGIC or head[8:24].rstrip() != TAG or len(head) < HEAD:
-            raise InputError(f"{path}: is no trajectory of ASE, or damaged")
+            raise InputError(f"{path}: is not an ASE trajectory, or is damaged")
         _, frames, place = np.frombuffer(head[24:], "<i8").tolist()
         if frames < 1:
             raise InputError(f"{path}: holds no frames")
         if place < 0 or place + 8 * frames > self.size:
-            raise InputError(f"{path}: its head promises {frames} frames: {CUT}")
+            raise InputError(f"{path}: its header declares {frames} frames: {CUT}")
         file.seek(place)
         self.places: list[int] = np.frombuffer(file.read(8 * frames), "<i8").tolist()
 
@@ -115,11 +115,11 @@ class _File:
         """The JSON of a frame."""
         place = self.places[frame]
         if not HEAD <= place <= self.size - 8:
-            raise InputError(f"{self.path}: frame {frame} lies outside of the file: {CUT}")
+            raise InputError(f"{self.path}: frame {frame} lies outside the file: {CUT}")
         self.file.seek(place)
         length = int.from_bytes(self.file.read(8), "little", signed=True)
         if not 0 < length <= self.size - place - 8:
-            raise InputError(f"{self.path}: frame {frame} lies outside of the file: {CUT}")
+            raise InputError(f"{self.path}: frame {frame} lies outside the file: {CUT}")
         found = json.loads(self.file.read(length))
         if not isinstance(found, dict):
             raise TypeError(f"expected a JSON object, got {type(found).__name__}")
@@ -136,7 +136,7 @@ class _File:
             raise ValueError(f"{key} are {kind!r} of shape {shape}, expected numbers")
         found = _Array(tuple(shape), KINDS[kind, big], begin)
         if begin + math.prod(shape) * found.kind.itemsize > self.size:
-            raise InputError(f"{self.path}: {key} lie outside of the file: {CUT}")
+            raise InputError(f"{self.path}: {key} lie outside the file: {CUT}")
         return found
 
     def values(self, item: Json, key: str, big: bool) -> NDArray[Any] | None:
@@ -151,7 +151,7 @@ def open_traj(path: Path, given: Given) -> Source:
     from ase.data import atomic_masses
 
     frames: list[_Frame] = []
-    with path.open("rb") as file, foreign(path, f"not a trajectory of ASE, or {CUT}"):
+    with path.open("rb") as file, foreign(path, f"not an ASE trajectory, or {CUT}"):
         opened = _File(path, file)
         first = opened.item(0)
         head = now = _head(opened, first, 0)
@@ -204,7 +204,7 @@ def _head(opened: _File, item: Json, frame: int) -> _Head:
     big = item.get("_little_endian", True) is False
     numbers = opened.values(item, "numbers", big)
     if numbers is None:
-        raise InputError(f"{opened.path}: frame {frame} names no elements: {CUT}")
+        raise InputError(f"{opened.path}: frame {frame} has no elements: {CUT}")
     masses = opened.values(item, "masses", big)
     periodic = np.array(item.get("pbc", False), dtype=bool) & np.ones(3, dtype=bool)
     return _Head(
@@ -220,14 +220,14 @@ def _same(path: Path, frame: int, first: _Head, now: _Head) -> None:
         return
     if not np.array_equal(now.numbers, first.numbers):
         raise InputError(
-            f"{path}: frame {frame} holds other atoms than the first one; all frames must hold "
+            f"{path}: frame {frame} has different atoms from the first one; all frames must hold "
             "the same atoms in the same order"
         )
     old, new = first.masses, now.masses
     if not (old is new if old is None or new is None else np.array_equal(old, new)):
         raise InputError(
-            f"{path}: frame {frame} has other masses than the first one; all frames must have the "
-            "same"
+            f"{path}: frame {frame} has different masses from the first one; all frames must have "
+            "the same masses"
         )
 
 
@@ -274,8 +274,8 @@ def _times(path: Path, frames: list[_Frame]) -> Doubles | None:
         return None
     if missing:
         raise InputError(
-            f"{path}: frame {missing[0]} has no time in its info, others have; --step, the time "
-            "between frames, stands in for them"
+            f"{path}: frame {missing[0]} has no time in its info, but others have: give --step, "
+            "the time between frames, instead"
         )
     return np.array([frame.time for frame in frames])
 

@@ -17,6 +17,7 @@ from gfnode.trajectory import Integers, Trajectory, check_finite, check_times
 from gfnode.trajectory.checks import even_spacing
 from gfnode.trajectory.formula import describe_masses, unusual
 from gfnode.trajectory.selection import Selection, choose, solvent
+from gfnode.units import count
 
 if TYPE_CHECKING:
     from gfnode.molecule.periodic import Unwrapper
@@ -106,7 +107,7 @@ def check_named_masses(source: Source, where: str) -> None:
     if masses is not None and (masses.shape != (atoms,) or masses.dtype.kind not in "fiu"):
         raise InputError(
             f"{where}masses are {masses.dtype} of shape {masses.shape}, expected numbers of shape "
-            f"({atoms},), one an atom"
+            f"({atoms},), one per atom"
         )
 
 
@@ -122,8 +123,8 @@ def _atoms(path: Path, source: Source, select: Selection | None) -> tuple[Intege
         return everything, []
     kept = np.flatnonzero(~around)
     return kept, [
-        f"{path.name}: {len(kept)} of {len(around)} atoms are read: {around.sum()} of water and "
-        "ions are left out; --select all keeps them"
+        f"{path.name}: reading {len(kept)} of {len(around)} atoms: {around.sum()} water and ion "
+        "atoms are left out; --select all keeps them"
     ]
 
 
@@ -140,7 +141,7 @@ def _check_size(values: NDArray[np.float32], key: str, where: str, rows: Integer
         frame = int(np.argmax(beyond))
         raise InputError(
             f"{where}{key} of frame {rows[frame]} reach {np.abs(values[frame]).max():.3g} {unit}, "
-            f"more than {most:g}: the file is damaged, or its unit is not the one expected"
+            f"more than {most:g}: the file is damaged, or in an unexpected unit"
         )
 
 
@@ -232,25 +233,29 @@ class _Filling:
             return
         del self.arrays["velocities"]
         self._dropped.append(
-            f"{self.path.name}: stored velocities are all zero though atoms move, and are left out"
+            f"{self.path.name}: stored velocities are left out: all are zero although the atoms "
+            "move"
         )
 
     def notes(self) -> list[str]:
         """What was repaired, and what left out."""
         did, u = [], self._unwrapper
         if u is not None and u.broken:
-            did.append(f"cut molecules in {u.broken} of {u.frames} frames, which are whole now")
+            did.append(f"cut molecules in {u.broken} of {u.frames} frames (now made whole)")
         if u is not None and u.jumps:
-            did.append(f"made them jump {u.jumps} times from side to side, which is undone")
-        told = f"{self.path.name}: the periodic box {', and '.join(did)}; --as-stored leaves them"
+            did.append(f"made them jump across it {count(u.jumps, 'time')} (now undone)")
+        told = (
+            f"{self.path.name}: the periodic box {', and '.join(did)}; --as-stored keeps them as "
+            "they were"
+        )
         notes = [*self._dropped, told] if did else [*self._dropped]
         if u is not None and u.doubt:
             notes.append(f"{self.path.name}: {u.doubt}")
         if u is not None and u.endless:
             notes.append(
-                f"{self.path.name}: no molecules, but, if the cell is right, something without end "
-                f"across the periodic box (a crystal, a polymer): {u.endless} bonds across the box "
-                "are not in the graph"
+                f"{self.path.name}: not molecules but, if the cell is right, an endless structure "
+                f"across the periodic box (a crystal, a polymer): {u.endless} bonds across the "
+                "box are not in the graph"
             )
         return notes
 

@@ -87,7 +87,7 @@ def frame_times(
         return stored
     if frames > 1:
         raise InputError(
-            f"{path}: it stores no times: give --step, the time between frames, {proposal}"
+            f"{path}: stores no times: give --step, the time between frames, {proposal}"
         )
     return np.zeros(frames)
 
@@ -158,8 +158,8 @@ def ends_with_line(path: Path) -> None:
         file.seek(-1, os.SEEK_END)
         if file.read() not in b"\r\n":
             raise InputError(
-                f"{path}: the last line has no line end, so the file may be cut off in the middle "
-                "of a number; if it is whole, add the line end"
+                f"{path}: the last line has no newline, so the file may be cut off within a "
+                "number; if it is complete, add the newline"
             )
 
 

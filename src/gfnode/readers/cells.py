@@ -48,8 +48,8 @@ def check_cell(trajectory: Trajectory, holder: str) -> None:
     wrong = np.flatnonzero((along <= 0) | (above > 1e-5 * np.abs(trajectory.cell).max((1, 2))))
     if wrong.size:
         raise InputError(
-            f"{trajectory.label}: {holder} cannot hold a cell that is periodic in part or turned; "
-            f"that of frame {wrong[0]} is not a along x, b in the xy plane, c above it: save as "
-            ".npz or .extxyz, turn cell, positions and velocities, or drop the cell with "
+            f"{trajectory.label}: {holder} can only hold a fully periodic cell with a along x, b "
+            f"in the xy plane and c above it; that of frame {wrong[0]} is not: save as .npz or "
+            ".extxyz, rotate cell, positions and velocities, or drop the cell with "
             "dataclasses.replace(trajectory, cell=None)"
         )

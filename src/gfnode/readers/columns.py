@@ -42,16 +42,16 @@ def find_forces(name: str, frames: Sequence[Columns]) -> tuple[str | None, tuple
         named = [FORCES]
     if len(named) > 1:
         return None, (
-            f"{name}: columns {', '.join(named)} may all be forces, and none of them is read: "
-            f"rename the one that belongs to the motion, in eV/Å, to {FORCES}",
+            f"{name}: columns {', '.join(named)} may all be forces, so none is read: rename the "
+            f"one that drives the motion, in eV/Å, to {FORCES}",
         )
     if not named:
         return None, ()
     (column,) = named
     if without := [i for i, keys in enumerate(of_three) if column not in keys]:
         return None, (
-            f"{name}: column {column} is left out, as {len(without)} of {len(frames)} frames do "
-            f"not have it (the first is frame {without[0]})",
+            f"{name}: column {column} is left out: {len(without)} of {len(frames)} frames do not "
+            f"have it (the first is frame {without[0]})",
         )
     said = f"{name}: column {column} is read as forces, in eV/Å; rename it if it is something else"
     return column, () if column == FORCES else (said,)

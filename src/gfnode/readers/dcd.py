@@ -61,11 +61,14 @@ def _frames(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         raise InputError(f"{path}: not a DCD file of coordinates with 4-byte records")
     control = head[2:22]
     if control[8] or control[11]:
-        raise InputError(f"{path}: holds fixed atoms or a fourth dimension, which are not read")
+        raise InputError(
+            f"{path}: has fixed atoms or a fourth dimension, which gfnode cannot read: write all "
+            "atoms of every frame, in three dimensions"
+        )
     title = int(np.frombuffer(data, integer, 1, 92)[0])
     count = np.frombuffer(data, integer, 4, 96 + max(title, 0))
     if count[0] != title or count[1] != 4 or count[3] != 4 or count[2] < 1:
-        raise InputError(f"{path}: not a DCD file, or a damaged one: its head makes no sense")
+        raise InputError(f"{path}: not a DCD file, or damaged: its header makes no sense")
 
     blocks = [("cell", f"{order}f8", 6)] if control[10] else []
     blocks += [(axis, f"{order}f4", int(count[2])) for axis in "xyz"]
@@ -79,7 +82,7 @@ def _frames(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     whole, rest = divmod(len(data) - 112 - title, frame.itemsize)
     if rest or not whole:
         raise InputError(
-            f"{path}: frame {whole} is cut off: {rest} of {frame.itemsize} bytes (its head says "
+            f"{path}: frame {whole} is cut off: {rest} of {frame.itemsize} bytes (its header says "
             f"{control[0]} frames); the file was cut off or is damaged"
         )
     frames = np.frombuffer(data, frame, whole, 112 + title)
@@ -96,7 +99,8 @@ def _fewer(path: Path, said: int, frames: int) -> list[str]:
     if said in (0, frames):
         return []
     return [
-        f"{path.name} holds {frames} whole frames, its head says {said}: a run that was stopped?"
+        f"{path.name} holds {frames} complete frames, but its header says {said}: was the run "
+        "interrupted?"
     ]
 
 
@@ -117,7 +121,7 @@ def _claim(control: NDArray[Any], unit: float) -> str:
         return "e.g. --step 2fs"
     said = format_time(float(f"{step:.4g}")).replace(" ", "")
     return (
-        f"--step {said} if its head is right (a frame every {max(every, 1)} steps of "
+        f"--step {said} if its header is right (a frame every {max(every, 1)} steps of "
         f"{format_time(float(f'{delta * unit:.4g}'))})"
     )
 

@@ -48,7 +48,7 @@ READ_COLUMNS = ("species", "pos", "Z", "momenta", "velocities", "masses")
 XTB = " xtb: "
 """In the comment lines of xTB, before its version."""
 
-DUMP = "dump in the $md block of xTB's input, e.g. --step 50fs, which is usual"
+DUMP = "dump in the $md block of xTB's input, e.g. --step 50fs, its default"
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def open_extxyz(path: Path, given: Given, found: Frames) -> Source:
     if stored is None and step is None and (known := recognise_md22(numbers)):
         step, name = known.step, name or known.name
         notes += (
-            f"{path.name} stores no times and was taken for {known.name} of MD22, with a frame "
-            f"every {format_time(step)}; --step says otherwise",
+            f"{path.name} stores no times and was recognised as {known.name} of MD22, with a "
+            f"frame every {format_time(step)}; --step overrides this",
         )
     proposal = DUMP if XTB in found.comments[0] else EXAMPLE
     return Source(
@@ -128,8 +128,8 @@ def resting(name: str, moving: Sequence[bool]) -> tuple[str, ...]:
     if not without:
         return ()
     return (
-        f"{name}: atoms are taken to be at rest in the {len(without)} of {len(moving)} frames "
-        f"that store no momenta (the first is frame {without[0]}), as ASE writes rest",
+        f"{name}: {len(without)} of {len(moving)} frames store no momenta (the first is frame "
+        f"{without[0]}): their atoms are taken to be at rest, as ASE stores it",
     )
 
 
@@ -155,7 +155,7 @@ def _read(path: Path, found: Frames, rows: Sequence[int] | Integers) -> list[Any
         for row in rows:
             file.seek(found.places[row])
             text = b"".join(islice(file, 2 + found.atoms)).decode("utf-8")
-            with foreign(path, f"frame {row} is no valid XYZ"):
+            with foreign(path, f"frame {row} is not valid XYZ"):
                 try:
                     frames += read_xyz(io.StringIO(text), index=0)
                 except KeyError as error:
@@ -181,7 +181,7 @@ def find_frames(path: Path) -> Frames:
             frame = len(found.comments)
             if not line.strip():
                 if lines.read().strip():
-                    raise InputError(f"{path}: a blank line stands before frame {frame}; remove it")
+                    raise InputError(f"{path}: a blank line precedes frame {frame}; remove it")
                 break
             digits = line.strip()
             if not digits.isdigit() or len(digits) > 12 or (count := int(digits)) < 1:
@@ -225,17 +225,17 @@ def _stored_times(path: Path, comments: list[str]) -> Doubles | None:
         return None
     if missing := [i for i, info in enumerate(infos) if key not in info]:
         raise InputError(
-            f"{path}: frame {missing[0]} has no {key}, the first one has; --step, the time between "
-            "frames, stands in for them"
+            f"{path}: frame {missing[0]} has no {key}, but the first one has: give --step, the "
+            "time between frames, instead"
         )
     units = [TIME_UNIT.search(each) for each in comments] if key == "time" else [None]
     unit = units[0][1].lower() if units[0] else ""
     if other := [i for i, each in enumerate(units) if (each[1].lower() if each else "") != unit]:
         raise InputError(
-            f"{path}: the time of frame {other[0]} has another unit than that of the first frame "
-            f"({unit or 'none'}); --step, the time between frames, stands in for them"
+            f"{path}: the time of frame {other[0]} is not in the unit of the first frame "
+            f"({unit or 'none'}): give --step, the time between frames, instead"
         )
-    with foreign(path, f"{key} is not a number (--step stands in for stored times)"):
+    with foreign(path, f"{key} is not a number (--step overrides stored times)"):
         # CP2K puts a comma behind each value
         values = [info[key].strip("\"', ").lower().removesuffix(unit) for info in infos]
         return np.array([float(value) for value in values]) * FS_PER.get(unit, TIME_KEYS[key])

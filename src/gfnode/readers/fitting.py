@@ -57,11 +57,15 @@ def check_fit(path: Path, source: Source, first: int, atoms: Integers) -> list[s
     crowded = len(bonds) > CROWDED * len(atoms)
     if crowded or (found := misfit(bonds, numbers, [(now[atoms], cell)])) is None:
         return []
-    said = f"{found.words(numbers, atoms)}, in frame {first}, while other atoms are as near"
+    said = (
+        f"{found.words(numbers, atoms)}, in frame {first}, while other atoms are near enough to "
+        "be bonded"
+    )
     if found.long >= WRONG * found.bonds:
         raise InputError(
             f"{path}: the topology {placed.path} does not fit: {said}; expected its atoms in the "
-            "order of the trajectory: give the file that the simulation was started from as --top"
+            "order of the trajectory: as --top, give the file from which the simulation was "
+            "started"
         )
     return [f"{path.name}: {said}: is {placed.path.name} its topology, with atoms in this order?"]
 

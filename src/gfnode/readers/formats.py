@@ -107,7 +107,7 @@ def _check(suffix: str, loaded: object) -> Format:
     if not isinstance(loaded, Format):
         raise TypeError(f"expected a gfnode.readers.Format, got {type(loaded).__name__}")
     if suffix.count(".") != 1 or len(suffix) < 2 or {"/", "\\"} & set(suffix):
-        raise ValueError(f"{suffix!r} is no suffix of a file: expected one such as '.csv'")
+        raise ValueError(f"{suffix!r} is not a file suffix: expected one such as '.csv'")
     return loaded
 
 
@@ -302,7 +302,7 @@ def _enough_memory(path: Path) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise InputError(
-            f"{path}: asks for more memory than there is ({error}): it is damaged, or too large; "
+            f"{path}: needs more memory than is available ({error}): it is damaged, or too large; "
             "keep fewer atoms or frames (--select, --stride)"
         ) from error
 
@@ -316,13 +316,13 @@ def _open(
     form = format_of(path)
     if form.needs_top and top is None:
         raise InputError(
-            f"{path}: {path.suffix} files name no elements: give the topology with --top, "
-            "e.g. --top molecule.pdb"
+            f"{path}: {path.suffix} files store no elements: give the topology with --top, e.g. "
+            "--top molecule.pdb"
         )
     if mapping is not None and path.suffix.lower() != ".npz":
         raise InputError(f"{path}: only .npz files take a mapping: leave out --map")
     if top is not None and not (form.needs_top or form.takes_top):
-        raise InputError(f"{path}: {path.suffix} files name their own elements: leave out --top")
+        raise InputError(f"{path}: {path.suffix} files store their own elements: leave out --top")
     if isinstance(mapping, Mapping):
         mapping = ",".join(f"{key}={value}" for key, value in mapping.items())
     check_text(mapping, "the mapping", "such as 'positions=coords:nm,numbers=Z'")
@@ -336,12 +336,12 @@ def _in_unit(
     """The same with the lengths of a file in this unit, not in that of its format."""
     if mapping is not None:
         raise InputError(
-            f"{path}: with --map the unit of each array is named there (positions=ARRAY:{unit}): "
+            f"{path}: with --map, give the unit of each array there (positions=ARRAY:{unit}): "
             "leave out --unit"
         )
     worth = factor(str(path), "the unit of length", unit, LENGTHS)
     if source.states_unit:
-        raise InputError(f"{path}: the file says what unit its lengths are in: leave out --unit")
+        raise InputError(f"{path}: the file states its unit of length: leave out --unit")
     return rescaled(source, worth / LENGTHS[format_of(path).unit])
 
 
@@ -352,7 +352,7 @@ def format_of(path: Path) -> Format:
     if (form := next(filter(None, known), None)) is None:
         raise InputError(
             f"{path}: unknown format {path.suffix or '(no suffix)'}: expected "
-            f"{', '.join(FORMATS)} or a file XDATCAR; in Python, what ASE, mdtraj or MDAnalysis "
-            "read is taken by Trajectory.from_ase, from_mdtraj, from_mdanalysis"
+            f"{', '.join(FORMATS)} or a file XDATCAR; in Python, Trajectory.from_ase, from_mdtraj "
+            "and from_mdanalysis take what ASE, mdtraj and MDAnalysis have read"
         )
     return form

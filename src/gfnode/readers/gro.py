@@ -48,7 +48,7 @@ def open_gro(path: Path, given: Given) -> Source:
     notes: list[str] = []
     if frames.moving and not first[..., 3:].any():
         frames = replace(frames, moving=False)
-        notes.append(f"{path.name}: velocities are left out, as all of the first frame are zero")
+        notes.append(f"{path.name}: velocities are left out: those of the first frame are all zero")
     top = read_topology(given.top or path)
     same_atoms(path, frames.atoms, top)
     stored = _times(path, frames.titles) if given.step is None else None
@@ -96,7 +96,7 @@ def _find(path: Path) -> _Frames:
             if len(rows) <= count or not rows[-1].endswith(b"\n"):
                 raise InputError(
                     f"{path}: the file ends inside frame {frame}: {min(len(rows), count)} of "
-                    f"{count} atoms, and no line of the box; it was cut off"
+                    f"{count} atoms, and no box line; it was cut off"
                 )
             if not atoms:
                 atoms = count
@@ -119,7 +119,7 @@ def _layout(path: Path, line: str) -> tuple[int, int]:
     if width < 3 or len(line.rstrip()) < NAMED + 3 * width:
         raise InputError(
             f"{path}: the first atom is {line.strip()[:60]!r}, expected residue, name and number "
-            f"in {NAMED} columns, then positions in nm: it is no GRO file"
+            f"in {NAMED} columns, then positions in nm: it is not a GRO file"
         )
     return width, 6 if len(line.rstrip()) >= NAMED + 6 * width else 3
 
@@ -127,7 +127,7 @@ def _layout(path: Path, line: str) -> tuple[int, int]:
 def _times(path: Path, titles: list[str]) -> Doubles | None:
     """Times in fs; None where a title names none."""
     found = [TIME.search(each) for each in titles]
-    with foreign(path, "a time is not a number (--step stands in for stored times)"):
+    with foreign(path, "a time is not a number (--step overrides stored times)"):
         values = [float(each[1]) * FS_PER["ps"] for each in found if each]
     return np.round(values, 6) if len(values) == len(titles) else None
 
@@ -142,7 +142,7 @@ def _read(path: Path, frames: _Frames, rows: Integers) -> tuple[Doubles, Doubles
         for row in rows.tolist():
             file.seek(frames.places[row])
             *lines, box = islice(file, frames.atoms + 1)
-            with foreign(path, f"frame {row} is no valid GRO"):
+            with foreign(path, f"frame {row} is not valid GRO"):
                 found.append(np.array([[line[cut] for cut in cuts] for line in lines], np.float64))
                 boxes.append([float(value) for value in box.split()])
             if len(boxes[-1]) not in (3, 9) or len(boxes[-1]) != len(boxes[0]):

@@ -36,7 +36,7 @@ XTC_PLAIN, XTC_PACKED = 56, 92
 compressed, precision, bounds (6), smallest index, size, too. All are of four bytes."""
 
 XTC_DAMAGED = "not an XTC file, or damaged or cut off"
-XTC_FOREIGN = "is damaged, or this is no XTC file"
+XTC_FOREIGN = "is damaged, or this is not an XTC file"
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ def _check_bounds(path: Path, nm: NDArray[Any], rows: Integers, heads: XtcHeads)
     wrong = np.abs(got - bounds) > 0.5 + 2e-7 * np.abs(bounds)
     if (bad := np.flatnonzero(wrong.any((1, 2)) & (scale[:, 0] > 0))).size:
         raise InputError(
-            f"{path}: frame {rows[bad[0]]} is damaged: its coordinates are not in the range that "
-            "its head names"
+            f"{path}: frame {rows[bad[0]]} is damaged: its coordinates are outside the range "
+            "given in its header"
         )
 
 
@@ -230,9 +230,9 @@ def _in_some(name: str, frames: "list[_TrrFrame]") -> tuple[str, ...]:
         held = [key in frame.places for frame in frames]
         if any(held) and not all(held):
             notes.append(
-                f"{name}: {what} are left out, as {held.count(False)} of {len(held)} frames do not "
-                f"hold them (the first is frame {held.index(False)}): have GROMACS write them as "
-                f"often as positions (nst{key}out = nstxout), or leave such frames out with gmx "
+                f"{name}: {what} are left out: {held.count(False)} of {len(held)} frames do not "
+                f"hold them (the first is frame {held.index(False)}); have GROMACS write them as "
+                f"often as positions (nst{key}out = nstxout), or drop such frames with gmx "
                 "trjconv -force -dt"
             )
     return tuple(notes)
@@ -294,7 +294,7 @@ def _trr_frames(path: Path, data: NDArray[np.uint8]) -> Iterator[_TrrFrame]:
             frame, place = _trr_frame(data, place)
         except (ValueError, struct.error) as error:
             raise InputError(
-                f"{path}: frame {number} is damaged or cut off, or this is no TRR file ({error})"
+                f"{path}: frame {number} is damaged or cut off, or this is not a TRR file ({error})"
             ) from error
         number += 1
         yield frame

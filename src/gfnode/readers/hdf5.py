@@ -43,10 +43,10 @@ def open_hdf5(path: Path, given: Given) -> Source:
         raise InputError(f"{path}: holds no frames")
     if 4 * frames * atoms * fields > DENSEST * path.stat().st_size:  # before memory is asked for
         raise InputError(
-            f"{path}: {DAMAGED}: it promises {frames} frames, and is too small for them"
+            f"{path}: {DAMAGED}: it declares {frames} frames but is too small for them"
         )
     if (atoms, fields) != (len(numbers), 3):
-        raise InputError(f"{path}: has {atoms} atoms, its topology names {len(numbers)}")
+        raise InputError(f"{path}: has {atoms} atoms, but its topology has {len(numbers)}")
     for key, values in head.items():
         if key != "shape" and len(values) != frames:
             raise InputError(f"{path}: holds {len(values)} {key} for {frames} frames")
@@ -133,7 +133,7 @@ class _Refused:
 
     def loads(self, *_: Any, **__: Any) -> Any:
         raise InputError(
-            f"{self.path}: holds pickled Python objects, which can execute code: it is not read"
+            f"{self.path}: holds pickled Python objects, which could run code, so it is not read"
         )
 
 

@@ -61,7 +61,7 @@ def isolated(
     try:
         while True:
             if not receiver.poll(PATIENCE if patience is None else patience):
-                raise InputError(f"{path}: {doing}: decoding it does not come to an end")
+                raise InputError(f"{path}: {doing}: decoding it does not finish")
             head = json.loads(receiver.recv_bytes())
             if "end" in head:
                 return

@@ -157,16 +157,17 @@ def _once(part: _Part) -> _Part:
     if not twice:
         return part
     count = (
-        f"{len(twice)} frames follow themselves and are"
+        f"{len(twice)} frames repeat the one before and are"
         if len(twice) > 1
-        else "a frame follows itself and is"
+        else "a frame repeats the one before and is"
     )
-    note = f"{part.path.name}: {count} taken once (the first is frame {twice[0]})"
+    note = f"{part.path.name}: {count} read once (the first is frame {twice[0]})"
     if lost:
         them = "a frame" if lost == 1 else f"{lost} frames"
         note = (
-            f"{part.path.name}: goes back to where it was before (first in frame {twice[0]}), as "
-            f"after a restart: {them} of before {'is' if lost == 1 else 'are'} left out"
+            f"{part.path.name}: goes back in time to an earlier frame (first in frame "
+            f"{twice[0]}), as after a restart: {them} written before it "
+            f"{'is' if lost == 1 else 'are'} left out"
         )
     blocks, notes = source.blocks, (*source.notes, note)
     found = replace(
@@ -183,9 +184,9 @@ def _check_ascent(part: _Part, rows: Integers) -> None:
     frame, now, before = rows[back[0] + 1], times[back[0] + 1], times[back[0]]
     raise InputError(
         f"{part.path}: {'repeated' if now == before else 'unsorted'} times: frame {frame} is at "
-        f"{format_time(now)}, the one before at {format_time(before)}, and it is no frame of "
-        "before that a restart wrote again. If only the times are wrong, give the time between "
-        "frames, e.g. --step 2fs; if separate runs are in one file, cut it there: in Python, "
+        f"{format_time(now)}, the one before at {format_time(before)}, and it does not repeat an "
+        "earlier frame, as after a restart. If only the times are wrong, give the time between "
+        "frames, e.g. --step 2fs; if the file holds separate runs, split it there: in Python, "
         f"gfnode.load({str(part.path)!r}, step='2fs', …)[:{frame}].save(…)"
     )
 
@@ -211,7 +212,7 @@ def _unread(part: _Part) -> list[str]:
         return []
     are = "is" if len(names) == 1 else "are"
     shown = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
-    return [f"{part.path.name}: {shown} {are} left out: gfnode keeps nothing of the kind"]
+    return [f"{part.path.name}: {shown} {are} left out: gfnode does not use such data"]
 
 
 def join(parts: Sequence[_Part]) -> Source:
@@ -249,13 +250,14 @@ def _check_alike(parts: Sequence[_Part]) -> None:
     for part in parts:
         if part.source.order is not None:
             raise InputError(
-                f"{part.path}: its frames are in no order of time, so it cannot be joined with "
+                f"{part.path}: its frames are not in order of time, so it cannot be joined with "
                 "other files"
             )
         if not np.array_equal(part.source.numbers, first.numbers):
             raise InputError(
-                f"{part.path}: holds other atoms than {parts[0].path} ({len(part.source.numbers)} "
-                f"and {len(first.numbers)}): files of one series have the same atoms in one order"
+                f"{part.path}: has different atoms from {parts[0].path} "
+                f"({len(part.source.numbers)} and {len(first.numbers)}): files of one series must "
+                "have the same atoms in the same order"
             )
 
 
@@ -273,13 +275,13 @@ def _masses(parts: Sequence[_Part]) -> tuple[Doubles | None, list[str]]:
         assert part.source.masses is not None
         if differ(part.source.masses, masses):
             raise InputError(
-                f"{part.path}: names other masses than {first.path}: files of one series have the "
-                "same atoms"
+                f"{part.path}: has different masses from {first.path}: files of one series must "
+                "have the same atoms"
             )
     silent = [part.path.name for part in parts if part.source.masses is None]
     if not silent or not unusual(masses, first.source.numbers):
         return masses, []
-    return masses, [f"{', '.join(silent)}: names no masses; those of {first.path.name} are taken"]
+    return masses, [f"{', '.join(silent)}: no masses stored; those of {first.path.name} are used"]
 
 
 def _by_time(parts: Sequence[_Part]) -> list[_Part]:
@@ -307,15 +309,15 @@ def _overlap(before: _Part, part: _Part) -> str:
     left = int((before.source.times < begin).sum())
     said = (
         f"{part.path} begins at {format_time(begin)}, before {before.path} ends at "
-        f"{format_time(end)}, and not with the frame that is there then: these are no parts of one "
-        "series. Convert separate runs one by one; if the files follow one another as they are "
-        "given, add --in-sequence"
+        f"{format_time(end)}, but not with a frame of it: these are not parts of one series. "
+        "Convert separate runs one by one; if the files follow one another in the order given, "
+        "add --in-sequence"
     )
     if left > 0 and part.source.times[-1] >= end:
         said += (
-            f"; if {part.path.name} goes on from {left} frames of {before.path.name}, as after a "
-            f"restart, cut these off first: in Python, gfnode.load({str(before.path)!r}, …)"
-            f"[:{left}].save(…)"
+            f"; if {part.path.name} continues {before.path.name} after its first {left} frames, "
+            f"as after a restart, keep only these: in Python, gfnode.load({str(before.path)!r}, "
+            f"…)[:{left}].save(…)"
         )
     return said
 
@@ -328,8 +330,8 @@ def _in_sequence(parts: Sequence[_Part]) -> list[_Part]:
         step = _last_step(before) or _last_step(part) or before.source.time_step
         if step is None:
             raise InputError(
-                f"{before.path} and {part.path} hold a frame each, and nothing says how far they "
-                "are apart: give --step"
+                f"{before.path} and {part.path} hold one frame each, so the time between frames "
+                "is unknown: give --step"
             )
         moved = float(before.times[-1]) + step - float(part.source.times[0])
         found.append(replace(part, moved=moved))
@@ -355,20 +357,25 @@ def _gaps(parts: Sequence[_Part]) -> list[str]:
     for before, part in pairwise(parts):
         lost = 0 if before.upto is None else len(before.source.times) - before.upto
         if lost:
-            last = "last frame of that is" if lost == 1 else f"last {lost} frames of that are"
+            last = (
+                "last frame of the latter is"
+                if lost == 1
+                else f"last {lost} frames of the latter are"
+            )
             said.append(
-                f"{part.path.name}: its first frame is one of {before.path.name}, from which it "
-                f"goes on, as after a restart: the {last} left out"
+                f"{part.path.name}: its first frame is also in {before.path.name}, which it "
+                f"continues from there, as after a restart: the {last} left out"
             )
         elif part.skipped:
             said.append(
-                f"{part.path.name}: its first frame ends the file before, and is taken once"
+                f"{part.path.name}: its first frame is the last of the file before, and is read "
+                "once"
             )
         gap, usual = float(part.times[0] - before.times[-1]), _last_step(before)
         if usual and gap > 1.001 * usual:
             said.append(
-                f"{format_time(gap)} lie between the last frame of {before.path.name} and the "
-                f"first of {part.path.name}, {format_time(usual)} between other frames"
+                f"the last frame of {before.path.name} and the first of {part.path.name} are "
+                f"{format_time(gap)} apart, other frames {format_time(usual)}"
             )
     return said
 

@@ -80,7 +80,7 @@ def open_dump(path: Path, given: Given) -> Source:
     if units is None:
         raise InputError(
             f"{path}: its units are {found.units[:40]!r}, expected "
-            f"{', '.join(filter(None, UNITS))}: turn it into one of them, or give another format"
+            f"{', '.join(filter(None, UNITS))}: convert it to one of these, or use another format"
         )
     atoms = _Atoms(path, found, units, None if given.top is None else read_topology(given.top))
     stored, restarted = (None, ()) if given.step is not None else _times(path, found, units)
@@ -90,13 +90,13 @@ def open_dump(path: Path, given: Given) -> Source:
     notes = atoms.notes + restarted
     if unsaid:
         notes += (
-            f"{path.name}: {' and '.join(unsaid)} are left out, as the file does not say what "
-            f"units they are in; {SAY_UNITS}",
+            f"{path.name}: {' and '.join(unsaid)} are left out: the file does not give their "
+            f"units; {SAY_UNITS}",
         )
     if given.step is not None and len(found.spacings) > 1:
         notes += (
-            f"{path.name}: its frames are {found.spacings[0]} to {found.spacings[-1]} steps apart, "
-            f"and were taken to be {format_time(given.step)} apart each",
+            f"{path.name}: its frames are {found.spacings[0]} to {found.spacings[-1]} steps "
+            f"apart, but were all taken to be {format_time(given.step)} apart",
         )
     source = Source(
         atoms.numbers,
@@ -122,13 +122,13 @@ def _times(path: Path, found: Index, units: Units) -> tuple[Doubles | None, tupl
         return None, ()
     if units.time is None:
         raise InputError(
-            f"{path}: it does not say what unit its times are in: give --step, the time between "
-            f"frames, {_proposal(found)}"
+            f"{path}: does not give the unit of its times: give --step, the time between frames, "
+            f"{_proposal(found)}"
         )
     if len(found.times) != len(found):
         raise InputError(
-            f"{path}: {len(found) - len(found.times)} of {len(found)} frames have no ITEM: TIME; "
-            "--step, the time between frames, stands in for them"
+            f"{path}: {len(found) - len(found.times)} of {len(found)} frames have no ITEM: TIME: "
+            "give --step, the time between frames, instead"
         )
     times, notes = _over_restarts(path, np.array(found.times), np.array(found.steps))
     return times if units.time == 1 else np.round(times * units.time, 6), notes
@@ -153,8 +153,8 @@ def _over_restarts(path: Path, times: Doubles, steps: Integers) -> tuple[Doubles
     first = int(again[slipped][0]) + 1
     return np.round(times[0] + (steps - steps[0]) * step, 9), (
         f"{path.name}: ITEM: TIME goes back to {times[first]:g} at frame {first}, step "
-        f"{steps[first]}, as after a restart: times are taken from the steps, "
-        "as far apart as those of the frames before",
+        f"{steps[first]}, as after a restart: times are computed from the steps, with the time "
+        "step of the other frames",
     )
 
 
@@ -197,13 +197,13 @@ class _Atoms:
             self.numbers, self.notes = top.numbers, top.notes
         self.masses = None
         if "mass" in held:
-            with damage(path, "a mass of frame 0 is no number"):
+            with damage(path, "a mass of frame 0 is not a number"):
                 self.masses = numbers_of([columns[held.index("mass")]], order)[:, 0]
         self.numbers = self._elements(columns, order)
         if "id" not in held:
             self.notes += (
-                f"{path.name} has no column id: its atoms are taken in the order of the file, "
-                "which LAMMPS changes from frame to frame unless told dump_modify ID sort",
+                f"{path.name} has no column id: its atoms are read in file order, which LAMMPS "
+                "changes from frame to frame without dump_modify ID sort id",
             )
 
     def _column(
@@ -224,16 +224,16 @@ class _Atoms:
         """The same and the order of its atoms by id, which must be those that ``ids`` names."""
         if "id" not in self.found.columns:
             return columns, np.arange(self.found.atoms)
-        with damage(self.path, f"an id of frame {frame} is no number"):
+        with damage(self.path, f"an id of frame {frame} is not a number"):
             words = np.array([int(word) for word in columns[self.found.columns.index("id")]])
             order = np.argsort(words, kind="stable").astype(np.int64)
             now = words[order].tolist()
         if (np.diff(now) == 0).any():
-            raise InputError(f"{self.path}: frame {frame} holds an id more than once")
+            raise InputError(f"{self.path}: frame {frame} has an id more than once")
         if ids is not None and now != ids:
             raise InputError(
-                f"{self.path}: frame {frame} holds atoms of other ids than the first one; all "
-                "frames must hold the same atoms: dump a group whose atoms do not change"
+                f"{self.path}: frame {frame} has other atom ids than the first one; all frames "
+                "must hold the same atoms: dump a group whose atoms do not change"
             )
         return columns, order
 
@@ -247,7 +247,7 @@ class _Atoms:
                 return self.top.numbers
             if self.masses is not None:
                 return self._by_mass(self.masses)
-            raise InputError(f"{path}: its atoms name no elements: {SAY_ELEMENTS}")
+            raise InputError(f"{path}: gives no elements for its atoms: {SAY_ELEMENTS}")
         symbols = [word.decode("latin-1") for word in self.symbols]
         kinds = set(self._column(columns, order, "type") or [])
         default = len(kinds) > 1 and set(symbols) == {"C"}  # where LAMMPS was told none
@@ -257,7 +257,7 @@ class _Atoms:
             if other.any() and not default:
                 atom = int(np.argmax(other))
                 raise InputError(
-                    f"{path}: atom {atom} is {symbols[atom]} in its column element, and another "
+                    f"{path}: atom {atom} is {symbols[atom]} in its column element, but another "
                     f"element in {self.top.path}: give the topology of these atoms, in the order "
                     "of their ids"
                 )
@@ -270,8 +270,8 @@ class _Atoms:
             )
         if default:
             self.notes += (
-                f"{path.name}: atoms of {len(kinds)} types are all C, as LAMMPS writes where it "
-                f"is not told: unless they are carbon, {SAY_ELEMENTS}",
+                f"{path.name}: atoms of {len(kinds)} types are all C, which LAMMPS writes by "
+                f"default: unless they are carbon, {SAY_ELEMENTS}",
             )
         return found
 
@@ -283,12 +283,12 @@ class _Atoms:
         if (far := ~(off.min(1) < NEAR_MASS)).any():
             atom = int(np.argmax(far))
             raise InputError(
-                f"{self.path}: its atoms name no elements, and atom {atom} has a mass of "
-                f"{masses[atom]:g} u, as no element has: {SAY_ELEMENTS}"
+                f"{self.path}: gives no elements for its atoms, and atom {atom} has a mass of "
+                f"{masses[atom]:g} u, which is that of no element: {SAY_ELEMENTS}"
             )
         self.notes += (
-            f"{self.path.name} names no elements: they are those of the nearest masses; look "
-            "whether the formula is right",
+            f"{self.path.name} gives no elements: they were inferred from the masses; check that "
+            "the formula is right",
         )
         return off.argmin(1) + 1
 
@@ -314,8 +314,8 @@ class _Atoms:
         columns, order = self._sorted(rows_of(self.path, file, found, frame), frame, self.ids)
         if self._column(columns, order, "element") != self.symbols:
             raise InputError(
-                f"{self.path}: frame {frame} holds other elements than the first one; all frames "
-                "must hold the same atoms"
+                f"{self.path}: frame {frame} has different elements from the first one; all "
+                "frames must hold the same atoms"
             )
         keys = [*self.positions, *(word for key, _ in self.vectors for word in key)]
         with damage(self.path, f"frame {frame} is damaged"):

@@ -79,7 +79,7 @@ def index(path: Path) -> Index:
     with path.open("rb") as file:
         while (head := _head(path, file, len(found))) is not None:
             frame = len(found)
-            with damage(path, f"the head of frame {frame} is damaged"):
+            with damage(path, f"the header of frame {frame} is damaged"):
                 _add(path, found, head)
             begin = file.tell()
             got = sum(1 for _ in islice(file, found.atoms))
@@ -102,8 +102,8 @@ def _head(path: Path, file: BinaryIO, frame: int) -> Head | None:
             return None
         if not match or match[1] in found:
             raise InputError(
-                f"{path}: frame {frame} has {text[:40]!r} where ITEM: TIMESTEP, or another line of "
-                "the head of a LAMMPS text dump, is expected: it is of another kind, or the frame "
+                f"{path}: frame {frame} has {text[:40]!r}, expected ITEM: TIMESTEP or another "
+                "header line of a LAMMPS text dump: the file is of another kind, or the frame "
                 "before was cut off"
             )
         item = match[1]
@@ -114,7 +114,9 @@ def _head(path: Path, file: BinaryIO, frame: int) -> Head | None:
                 raise InputError(f"{path}: frame {frame} has no ITEM: {missing[0]}")
             return found
     if found:
-        raise InputError(f"{path}: the file ends inside the head of frame {frame}; it was cut off")
+        raise InputError(
+            f"{path}: the file ends inside the header of frame {frame}; it was cut off"
+        )
     return None
 
 
@@ -167,14 +169,14 @@ def _box(behind: str, lines: tuple[str, ...]) -> tuple[Doubles, NDArray[np.bool_
         else:
             (x, x1), (y, y1), (z, z1) = rows
         if not (x <= x1 and y <= y1 and z <= z1):
-            raise ValueError("the box ends before it begins")
+            raise ValueError("the upper bound of the box is below the lower one")
         box = [[x, y, z], [x1 - x, 0, 0], [xy, y1 - y, 0], [xz, yz, z1 - z]]
     flags = flags or ["pp"] * 3  # old versions name none
     if len(flags) != 3 or any(len(flag) != 2 or set(flag) - set("pfsm") for flag in flags):
         raise ValueError(f"boundaries {' '.join(flags)[:40]}, expected three such as pp pp ff")
     lying, periodic = np.array(box), np.array([flag == "pp" for flag in flags])
     if (periodic & ~lying[1:].any(1)).any():
-        raise ValueError("the box is periodic and has no extent")
+        raise ValueError("the periodic box has zero extent")
     return lying, periodic
 
 

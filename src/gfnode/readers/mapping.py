@@ -35,7 +35,9 @@ def parse(text: str) -> dict[str, tuple[str, str]]:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"--map {text}: {key} is none of {', '.join(KEYS)}{hint}")
+            raise InputError(
+                f"--map {text}: unknown name {key}, expected some of {', '.join(KEYS)}{hint}"
+            )
         if key in found:
             raise InputError(f"--map {text}: names {key} twice")
         found[key] = (array, unit)
@@ -78,5 +80,5 @@ def propose(archive: Archive) -> str:
     line += "" if "numbers" in found else " with --top molecule.pdb"
     line += "" if "times" in found else " and --step"
     if untold:
-        line += f"; nothing tells the unit of {listed(untold)}: put in that of the file"
+        line += f"; the unit of {listed(untold)} is a guess: put in that of the file"
     return line

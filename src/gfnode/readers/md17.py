@@ -146,7 +146,7 @@ def _known(path: Path, step: float | None, what: str, molecule: str | None) -> f
         return step
     if molecule is None:
         raise InputError(
-            f"{path}: the file stores no times and {what} is none of the MD17 molecules, nor of "
-            "MD22, whose time step is known: give --step, the time between frames, e.g. --step 1fs"
+            f"{path}: the file stores no times, and {what} is not an MD17 or MD22 molecule of "
+            "known time step: give --step, the time between frames, e.g. --step 1fs"
         )
     return OTHER_STEPS.get(molecule, STEP)

@@ -25,9 +25,9 @@ element. Nearer, positions are in another unit than Å; further off, it may be a
 metal (Nb≡N has 1.17)."""
 
 REMEDY = (
-    "the first column holds names, where symbols of elements are expected. Write the trajectory as "
-    "XTC, TRR, NetCDF or DCD and give a topology that names elements with --top, or put elements "
-    "into the first column"
+    "the first column holds atom names, expected element symbols. Write the trajectory as XTC, "
+    "TRR, NetCDF or DCD and give a topology with elements as --top, or put element symbols into "
+    "the first column"
 )
 
 NAMES = {
@@ -57,7 +57,7 @@ def check_symbols(path: Path, row: int, text: str, name: str) -> None:
         atom := next((i for i, x in enumerate(column) if x.capitalize() == name), None)
     ) is not None:
         raise InputError(
-            f"{path}: atom {atom} of frame {row} is called {column[atom]}, which is no "
+            f"{path}: atom {atom} of frame {row} is called {column[atom]}, which is not an "
             f"element: {REMEDY}"
         )
 
@@ -90,8 +90,8 @@ def check_elements(
     if len(doubtful) == len(numbers) > 2 and set(names) == {"Ca"}:
         raise InputError(
             f"{path}: all {len(numbers)} atoms of frame {row} are called {column[0]}, which would "
-            f"be calcium, but is what Cα atoms of a protein are called: {REMEDY} (Ca where it is "
-            f"calcium)"
+            f"be calcium, but is the usual name of Cα atoms in proteins: {REMEDY} (Ca if it is "
+            "calcium)"
         )
     radii = np.array(covalent_radii, dtype=np.float64)
     strange = radii.copy()

@@ -60,7 +60,7 @@ def open_npz(path: Path, given: Given) -> Source:
         return _naming_the_rest(_open_mapped(path, archive, given), archive, mapped)
     layout = next((each for each, keys in LAYOUTS.items() if set(keys) <= set(archive)), None)
     if given.top is not None and layout is not None:
-        raise InputError(f"{path}: {layout} files name their own elements: leave out --top")
+        raise InputError(f"{path}: {layout} files store their own elements: leave out --top")
     if layout == "gfnode":
         return _open_own(path, archive, given.step)
     if layout == "rMD17":
@@ -74,8 +74,8 @@ def open_npz(path: Path, given: Given) -> Source:
         return _naming_the_rest(source, archive, [*LAYOUTS[layout], "F"])
     known = "; ".join(f"{each}: {', '.join(keys)}" for each, keys in LAYOUTS.items())
     raise InputError(
-        f"{path}: holds {archive.describe() or 'nothing'}, which is none of the known layouts "
-        f"({known}); say what they are with --map, {mapping.propose(archive)}"
+        f"{path}: holds {archive.describe() or 'nothing'}, which matches no known layout "
+        f"({known}); describe the arrays with --map, {mapping.propose(archive)}"
     )
 
 
@@ -92,8 +92,8 @@ def _open_own(path: Path, archive: Archive, step: float | None) -> Source:
     version = archive["version"]
     if version.shape != () or version.dtype.kind not in "iu" or not 1 <= version <= VERSION:
         raise InputError(
-            f"{path}: the layout has version {version}, this gfnode reads up to {VERSION}: "
-            "update gfnode, or save the file with an older one"
+            f"{path}: the layout has version {version}, but this gfnode reads up to {VERSION}: "
+            "update gfnode, or save the file with an older version"
         )
     with foreign(path, "not a valid gfnode trajectory"):
         factors = {

@@ -94,7 +94,7 @@ class Reader:
             For options that this gfnode does not know.
         """
         if unknown := options.keys() - {field.name for field in fields(cls)}:
-            raise InputError(f"unknown options of a reader: {', '.join(sorted(unknown))}")
+            raise InputError(f"unknown reader options: {', '.join(sorted(unknown))}")
         return cls(**options)
 
     @classmethod

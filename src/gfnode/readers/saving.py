@@ -145,7 +145,8 @@ def check_target(path: Path, among: Collection[str] | None = None) -> None:
     inner = unpacked_name(path)
     if inner != path and inner.suffix.lower() in among:
         raise InputError(
-            f"{path}: compressed files are read, not written: write {inner.name} and compress it"
+            f"{path}: compressed files can be read but not written: write {inner.name} and "
+            "compress it"
         )
     if path.suffix.lower() not in among:
         raise InputError(
@@ -208,8 +209,8 @@ def topology_beside(path: Path, numbers: Integers) -> Path | None:
         same = False
     if not same:
         raise InputError(
-            f"{topology}: is there already and holds other atoms than {path} will, and would be "
-            "taken for its topology: give another name, or take it away"
+            f"{topology}: already exists with other atoms than {path}, and would be taken for its "
+            "topology: give another name, or delete it"
         )
     return topology
 
@@ -269,4 +270,4 @@ def _ascending(pieces: Iterator[Trajectory], frames: int, path: Path) -> Iterato
         if left <= 0:
             return
         last = float(piece.times[-1])
-    raise InputError(f"{path}: {frames - left} frames came of {frames}")
+    raise InputError(f"{path}: got {frames - left} of {frames} frames")

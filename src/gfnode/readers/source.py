@@ -132,14 +132,14 @@ def atomic_numbers(path: Path, values: NDArray[Any], array: str) -> Integers:
     where = f"{path}: array {array}"
     if values.dtype.kind not in "fiuUS":
         raise InputError(
-            f"{where} holds {values.dtype} values, expected atomic numbers or symbols of elements"
+            f"{where} holds {values.dtype} values, expected atomic numbers or element symbols"
         )
     if values.ndim == 2 and len(values):
         if (other := (values != values[0]).any(1)).any():
             raise InputError(
-                f"{where} has shape {values.shape}, expected (atom,); of (frame, atom), frame "
-                f"{int(np.argmax(other))} holds other atoms than the first, and all frames must "
-                "hold the same in the same order"
+                f"{where} has shape {values.shape}, expected (atom,), or (frame, atom) with the "
+                f"same atoms in the same order in all frames; frame {int(np.argmax(other))} "
+                "differs from the first"
             )
         values = values[0]
     if values.ndim != 1:
@@ -161,6 +161,6 @@ def _from_symbols(where: str, values: NDArray[Any]) -> Integers:
     for i, stored in enumerate(values.tolist()):
         symbol = stored.decode(errors="replace") if isinstance(stored, bytes) else stored
         if (number := known.get(symbol.strip().capitalize(), 0)) < 1:
-            raise InputError(f"{where}: atom {i} is {symbol!r}, expected the symbol of an element")
+            raise InputError(f"{where}: atom {i} is {symbol!r}, expected an element symbol")
         found.append(number)
     return np.array(found, dtype=np.int64)

@@ -136,7 +136,7 @@ def same_atoms(path: Path, atoms: int, top: Top) -> None:
     """Refuse a trajectory whose number of atoms is not that of its topology."""
     if atoms != len(top.numbers):
         raise InputError(
-            f"{path}: has {atoms} atoms, its topology {top.path} has {len(top.numbers)}"
+            f"{path}: has {atoms} atoms, but its topology {top.path} has {len(top.numbers)}"
         )
 
 
@@ -154,13 +154,13 @@ def _elements_of_psf(path: Path, topology: Any) -> tuple[str, ...]:
             letters = atom.name.lstrip("0123456789")[:1].upper()
             if letters not in "HCNOPS":
                 raise InputError(
-                    f"{path}: atom {atom.index} ({atom}) of mass {mass} is no element that is "
-                    "known; give a PDB file as --top, which names elements"
+                    f"{path}: atom {atom.index} ({atom}) of mass {mass} is not a known element; "
+                    "give a PDB file with elements as --top"
                 )
             atom.element = element.Element.getBySymbol(letters)
             by_name += 1
-    names = f", of {by_name} atoms with other masses from their names" if by_name else ""
-    return (f"{path.name} names no elements: they were taken from the masses{names}",)
+    names = f", those of {by_name} atoms with unusual masses from their names" if by_name else ""
+    return (f"{path.name} stores no elements: they were taken from the masses{names}",)
 
 
 def elements_of_pdb(path: Path, topology: Any) -> tuple[str, ...]:
@@ -175,7 +175,7 @@ def elements_of_pdb(path: Path, topology: Any) -> tuple[str, ...]:
         return ()
     _elements_by_name(topology)
     return (
-        f"{path.name} names no elements (columns 77-78): they were {GUESSED}",
+        f"{path.name} stores no elements (columns 77-78): they were {GUESSED}",
         *_elements_of_ions(path, topology),
     )
 
@@ -183,11 +183,11 @@ def elements_of_pdb(path: Path, topology: Any) -> tuple[str, ...]:
 def _elements_of_gro(path: Path, topology: Any) -> tuple[str, ...]:
     """GRO names no elements: mdtraj takes the first letter of a name, of CL1 carbon."""
     if _elements_by_name(topology):
-        return (f"{path.name} names no elements: they were {GUESSED}",)
+        return (f"{path.name} stores no elements: they were {GUESSED}",)
     return ()
 
 
-GUESSED = "guessed from the names of atoms; look whether the formula is right"
+GUESSED = "guessed from the atom names; check that the formula is right"
 
 
 def _elements_by_name(topology: Any) -> int:
@@ -231,7 +231,7 @@ def _elements_of_ions(path: Path, topology: Any) -> tuple[str, ...]:
     if not changed:
         return ()
     words = ", ".join(f"{name} for {symbol}" for name, symbol in changed.items())
-    return (f"{path.name}: ions are taken by the names of their residues, {words}",)
+    return (f"{path.name}: ions are recognised by their residue names, {words}",)
 
 
 def _masses(path: Path, n_atoms: int) -> Doubles | None:

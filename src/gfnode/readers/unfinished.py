@@ -65,7 +65,7 @@ def check_one_way(*, resume: bool, overwrite: bool) -> None:
         See above.
     """
     if resume and overwrite:
-        raise InputError("--resume goes on, --overwrite begins anew: give one of them")
+        raise InputError("--resume continues, --overwrite starts over: give only one of them")
 
 
 def write_json_durably(path: Path, data: Mapping[str, Any]) -> None:
@@ -170,7 +170,7 @@ class Store:
         try:
             head = read_json(folder / "settings.json")
             if head.get("format") != f"gfnode {what}" or head.get("version") != 1:
-                raise InputError(f"{folder}: is no unfinished {what} of this gfnode")
+                raise InputError(f"{folder}: is not an unfinished {what} of this version of gfnode")
             same_settings(folder, head["settings"], settings, what)
             store = cls(path, _layout(head["frame"]), lock)
             state = store._read_state(folder)
@@ -191,8 +191,8 @@ class Store:
             file = folder / f"{what}.bin"
             if file.stat().st_size < count * kind.itemsize:
                 raise InputError(
-                    f"{file}: holds fewer than the {count} {what} that state.npz counts; it was "
-                    "changed from outside. Begin anew with --overwrite"
+                    f"{file}: holds fewer than the {count} {what} counted in state.npz: it was "
+                    "changed from outside. Start over with --overwrite"
                 )
             os.truncate(file, count * kind.itemsize)
         return state
@@ -290,7 +290,7 @@ def same_settings(
         if (there := found.get(key)) != (here := given.get(key)):
             raise InputError(
                 f"{where}: holds another {what}: its {key.replace('_', ' ')} is {there}, now "
-                f"it is {here}. Give the same command, or begin anew with --overwrite"
+                f"{here}. Give the same command, or start over with --overwrite"
             )
 
 
@@ -303,7 +303,7 @@ def _check_room(path: Path, frames: int, size: int) -> None:
     needed, free = frames * size / 1e9, shutil.disk_usage(path.parent).free / 1e9
     if needed > free:
         raise InputError(
-            f"{path}: {float(frames):.3g} frames take {needed:.3g} GB, and the disk has "
+            f"{path}: {float(frames):.3g} frames need {needed:.3g} GB, but the disk has "
             f"{free:.3g} GB left: ask for fewer (--every) or a shorter time"
         )
 

@@ -47,7 +47,7 @@ def open_xdatcar(path: Path, given: Given) -> Source:
     """Open an XDATCAR, of a fixed cell or one that changes."""
     ends_with_line(path)
     check_text(path)
-    with path.open("rb") as file, foreign(path, "no valid XDATCAR"):
+    with path.open("rb") as file, foreign(path, "not a valid XDATCAR"):
         found = _walk(path, file)
     atoms = len(found.numbers)
 
@@ -76,8 +76,8 @@ def _walk(path: Path, file: BinaryIO) -> _Frames:
             cell, here = _head(path, len(places), head)
             if numbers is not None and not np.array_equal(here, numbers):
                 raise InputError(
-                    f"{path}: frame {len(places)} holds other atoms than the first one; all frames "
-                    "must hold the same atoms in the same order"
+                    f"{path}: frame {len(places)} has different atoms from the first one; all "
+                    "frames must hold the same atoms in the same order"
                 )
             numbers, line = here, file.readline()
         if FRAME not in line or numbers is None:
@@ -111,8 +111,9 @@ def _head(path: Path, frame: int, lines: list[str]) -> tuple[Doubles, Integers]:
             raise ValueError
     except (ValueError, IndexError):
         raise InputError(
-            f"{path}: the head of frame {frame} is none of an XDATCAR: expected a line each for "
-            "comment, scale, three cell vectors, elements and their numbers (VASP 5 or later)"
+            f"{path}: the header of frame {frame} is not that of an XDATCAR: expected one line "
+            "each for comment, scale, three cell vectors, elements and their numbers (VASP 5 or "
+            "later)"
         ) from None
     # a negative scale is the volume
     factor = scale[0] if scale[0] > 0 else (-scale[0] / volume) ** (1 / 3)
@@ -166,10 +167,10 @@ def open_vasprun(path: Path, given: Given) -> Source:
     if given.step is None and (step := _step(run)) is not None:
         stored = np.arange(frames, dtype=np.float64) * step
         notes = (
-            f"{path.name}: a step every {format_time(step)}, by its POTIM; --step says otherwise",
+            f"{path.name}: a frame every {format_time(step)}, by its POTIM; --step overrides this",
         )
     if not run.complete:
-        notes += (f"{path.name}: the run did not come to its end: {frames} steps are complete",)
+        notes += (f"{path.name}: the run did not finish: {frames} steps are complete",)
     return Source(
         numbers,
         frame_times(path, frames, given.step, stored, proposal=NO_DYNAMICS),
@@ -184,7 +185,7 @@ def open_vasprun(path: Path, given: Given) -> Source:
 def _parse(path: Path) -> _Run:
     """Go through the file once; what was taken is let go."""
     run, parents = _Run(), list[str]()
-    with path.open("rb") as file, foreign(path, "no vasprun.xml of VASP"):
+    with path.open("rb") as file, foreign(path, "not a vasprun.xml of VASP"):
         try:
             for event, element in ElementTree.iterparse(file, ("start", "end")):
                 if event == "start":
@@ -199,7 +200,7 @@ def _parse(path: Path) -> _Run:
         except ElementTree.ParseError:  # no end
             run.complete = False
     if not run.positions:
-        raise InputError(f"{path}: holds no complete step of a run of VASP, or is damaged")
+        raise InputError(f"{path}: holds no complete step of a VASP run, or is damaged")
     shape = (len(run.symbols), 3)
     if other := [each.shape for each in (*run.positions, *run.forces) if each.shape != shape]:
         raise InputError(f"{path}: damaged: expected arrays {shape} of its atoms, got {other[0]}")

@@ -54,7 +54,7 @@ class _Vectors:
             for row in self.rows[rows].tolist():
                 file.seek(self.frames.places[row])
                 lines = islice(file, self.line, self.line + self.frames.atoms)
-                with foreign(self.path, f"frame {row} is no valid XYZ"):
+                with foreign(self.path, f"frame {row} is not valid XYZ"):
                     found.append(np.array([line.split()[columns] for line in lines], np.float64))
         return np.stack(found) * self.unit
 
@@ -66,7 +66,9 @@ def open_xyz(path: Path, given: Given) -> Source:
     added, notes = _beside(path, frames)
     if frames.velocities:
         added = {"velocities": _behind(path, frames)}
-        notes = [f"{path.name}: velocities are those of xTB, of half a time step before each frame"]
+        notes = [
+            f"{path.name}: velocities are those of xTB, from half a time step before each frame"
+        ]
     elif steps := _dftb_steps(frames):
         source = replace(source, times=_spaced(source.times, steps))
         if velocities := _columns(path, frames):
@@ -91,9 +93,9 @@ def _beside(path: Path, frames: Frames) -> tuple[Mapping[str, _Vectors], list[st
             theirs = find_frames(other)
             found[what] = _Vectors(other, theirs, unit, _rows(frames, theirs))
         except InputError as error:
-            notes.append(f"{path.name}: no {what} are taken from {other.name}: {error}")
+            notes.append(f"{path.name}: no {what} are read from {other.name}: {error}")
         else:
-            notes.append(f"{path.name}: {what} are those of {other.name}, taken as atomic units")
+            notes.append(f"{path.name}: {what} are read from {other.name}, in atomic units")
     return found, notes
 
 

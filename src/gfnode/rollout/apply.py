@@ -114,9 +114,9 @@ class Difference:
         """Warn of a stride shorter than the backward gap of training."""
         if self.gap is not None and self.stride < -0.999 * self.gap:
             warnings.warn(
-                f"a stride of {format_time(self.stride)} is shorter than the "
-                f"{format_time(-self.gap)} between the frames that velocities of training are "
-                "differences of: those of the steps are over a shorter time than the model knows",
+                f"the stride of {format_time(self.stride)} is shorter than the "
+                f"{format_time(-self.gap)} over which training velocities were computed: those of "
+                "the steps will cover a shorter time than the model was trained on",
                 stacklevel=4,
             )
 
@@ -261,8 +261,8 @@ class Rollout:
             if abs(ratio - round(ratio)) > 1e-6 * ratio or round(ratio) < 1:
                 raise InputError(
                     f"frames every {format_time(self.every)} with a stride of "
-                    f"{format_time(self.stride)}: this model draws samples, and its samples at "
-                    "lags within one stride make no trajectory; keep frames at multiples of the "
+                    f"{format_time(self.stride)}: this model draws samples, and samples at lags "
+                    "within one stride do not form a trajectory; keep frames at multiples of the "
                     "stride, or choose a shorter stride"
                 )
 

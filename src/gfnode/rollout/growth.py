@@ -227,7 +227,7 @@ def _truth(
     steps = np.diff(times)[np.diff(segments) == 0]
     if not len(steps) or np.ptp(steps) > 1e-3 * steps.mean():
         raise InputError(
-            "comparing a rollout with the truth needs frames at even times; these leave some out"
+            "comparing a rollout with the truth needs evenly spaced frames, and some are missing"
         )
     step = float(steps.mean())
     first = windows.starts.numpy()
@@ -238,22 +238,23 @@ def _truth(
         unit = round(plan.stride / step)
         if abs(unit * step - plan.stride) > 1e-3 * step:
             raise InputError(
-                f"a stride of {format_time(plan.stride)} is no multiple of the {format_time(step)} "
-                "between frames, at which the truth is known"
+                f"a stride of {format_time(plan.stride)} is not a multiple of the "
+                f"{format_time(step)} between the frames of the data"
             )
     reach = min(int(length / step * (1 + 1e-9)), room) // unit
     if reach < 1:
         raise InputError(
-            f"the truth reaches {format_time(room * step)} beyond the first start, which is too "
-            "short; give a longer trajectory"
+            f"the data ends {format_time(room * step)} after the first start, which is too short; "
+            "give a longer trajectory"
         )
     every = unit * max(1, reach // points)
     offsets = every * np.arange(1, unit * reach // every + 1)
     fits = np.flatnonzero(last - first >= offsets[-1])
     if len(fits) < 2 or starts < 2:
         raise InputError(
-            f"only {min(len(fits), starts)} start has {format_time(step * offsets[-1])} of truth "
-            "after it, expected at least two; give a shorter length or a longer trajectory"
+            f"only {min(len(fits), starts)} start is followed by "
+            f"{format_time(step * offsets[-1])} of data, expected at least two; give a shorter "
+            "length or a longer trajectory"
         )
     chosen = fits[evenly(len(fits), starts)]
     targets = first[chosen][:, None] + offsets

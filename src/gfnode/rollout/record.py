@@ -171,7 +171,7 @@ class Recording:
         times = [*(k * plan.spacing for k in plan.numbers(count)), (count + 1) * plan.stride]
         why = "what it predicts is no longer finite"
         if plan.sampled:
-            why = "its motion leaves what the model's potential knows"
+            why = "its motion leaves the range of the model's potential"
         return Ended(times[int(finite.argmin())], why)
 
     def _open(self, resume: bool, overwrite: bool) -> tuple[Store, dict[str, NDArray[Any]]]:
@@ -184,12 +184,12 @@ class Recording:
                 return found
         elif (there / "settings.json").exists() and not overwrite:
             raise InputError(
-                f"{there} holds frames of an unfinished rollout: go on with it (--resume), or "
-                "begin anew with --overwrite"
+                f"{there} holds frames of an unfinished rollout: continue it with --resume, or "
+                "start over with --overwrite"
             )
         if self.path.exists() and not overwrite:
             raise InputError(
-                f"{self.path}: is there already: give another name, or replace it with --overwrite"
+                f"{self.path}: already exists: give another name, or replace it with --overwrite"
             )
         shape = {"positions": self.start.positions[0].shape}
         begun = Store.begin(self.path, self.settings, shape, frames=self.frames, what="rollout")

@@ -291,8 +291,8 @@ def roll(
     roller = Roller(run, span, *taken, seed=seed, sampled=sampled)
     if roller.every > span * (1 + 1e-6):
         raise InputError(
-            f"frames every {format_time(roller.every)} of a rollout of {format_time(span)} are the "
-            "start alone: expected a longer rollout, or frames closer together"
+            f"frames every {format_time(roller.every)} in a rollout of {format_time(span)} leave "
+            "only the start: expected a longer rollout, or frames closer together"
         )
     warn_if_beyond(roller.stride, run.model.system.horizon)
     stability = floor = temperature = None

@@ -106,18 +106,17 @@ def refuse_run(folder: Path) -> None:
         str(folder.absolute()).encode()
     except UnicodeEncodeError as error:  # TensorBoard writes there
         raise InputError(
-            f"{folder}: bytes that are not UTF-8 cannot be in the path of a run folder: choose "
-            "another --out"
+            f"{folder}: the path of a run folder must be valid UTF-8: choose another --out"
         ) from error
     if (folder / RUN).exists():
         raise InputError(
-            f"{folder} holds a run already; go on with it (--resume, gfnode.resume in Python) or "
+            f"{folder} already holds a run: continue it (--resume, gfnode.resume in Python) or "
             "choose another folder (--out, out= in Python)"
         )
     check_writable(folder / RUN)
     if is_exported(folder):
         raise InputError(
-            f"{folder} holds an exported model, which stays as it is: choose another --out"
+            f"{folder} holds an exported model, which is never changed: choose another --out"
         )
 
 

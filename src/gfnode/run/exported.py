@@ -89,19 +89,21 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if checksum(config) != config.get("checksum"):
         raise InputError(
-            f"{path} was changed or damaged after the export: its checksum does not fit. Get the "
-            "model again, or export it again"
+            f"{path} was changed or damaged after the export: its checksum does not match. Get or "
+            "export the model again"
         )
     for key, kind in _KEYS.items():
         if not isinstance(config.get(key), kind):
-            raise InputError(f"{path}: {key!r} is missing or no {kind.__name__}; export it again")
+            raise InputError(
+                f"{path}: {key!r} is missing or not of type {kind.__name__}; export the model again"
+            )
     _verify(folder, config["files"])
     return config
 
 
 def _verify(folder: Path, files: Mapping[str, Any]) -> None:
     if unknown := sorted(files.keys() - _LISTED.keys()):
-        raise InputError(f"{folder / CONFIG} names {unknown[0]!r}, which is no file of a model")
+        raise InputError(f"{folder / CONFIG} names {unknown[0]!r}, which is not a file of a model")
     for name, needed in _LISTED.items():
         if name not in files:
             if needed:
@@ -122,8 +124,8 @@ def _verify(folder: Path, files: Mapping[str, Any]) -> None:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in _MODEL_FILES and path.name not in files:
             raise InputError(
-                f"{path} does not belong to this model: config.json does not name it, and gfnode "
-                "never reads such a file. Take it away, or get the model again"
+                f"{path} does not belong to this model: config.json does not list it, and gfnode "
+                "never reads such files. Delete it, or get the model again"
             )
 
 

@@ -95,7 +95,7 @@ def begin(
     setup_device(experiment.accelerator)  # says at once what cannot be used
     if experiment.windows.split == "all":
         raise InputError(
-            "windows.split=all leaves no windows to validate with: expected blocked or published"
+            "windows.split=all leaves no windows for validation: expected blocked or published"
         )
     folder = None if out is None else place(out, "a run folder")
     if folder is not None:
@@ -103,7 +103,7 @@ def begin(
     trajectories, files = reader.gather(data)
     if max(map(len, trajectories)) == 1:
         raise InputError(
-            f"{trajectories[0].label}: a single frame holds no motion to learn: give a trajectory "
+            f"{trajectories[0].label}: a single frame has no motion to learn: give a trajectory "
             "of many frames"
         )
     folder = folder or Path("runs") / trajectories[0].label
@@ -130,7 +130,9 @@ def reopen(folder: str | Path) -> tuple[Run, Dataset | None]:
     """Open a run and prepare its data (None if it has ended), to resume it; see :func:`resume`."""
     run = Run.open(folder, weights=False)
     if run.exported:
-        raise InputError(f"{folder} is an exported model: training goes on in its run folder only")
+        raise InputError(
+            f"{folder} is an exported model: training can only be continued in its run folder"
+        )
     if "training" in run.facts and run.calibration is not None:
         return Run.open(folder), None
     return run, prepare(run.trajectories(), run.experiment)

@@ -47,7 +47,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         When the folder holds no run, one of another version, or a damaged one.
     """
     if not (folder / RUN).is_file():
-        what = "is no run folder: it holds no run.json" if folder.is_dir() else "does not exist"
+        what = "is not a run folder: it has no run.json" if folder.is_dir() else "does not exist"
         what = "is a file, expected a folder" if folder.is_file() else what
         raise InputError(f"{folder} {what}; give the folder that `gfnode train --out` wrote")
     facts = read_json(folder / RUN)
@@ -56,7 +56,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     if (version := facts.get("version")) != VERSION:
         older = isinstance(version, int) and version < VERSION
         remedy = (
-            "its weights fit no model of today: train again, its settings are in run.json"
+            "its weights fit no current model: train again with the settings in its run.json"
             if older
             else "upgrade gfnode (pip install --upgrade gfnode)"
         )
@@ -94,7 +94,7 @@ def assemble(facts: Mapping[str, Any], where: Path) -> tuple[Experiment, Model]:
         raise InputError(f"{where} is damaged: {error!r}") from error
     except (RuntimeError, MemoryError) as error:  # torch: sizes that no memory holds
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{where}: the model that it describes cannot be built: {text}") from error
+        raise InputError(f"{where}: the model it describes cannot be built: {text}") from error
 
 
 def check_data(facts: Mapping[str, Any], where: Path) -> None:
@@ -104,8 +104,8 @@ def check_data(facts: Mapping[str, Any], where: Path) -> None:
         if away := [file for file in files if not re.fullmatch(r"[a-z][a-z0-9]+:.+", file)]:
             names = ", ".join(dict.fromkeys(away)).strip(", ") or "from memory"
             raise InputError(
-                f"{where} is an exported model, its training data ({names}) stayed where it was: "
-                "give the data to evaluate on with --data"
+                f"{where} is an exported model without its training data ({names}): give the data "
+                "to evaluate on with --data"
             )
     for suffix, package in _named(facts, "readers").items():
         if suffix not in FORMATS:
@@ -119,8 +119,8 @@ def warn_if_unfinished(facts: Mapping[str, Any], model: Model, folder: Path) -> 
     """Warn where the training of a run has not ended."""
     if model.n_weights and facts.get("format") != layout.FORMAT and "training" not in facts:
         warnings.warn(
-            f"training of {folder} has not ended: these are its best weights so far; go on with "
-            f"`gfnode train --resume --out {folder}`",
+            f"training of {folder} has not finished: these are its best weights so far; continue "
+            f"with `gfnode train --resume --out {folder}`",
             stacklevel=4,
         )
 
@@ -134,14 +134,16 @@ def _check_entries(entries: Any) -> None:
         and isinstance(entry.get("reader", {}), Mapping)
         for entry in entries
     ):
-        raise ValueError("what is said of the training data makes no sense")
+        raise ValueError("the description of the training data is invalid")
 
 
 def _check_gap(gap: Any) -> None:
     """Raise ValueError unless the gap of velocities is None or finite and not zero, in fs."""
     number = isinstance(gap, int | float) and not isinstance(gap, bool)
     if gap is not None and not (number and math.isfinite(gap) and gap):
-        raise ValueError(f"velocities are differences over {gap!r} fs, expected a number, not 0")
+        raise ValueError(
+            f"velocities are differences over {gap!r} fs, expected a number other than 0"
+        )
 
 
 def _check_heat(heat: Any) -> None:
@@ -153,7 +155,9 @@ def _check_heat(heat: Any) -> None:
         and len(heat) == 3
         and all(isinstance(each, int | float) and 0 <= each < math.inf for each in heat)
     ):
-        raise ValueError(f"starts of training are at {heat!r} K, expected three numbers")
+        raise ValueError(
+            f"the temperatures of training starts are {heat!r} K, expected three numbers"
+        )
 
 
 def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:
@@ -170,19 +174,19 @@ def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:
     origin = MODELS.origin(name)
     if origin is None or origin.package != package:
         plugins.warn(
-            f"{where}: its model {name!r} came from the package {package} {version}; here one of "
-            f"that name comes from {origin or 'another place'}, which may be another model"
+            f"{where}: its model {name!r} came from the package {package} {version}; here the "
+            f"model of that name comes from {origin or 'another source'} and may be different"
         )
     elif version and origin.version != version:
         plugins.warn(
-            f"{where}: its model {name!r} was made with {package} {version}, and here is "
-            f"{origin.version}: errors that its folder holds may be of the former; gfnode "
-            "evaluate measures them anew"
+            f"{where}: its model {name!r} was made with {package} {version}, but {origin.version} "
+            "is installed: errors stored in its folder may be out of date; gfnode evaluate "
+            "measures them again"
         )
     elif (code := _named(facts, "code").get(name)) and MODELS.code(name) != code:
         plugins.warn(
             f"{where}: the code of {origin} has changed since its model {name!r} was made: errors "
-            "that its folder holds may be of the former; gfnode evaluate measures them anew"
+            "stored in its folder may be out of date; gfnode evaluate measures them again"
         )
 
 

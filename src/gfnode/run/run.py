@@ -151,8 +151,8 @@ class Run:
         path = self.folder / (layout.WEIGHTS if self.exported else "weights.safetensors")
         if not path.exists():
             raise InputError(
-                f"{self.folder} holds no validated weights yet; go on training with "
-                f"`gfnode train --resume --out {self.folder}`"
+                f"{self.folder} has no validated weights yet: continue training with `gfnode "
+                f"train --resume --out {self.folder}`"
             )
         tensors, _ = load_tensors(path)
         load_weights(self.model, tensors, path)
@@ -166,7 +166,7 @@ class Run:
     def _keeps(self, file: str, asked: bool) -> bool:
         """Whether results are written to the folder; InputError if it is read-only."""
         if keeps := asked and not self.exported and not isinstance(self.model, Molecular):
-            check_writable(self.folder / file, "save=False measures and keeps nothing")
+            check_writable(self.folder / file, "save=False measures the motion but stores nothing")
         return keeps
 
     @property

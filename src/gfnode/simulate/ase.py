@@ -58,7 +58,7 @@ class AseDynamics:
             self.conserved = "nothing"
         self.degrees = degrees_of_freedom(len(self.numbers), self.conserved)
         if self.degrees == 0:
-            raise InputError(f"{molecule.name} is one atom alone: there is nothing to simulate")
+            raise InputError(f"{molecule.name} is a single atom: there is nothing to simulate")
         counted = 3 * len(self.numbers) if protocol.degrees == "3N" else self.degrees
         self.temperature = protocol.temperature * counted / self.degrees
         self.state: State | None = None
@@ -117,13 +117,13 @@ class AseDynamics:
             if self.state is None:
                 raise unusable(self.engine, error) from error
             raise InputError(
-                f"the engine {self.engine.name} failed at a conformation of the run: {error}; "
-                "take a shorter --time-step or a lower --temperature"
+                f"the engine {self.engine.name} failed during the run: {error}; use a shorter "
+                "--time-step or a lower --temperature"
             ) from error
         if not np.isfinite(forces).all():
             raise InputError(
                 f"the forces of {self.engine.name} are not finite: the molecule has come apart; "
-                "take a shorter --time-step or a lower --temperature"
+                "use a shorter --time-step or a lower --temperature"
             )
         if self.engine.name == XTB and self.molecule.cell is None:
             # its torque is 1e-5 eV: the iteration for the charges stops before rounding

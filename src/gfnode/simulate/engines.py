@@ -57,7 +57,7 @@ class Engine:
         except Exception as error:
             given = ", ".join(f"{key}={value}" for key, value in options.items())
             raise InputError(
-                f"the engine {self.name} cannot be made with {given or 'no options'}: "
+                f"the engine {self.name} cannot be created with {given or 'no options'}: "
                 f"{type(error).__name__}: {error}; its options are given as --option key=value"
             ) from error
         if self.name in CHECKED:
@@ -199,7 +199,7 @@ def _by_ase(engine: Engine, numbers: Any, charge: int) -> Callable[[Doubles], fl
 def unusable(engine: Engine, error: Exception) -> InputError:
     """Say that an engine cannot deal with a molecule."""
     said = str(error).strip() or type(error).__name__
-    return InputError(f"the engine {engine.name} does not take this molecule: {said}")
+    return InputError(f"the engine {engine.name} cannot handle this molecule: {said}")
 
 
 def forget(calculator: Any) -> None:

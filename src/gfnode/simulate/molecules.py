@@ -168,8 +168,8 @@ def _of_trajectory(source: Path | str, name: str, origin: str) -> Molecule:
 
 def _of_smiles(text: str) -> Molecule:
     """Embed SMILES with RDKit (ETKDG, then MMFF94 where it has parameters)."""
-    hint = f"; built in are {', '.join(built_in())}"
-    need("rdkit", f"{text!r} is no built-in molecule and no file{hint}; SMILES")
+    hint = f"; built-in molecules are {', '.join(built_in())}"
+    need("rdkit", f"{text!r} is neither a built-in molecule nor a file{hint}; SMILES")
     from rdkit import Chem, RDLogger
     from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
     from rdkit.Chem.Descriptors import NumRadicalElectrons
@@ -178,9 +178,9 @@ def _of_smiles(text: str) -> Molecule:
     RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined] # it would write to stderr
     drawn = Chem.MolFromSmiles(text)
     if drawn is None or not drawn.GetNumAtoms():
-        raise InputError(f"{text!r} is no built-in molecule, no file and no SMILES{hint}")
+        raise InputError(f"{text!r} is not a built-in molecule, a file or SMILES{hint}")
     if len(Chem.GetMolFrags(drawn)) > 1:
-        raise InputError(f"{text!r} holds several molecules: give one, or a structure file")
+        raise InputError(f"{text!r} contains several molecules: give one, or a structure file")
     molecule = Chem.AddHs(drawn)
     if rdDistGeom.EmbedMolecule(molecule, randomSeed=EMBEDDING_SEED) != 0:
         raise InputError(f"{text!r}: RDKit finds no geometry: give a structure file")

@@ -91,9 +91,9 @@ def _check_no_code(files: list[str]) -> None:
             evaluated = each.get("useDispersionCorrection", "True").strip()
             if each.tag in ("Script", "InitializationScript") or evaluated not in _WORDS:
                 raise InputError(
-                    f"{file}: holds Python, which OpenMM would run and gfnode never does from a "
-                    f"file ({each.tag}): take it out, or take a force field of OpenMM by its name, "
-                    "in a folder without a file of that name"
+                    f"{file}: contains Python code ({each.tag}), which OpenMM would run and "
+                    "gfnode does not allow: remove it, or give an OpenMM force field by name, in "
+                    "a folder without a file of that name"
                 )
             if each.tag == "Include":
                 there = each.get("file", "")
@@ -147,7 +147,9 @@ def potential(
         know.
     """
     if solvent in WATER:
-        raise InputError(f"energies in a box of {solvent} are not those of the molecule: use obc")
+        raise InputError(
+            f"energies in a box of {solvent} are not those of the molecule alone: use obc"
+        )
     field = force_field(name, solvent)
     if topology is None or not len(topology.bonds):
         raise InputError("the engine openmm needs a topology with residues and bonds: a PDB file")

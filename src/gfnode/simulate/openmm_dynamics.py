@@ -199,7 +199,9 @@ class OpenMMDynamics:
         LocalEnergyMinimizer.minimize(context, maxIterations=500)
         relaxed = context.getState(positions=True).getPositions(asNumpy=True)._value
         if not np.isfinite(relaxed).all():
-            raise InputError(f"{self.molecule.name}: OpenMM cannot relax it: atoms too close?")
+            raise InputError(
+                f"{self.molecule.name}: OpenMM cannot minimise its energy: are atoms too close?"
+            )
         if self.platform is None:
             self.platform = self._fastest(relaxed)
         self._context = self._begun(self.platform, relaxed)
@@ -230,7 +232,7 @@ class OpenMMDynamics:
                 continue
             speed[name] = steps / spent
         if not speed:
-            raise InputError(f"no platform of OpenMM works, of {', '.join(_platforms())}")
+            raise InputError(f"none of the OpenMM platforms works: {', '.join(_platforms())}")
         return max(speed, key=lambda name: speed[name])
 
     def _build(self, platform: str) -> Any:
@@ -256,7 +258,7 @@ class OpenMMDynamics:
             return Context(self._system, integrator, Platform.getPlatformByName(platform))
         except Exception as error:
             raise InputError(
-                f"OpenMM cannot use the platform {platform}: {error}; there are "
+                f"OpenMM cannot use the platform {platform}: {error}; available are "
                 f"{', '.join(_platforms())}"
             ) from error
 
@@ -267,7 +269,7 @@ class OpenMMDynamics:
             self._context.getIntegrator().step(steps)
         except Exception as error:
             raise InputError(
-                f"OpenMM failed: {error}; take a shorter --time-step or a lower --temperature"
+                f"OpenMM failed: {error}; use a shorter --time-step or a lower --temperature"
             ) from error
 
     def _set_phase(self, equilibrating: bool) -> None:
@@ -294,8 +296,8 @@ class OpenMMDynamics:
         positions = state.getPositions(asNumpy=True)._value
         if not (np.isfinite(positions).all() and np.isfinite(potential + kinetic)):
             raise InputError(
-                "the molecule has come apart: positions are not finite; take a shorter --time-step "
-                "or a lower --temperature"
+                "the molecule has come apart: positions are not finite; use a shorter "
+                "--time-step or a lower --temperature"
             )
         return Snapshot(
             positions[kept] * NM,
@@ -331,8 +333,8 @@ class OpenMMDynamics:
             context.loadCheckpoint(arrays["checkpoint"].tobytes())
         except Exception as error:
             warnings.warn(
-                f"OpenMM cannot load its own state ({error}): going on from positions and "
-                "velocities, with other random numbers",
+                f"OpenMM cannot load its saved state ({error}): continuing from positions and "
+                "velocities, with different random numbers",
                 stacklevel=2,
             )
             context.setPeriodicBoxVectors(*arrays["box"])

@@ -144,7 +144,8 @@ def protocol(
         raise InputError(f"degrees of freedom are {degrees!r}, expected {' or '.join(DEGREES)}")
     if degrees == "3N" and (kind == LANGEVIN or engine == OPENMM):
         raise InputError(
-            "--degrees 3N is for molecules that neither drift nor turn: bussi or none, not openmm"
+            "--degrees 3N needs a molecule that neither drifts nor rotates: use --thermostat "
+            "bussi or none, not openmm"
         )
     if kind != NONE and kelvin == 0:
         raise InputError("the temperature is 0 K: a thermostat needs one above zero, e.g. 300K")
@@ -186,7 +187,7 @@ def _frames(steps: int | None, length: float | str | None, step: float, every: i
     count = round(parse_time(length) / step) if length is not None else steps
     if count is None or count < every:
         raise InputError(
-            f"{count} steps of {format_time(step)} hold no frame: a frame is stored every {every} "
+            f"{count} steps of {format_time(step)} give no frame: one is stored every {every} "
             "steps; make the simulation longer, or --every shorter"
         )
     return count // every

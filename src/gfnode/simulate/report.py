@@ -69,7 +69,7 @@ def describe_outcome(simulation: Simulation, outcome: Outcome, path: Path) -> li
     found = outcome.trajectory
     lines = [f"{path}: {found!r}, {path.stat().st_size / 1e6:.2f} MB"]
     if outcome.summary is None:
-        lines[0] += ", finished before"
+        lines[0] += ", already finished"
     else:
         lines.append(f"engine: {simulation.dynamics.describe()}")
         lines += _describe_summary(simulation, outcome.summary)
@@ -99,9 +99,9 @@ def _describe_bonds(molecule: Molecule, found: Trajectory) -> str:
         names = [f"{symbol(numbers, i)}–{symbol(numbers, j)}" for i, j in sorted(bonds)]
         return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
-    parts = [("broke", start - usual), ("came to be", usual - start)]
+    parts = [("broke", start - usual), ("formed", usual - start)]
     said = "; ".join(f"{listed(bonds)} {what}" for what, bonds in parts if bonds)
-    return f"bonds are not those of the start: {said}" if said else ""
+    return f"bonds changed since the start: {said}" if said else ""
 
 
 def _describe_summary(simulation: Simulation, summary: Summary) -> list[str]:
@@ -114,12 +114,12 @@ def _describe_summary(simulation: Simulation, summary: Summary) -> list[str]:
     ]
     if not math.isnan(summary.drift):
         lines.append(
-            f"conserved energy: drift {summary.drift:.2g} kcal/mol an atom and ns, spread "
-            f"{summary.spread:.2g} kcal/mol an atom"
+            f"conserved energy: drift {summary.drift:.2g} kcal/mol per atom and ns, spread "
+            f"{summary.spread:.2g} kcal/mol per atom"
         )
     if summary.momentum < CONSERVED:
         lines.append(
             f"momentum, angular momentum: at most {summary.momentum:.1g}, "
-            f"{summary.angular_momentum:.1g} of their thermal sizes"
+            f"{summary.angular_momentum:.1g} of their thermal magnitudes"
         )
     return lines

@@ -109,14 +109,16 @@ class Simulation:
             store.close()  # it had just begun
         elif not overwrite and (folder_of(path) / "settings.json").exists():
             raise InputError(
-                f"{folder_of(path)}: holds an unfinished simulation: go on with --resume, or begin "
-                "anew with --overwrite"
+                f"{folder_of(path)}: holds an unfinished simulation: continue it with --resume, "
+                "or start over with --overwrite"
             )
         elif path.exists() and resume and record_of(path).exists():
             self._check_finished(path, precision)
             return None
         elif path.exists() and not overwrite:
-            raise InputError(f"{path}: exists; give another name, or replace it with --overwrite")
+            raise InputError(
+                f"{path}: already exists: give another name, or replace it with --overwrite"
+            )
         self.dynamics.prepare()  # first: a molecule that the engine does not take leaves no folder
         shapes, frames = self.dynamics.shapes(), self.protocol.frames
         return Store.begin(path, settings, shapes, frames=frames, what="simulation"), 0
@@ -127,15 +129,15 @@ class Simulation:
         same_settings(path, record.get("settings", {}), self.settings(), "simulation")
         if (frames := record.get("result", {}).get("frames")) != self.protocol.frames:
             raise InputError(
-                f"{path}: is finished with {frames} frames, asked for are {self.protocol.frames}; "
-                "give another name, or begin anew with --overwrite"
+                f"{path}: is finished with {frames} frames, but {self.protocol.frames} are "
+                "requested: give another name, or start over with --overwrite"
             )
         was = record.get("precision_A", precision)  # older records do not say
         if precision is not None and precision != was:
             held = "not rounded" if was is None else f"rounded to {was:g} Å"
             raise InputError(
-                f"{path}: is finished, its positions are {held}, asked for is {precision:g} Å: "
-                f"leave --precision out, or write another file with gfnode convert --precision"
+                f"{path}: is finished, with positions {held}, but {precision:g} Å is requested: "
+                "leave --precision out, or write another file with gfnode convert --precision"
             )
 
     def _go(self, store: Store, step: int, progress: Report | None) -> None:
@@ -253,7 +255,9 @@ def prepare(
         from gfnode.simulate.openmm_dynamics import Box, OpenMMDynamics
 
         if options:
-            raise InputError("--option is for ASE calculators; openmm takes --force-field and such")
+            raise InputError(
+                "--option is for ASE calculators; openmm takes --force-field and the like"
+            )
         box = Box(**(openmm or {}))
         details = {"engine": engine, **box.settings()}
         dynamics: Dynamics = OpenMMDynamics(molecule, box, plan)
@@ -262,7 +266,7 @@ def prepare(
 
         if openmm:
             given = ", ".join(f"--{key.replace('_', '-')}" for key in openmm)
-            raise InputError(f"{given} is for --engine {OPENMM}, the engine is {engine}")
+            raise InputError(f"{given} is for --engine {OPENMM}, but the engine is {engine}")
         details = {"engine": engine, "options": dict(options or {})}
         dynamics = AseDynamics(molecule, Engine(engine, options or {}), plan)
     said = what if isinstance(what, str) else molecule.name

@@ -276,7 +276,7 @@ def asymmetric_top(
     second = (masses[:, None] * arms).T @ arms
     moments, axes = np.linalg.eigh(np.trace(second) * np.eye(3) - second)
     if np.min(np.diff(moments)) < 1e-3 * moments[-1] or moments[0] < 1e-3 * moments[-1]:
-        raise InputError(f"{molecule} is no asymmetric top: its moments are {moments} u Å²")
+        raise InputError(f"{molecule} is not an asymmetric top: its moments are {moments} u Å²")
     axes[:, 2] *= np.sign(np.linalg.det(axes))
     if spin is None:
         spin = generator.normal(size=3) * np.sqrt(BOLTZMANN * temperature / moments)

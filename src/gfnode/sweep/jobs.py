@@ -121,7 +121,7 @@ class Job:
         if job.content != data["content"]:
             raise InputError(
                 f"{', '.join(job.files)}, or the code of the model, changed since this job was "
-                "planned; start the sweep again, and it plans a new one"
+                "planned: start the sweep again to plan a new one"
             )
         return job
 

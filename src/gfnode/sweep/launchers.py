@@ -168,7 +168,7 @@ def how_it_ended(process: "subprocess.Popen[Any]", log: Path) -> str:
         cause = " (out of memory?)" if name == "SIGKILL" else ""
         return f"the process was ended by {name}{cause}"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"the process ended with exit code {code}: {lines[-1] if lines else 'it said nothing'}"
+    return f"the process ended with exit code {code}: {lines[-1] if lines else 'no output'}"
 
 
 class Ray(Launcher):
@@ -230,7 +230,7 @@ class _RayTask(Handle):
         except self.ray.exceptions.RayError as error:
             text = " ".join(str(error).split())
             return f"{type(error).__name__}: {text[:300]}"
-        return "the task ended and left no result: does every node reach the same --out folder?"
+        return "the task ended without a result: can every node access the same --out folder?"
 
     def stop(self) -> None:
         self.ray.cancel(self.reference, force=True)

@@ -40,9 +40,7 @@ OnNote = Callable[[str], None]
 OnEpoch = Callable[[TrainingState, EpochRecord, bool], None]
 
 
-ADVICE = (
-    "Try a lower training.rate, a smaller training.clip, or look at the data with outliers in mind"
-)
+ADVICE = "Try a lower training.rate or a smaller training.clip, or check the data for outliers"
 
 
 class Diverged(InputError):
@@ -63,7 +61,7 @@ def choose_batch(windows: Windows, model: Model, settings: TrainingSettings) -> 
         return max(1, min(64, len(windows) // 4, fits))
     if len(windows) < settings.batch:
         raise InputError(
-            f"{len(windows)} training windows are fewer than a batch of {settings.batch}; lower "
+            f"{len(windows)} training windows do not fill a batch of {settings.batch}: lower "
             "training.batch, shorten windows.horizon or give more frames"
         )
     return settings.batch
@@ -225,19 +223,21 @@ class Trainer:
             if progress.epoch == s.epochs:
                 progress.stopped = "all epochs done"
             elif s.patience is not None and progress.validations_since_best >= s.patience:
-                progress.stopped = f"no better validation error in {s.patience} validations"
+                progress.stopped = (
+                    f"the validation error did not improve in {s.patience} validations"
+                )
             on_epoch(self.state, record, better)
         if not math.isfinite(progress.best_error):
             raise Diverged(
-                f"no validation error of {progress.epoch} epochs is a number, so no weights are "
-                f"worth keeping. {ADVICE}"
+                f"the validation error was not finite in any of {progress.epoch} epochs, so no "
+                f"weights are kept. {ADVICE}"
             )
 
     def _as_fitted(self, on_start: OnStart | None, on_note: OnNote) -> None:
         """Validate before training; a finite error becomes the best so far."""
         error = self._validate()[self.settings.select == "last-lag"]
         if not math.isfinite(error):
-            on_note("fitted, before training: the validation error is not a number")
+            on_note("fitted, before training: the validation error is not finite")
             return
         self.state.progress.best_error = error
         if on_start is not None:
@@ -327,7 +327,7 @@ class Trainer:
         if not bool(finite.all()):
             batch = first + int((~finite).float().argmax()) + 1
             raise Diverged(
-                f"the training loss is not a number at epoch {epoch + 1}, batch {batch} of "
+                f"the training loss is not finite at epoch {epoch + 1}, batch {batch} of "
                 f"{self.batches}; the last good checkpoint is kept. {ADVICE}"
             )
         return float(values.sum())

@@ -71,7 +71,7 @@ class FolderMonitor:
         self._handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self._log.addHandler(self._handler)
-        self._log.info("begin at epoch %d", len(history) + 1)
+        self._log.info("starting at epoch %d", len(history) + 1)
 
     def start(self, error: float) -> None:
         """Write a line."""

@@ -99,7 +99,8 @@ class GraphReplay:
         self.plain = True
         said = " ".join(str(error).split())
         self.note(
-            f"{self.what} not recorded (training.replay), training goes on without: {said[:200]}"
+            f"{self.what} could not be recorded (training.replay); training continues without: "
+            f"{said[:200]}"
         )
 
 

@@ -47,8 +47,8 @@ def setup_device(accelerator: str) -> "Fabric":
         if "not available" in said:
             said = "PyTorch finds no such device on this machine"
         raise InputError(
-            f"accelerator={accelerator} cannot be used here: {said}; accelerator=auto takes "
-            "what there is"
+            f"accelerator={accelerator} cannot be used here: {said}; accelerator=auto uses what "
+            "is available"
         ) from error
 
 
@@ -85,7 +85,7 @@ def compile_loss(
         values (a solver with adaptive steps). Training then continues without.
     """
     note(
-        "compiling the model, which takes a minute or more; runs of this shape after it begin "
+        "compiling the model, which takes a minute or more; later runs of the same shape start "
         "within seconds (training.compile)"
     )
     began = perf_counter()
@@ -97,7 +97,7 @@ def compile_loss(
             view.loss(batch, generator).backward()
     except Exception as error:  # of any type that a compiler may raise: eager steps still work
         said = " ".join(str(error).split()) or type(error).__name__
-        note(f"not compiled, training goes on without: {said[:200]}")
+        note(f"compilation failed, training continues without: {said[:200]}")
         return None
     finally:
         model.zero_grad()

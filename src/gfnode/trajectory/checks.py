@@ -54,20 +54,20 @@ def check_times(times: Doubles, where: str) -> None:
             )
         frame = int(np.argmax(steps <= 0)) + 1
         kind = "repeated" if steps[frame - 1] == 0 else "unsorted"
-        do = "gfnode convert FILE NEW leaves out what a restart wrote twice"
+        do = "gfnode convert FILE NEW drops frames that a restart wrote twice"
         do = do if kind == "repeated" else f"Sort the frames; after a restart, {do}"
         coarse = 1e3 * float(np.spacing(np.float32(times[frame] / 1e3)))  # fs
         if kind == "repeated" and (steps[steps > 0] <= 1.5 * coarse).any():
             raise InputError(
                 f"{where}frames {frame - 1} and {frame} are both at {format_time(times[frame])}: "
-                f"XTC, TRR, NetCDF and HDF5 hold times to {format_time(coarse, 2)} there, too "
-                "coarse for these frames. Give the time between them, e.g. --step 2fs (step='2fs' "
-                "in Python)"
+                f"XTC, TRR, NetCDF and HDF5 resolve times there only to {format_time(coarse, 2)}, "
+                "too coarse for these frames. Give the time between them, e.g. --step 2fs "
+                "(step='2fs' in Python)"
             )
         raise InputError(
-            f"{where}{kind} times: frame {frame} is at {format_time(times[frame])}, the one before "
-            f"at {format_time(times[frame - 1])}; times must increase. {do}; give the files of "
-            "separate runs separately"
+            f"{where}{kind} times: frame {frame} is at {format_time(times[frame])}, the one "
+            f"before at {format_time(times[frame - 1])}; times must increase. {do}; give separate "
+            "runs as separate files"
         )
 
 
@@ -76,7 +76,8 @@ def check_masses(masses: Doubles, where: str) -> None:
     wrong = np.flatnonzero(~(np.isfinite(masses) & (masses > 0)))
     if wrong.size:
         raise InputError(
-            f"{where}the mass of atom {wrong[0]} is {masses[wrong[0]]:g} u, expected one above zero"
+            f"{where}the mass of atom {wrong[0]} is {masses[wrong[0]]:g} u, expected a mass above "
+            "zero"
         )
 
 
@@ -103,11 +104,9 @@ def as_array(where: str, key: str, values: ArrayLike, dtype: type) -> NDArray[An
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:  # rows of unequal length, say
         said = str(error).splitlines()[0]
-        raise InputError(f"{where}{key} cannot be taken as an array of numbers: {said}") from error
+        raise InputError(f"{where}{key} cannot be read as an array of numbers: {said}") from error
     if np.ma.is_masked(values):
-        raise InputError(
-            f"{where}{key} holds masked values, expected all to be known; leave out these frames"
-        )
+        raise InputError(f"{where}{key} has masked values, expected none; leave out these frames")
     if array.dtype == object or array.dtype.kind not in "fiub":
         raise InputError(f"{where}{key} holds {array.dtype} values, expected numbers")
     if dtype is np.int64 and array.dtype.kind == "f" and not (array == np.rint(array)).all():

@@ -160,16 +160,16 @@ class Trajectory(Exchange):
                 if not -len(self) <= frames[0] < len(self):
                     raise InputError(
                         f"{self.label} has no frame {frames[0]}: expected 0 to {len(self) - 1}, "
-                        f"or -1 to -{len(self)} from the end"
+                        f"or -1 to -{len(self)} counted from the end"
                     )
             times = self.times[frames]
             if times.ndim != 1:
-                raise IndexError(f"{frames!r} numbers no frames")
+                raise IndexError(f"{frames!r} selects no frames")
         except (IndexError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"{self.label} has {len(self)} frames, and none of these: {error}; expected "
+                f"{self.label} has {len(self)} frames and cannot select these: {error}; expected "
                 f"numbers from 0 to {len(self) - 1}, or a slice"
             ) from None
         return replace(

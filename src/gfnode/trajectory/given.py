@@ -92,9 +92,9 @@ def _each(data: Any, kinds: tuple[type, ...], expected: str) -> list[Any]:
 
 def _foreign(data: Any, expected: str) -> InputError:
     return InputError(
-        f"got {_kind(data)}, expected {expected}; what ASE, mdtraj and MDAnalysis hold is taken by "
-        "Trajectory.from_ase, Trajectory.from_mdtraj and Trajectory.from_mdanalysis, and arrays by "
-        "Trajectory(positions, times, numbers)"
+        f"got {_kind(data)}, expected {expected}; use Trajectory.from_ase, Trajectory.from_mdtraj "
+        "or Trajectory.from_mdanalysis for objects of ASE, mdtraj or MDAnalysis, and "
+        "Trajectory(positions, times, numbers) for arrays"
     )
 
 

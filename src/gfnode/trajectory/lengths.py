@@ -77,9 +77,9 @@ class Lengths:
 def other_unit(unit: str, nearest: float, expected: float) -> str:
     """Say that positions are in another unit than Å, and what to do."""
     return (
-        f"positions look like {UNITS[unit]}, not Å: nearest atoms are {nearest:.3g} apart where "
-        f"covalent radii say {expected:.3g} Å; read the file with --unit {unit} (unit={unit!r} in "
-        f"Python; an array of an npz file: --map positions=ARRAY:{unit},…)"
+        f"positions look like {UNITS[unit]}, not Å: nearest atoms are {nearest:.3g} apart, "
+        f"expected {expected:.3g} Å from covalent radii; read the file with --unit {unit} "
+        f"(unit={unit!r} in Python; an array of an npz file: --map positions=ARRAY:{unit},…)"
     )
 
 

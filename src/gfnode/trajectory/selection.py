@@ -106,8 +106,8 @@ def choose(
     if text == "solute":
         if topology is None:
             raise InputError(
-                f"{where}'solute' needs names of residues: give a topology with --top, or the "
-                "indices of the atoms"
+                f"{where}'solute' needs residue names: give a topology with --top, or the indices "
+                "of the atoms"
             )
         found = np.flatnonzero(~solvent(numbers, topology))
     elif re.fullmatch(r"\d+(\s*-\s*\d+)?(\s*,\s*\d+(\s*-\s*\d+)?)*", text):
@@ -221,7 +221,7 @@ def _check_values(nodes: Sequence[Any], known: frozenset[str]) -> None:
             if _property(node, known) in TRUTHS:
                 raise ValueError(ast.unparse(node))
     if len(kinds) > 1:
-        raise _NotKnownError("compares text with a number")
+        raise _NotKnownError("it compares text with a number")
 
 
 def _property(node: Any, known: frozenset[str]) -> str:
@@ -232,9 +232,9 @@ def _property(node: Any, known: frozenset[str]) -> str:
         return name
     if name in TRUTHS | TEXTS | COUNTS:
         raise _NotKnownError(
-            "the data names no atoms and residues: select by element or index, or give a topology"
+            "the data has no atom or residue names: select by element or index, or give a topology"
         )
-    raise _NotKnownError("chains and segments are not kept: select by residue or index")
+    raise _NotKnownError("chains and segments are not available: select by residue or index")
 
 
 def _nearest(text: str) -> str:

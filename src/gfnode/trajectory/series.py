@@ -38,13 +38,13 @@ class Series:
     def of(cls, trajectories: Sequence[Trajectory]) -> "Series":
         """Join trajectories; see the class."""
         if not trajectories:
-            raise InputError("no trajectory to look at: give at least one")
+            raise InputError("no trajectory given: expected at least one")
         first = trajectories[0]
         for other in trajectories[1:]:
             if not np.array_equal(other.numbers, first.numbers):
                 raise InputError(
                     f"{other.label} ({other.formula}) and {first.label} ({first.formula}) hold "
-                    "different atoms; give files of one system together, others one by one"
+                    "different atoms: give only files of one system together"
                 )
         return cls(tuple(trajectories))
 

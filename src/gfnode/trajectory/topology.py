@@ -31,7 +31,9 @@ class Topology:
         """Raise InputError unless this names ``atoms`` atoms and bonds between them."""
         for key in ("names", "residue_names", "residue_ids"):
             if (got := len(getattr(self, key))) != atoms:
-                raise InputError(f"{where}the topology has {got} {key}, expected {atoms}, as atoms")
+                raise InputError(
+                    f"{where}the topology has {got} {key}, expected {atoms}, one per atom"
+                )
         bonds = self.bonds
         if bonds.ndim != 2 or bonds.shape[1] != 2 or (bonds.size and not within(bonds, atoms)):
             raise InputError(f"{where}bonds must be pairs of atoms from 0 to {atoms - 1}")

@@ -34,40 +34,40 @@ class WindowSettings(Settings):
     """Settings for cutting windows from trajectories."""
 
     horizon: Femtoseconds | None = None
-    """Largest lag, such as 1.5ps; null chooses 1.5 ps, or 300 frames where frames are more
-    than 5 fs apart, and at most a fifteenth of the trajectory."""
+    """Largest lag, such as 1.5ps; null: 1.5 ps, or 300 frames if frames are more than 5 fs apart,
+    but at most a fifteenth of the trajectory."""
     times: int | None = Field(None, ge=1)
-    """Lags in a window; null chooses 8, fewer where the horizon has no room for them."""
+    """Lags per window; null: 8, or fewer if the horizon has no room for them."""
     lags: Literal["regular", "irregular", "fresh", "given"] = "fresh"
-    """`regular`: evenly spaced up to the horizon; `irregular`: drawn without replacement,
-    once; `fresh`: drawn anew for each epoch; `given`."""
+    """`regular`: evenly spaced up to the horizon; `irregular`: drawn once, without replacement;
+    `fresh`: redrawn for each epoch; `given`: see windows.given_lags."""
     given_lags: list[Femtoseconds] | None = None
-    """The lags of `given`, such as ["100fs", "1ps"]; the largest is the horizon."""
+    """Lags for `given`, such as ["100fs", "1ps"]; the largest is the horizon."""
     split: Literal["blocked", "published", "published-alanine", "all"] = "blocked"
     """`blocked`: train, a gap of one horizon, validation, gap, test, in time order;
     `published` and `published-alanine`: the paper's random starts; `all`: everything is
     test."""
     fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
-    """Shares of train, validation and test in a blocked split."""
+    """Fractions of train, validation and test in a blocked split."""
     most: tuple[PositiveInt, PositiveInt, PositiveInt] = (6000, 1000, 2000)
-    """At most so many windows of train, validation and test; the published splits have
-    their own numbers."""
+    """Maximum numbers of windows for train, validation and test; the published splits have their
+    own numbers."""
     velocities: Literal["auto", "stored", "forward", "successor", "backward"] = "auto"
-    """`stored`; `forward`: next frame less this one; `successor`: the same where the next
-    frame is near; `backward`: this frame less the one before, which says nothing of what
-    comes later; `auto`: stored ones where there are any, else backward where frames are
-    more than 2.5 fs apart, else forward, or successor where frames are uneven."""
+    """`stored`; `forward`: difference to the next frame; `successor`: the same, if the next frame
+    is near; `backward`: difference to the frame before, which reveals nothing of later frames;
+    `auto`: stored if available, else backward if frames are more than 2.5 fs apart, else forward,
+    or successor if frames are unevenly spaced."""
     successor_steps: int = Field(4, ge=1)
-    """How many time steps on a successor may lie."""
+    """Maximum distance of a successor, in time steps."""
     state: Atoms = "all"
-    """Atoms the model is given: `all`, `heavy`, indices from 0, or an expression."""
+    """Atoms the model sees: `all`, `heavy`, indices from 0, or an expression."""
     score: Atoms = "heavy"
-    """Atoms that are scored, some or all of the state."""
+    """Atoms that are scored: all or some of the state."""
     align: bool | None = None
-    """Superpose every target on its start over the scored atoms; null: where frames are at
-    least 100 fs apart."""
+    """Superpose every target on its start over the scored atoms; null: if frames are at least 100
+    fs apart."""
     seed: int = 0
-    """Of irregular lags."""
+    """Random seed for irregular lags."""
 
 
 def choose_atoms(trajectory: Trajectory, choice: Atoms, what: str) -> Integers:
@@ -94,8 +94,8 @@ def given_lags(settings: WindowSettings) -> list[float] | None:
     if settings.lags != "given":
         if lags:
             raise InputError(
-                f"windows.given_lags have no effect with windows.lags={settings.lags}: expected "
-                "windows.lags=given beside them"
+                f"windows.given_lags have no effect with windows.lags={settings.lags}: also set "
+                "windows.lags=given"
             )
         return None
     if not lags or min(lags) <= 0:
@@ -103,15 +103,15 @@ def given_lags(settings: WindowSettings) -> list[float] | None:
             f'windows.given_lags are {lags}: expected times above zero, such as ["100fs", "1ps"]'
         )
     if len(set(lags)) < len(lags):
-        raise InputError(f"windows.given_lags are {lags}: expected every lag once")
+        raise InputError(f"windows.given_lags are {lags}: expected each lag only once")
     for name, value, implied, unit in (
         ("horizon", settings.horizon, max(lags), "fs"),
         ("times", settings.times, len(lags), ""),
     ):
         if value not in (None, implied):
             raise InputError(
-                f"windows.{name}={value:g}{unit} does not go with windows.given_lags, which make "
-                f"it {implied:g}{unit}: leave it out"
+                f"windows.{name}={value:g}{unit} contradicts windows.given_lags, which imply "
+                f"{implied:g}{unit}: leave it out"
             )
     return lags
 
@@ -134,7 +134,7 @@ def choose_horizon(trajectories: Sequence[Trajectory], settings: WindowSettings)
         horizon = max(1, round(horizon / step)) * step
     if not step * (1 - 1e-6) <= horizon < longest:
         fits = (
-            f"choose windows.horizon, at least {format_time(step)} and up to some "
+            f"choose windows.horizon, at least {format_time(step)} and at most about "
             f"{format_time(longest / 15)}"
         )
         raise InputError(
@@ -213,16 +213,17 @@ class _Cutter:
         if kind == "stored":
             if self.frames.velocities is None:
                 raise InputError(
-                    f"{first.label} stores no velocities; use windows.velocities=forward"
+                    f"{first.label} stores no velocities: use windows.velocities=forward"
                 )
             return number
         spacings = [each.spacing for each in self.trajectories]
         known = [each for each in spacings if each is not None]
         if len(known) == len(spacings) and max(known) > min(known) * (1 + 1e-3):
             raise InputError(
-                f"trajectories have frames {format_time(min(known))} and {format_time(max(known))} "
-                "apart, and velocities that are differences would be of both: give trajectories "
-                "of one spacing (--stride), or such that store velocities"
+                f"frames are {format_time(min(known))} apart in one trajectory and "
+                f"{format_time(max(known))} in another, and velocities computed from differences "
+                "would not be comparable: give trajectories of one spacing (--stride), or with "
+                "stored velocities"
             )
         joined = np.diff(self.frames.segments) == 0
         if kind == "successor" or (kind == "backward" and len(known) < len(spacings)):
@@ -230,8 +231,9 @@ class _Cutter:
             joined &= np.diff(self.times) <= (most + 1e-3) * step
             if not joined.any():
                 raise InputError(
-                    f"no frame of {first.label} has another within {most} steps of "
-                    f"{format_time(step)}, so no velocity is known; raise windows.successor_steps"
+                    f"no frame of {first.label} has a successor within {most} steps of "
+                    f"{format_time(step)}, so velocities cannot be computed; raise "
+                    "windows.successor_steps"
                 )
         if kind == "backward":
             return np.where(np.append(False, joined), number - 1, -1)
@@ -243,7 +245,7 @@ class _Cutter:
         kind, published = self.settings.velocities, self.settings.split.startswith("published")
         if kind == "backward" and published:
             raise InputError(
-                f"the {self.settings.split} split draws starts that have no frame before them; use "
+                f"the {self.settings.split} split draws starts without a frame before them: use "
                 "windows.velocities=forward, or windows.split=blocked"
             )
         if kind != "auto":
@@ -269,7 +271,8 @@ class _Cutter:
         step = self.trajectories[0].spacing
         if len(self.trajectories) > 1 or step is None:
             raise InputError(
-                f"the {s.split} split needs one evenly spaced trajectory; use windows.split=blocked"
+                f"the {s.split} split needs a single, evenly spaced trajectory: use "
+                "windows.split=blocked"
             )
         draw_parts = splits.published if s.split == "published" else splits.published_alanine
         return draw_parts(len(self.times), round(self.horizon / step))
@@ -281,9 +284,9 @@ class _Cutter:
         if not len(starts):
             raise InputError(
                 f"no {name} window fits: {len(self.times)} frames over "
-                f"{format_time(self.times[-1])}, {self.n_lags} lags inside a horizon of "
-                f"{format_time(self.horizon)}; change windows.horizon, lower windows.times or give "
-                "a longer trajectory"
+                f"{format_time(self.times[-1])}, {self.n_lags} lags within a horizon of "
+                f"{format_time(self.horizon)}; change windows.horizon, lower windows.times or "
+                "give a longer trajectory"
             )
         stored = self.frames.velocities is not None and bool(
             (self.neighbours[starts] == starts).all()
@@ -329,8 +332,8 @@ class _Cutter:
             found = (self._at_lags(starts) >= 0).all(1)
             if not found.any():
                 raise InputError(
-                    f"no {PARTS[part]} start has frames at all the given lags; ask for lags that "
-                    "the trajectory stores, or use windows.lags=irregular"
+                    f"no {PARTS[part]} start has frames at all given lags: ask for lags at which "
+                    "the trajectory has frames, or use windows.lags=irregular"
                 )
             starts = starts[found]
         else:
@@ -344,7 +347,7 @@ class _Cutter:
             found = self._at_lags(starts)
             if (found < 0).any():
                 raise InputError(
-                    "frames are missing at regular lags; use windows.lags=irregular for unevenly "
+                    "frames are missing at regular lags: use windows.lags=irregular for unevenly "
                     "spaced trajectories"
                 )
             return found

@@ -31,9 +31,9 @@ def duplicate_warnings(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
                 if _holds(each.positions[frame + 1 :], part.positions[1]):
                     said[other] = (
                         f"file {other + 1} ({part.label}) begins with frame {frame} of file "
-                        f"{number + 1} ({each.label}): what both hold may be in training and in "
-                        "the test, and counts twice; leave repeats out (gfnode convert joins "
-                        "parts of one series)"
+                        f"{number + 1} ({each.label}): shared frames count twice and may be in "
+                        "both training and test; remove the repeats (gfnode convert joins parts "
+                        "of one series)"
                     )
     return tuple(said.values())
 

@@ -52,7 +52,9 @@ def blocked(
     """
     shares = np.asarray(fractions, dtype=float)
     if (shares <= 0).any() or not np.isclose(shares.sum(), 1.0):
-        raise InputError(f"windows.fractions {fractions}: expected three positive shares, sum 1")
+        raise InputError(
+            f"windows.fractions {fractions}: expected three positive fractions that sum to 1"
+        )
     since = times if since is None else since
     found: dict[str, list[Integers]] = {"train": [], "validation": [], "test": []}
     long_enough = least_span(horizon, fractions)
@@ -69,8 +71,8 @@ def blocked(
             found[name].append(mine[inside])
     if not found["train"]:
         raise InputError(
-            f"no trajectory is long enough for a blocked split: with a horizon of "
-            f"{format_time(horizon)} it must span more than {format_time(long_enough)}, the "
+            "no trajectory is long enough for a blocked split: with a horizon of "
+            f"{format_time(horizon)} it must span more than {format_time(long_enough)}, but the "
             f"longest spans {format_time(float(times.max()))}; shorten windows.horizon or change "
             "windows.fractions"
         )
@@ -97,7 +99,7 @@ def published(n_frames: int, horizon: int) -> Parts:
     margin = 10_000
     if count <= 2 * margin + horizon:
         raise InputError(
-            f"the published split needs more than {2 * margin + horizon + 1} frames, the "
+            f"the published split needs more than {2 * margin + horizon + 1} frames, but the "
             f"trajectory has {n_frames}; use windows.split=blocked"
         )
     generator = np.random.RandomState(100)

@@ -96,16 +96,22 @@ class StartTemperatures:
         rounded = noise > max(_LARGE * found, BEYOND * self.rounding)
         if usual and not rounded:
             return
-        why = "is the time between frames right (--step), and the unit, or is it another motion?"
+        why = (
+            "check the time between frames (--step) and the unit; or is this another kind of "
+            "simulation?"
+        )
         if rounded:
             assert gap is not None
             why = (
-                f"positions are rounded to {size:.2g} Å, so that differences over "
-                f"{format_time(abs(gap))} tell little of velocities; give a file with more digits, "
-                "or with velocities"
+                f"positions are rounded to {size:.2g} Å, too coarse for velocities from "
+                f"differences over {format_time(abs(gap))}; give a file with more digits, or with "
+                "velocities"
             )
         elif not found:
-            why = "the model has seen no start at rest; draw velocities of that temperature"
+            why = (
+                "the model was not trained on atoms at rest; draw velocities at the training "
+                "temperature"
+            )
         warnings.warn(
             f"{label}: atoms start at {found:.3g} K, in training at {self.lowest:.3g} to "
             f"{self.highest:.3g} K (over 3N degrees of freedom): {why}",

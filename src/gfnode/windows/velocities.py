@@ -120,8 +120,8 @@ class VelocityRule:
         if longest > limit * (1 + 1e-3):
             beside = "next frame is {} after" if toward > 0 else "frame before is {} before"
             warnings.warn(
-                f"the {beside.format(format_time(longest))} the start, the model was trained with "
-                f"velocities of frames at most {format_time(limit)} apart",
+                f"the {beside.format(format_time(longest))} the start, but the model was trained "
+                f"on velocities from frames at most {format_time(limit)} apart",
                 stacklevel=stacklevel,
             )
 
@@ -169,15 +169,15 @@ class VelocityRule:
         if stored is not None and alone.any() and not self.takes_instants:
             assert self.gap is not None
             warnings.warn(
-                f"the model was trained with differences of frames {format_time(abs(self.gap))} "
-                "apart for velocities, and stored ones are of an instant: better give a start with "
-                f"the frame that {'follows' if toward > 0 else 'comes before'} it",
+                f"the model was trained on velocities from frames {format_time(abs(self.gap))} "
+                "apart, but the stored ones are instantaneous: better give a start together with "
+                f"the frame {'after' if toward > 0 else 'before'} it",
                 stacklevel=4,
             )
         if self.kind == "stored" or (alone.any() and stored is None):
             frame = int(frames[0] if self.kind == "stored" else frames[alone][0])
             raise InputError(
-                f"the velocities at frame {frame} of {state.label} are not known: it stores none"
+                f"the velocities at frame {frame} of {state.label} are unknown: it stores none"
                 + (f" and has no {beside}" if bool(alone[frames == frame][0]) else "")
                 + "; start from a trajectory with velocities, or from a frame "
                 + ("before the last" if toward > 0 else "after the first")

@@ -55,11 +55,12 @@ class Frames:
             if not np.array_equal(other.numbers, first.numbers):
                 raise InputError(
                     f"{other.label} ({other.formula}) and {first.label} ({first.formula}) hold "
-                    "different atoms; train on trajectories of one system, atoms in one order"
+                    "different atoms: train on trajectories of one system, with its atoms in one "
+                    "order"
                 )
             if differ(other.masses, first.masses):
                 raise InputError(
-                    f"{other.label} and {first.label} hold atoms of different masses; train on "
+                    f"{other.label} and {first.label} have different atomic masses: train on "
                     "trajectories of one system"
                 )
         return cls(
