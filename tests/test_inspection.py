@@ -90,6 +90,21 @@ class TestKnownMotion:
         for each in (steady, little):
             assert "temperature-drift" not in codes(inspect(each))
 
+    def test_a_start_that_cools_fast_is_found(self):
+        """A straight line scatters too much about such a curve."""
+        t = toluene()
+        now = 300 + 350 * np.exp(-10 * np.arange(len(t)) / len(t))
+        squares = np.square(t.velocities.astype(float)).sum(-1) @ t.masses
+        usual = t.temperature() * squares / squares.mean()
+        scale = np.sqrt(now / usual).astype(np.float32)
+        cooling = replace(t, velocities=t.velocities * scale[:, None, None])
+        found = inspect(cooling)
+        assert "temperature-drift" in codes(found)
+        (drift,) = found.facts.momenta.drifts
+        share = found.facts.momenta.degrees / found.facts.momenta.degrees_all
+        assert drift.first == pytest.approx(now[: len(t) // 10].mean() / share, rel=1e-2)
+        assert drift.last == pytest.approx(300 / share, rel=1e-2)
+
     def test_atoms_that_never_move_are_no_degrees_of_freedom(self):
         moving = toluene()
         x, v = moving.positions.copy(), moving.velocities.copy()

@@ -27,7 +27,10 @@ DRIFTS = 0.2
 """A temperature drifts when its change exceeds this fraction of its mean…"""
 
 SURE = 6.0
-"""… and this number of standard errors of the linear fit."""
+"""… and this number of standard errors of the linear fit, …"""
+
+CURVED = 8.0
+"""… or, if it relaxes along a curve, this number of those that neighbouring stretches imply."""
 
 Kind = Literal["zero", "constant", "direction kept", "fluctuating", "unknown"]
 
@@ -71,8 +74,8 @@ class Heating:
     file
         Its number.
     first, last
-        Temperature in K of its first and last tenth by a linear fit, over the actual degrees of
-        freedom.
+        Temperature in K of its first and last tenth by a linear fit, or their means if it relaxes
+        along a curve, over the actual degrees of freedom.
     """
 
     file: int
@@ -210,9 +213,15 @@ def _drifts(series: Series, frames: Integers, heats: Doubles) -> tuple[Heating, 
         change = float(place @ means / (place @ place))
         rest = means - means.mean() - change * place
         error = float(np.sqrt(rest @ rest / (BLOCKS - 2) / (place @ place)))
-        if abs(change) > max(DRIFTS * float(means.mean()), SURE * error):
-            first, last = (max(float(means.mean() + change * end), 0.0) for end in place[[0, -1]])
-            found.append(Heating(file, first, last))
+        steps = np.diff(means)
+        # a difference of two independent errors; the median is robust against fast relaxation
+        scatter = 1.4826 * np.median(np.abs(steps - np.median(steps))) / np.sqrt(2)
+        curved = abs(change) <= SURE * error
+        if curved and abs(change) <= CURVED * scatter / np.sqrt(place @ place):
+            continue
+        if abs(change) > DRIFTS * float(means.mean()):
+            ends = means[[0, -1]] if curved else means.mean() + change * place[[0, -1]]
+            found.append(Heating(file, *(max(float(end), 0.0) for end in ends)))
     return tuple(found)
 
 
