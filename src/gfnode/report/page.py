@@ -96,8 +96,8 @@ def _context(run: RunFiles) -> dict[str, Any]:
     labels, errors = run.labels, atom_errors(run)
     panels = physics_panels(run)
     words = {
-        "What was trained on what": summary.trained_on(facts, run.examples.weights),
-        "How good it is": summary.how_good(evaluation, run.physics),
+        "Model and data": summary.trained_on(facts, run.examples.weights),
+        "Accuracy": summary.how_good(evaluation, run.physics),
         "Where it fails": summary.where_it_fails(evaluation, by_lag, errors, labels),
     }
     files = downloads.files(run, words) | downloads.of_panels(panels)

@@ -90,7 +90,7 @@ def verdicts_by_lag(evaluation: Mapping[str, Any], windows: Windows) -> list[Ver
 
 
 def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
-    """What was trained on what."""
+    """The model, its training data and its test windows."""
     system, settings = facts["system"], facts["experiment"]
     data, model = facts["data"], settings["model"]["name"]
     span, frames = sum(each["span_fs"] for each in data), sum(each["frames"] for each in data)
@@ -127,7 +127,7 @@ def _apart(facts: Mapping[str, Any]) -> str:
 
 
 def how_good(evaluation: Mapping[str, Any], physics: Mapping[str, Any]) -> list[str]:
-    """How good it is beside the best trivial baseline; ``physics`` may be empty."""
+    """Errors compared with the best trivial baseline; ``physics`` may be empty."""
     model, best, methods = evaluation["model"], evaluation["best_trivial"], evaluation["methods"]
     ours, theirs = (methods[name]["mean_over_lags"] for name in (model, best))
     shape = methods[model]["superposed_mean_over_lags"]["value"]
