@@ -162,10 +162,12 @@ def test_components_and_their_report():
     labels = components(hop_edges(np.array(graph.edges), 20).index, 20)
     assert labels.tolist() == [0] * 5 + [1] * 10 + [2] * 5
     assert describe_components(labels) == (
-        "the graph falls into 3 pieces of 10, 5, 5 atoms: each has its own constant mode"
+        "the graph has 3 disconnected pieces of 10, 5, 5 atoms: each has its own constant mode"
     )
     assert describe_components(np.zeros(4, dtype=np.int64)) is None
-    assert "300 pieces of 1, 1, 1, 1, 1, 1, … atoms" in (describe_components(np.arange(300)) or "")
+    assert "300 disconnected pieces of 1, 1, 1, 1, 1, 1, … atoms" in (
+        describe_components(np.arange(300)) or ""
+    )
 
 
 def test_ten_thousand_atoms_are_quick():

@@ -53,7 +53,7 @@ def not_in_loss(model: Model) -> str:
     if not unseen or not model.n_weights:
         return ""
     return (
-        f"{unseen} of {system.n_atoms} atoms were not in the loss of training (windows.score): "
+        f"{unseen} of {system.n_atoms} atoms were not part of the training loss (windows.score): "
         "their motion was not learned"
     )
 

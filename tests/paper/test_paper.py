@@ -570,7 +570,7 @@ def test_columns_are_documented() -> None:
     from gfnode.paper.documents import CSV_COLUMNS
 
     text = (Path(__file__).parents[2] / "docs" / "reproduce.md").read_text()
-    table = text.split("| column | holds |")[1].split("\n\n")[0]
+    table = text.split("| column | contents |")[1].split("\n\n")[0]
     named = [
         name
         for line in table.splitlines()[2:]

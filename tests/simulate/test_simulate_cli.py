@@ -124,7 +124,7 @@ def test_errors(words: tuple[str, ...], message: str) -> None:
 
 def test_an_existing_file_stays() -> None:
     Path("five.npz").write_text("mine")
-    assert "five.npz: exists; give another name" in fails("five.xyz", *SHORT)
+    assert "five.npz: already exists: give another name" in fails("five.xyz", *SHORT)
     assert Path("five.npz").read_text() == "mine"
     works("five.xyz", *SHORT, "--overwrite")
     assert len(gfnode.load("five.npz")) == 20
