@@ -32,7 +32,7 @@ def data(
     reading: Reading = AS_STORED,
     json_file: Json = None,
 ) -> None:
-    """Describe a trajectory, and say whether it is suitable for training."""
+    """Describe a trajectory and its suitability for training."""
     with plain_errors():
         from gfnode import report
         from gfnode.files import as_json

@@ -85,7 +85,7 @@ def evaluate(
         bool, typer.Option(help="Plot error against lag in the run folder (test part only).")
     ] = True,
 ) -> None:
-    """Compare a trained model with the trivial baselines on held-out windows.
+    """Compare a model with trivial baselines on held-out windows.
 
     Reports errors with verdicts, and how physical the predictions are.
     """

@@ -41,7 +41,7 @@ def export(
         bool, typer.Option("--overwrite", help="Replace an exported model, including its card.")
     ] = False,
 ) -> None:
-    """Export a model for others: weights, configuration and a model card, as model hubs expect.
+    """Export a model for others, with configuration and card.
 
     The folder works in place of RUN in gfnode predict, sample and evaluate --data. It contains the
     names of the training files, but neither their paths nor their contents.

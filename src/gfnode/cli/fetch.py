@@ -51,7 +51,7 @@ def fetch(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before large downloads.")] = False,
 ) -> None:
-    """Download public trajectories: MD17, rMD17, MD22, alanine dipeptide."""
+    """Download public trajectories: MD17, rMD17, MD22 and others."""
     with plain_errors():
         from gfnode.catalogue import cache, catalogue, expand
         from gfnode.fetching import Fetcher, NotFetchedError, to_get

@@ -14,7 +14,7 @@ Examples:
   gfnode train --data sample:toluene --set model.name=rigid-rotor --out runs/rotor"""
 )
 def models() -> None:
-    """List the models with the symmetries they keep, and the presets."""
+    """List the models, the symmetries they keep, and the presets."""
     with plain_errors():
         from gfnode.models import MODELS, Symmetry
 

@@ -54,7 +54,7 @@ def ramachandran(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Show the distribution of two dihedrals: densities, basin populations, transitions."""
+    """Show the distribution of two dihedrals and its basins."""
     with plain_errors():
         from gfnode.errors import InputError
         from gfnode.files import as_json

@@ -74,7 +74,7 @@ def report(
     top: Top = None,
     step: Step = None,
 ) -> None:
-    """Write one HTML page about a run, or about several side by side.
+    """Write an HTML page about a run, or compare several runs.
 
     It shows errors, how physical predictions are, structures in 3D, training, and settings. The
     page needs no network and no other file. Runs not evaluated yet are evaluated first.

@@ -161,7 +161,7 @@ def reproduce(
         typer.Option("--collect", help="Train nothing; write the results of finished runs."),
     ] = False,
 ) -> None:
-    """Reproduce a table or figure of the paper: train what it needs, and draw it."""
+    """Reproduce a table or figure of the paper."""
     with plain_errors():
         from gfnode.paper import specs
 

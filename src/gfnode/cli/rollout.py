@@ -102,7 +102,7 @@ def rollout(
     geometry: Geometry = "mean",
     reading: Reading = AS_STORED,
 ) -> None:
-    """Apply a model repeatedly, to reach times far beyond its training.
+    """Apply a model repeatedly, far beyond its horizon.
 
     Frames are written as they are computed. The end of the output says what broke first, how far
     distributions have drifted from the training data, and with --truth how fast errors grow.

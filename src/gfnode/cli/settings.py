@@ -37,7 +37,7 @@ def settings(
         bool, typer.Option("--plain", help="Print lines as --set takes them, without meanings.")
     ] = False,
 ) -> None:
-    """List the settings for --set, with their meanings and their values in a preset.
+    """List the settings for --set, and their values in a preset.
 
     Times are shown in fs; with --set they need a unit.
     """

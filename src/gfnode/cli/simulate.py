@@ -215,7 +215,7 @@ def simulate(
         bool, typer.Option("--overwrite", help="Start over, and replace the file at the end.")
     ] = False,
 ) -> None:
-    """Simulate a molecule: molecular dynamics with GFN2-xTB, a force field, or any ASE calculator.
+    """Simulate a molecule with xTB, OpenMM or ASE calculators.
 
     Frames have velocities, and the file records how they were made. A simulation that was killed
     is kept in FILE.unfinished; the same command with --resume continues it.

@@ -65,7 +65,7 @@ def spectrum(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Show how fast a molecule moves: density of states, graph modes, are low modes slow."""
+    """Show how fast a molecule moves: spectra and graph modes."""
     with plain_errors():
         from gfnode.files import as_json
         from gfnode.files import whole as written
