@@ -146,6 +146,8 @@ class TestCatalogue:
         monkeypatch.setenv("GFNODE_CATALOGUE", str(own))
         assert find("md17:aspirin").mb == 3
         assert find("md17:mine").runs[0].remote.urls[0].endswith("data/npz/m.npz")
+        assert find("md17:aspirin").simulate.startswith("gfnode simulate aspirin ")
+        assert find("md17:mine").simulate.startswith("gfnode simulate STRUCTURE.xyz ")
         own.write_text("[mine]\ntitle = 'x'\n")
         with pytest.raises(InputError, match=r"form of gfnode's own catalogue: .* is missing"):
             catalogue()

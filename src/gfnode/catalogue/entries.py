@@ -147,13 +147,13 @@ def _catalogue(own: str, _changed: int) -> dict[str, Entry]:
     if own:
         try:
             over = tomllib.loads(Path(own).expanduser().read_text(encoding="utf-8"))
-            return {entry.name: entry for entry in _read(_laid_over(data, over))}
+            return {entry.name: entry for entry in _read(_laid_over(data, over), data)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise InputError(
                 f"GFNODE_CATALOGUE={own}: does not have the form of gfnode's own catalogue: {what}"
             ) from error
-    return {entry.name: entry for entry in _read(data)}
+    return {entry.name: entry for entry in _read(data, data)}
 
 
 def _laid_over(below: dict[str, Any], above: dict[str, Any], depth: int = 3) -> dict[str, Any]:
@@ -165,8 +165,9 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any], depth: int = 3) -> 
     return found
 
 
-def _read(data: dict[str, Any]) -> Iterator[Entry]:
+def _read(data: dict[str, Any], shipped: dict[str, Any]) -> Iterator[Entry]:
     for set_name, facts in data.items():
+        built_in = shipped.get(set_name, {}).get("entries", {})  # gfnode simulate knows these
         for key, own in facts["entries"].items():
             runs = own.get("runs", [own])
             yield Entry(
@@ -180,7 +181,9 @@ def _read(data: dict[str, Any]) -> Iterator[Entry]:
                 atoms=own["atoms"],
                 frames=own["frames"],
                 step_fs=own.get("step_fs", facts["step_fs"]),
-                simulate=facts["simulate"].format(molecule=key),
+                simulate=facts["simulate"].format(
+                    molecule=key if key in built_in else "STRUCTURE.xyz"
+                ),
                 times_stored=facts.get("times_stored", False),
                 **{each: facts[each] for each in ("units", "licence", "citation", "page")},
             )
