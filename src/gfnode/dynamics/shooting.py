@@ -1,4 +1,4 @@
-"""Velocities at a start: of differences over a gap, and of programs that store earlier ones."""
+"""Velocities at a start, from mean velocities over a gap, or from stored ones that lag behind."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,10 @@ from torch import Tensor
 from gfnode.trajectory import SHORT_GAP
 
 Move = Callable[[Tensor, Tensor | slice], Tensor]
-"""``move(v, rows)``: where rows begun with v are after the gap, ``(member, row, atom, 3)``."""
+"""``move(v, rows)``: positions of rows after the gap, if started with velocities v,
+``(member, row, atom, 3)``."""
 
-_TOLERANCE = 0.3  # fs: places are known to the way that atoms, as hot as they are, go in this
+_TOLERANCE = 0.3  # fs; ε: positions are known to the distance that thermal atoms move in this time
 _STEPS = 3
 _NUDGE = 0.01  # Å
 _FEWEST, _SURE = 20, 6.0  # samples, and standard errors
@@ -45,21 +46,21 @@ def offset(velocities: Tensor, accelerations: Tensor, masses: Tensor) -> Tensor:
 def velocities_at_start(
     move: Move, positions: Tensor, over: Tensor, *, masses: Tensor, gap: float, starts: int
 ) -> tuple[Tensor, Tensor]:
-    """Velocities whose motion over a gap has the mean velocity that is known.
+    """Solve for initial velocities whose motion over a gap has a given mean velocity.
 
-    Over a short gap, what they miss is added to them a few times. That converges while the fastest
-    vibration turns by less than a quarter in the gap, and barely for bonds to hydrogen over 5 fs.
-    Over longer ones they are found by Newton's method: with x(g; v) where the motion ends, y = √m v
-    and J = ∂(√m x)/∂y, differences for all 3N columns,
+    Over a short gap, the residual is added to them a few times. That converges while the phase of
+    the fastest vibration advances by less than a quarter period in the gap, and barely for bonds to
+    hydrogen over 5 fs. Over longer ones Newton's method is used: with x(g; v) the final positions,
+    y = √m v and J = ∂(√m x)/∂y by finite differences for all 3N columns,
 
         y ← y + (JᵀJ + ε²)⁻¹ (Jᵀ √m (x(g) − x(g; v)) − ε² y),
 
-    the most probable velocities of a thermal motion where x(g) is known to within the way that
-    atoms go in a time ε. A vibration that turns by half in the gap ends at the same place whatever
-    its velocity, and gets none. Where that does not lead nearer, what it began with is kept.
+    the most probable velocities of a thermal motion if x(g) is known to the distance that atoms
+    move in a time ε. A vibration of half a period in the gap ends at the same position whatever its
+    velocity, and gets none. Initial guesses are kept where the residual does not decrease.
 
-    Also gives of how many directions the gap says nothing, ``(member, row)``: with s the singular
-    values of J, Σ ε²/(s² + ε²). Thermal velocities have lost as many halves of kT.
+    Also returns the number of directions that the gap does not determine, ``(member, row)``: with s
+    the singular values of J, Σ ε²/(s² + ε²). Thermal velocities lose kT/2 for each.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def velocities_at_start(
     gap
         In fs, negative where it ends at the start.
     starts
-        So many rows are different starts; the others repeat them, and take their J.
+        The first so many rows are different starts; the others repeat them and share their J.
     """
     everything = slice(None)
     far = abs(gap) > SHORT_GAP
@@ -88,7 +89,7 @@ def velocities_at_start(
     ends = closest = move(v, everything)
     for _ in range(_STEPS):
         slope = _derivative(move, v, ends, weights=weights, gap=gap, starts=starts)  # Jᵀ
-        # the same for all repetitions; float64, so that no bit depends on what else is in the batch
+        # shared by all repetitions; float64, so that results do not depend on the rest of the batch
         slope = slope.double()[:, None]
         y, left = (
             (z * weights).double().flatten(-2).unflatten(1, (-1, starts))[..., None]
@@ -109,7 +110,7 @@ def velocities_at_start(
 def _derivative(
     move: Move, v: Tensor, ends: Tensor, *, weights: Tensor, gap: float, starts: int
 ) -> Tensor:
-    """Jᵀ of each start, ``(member, start, 3N, 3N)`` in fs, by a nudge of each velocity."""
+    """Jᵀ of each start, ``(member, start, 3N, 3N)`` in fs, by finite differences."""
     atoms = len(weights)
     nudge = _NUDGE / abs(gap)
     nudges = nudge * torch.eye(3 * atoms).view(-1, atoms, 3).to(v)

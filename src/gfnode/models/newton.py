@@ -1,4 +1,4 @@
-"""Newton's equations beside the modes: trusted for as long as they foretell training windows."""
+"""Newton's equations beside the modes: trusted as long as they predict unseen windows."""
 
 import math
 from collections.abc import Callable
@@ -25,20 +25,20 @@ UNTRUSTED = (
     "modes predict alone: gfnode data FILE tells whether forces fit the motion; --set "
     "model.newton=false saves the time it takes"
 )
-"""What is said of a potential that was learned in vain."""
+"""Message for a potential that turned out not to be usable."""
 
 
 class Newton(nn.Module):
-    """Moves a prediction towards what a learned potential says.
+    """Shifts a prediction towards trajectories in a learned potential.
 
     With x(τ) the prediction of the modes, and x_N(τ) the mean over trajectories in a potential that
     is learned from the forces on training frames::
 
         x(τ) + w(τ) (x_N(τ) − x(τ))
 
-    w falls with the lag, and is fitted by least squares to training windows whose frames the
-    potential has not seen. At short lags the potential is far better. Later its trajectories part,
-    each as likely as the next, and what the modes say, which falls back to the mean, is safer.
+    w decreases with the lag, and is fitted by least squares to training windows whose frames the
+    potential has not seen. At short lags the potential is far more accurate. Later its trajectories
+    diverge, and the modes, which return to the mean, are safer.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Newton(nn.Module):
     """
 
     largest = 64
-    """Atoms: every atom acts on every other."""
+    """Largest number of atoms; the cost grows as its square."""
     _fewest_frames, _most_frames = 50, 8000
     _most_windows = 200
     _epochs, _batch = 500, 256
@@ -56,7 +56,7 @@ class Newton(nn.Module):
     _stiff = 0.3
     _together = 8
     _grid = (1e-3, 1e-5)  # Å and Å/fs, to which starts are rounded
-    _least = 0.02  # what is trusted less is not integrated
+    _least = 0.02  # w below this counts as zero
 
     trust: Tensor
     knots: Tensor
@@ -67,30 +67,30 @@ class Newton(nn.Module):
         super().__init__()
         self.dynamics = NewtonDynamics(system, Potential(system))
         knots = 10 * torch.logspace(0, 1, 16, base=max(2.0, system.horizon / 10))
-        swinging = np.isin(system.bonds, system.moving).any(1)  # atoms that are held may be bonded
-        bonds = torch.as_tensor(system.bonds[swinging])
+        # a bond between fixed atoms is no constraint
+        bonds = torch.as_tensor(system.bonds[np.isin(system.bonds, system.moving).any(1)])
         self.register_buffer("bonds", bonds, persistent=False)
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self.register_buffer("knots", knots, persistent=False)  # fs
         self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
         self._horizon = system.horizon
-        self._learned = False  # by this very object: what was saved says no more than the trust
+        self._learned = False  # by this object; a loaded one knows w alone
         self.reach = 0.0  # w is zero from this lag on, fs
         self.register_load_state_dict_post_hook(_look)
 
     @classmethod
     def suits(cls, system: System) -> bool:
-        """Whether all atoms are in the state, not too many, and more than one."""
+        """Whether the state holds all atoms of the data, at least two and not too many."""
         return len(system.source_numbers) == system.n_atoms and 1 < system.n_atoms <= cls.largest
 
     @property
     def doubt(self) -> str:
-        """That it was learned in vain, in words; else nothing."""
+        """A sentence if the learned potential turned out not to be usable, else empty."""
         return UNTRUSTED if self._learned and not self.reach else ""
 
     @property
     def found(self) -> str:
-        """Thermostat and trust, in words; nothing where no potential was learned."""
+        """Thermostat and weights w in words; empty where no potential was learned."""
         if not self.reach:
             return self.doubt
         dynamics = self.dynamics
@@ -111,10 +111,10 @@ class Newton(nn.Module):
     def forward(
         self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Move predictions of the modes ``x (batch, time, atom, 3)``; the rest is as of a model.
+        """Shift predictions of the modes, ``x (batch, time, atom, 3)``.
 
-        How far trajectories are apart comes second, as of
-        :meth:`gfnode.models.base.Model.with_spread`.
+        Other arguments and results are those of :meth:`gfnode.models.base.Model.with_spread`; the
+        spread is that of the trajectories.
         """
         if self.reach == 0.0:
             return x, None
@@ -129,9 +129,9 @@ class Newton(nn.Module):
     def _changes(
         self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What trajectories would change, ``(trajectory, batch, time, atom, 3)``.
+        """Trajectories less predictions of the modes, ``(trajectory, batch, time, atom, 3)``.
 
-        One that leaves what the potential knows says nothing; which do not is said beside it.
+        Zero for a trajectory outside of the potential's domain; the second tensor marks the others.
         """
         found = self._follow(frame, positions, velocities, lags)
         known = self.dynamics.known(found)[..., None, None]
@@ -140,9 +140,9 @@ class Newton(nn.Module):
     def _follow(
         self, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> Tensor:
-        """Trajectories of starts, ``(trajectory, batch, time, atom, 3)``.
+        """Trajectories from the starts, ``(trajectory, batch, time, atom, 3)``.
 
-        So many at a time that matrix products round alike.
+        Batches are filled up to a multiple, so that matrix products round alike.
         """
         x, v, rotation = self._placed(frame, positions, velocities)
         alone = self.dynamics.potential.packed is not None
@@ -164,8 +164,8 @@ class Newton(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Draw a trajectory of each start, see :meth:`gfnode.models.base.Model.trajectories`.
 
-        Members of the potential take turns, the thermostat is drawn, and so is the start within
-        what it is rounded to.
+        Starts are assigned to the members of the potential in turn. Random are the thermostat and,
+        unless ``exact``, the start within the grid to which it is rounded.
         """
         x, v, rotation = self._placed(frame, positions, velocities, rounded=not exact)
         if not exact:
@@ -184,11 +184,11 @@ class Newton(nn.Module):
     def _placed(
         self, frame: Anchored, positions: Tensor, velocities: Tensor, *, rounded: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Starts in the conformer's frame, and the rotation that takes them there.
+        """Starts in the frame of the mean conformer, and the rotation from it.
 
-        Trajectories part, and would carry the rounding errors of a start that is turned or moved
-        along. A rounded start is then the same to the last bit but where a coordinate lies between
-        two roundings.
+        Diverging trajectories would amplify the rounding errors of a start that is rotated or
+        translated. Rounded starts are equal to the last bit, unless a coordinate lies on the
+        boundary between two grid points.
         """
         rotation = frame.orientation(positions.double())
         centre = positions.double().mean(-2, keepdim=True)
@@ -198,14 +198,14 @@ class Newton(nn.Module):
         return x.to(positions), v.to(positions), rotation.to(positions)
 
     def _hats(self, lags: Tensor) -> Tensor:
-        """Values at lags of the piecewise linear functions of log τ, ``(..., knot)``."""
+        """Piecewise linear basis functions of log τ at lags, ``(..., knot)``."""
         knots = self.knots.log().to(lags.device)
         place = (lags.clamp(min=1e-3).log() - knots[0]) / (knots[1] - knots[0])
         place = place.clamp(0, len(knots) - 1)
         return (1 - (place[..., None] - torch.arange(len(knots), device=lags.device)).abs()).relu()
 
     def forces(self, windows: Windows) -> Forces | None:
-        """What a potential would be learned from; None where nothing tells forces."""
+        """Forces that a potential would be learned from; None where they are not known."""
         if windows.align is not None:  # superposed targets obey no Newton
             return None
         found = find_forces(windows, self.bonds, self._most_frames)
@@ -215,19 +215,19 @@ class Newton(nn.Module):
     def prepare(
         self, windows: Windows, frame: Anchored, modes: Predict, report: Report = silent
     ) -> None:
-        """Learn the potential, find the thermostat, and how long both are to be trusted.
+        """Learn the potential, choose the thermostat, and fit the weights w.
 
         Parameters
         ----------
         windows
-            Training windows; where nothing tells forces, see
-            :func:`gfnode.windows.forces.find_forces`, nothing is learned, and nothing moved.
+            Training windows. Where forces are not known, see
+            :func:`gfnode.windows.forces.find_forces`, nothing is learned and w is zero.
         frame
-            Says how the molecule is turned.
+            Gives the orientation of the molecule.
         modes
-            Predict without a potential; given and giving what a model does.
+            Predicts without a potential, with the arguments and result of a model.
         report
-            Told steps done and in all.
+            Called with the steps done and the number of steps.
         """
         self.trust.zero_()
         _look(self)
@@ -236,7 +236,7 @@ class Newton(nn.Module):
         self._learned = True
         seen = forces.frames
         members = torch.arange(self.dynamics.potential.members, device=seen.device)
-        # stretches of time by turns: member m does not see those numbered m
+        # stretches of time, numbered in turn: member m does not see those numbered m
         turns = 2 * len(members)
         span = float(windows.frames.times[seen].diff().clamp(min=0).sum())
         fit_in = int(span / (2 * self._horizon))  # half of the windows lie within one stretch
@@ -268,11 +268,11 @@ class Newton(nn.Module):
             self._fit_trust(some.batch(chosen), frame, modes, unseen_by[fresh[chosen]])
 
     def _fit_trust(self, batch: Batch, frame: Anchored, modes: Predict, unseen_by: Tensor) -> None:
-        """Least squares for w, that is at most one, never rises and changes little.
+        """Fit w by least squares, at most one, non-increasing and smooth.
 
-        With d the change that a member asks for which has not seen the window, d' the mean of the
-        others, K members and r what is wanted: the mean of K fresh members would have
-        ⟨d̄ r⟩ = ⟨d r⟩ and ⟨d̄²⟩ = ⟨d²⟩/K + (1 − 1/K) ⟨d d'⟩.
+        With d the shift by a member that has not seen the window, d' the mean shift of the other
+        members, K members and r the shift to the truth: the mean of K members none of which has
+        seen the window would have ⟨d̄ r⟩ = ⟨d r⟩ and ⟨d̄²⟩ = ⟨d²⟩/K + (1 − 1/K) ⟨d d'⟩.
         """
         start = batch.positions, batch.velocities, batch.lags
         known = modes(*start)
@@ -287,10 +287,10 @@ class Newton(nn.Module):
         self._weigh(batch.lags, square, product)
 
     def _weigh(self, lags: Tensor, square: Tensor, product: Tensor) -> None:
-        """Take w from ⟨d̄²⟩ and ⟨d̄ r⟩ at lags, ``(batch, time)`` each.
+        """Compute w from ⟨d̄²⟩ and ⟨d̄ r⟩ at lags, ``(batch, time)`` each.
 
-        Where no lag is near, as below the first of regular ones, w is that of the next knots; this
-        hangs on a thousand millionth of the rest, for which single precision is too coarse.
+        Far from all lags, as below the first of regular ones, w is that of the nearest knots by a
+        coupling of 10⁻⁹, for which single precision is too coarse.
         """
         hats = self._hats(lags).flatten(0, 1).double()
         matrix = hats.T @ (hats * square.flatten()[:, None])
@@ -313,12 +313,12 @@ class Newton(nn.Module):
 
 
 def _filled(y: Tensor, multiple: int) -> Tensor:
-    """As many rows as a multiple, the missing ones like the first."""
+    """Fill up to a multiple of rows with copies of the first."""
     return torch.cat([y, y[:1].expand(-len(y) % multiple, *y.shape[1:])])
 
 
 def _look(newton: Newton, _missing: object = None) -> None:
-    """Up to what lag there is anything to integrate; no lambda, so that models can be pickled."""
+    """Find the lag from which w is zero; no lambda, so that models can be pickled."""
     last = int((newton.trust > 0).sum())  # w never rises
     beyond = last == len(newton.knots)
     newton.reach = math.inf if beyond else float(newton.knots[last]) if last else 0.0
