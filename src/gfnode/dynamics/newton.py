@@ -1,27 +1,22 @@
 """Newton's equations in a learned potential, with the thermostat of the simulation."""
 
 import math
-from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gfnode.dynamics.potential import Potential
 from gfnode.dynamics.shooting import offset, velocities_at_start
 from gfnode.dynamics.thermostat import DRAWN, Bath, choose_thermostat, random_numbers
+from gfnode.dynamics.verlet import State, VerletIntegrator
 from gfnode.geometry import free_directions, without_momenta
-from gfnode.kernels import forces as kernel
 from gfnode.molecule.system import System
 from gfnode.windows import Batch
 
-State = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Positions, velocities, friction ``(member, row, 1, 1)`` and accelerations; rows are starts."""
-
 _AT_ONCE = 128  # starts whose velocities are solved for together
-_FIXED = 1e9  # u, the mass of atoms that are held
 
 
-class NewtonDynamics(nn.Module):
+class NewtonDynamics(VerletIntegrator):
     """Molecular dynamics in a learned potential.
 
     A global thermostat, which scales all velocities alike, drives the kinetic energy K towards its
@@ -62,35 +57,24 @@ class NewtonDynamics(nn.Module):
         An ensemble; trajectories in all of its members are integrated together.
     """
 
-    step = 1.0  # fs
     each = 6  # trajectories in each member of the potential
     _few = 64  # windows for preselection of thermostats
 
-    masses: Tensor
     frequency: Tensor
     rate: Tensor
-    kinetic: Tensor
     gap: Tensor
     behind: Tensor
     directions: Tensor
-    moving: Tensor
     friction: Tensor
 
     def __init__(self, system: System, potential: Potential) -> None:
-        super().__init__()
-        self.potential = potential
-        masses = torch.as_tensor(system.masses, dtype=torch.float32)[:, None]
-        masses[torch.as_tensor(system.held)] = _FIXED
-        for name, buffer in (("masses", masses), ("moving", masses < _FIXED)):
-            self.register_buffer(name, buffer, persistent=False)
-        self.every = 3 * len(system.moving)  # directions
+        super().__init__(system, potential)
         self.register_buffer("frequency", torch.zeros(()))  # ω, 1/fs; 0: no friction
         self.register_buffer("rate", torch.zeros(()))  # 1/τ, 1/fs; 0: no random scaling
-        self.register_buffer("kinetic", torch.ones(()))  # K̄, u Å²/fs²
         self.register_buffer("gap", torch.zeros(()))  # fs
         self.register_buffer("behind", torch.zeros(()))  # δ of stored velocities, fs
         self.register_buffer("directions", torch.tensor(self.every))  # g
-        self.freedoms, self.span = self.every, 0.0  # g and the gap, on the host
+        self.span = 0.0  # the gap, on the host
         self.register_load_state_dict_post_hook(_on_host)
         count = self.trajectories = self.each * potential.members
         quantiles = (torch.arange(count) + 0.5) / count
@@ -224,18 +208,6 @@ class NewtonDynamics(nn.Module):
         found, speeds = (y.unflatten(0, x.shape[:2]) for y in (found, speeds))
         return self._by_trajectory(found, shape[1]), self._by_trajectory(speeds, shape[1])
 
-    def _rescale_velocities(
-        self, state: State, rate: Tensor, along: Tensor, others: Tensor
-    ) -> State:
-        """Scale velocities by the random α of Bussi, Donadio and Parrinello."""
-        x, v, friction, pull = state
-        twice = (self.masses * v.square()).sum((-2, -1), keepdim=True)
-        left = torch.exp(-self.step * rate)
-        share = 2 * self.kinetic / twice.clamp(min=1e-12) / self.freedoms
-        squared = left + (1 - left) * share * (along**2 + others)
-        squared = squared + 2 * along * (left * (1 - left) * share).sqrt()
-        return x, v * squared.clamp(min=0).sqrt(), friction, pull
-
     def known(self, found: Tensor) -> Tensor:
         """Whether positions are in the domain of the potential, ``(trajectory, batch, time)``.
 
@@ -257,49 +229,6 @@ class NewtonDynamics(nn.Module):
     def _for_members(self, y: Tensor) -> Tensor:
         """Repeat for each member of the potential."""
         return y.expand(self.potential.members, *y.shape)
-
-    def _accelerations(self, x: Tensor) -> Tensor:
-        pull: Tensor = self.potential(x) / self.masses
-        return pull
-
-    def _friction_rate(self, v: Tensor, frequency: Tensor) -> Tensor:
-        """Rate of change of the friction, dξ/dt = ω² (K/K̄ − 1)."""
-        twice = (self.masses * v.square()).sum((-2, -1), keepdim=True)
-        return frequency**2 * (twice / (2 * self.kinetic) - 1)
-
-    def _verlet_step(self, state: State, h: float | Tensor, frequency: Tensor) -> State:
-        """One velocity Verlet step of length h with friction."""
-        x, v, friction, pull = state
-        friction = friction + h / 2 * self._friction_rate(v, frequency)
-        v = v * torch.exp(-h / 2 * friction) + h / 2 * pull
-        x = x + h * v
-        pull = self._accelerations(x)
-        v = (v + h / 2 * pull) * torch.exp(-h / 2 * friction)
-        return x, v, friction + h / 2 * self._friction_rate(v, frequency), pull
-
-    def _run_steps(
-        self,
-        state: State,
-        steps: int,
-        h: float | Tensor,
-        frequency: Tensor,
-        scaling: Sequence[Tensor] = (),
-    ) -> State:
-        """Integrate ``steps`` steps of length h; ``scaling`` is 1/τ, and R and S of each step."""
-        packed = getattr(self.potential, "packed", None)
-        if packed is not None:
-            frequency = frequency.expand_as(state[2])
-            bath = kernel.Bath(
-                self.masses[:, 0], float(self.kinetic), self.freedoms, frequency, *scaling
-            )
-            x, v, friction, pull = kernel.advance(state, packed, bath, steps, float(h))
-            return x, v, friction, pull
-        for step in range(steps):
-            state = self._verlet_step(state, h, frequency)
-            if scaling:
-                rate, *noise = scaling
-                state = self._rescale_velocities(state, rate, *(y[step] for y in noise))
-        return state
 
     def _instantaneous(self, state: State, frequency: Tensor, starts: int) -> tuple[State, Tensor]:
         """Velocities at the start, from stored ones or means over the gap after or before it.
