@@ -107,3 +107,6 @@ def test_a_run_of_before_holds_none(run, tmp_path):
     assert not len(Run.open(folder).model.system.held)
     with pytest.raises(ValueError, match="expected 0 to"):
         System.from_dict(run.model.system.to_dict() | {"held": [99]})
+    for single in (0, True):
+        with pytest.raises(ValueError, match="expected a list of numbers"):
+            System.from_dict(run.model.system.to_dict() | {"held": single})

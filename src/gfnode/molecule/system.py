@@ -188,6 +188,8 @@ class System:
 
 def _below(count: int, values: Any) -> Integers:
     found = np.asarray(values, dtype=np.int64)
+    if not found.ndim:
+        raise ValueError(f"{values!r}, expected a list of numbers")
     if found.size and not 0 <= found.min() <= found.max() < count:
         raise ValueError(f"{found.min()} to {found.max()}, expected 0 to {count - 1}")
     return found
