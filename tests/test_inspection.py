@@ -646,6 +646,20 @@ class TestPeriodic:
         assert found.facts.frames.jumps == 0  # going across the cell is none
         assert {"broken-molecules", "several-molecules"} <= set(codes(found))
 
+    def test_a_slab_is_periodic_along_two_axes(self):
+        """An atom that goes across such a cell does not jump, either."""
+        box = water_box(wrapped=True)
+        slab = inspect(replace(box, cell=box.cell * np.float32([[1], [1], [0]]))).facts.frames
+        frames = inspect(box).facts.frames
+        assert slab.wrapped == frames.wrapped > 0
+        assert slab.jumps == frames.jumps == 0
+
+    def test_frames_without_a_cell_among_others(self):
+        box = water_box(wrapped=False)
+        none = np.arange(len(box)) % 2 == 1
+        found = inspect(replace(box, cell=np.where(none[:, None, None], 0, box.cell)))
+        assert found.facts.structure.cell.broken_bonds == found.facts.frames.jumps == 0
+
 
 class TestChoices:
     def test_are_those_of_training(self, tmp_path, monkeypatch):

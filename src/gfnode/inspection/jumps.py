@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gfnode.molecule.periodic import SMALLEST, heights
+from gfnode.molecule.periodic import bond_lengths, minimum_image
 from gfnode.trajectory import Doubles, Integers
 from gfnode.trajectory.series import Series, rms
 from gfnode.units import BOLTZMANN
@@ -72,8 +72,10 @@ def find_jumps(series: Series, bonds: Integers) -> tuple[list[Jump], int]:
     for begin, end in series.pieces(series.first.n_atoms):
         frames = np.arange(begin, end)
         x = series.positions(frames)
-        move, across = _displacement(series, frames, x)
-        wrapped += across
+        step = np.diff(x, axis=0)
+        short = minimum_image(step, series.cells(frames[:-1]))
+        move = np.linalg.norm(short, axis=-1).astype(np.float64)
+        wrapped += int((short != step).any(-1).sum())
         limit = np.maximum(usual, _reach(series, np.diff(series.times[frames])))
         jumps = _leaps(series, begin, x, move, limit)
         jumps += _broken(series, frames, x, bonds, lengths) if len(bonds) else []
@@ -110,8 +112,7 @@ def _usual_reach(series: Series) -> Doubles:
         return np.zeros(atoms)
     both = np.stack([starts, starts + 1], 1).ravel()
     x = series.positions(both).reshape(len(starts), 2, atoms, 3)
-    cells = _cells(series, starts)
-    move = np.linalg.norm(_nearest(x[:, 1] - x[:, 0], cells), axis=-1)
+    move = np.linalg.norm(minimum_image(x[:, 1] - x[:, 0], series.cells(starts)), axis=-1)
     # 99 % of thermal displacements are below 2.19 medians, the better estimate from few intervals
     high = np.quantile(move, 0.99, axis=0) if len(starts) >= 300 else 2.19 * np.median(move, 0)
     return np.asarray(FAR * high, dtype=np.float64)
@@ -126,52 +127,20 @@ def _reach(series: Series, gaps: Doubles) -> Doubles:
     return np.asarray(np.minimum(gaps, np.sqrt(gaps * MEMORY))[:, None] * speed)
 
 
-def _displacement(series: Series, frames: Integers, x: NDArray[np.float32]) -> tuple[Doubles, int]:
-    """Minimum image displacements to the next frame, and the number of those across the cell."""
-    step = np.diff(x, axis=0)
-    cells = _cells(series, frames[:-1])
-    short = _nearest(step, cells)
-    across = 0
-    if cells is not None:
-        across = int((np.abs(short - step).max(-1) > 1e-3).sum())
-    return np.asarray(np.linalg.norm(short, axis=-1), dtype=np.float64), across
-
-
-def _cells(series: Series, frames: Integers) -> NDArray[np.float32] | None:
-    """Periodic cells of frames, ``(frame, 3, 3)``; None where there are none, or no boxes."""
-    found = series.cells(frames)
-    if found is None or not len(found):
-        return None
-    volumes = np.abs(np.linalg.det(found.astype(np.float64)))
-    return found if volumes.min() > 1e-3 and heights(found).min() >= SMALLEST else None
-
-
-def _nearest(
-    vectors: NDArray[np.float32], cells: NDArray[np.float32] | None
-) -> NDArray[np.floating]:
-    """Minimum image of vectors ``(frame, any, 3)``, by rounding of fractional coordinates."""
-    if cells is None:
-        return vectors
-    parts = vectors @ np.linalg.inv(cells.astype(np.float64))
-    return np.asarray(vectors - np.round(parts) @ cells)
-
-
 def _usual_lengths(series: Series, bonds: Integers) -> Doubles:
     """Median length of each bond in Å, by the minimum image convention."""
     if not len(bonds):
         return np.empty(0)
     frames = series.evenly(max(5, min(101, _SAMPLE // len(bonds))))
-    x = series.positions(frames)
-    vectors = _nearest(x[:, bonds[:, 1]] - x[:, bonds[:, 0]], _cells(series, frames))
-    return np.asarray(np.median(np.linalg.norm(vectors, axis=-1), axis=0), dtype=np.float64)
+    lengths = bond_lengths(series.positions(frames), bonds, series.cells(frames))
+    return np.asarray(np.median(lengths, axis=0))
 
 
 def _broken(
     series: Series, frames: Integers, x: NDArray[np.float32], bonds: Integers, usual: Doubles
 ) -> list[Jump]:
     """Jumps of kind ``bond``: frames with broken bonds."""
-    vectors = _nearest(x[:, bonds[:, 1]] - x[:, bonds[:, 0]], _cells(series, frames))
-    length = np.linalg.norm(vectors, axis=-1)
+    length = bond_lengths(x, bonds, series.cells(frames))
     ratio = length / usual
     off = (ratio < STRETCH[0]) | (ratio > STRETCH[1])
     found = []

@@ -8,7 +8,7 @@ import numpy as np
 from gfnode import graph
 from gfnode.molecule.internal import FRAMES, angles, is_collinear
 from gfnode.molecule.order import misfit_of
-from gfnode.molecule.periodic import SMALLEST, heights
+from gfnode.molecule.periodic import images, lattices
 from gfnode.thinning import evenly, places
 from gfnode.trajectory import Integers, formula_of
 from gfnode.trajectory.series import Series
@@ -237,13 +237,12 @@ def _cut(series: Series, bonds: Integers, labels: Integers) -> tuple[float, floa
     """
     first = series.first
     assert first.cell is not None
-    if not len(bonds) or heights(first.cell[0]).min() < SMALLEST:
+    if not len(bonds):
         return 0.0, 0.0
     numbers_of_bonds, numbers_of_molecules = [], []
     for frame in evenly(len(first), 20):
         x = first.positions[frame].astype(np.float64)
-        parts = (x[bonds[:, 1]] - x[bonds[:, 0]]) @ np.linalg.inv(first.cell[frame].astype(float))
-        across = (np.abs(parts) > 0.5).any(-1)  # further than half a cell vector along it
+        across = images(x[bonds[:, 1]] - x[bonds[:, 0]], lattices(first.cell[frame])).any(-1)
         numbers_of_bonds.append(across.sum())
         numbers_of_molecules.append(len(np.unique(labels[bonds[across, 0]])))
     return float(np.mean(numbers_of_bonds)), float(np.mean(numbers_of_molecules))

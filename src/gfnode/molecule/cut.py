@@ -7,7 +7,7 @@ import numpy as np
 
 from gfnode.molecule.labels import atom_labels
 from gfnode.molecule.order import LONG
-from gfnode.molecule.periodic import lattices
+from gfnode.molecule.periodic import images, lattices
 from gfnode.molecule.system import System
 from gfnode.thinning import evenly
 from gfnode.trajectory import Integers, Trajectory
@@ -42,7 +42,7 @@ def cut_by_box(trajectory: Trajectory, bonds: Integers) -> str:
     apart = ends[:, :, 1] - ends[:, :, 0]
     usual = np.asarray(covalent_radii, dtype=np.float64)[trajectory.numbers][bonds].sum(1)
     # in the small cell of a crystal a bond may be longer than half of it
-    across = (np.rint(apart @ np.linalg.pinv(lattice)) != 0).any(axis=-1)
+    across = images(apart, lattice).any(axis=-1)
     across &= np.linalg.norm(apart, axis=-1) > LONG * usual
     if not across.any():
         return ""

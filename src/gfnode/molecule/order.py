@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfnode.molecule.periodic import lattices, near_bonds
+from gfnode.molecule.periodic import bond_lengths, near_bonds
 from gfnode.molecule.system import System
 from gfnode.thinning import evenly
-from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory import Integers, Trajectory
 
 Coordinates = NDArray[np.floating[Any]]
 Frame = tuple[Coordinates, Coordinates | None]
@@ -78,7 +78,7 @@ def misfit(bonds: Integers, numbers: Integers, frames: Sequence[Frame]) -> Misfi
     if len(bonds) < FEWEST:
         return None
     usual = np.asarray(covalent_radii, dtype=np.float64)[numbers][bonds].sum(1)
-    lengths = np.median([_lengths(bonds, *frame) for frame in frames], axis=0)
+    lengths = np.median([bond_lengths(x, bonds, cell) for x, cell in frames], axis=0)
     far = lengths > LONG * usual
     if far.sum() < FEWEST:
         return None
@@ -137,13 +137,3 @@ def warn_of_order(state: Trajectory, system: System) -> None:
         "molecule? Put them into the order of training",
         stacklevel=4,
     )
-
-
-def _lengths(bonds: Integers, positions: Coordinates, cell: Coordinates | None) -> Doubles:
-    """Lengths in Å, by the minimum image convention."""
-    ends = positions[bonds].astype(np.float64)
-    vectors = ends[:, 1] - ends[:, 0]
-    if cell is not None and cell.any():
-        lattice = lattices(cell)
-        vectors -= np.rint(vectors @ np.linalg.pinv(lattice)) @ lattice
-    return np.asarray(np.linalg.norm(vectors, axis=1))

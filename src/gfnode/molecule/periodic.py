@@ -148,6 +148,35 @@ def lattices(cell: Coordinates) -> NDArray[np.float64]:
     return np.where(none[..., None, None], 0.0, found)
 
 
+def images(vectors: Coordinates, lattice: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many lattice vectors to take off each of ``(…, vector, 3)``: n = round(d L⁻¹).
+
+    With L the row vectors of ``lattice (…, 3, 3)``, as of :func:`lattices`; 0 along zero rows.
+    d − n L is the minimum image, for images shorter than half the least height of the cell.
+    """
+    return np.rint(vectors @ np.linalg.pinv(lattice))
+
+
+def minimum_image(vectors: Coordinates, cell: Coordinates | None) -> Coordinates:
+    """Shortest images of vectors ``(…, vector, 3)`` in cells ``(…, 3, 3)``, in Å; see `images`.
+
+    Vectors stay as they are without a cell, and where it is no box.
+    """
+    if cell is None:
+        return vectors
+    lattice = lattices(cell)
+    return np.asarray(vectors - images(vectors, lattice) @ lattice)
+
+
+def bond_lengths(
+    positions: Coordinates, bonds: Integers, cell: Coordinates | None
+) -> NDArray[np.float64]:
+    """Lengths ``(…, bond)`` in Å by the minimum image convention; ``positions (…, atom, 3)``."""
+    ends = positions[..., bonds, :].astype(np.float64)
+    vectors = minimum_image(ends[..., 1, :] - ends[..., 0, :], cell)
+    return np.asarray(np.linalg.norm(vectors, axis=-1))
+
+
 def label(bonds: Integers, n_atoms: int) -> Integers:
     """Index of the molecule of each atom, ``(atom,)``, in the order of their first atoms."""
     i, j = bonds.reshape(-1, 2).T
