@@ -15,9 +15,12 @@ from scipy.spatial import cKDTree
 
 from gfnode.errors import InputError
 from gfnode.thinning import evenly
-from gfnode.trajectory import Doubles, Integers
+from gfnode.trajectory import Doubles, Integers, radii_of
 
 Coordinates = NDArray[np.floating[Any]]
+
+TOLERANCE = 1.25
+"""Largest length of a bond, as a multiple of the sum of its covalent radii."""
 
 
 def pair_distances(positions: Coordinates, pairs: Integers) -> Doubles:
@@ -46,14 +49,14 @@ class Edges:
 
 
 def bonds_from_distances(
-    numbers: Integers, positions: Coordinates, tolerance: float = 1.25
+    numbers: Integers, positions: Coordinates, tolerance: float = TOLERANCE
 ) -> Integers:
     """Find the bonds of a molecule from median distances.
 
     A pair is bonded when its median distance over at most 100 evenly spaced frames is below
-    ``tolerance`` (r_i + r_j), r being covalent radii (Cordero et al. 2008). The median is robust
-    against stretched bonds and close contacts in a few frames. Distances are not periodic:
-    molecules that are split by a periodic cell must be made whole before.
+    ``tolerance`` (r_i + r_j), r being covalent radii, see :func:`gfnode.trajectory.radii_of`. The
+    median is robust against stretched bonds and close contacts in a few frames. Distances are not
+    periodic: molecules that are split by a periodic cell must be made whole before.
 
     Parameters
     ----------
@@ -69,10 +72,8 @@ def bonds_from_distances(
     Integers
         Pairs i < j, ``(bond, 2)``, in ascending order.
     """
-    from ase.data import covalent_radii
-
     _check_positions(positions, len(numbers))
-    radii = np.asarray(covalent_radii, dtype=np.float64)[numbers]
+    radii = radii_of(numbers)
     chosen = evenly(len(positions), 100)
     frames = np.asarray(positions[chosen], dtype=np.float64)
     # A median below the limit means that more than half of the frames, or half of an even number,

@@ -10,7 +10,7 @@ from gfnode.molecule.order import LONG
 from gfnode.molecule.periodic import images, lattices
 from gfnode.molecule.system import System
 from gfnode.thinning import evenly
-from gfnode.trajectory import Integers, Trajectory
+from gfnode.trajectory import Integers, Trajectory, radii_of
 
 _FRAMES = 20
 _REMEDY = "Give the file itself, whose molecules gfnode.load makes whole, or make them whole first"
@@ -32,15 +32,13 @@ def cut_warnings(trajectories: Sequence[Trajectory], bonds: Integers) -> tuple[s
 
 def cut_by_box(trajectory: Trajectory, bonds: Integers) -> str:
     """Say in how many of some frames bonds reach across the cell; empty where none does."""
-    from ase.data import covalent_radii
-
     if trajectory.cell is None or not len(bonds):
         return ""
     frames = evenly(len(trajectory), _FRAMES)
     lattice = lattices(trajectory.cell[frames])
     ends = trajectory.positions[frames].astype(np.float64)[:, bonds]
     apart = ends[:, :, 1] - ends[:, :, 0]
-    usual = np.asarray(covalent_radii, dtype=np.float64)[trajectory.numbers][bonds].sum(1)
+    usual = radii_of(trajectory.numbers)[bonds].sum(1)
     # in the small cell of a crystal a bond may be longer than half of it
     across = images(apart, lattice).any(axis=-1)
     across &= np.linalg.norm(apart, axis=-1) > LONG * usual

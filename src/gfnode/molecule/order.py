@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gfnode.molecule.periodic import bond_lengths, near_bonds
 from gfnode.molecule.system import System
 from gfnode.thinning import evenly
-from gfnode.trajectory import Integers, Trajectory
+from gfnode.trajectory import Integers, Trajectory, radii_of
 
 Coordinates = NDArray[np.floating[Any]]
 Frame = tuple[Coordinates, Coordinates | None]
@@ -72,12 +72,10 @@ def misfit(bonds: Integers, numbers: Integers, frames: Sequence[Frame]) -> Misfi
 
     None for fewer than two.
     """
-    from ase.data import covalent_radii
-
     bonds = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
     if len(bonds) < FEWEST:
         return None
-    usual = np.asarray(covalent_radii, dtype=np.float64)[numbers][bonds].sum(1)
+    usual = radii_of(numbers)[bonds].sum(1)
     lengths = np.median([bond_lengths(x, bonds, cell) for x, cell in frames], axis=0)
     far = lengths > LONG * usual
     if far.sum() < FEWEST:

@@ -14,8 +14,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.spatial import cKDTree
 
-from gfnode.graph import pair_distances
-from gfnode.trajectory import Integers
+from gfnode.graph import TOLERANCE, pair_distances
+from gfnode.trajectory import Integers, radii_of
 
 Coordinates = NDArray[np.floating[Any]]
 
@@ -187,7 +187,7 @@ def label(bonds: Integers, n_atoms: int) -> Integers:
 def near_bonds(numbers: Integers, frames: Sequence[tuple[Coordinates, Coordinates]]) -> Integers:
     """Bonds ``(bond, 2)`` by periodic distances, present in more than half of the frames.
 
-    A pair is bonded below 1.25 times the sum of its covalent radii (Cordero et al. 2008).
+    A pair is bonded below 1.25 times the sum of its covalent radii (`gfnode.graph.TOLERANCE`).
 
     Parameters
     ----------
@@ -196,9 +196,7 @@ def near_bonds(numbers: Integers, frames: Sequence[tuple[Coordinates, Coordinate
     frames
         Positions ``(atom, 3)`` and cell ``(3, 3)`` of a few frames.
     """
-    from ase.data import covalent_radii
-
-    radii = 1.25 * np.asarray(covalent_radii, dtype=np.float64)[numbers]
+    radii = TOLERANCE * radii_of(numbers)
     reach = 2 * float(radii.max())
     found = []
     for positions, cell in frames:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gfnode.graph import bonds_from_distances, components, pair_distances
 from gfnode.thinning import places
-from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory import Doubles, Integers, Trajectory, radii_of
 
 SIZE = 260
 """Longer side of the drawing in pixels."""
@@ -110,14 +110,13 @@ def _balls(
     x: Doubles, depth: Doubles, numbers: Integers, scale: float
 ) -> list[tuple[int, int, str]]:
     """Atoms as circles, from the back to the front: layer, order, element."""
-    from ase.data import covalent_radii
-
+    radii = radii_of(numbers)
     return [
         (
             _layer(depth[a]),
             order,
             f'<circle cx="{x[a, 0]:.1f}" cy="{x[a, 1]:.1f}" '
-            f'r="{0.45 * scale * min(covalent_radii[numbers[a]], 1.5):.1f}" '
+            f'r="{0.45 * scale * min(radii[a], 1.5):.1f}" '
             f'fill="{colour(numbers[a])}" stroke="#555" stroke-width="0.6"/>',
         )
         for order, a in enumerate(np.argsort(depth, kind="stable"), start=1)

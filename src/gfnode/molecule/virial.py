@@ -23,6 +23,7 @@ from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.trajectory.given import unpacked_name
 from gfnode.units import BOHR, BOLTZMANN, ELECTRONVOLT, HARTREE, KCAL_MOL, KJ_MOL
+from gfnode.windows.forces import RIGID
 
 UNITS = {
     "eV/Å": ELECTRONVOLT,
@@ -51,9 +52,6 @@ USUAL, COLD, HOT = 300.0, 60.0, 3000.0
 
 NOTHING = 1e-3
 """K; forces of a lower temperature count as zero: no other unit makes them so small."""
-
-RIGID = 5e-4
-"""Relative standard deviation of a bond length below which the bond counts as constrained."""
 
 _FEWEST, _MOST = 20, 500  # frames
 

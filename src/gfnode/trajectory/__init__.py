@@ -2,7 +2,7 @@
 
 from gfnode.trajectory.checks import Doubles, Floats, Integers, check_finite, check_times
 from gfnode.trajectory.core import SHORT_GAP, Trajectory
-from gfnode.trajectory.formula import formula_of, masses_of
+from gfnode.trajectory.formula import formula_of, masses_of, radii_of
 from gfnode.trajectory.topology import Topology, kept_bonds
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "formula_of",
     "kept_bonds",
     "masses_of",
+    "radii_of",
 ]

@@ -30,6 +30,13 @@ def masses_of(numbers: Integers) -> Doubles:
     return np.asarray(atomic_masses[numbers], dtype=np.float64)
 
 
+def radii_of(numbers: Integers) -> Doubles:
+    """Covalent radii in Å (Cordero et al., Dalton Trans. 2832 (2008)), in the shape of numbers."""
+    from ase.data import covalent_radii
+
+    return np.asarray(covalent_radii[numbers], dtype=np.float64)
+
+
 def differ(masses: Doubles, others: Doubles) -> bool:
     """Whether some masses are further than 1 % from the others, ``(atom,)`` each."""
     return not np.allclose(masses, others, rtol=0.01, atol=0.0)

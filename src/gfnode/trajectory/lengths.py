@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from gfnode.errors import InputError
 from gfnode.thinning import evenly
 from gfnode.trajectory.core import Trajectory
+from gfnode.trajectory.formula import radii_of
 from gfnode.units import BOHR
 
 LENGTHS = {"angstrom": 1.0, "nm": 0.1, "bohr": 1 / BOHR, "pm": 100.0}
@@ -49,12 +50,10 @@ class Lengths:
     @classmethod
     def of(cls, trajectories: Sequence[Trajectory]) -> "Lengths":
         """Compare nearest atoms with covalent radii, in some frames of each trajectory."""
-        from ase.data import covalent_radii
-
         numbers = trajectories[0].numbers
         if len(numbers) < 2:
             return cls(None, None, None, None)
-        radii = np.asarray(covalent_radii, dtype=np.float64)[numbers]
+        radii = radii_of(numbers)
         most = max(1, min(_FRAMES, _PLACES // len(numbers)) // len(trajectories))
         near, expected = [], []
         for each in trajectories:

@@ -6,7 +6,7 @@ from gfnode.thinning import places
 from gfnode.trajectory import Integers, formula_of
 
 # Pairs of heavy atoms, numbered in file order, that the published experiments mark as rigid.
-RIGID = {
+_RIGID_PAIRS = {
     "C6H6": "0-1 2-3 4-5",
     "C9H8O4": "0-2 1-3 5-6 7-10 11-12",
     "C2H6O": "0-1",
@@ -42,7 +42,7 @@ def rigid_pairs(source_numbers: Integers, atoms: Integers, bonds: Integers) -> I
     if formula == _ALANINE_DIPEPTIDE:
         return bonds
     heavy = np.flatnonzero(source_numbers > 1)
-    named = [text.split("-") for text in RIGID.get(formula, "").split()]
+    named = [text.split("-") for text in _RIGID_PAIRS.get(formula, "").split()]
     place = places(atoms, len(source_numbers))
     pairs = place[heavy[np.asarray(named, dtype=np.int64).reshape(-1, 2)]]
     return pairs[(pairs >= 0).all(1)]
