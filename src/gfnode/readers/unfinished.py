@@ -68,6 +68,25 @@ def check_one_way(*, resume: bool, overwrite: bool) -> None:
         raise InputError("--resume continues, --overwrite starts over: give only one of them")
 
 
+def check_free(path: Path, what: str) -> None:
+    """Refuse a file that exists, or that an unfinished simulation or rollout (``what``) becomes.
+
+    Raises
+    ------
+    InputError
+        See above.
+    """
+    if ((folder := folder_of(path)) / "settings.json").exists():
+        raise InputError(
+            f"{folder}: holds an unfinished {what}: continue it with --resume, or start over with "
+            "--overwrite"
+        )
+    if path.exists():
+        raise InputError(
+            f"{path}: already exists: give another name, or replace it with --overwrite"
+        )
+
+
 def write_json_durably(path: Path, data: Mapping[str, Any]) -> None:
     """Write a JSON object that is on the disk when it has its name."""
     with whole(path) as partial, partial.open("wb") as file:

@@ -16,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from gfnode.dynamics.solver import SolverError
-from gfnode.errors import InputError
 from gfnode.progress import Report, silent
 from gfnode.readers.formats import OWN
 from gfnode.readers.saving import check_target, save_pieces, topology_beside
-from gfnode.readers.unfinished import Store, folder_of
+from gfnode.readers.unfinished import Store, check_free
 from gfnode.rollout.apply import Rollout, State
 from gfnode.trajectory import Doubles, Trajectory
 from gfnode.trajectory.temperature import kinetic_temperature
@@ -177,20 +176,10 @@ class Recording:
     def _open(self, resume: bool, overwrite: bool) -> tuple[Store, dict[str, NDArray[Any]]]:
         check_target(self.path, OWN)
         topology_beside(self.path, self.start.numbers)  # of other atoms: refused at once
-        there = folder_of(self.path)
-        if resume:
-            found = Store.resume(self.path, self.settings, what="rollout")
-            if found is not None:
-                return found
-        elif (there / "settings.json").exists() and not overwrite:
-            raise InputError(
-                f"{there} holds frames of an unfinished rollout: continue it with --resume, or "
-                "start over with --overwrite"
-            )
-        if self.path.exists() and not overwrite:
-            raise InputError(
-                f"{self.path}: already exists: give another name, or replace it with --overwrite"
-            )
+        if resume and (found := Store.resume(self.path, self.settings, what="rollout")):
+            return found
+        if not overwrite:
+            check_free(self.path, "rollout")
         shape = {"positions": self.start.positions[0].shape}
         begun = Store.begin(self.path, self.settings, shape, frames=self.frames, what="rollout")
         return begun, {}

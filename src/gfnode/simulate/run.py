@@ -17,7 +17,7 @@ from gfnode.files import read_json
 from gfnode.progress import Report
 from gfnode.readers import load
 from gfnode.readers.saving import check_precision, check_target, topology_beside, topology_path
-from gfnode.readers.unfinished import Store, check_one_way, folder_of, record_of, same_settings
+from gfnode.readers.unfinished import Store, check_free, check_one_way, record_of, same_settings
 from gfnode.simulate.command import command_line
 from gfnode.simulate.dynamics import Dynamics
 from gfnode.simulate.engines import OPENMM, XTB, Engine, one_thread
@@ -107,18 +107,11 @@ class Simulation:
                 self.dynamics.from_arrays(state)
                 return store, step
             store.close()  # it had just begun
-        elif not overwrite and (folder_of(path) / "settings.json").exists():
-            raise InputError(
-                f"{folder_of(path)}: holds an unfinished simulation: continue it with --resume, "
-                "or start over with --overwrite"
-            )
         elif path.exists() and resume and record_of(path).exists():
             self._check_finished(path, precision)
             return None
-        elif path.exists() and not overwrite:
-            raise InputError(
-                f"{path}: already exists: give another name, or replace it with --overwrite"
-            )
+        elif not overwrite:
+            check_free(path, "simulation")
         self.dynamics.prepare()  # first: a molecule that the engine does not take leaves no folder
         shapes, frames = self.dynamics.shapes(), self.protocol.frames
         return Store.begin(path, settings, shapes, frames=frames, what="simulation"), 0
