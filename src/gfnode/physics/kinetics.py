@@ -23,6 +23,7 @@ from gfnode.molecule.internal import FRAMES
 from gfnode.molecule.torsions import named_torsions
 from gfnode.physics.modes import on_reference
 from gfnode.physics.predictions import Predictions
+from gfnode.physics.quantity import torsion_angles
 from gfnode.physics.section import TRUE, Section, estimate_rows
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Floats, Integers
@@ -38,9 +39,6 @@ TIMESCALES = 2
 
 FEWEST = 5
 """Least number of pairs for each feature in a lag bin."""
-
-CHUNK = 50_000
-"""Conformations whose torsions are computed at once."""
 
 Numbers = dict[str, Any]
 
@@ -99,13 +97,8 @@ class Features:
             turned = on_reference(positions, self.reference, self.masses)
             found = np.einsum("am,fax->fmx", self.vectors, turned - self.reference)
             return np.asarray(found.reshape(len(found), -1))
-        index = torch.from_numpy(self.quadruples)
-        pieces = []
-        for begin in range(0, len(positions), CHUNK):
-            x = torch.from_numpy(positions[begin : begin + CHUNK])
-            angles = geometry.dihedrals(x, index).double().numpy()
-            pieces.append(np.concatenate([np.cos(angles), np.sin(angles)], 1))
-        return np.concatenate(pieces)
+        angles = torsion_angles(positions, self.quadruples)
+        return np.concatenate([np.cos(angles), np.sin(angles)], 1)
 
 
 def measure_kinetics(predictions: Predictions) -> Section:

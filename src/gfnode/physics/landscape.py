@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from gfnode.errors import InputError
-from gfnode.geometry import dihedrals
 from gfnode.graph import bonds_from_distances
 from gfnode.metrics import Blocks, Estimate
 from gfnode.metrics.distributions import counts_by_block, jensen_shannon_of_counts
@@ -25,6 +23,7 @@ from gfnode.metrics.ramachandran import (
     transitions,
 )
 from gfnode.molecule.torsions import named_torsions, ramachandran_pairs
+from gfnode.physics.quantity import torsion_angles
 from gfnode.trajectory import Doubles, Integers, Trajectory
 
 SHARES = (0.0001, 0.001, 0.01, 0.1)
@@ -32,9 +31,6 @@ SHARES = (0.0001, 0.001, 0.01, 0.1)
 
 SLACK = 0.05
 """Relative tolerance of a lag between frames, which is also at most half of the median spacing."""
-
-CHUNK = 50_000
-"""Frames whose angles are computed at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,17 +173,10 @@ def landscape(
         names, atoms = (a, b), np.stack([first, second])
     if basins is None:
         basins = BASINS if pair is None else ()  # α and β are regions of φ and ψ
-    index = torch.from_numpy(atoms)
-    angles = []
-    for each in trajectories:
-        pieces = [
-            dihedrals(torch.from_numpy(np.array(each.positions[k : k + CHUNK])), index)
-            for k in range(0, len(each), CHUNK)
-        ]
-        angles.append(torch.cat(pieces).numpy().astype(np.float64).T)
+    angles = tuple(torsion_angles(each.positions, atoms).T for each in trajectories)
     times = tuple(each.times - each.times[0] for each in trajectories)
     runs = tuple(each.label for each in trajectories)
-    return Landscape(names, runs, tuple(angles), times, tuple(basins))
+    return Landscape(names, runs, angles, times, tuple(basins))
 
 
 def _chosen(first: Trajectory, residue: str | None) -> tuple[tuple[str, str], Integers]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gfnode.geometry import dihedrals
 from gfnode.metrics import NO_ESTIMATE, Estimate, summarise
 from gfnode.metrics.jackknife import Distance
 from gfnode.metrics.lags import LAG_BINS
@@ -17,6 +18,10 @@ from gfnode.trajectory import Doubles, Floats, Integers
 
 MOST_COORDINATES = 1000
 """Coordinates of one kind that are compared, evenly chosen where there are more."""
+
+
+CHUNK = 50_000
+"""Conformations whose torsions are computed at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +70,19 @@ class Quantity:
         x = torch.from_numpy(np.ascontiguousarray(positions)).flatten(0, -3)
         values = self.measure(x, torch.from_numpy(np.ascontiguousarray(index)))
         return np.ascontiguousarray(values.T.numpy(), dtype=np.float64)
+
+
+def torsion_angles(positions: Floats, quadruples: Integers) -> Doubles:
+    """Angles ``(frame, quadruple)`` in −π … π of conformations ``(frame, atom, 3)``, in chunks.
+
+    See :func:`gfnode.geometry.dihedrals`.
+    """
+    index = torch.from_numpy(quadruples)
+    found = np.empty((len(positions), len(quadruples)))
+    for begin in range(0, len(positions), CHUNK):
+        part = slice(begin, begin + CHUNK)
+        found[part] = dihedrals(torch.from_numpy(np.array(positions[part])), index).numpy()
+    return found
 
 
 def halves(predictions: Predictions) -> Integers:

@@ -40,7 +40,7 @@ from gfnode.physics.modes import (
 )
 from gfnode.physics.predictions import Predictions, blocks_of, predict_all
 from gfnode.physics.section import TRUE, Section
-from gfnode.physics.spectrum import MOST_MODES, VIBRATIONS
+from gfnode.physics.spectrum import MOST_MODES, STILL, VIBRATIONS
 from gfnode.trajectory import Doubles, Floats
 
 STARTS = 64
@@ -133,7 +133,7 @@ def _spaces(
     for kind, positions in series.items():
         values = np.einsum("am,wtax->wtmx", basis.vectors.astype(np.float32), positions)
         # constant up to rounding
-        still = values.std(1).max((0, 2)) < 1e-4
+        still = values.std(1).max((0, 2)) < STILL
         values[:, :, still] = 0.0
         frequency, power = space_power(values, basis.spaces, spacing)
         found = mean_frequencies(frequency, power, blocks)
