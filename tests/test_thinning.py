@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfnode.thinning import evenly, groups, places
+from gfnode.thinning import among, evenly, groups, places
 
 
 @given(st.integers(2, 10**9), st.integers(2, 3000))
@@ -25,6 +25,11 @@ def test_few(count, most, kept):
 def test_places_of_what_is_kept():
     found = places(np.array([4, 1, 2]), 6)
     assert found.tolist() == [-1, 1, 2, -1, 0, -1]
+
+
+def test_rows_among_what_is_kept():
+    rows = np.array([[0, 1], [1, 4], [2, 4], [4, 5]])
+    assert among(rows, np.array([4, 1, 2]), 6).tolist() == [[1, 0], [2, 0]]
 
 
 @given(st.lists(st.integers(0, 6), max_size=50), st.booleans())

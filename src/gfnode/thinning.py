@@ -18,6 +18,12 @@ def places(kept: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return found
 
 
+def among(rows: NDArray[np.int64], kept: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Rows ``(row, k)`` of things that are all kept, bonds say, as their `places` among those."""
+    found = places(kept, count)[rows]
+    return found[(found >= 0).all(1)]
+
+
 def groups(labels: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Each label in ascending order with the places that have it, ascending; all in one pass."""
     order = np.argsort(labels, kind="stable")

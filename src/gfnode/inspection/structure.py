@@ -9,7 +9,7 @@ from gfnode import graph
 from gfnode.molecule.internal import FRAMES, angles, is_collinear
 from gfnode.molecule.order import misfit_of
 from gfnode.molecule.periodic import images, lattices
-from gfnode.thinning import evenly, places
+from gfnode.thinning import among, evenly
 from gfnode.trajectory import Integers, formula_of
 from gfnode.trajectory.series import Series
 
@@ -170,9 +170,7 @@ def _formulas(numbers: Integers, labels: Integers) -> list[str]:
 def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
     """Formulas of the rotatable groups of the largest molecule."""
     numbers = series.first.numbers
-    place = places(largest, len(numbers))
-    inner = place[bonds]
-    inner = inner[(inner >= 0).all(1)]
+    inner = among(bonds, largest, len(numbers))
     rotors = graph.rotors(inner, series.first.masses[largest])
     # a group collinear with its bond, such as C≡N, is no rotor
     bends = angles(inner)

@@ -105,3 +105,24 @@ def integrated_time(correlation: NDArray[np.floating], spacing: float) -> tuple[
     if not len(enough):
         return float(max(summed[-1], 0.0) * spacing), False
     return float(max(summed[enough[0]], 0.0) * spacing), True
+
+
+def memory_time(values: ArrayLike, spacing: float) -> tuple[float, bool]:
+    """Correlation time 2 ∫ C² of series with normalised autocorrelation C.
+
+    C is squared so that oscillations do not cancel; a decay e^(−t/τ) gives τ, as of
+    :func:`integrated_time`.
+
+    Parameters
+    ----------
+    values
+        As of :func:`autocorrelation`.
+    spacing
+        Between the times, in any unit of time.
+
+    Returns
+    -------
+    float, bool
+        As of :func:`integrated_time`.
+    """
+    return integrated_time(np.square(autocorrelation(values)), 2 * spacing)

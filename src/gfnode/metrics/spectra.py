@@ -16,9 +16,9 @@ from scipy import signal
 from gfnode.errors import InputError
 from gfnode.metrics.correlation import CHUNK
 from gfnode.trajectory import Doubles
-from gfnode.units import BOLTZMANN, format_time
+from gfnode.units import BOLTZMANN, WAVENUMBER, format_time
 
-PER_CM = 33.35640951981521
+PER_CM = 2e-3 * np.pi / WAVENUMBER
 """Wavenumber in 1/cm of a frequency of 1/ps: 1/(c · 1 ps)."""
 
 

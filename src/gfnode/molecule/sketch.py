@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.graph import bonds_from_distances, components, pair_distances
-from gfnode.thinning import places
+from gfnode.thinning import among
 from gfnode.trajectory import Doubles, Integers, Trajectory, radii_of
 
 SIZE = 260
@@ -78,9 +78,8 @@ def _choose(trajectory: Trajectory) -> tuple[Integers, Integers]:
         sizes = np.bincount(labels)
         largest = np.lexsort((np.arange(len(labels)), labels, -sizes[labels]))[:MOST]
         keep = np.sort(largest)
-        place = places(keep, len(shown))
-        bonds = place[bonds]
-        shown, bonds = shown[keep], bonds[(bonds >= 0).all(1)]
+        bonds = among(bonds, keep, len(shown))
+        shown = shown[keep]
     lengths = pair_distances(frame[shown], bonds)
     # a bond cut by the box is far longer than its like; a chain of Cα has bonds of 3.8 Å
     return shown, bonds[lengths < 3 * max(1.5, float(np.median(lengths)) if len(lengths) else 0)]

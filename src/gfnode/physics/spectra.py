@@ -15,7 +15,7 @@ from gfnode.errors import InputError
 from gfnode.fourier import Basis, eigenbasis
 from gfnode.graph import laplacian
 from gfnode.metrics import Blocks
-from gfnode.metrics.correlation import autocorrelation, integrated_time
+from gfnode.metrics.correlation import autocorrelation, memory_time
 from gfnode.metrics.ranks import (
     Frequencies,
     RankCorrelation,
@@ -139,8 +139,7 @@ def _spaces(
         found = mean_frequencies(frequency, power, blocks)
         for k, each in enumerate(spaces):
             part = values[:, :, basis.spaces == k]
-            correlation = autocorrelation(part.reshape(*part.shape[:2], -1))
-            memory, reached = integrated_time(np.square(correlation), 2 * spacing)
+            memory, reached = memory_time(part.reshape(*part.shape[:2], -1), spacing)
             each[kind] = _frequency(found, k) | {
                 "power_A2": float(power[:, k].mean(0).sum() * frequency[1]),
                 "memory_ps": memory,

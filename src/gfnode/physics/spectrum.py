@@ -13,7 +13,7 @@ from gfnode.fourier import Basis, eigenbasis
 from gfnode.geometry import mean_conformer
 from gfnode.graph import laplacian
 from gfnode.metrics import Blocks
-from gfnode.metrics.correlation import autocorrelation, integrated_time
+from gfnode.metrics.correlation import autocorrelation, memory_time
 from gfnode.metrics.ranks import Frequencies, RankCorrelation, mean_frequencies, rank_correlation
 from gfnode.metrics.spectra import (
     PER_CM,
@@ -366,10 +366,7 @@ def _spaces(
     counts = np.bincount(basis.spaces)
     for space, count in enumerate(counts):
         parts = [v[:, basis.spaces == space].reshape(len(v), -1) for v in series]
-        longest = max(parts, key=len)
-        # squared, so that oscillations do not cancel; e^(−t/τ) still gives τ
-        squared = np.square(autocorrelation(longest))
-        time, reached = integrated_time(squared, 2e-3 * spacing)
+        time, reached = memory_time(max(parts, key=len), 1e-3 * spacing)
         square = np.concatenate(parts).var(0, dtype=np.float64).sum()
         yield Space(
             eigenvalue=float(eigenvalues[space]),

@@ -12,7 +12,7 @@ from gfnode.memory import room
 from gfnode.readers.fitting import check_fit
 from gfnode.readers.source import Block, Source
 from gfnode.readers.topology import check_elements
-from gfnode.thinning import evenly, places
+from gfnode.thinning import among, evenly
 from gfnode.trajectory import Integers, Trajectory, check_finite, check_times
 from gfnode.trajectory.checks import even_spacing
 from gfnode.trajectory.formula import describe_masses, unusual
@@ -220,9 +220,8 @@ class _Filling:
             bonds = _bonds(self.source, self.rows)
             molecules = periodic.label(bonds, len(self.source.numbers))
             involved = np.flatnonzero(np.isin(molecules, molecules[self.atoms]))
-            place = places(involved, len(molecules))
-            bonds = place[bonds]
-            self._unwrapper = periodic.Unwrapper(bonds[(bonds >= 0).all(1)], len(involved))
+            bonds = among(bonds, involved, len(molecules))
+            self._unwrapper = periodic.Unwrapper(bonds, len(involved))
             self._involved = involved
         return True
 

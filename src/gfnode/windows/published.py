@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gfnode.thinning import places
+from gfnode.thinning import among
 from gfnode.trajectory import Integers, formula_of
 
 # Pairs of heavy atoms, numbered in file order, that the published experiments mark as rigid.
@@ -43,6 +43,5 @@ def rigid_pairs(source_numbers: Integers, atoms: Integers, bonds: Integers) -> I
         return bonds
     heavy = np.flatnonzero(source_numbers > 1)
     named = [text.split("-") for text in _RIGID_PAIRS.get(formula, "").split()]
-    place = places(atoms, len(source_numbers))
-    pairs = place[heavy[np.asarray(named, dtype=np.int64).reshape(-1, 2)]]
-    return pairs[(pairs >= 0).all(1)]
+    pairs = heavy[np.asarray(named, dtype=np.int64).reshape(-1, 2)]
+    return among(pairs, atoms, len(source_numbers))
