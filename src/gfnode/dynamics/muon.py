@@ -54,11 +54,13 @@ class Muon(torch.optim.Optimizer):
 
     def _orthogonalise(self, x: Tensor) -> Tensor:
         """Approximate U Vᵀ of x = U Σ Vᵀ."""
-        tall = x.shape[-2] > x.shape[-1]
+        shape, tall = x.shape, x.shape[-2] > x.shape[-1]
+        x = x.reshape(-1, *shape[-2:])
         x = x.mT if tall else x
         x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-12)
         a, b, c = self._quintic
         for _ in range(self._times):
             square = x @ x.mT
-            x = a * x + (b * square + c * square @ square) @ x
-        return x.mT if tall else x
+            even = torch.baddbmm(square, square, square, beta=b, alpha=c)
+            x = torch.baddbmm(x, even, x, beta=a)
+        return (x.mT if tall else x).reshape(shape)

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from gfnode.dynamics.muon import Muon
 from gfnode.graph import automorphisms, hop_edges
 from gfnode.kernels.forces import Packed, forces, pack
+from gfnode.kernels.learning import learnable_forces
 from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
 
@@ -42,8 +44,8 @@ class Potential(nn.Module):
         Number of networks in the ensemble, with other initial weights and orders of the data.
     """
 
-    _depth = 3  # hidden layers; also in forces.cpp
-    _fade = 4.0  # also in forces.cpp
+    _depth = 3  # hidden layers; also in the kernels
+    _fade = 4.0  # also in potential.hpp
     _limit, _unlimited = 5.0, 1e6
 
     mean: Tensor
@@ -106,15 +108,12 @@ class Potential(nn.Module):
     @property
     def packed(self) -> Packed | None:
         """Weights for the fused kernel of forces, where there is one; repacked when they change."""
-        inputs = self.mean, self.spread, self.limit
-        parts = [*inputs, self.scale, *self._weights]
+        parts = [*self._inputs, self.scale, *self._weights]
         state = [(id(y), 0 if y.is_inference() else y._version) for y in parts]
         if state != self._packed[0]:
-            *layers, last, square, line = self._weights
-            form = self._share * (square + square.mT)
-            ends = [self.scale * y for y in (last, form, self._share * line)]
-            atoms = self.between.shape[1]
-            packed = pack(atoms, inputs, layers, ends)
+            layers, ends = self._layers_and_ends(self._weights)
+            ends = [self.scale * end for end in ends]
+            packed = pack(self.between.shape[1], self._inputs, layers, ends)
             self._packed = state, parts, packed  # parts: no other tensor gets the id of one
         return self._packed[-1]
 
@@ -136,8 +135,17 @@ class Potential(nn.Module):
         return (self.energy(positions) - mean).abs() <= 10 * spread  # false for NaN
 
     @property
+    def _inputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.mean, self.spread, self.limit
+
+    @property
     def _weights(self) -> list[Tensor]:
         return [getattr(self, name) for name in self._names]
+
+    def _layers_and_ends(self, weights: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Those of the hidden layers, and of ∂U/∂z: l, the whole quadratic form and its line."""
+        *layers, last, square, line = weights
+        return layers, [last, self._share * (square + square.mT), self._share * line]
 
     def _pair_vectors(self, positions: Tensor) -> Tensor:
         """Vectors x_i − x_j of all pairs, ``(..., 3, pair)``.
@@ -155,16 +163,21 @@ class Potential(nn.Module):
         return z - off * z.sign(), 1 - inside / self._fade
 
     def _forces(self, positions: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        *layers, last, square, line = weights
+        layers, (last, form, line) = self._layers_and_ends(weights)
         apart = self._pair_vectors(positions)
         q = _inverse(apart)
         z, rising = self._saturated(q)
         slope = last
         for weight, (_, bend) in zip(layers[-2::-2], _hidden(z, layers)[::-1], strict=True):
             slope = (slope * bend) @ weight
-        slope = slope + self._share * torch.baddbmm(line, z, square + square.mT)
+        slope = slope + torch.baddbmm(line, z, form)
         pull = (slope * rising / self.spread * q**3)[..., None, :] * apart
         return (pull @ self.between).mT
+
+    def _learnable(self, positions: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """Forces before their scale, differentiable by the weights, by the fused kernel if any."""
+        fused = learnable_forces(positions, self._inputs, *self._layers_and_ends(weights))
+        return self._forces(positions, weights) if fused is None else fused
 
     def fit(
         self,
@@ -223,7 +236,7 @@ class Potential(nn.Module):
         line.register_hook(lambda slope: slope * self.near)
         matrices, biases = weights[: 2 * self._depth : 2], weights[1 : 2 * self._depth : 2]
         rest = biases + weights[2 * self._depth :]
-        optimizers = Muon(matrices, rates[0]), torch.optim.AdamW(rest, rates[1], weight_decay=1e-4)
+        optimizers = Muon(matrices, rates[0]), AdamW(rest, rates[1], weight_decay=1e-4, fused=True)
         schedules = [
             OneCycleLR(optimizer, rate, steps, pct_start=0.05, cycle_momentum=False)
             for optimizer, rate in zip(optimizers, rates, strict=True)
@@ -233,7 +246,7 @@ class Potential(nn.Module):
             drawn = torch.randint(len(alike), (members, batch), generator=generator)
             order = alike[drawn].to(positions.device)[..., None].expand(-1, -1, -1, 3)
             index = index.to(positions.device)
-            found = self._forces(positions[index].gather(2, order), weights)
+            found = self._learnable(positions[index].gather(2, order), weights)
             found = torch.zeros_like(found).scatter(2, order, found)
             wrong = (found * self.moving - forces[index]).flatten(2)
             if aside is not None:

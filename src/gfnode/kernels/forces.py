@@ -27,10 +27,16 @@ class Packed:
     pairs: int
     weights: tuple[Tensor, ...]
 
-    @property
-    def loaded(self) -> Any:
+    def code(self, source: str = "forces.cpp") -> Any:
         """The code for these sizes; None where there is none."""
-        return loaded("forces.cpp", WIDTH=self.width, PAIRS=self.pairs, ATOMS=self.atoms)
+        return loaded(source, WIDTH=self.width, PAIRS=self.pairs, ATOMS=self.atoms)
+
+    def sizes(self, positions: Tensor, rows: int = ROWS) -> Any:
+        """Sizes of positions as the code wants them, and so many rows at most in a tile."""
+        members, batch = positions.shape[:2]
+        tiles = max(1, math.ceil(batch / rows))
+        threads = max(1, min(torch.get_num_threads(), members * tiles))
+        return ctypes.byref(_Sizes(threads, tiles, members, batch))
 
 
 def pack(
@@ -73,14 +79,14 @@ def pack(
         *(last, fill(form, (0, more, 0, more)), fill(line, (0, more))),
     ]
     packed = Packed(atoms, width, len(mean) + more, tuple(y.contiguous() for y in weights))
-    return packed if packed.loaded is not None else None
+    return packed if packed.code() is not None else None
 
 
 def forces(positions: Tensor, packed: Packed) -> Tensor:
     """Forces at positions, ``(member, batch, atom, 3)`` both."""
     positions = positions.contiguous()
     found = torch.empty_like(positions)
-    packed.loaded.forces(_sizes(positions), *map(address, (packed.weights, positions, found)))
+    packed.code().forces(packed.sizes(positions), *map(address, (packed.weights, positions, found)))
     return found
 
 
@@ -125,8 +131,8 @@ def advance(
     parts = bath.frequency, bath.rate, bath.along, bath.others
     kept = [None if y is None else y.contiguous() for y in parts]
     scalars = _Bath(*map(address, kept), bath.kinetic, length, bath.freedoms)
-    packed.loaded.advance(
-        _sizes(moved[0]),
+    packed.code().advance(
+        packed.sizes(moved[0]),
         *map(address, (packed.weights, bath.masses.contiguous())),
         ctypes.c_int64(steps),
         ctypes.byref(scalars),
@@ -145,10 +151,3 @@ class _Bath(ctypes.Structure):
         *((name, ctypes.c_float) for name in ("kinetic", "step")),
         ("freedoms", ctypes.c_int64),
     )
-
-
-def _sizes(positions: Tensor) -> Any:
-    members, batch = positions.shape[:2]
-    tiles = max(1, math.ceil(batch / ROWS))
-    threads = max(1, min(torch.get_num_threads(), members * tiles))
-    return ctypes.byref(_Sizes(threads, tiles, members, batch))
