@@ -474,6 +474,9 @@ def test_options_that_do_not_fit_together_are_refused():
         build_variant(PAPER, {"coordinate_dynamics": "oscillator"}, system)
     with pytest.raises(InputError, match="use oscillator"):
         build_variant(DEFAULT, {"coordinate_dynamics": "linear"}, system)
+    # oscillators have no activation: it changed nothing, yet rotation counted as broken
+    with pytest.raises(InputError, match="coordinate_activation has no effect on oscillators"):
+        build_variant(DEFAULT, {"coordinate_activation": True}, system)
 
 
 def test_more_modes_than_atoms_are_all_of_them():
