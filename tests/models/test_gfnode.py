@@ -408,9 +408,7 @@ def test_trained_on_exact_motions_it_follows_unseen_momenta(kind):
     model = build_model(experiment, data.system)
     parts = data.of(model)
     model.prepare(parts["train"])
-    Trainer(model, parts, experiment.training, 0, accelerator="cpu").run(
-        lambda *_: None, lambda *_: None
-    )
+    Trainer(model, parts, experiment.training, 0, accelerator="cpu").run()
     unseen = motion(43)
     times = np.linspace(0, 1500, 13)
     x, v = (y.astype(np.float32) for y in unseen.state(times))

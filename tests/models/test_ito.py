@@ -305,7 +305,7 @@ def trained(numbers, bonds, windows, horizon, epochs, **options):
     )
     few = Windows(windows.frames, windows.starts[:8], windows.targets[:8], None)
     trainer = Trainer(model, {"train": windows, "validation": few}, settings, 0)
-    trainer.run(lambda *_: None, lambda *_: None)
+    trainer.run()
     return trainer.state.validated.eval()
 
 
