@@ -1,5 +1,6 @@
 """Training: it learns, it can be killed at any moment, and it says when it cannot go on."""
 
+import io
 import math
 import shutil
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -26,7 +28,7 @@ from gfnode.training import (
     validation_interval,
 )
 from gfnode.training.checkpoint import load_training, save_training
-from gfnode.training.monitors import FolderMonitor
+from gfnode.training.monitors import FolderMonitor, fit_display
 from gfnode.training.state import EpochRecord
 from gfnode.weights import load_tensors, save_tensors
 from making import layered, wiggle
@@ -724,3 +726,14 @@ def test_settings_of_training_are_checked():
             TrainingSettings.read(wrong)
     assert replace(Progress(), epoch=3).epoch == 3
     assert np.isfinite(TrainingSettings().rate)
+
+
+def test_a_long_fit_before_training_is_one_line_off_a_terminal():
+    console = Console(file=io.StringIO(), force_terminal=False, width=80)
+    with fit_display(console) as report:
+        assert console.file.getvalue() == ""
+        for done in range(1, 4):
+            report(done, 3)
+    assert console.file.getvalue() == "learning a potential from the forces (3 steps)\n"
+    with fit_display(None) as report:
+        report(1, 3)

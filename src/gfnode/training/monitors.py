@@ -175,7 +175,6 @@ def fit_display(console: Console | None) -> Iterator[Report]:
         yield silent
         return
     what = "learning a potential from the forces"
-    said = False
     with Progress(
         TextColumn(what),
         BarColumn(bar_width=12),
@@ -185,16 +184,12 @@ def fit_display(console: Console | None) -> Iterator[Report]:
         disable=not console.is_terminal,
         transient=True,
     ) as bar:
-        task: TaskID | None = None
+        task = bar.add_task("", total=None, visible=False)
 
         def report(done: int, total: int) -> None:
-            nonlocal said, task
-            if not (said or console.is_terminal):
+            if bar.tasks[task].total is None and not console.is_terminal:
                 console.print(f"{what} ({total} steps)")
-            said = True
-            if task is None:
-                task = bar.add_task("", total=total)
-            bar.update(task, completed=done)
+            bar.update(task, total=total, completed=done, visible=True)
 
         yield report
 
