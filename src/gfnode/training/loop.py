@@ -205,12 +205,12 @@ class Trainer:
         progress.epoch += 1
         progress.history.append(record)
         error = record.validation_error if s.select == "mean" else record.validation_error_last_lag
-        better = error is not None and error < progress.best_error
-        if better:
-            progress.best_error, progress.best_epoch = float(error or 0.0), progress.epoch
-            progress.validations_since_best = 0
-        elif error is not None:
-            progress.validations_since_best += 1
+        better = False
+        if error is not None:
+            better = error < progress.best_error
+            progress.validations_since_best = 0 if better else progress.validations_since_best + 1
+            if better:
+                progress.best_error, progress.best_epoch = error, progress.epoch
         if progress.epoch == s.epochs:
             progress.stopped = "all epochs done"
         elif s.patience is not None and progress.validations_since_best >= s.patience:
