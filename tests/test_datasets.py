@@ -169,13 +169,15 @@ def test_a_model_of_ones_own_beside_the_baselines(data, trajectory, tmp_path):
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(()))
             self.drop = nn.Dropout(0.5)  # off while it is judged
+            self.frozen = nn.Dropout(0.5).eval()
 
         def forward(self, positions, velocities, lags):
             return self.drop(positions + self.weight)[:, None].expand(-1, lags.shape[1], -1, -1)
 
     model = Still()
     found = test.compare(model, "still")
-    assert model.training  # as it was
+    # as it was
+    assert [part.training for part in (model, model.drop, model.frozen)] == [True, True, False]
     assert found.errors["still"] == pytest.approx(found.errors["persistence"])
     assert found.verdict("persistence").ratio.value == pytest.approx(1.0)
     run = gfnode.fit(

@@ -213,13 +213,13 @@ class WindowDataset(Dataset[Item]):
         parameter = next(models[name].parameters(), None)
         for model in models.values():
             model.to("cpu" if parameter is None else parameter.device)
-        training = isinstance(predict, nn.Module) and predict.training
+        modes = [(module, module.training) for module in models[name].modules()]
         try:
             windows = self.prepared.parts[self.split]
             found = evaluate(name, models, windows, self.system.horizon)
         finally:
-            if isinstance(predict, nn.Module):
-                predict.train(training)
+            for module, training in modes:  # each by itself: some may be kept in evaluation mode
+                module.training = training
         _warn_if_not_finite(found)
         return found
 
