@@ -134,7 +134,7 @@ def epochs_in_turns(runs: int, *, replay: bool = True) -> float:
         with torch.cuda.stream(stream := torch.cuda.Stream()):
             model = build_model(experiment.model_copy(update={"seed": seed}), dataset.system)
             trainer = Trainer(model, dataset.of(model), experiment.training, seed, fresh_lags=True)
-        turns.append((stream, trainer, trainer.running(lambda *_: None, lambda *_: None)))
+        turns.append((stream, trainer, trainer.running()))
 
     def until(epoch: int) -> None:
         left = list(turns)

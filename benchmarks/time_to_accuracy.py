@@ -24,7 +24,7 @@ from gfnode.models import Model
 from gfnode.models.gfnode import GFNODE
 from gfnode.presets import PRESETS
 from gfnode.readers import load
-from gfnode.training import EpochRecord, Trainer, TrainingState
+from gfnode.training import Callback, EpochRecord, Trainer, TrainingState
 from gfnode.windows import Windows
 from measuring import CLOCKS, machine, ratio, take_turns
 from straightforward import Straightforward
@@ -52,15 +52,16 @@ def train(preset: str, path: Path, changes: dict[str, Any], enough: float) -> di
     error = trainer._validate()[0]
     found = {"fit_s": fitted, "train_s": 0.0, "epochs": 0, "start_error": error, "error": error}
 
-    def on_epoch(state: TrainingState, record: EpochRecord, better: bool) -> None:
-        found["train_s"] += trainer.batches * trainer.batch / record.windows_per_s
-        found["epochs"] = record.epoch
-        found["error"] = min(found["error"], record.validation_error or found["error"])
-        if found["error"] <= enough:
-            state.progress.stopped = "good enough"
+    class Enough(Callback):
+        def epoch(self, state: TrainingState, record: EpochRecord, best: bool) -> None:
+            found["train_s"] += trainer.batches * trainer.batch / record.windows_per_s
+            found["epochs"] = record.epoch
+            found["error"] = min(found["error"], record.validation_error or found["error"])
+            if found["error"] <= enough:
+                state.progress.stopped = "good enough"
 
     if error > enough:
-        trainer.run(lambda *_: None, on_epoch)
+        trainer.run(Enough())
     return found | {"model": model, "parts": parts, "batches": trainer.batches}
 
 

@@ -169,13 +169,15 @@ def test_a_model_of_ones_own_beside_the_baselines(data, trajectory, tmp_path):
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(()))
             self.drop = nn.Dropout(0.5)  # off while it is judged
+            self.frozen = nn.Dropout(0.5).eval()
 
         def forward(self, positions, velocities, lags):
             return self.drop(positions + self.weight)[:, None].expand(-1, lags.shape[1], -1, -1)
 
     model = Still()
     found = test.compare(model, "still")
-    assert model.training  # as it was
+    # as it was
+    assert [part.training for part in (model, model.drop, model.frozen)] == [True, True, False]
     assert found.errors["still"] == pytest.approx(found.errors["persistence"])
     assert found.verdict("persistence").ratio.value == pytest.approx(1.0)
     run = gfnode.fit(
@@ -200,6 +202,29 @@ def test_a_model_of_ones_own_beside_the_baselines(data, trajectory, tmp_path):
 def test_predictions_of_another_shape_are_refused(data, predict, said):
     with pytest.raises(InputError, match=said):
         data.part("test").compare(predict)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_predictions_that_are_not_finite_are_named(data, value):
+    """The verdict alone said that the model is worse, and not why."""
+
+    def predict(positions, velocities, lags):
+        found = positions[:, None].expand(-1, lags.shape[1], -1, -1).clone()
+        found[3:4, 1:2, 0, 2] = found[5:6, :, 0] = value
+        found[:, :, 1] = value  # of an atom that is not scored: it does not count
+        return found
+
+    test = data.part("test")
+    lag, start = test.lags[3, 1], test.windows.frames.times[test.windows.starts[3]]
+    said = (
+        "own model: 4 of 120 predictions (windows × lags) are not finite, the first of them "
+        f"{lag:.0f} fs after the start at {start / 1000:g} ps; their errors count as infinite, so "
+        "the verdicts call it worse. Look for an overflow or a division by zero in the model"
+    )
+    with pytest.warns(UserWarning, match="own model: ") as caught:
+        found = test.compare(predict)
+    assert [str(each.message) for each in caught] == [said]
+    assert found.verdict("persistence").verdict == "worse"
 
 
 def test_what_makes_no_sense_is_refused(data, trajectory):

@@ -114,6 +114,11 @@ def test_what_makes_no_sense_is_refused(fitted, trajectory):
             fitted.predict(trajectory, times)
     with pytest.raises(InputError, match="frames 0 to 399, got"):
         fitted.predict(trajectory, [5.0], frames=[400])
+    for frames in (3, [[0, 1]]):
+        with pytest.raises(InputError, match="expected a list of frame numbers or a slice"):
+            fitted.predict(trajectory, [5.0], frames=frames)
+    with pytest.raises(InputError, match="no start given"):
+        fitted.predict(trajectory, [5.0], frames=[])
     with pytest.raises(InputError, match="frames can only be chosen from one"):
         fitted.predict([trajectory], [5.0], frames=[1])
     with pytest.raises(InputError, match="no start"):

@@ -944,3 +944,22 @@ def _within(hint: object) -> Iterator[object]:
     yield hint
     for each in typing.get_args(hint):
         yield from _within(each)
+
+
+@pytest.mark.parametrize("first", [1600, 2050])
+@pytest.mark.parametrize("moving", [True, False])
+def test_training_proposes_the_same_step(first, moving):
+    """Training looked at the first 2000 frames, the inspection at all, of which some explode."""
+    sample = gfnode.load("sample:toluene")[:2500]
+    grown = 0.05 * (1.02 ** np.clip(np.arange(2500) - first, 0, 100) - 1)
+    noise = np.random.default_rng(0).normal(0, 1, sample.positions.shape)
+    positions = (sample.positions + grown[:, None, None] * noise).astype(np.float32)
+    velocities = sample.velocities if moving else None
+    exploding = replace(
+        sample, positions=positions, velocities=velocities, times=sample.times / 2, forces=None
+    )
+    said = inspect(exploding).facts.clock.words
+    notes = [note for note in prepare([exploding], configure()).notes if "time step is" in note]
+    assert said.startswith("the time step is about 5 fs, not 2.5 fs: ") or first == 1600
+    expected = [f"{exploding.label}: {said}; give it with --step 5fs"] if said else []
+    assert notes == expected

@@ -1,5 +1,6 @@
 """Windows as a PyTorch dataset, for people who bring their own model."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any, Literal, SupportsIndex
@@ -19,6 +20,7 @@ from gfnode.models import TRIVIAL, Model
 from gfnode.models.base import check_prediction
 from gfnode.molecule.system import System
 from gfnode.readers.reader import Data, Reader
+from gfnode.units import format_time
 from gfnode.windows import Batch, Windows, select_atoms
 from gfnode.windows.cutting import PARTS
 
@@ -196,6 +198,11 @@ class WindowDataset(Dataset[Item]):
         ------
         InputError
             For predictions of another shape, or the name of a baseline.
+
+        Warns
+        -----
+        UserWarning
+            Where predictions are not finite.
         """
         if name in TRIVIAL:
             raise InputError(
@@ -206,13 +213,15 @@ class WindowDataset(Dataset[Item]):
         parameter = next(models[name].parameters(), None)
         for model in models.values():
             model.to("cpu" if parameter is None else parameter.device)
-        training = isinstance(predict, nn.Module) and predict.training
+        modes = [(module, module.training) for module in models[name].modules()]
         try:
             windows = self.prepared.parts[self.split]
-            return evaluate(name, models, windows, self.system.horizon)
+            found = evaluate(name, models, windows, self.system.horizon)
         finally:
-            if isinstance(predict, nn.Module):
-                predict.train(training)
+            for module, training in modes:  # each by itself: some may be kept in evaluation mode
+                module.training = training
+        _warn_if_not_finite(found)
+        return found
 
 
 class _Foreign(Model):
@@ -226,6 +235,20 @@ class _Foreign(Model):
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         return check_prediction(self.predict(positions, velocities, lags), positions, lags)
+
+
+def _warn_if_not_finite(found: Evaluation) -> None:
+    """Name predictions of the scored atoms that are not finite."""
+    wrong = np.argwhere(~np.isfinite(found.errors[found.model]))
+    if len(wrong):
+        window, time = wrong[0]
+        warnings.warn(
+            f"{found.model}: {len(wrong)} of {found.lags_fs.size} predictions (windows × lags) are "
+            f"not finite, the first of them {format_time(found.lags_fs[window, time])} after the "
+            f"start at {format_time(found.starts_fs[window])}; their errors count as infinite, so "
+            "the verdicts call it worse. Look for an overflow or a division by zero in the model",
+            stacklevel=3,
+        )
 
 
 @usual()

@@ -209,7 +209,7 @@ class GFNODE:
                     "frames can only be chosen from one trajectory, but several were given"
                 )
             begun = [self._starts(start, None, first=True) for start in several(starts)]
-        if not sum(len(x) for x, _ in begun):
+        if not begun:
             raise InputError("no start given to predict from")
         x, v = (torch.from_numpy(np.concatenate(each)) for each in zip(*begun, strict=True))
         found = predict(run.model, x, v, lags.tolist())
@@ -327,5 +327,11 @@ class GFNODE:
             raise InputError(
                 f"{start.label} has frames 0 to {len(state) - 1}, got {frames}"
             ) from error
+        if chosen.ndim != 1:
+            raise InputError(
+                f"frames are {frames!r:.80}, expected a list of frame numbers or a slice"
+            )
+        if not len(chosen):
+            raise InputError("no start given to predict from")
         velocities = rule.at(state, chosen, system.time_step, system.whole_of(start))
         return state.positions[chosen], velocities

@@ -57,7 +57,7 @@ def test_another_unit_of_length_is_noted_or_refused():
     assert note.startswith("ethanol: positions look like bohr (atomic units), not Å: nearest atoms")
     tenth = replace(ethanol, positions=ethanol.positions / 10, name="ethanol")
     with pytest.raises(
-        InputError, match=r"ethanol: positions look like nm, not Å: .* 0\.109 apart"
+        InputError, match=r"ethanol: positions look like nm, not Å: .* 0\.109 Å apart"
     ):
         prepare([tenth], experiment)
 

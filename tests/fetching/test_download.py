@@ -207,6 +207,25 @@ def test_a_range_of_something_else(server, tmp_path):
     assert server.asked[-1] == ("/a", ""), "from the beginning"
 
 
+def test_beginning_again_has_an_end(server, tmp_path):
+    """Each time some bytes come, and each time they are of no use: their size was not said."""
+    server.always = {"/a": "chunks"}
+    said = failing(server, tmp_path)
+    assert said == [
+        f"sends another part of the file (bytes 4096-{len(CONTENT) - 1}/{len(CONTENT)}); given up "
+        "after 3 tries in which what had come was lost"
+    ]
+    assert [asked for _, asked in server.asked] == ["", "bytes=4096-"] * 3
+
+
+@pytest.mark.parametrize("marks", [True, False])
+def test_a_file_that_begins_again_and_gets_further(server, tmp_path, marks):
+    """Beginning again does not use up the tries of a server that then serves."""
+    server.marks = marks
+    server.wrong = {"/a": ["truncate", "shifted", "truncate", "shifted"]}
+    get(server, tmp_path)
+
+
 def test_more_and_less_than_the_size(server, tmp_path):
     said = failing(server, tmp_path, size=len(CONTENT) + 1)
     assert said == [f"has a file of {len(CONTENT)} bytes, expected {len(CONTENT) + 1}"]

@@ -408,9 +408,7 @@ def test_trained_on_exact_motions_it_follows_unseen_momenta(kind):
     model = build_model(experiment, data.system)
     parts = data.of(model)
     model.prepare(parts["train"])
-    Trainer(model, parts, experiment.training, 0, accelerator="cpu").run(
-        lambda *_: None, lambda *_: None
-    )
+    Trainer(model, parts, experiment.training, 0, accelerator="cpu").run()
     unseen = motion(43)
     times = np.linspace(0, 1500, 13)
     x, v = (y.astype(np.float32) for y in unseen.state(times))
@@ -474,6 +472,9 @@ def test_options_that_do_not_fit_together_are_refused():
         build_variant(PAPER, {"coordinate_dynamics": "oscillator"}, system)
     with pytest.raises(InputError, match="use oscillator"):
         build_variant(DEFAULT, {"coordinate_dynamics": "linear"}, system)
+    # oscillators have no activation: it changed nothing, yet rotation counted as broken
+    with pytest.raises(InputError, match="coordinate_activation has no effect on oscillators"):
+        build_variant(DEFAULT, {"coordinate_activation": True}, system)
 
 
 def test_more_modes_than_atoms_are_all_of_them():

@@ -15,7 +15,7 @@ from gfnode.errors import InputError
 from gfnode.graph import hop_edges
 from gfnode.models import build
 from gfnode.molecule.system import System
-from gfnode.training import Trainer, TrainingSettings
+from gfnode.training import Callback, Trainer, TrainingSettings
 from gfnode.windows import Frames, Windows
 from making import rotation, roughen, samples_of, system_of, wiggle, windows_of
 
@@ -174,7 +174,7 @@ def test_an_epoch_is_the_same_whenever_it_is_trained():
         for _ in range(before):
             trainer.generator.manual_seed(99)
             torch.rand(10, generator=trainer.generator)
-        list(trainer._epoch(1, lambda *_: None))
+        list(trainer._epoch(1, Callback()))
         weights.append({key: value.clone() for key, value in model.state_dict().items()})
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
@@ -305,7 +305,7 @@ def trained(numbers, bonds, windows, horizon, epochs, **options):
     )
     few = Windows(windows.frames, windows.starts[:8], windows.targets[:8], None)
     trainer = Trainer(model, {"train": windows, "validation": few}, settings, 0)
-    trainer.run(lambda *_: None, lambda *_: None)
+    trainer.run()
     return trainer.state.validated.eval()
 
 

@@ -1,16 +1,19 @@
 """Models of plug-ins as rows of the paper's tables, and what a change of their code does."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from commands import call
 from distributions import FLYER, installed, write_distribution
+from gfnode.errors import InputError
 from gfnode.experiment import configure
 from gfnode.models import MODELS
 from gfnode.paper import specs
-from gfnode.paper.plan import with_rows
+from gfnode.paper.plan import Choice, make_plan, with_rows
+from gfnode.paper.search import Search, conclude, plan_search
 from gfnode.sweep import Job
 from sweeps import write_md17
 
@@ -68,6 +71,57 @@ def test_a_table_with_a_row_of_ones_own(
     with installed(package):
         changed = call(*given, "--models", "ndcn,flyer")
         assert "2 runs: 1 done, 1 done before" in changed.stderr, changed.output
+
+
+class TestSettingsOfSomeModels:
+    """A setting of one model stopped the whole table, since the others do not have it."""
+
+    @pytest.fixture
+    def choice(self, tmp_path: Path) -> Choice:
+        write_md17(tmp_path / "md17_ethanol.npz", "ethanol")
+        return Choice(tmp_path, ["ethanol"], ["egno", "gfnode", "default"], seeds=1)
+
+    def test_it_applies_where_it_exists(self, choice: Choice) -> None:
+        choice = replace(choice, changes={"model.newton": False, "training.batch": 7})
+        said = "model.newton has no effect on the rows egno: their models have no such setting"
+        with pytest.warns(UserWarning, match="model.newton") as caught:
+            planned = make_plan(specs.load("table1"), choice)
+        assert [str(each.message) for each in caught] == [said]
+        models = {each.row.id: each.job.experiment.model for each in planned}
+        assert "newton" not in models["egno"]
+        assert models["gfnode"]["newton"] is models["default"]["newton"] is False
+        assert {each.job.experiment.training.batch for each in planned} == {7}
+
+    @pytest.mark.parametrize(
+        ("key", "remedy"),
+        [
+            ("model.newto", "did you mean 'model.newton'?"),
+            ("model.qqq", "gfnode settings model --model NAME lists those of a model"),
+        ],
+    )
+    def test_it_is_refused_where_no_model_has_it(
+        self, choice: Choice, key: str, remedy: str
+    ) -> None:
+        with pytest.raises(InputError) as caught:
+            make_plan(specs.load("table1"), replace(choice, changes={key: 1}))
+        said = f"{key}: no model of the rows egno, gfnode, default has this setting; {remedy}"
+        assert str(caught.value) == said
+
+    def test_a_search_trains_the_others_once(self, choice: Choice) -> None:
+        search = Search({"model.newton": [True, False]})
+        with pytest.warns(UserWarning, match="no effect on the rows egno"):
+            trials = plan_search(specs.load("table1"), choice, search)
+        jobs = {name: set[str]() for name in choice.models or ()}
+        for each in trials:
+            jobs[each.planned.row.id].add(each.planned.job.key)
+        assert {name: len(keys) for name, keys in jobs.items()} == {
+            "egno": 1,
+            "gfnode": 2,
+            "default": 2,
+        }
+        kept = replace(choice, of_rows=conclude(trials, [0.1] * len(trials)).values)
+        planned = make_plan(specs.load("table1"), kept)
+        assert all(each.job.key in jobs[each.row.id] for each in planned)
 
 
 def test_the_code_of_a_package_is_all_of_its_files(tmp_path: Path) -> None:

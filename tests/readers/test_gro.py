@@ -115,6 +115,16 @@ def test_titles_may_be_empty(write, water):
     assert len(gfnode.load(write(text), step="2fs")) == 5
 
 
+@pytest.mark.parametrize("tail", ["\n", "\n\n\n", "   \n", "\r\n", "  "])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_blank_lines_at_the_end(write, water, tail, frames):
+    """Editors leave them; mdtraj, which reads the names, takes them for a frame."""
+    x = water[0][:frames]
+    read = gfnode.load(write(gro(x, times=[0, 0.002]) + tail))
+    np.testing.assert_allclose(read.positions, 10 * x, atol=0.0051)
+    assert read.numbers.tolist() == [8, 1, 1] * 2
+
+
 def test_velocities_that_are_all_zero_are_none(write, water):
     read = gfnode.load(write(gro(water[0][:1], np.zeros((1, 6, 3)))))
     assert read.velocities is None

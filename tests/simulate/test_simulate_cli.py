@@ -143,7 +143,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setattr(Pace, "describe", interrupt)
         result = call("five.xyz", *SHORT)
     assert result.exit_code == 130
-    assert "the same command with --resume continues" in result.stderr
+    assert result.stderr == "interrupted; continue with the same command and --resume\n"
     assert "holds an unfinished simulation" in fails("five.xyz", *SHORT)
     works("five.xyz", *SHORT, "--resume")
     assert np.array_equal(gfnode.load("five.npz").positions, whole.positions)

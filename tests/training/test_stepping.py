@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gfnode.experiment import build_model, configure, prepare
-from gfnode.training import Trainer
+from gfnode.training import Callback, Trainer
 from making import wiggle
 
 TINY = {
@@ -30,7 +30,9 @@ def trainer_for(**changes):
 
 def train(trainer):
     said = []
-    done = trainer.run(lambda *_: None, lambda *_: None, on_note=said.append)
+    callback = Callback()
+    callback.note = said.append
+    done = trainer.run(callback)
     return trainer.state.model.state_dict(), done, said
 
 

@@ -1,5 +1,6 @@
 """Training: it learns, it can be killed at any moment, and it says when it cannot go on."""
 
+import io
 import math
 import shutil
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -17,9 +19,16 @@ from gfnode.dynamics.linear import LinearDynamics
 from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.run import Run, fitting
-from gfnode.training import Diverged, Progress, Trainer, TrainingSettings, validation_interval
+from gfnode.training import (
+    Callback,
+    Diverged,
+    Progress,
+    Trainer,
+    TrainingSettings,
+    validation_interval,
+)
 from gfnode.training.checkpoint import load_training, save_training
-from gfnode.training.monitors import FolderMonitor
+from gfnode.training.monitors import FolderMonitor, fit_display
 from gfnode.training.state import EpochRecord
 from gfnode.weights import load_tensors, save_tensors
 from making import layered, wiggle
@@ -58,8 +67,20 @@ def trainer_for(preset="default", seed=0, windows=None, **training):
     )
 
 
-def quiet(*_):
-    pass
+class Kept(Callback):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.errors, self.notes, self.best = [], [], []
+
+    def start(self, state, error):
+        self.errors.append(error)
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def epoch(self, state, record, best):
+        self.best.append(best)
 
 
 def weights_of(trainer):
@@ -77,7 +98,7 @@ def same(a, b):
 def test_the_loss_goes_down(preset):
     constant = {"schedule": "constant", "ema": None, "validate_every": 1}
     trainer = trainer_for(preset, epochs=15, rate=0.03 if preset == "default" else 5e-3, **constant)
-    history = trainer.run(quiet, quiet).history
+    history = trainer.run().history
     assert len(history) == 15
     # the default model is fitted before training, which leaves less to be learnt
     left = 0.9 if preset == "default" else 0.7
@@ -102,7 +123,7 @@ def test_a_loss_that_exploded_comes_down_again():
 def test_the_recorded_errors_are_those_of_the_windows():
     """Validation of the averaged model, mean and last lag, against a direct computation."""
     trainer = trainer_for(epochs=2)
-    record = trainer.run(quiet, quiet).history[-1]
+    record = trainer.run().history[-1]
     model, windows = trainer.state.averaged, trainer.validation
     with torch.no_grad():
         batch = windows.batch(slice(None))
@@ -119,7 +140,7 @@ def test_the_last_incomplete_batch_is_dropped(monkeypatch):
     assert trainer.train.frames is trainer.validation.frames  # on the device once
     seen = []
     monkeypatch.setattr(trainer, "step", lambda x, *_: (seen.append(x), torch.zeros(()))[1])
-    trainer.run(quiet, quiet)
+    trainer.run()
     assert [len(x) for x in seen] == [16] * 4
     drawn = torch.cat(seen)
     assert len(drawn.unique(dim=0)) == 64
@@ -131,7 +152,7 @@ def test_each_epoch_has_its_own_order_and_lags(monkeypatch):
     monkeypatch.setattr(
         trainer, "step", lambda x, v, lags, y: (seen.append((x, lags)), torch.zeros(()))[1]
     )
-    trainer.run(quiet, quiet)
+    trainer.run()
     first, second = (torch.cat([x for x, _ in epoch]) for epoch in (seen[:4], seen[4:]))
     assert not torch.equal(first, second)
     lags = {}  # by start, of every epoch
@@ -150,7 +171,7 @@ def test_no_order_comes_twice_in_epochs_and_seeds():
         trainer = trainer_for(seed=seed, epochs=100, validate_every=100, patience=None)
         seen = []
         trainer.step = lambda x, *_, seen=seen: (seen.append(x), torch.zeros(()))[1]
-        trainer.run(quiet, quiet)
+        trainer.run()
         epochs = torch.cat(seen).unflatten(0, (100, -1))
         orders |= {epoch.numpy().tobytes() for epoch in epochs}
     assert len(orders) == 300
@@ -160,7 +181,7 @@ def test_same_seed_same_weights():
     runs = []
     for seed in (1, 1, 2):
         trainer = trainer_for(seed=seed, epochs=2)
-        trainer.run(quiet, quiet)
+        trainer.run()
         runs.append(weights_of(trainer))
     assert same(runs[0], runs[1])
     assert not same(runs[0], runs[2])
@@ -177,7 +198,7 @@ def test_the_average_is_the_average():
             expected[key] = 0.9 * expected[key] + 0.1 * weight.detach()
 
     trainer.optimizer.step = stepped
-    trainer.run(quiet, quiet)
+    trainer.run()
     for key, weight in trainer.state.averaged.named_parameters():
         torch.testing.assert_close(weight, expected[key])
     assert trainer.state.validated is trainer.state.averaged
@@ -195,7 +216,7 @@ def test_gradients_are_clipped(monkeypatch):
         norms.append(float(torch.stack([g.norm() for g in grads]).norm()))
 
     trainer.optimizer.step = step
-    trainer.run(quiet, quiet)
+    trainer.run()
     assert norms
     assert max(norms) <= 1e-3 * (1 + 1e-4)
 
@@ -228,7 +249,7 @@ def test_the_optimizer_gets_the_rate_of_the_schedule():
         return step(*args, **kwargs)
 
     trainer.optimizer.step = stepped
-    trainer.run(quiet, quiet)
+    trainer.run()
     assert seen == [trainer.rate(0, k) for k in range(2 * trainer.batches)]
 
 
@@ -236,7 +257,7 @@ def test_what_has_a_physical_meaning_has_its_own_rate_and_does_not_decay():
     trainer = trainer_for(
         rate=1e-3, physical_rate=1e-2, schedule="constant", warmup=0, epochs=1, weight_decay=0.1
     )
-    trainer.run(quiet, quiet)
+    trainer.run()
     networks, physical = trainer.state.optimizer.param_groups
     expected = set(map(id, trainer.state.model.physical_parameters()))
     assert set(map(id, physical["params"])) == expected
@@ -259,9 +280,9 @@ def test_early_stop_after_so_many_validations_without_a_better_one(monkeypatch):
     trainer = trainer_for(epochs=30, patience=3)
     errors = iter([9.0, 5.0, 4.0, 4.5, 3.0, 3.0, 3.1, 3.2, 1.0])  # the first: as fitted
     monkeypatch.setattr(trainer, "_validate", lambda: (next(errors), 1.0))
-    better = []
-    progress = trainer.run(quiet, lambda _state, _record, best: better.append(best))
-    assert better == [True, True, False, True, False, False, False]
+    kept = Kept()
+    progress = trainer.run(kept)
+    assert kept.best == [True, True, False, True, False, False, False]
     assert progress.epoch == 7
     assert progress.best_epoch == 4
     assert progress.best_error == 3.0
@@ -272,9 +293,9 @@ def test_a_model_that_comes_fitted_is_kept_where_training_makes_it_worse(monkeyp
     trainer = trainer_for(epochs=30, patience=2)
     errors = iter([2.0, 5.0, 4.0])
     monkeypatch.setattr(trainer, "_validate", lambda: (next(errors), 1.0))
-    begun = []
-    progress = trainer.run(quiet, quiet, lambda _state, error: begun.append(error))
-    assert begun == [2.0]
+    kept = Kept()
+    progress = trainer.run(kept)
+    assert kept.errors == [2.0]
     assert (progress.best_epoch, progress.best_error, progress.epoch) == (0, 2.0, 2)
 
     monkeypatch.undo()
@@ -299,7 +320,7 @@ def test_validations_cost_less_than_the_training_between_them():
 def test_validation_every_few_epochs_and_at_the_end(monkeypatch):
     trainer = trainer_for(epochs=5, validate_every=2, select="last-lag")
     monkeypatch.setattr(trainer, "_validate", lambda: (1.0, 2.0))
-    progress = trainer.run(quiet, quiet)
+    progress = trainer.run()
     assert [r.validation_error for r in progress.history] == [None, 1.0, None, 1.0, 1.0]
     assert progress.best_error == 2.0
     assert progress.stopped == "all epochs done"
@@ -352,7 +373,7 @@ def test_divergence_is_found_in_a_later_stretch_of_batches(monkeypatch):
 
     monkeypatch.setattr(trainer, "step", step)
     with pytest.raises(Diverged, match="epoch 1, batch 31 of 70"):
-        trainer.run(quiet, quiet)
+        trainer.run()
 
 
 @pytest.mark.parametrize("fitted", [math.nan, math.inf])
@@ -360,11 +381,11 @@ def test_a_fitted_model_with_no_finite_error_is_not_the_best(monkeypatch, fitted
     trainer = trainer_for(epochs=3)
     errors = iter([fitted, math.nan, 5.0, 6.0])
     monkeypatch.setattr(trainer, "_validate", lambda: (next(errors), 1.0))
-    begun, said = [], []
-    progress = trainer.run(quiet, quiet, lambda _state, error: begun.append(error), said.append)
+    kept = Kept()
+    progress = trainer.run(kept)
     assert (progress.best_error, progress.best_epoch) == (5.0, 2)
-    assert begun == []
-    assert said == ["fitted, before training: the validation error is not finite"]
+    assert kept.errors == []
+    assert kept.notes == ["fitted, before training: the validation error is not finite"]
 
 
 def test_validations_that_are_never_finite_end_as_divergence(tmp_path, monkeypatch):
@@ -516,7 +537,7 @@ def test_the_average_remembers_what_layers_have_seen():
         dataset = prepare([wiggle()], experiment)
         model = build_model(experiment, dataset.system)
         trainer = Trainer(model, dataset.of(model), experiment.training, 0, accelerator="cpu")
-        trainer.run(quiet, quiet)
+        trainer.run()
     seen, kept = (dict(each.named_buffers()) for each in (model, trainer.state.averaged))
     assert seen["layers.0.running_mean"].any()
     assert same(seen, kept)
@@ -579,7 +600,7 @@ def test_resuming_with_other_data_is_refused(tmp_path, monkeypatch):
 
 def test_a_damaged_state_is_refused(tmp_path):
     trainer = trainer_for(epochs=1)
-    trainer.run(quiet, quiet)
+    trainer.run()
     path = tmp_path / "last.safetensors"
     save_training(path, trainer.state)
     other = trainer_for(epochs=1)
@@ -616,7 +637,7 @@ def test_an_optimizer_that_is_none_is_refused(tmp_path, name):
 def refuse_progress(path, *, tensors=None, facts=None):
     """What is stored of a training, changed, is not gone on with."""
     trainer = trainer_for(epochs=1)
-    trainer.run(quiet, quiet)
+    trainer.run()
     save_training(path, trainer.state)
     stored, told = load_tensors(path)
     save_tensors(path, stored | (tensors or {}), told | (facts or {}))
@@ -705,3 +726,14 @@ def test_settings_of_training_are_checked():
             TrainingSettings.read(wrong)
     assert replace(Progress(), epoch=3).epoch == 3
     assert np.isfinite(TrainingSettings().rate)
+
+
+def test_a_long_fit_before_training_is_one_line_off_a_terminal():
+    console = Console(file=io.StringIO(), force_terminal=False, width=80)
+    with fit_display(console) as report:
+        assert console.file.getvalue() == ""
+        for done in range(1, 4):
+            report(done, 3)
+    assert console.file.getvalue() == "learning a potential from the forces (3 steps)\n"
+    with fit_display(None) as report:
+        report(1, 3)

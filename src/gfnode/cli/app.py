@@ -18,7 +18,10 @@ USAGE = typer.BadParameter.__mro__[1:2]  # UsageError, of click or of the copy o
 
 
 class Commands(TyperGroup):
-    """Commands whose options are refused as all bad input is: one line, exit code 2."""
+    """Commands that end in one line where options are refused or a person interrupts them.
+
+    Exit codes are 2, as for all bad input, and 130.
+    """
 
     def make_context(self, *args: Any, **options: Any) -> Any:
         """Read what stands before the command."""
@@ -35,6 +38,10 @@ class Commands(TyperGroup):
 def _in_one_line() -> Iterator[None]:
     try:
         yield
+    except KeyboardInterrupt as error:
+        below = "\n" if sys.stderr.isatty() else ""  # the terminal has shown ^C
+        typer.echo(f"{below}{'; '.join(('interrupted', *map(str, error.args)))}", err=True)
+        raise typer.Exit(130) from error
     except Exception as error:
         if not isinstance(error, USAGE) or type(error).__name__ == "NoArgsIsHelpError":
             raise

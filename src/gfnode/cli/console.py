@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,12 +14,12 @@ from gfnode.terminal import plain_console
 WIDTH = 110  # columns where there is no terminal: wide enough for every table
 
 
-@contextmanager
-def plain_errors(begun: Sequence[Path] = ()) -> Iterator[None]:
-    """Bad input, a full disk and warnings as one line each on stderr; exit codes 2 and 130.
+WITH_RESUME = "continue with the same command and --resume"
 
-    ``begun`` holds the run folder once there is something to go on with.
-    """
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Bad input, a full disk and warnings as one line each on stderr; exit code 2."""
     said: set[str] = set()
 
     def say(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -46,15 +45,23 @@ def plain_errors(begun: Sequence[Path] = ()) -> Iterator[None]:
                 raise
             where = f"{error.filename}: " if error.filename else ""
             raise _ends_with(f"{where}{error.strerror}") from error
-        except KeyboardInterrupt as error:
-            hint = f"; continue with: gfnode train --resume --out {begun[0]}" if begun else ""
-            typer.echo(f"\ninterrupted{hint}", err=True)
-            raise typer.Exit(130) from error
 
 
 def _ends_with(error: str) -> typer.Exit:
     typer.echo(f"error: {error}", err=True)
     return typer.Exit(2)
+
+
+@contextmanager
+def resumable(how: Sequence[str]) -> Iterator[None]:
+    """Give an interrupt the words that say how to go on; ``how`` may be empty at first.
+
+    :class:`gfnode.cli.app.Commands` prints them.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(*how) from error
 
 
 def console(stderr: bool = False) -> Console:

@@ -120,12 +120,8 @@ def evaluate(
         terminal.print(report.error_table(result))
         terminal.print(report.lag_table(result))
         output.say(*report.verdicts(result))
-        if doubt := found.facts.get("doubt"):
-            output.say(doubt)
-        if (bars := report.error_bars(result)) is not None:
-            output.say(bars)
-        if (kept := report.symmetries(result)) is not None:
-            output.say(kept)
+        doubt = found.facts.get("doubt")
+        output.say(*filter(None, (doubt, report.error_bars(result), report.symmetries(result))))
         if physics:
             from gfnode.physics import stages
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors
+from gfnode.cli.console import console, plain_errors, resumable
 from gfnode.errors import InputError
 from gfnode.terminal import titled_table
 from gfnode.units import format_time
@@ -75,11 +75,8 @@ def fetch(
         failed: list[InputError] = []
         for entry in entries:
             try:
-                with display() as watcher:
+                with resumable(["the same command continues"]), display() as watcher:
                     paths = Fetcher(offline, watcher).fetch(entry)
-            except KeyboardInterrupt:
-                typer.echo("\nstopped; the same command continues", err=True)
-                raise typer.Exit(130) from None
             except InputError as error:
                 lines = error.lines if isinstance(error, NotFetchedError) else []
                 for line in lines:

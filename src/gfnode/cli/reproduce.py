@@ -97,7 +97,12 @@ def reproduce(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a setting of all runs. Repeatable."
+            "--set",
+            metavar="KEY=VALUE",
+            help=(
+                "Change a setting of all runs; one of a model (model.…) applies to the rows whose "
+                "model has it. Repeatable."
+            ),
         ),
     ] = None,
     search: Annotated[
@@ -296,8 +301,9 @@ def _search(
     ]
     found = conclude(trials, errors)
     for row, values in found.values.items():
-        kept = ", ".join(f"{key}={value}" for key, value in values.items())
-        typer.echo(f"search: {row} keeps {kept}")
+        mine = {key: value for key, value in values.items() if spec.row(row).has(key)}
+        kept = ", ".join(f"{key}={value}" for key, value in mine.items())
+        typer.echo(f"search: {row} keeps {kept or 'its settings'}")
     return replace(choice, of_rows=found.values), found.grid(spec), failed
 
 

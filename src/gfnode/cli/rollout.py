@@ -8,7 +8,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import WITH_RESUME, plain_errors, resumable
 from gfnode.cli.options import (
     AS_STORED,
     Frames,
@@ -135,26 +135,22 @@ def rollout(
             truths = found.trajectories() if seen else given
         if not (found.model.follows if sampled is None else sampled):  # that moves all atoms
             _warn(found)
-        try:
-            with _progress(span) as advance:
-                rolled = found.rollout(
-                    given[0],
-                    span,
-                    out,
-                    frame=frame,
-                    stride=stride,
-                    every=every,
-                    seed=seed,
-                    sampled=sampled,
-                    resume=resume,
-                    overwrite=overwrite,
-                    truth=truths,
-                    starts=starts,
-                    advance=advance,
-                )
-        except KeyboardInterrupt as error:
-            typer.echo("\ninterrupted; continue with the same command and --resume", err=True)
-            raise typer.Exit(130) from error
+        with resumable([WITH_RESUME]), _progress(span) as advance:
+            rolled = found.rollout(
+                given[0],
+                span,
+                out,
+                frame=frame,
+                stride=stride,
+                every=every,
+                seed=seed,
+                sampled=sampled,
+                resume=resume,
+                overwrite=overwrite,
+                truth=truths,
+                starts=starts,
+                advance=advance,
+            )
         result = as_json(rolled.to_dict())
         output.say(
             f"{out}: {result['frames']} frames of {given[0].label}, every "

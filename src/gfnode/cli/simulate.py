@@ -7,7 +7,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import WITH_RESUME, plain_errors, resumable
 from gfnode.cli.options import keep_inputs, read_settings
 from gfnode.errors import InputError
 
@@ -271,18 +271,14 @@ def _run(
     check_target(path)
     typer.echo(describe_plan(simulation, path))
     columns = "{task.description}", BarColumn(), "{task.fields[said]}"
-    with new_bar(*columns, leaves=True) as bar:
-        try:
-            outcome = simulation.run(
-                path,
-                resume=resume,
-                overwrite=overwrite,
-                precision=precision,
-                progress=_told(bar, simulation),
-            )
-        except KeyboardInterrupt:
-            typer.echo("\nstopped; the same command with --resume continues", err=True)
-            raise
+    with resumable([WITH_RESUME]), new_bar(*columns, leaves=True) as bar:
+        outcome = simulation.run(
+            path,
+            resume=resume,
+            overwrite=overwrite,
+            precision=precision,
+            progress=_told(bar, simulation),
+        )
     for line in describe_outcome(simulation, outcome, path):
         typer.echo(line)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gfnode.cli.console import console
+from gfnode.cli.console import console, resumable
 from gfnode.cli.options import read_settings
 from gfnode.errors import InputError
 from gfnode.terminal import titled_table
@@ -24,12 +24,11 @@ def run_sweep(tasks: "list[Task]", launcher: "Launcher") -> dict[str, str]:
 
     terminal = console(stderr=True)
     total = len({task.folder for task in tasks})
-    try:
-        with ProgressDisplay(terminal, total) as display:
-            summary = sweep(tasks, launcher, display)
-    except KeyboardInterrupt:
-        terminal.print("stopped; the same command continues")
-        raise
+    with (
+        resumable(["the same command continues"]),
+        ProgressDisplay(terminal, total) as display,
+    ):
+        summary = sweep(tasks, launcher, display)
     terminal.print(
         f"{total} runs: {len(summary.done)} done, {len(summary.reused)} done before, "
         f"{len(summary.failed)} failed"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import plain_errors, resumable
 from gfnode.cli.options import AS_STORED, Reading, read_settings, reads
 from gfnode.errors import InputError
 
@@ -73,14 +73,14 @@ def train(
     """
     from gfnode import report
 
-    begun: list[Path] = []
+    how: list[str] = []
 
     def said(run: "Run", dataset: "Dataset") -> None:
-        begun.append(run.folder)
+        how.append(f"continue with: gfnode train --resume --out {run.folder}")
         for line in report.describe_training(run, dataset):
             typer.echo(line)
 
-    with plain_errors(begun):
+    with plain_errors(), resumable(how):
         changes = read_settings(settings or [])
         if resume and out is None:
             raise InputError("--resume needs the run folder to continue: --out RUN")
@@ -98,7 +98,7 @@ def train(
 
         if resume:
             run = fitting.resume(str(out), said=said)
-            if not begun:
+            if not how:
                 typer.echo(report.describe_end(run))
         else:
             run = fitting.fit(

@@ -215,57 +215,74 @@ class Potential(nn.Module):
             Called with the steps done and in all.
         """
         generator = torch.Generator().manual_seed(self.seed)
-        alike = torch.from_numpy(automorphisms(self.bonds, self.numbers))
-        frames, members = len(positions), self.members
-        q = _inverse(self._pair_vectors(positions))
-        self.mean.copy_(q.mean(0))
-        spread = q.std(0).clamp(min=1e-6)
-        self.spread.copy_(torch.where(self.constant, self._unlimited, spread))
-        forces = forces * self.moving
-        self.scale.copy_(forces.square().mean().sqrt())
-        forces = forces / self.scale
-        moved = (positions - positions.mean(0)).flatten(1).double()
-        size, axes = torch.linalg.eigh(moved.T @ moved / frames)
-        soft = (axes * size.clamp(min=0).sqrt()).float()
-        soft = soft / (forces.flatten(1) @ soft).square().mean().sqrt()
+        forces = self._standardise(positions, forces * self.moving)
+        soft = _soft_directions(positions, forces)
         aside = None if unknown is None else nn.functional.normalize(unknown.flatten(1), dim=-1)
+        alike = torch.from_numpy(automorphisms(self.bonds, self.numbers))
         chances = shown.float().cpu()
         weights = self._initial_weights(generator)
-        square, line = weights[-2:]  # zero at first, and kept at zero for far pairs
-        square.register_hook(lambda slope: slope * self.near[:, None] * self.near)
-        line.register_hook(lambda slope: slope * self.near)
-        matrices, biases = weights[: 2 * self._depth : 2], weights[1 : 2 * self._depth : 2]
-        rest = biases + weights[2 * self._depth :]
-        optimizers = Muon(matrices, rates[0]), AdamW(rest, rates[1], weight_decay=1e-4, fused=True)
-        schedules = [
-            OneCycleLR(optimizer, rate, steps, pct_start=0.05, cycle_momentum=False)
-            for optimizer, rate in zip(optimizers, rates, strict=True)
-        ]
+        optimizers = self._optimizers(weights, rates, steps)
         for step in range(steps):
             index = torch.multinomial(chances, batch, replacement=True, generator=generator)
-            drawn = torch.randint(len(alike), (members, batch), generator=generator)
-            order = alike[drawn].to(positions.device)[..., None].expand(-1, -1, -1, 3)
-            index = index.to(positions.device)
-            found = self._learnable(positions[index].gather(2, order), weights)
-            found = torch.zeros_like(found).scatter(2, order, found)
+            drawn = torch.randint(len(alike), index.shape, generator=generator)
+            index, order = index.to(positions.device), alike[drawn].to(positions.device)
+            found = self._permuted_forces(positions[index], order, weights)
             wrong = (found * self.moving - forces[index]).flatten(2)
             if aside is not None:
                 along = aside[index]
                 wrong = wrong - (wrong * along).sum(-1, keepdim=True) * along
             loss = wrong.square().mean((1, 2)) + (wrong @ soft).square().mean((1, 2))
-            for weight in weights:
-                weight.grad = None
+            for optimizer, _ in optimizers:
+                optimizer.zero_grad()
             torch.autograd.backward(loss.sum())
-            for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            for optimizer, schedule in optimizers:
                 optimizer.step()
                 schedule.step()
             report(step + 1, steps)
         for buffer, weight in zip(self._weights, weights, strict=True):
             buffer.copy_(weight.detach())
-        some = positions[:: max(1, frames // 1000)]
+        some = positions[:: max(1, len(positions) // 1000)]
         with torch.no_grad():
-            energies = self.energy(some.expand(members, *some.shape))
+            energies = self.energy(some.expand(self.members, *some.shape))
         self.usual.copy_(torch.stack([energies.mean(1), energies.std(1)])[..., None])
+
+    def _standardise(self, positions: Tensor, forces: Tensor) -> Tensor:
+        """Set μ, σ and the size of forces from the training frames; forces relative to that."""
+        q = _inverse(self._pair_vectors(positions))
+        self.mean.copy_(q.mean(0))
+        spread = q.std(0).clamp(min=1e-6)
+        self.spread.copy_(torch.where(self.constant, self._unlimited, spread))
+        self.scale.copy_(forces.square().mean().sqrt())
+        return forces / self.scale
+
+    def _permuted_forces(
+        self, positions: Tensor, order: Tensor, weights: Sequence[Tensor]
+    ) -> Tensor:
+        """Forces ``(member, batch, atom, 3)``, evaluated with atoms in another order.
+
+        ``order (member, batch, atom)``: which atom stands at each place. Equivalent atoms only, so
+        that the potential of the molecule is the same; the network's becomes the same in training.
+        """
+        order = order[..., None].expand_as(positions)
+        found = self._learnable(positions.gather(2, order), weights)
+        return torch.zeros_like(found).scatter(2, order, found)
+
+    def _optimizers(
+        self, weights: Sequence[nn.Parameter], rates: tuple[float, float], steps: int
+    ) -> list[tuple[torch.optim.Optimizer, OneCycleLR]]:
+        """Optimizers and their schedules: of the hidden layers' matrices, and of the rest."""
+        *layers, last, square, line = weights
+        square.register_hook(lambda slope: slope * self.near[:, None] * self.near)
+        line.register_hook(lambda slope: slope * self.near)  # zero at first: far pairs stay so
+        matrices, rest = layers[::2], [*layers[1::2], last, square, line]
+        optimizers: tuple[torch.optim.Optimizer, ...] = (
+            Muon(matrices, rates[0]),
+            AdamW(rest, rates[1], weight_decay=1e-4, fused=True),
+        )
+        return [
+            (each, OneCycleLR(each, rate, steps, pct_start=0.05, cycle_momentum=False))
+            for each, rate in zip(optimizers, rates, strict=True)
+        ]
 
     def _initial_weights(self, generator: torch.Generator) -> list[nn.Parameter]:
         """Initial weights: uniform within ±1/√inputs, and zero for the quadratic form."""
@@ -276,6 +293,18 @@ class Potential(nn.Module):
                 weight.zero_()
             drawn.append(nn.Parameter(weight.to(like.device)))
         return drawn
+
+
+def _soft_directions(positions: Tensor, forces: Tensor) -> Tensor:
+    """C^(1/2), ``(3 atom, 3 atom)``, scaled so that C^(1/2) F has mean square one in training.
+
+    C is the covariance of the positions. The root is V diag(√c) of the eigenvectors V of C, which
+    gives C^(1/2) F up to a rotation.
+    """
+    moved = (positions - positions.mean(0)).flatten(1).double()
+    size, axes = torch.linalg.eigh(moved.T @ moved / len(positions))
+    soft = (axes * size.clamp(min=0).sqrt()).float()
+    return soft / (forces.flatten(1) @ soft).square().mean().sqrt()
 
 
 def _inverse(apart: Tensor) -> Tensor:

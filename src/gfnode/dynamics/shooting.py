@@ -12,7 +12,7 @@ Move = Callable[[Tensor, Tensor | slice], Tensor]
 ``(member, row, atom, 3)``."""
 
 _TOLERANCE = 0.3  # fs; ε: positions are known to the distance that thermal atoms move in this time
-_STEPS = 3
+_STEPS = 3  # of either iteration
 _NUDGE = 0.01  # Å
 _FEWEST, _SURE = 20, 6.0  # samples, and standard errors
 
@@ -48,10 +48,11 @@ def velocities_at_start(
 ) -> tuple[Tensor, Tensor]:
     """Solve for initial velocities whose motion over a gap has a given mean velocity.
 
-    Over a short gap, the residual is added to them a few times. That converges while the phase of
-    the fastest vibration advances by less than a quarter period in the gap, and barely for bonds to
-    hydrogen over 5 fs. Over longer ones Newton's method is used: with x(g; v) the final positions,
-    y = √m v and J = ∂(√m x)/∂y by finite differences for all 3N columns,
+    Over a short gap g, the residual is added to them a few times. For a vibration of frequency ω
+    that multiplies the error by 1 − sin(ωg)/(ωg): by 0.36 where g is a quarter of the period, and
+    by 0.9 for bonds to hydrogen over 5 fs. Over longer gaps, Gauss-Newton steps are taken: with
+    x(g; v) the final positions, y = √m v and J = ∂(√m x)/∂y by finite differences for all 3N
+    columns,
 
         y ← y + (JᵀJ + ε²)⁻¹ (Jᵀ √m (x(g) − x(g; v)) − ε² y),
 
@@ -76,17 +77,23 @@ def velocities_at_start(
     starts
         The first so many rows are different starts; the others repeat them and share their J.
     """
-    everything = slice(None)
-    far = abs(gap) > SHORT_GAP
+    if abs(gap) > SHORT_GAP:
+        return _gauss_newton(move, positions, over, masses=masses, gap=gap, starts=starts)
     v = over
-    for _ in range(1 if far else 3):
-        v = v + over - (move(v, everything) - positions) / gap
-    if not far:
-        return v, v.new_zeros(v.shape[:2])
-    first, target = v, positions + gap * over
-    weights = masses.sqrt()
-    ridge = _TOLERANCE**2 * torch.eye(3 * len(masses)).to(v.device, torch.float64)
-    ends = closest = move(v, everything)
+    for _ in range(_STEPS):
+        v = v + over - (move(v, slice(None)) - positions) / gap
+    return v, v.new_zeros(v.shape[:2])
+
+
+def _gauss_newton(
+    move: Move, positions: Tensor, over: Tensor, *, masses: Tensor, gap: float, starts: int
+) -> tuple[Tensor, Tensor]:
+    """See :func:`velocities_at_start`; over long gaps."""
+    first = over + over - (move(over, slice(None)) - positions) / gap
+    target, weights = positions + gap * over, masses.sqrt()
+    ridge = _TOLERANCE**2 * torch.eye(3 * len(masses)).to(over.device, torch.float64)
+    v, ends = first, move(first, slice(None))
+    before = (target - ends).double().square().sum((-2, -1), keepdim=True)
     for _ in range(_STEPS):
         slope = _derivative(move, v, ends, weights=weights, gap=gap, starts=starts)  # Jᵀ
         # shared by all repetitions; float64, so that results do not depend on the rest of the batch
@@ -98,10 +105,8 @@ def velocities_at_start(
         square = slope @ slope.mT + ridge
         change, _ = torch.linalg.solve_ex(square, slope @ left - ridge @ y)
         v = v + change[..., 0].flatten(1, 2).view_as(v).to(v) / weights
-        ends = move(v, everything)
-    missed, before = (
-        (target - z).double().square().sum((-2, -1), keepdim=True) for z in (ends, closest)
-    )
+        ends = move(v, slice(None))
+    missed = (target - ends).double().square().sum((-2, -1), keepdim=True)
     lost = (ridge @ torch.linalg.inv_ex(square)[0]).diagonal(dim1=-2, dim2=-1).sum(-1)
     lost = lost.expand(-1, v.shape[1] // starts, -1).flatten(1)
     return torch.where(missed < before, v, first), lost.to(v)

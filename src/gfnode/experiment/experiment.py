@@ -215,8 +215,9 @@ def _notes(
     """What a user should know of the data and the graph, each sentence once."""
     bonds, state, horizon = system.bonds, system.atoms, system.horizon
     found = [note for each in trajectories for note in (*each.notes, *doubts(each))]
-    for each in {each.step: each for each in reversed(trajectories)}.values():
-        found += time_step_warnings(each, state[bonds])
+    for step in dict.fromkeys(each.step for each in trajectories):
+        alike = [each for each in trajectories if each.step == step]
+        found += time_step_warnings(alike, state[bonds])
     found += box_warnings(trajectories)
     found += cut_warnings(trajectories, state[bonds])
     found += atom_order_warnings(bonds, trajectories, state)

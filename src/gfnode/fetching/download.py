@@ -60,7 +60,8 @@ class Patience:
     window, least
         So many bytes must come in so many seconds.
     tries
-        How often an address is tried; each time after some progress counts afresh.
+        How often an address is tried. After some progress this counts afresh, but so many times
+        may what has come be lost: a server that serves and spoils in turn has an end.
     pause
         Seconds before the second try; doubled for each further one.
     """
@@ -183,18 +184,24 @@ class Download:
 
     def _from(self, url: str, kept: _Kept) -> None:
         """All of it from one address, in several tries."""
-        tries, pause = 0, self.patience.pause
+        tries, lost, pause = 0, 0, self.patience.pause
         while True:
             before = kept.size if kept.url == url else 0
             try:
                 self._once(url, kept)
                 return
             except Failed as failure:
-                if kept.url == url and kept.size > before:
+                after = kept.size if kept.url == url else 0
+                if after > before:
                     tries, pause = 0, self.patience.pause
                 tries += 1
+                lost += after < before
                 if not failure.again or tries >= self.patience.tries:
                     raise
+                if lost >= self.patience.tries:
+                    raise Failed(
+                        f"{failure}; given up after {lost} tries in which what had come was lost"
+                    ) from failure
                 wait = max(pause, failure.wait)
                 self._say(f"{host(url)}: {failure}; retrying in {wait:g} s")
                 time.sleep(wait)

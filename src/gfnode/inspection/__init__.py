@@ -14,7 +14,7 @@ from gfnode.inspection.frames import look_at_file, look_at_frames
 from gfnode.inspection.momenta import look_at_momenta
 from gfnode.inspection.motions import look_at_motions
 from gfnode.inspection.structure import look_at_structure
-from gfnode.molecule.clock import look_at_time
+from gfnode.molecule.clock import clock_of
 from gfnode.molecule.virial import off_forces
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.given import loaded
@@ -76,7 +76,7 @@ def inspect(trajectories: Trajectory | Sequence[Trajectory]) -> Inspection:
     files = tuple(look_at_file(each, number) for number, each in enumerate(given))
     structure, bonds, largest = look_at_structure(series)
     frames = look_at_frames(series, bonds)
-    clock = look_at_time(series, bonds, frames.rounded_to)
+    clock = clock_of(given, bonds)
     momenta = look_at_momenta(series, bonds, frames.rounded_to)
     forces = off_forces(given, bonds, momenta.temperature_degrees)
     choices = choose(given)

@@ -68,7 +68,7 @@ class GFNODESettings(Settings):
     """Time input of neural dynamics: `scalar`, `sinusoidal` or `none`."""
     coordinate_activation: bool = False
     """Pass Cartesian components through SiLU, as in the published code; breaks rotation and
-    reflection symmetry."""
+    reflection symmetry. Not with `oscillator`."""
     encoder: Literal["egnn", "graphsage", "gcn"] = "egnn"
     """`egnn`, or `graphsage` or `gcn`, which see the graph but neither distances nor elements, and
     leave positions unchanged."""
@@ -120,13 +120,18 @@ def coordinate_block(s: GFNODESettings, system: System, transform: Transform) ->
     Raises
     ------
     InputError
-        For dynamics that are incompatible with the frame.
+        For dynamics that are incompatible with the frame, or an activation of oscillators.
     """
     if s.coordinate_dynamics == "oscillator":
         if s.frame != "anchored":
             raise InputError(
                 "model.coordinate_dynamics=oscillator propagates displacements from the mean "
                 "conformer: it needs model.frame=anchored"
+            )
+        if s.coordinate_activation:
+            raise InputError(
+                "model.coordinate_activation has no effect on oscillators: leave it out, or set "
+                "model.frame=centred and model.coordinate_dynamics=linear"
             )
         return _propagator(s, system, transform)
     if s.frame == "anchored":

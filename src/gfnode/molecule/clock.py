@@ -5,6 +5,7 @@ the molecule, so that the phase advance of their lengths from frame to frame is 
 temperature determines the speed of atoms.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,25 +38,32 @@ TRAPEZOIDAL, SIMPSON = (1 / 2, 1 / 2), (1 / 3, 4 / 3, 1 / 3)
 UNSURE = 0.15
 """Relative difference of the two rules that is accepted: Simpson's error is then 2 %."""
 
-_SEEN = 2000  # frames looked at before training
+_FIRST = 2000  # frames
 _LAGS = 40
 
 
-def time_step_warnings(trajectory: Trajectory, bonds: Integers) -> tuple[str, ...]:
-    """A warning where the time step of the first frames is implausible, else none.
+def time_step_warnings(trajectories: Sequence[Trajectory], bonds: Integers) -> tuple[str, ...]:
+    """A warning where the time step that trajectories share is implausible, else none.
 
     ``bonds`` are ``(bond, 2)`` among all atoms.
     """
-    if len(trajectory) < 2:
-        return ()
-    series = Series.of([trajectory[:_SEEN]])
-    clock = look_at_time(series, bonds, coarseness(trajectory.positions[:_SEEN]) or None)
+    clock = clock_of(trajectories, bonds)
     if clock.wrong is None:
         return ()
-    said = f"{trajectory.label}: {clock.words}"
+    said = f"{trajectories[0].label}: {clock.words}"
     if clock.wrong == "time-step":
         said += f"; give it with --step {clock.better_fs:g}fs"
     return (said,)
+
+
+def clock_of(trajectories: Sequence[Trajectory], bonds: Integers) -> Clock:
+    """Compare the stated time step with those of the clocks, in the first frames of each.
+
+    Simulations that explode do so late, and frames after that have no clock.
+    """
+    series = Series.of([each[:_FIRST] for each in trajectories])
+    rounded_to = coarseness(series.positions(series.evenly(50))) or None
+    return look_at_time(series, bonds, rounded_to)
 
 
 def displacement_temperature(series: Series, *, heavy: bool = False) -> float | None:

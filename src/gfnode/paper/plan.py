@@ -1,6 +1,8 @@
 """From a table and the user's choices to the jobs that it needs."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,8 @@ HORIZONS = (1000, 2000, 3000, 4000, 5000)
 EACH = 500
 """Frames between the lags at which Figure 3 looks at one model."""
 
+LISTED = "gfnode settings model --model NAME lists those of a model"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -42,7 +46,7 @@ class Choice:
     split
         ``blocked`` or ``published``.
     changes
-        Settings on top of everything.
+        Settings on top of everything. One of a model (``model.…``) counts where the model has it.
     of_rows
         Settings of single rows, on top of these.
     horizons
@@ -105,6 +109,11 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
     InputError
         For names that the table does not have, and settings that are wrong or do not fit the data;
         :class:`gfnode.paper.data.MissingData` where there is none.
+
+    Warns
+    -----
+    UserWarning
+        Of settings of a model that some rows do not have, and which they are therefore not given.
     """
     if "seed" in choice.changes:
         raise InputError("--set seed has no place here, where --seeds sets the seeds: leave it out")
@@ -119,6 +128,7 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
         )
     molecules = _chosen("molecule", choice.molecules or spec.shown, spec.molecules, spec.title)
     rows = [spec.row(each) for each in chosen_rows(spec, choice.models)]
+    _check_applies(choice.changes, rows)
     found = find(spec.data, molecules, choice.data)
     variants = _variants(spec, choice)
     planned = []
@@ -138,6 +148,25 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
                         )
                     )
     return planned
+
+
+def _check_applies(keys: Iterable[str], rows: Sequence[Row]) -> None:
+    """Every setting must apply to some row; warn of those that do not apply to all."""
+    for key in keys:
+        without = [row.id for row in rows if not row.has(key)]
+        names = ", ".join(without)
+        if len(without) == len(rows):
+            known = {name for row in rows for name in row.model_settings}
+            near = difflib.get_close_matches(key.removeprefix("model."), known, 1)
+            raise InputError(
+                f"{key}: no model of the rows {names} has this setting; "
+                + (f"did you mean 'model.{near[0]}'?" if near else LISTED)
+            )
+        if without:
+            warnings.warn(
+                f"{key} has no effect on the rows {names}: their models have no such setting",
+                stacklevel=3,
+            )
 
 
 def chosen_rows(spec: Spec, models: Sequence[str] | None) -> list[str]:
@@ -178,7 +207,8 @@ def _planned(
     if frames != FRAMES or changes["windows.split"] == "blocked":
         changes["windows.horizon"] = frames * _spacing(found)
     changes |= {"training.epochs": choice.epochs or spec.epochs, "seed": seed}
-    changes |= {**choice.changes, **choice.of_rows.get(row.id, {})}
+    asked = {**choice.changes, **choice.of_rows.get(row.id, {})}
+    changes |= {key: value for key, value in asked.items() if row.has(key)}
     experiment = configure(row.preset or choice.preset or spec.preset, changes)
     job = Job(found.files, experiment, Reader(top=found.top))
     horizon = experiment.windows.horizon or frames * _spacing(found)

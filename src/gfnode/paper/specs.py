@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gfnode.errors import InputError
+from gfnode.models import model_meanings
 from gfnode.settings import Settings
 
 NAMES = (
@@ -40,6 +41,17 @@ class Row(Settings):
     paper: str | None = None
     ablation: bool = False
     preset: str | None = None
+
+    @property
+    def model_settings(self) -> list[str]:
+        """Names of the settings of the model, without ``model.``."""
+        return list(model_meanings(self.changes["model.name"]))
+
+    def has(self, key: str) -> bool:
+        """Whether a setting applies: one of the model, ``model.…``, only where the model has it."""
+        group, *name = key.split(".")
+        own = {each.split(".")[0] for each in self.model_settings}
+        return group != "model" or not name or name[0] in own
 
 
 class Quantity(Settings):

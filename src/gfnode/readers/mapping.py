@@ -48,30 +48,29 @@ def parse(text: str) -> dict[str, tuple[str, str]]:
 
 def propose(archive: Archive) -> str:
     """A mapping that would fit the shapes in the file, with units where names end with one."""
-    shapes = {key: archive.shape(key) for key in archive}
-    kinds = {key: archive.dtype(key).kind for key in archive}
     found: dict[str, str] = {}
 
-    def put(what: str, initials: str, fits: list[str]) -> None:
-        left = [key for key in fits if key not in found.values()]
-        named = [key for key in left if key[:1].lower() in initials]
+    def put(what: str, initials: str, kinds: str, *shapes: tuple[int, ...]) -> None:
+        """Take the first array of such a type and shape, if one can be, with such an initial."""
+        left = [key for key in archive if key not in found.values()]
+        fits = [key for key in left if archive.dtype(key).kind in kinds]
+        fits = [key for key in fits if archive.shape(key) in shapes]
+        named = [key for key in fits if key[:1].lower() in initials]
+        named = [key for key in named if not key.lower().startswith("temp")]  # no time
         by_name_only = what in ("velocities", "forces", "times")
-        if chosen := (named or ([] if by_name_only else left))[:1]:
+        if chosen := named or ([] if by_name_only else fits):
             found[what] = chosen[0]
 
-    real = [key for key in archive if kinds[key] in "fiu"]
-    put("positions", "prcx", [k for k in real if len(shapes[k]) == 3 and shapes[k][2:] == (3,)])
+    shapes = [archive.shape(key) for key in archive]
+    put("positions", "prcx", "fiu", *(each for each in shapes if each[2:] == (3,)))
     if "positions" not in found:
         return f"e.g. {EXAMPLE}"
-    frames, atoms, _ = shapes[found["positions"]]
-    of_atoms = [k for k in archive if shapes[k] in ((atoms,), (frames, atoms))]
-    put("numbers", "zn", [k for k in of_atoms if kinds[k] in "iuUS"])
-    whens = [k for k in real if shapes[k] == (frames,) and kinds[k] == "f"]
-    put("times", "t", [k for k in whens if not k.lower().startswith("temp")])
-    moving = [k for k in real if shapes[k] == (frames, atoms, 3)]
-    put("velocities", "v", moving)
-    put("forces", "f", moving)
-    put("cell", "cblu", [k for k in real if shapes[k] in ((frames, 3, 3), (3, 3))])
+    frames, atoms, _ = archive.shape(found["positions"])
+    put("numbers", "zn", "iuUS", (atoms,), (frames, atoms))
+    put("times", "t", "f", (frames,))
+    put("velocities", "v", "fiu", (frames, atoms, 3))
+    put("forces", "f", "fiu", (frames, atoms, 3))
+    put("cell", "cblu", "fiu", (frames, 3, 3), (3, 3))
     units = {what: told_by(key, DIMENSIONS[what]) for what, key in found.items() if what in USUAL}
     untold = [found[what] for what, unit in units.items() if not unit]
     units = {what: unit or USUAL[what] for what, unit in units.items()}

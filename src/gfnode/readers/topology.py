@@ -122,7 +122,10 @@ def _first_frame(path: Path) -> Any:
     if path.suffix.lower() == ".pdb":
         return mdtraj.load_frame(str(path), 0)
     with mdtraj.formats.GroTrajectoryFile(str(path)) as file:  # it cannot seek
-        return file.read_as_traj(n_frames=1)
+        xyz, _, cell = file.read(n_frames=1)  # read_as_traj reads all, and fails at blank lines
+        frame = mdtraj.Trajectory(xyz, file.topology)
+        frame.unitcell_vectors = cell
+        return frame
 
 
 def _placed(path: Path, frame: Any) -> Placed:

@@ -65,9 +65,8 @@ def training_curves(history: History, best: int | None, loss_unit: str, layout: 
     draw_epochs(
         upper, history, "validation_error", layout, number=0, label="validation error", factor=100
     )
+    name, factor = ("training error", 100) if together else ("training loss", 1)
     where = upper if together else every[1]
-    factor = 100 if together else 1
-    name = "training error" if together else "training loss"
     draw_epochs(where, history, "train_error", layout, number=1, label=name, factor=factor)
     for row in history:
         if row["epoch"] == best and row["validation_error"] is not None:
@@ -80,8 +79,7 @@ def training_curves(history: History, best: int | None, loss_unit: str, layout: 
         scale_errors(axes)
     upper.set_ylabel("error (10⁻² Å²)", fontsize=layout.text)
     if not together:
-        unit = loss_unit or "no unit"
-        where.set_ylabel(f"loss ({unit})", fontsize=layout.text)
+        where.set_ylabel(f"loss ({loss_unit or 'no unit'})", fontsize=layout.text)
     lower.plot(
         [row["epoch"] for row in history],
         [row["learning_rate"] for row in history],

@@ -20,9 +20,9 @@ from gfnode.readers.reader import Data
 from gfnode.run.creation import alone, refuse_run
 from gfnode.run.run import Run
 from gfnode.terminal import plain_console
-from gfnode.training import EpochRecord, Trainer, TrainingState
+from gfnode.training import Callback, EpochRecord, Trainer, TrainingState
 from gfnode.training.checkpoint import load_training, save_training
-from gfnode.training.monitors import FolderMonitor, LiveMonitor, Monitor, fit_display
+from gfnode.training.monitors import FolderMonitor, LiveMonitor, fit_display
 from gfnode.training.stepping import setup_device
 from gfnode.trajectory.given import place
 from gfnode.windows import Windows
@@ -196,6 +196,37 @@ def _to_the_end(turns: Generator[None, None, Result]) -> Result:
             return result
 
 
+class _Saving(Callback):
+    """Saves the best weights and the state of training.
+
+    Parameters
+    ----------
+    run, last
+        The run, and the file of its state.
+    began, before
+        When training began (or was resumed) by `perf_counter`, and the seconds spent before that.
+    """
+
+    def __init__(self, run: Run, last: Path, began: float, before: float) -> None:
+        self._run, self._last, self._began, self._before = run, last, began, before
+        self._saving = 0.0  # seconds
+
+    def start(self, state: TrainingState, error: float) -> None:
+        """Save the fitted weights."""
+        self._run.save_best(state.validated)
+
+    def epoch(self, state: TrainingState, record: EpochRecord, best: bool) -> None:
+        """Save weights, then the state, unless that would take too much of the time."""
+        if best:
+            self._run.save_best(state.validated)
+        now = perf_counter()
+        elapsed = now - self._began
+        state.progress.seconds = self._before + elapsed
+        if state.progress.stopped or self._saving <= SAVING * elapsed:
+            save_training(self._last, state)
+            self._saving += perf_counter() - now
+
+
 def training(
     run: Run, dataset: Dataset, *, progress: bool = False
 ) -> Generator[None, None, dict[str, Any] | None]:
@@ -231,43 +262,12 @@ def training(
     state = trainer.state
     if last.exists():
         load_training(last, state)
-    before, saving = state.progress.seconds, 0.0
-    epochs = experiment.training.epochs
-    monitors: list[Monitor] = [FolderMonitor(run.folder, state.progress.history)]
+    monitors: list[Callback] = [FolderMonitor(run.folder, state.progress.history)]
     if console:
-        monitors.append(LiveMonitor(console, epochs, trainer.batches, state.progress.epoch))
-
-    def on_start(state: TrainingState, error: float) -> None:
-        run.save_best(state.validated)
-        for monitor in monitors:
-            monitor.start(error)
-
-    def on_note(text: str) -> None:
-        for monitor in monitors:
-            monitor.note(text)
-
-    def on_batch(epoch: int, done: int, error: float) -> None:
-        for monitor in monitors:
-            monitor.batch(epoch, done, error)
-
-    def on_epoch(state: TrainingState, record: EpochRecord, best: bool) -> None:
-        nonlocal saving
-        # weights first: if killed in between, epochs are repeated and give the same weights
-        if best:
-            run.save_best(state.validated)
-        now = perf_counter()
-        state.progress.seconds = before + now - began
-        if state.progress.stopped or saving <= SAVING * (now - began):
-            save_training(last, state)
-            saving += perf_counter() - now
-        for monitor in monitors:
-            monitor.epoch(state, record, best)
-
-    try:
-        yield from trainer.running(on_batch, on_epoch, on_start, on_note)
-    finally:
-        for monitor in monitors:
-            monitor.close()
+        epochs, begun = experiment.training.epochs, state.progress.epoch
+        monitors.append(LiveMonitor(console, epochs, trainer.batches, begun))
+    # saved before others are told: if killed in between, epochs are repeated, to the same weights
+    yield from trainer.running(_Saving(run, last, began, state.progress.seconds), *monitors)
     run.model.cpu()
     run.load_best()
     done = state.progress

@@ -17,6 +17,7 @@ from gfnode.readers import FORMATS
 from gfnode.run import exported as layout
 
 RUN = "run.json"
+WEIGHTS = "weights.safetensors"
 VERSION = 4
 
 

@@ -148,7 +148,7 @@ class Run:
 
     def load_best(self) -> None:
         """Load the best weights into the model."""
-        path = self.folder / (layout.WEIGHTS if self.exported else "weights.safetensors")
+        path = self.folder / (layout.WEIGHTS if self.exported else opening.WEIGHTS)
         if not path.exists():
             raise InputError(
                 f"{self.folder} has no validated weights yet: continue training with `gfnode "
@@ -176,12 +176,12 @@ class Run:
 
     def save_best(self, model: Model) -> None:
         """Save the weights of a model as the best."""
-        save_tensors(self.folder / "weights.safetensors", model.state_dict(), {})
+        save_tensors(self.folder / opening.WEIGHTS, model.state_dict(), {})
 
     def record(self, **facts: Any) -> None:
         """Add facts to ``run.json``."""
         self.facts |= facts
-        write_json(self.folder / "run.json", self.facts)
+        write_json(self.folder / opening.RUN, self.facts)
 
     @property
     def velocity_rule(self) -> VelocityRule:

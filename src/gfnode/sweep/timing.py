@@ -10,7 +10,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import build_model, prepare
 from gfnode.models import Model
 from gfnode.sweep.jobs import Job
-from gfnode.training import EpochRecord, Trainer, TrainingState, choose_batch, validation_interval
+from gfnode.training import Trainer, choose_batch, validation_interval
 from gfnode.windows import Windows
 
 STEPS = 2
@@ -77,12 +77,7 @@ def estimate(job: Job) -> Cost:
     }
     short = settings.model_copy(update={"epochs": 2, "batch": batch, "patience": None})
     trainer = Trainer(model, few, short, 0, accelerator=experiment.accelerator)
-    records: list[EpochRecord] = []
-
-    def keep(_: TrainingState, record: EpochRecord, __: bool) -> None:
-        records.append(record)
-
-    trainer.run(lambda *_: None, keep)
+    speed = trainer.run().history[-1].windows_per_s
     windows = settings.epochs * (len(parts["train"]) // batch) * batch
     times = -(-settings.epochs // validation_interval(parts, settings))
     validations = times * len(parts["validation"])
@@ -91,7 +86,7 @@ def estimate(job: Job) -> Cost:
         settings.epochs,
         beginning,
         fitting,
-        windows / records[-1].windows_per_s,
+        windows / speed,
         validations * _per_window(model, trainer.validation, estimated=True),
         evaluation,
     )

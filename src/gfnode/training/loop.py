@@ -18,6 +18,7 @@ from gfnode.ambient import seeded
 from gfnode.errors import InputError
 from gfnode.machine import memory_kept
 from gfnode.models.base import Model, restore_fixed_atoms
+from gfnode.training.callbacks import Callback, Callbacks
 from gfnode.training.replay import GraphReplay
 from gfnode.training.settings import TrainingSettings
 from gfnode.training.state import EpochRecord, Progress, TrainingState
@@ -32,12 +33,6 @@ EXPLODED = 100.0
 """Å² per coordinate; a larger loss is replaced by EXPLODED · log(loss) in the gradient, which is
 continuous there. Modes that grow exponentially can raise the loss to 10³⁰ in a few steps; squares
 of such gradients overflow in the optimizer, after which nothing would be learned."""
-
-
-OnBatch = Callable[[int, int, float], None]
-OnStart = Callable[[TrainingState, float], None]
-OnNote = Callable[[str], None]
-OnEpoch = Callable[[TrainingState, EpochRecord, bool], None]
 
 
 ADVICE = "Try a lower training.rate or a smaller training.clip, or check the data for outliers"
@@ -154,28 +149,15 @@ class Trainer:
             return s.rate * start
         return s.rate * start * 0.5 * (1 + math.cos(math.pi * step / (s.epochs * self.batches)))
 
-    def run(
-        self,
-        on_batch: OnBatch,
-        on_epoch: OnEpoch,
-        on_start: OnStart | None = None,
-        on_note: OnNote = lambda text: None,
-    ) -> Progress:
+    def run(self, *callbacks: Callback) -> Progress:
         """Train to the end, from the current state.
 
         A model that comes fitted is validated first, as training may not improve it.
 
         Parameters
         ----------
-        on_batch
-            Called every `CHUNK` steps with epoch, batches done and the mean training error so far.
-        on_epoch
-            Called after every epoch with the state, its record, and whether it is the best yet.
-        on_start
-            Called with the state and the validation error of a model that comes fitted, if it is
-            finite.
-        on_note
-            Called with messages on anything else that takes time.
+        *callbacks
+            Told of the progress: every `CHUNK` steps and after every epoch.
 
         Raises
         ------
@@ -183,81 +165,82 @@ class Trainer:
             When the loss is not finite (earlier checkpoints are kept), or no validation error was.
         """
         with memory_kept():
-            for _ in self.running(on_batch, on_epoch, on_start, on_note):
+            for _ in self.running(*callbacks):
                 pass
         return self.state.progress
 
-    def running(
-        self,
-        on_batch: OnBatch,
-        on_epoch: OnEpoch,
-        on_start: OnStart | None = None,
-        on_note: OnNote = lambda text: None,
-    ) -> Iterator[None]:
+    def running(self, *callbacks: Callback) -> Iterator[None]:
         """Train as :meth:`run`, as a generator that yields before each synchronisation.
 
         Several runs interleaved in this way keep a GPU busy; the result of each is that of a run
         by itself.
         """
+        callback = Callbacks(*callbacks)
+        try:
+            yield from self._running(callback)
+        finally:
+            callback.close()
+
+    def _running(self, callback: Callback) -> Iterator[None]:
         progress, s = self.state.progress, self.settings
         if progress.epoch == 0 and self.state.model.comes_fitted:
-            self._as_fitted(on_start, on_note)
+            self._as_fitted(callback)
         if progress.stopped is None:
             if s.compile:
-                self._compile(on_note)
+                self._compile(callback)
             if s.replay and self.fabric.device.type == "cuda":
-                self._record(on_note)
+                self._record(callback)
         while progress.epoch < s.epochs and progress.stopped is None:
-            record = yield from self._epoch(progress.epoch, on_batch)
-            progress.epoch += 1
-            progress.history.append(record)
-            error = (
-                record.validation_error if s.select == "mean" else record.validation_error_last_lag
-            )
-            better = error is not None and error < progress.best_error
-            if better:
-                progress.best_error, progress.best_epoch = float(error or 0.0), progress.epoch
-                progress.validations_since_best = 0
-            elif error is not None:
-                progress.validations_since_best += 1
-            if progress.epoch == s.epochs:
-                progress.stopped = "all epochs done"
-            elif s.patience is not None and progress.validations_since_best >= s.patience:
-                progress.stopped = (
-                    f"the validation error did not improve in {s.patience} validations"
-                )
-            on_epoch(self.state, record, better)
+            record = yield from self._epoch(progress.epoch, callback)
+            callback.epoch(self.state, record, self._advance(record))
         if not math.isfinite(progress.best_error):
             raise Diverged(
                 f"the validation error was not finite in any of {progress.epoch} epochs, so no "
                 f"weights are kept. {ADVICE}"
             )
 
-    def _as_fitted(self, on_start: OnStart | None, on_note: OnNote) -> None:
+    def _advance(self, record: EpochRecord) -> bool:
+        """Add an epoch to the progress; whether its validation error is the lowest so far."""
+        progress, s = self.state.progress, self.settings
+        progress.epoch += 1
+        progress.history.append(record)
+        error = record.validation_error if s.select == "mean" else record.validation_error_last_lag
+        better = False
+        if error is not None:
+            better = error < progress.best_error
+            progress.validations_since_best = 0 if better else progress.validations_since_best + 1
+            if better:
+                progress.best_error, progress.best_epoch = error, progress.epoch
+        if progress.epoch == s.epochs:
+            progress.stopped = "all epochs done"
+        elif s.patience is not None and progress.validations_since_best >= s.patience:
+            progress.stopped = f"the validation error did not improve in {s.patience} validations"
+        return better
+
+    def _as_fitted(self, callback: Callback) -> None:
         """Validate before training; a finite error becomes the best so far."""
         error = self._validate()[self.settings.select == "last-lag"]
         if not math.isfinite(error):
-            on_note("fitted, before training: the validation error is not finite")
+            callback.note("fitted, before training: the validation error is not finite")
             return
         self.state.progress.best_error = error
-        if on_start is not None:
-            on_start(self.state, error)
+        callback.start(self.state, error)
 
-    def _compile(self, on_note: OnNote) -> None:
+    def _compile(self, callback: Callback) -> None:
         """Compile the training step."""
         batch = self.train.batch(torch.arange(self.batch, device=self.fabric.device))
         self.module.train()
         with matmul_precision(self.settings.products):  # the precision is compiled in
-            loss = compile_loss(self.state.model, batch, self.generator, on_note)
+            loss = compile_loss(self.state.model, batch, self.generator, callback.note)
         self.loss = loss or self.loss
 
-    def _record(self, on_note: OnNote) -> None:
+    def _record(self, callback: Callback) -> None:
         """Run steps and validation as CUDA graphs."""
         batches = list(self._gathered())  # once: superposition synchronises
-        self.step = GraphReplay(self._step, "steps", on_note, self.generator)
-        self.errors = GraphReplay(lambda: self._errors(batches), "validation", on_note)
+        self.step = GraphReplay(self._step, "steps", callback.note, self.generator)
+        self.errors = GraphReplay(lambda: self._errors(batches), "validation", callback.note)
 
-    def _epoch(self, epoch: int, on_batch: OnBatch) -> Generator[None, None, EpochRecord]:
+    def _epoch(self, epoch: int, callback: Callback) -> Generator[None, None, EpochRecord]:
         from time import perf_counter
 
         s, began = self.settings, perf_counter()
@@ -284,7 +267,7 @@ class Trainer:
                     losses.append(self.step(*vars(batch).values()))
             yield
             total += self._collect(losses, epoch, first)
-            on_batch(epoch, end, total / end)
+            callback.batch(epoch, end, total / end)
         if self.state.averaged is not None:  # buffers, as running statistics, are not averaged
             for kept, now in zip(self.state.averaged.buffers(), model.buffers(), strict=True):
                 kept.copy_(now)

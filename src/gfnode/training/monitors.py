@@ -8,36 +8,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gfnode.files import check_no_link
 from gfnode.progress import Report, silent
+from gfnode.training.callbacks import Callback
 from gfnode.training.state import EpochRecord, TrainingState
 
 
-class Monitor(Protocol):
-    """Callbacks of training."""
-
-    def start(self, error: float) -> None:
-        """Validation error of a model that comes fitted, before training, in Å²."""
-
-    def note(self, text: str) -> None:
-        """Message on anything that takes time besides training."""
-
-    def batch(self, epoch: int, done: int, error: float) -> None:
-        """Some batches of an epoch are done; ``error`` is the mean training loss so far."""
-
-    def epoch(self, state: TrainingState, record: EpochRecord, best: bool) -> None:
-        """An epoch is done."""
-
-    def close(self) -> None:
-        """Training has ended, also by an error."""
-
-
-class FolderMonitor:
+class FolderMonitor(Callback):
     """Writes ``history.csv``, ``log.txt`` and ``tensorboard/`` into a run folder.
 
     Parameters
@@ -73,16 +55,13 @@ class FolderMonitor:
         self._log.addHandler(self._handler)
         self._log.info("starting at epoch %d", len(history) + 1)
 
-    def start(self, error: float) -> None:
+    def start(self, state: TrainingState, error: float) -> None:
         """Write a line."""
         self._log.info("%s", describe_start(error))
 
     def note(self, text: str) -> None:
         """Write a line."""
         self._log.info("%s", text)
-
-    def batch(self, epoch: int, done: int, error: float) -> None:
-        """Do nothing."""
 
     def epoch(self, state: TrainingState, record: EpochRecord, best: bool) -> None:
         """Write a line and the scalars."""
@@ -103,7 +82,7 @@ class FolderMonitor:
         self._handler.close()
 
 
-class LiveMonitor:
+class LiveMonitor(Callback):
     """A progress bar on the console; without a terminal, plain lines every few seconds.
 
     Parameters
@@ -152,7 +131,7 @@ class LiveMonitor:
     ) -> None:
         self.close()
 
-    def start(self, error: float) -> None:
+    def start(self, state: TrainingState, error: float) -> None:
         """Print the validation error before training."""
         self._console.print(describe_start(error))
 
@@ -196,7 +175,6 @@ def fit_display(console: Console | None) -> Iterator[Report]:
         yield silent
         return
     what = "learning a potential from the forces"
-    said = False
     with Progress(
         TextColumn(what),
         BarColumn(bar_width=12),
@@ -206,16 +184,12 @@ def fit_display(console: Console | None) -> Iterator[Report]:
         disable=not console.is_terminal,
         transient=True,
     ) as bar:
-        task: TaskID | None = None
+        task = bar.add_task("", total=None, visible=False)
 
         def report(done: int, total: int) -> None:
-            nonlocal said, task
-            if not (said or console.is_terminal):
+            if bar.tasks[task].total is None and not console.is_terminal:
                 console.print(f"{what} ({total} steps)")
-            said = True
-            if task is None:
-                task = bar.add_task("", total=total)
-            bar.update(task, completed=done)
+            bar.update(task, total=total, completed=done, visible=True)
 
         yield report
 

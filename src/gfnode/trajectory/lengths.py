@@ -76,7 +76,7 @@ class Lengths:
 def other_unit(unit: str, nearest: float, expected: float) -> str:
     """Say that positions are in another unit than Å, and what to do."""
     return (
-        f"positions look like {UNITS[unit]}, not Å: nearest atoms are {nearest:.3g} apart, "
+        f"positions look like {UNITS[unit]}, not Å: nearest atoms are {nearest:.3g} Å apart, "
         f"expected {expected:.3g} Å from covalent radii; read the file with --unit {unit} "
         f"(unit={unit!r} in Python; an array of an npz file: --map positions=ARRAY:{unit},…)"
     )
