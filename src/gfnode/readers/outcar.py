@@ -94,8 +94,11 @@ def _walk(path: Path, file: BinaryIO) -> _Run:
         if found := STEP.search(line):
             step = int(found[1])
         elif CELL in line:
-            rows = [each.replace(b"-", b" -").split()[:3] for each in islice(file, 3)]
-            cell = np.array(rows, np.float64) if len(rows) == 3 else cell  # else: cut off here
+            lines = list(islice(file, 3))
+            if not _whole(lines, 3):
+                break
+            rows = [each.replace(b"-", b" -").split()[:3] for each in lines]
+            cell = np.array(rows, dtype=np.float64)
         elif FRAME in line:
             if b"(ML)" in line:
                 raise InputError(
@@ -103,7 +106,7 @@ def _walk(path: Path, file: BinaryIO) -> _Run:
                     "forces for a step: give the vasprun.xml of this run"
                 )
             place, lines = file.tell(), list(islice(file, sum(run.counts) + 2))
-            if len(lines) < sum(run.counts) + 2 or not lines[-1].endswith(b"\n"):
+            if not _whole(lines, sum(run.counts) + 2):
                 break
             _check_frame(path, run, lines, cell)
             run.places.append(place)
@@ -116,6 +119,11 @@ def _walk(path: Path, file: BinaryIO) -> _Run:
     if not run.places:
         raise InputError(f"{path}: holds no complete step of a VASP run, or is damaged")
     return run
+
+
+def _whole(lines: list[bytes], count: int) -> bool:
+    """Whether there are so many lines, the last with its end; if not, the file ends in them."""
+    return len(lines) == count and lines[-1].endswith(b"\n")
 
 
 def _head(run: _Run, line: bytes) -> None:
