@@ -201,6 +201,24 @@ class TestKnownMotion:
         kinds = [each.kind for each in found.motions]
         assert ("turning" in kinds) == (rate > 0)
 
+    def test_a_torsion_is_named_after_the_atoms_of_the_topology(self):
+        rng = np.random.default_rng(0)
+        angles = np.cumsum(rng.normal(0, 0.05, 1200))
+        x = np.tile([[1.0, 0, 0], [0, 0, 0], [0, 0, 1.5], [0, 0, 1.5]], (1200, 1, 1))
+        x[:, 3, :2] = np.stack([np.cos(angles), np.sin(angles)], 1)
+        x += rng.normal(0, 0.01, x.shape)
+        bonds = np.array([[0, 1], [1, 2], [2, 3]])
+        for residues, name in (((1, 1, 1, 1), "CA–C"), ((1, 1, 2, 2), "ALA1 CA–GLY2 C")):
+            topology = Topology(
+                ("N", "CA", "C", "O"),
+                tuple("ALA" if residue == 1 else "GLY" for residue in residues),
+                residues,
+                bonds,
+            )
+            made = Trajectory(x, 10.0 * np.arange(1200), [7, 6, 6, 8], topology=topology)
+            found = inspect(made).facts.motion
+            assert [each.name for each in found.motions if each.kind == "torsion"] == [name]
+
     @pytest.mark.parametrize("step", [0.1, 0.5, 2.0, 8.0, 10.0])
     def test_the_clock_reads_a_frequency(self, step):
         """C–H springs: the angle of a step is ω times the step, whole turns left out."""

@@ -155,3 +155,24 @@ def test_alanine_dipeptide() -> None:
     assert second["alpha_L"].value == pytest.approx(0.031, abs=0.004)
     assert second["alpha_L"].low < 0.01
     assert second["alpha_L"].high > 0.1
+
+
+def test_the_other_residues_of_a_peptide_are_named(tmp_path: Path) -> None:
+    chain = {"ACE": "CH3 C O", "GLY": "N CA C O", "ALA": "N CA CB C O", "NME": "N C"}
+    topology = mdtraj.Topology()
+    first = topology.add_chain()
+    for number, (residue, names) in enumerate(chain.items(), 1):
+        added = topology.add_residue(residue, first, resSeq=number)
+        for name in names.split():
+            topology.add_atom(name, mdtraj.element.get_by_symbol(name[0]), added)
+    topology.create_standard_bonds()
+    x = np.random.default_rng(0).normal(0, 0.3, (40, topology.n_atoms, 3))
+    made = Trajectory.from_mdtraj(mdtraj.Trajectory(x, topology), step="2ps")
+    made.save(tmp_path / "a.npz")
+    result = CliRunner().invoke(app, ["ramachandran", str(tmp_path / "a.npz")])
+    assert result.exit_code == 0, result.stderr
+    assert "φ of GLY2" in result.stdout
+    assert "other residues with φ and ψ (--residue): ALA3" in result.stdout
+    result = CliRunner().invoke(app, ["ramachandran", str(tmp_path / "a.npz"), "--residue", "ALA3"])
+    assert "φ of ALA3" in result.stdout
+    assert "other residues" not in result.stdout

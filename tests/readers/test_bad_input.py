@@ -87,6 +87,12 @@ def test_folder_empty_file_unknown_suffix(tmp_path):
         refused(tmp_path / name, "unknown format", ".npz", ".xtc", ".pdb")
 
 
+def test_formats_that_another_program_converts(tmp_path):
+    for name in ("run.g96", "run.G96", "run.tng"):
+        (tmp_path / name).write_text("TITLE\n")
+        refused(tmp_path / name, "not read", f"gmx trjconv -f {name}", "-o run.trr")
+
+
 def test_unknown_sample():
     refused("sample:water", "unknown sample sample:water: expected sample:toluene")
 

@@ -109,3 +109,60 @@ def test_another_name_is_another_file(write, tmp_path):
     result = call("convert", other.rename(path), tmp_path / "all.npz")
     assert "velocities are read from run-vel-1.xyz" in result.stderr
     assert gfnode.load(tmp_path / "all.npz").velocities is not None
+
+
+@pytest.fixture
+def write_cells(tmp_path):
+    """Write the cell file of CP2K: step, time in fs, nine components in Å, volume in Å³."""
+
+    def write_cell(cells, steps, name="run-1.cell"):
+        head = "#   Step   Time [fs]       Ax [Angstrom]  … Volume [Angstrom^3]"
+        rows = [
+            f"{step:8}{step / 2:12.3f}"
+            + "".join(f"{value:20.10f}" for value in (*cell.ravel(), np.linalg.det(cell)))
+            for step, cell in zip(steps, cells, strict=True)
+        ]
+        (tmp_path / name).write_text("\n".join([head, *rows, ""]))
+
+    return write_cell
+
+
+def test_the_cell_of_each_frame(write, write_cells):
+    """With a barostat; the file has other frames too."""
+    path = write("pos", range(0, 8, 2))
+    box = np.array([[20.0, 0, 0], [1.5, 21, 0], [0, -2.5, 22]])
+    cells = box * np.linspace(1, 1.1, 8)[:, None, None]
+    write_cells(cells, range(0, 160, 20))
+    read = gfnode.load(path)
+    np.testing.assert_allclose(read.cell, cells[::2], rtol=1e-6)
+    assert any("the cell is read from run-1.cell" in note for note in read.notes)
+    np.testing.assert_allclose(gfnode.load(path, stride=2).cell, cells[::4], rtol=1e-6)
+
+
+def test_molecules_that_the_cell_cuts_are_whole(write, write_cells, known, tmp_path):
+    """CP2K does not wrap positions, but its input may have been wrapped."""
+    sample, _ = known
+    whole = gfnode.load(write("pos"))
+    lengths = np.array([30.0, 31, 32])
+    cut = sample.positions.copy()
+    cut[:, 1] += lengths
+    symbols = list(sample[0].to_ase()[0].symbols)
+    (tmp_path / "run-pos-1.xyz").write_text(text(symbols, cut, range(0, 160, 20)))
+    write_cells([np.diag(lengths)], [0])  # a cell that does not change is written once
+    read = gfnode.load(tmp_path / "run-pos-1.xyz")
+    bonds = [np.linalg.norm(x[:, 1] - x[:, 0], axis=-1) for x in (read.positions, whole.positions)]
+    np.testing.assert_allclose(*bonds, atol=1e-4)
+    np.testing.assert_allclose(read.cell, np.tile(np.diag(lengths), (8, 1, 1)))
+
+
+def test_cells_that_do_not_belong_to_the_frames_are_left_out(write, write_cells, tmp_path):
+    path = write("pos")
+    write_cells([np.eye(3) * 20, np.eye(3) * 21], [0, 20])
+    read = gfnode.load(path)
+    assert read.cell is None
+    assert any("no cell is read from run-1.cell: it has no step i = 40" in n for n in read.notes)
+    for wrong in ("# nothing\n", "0 0.0 1 2 3\n", "one two\n", f"0 0 {'0 ' * 10}\n"):
+        (tmp_path / "run-1.cell").write_text(wrong)
+        read = gfnode.load(path)
+        assert read.cell is None
+        assert any("no cell is read from run-1.cell" in note for note in read.notes)

@@ -60,7 +60,7 @@ def ramachandran(
         from gfnode.files import as_json
         from gfnode.metrics.ramachandran import read_basins
         from gfnode.molecule.torsions import read_torsions
-        from gfnode.physics.landscape import landscape
+        from gfnode.physics.landscape import landscape, phi_psi
         from gfnode.report import landscape as words
         from gfnode.report.plots import check_picture, save_figure
 
@@ -87,6 +87,8 @@ def ramachandran(
         if found.basins:
             output.terminal.print(words.landscape_table(result))
         output.say(*words.landscape_words(result))
+        if residue is None and not torsion and len(others := list(phi_psi(first))[1:]) > 0:
+            output.say(f"other residues with φ and ψ (--residue): {', '.join(others[:12])}")
         if out is not None:
             densities = [found.density(run) for run in range(len(trajectories))]
             save_figure(words.draw_landscape(result, densities), out, dpi=100)

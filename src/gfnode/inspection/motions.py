@@ -8,8 +8,9 @@ import torch
 
 from gfnode import geometry
 from gfnode.molecule.internal import FRAMES, dihedrals, without_collinear
+from gfnode.molecule.labels import atom_labels
 from gfnode.trajectory import Doubles, Floats, Integers
-from gfnode.trajectory.series import Series, rms, symbol, thin
+from gfnode.trajectory.series import Series, rms, thin
 
 LAGS_PER_DECADE = 6
 TORSIONS = 40
@@ -123,10 +124,8 @@ def look_at_motions(
         places = torch.from_numpy(np.searchsorted(needed, quadruples))
         angles = geometry.dihedrals(x, places).numpy()
         curves.append(_autocorrelation(np.stack([np.cos(angles), np.sin(angles)]), asked, pairs))
-    names += [
-        ("torsion", f"{symbol(numbers, int(j))}–{symbol(numbers, int(k))}", None)
-        for _, j, k, _ in quadruples
-    ]
+    labels = atom_labels(series.first)
+    names += [("torsion", f"{labels[j]}–{labels[k]}", None) for _, j, k, _ in quadruples.tolist()]
     lags = np.array([lag for lag, *_ in pairs])
     between = [_between(turns, asked, first, second) for _, first, second in pairs]
     angle = np.array([_angles(traces, turns.shape[-1]).mean() for traces in between])

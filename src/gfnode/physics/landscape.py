@@ -179,12 +179,17 @@ def landscape(
     return Landscape(names, runs, angles, times, tuple(basins))
 
 
-def _chosen(first: Trajectory, residue: str | None) -> tuple[tuple[str, str], Integers]:
+def phi_psi(first: Trajectory) -> dict[str, Integers]:
+    """Atoms of φ and ψ, ``(2, 4)``, of each residue that has both, by its label."""
     topology = first.topology
     bonds = None
     if topology is not None and not len(topology.bonds):
         bonds = bonds_from_distances(first.numbers, first.positions)
-    pairs = ramachandran_pairs(named_torsions(topology, bonds))
+    return ramachandran_pairs(named_torsions(topology, bonds))
+
+
+def _chosen(first: Trajectory, residue: str | None) -> tuple[tuple[str, str], Integers]:
+    pairs = phi_psi(first)
     name = next(iter(pairs), None) if residue is None else residue
     if name is None or name not in pairs:
         known = f"these have: {', '.join(list(pairs)[:12])}" if pairs else "none here has"

@@ -23,6 +23,7 @@ from gfnode.readers import (
     lammps_writer,
     mdtraj_writers,
     npz,
+    outcar,
     pdb,
     vasp,
     xyz,
@@ -184,13 +185,18 @@ OWN: dict[str, Format] = {
 READ = {
     ".xdatcar": Format(vasp.open_xdatcar),
     ".xml": Format(vasp.open_vasprun),
+    ".outcar": Format(outcar.open_outcar),
     ".trj": Format(xyz.open_xyz),  # of xTB and CREST
     ".gro": Format(gro.open_gro, takes_top=True, unit="nm"),
 }
 """Those that are read only."""
 
-NAMED = ("xdatcar",)
+NAMED = ("xdatcar", "outcar")
 """Files that are known by their name, where their suffix tells nothing."""
+
+GROMACS = "convert it with 'gmx trjconv -f {file} -s run.tpr -o {stem}.trr' and give the .trr"
+REMEDIES = {".g96": GROMACS, ".tng": GROMACS}
+"""What to do with files of formats that are known and not read."""
 
 FORMATS: Registry[Format] = Registry("gfnode.readers", "file format", OWN | READ, _check, _suffix)
 """The known formats by suffix, those of installed plug-ins among them."""
@@ -350,9 +356,12 @@ def format_of(path: Path) -> Format:
     names = (f".{each}" for each in NAMED if each in path.name.lower())
     known = (FORMATS.get(each) for each in (path.suffix.lower(), *names))
     if (form := next(filter(None, known), None)) is None:
+        if remedy := REMEDIES.get(path.suffix.lower()):
+            remedy = remedy.format(file=path.name, stem=path.stem)
+            raise InputError(f"{path}: {path.suffix} files are not read: {remedy}")
         raise InputError(
             f"{path}: unknown format {path.suffix or '(no suffix)'}: expected "
-            f"{', '.join(FORMATS)} or a file XDATCAR; in Python, Trajectory.from_ase, from_mdtraj "
-            "and from_mdanalysis take what ASE, mdtraj and MDAnalysis have read"
+            f"{', '.join(FORMATS)} or a file XDATCAR or OUTCAR; in Python, Trajectory.from_ase, "
+            "from_mdtraj and from_mdanalysis take what ASE, mdtraj and MDAnalysis have read"
         )
     return form

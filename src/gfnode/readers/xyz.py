@@ -1,8 +1,9 @@
 """XYZ files, with the vectors of atoms that programs add to them in ways of their own.
 
 - CP2K writes files of their own where the input asks for them (``MOTION/PRINT``):
-  ``H2O-pos-1.xyz`` has ``H2O-vel-1.xyz`` and ``H2O-frc-1.xyz`` beside it, in atomic units. A frame
-  is known by the step in its comment line, ``i = 7, time = 3.500, E = …``.
+  ``H2O-pos-1.xyz`` has ``H2O-vel-1.xyz`` and ``H2O-frc-1.xyz`` beside it, in atomic units, and
+  ``H2O-1.cell``, in Å: a line of step, time, nine components and volume for each frame. A frame is
+  known by the step in its comment line, ``i = 7, time = 3.500, E = …``.
 - DFTB+ puts velocities in Å/ps into the last three columns of ``geo_end.xyz``, behind positions and
   charges; the comment line counts steps, ``MD iter: 7``.
 - xTB puts them behind each frame of ``xtb.trj`` (``velo=1``), in atomic units. They are of half a
@@ -64,6 +65,8 @@ def open_xyz(path: Path, given: Given) -> Source:
     frames = find_frames(path)
     source = open_extxyz(path, given, frames)
     added, notes = _beside(path, frames)
+    cell, said = _cell(path, frames)
+    notes += said
     if frames.velocities:
         added = {"velocities": _behind(path, frames)}
         notes = [
@@ -74,13 +77,14 @@ def open_xyz(path: Path, given: Given) -> Source:
         if velocities := _columns(path, frames):
             added = {"velocities": velocities}
             notes = [f"{path.name}: velocities are those of DFTB+, in Å/ps"]
-    if not added:
+    if not added and cell is None:
         return replace(source, notes=(*source.notes, *notes))
 
     def blocks(rows: Integers) -> Iterator[Block]:
         parts = batches(rows, frames.atoms)
         for part, block in zip(parts, source.blocks(rows), strict=True):
-            yield replace(block, **{what: each.read(part) for what, each in added.items()})
+            vectors = {what: each.read(part) for what, each in added.items()}
+            yield replace(block, cell=block.cell if cell is None else cell[part], **vectors)
 
     return replace(source, blocks=blocks, notes=(*source.notes, *notes))
 
@@ -116,14 +120,42 @@ def _rows(positions: Frames, other: Frames) -> Integers:
         raise InputError(f"it holds {other.atoms} atoms, the positions {positions.atoms}")
     if other.comments == positions.comments:
         return np.arange(len(other.comments))
-    steps, there = (
-        [int(found[1]) if (found := CP2K_STEP.search(each)) else -1 for each in frames.comments]
-        for frames in (positions, other)
-    )
+    return _matched(_cp2k_steps(positions), _cp2k_steps(other))
+
+
+def _cp2k_steps(frames: Frames) -> list[int]:
+    """The step of each frame; −1 where its comment line names none."""
+    found = [CP2K_STEP.search(each) for each in frames.comments]
+    return [int(each[1]) if each else -1 for each in found]
+
+
+def _matched(steps: list[int], there: list[int]) -> Integers:
+    """Where the step of each frame stands among those of another file."""
     known = {step: row for row, step in enumerate(there) if step >= 0}
     if missing := [row for row, step in enumerate(steps) if step not in known]:
         raise InputError(f"it has no step i = {steps[missing[0]]} (frame {missing[0]})")
     return np.array([known[step] for step in steps])
+
+
+def _cell(path: Path, frames: Frames) -> tuple[Doubles | None, list[str]]:
+    """Cells ``(frame, 3, 3)`` in Å that CP2K has written beside positions, and what is said."""
+    name = CP2K.fullmatch(path.name)
+    other = path.with_name(f"{name[1]}-{name[2]}.cell") if name else None
+    if other is None or not other.is_file():
+        return None, []
+    try:
+        with foreign(other, "not a cell file of CP2K"):
+            table = np.loadtxt(other, ndmin=2)
+            cells = table[:, 2:11].reshape(-1, 3, 3)
+        if not len(cells) or not np.linalg.det(cells).all():
+            raise InputError("it holds no cell, or one without volume")
+        if (cells == cells[0]).all():  # a cell that stays may be written once
+            rows = np.zeros(len(frames.comments), dtype=np.int64)
+        else:
+            rows = _matched(_cp2k_steps(frames), [int(step) for step in table[:, 0]])
+    except InputError as error:
+        return None, [f"{path.name}: no cell is read from {other.name}: {error}"]
+    return cells[rows], [f"{path.name}: the cell is read from {other.name}, in Å"]
 
 
 def _behind(path: Path, frames: Frames) -> _Vectors:
