@@ -12,12 +12,13 @@ struct Tile : Member {
     std::vector<float> space;
 
     Tile(const float *const *w, std::int64_t member, std::int64_t rows)
-        : Member{w, member}, space(rows * (3 * P + 4 * W)) {}
+        : Member{w, member}, space(rows * (3 * P + 4 * W) + N * FULL) {}
 
     // Forces (row, atom, 3) on conformations x.
     void forces(int rows, const float *x, float *out) {
         float *q = space.data(), *z = q + rows * P, *pull = z + rows * P, *h = pull + rows * P;
         float *g = h + rows * W, *slope_1 = g + rows * W, *slope_2 = slope_1 + rows * W;
+        float *square = slope_2 + rows * W;
         inputs(rows, x, q, z);
         product<W, P, 1, false>(rows, P, z, of(IN, P * W), of(BIAS_1, W), g);
         silu(rows * W, g, h, slope_1);
@@ -34,7 +35,7 @@ struct Tile : Member {
         product<P, W, 1, true>(rows, W, g, of(IN_T, W * P), nullptr, pull);
         for (int r = 0; r < rows; r++) {
             pulls(q + r * P, pull + r * P);
-            sum_forces(x + r * 3 * N, pull + r * P, out + r * 3 * N);
+            sum_forces(x + r * 3 * N, pull + r * P, square, out + r * 3 * N);
         }
     }
 };

@@ -49,7 +49,7 @@ static void go_back(int n, float *u, const float *slope, float *bend) {
 // Forces (row, atom, 3) on conformations x, and what gradients need.
 static void forces(const Member &m, int rows, const float *x, const Kept &kept, float *space,
                    float *out) {
-    float *q = space, *pull = q + rows * P, *a = pull + rows * P;
+    float *q = space, *pull = q + rows * P, *a = pull + rows * P, *square = a + rows * W;
     float *z = kept[INPUT], *g = kept[BACK_3];
     m.inputs(rows, x, q, z);
     product<W, P, 1, false>(rows, P, z, m.of(IN, P * W), m.of(BIAS_1, W), a);
@@ -68,7 +68,7 @@ static void forces(const Member &m, int rows, const float *x, const Kept &kept, 
     product<P, W, 1, true>(rows, W, kept[BACK_1], m.of(IN_T, W * P), nullptr, pull);
     for (int r = 0; r < rows; r++) {
         m.pulls(q + r * P, pull + r * P);
-        sum_forces(x + r * 3 * N, pull + r * P, out + r * 3 * N);
+        sum_forces(x + r * 3 * N, pull + r * P, square, out + r * 3 * N);
     }
 }
 
@@ -130,7 +130,7 @@ constexpr int SIZES[] = {W * P, W, W * W, W, W * W, W, W, P * P, P};
 extern "C" void forward(const Sizes *sizes, const float *const *w, const float *x,
                         float *const *kept, float *out) {
     each_tile(*sizes, [=](std::int64_t, std::int64_t member, std::int64_t first, int rows) {
-        std::vector<float> space(rows * (2 * P + W));
+        std::vector<float> space(rows * (2 * P + W) + N * FULL);
         const std::int64_t begin = first * 3 * N;
         forces({w, member}, rows, x + begin, {kept, first}, space.data(), out + begin);
     });

@@ -28,11 +28,19 @@ enum { MEAN, INVERSE_SPREAD, LIMIT, IN, BIAS_1, SECOND, BIAS_2, THIRD, BIAS_3, I
 // Room in which z comes to rest beyond its limit.
 constexpr float FADE = 4.0f;
 
+// Atoms, filled up to whole vectors.
+constexpr int FULL = (N + LANES - 1) / LANES * LANES;
+
+// Coordinates (atom, 3), one direction after another.
+static void by_direction(const float *x, float (*to)[FULL]) {
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < FULL; i++) to[c][i] = i < N ? x[3 * i + c] : 0.0f;
+}
+
 // q of a conformation x (atom, 3).
 static void inverse_distances(const float *x, float *q) {
-    float place[3][N];
-    for (int i = 0; i < N; i++)
-        for (int c = 0; c < 3; c++) place[c][i] = x[3 * i + c];
+    float place[3][FULL];
+    by_direction(x, place);
     for (int i = 0; i < N; i++)
         for (int j = i + 1; j < N; j++) {
             const float a = place[0][i] - place[0][j], b = place[1][i] - place[1][j],
@@ -41,25 +49,35 @@ static void inverse_distances(const float *x, float *q) {
         }
 }
 
-// Forces (atom, 3) of the pull ∂U/∂q q³ of each pair.
-static void sum_forces(const float *x, const float *pull, float *force) {
-    std::memset(force, 0, sizeof(float) * 3 * N);
+// Forces (atom, 3) of the pull ∂U/∂q q³ of each pair. `square` is room for all pairs (N, FULL),
+// zero where there is none.
+static void sum_forces(const float *x, const float *pull, float *square, float *force) {
+    float place[3][FULL], sum[3][FULL];
+    by_direction(x, place);
     for (int i = 0; i < N; i++)
-        for (int j = i + 1; j < N; j++, pull++)
-            for (int c = 0; c < 3; c++) {
-                const float along = *pull * (x[3 * i + c] - x[3 * j + c]);
-                force[3 * i + c] += along;
-                force[3 * j + c] -= along;
-            }
+        for (int j = i + 1; j < N; j++) square[i * FULL + j] = square[j * FULL + i] = *pull++;
+    for (int i = 0; i < FULL; i += LANES) {
+        vec own[3];
+        for (int c = 0; c < 3; c++) own[c] = vec{};
+        for (int j = 0; j < N; j++)
+            for (int c = 0; c < 3; c++)
+                own[c] += at(square + j * FULL + i) * (at(place[c] + i) - place[c][j]);
+        for (int c = 0; c < 3; c++) at(sum[c] + i) = own[c];
+    }
+    for (int i = 0; i < N; i++)
+        for (int c = 0; c < 3; c++) force[3 * i + c] = sum[c][i];
 }
 
 // Its transpose: what each pair's pull adds to Σ force · given.
 static void spread_forces(const float *x, const float *given, float *pull) {
+    float place[3][FULL], along[3][FULL];
+    by_direction(x, place);
+    by_direction(given, along);
     for (int i = 0; i < N; i++)
         for (int j = i + 1; j < N; j++) {
             float sum = 0.0f;
             for (int c = 0; c < 3; c++)
-                sum += (given[3 * i + c] - given[3 * j + c]) * (x[3 * i + c] - x[3 * j + c]);
+                sum += (along[c][i] - along[c][j]) * (place[c][i] - place[c][j]);
             *pull++ = sum;
         }
 }
