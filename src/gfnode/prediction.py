@@ -12,7 +12,6 @@ from torch import Tensor
 
 from gfnode.errors import InputError
 from gfnode.models import MODELS, Generative, Model
-from gfnode.models.base import restore_fixed_atoms
 from gfnode.models.calibration import Calibration
 from gfnode.models.diffusion import SAMPLERS
 from gfnode.models.inference import predict_in_batches
@@ -285,7 +284,7 @@ def _conformations(
         for first in range(0, count, together):
             piece = min(together, count - first)
             drawn = model.sample(x, v, lag, piece, generator, **how)
-            pieces.append(restore_fixed_atoms(model.system, x, drawn)[0, 0])
+            pieces.append(model.restore_fixed_atoms(x, drawn)[0, 0])
             advance(piece)
         yield torch.cat(pieces)
 

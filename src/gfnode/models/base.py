@@ -53,11 +53,15 @@ class Model(nn.Module):
     piece: ClassVar[int] = 5_000_000
 
     scored: Tensor
+    fixed: Tensor
 
     def __init__(self, system: System) -> None:
         super().__init__()
         self.system = system
         self.register_buffer("scored", torch.as_tensor(system.score), persistent=False)
+        fixed = torch.zeros(system.n_atoms, dtype=torch.bool)
+        fixed[torch.as_tensor(system.held)] = True
+        self.register_buffer("fixed", fixed, persistent=False)
 
     @property
     def n_weights(self) -> int:
@@ -212,26 +216,21 @@ class Model(nn.Module):
         found: Tensor = self(positions, velocities, lags)
         return found
 
+    def restore_fixed_atoms(self, positions: Tensor, found: Tensor) -> Tensor:
+        """Reset fixed atoms (those that never move in training) to their positions at the start.
 
-def restore_fixed_atoms(system: System, positions: Tensor, found: Tensor) -> Tensor:
-    """Reset fixed atoms (those that never move in training) to their positions at the start.
-
-    Parameters
-    ----------
-    system
-        Its ``held`` are the fixed atoms.
-    positions
-        Of the starts, ``(batch, atom, 3)`` in Å.
-    found
-        Positions at later times, ``(batch, ..., atom, 3)`` in Å.
-    """
-    if not len(system.held):
-        return found
-    still = torch.zeros(system.n_atoms, 1, dtype=torch.bool, device=found.device)
-    still[torch.as_tensor(system.held, device=found.device)] = True
-    middle = (1,) * (found.dim() - positions.dim())
-    start = positions.reshape(len(positions), *middle, *positions.shape[1:])
-    return torch.where(still, start.to(found), found)
+        Parameters
+        ----------
+        positions
+            Of the starts, ``(batch, atom, 3)`` in Å.
+        found
+            Positions at later times, ``(batch, ..., atom, 3)`` in Å.
+        """
+        if not len(self.system.held):
+            return found
+        middle = (1,) * (found.dim() - positions.dim())
+        start = positions.reshape(len(positions), *middle, *positions.shape[1:])
+        return torch.where(self.fixed[:, None], start.to(found), found)
 
 
 def check_prediction(found: object, positions: Tensor, lags: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnode.models.anchored import Anchored
-from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry, restore_fixed_atoms
+from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
 from gfnode.models.composition import (
     GFNODESettings,
     coordinate_block,
@@ -103,8 +103,8 @@ class GFNODE(Model):
             self._anchored, positions, velocities, lags, generator, exact=exact
         )
         rest = torch.zeros_like(positions)
-        found = restore_fixed_atoms(self.system, positions, found)
-        return found, restore_fixed_atoms(self.system, rest, speeds)
+        found = self.restore_fixed_atoms(positions, found)
+        return found, self.restore_fixed_atoms(rest, speeds)
 
     def modes(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict by encoder, modes and decoder, without the learned potential."""

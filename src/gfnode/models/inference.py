@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gfnode.errors import InputError
-from gfnode.models.base import Model, Symmetry, restore_fixed_atoms
+from gfnode.models.base import Model, Symmetry
 from gfnode.windows import Batch, Windows
 
 Predicted = tuple[Tensor, Tensor | None]  # as of Model.with_spread
@@ -55,7 +55,7 @@ def predict_in_batches(
 def predict_batch(model: Model, positions: Tensor, velocities: Tensor, lags: Tensor) -> Predicted:
     """Predict; see :meth:`Model.with_spread`. Fixed atoms stay at their start."""
     found, spread = model.with_spread(positions, velocities, lags)
-    return restore_fixed_atoms(model.system, positions, found), spread
+    return model.restore_fixed_atoms(positions, found), spread
 
 
 @contextmanager

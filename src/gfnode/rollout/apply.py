@@ -42,7 +42,6 @@ from gfnode.geometry import (
     without_momenta,
 )
 from gfnode.models import Generative, Model
-from gfnode.models.base import restore_fixed_atoms
 from gfnode.models.inference import predict_in_batches
 from gfnode.prediction import STEPS, check_follows, check_seed
 from gfnode.units import format_time
@@ -300,7 +299,7 @@ class Rollout:
         if isinstance(model, Generative):
             lags = x.new_full((len(x), 1), self.stride)
             now = model.sample(x, v, lags, 1, draw, solver="dpm", steps=STEPS["dpm"])[:, 0, 0]
-            now = restore_fixed_atoms(model.system, x, now)
+            now = model.restore_fixed_atoms(x, now)
             frames = now[:, None].expand(-1, len(kept), -1, -1)
             around = now[:, None, :0]
         else:

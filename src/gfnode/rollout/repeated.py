@@ -7,7 +7,6 @@ from torch import Tensor
 
 from gfnode.geometry import center
 from gfnode.models import Model, Symmetry
-from gfnode.models.base import restore_fixed_atoms
 from gfnode.rollout.apply import Difference
 
 
@@ -57,9 +56,7 @@ class Repeated(Model):
             x, origin = x - middle, origin + middle
             mine = (steps == n) & (lags > 0)
             rest = torch.where(mine, lags - n * self.stride, self.stride)
-            found = restore_fixed_atoms(
-                self.system, x, self.model(x, v, torch.cat([rest, extra], 1))
-            )
+            found = self.restore_fixed_atoms(x, self.model(x, v, torch.cat([rest, extra], 1)))
             placed = (found[:, : lags.shape[1]] + origin[:, None]).to(result.dtype)
             result = torch.where(mine[..., None, None], placed, result)
             x, around = found[:, lags.shape[1]], found[:, lags.shape[1] + 1 :]

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from gfnode.ambient import seeded
 from gfnode.errors import InputError
 from gfnode.machine import memory_kept
-from gfnode.models.base import Model, restore_fixed_atoms
+from gfnode.models.base import Model
 from gfnode.training.callbacks import Callback, Callbacks
 from gfnode.training.replay import GraphReplay
 from gfnode.training.settings import TrainingSettings
@@ -327,7 +327,7 @@ class Trainer:
         total = torch.zeros(2, device=self.fabric.device)
         for batch in batches:
             predicted = model.estimate(batch.positions, batch.velocities, batch.lags)
-            predicted = restore_fixed_atoms(model.system, batch.positions, predicted)
+            predicted = model.restore_fixed_atoms(batch.positions, predicted)
             errors = (predicted - batch.targets)[..., model.scored, :].square().mean((-1, -2))
             at_last = errors.gather(1, batch.lags.argmax(1, keepdim=True))
             total += torch.stack([errors.mean(1).sum(), at_last.sum()])
