@@ -42,8 +42,8 @@ def loaded(source: str, **constants: int) -> ctypes.CDLL | None:
         None where it cannot be had: another system than Linux, no C++ compiler (`CXX`, else
         ``c++``), one that fails, or `GFNODE_PLAIN` is set.
     """
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if os.environ.get(OFF) or compiler is None or not sys.platform.startswith("linux"):
+    compiler = _compiler()
+    if not _wanted() or compiler is None:
         return None
     code = Path(__file__).with_name(source)
     native = "-march=native" if platform.machine() == "x86_64" else "-mcpu=native"
@@ -65,6 +65,11 @@ def loaded(source: str, **constants: int) -> ctypes.CDLL | None:
         return None
 
 
+def compiler_missing() -> bool:
+    """Whether nothing can be compiled only because no C++ compiler is installed."""
+    return _wanted() and _compiler() is None
+
+
 def folder() -> Path:
     """Where code is kept: with the caches of this user, whatever `GFNODE_CACHE` says."""
     from platformdirs import user_cache_path
@@ -79,6 +84,14 @@ def address(x: Any) -> Any:
     if hasattr(x, "data_ptr"):
         return ctypes.c_void_p(x.data_ptr())
     return (ctypes.c_void_p * len(x))(*(None if y is None else y.data_ptr() for y in x))
+
+
+def _wanted() -> bool:
+    return not os.environ.get(OFF) and sys.platform.startswith("linux")
+
+
+def _compiler() -> str | None:
+    return shutil.which(os.environ.get("CXX", "c++"))
 
 
 def _compile(compile_: list[str], link: list[str], place: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfnode import __version__
+from gfnode.kernels.build import compiler_missing
 from gfnode.trajectory import SHORT_GAP
 from gfnode.units import count, format_time
 
@@ -72,6 +73,11 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
     )
     for note in dataset.notes:
         yield f"note      {note}"
+    if compiler_missing() and settings.accelerator in ("auto", "cpu"):
+        yield (
+            "note      there is no C++ compiler: on a processor, training and predictions take up "
+            "to twice as long. Install one (g++ or clang), or name it by the variable CXX"
+        )
     weights = run.model.n_weights
     yield f"model     {settings.model['name']}, {weights} weights"
     if weights:
