@@ -409,6 +409,23 @@ FAULTS: dict[str, tuple[Callable[[], Trajectory], str, str]] = {
 
 
 class TestFaults:
+    def test_a_file_that_continues_another_is_told(self):
+        whole = toluene()
+        parts = [whole[600:], whole[:300], whole[300:600]]  # in any order
+        found = inspect(parts)
+        told = found.facts.frames.continued_files
+        assert [(each.file, each.after) for each in told] == [(2, 1), (0, 2)]
+        assert "file 3 goes on where file 2 ends (and 1 more file likewise)" in words(found)
+        (shared,) = inspect([whole[:400], whole[399:]]).facts.frames.continued_files
+        assert (shared.file, shared.after, shared.moved) == (1, 0, 0.0)
+
+    def test_replicas_and_frames_far_apart_continue_nothing(self):
+        whole, later = toluene(), gfnode.load("sample:toluene")[3000:3800]
+        for files in ([whole], [whole, later], [whole, whole], [whole, whole[:400]]):
+            assert not inspect(files).facts.frames.continued_files
+        sparse = gfnode.load("sample:toluene")[::400]  # 2 ps apart: all frames are alike
+        assert not inspect([sparse[:8], sparse[8:]]).facts.frames.continued_files
+
     def test_a_file_that_another_holds_is_told(self):
         whole = toluene()
         for files, pairs in (

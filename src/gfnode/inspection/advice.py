@@ -266,6 +266,7 @@ def _frames(files: Sequence[FileFacts], frames: Frames) -> list[Finding]:
         ("error" if repeated > 0.5 else "warning", "duplicates", frames.duplicates),
         ("warning", "near-duplicates", frames.near_duplicates),
         ("note", "gaps", sum(each.gaps for each in files)),
+        ("note", "continued-files", len(frames.continued_files)),
     )
     found += [Finding(level, code, {"count": count}) for level, code, count in kinds if count]
     if frames.rounded_to is not None and frames.rounded_to > CRUDE:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gfnode.inspection.jumps import Jump, find_jumps
-from gfnode.trajectory import Doubles, Integers, Trajectory
+from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.trajectory.boxless import wrapped_lengths
 from gfnode.trajectory.series import Series
 from gfnode.windows.rounding import coarseness
@@ -22,6 +22,8 @@ ALONG = 0.01
 
 LUCK = 10
 """Repeats up to this multiple of the number expected by chance are ignored."""
+
+_STEPS = 2  # usual displacements, at most, from the end of a file to its continuation
 
 _FEW = 20  # atoms; larger molecules do not repeat by chance, nor move in one dimension
 
@@ -94,6 +96,15 @@ class RepeatedFile:
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """A file that goes on where another one ends."""
+
+    file: int
+    after: int
+    moved: float  # rms displacement between them in Å
+
+
+@dataclass(frozen=True)
 class Frames:
     """Rounding, duplicates and jumps of frames.
 
@@ -105,6 +116,8 @@ class Frames:
         Frames that repeat an earlier one exactly, and that hardly differ from their predecessor.
     repeated_files
         Files whose frames are all contained in another one.
+    continued_files
+        Files that go on where another one ends, such as parts of a restarted simulation.
     jumps
         Frames in which atoms jump.
     wrapped
@@ -118,6 +131,7 @@ class Frames:
     duplicates: int
     first_duplicates: tuple[Repeat, ...]
     repeated_files: tuple[RepeatedFile, ...]
+    continued_files: tuple[Continuation, ...]
     near_duplicates: int
     first_near_duplicates: tuple[Repeat, ...]
     usual_move: float | None
@@ -174,6 +188,7 @@ def look_at_frames(series: Series, bonds: Integers) -> Frames:
         duplicates=len(same),
         first_duplicates=tuple(_repeat(series, int(b), int(first[b]), 0.0) for b in same[:SHOWN]),
         repeated_files=tuple(_repeated_files(series, first, same)),
+        continued_files=tuple(_continued_files(series, usual)),
         near_duplicates=len(near),
         first_near_duplicates=tuple(
             _repeat(series, int(k) + 1, int(k), float(moved[k])) for k in near[:SHOWN]
@@ -235,6 +250,30 @@ def _repeated_files(series: Series, first: Integers, same: Integers) -> Iterator
             if not told & {file, other} and np.isin(mine, theirs).all():
                 told.add(file)
                 yield RepeatedFile(file, other)
+
+
+def _continued_files(series: Series, usual: float | None) -> Iterator[Continuation]:
+    """Files whose first frame is near the last one of another file.
+
+    That is, within two usual displacements between frames, if other frames are on average at least
+    twice as far away: where frames are so far apart that all are alike, nothing can be said.
+    """
+    if len(series.trajectories) == 1 or usual is None:
+        return
+    begin, end = series.offsets[:-1], series.offsets[1:]
+    firsts, some = series.positions(begin), series.positions(series.evenly(50))
+    for after, last in enumerate(series.positions(end - 1)):
+        moved = _distances(firsts, last)
+        moved[after] = np.inf  # a loop is no continuation
+        file = int(moved.argmin())
+        away = float(np.median(_distances(some, last)))
+        if moved[file] <= _STEPS * usual <= away / 2:
+            yield Continuation(file, after, float(moved[file]))
+
+
+def _distances(x: Floats, y: Floats) -> Doubles:
+    """Rms displacements in Å of frames ``(frame, atom, 3)`` from one frame, ``(frame,)``."""
+    return np.asarray(np.sqrt(np.square(x - y).mean((1, 2), dtype=np.float64) * 3))
 
 
 def _moves(series: Series) -> Doubles:

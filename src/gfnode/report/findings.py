@@ -197,6 +197,16 @@ def _nearly(v: Found, found: Found) -> str:
     )
 
 
+def _continued(v: Found, found: Found) -> str:
+    first = found["frames"]["continued_files"][0]
+    more = f" (and {count(v['count'] - 1, 'more file')} likewise)" if v["count"] > 1 else ""
+    return (
+        f"file {first['file'] + 1} goes on where file {first['after'] + 1} ends{more}: given as "
+        "separate files they count as independent simulations, each split into training and test "
+        "blocks; gfnode convert joins them into one"
+    )
+
+
 def _gap(v: Found, found: Found) -> str:
     gap = next(gap for each in found["files"] for gap in each["first_gaps"])
     return (
@@ -252,6 +262,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "duplicates": _duplicated,
     "near-duplicates": _nearly,
     "gaps": _gap,
+    "continued-files": _continued,
     "atom-order": _ordered,
     "wrapped": lambda v, f: wrapped(v["lengths"]),
     "broken-molecules": lambda v, f: (
