@@ -223,7 +223,7 @@ def describe_components(labels: Integers) -> str | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Rotors:
+class RotorGroups:
     """Internal rotors: groups of atoms that may rotate about the bond that attaches them.
 
     Parameters
@@ -241,7 +241,7 @@ class Rotors:
         return len(self.axes)
 
 
-def rotors(bonds: Integers, masses: Doubles) -> Rotors:
+def rotors(bonds: Integers, masses: Doubles) -> RotorGroups:
     """Find the groups attached by a single bond outside of rings (a bridge of the graph).
 
     Removing the bond splits the molecule in two; the lighter side is the rotor. Neither single
@@ -279,7 +279,7 @@ def rotors(bonds: Integers, masses: Doubles) -> Rotors:
         if min(side.sum(), rest.sum()) > 1 and abs(excess) > 1e-6:
             axes.append((high, low) if excess > 0 else (low, high))
             members.append(rest if excess > 0 else side)
-    return Rotors(
+    return RotorGroups(
         np.array(axes, dtype=np.int64).reshape(-1, 2),
         np.array(members, dtype=bool).reshape(-1, n_atoms),
     )

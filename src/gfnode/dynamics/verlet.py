@@ -74,7 +74,7 @@ class VerletIntegrator(nn.Module):
         packed = getattr(self.potential, "packed", None)
         if packed is not None:
             frequency = frequency.expand_as(state[2])
-            bath = kernel.Bath(
+            bath = kernel.Thermostat(
                 self.masses[:, 0], float(self.kinetic), self.freedoms, frequency, *scaling
             )
             x, v, friction, pull = kernel.advance(state, packed, bath, steps, float(h))

@@ -91,7 +91,7 @@ def forces(positions: Tensor, packed: Packed) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Bath:
+class Thermostat:
     """A thermostat as :func:`advance` wants it, see :class:`gfnode.dynamics.newton.NewtonDynamics`.
 
     Parameters
@@ -117,7 +117,7 @@ class Bath:
 
 
 def advance(
-    state: Sequence[Tensor], packed: Packed, bath: Bath, steps: int, length: float
+    state: Sequence[Tensor], packed: Packed, thermostat: Thermostat, steps: int, length: float
 ) -> list[Tensor]:
     """Take steps of so many fs, as :class:`gfnode.dynamics.newton.NewtonDynamics` does.
 
@@ -128,12 +128,12 @@ def advance(
         accelerations; they are left alone.
     """
     moved = [y.clone(memory_format=torch.contiguous_format) for y in state]
-    parts = bath.frequency, bath.rate, bath.along, bath.others
+    parts = thermostat.frequency, thermostat.rate, thermostat.along, thermostat.others
     kept = [None if y is None else y.contiguous() for y in parts]
-    scalars = _Bath(*map(address, kept), bath.kinetic, length, bath.freedoms)
+    scalars = _Thermostat(*map(address, kept), thermostat.kinetic, length, thermostat.freedoms)
     packed.code().advance(
         packed.sizes(moved[0]),
-        *map(address, (packed.weights, bath.masses.contiguous())),
+        *map(address, (packed.weights, thermostat.masses.contiguous())),
         ctypes.c_int64(steps),
         ctypes.byref(scalars),
         *map(address, moved),
@@ -145,7 +145,7 @@ class _Sizes(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_int64) for name in ("threads", "tiles", "members", "batch"))
 
 
-class _Bath(ctypes.Structure):
+class _Thermostat(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("frequency", "rate", "along", "others")),
         *((name, ctypes.c_float) for name in ("kinetic", "step")),

@@ -247,7 +247,10 @@ class Anchored(Frame):
         return rotation.to(positions.dtype)
 
     def scalars(self, placement: Placement) -> Tensor:
-        """Invariants ``(batch, atom, 3)``: |u| in Å, |w| and u·w/|u| in Å per time step."""
+        """Invariants ``(batch, atom, 3)``: |u| in Å, |w| and u·w/|u| in Å per time step.
+
+        Lengths are √(|u|² + 10⁻⁶ Å²), and likewise of w, which are smooth at zero.
+        """
         u, w = placement.displacement, placement.vibration * self.time_step
         size = (u.square().sum(-1) + 1e-6).sqrt()
         speed = (w.square().sum(-1) + 1e-12).sqrt()

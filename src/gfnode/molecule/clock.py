@@ -150,7 +150,7 @@ def _swing(series: Series, bonds: Integers, rounded_to: float | None) -> _Swing:
     assert step is not None
     memory, spread = _bond_memory(series, chosen, step)
     noise = 0.0 if rounded_to is None else rounded_to / np.sqrt(6)
-    if spread < max(3 * RIGID, 1.5 * noise):
+    if spread < max(3 * RIGID, 1.5 * noise):  # these bonds are about 1 Å long
         return _Swing(name, usual, len(chosen), "rigid")
     known = np.isfinite(memory)
     far = step > FARTHEST * 2 * np.pi / (WAVENUMBER * usual)
