@@ -62,14 +62,14 @@ static float twice_kinetic(const float *v, const float *mass) {
 
 // Steps of positions, velocities (row, atom, 3), friction (row) and accelerations, in place.
 extern "C" void advance(const Sizes *sizes, const float *const *w, const float *mass,
-                        std::int64_t steps, const Thermostat *thermostat, float *x, float *v, float *friction,
+                        std::int64_t steps, const Thermostat *bath, float *x, float *v, float *friction,
                         float *pull) {
-    const float half = thermostat->step / 2, kinetic = thermostat->kinetic;
+    const float half = bath->step / 2, kinetic = bath->kinetic;
     const std::int64_t all = sizes->members * sizes->batch;
     each_tile(*sizes, [=](std::int64_t, std::int64_t member, std::int64_t first, int rows) {
         Tile tile(w, member, rows);
         const auto heat = [=](std::int64_t row) {
-            const float frequency = thermostat->frequency[row];
+            const float frequency = bath->frequency[row];
             const float twice = twice_kinetic(v + row * 3 * N, mass);
             return half * frequency * frequency * (twice / (2 * kinetic) - 1);
         };
@@ -79,7 +79,7 @@ extern "C" void advance(const Sizes *sizes, const float *const *w, const float *
                 const float damping = std::exp(-half * friction[row]);
                 for (std::int64_t k = row * 3 * N; k < (row + 1) * 3 * N; k++) {
                     v[k] = v[k] * damping + half * pull[k];
-                    x[k] += thermostat->step * v[k];
+                    x[k] += bath->step * v[k];
                 }
             }
             tile.forces(rows, x + first * 3 * N, pull + first * 3 * N);
@@ -92,11 +92,11 @@ extern "C" void advance(const Sizes *sizes, const float *const *w, const float *
                         v[k] = (v[k] + half * pull[k]) * damping;
                     }
                 friction[row] += heat(row);
-                if (!thermostat->along) continue;
-                const float left = std::exp(-thermostat->step * thermostat->rate[row]);
+                if (!bath->along) continue;
+                const float left = std::exp(-bath->step * bath->rate[row]);
                 const float twice = std::max(twice_kinetic(v + row * 3 * N, mass), 1e-12f);
-                const float share = 2 * kinetic / twice / thermostat->freedoms;
-                const float R = thermostat->along[step * all + row], S = thermostat->others[step * all + row];
+                const float share = 2 * kinetic / twice / bath->freedoms;
+                const float R = bath->along[step * all + row], S = bath->others[step * all + row];
                 const float squared = left + (1 - left) * share * (R * R + S) +
                                       2 * R * std::sqrt(left * (1 - left) * share);
                 const float scale = std::sqrt(std::max(squared, 0.0f));
