@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.sparse.csgraph import shortest_path
 
 from gfnode.dynamics.potential import Potential
 from gfnode.graph import automorphisms
@@ -121,12 +122,23 @@ def test_only_what_lies_beyond_its_limit_is_held_and_bonds_and_angles_never_are(
 
 
 def test_the_quadratic_form_is_of_near_pairs(learned):
-    near = learned.near > 0
-    assert 0 < near.sum() < len(near)
-    assert (learned.line[:, 0][:, near] != 0).all()
-    assert not learned.line[:, 0][:, ~near].any()
-    assert not learned.square[:, ~near].any()
-    assert not learned.square[:, :, ~near].any()
+    bonds = np.zeros((ETHANOL.n_atoms,) * 2)
+    bonds[tuple(ETHANOL.bonds.T)] = bonds[tuple(ETHANOL.bonds.T)[::-1]] = 1
+    apart = shortest_path(bonds, unweighted=True)[np.triu_indices(ETHANOL.n_atoms, 1)]
+    near = np.flatnonzero(apart <= 3)
+    assert 0 < len(near) < len(apart)
+    assert learned.near.tolist() == near.tolist()
+    assert learned.square.shape == (2, len(near), len(near))
+    assert (learned.line != 0).all()
+    x = conformations(20).float().expand(2, -1, -1, -1)
+    without = copy.deepcopy(learned)
+    without.square.zero_()
+    without.line.zero_()
+    change = (learned.energy(x) - without.energy(x)) / (learned.scale * learned._share)
+    q = 1 / learned._pair_vectors(x).norm(dim=-2)
+    z = ((q - learned.mean) / learned.spread)[..., near]
+    expected = torch.einsum("mbi,mij,mbj->mb", z, learned.square, z) + (z * learned.line).sum(-1)
+    torch.testing.assert_close(change, expected, rtol=1e-3, atol=1e-2)
 
 
 def test_the_seed_of_the_run_counts():

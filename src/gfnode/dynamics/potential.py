@@ -75,7 +75,8 @@ class Potential(nn.Module):
         apart = apart[receiving, sending]
         limit = torch.where(apart > 2, self._limit, self._unlimited)
         self.register_buffer("limit", limit, persistent=False)
-        self.register_buffer("near", (apart <= 3).float(), persistent=False)
+        near = torch.nonzero(apart <= 3).flatten()
+        self.register_buffer("near", near, persistent=False)
         moving = torch.zeros(atoms, 1).index_fill(0, torch.as_tensor(system.moving), 1.0)
         self.register_buffer("moving", moving, persistent=False)
         # between atoms that are held; what starts are rounded to is no change of it
@@ -85,7 +86,7 @@ class Potential(nn.Module):
         for layer in range(self._depth):
             shapes[f"weight{layer}"] = width, width if layer else pairs
             shapes[f"bias{layer}"] = 1, width
-        shapes |= {"last": (1, width), "square": (pairs, pairs), "line": (1, pairs)}
+        shapes |= {"last": (1, width), "square": (len(near),) * 2, "line": (1, len(near))}
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(members, *shape))
         self._names = tuple(shapes)
@@ -121,7 +122,8 @@ class Potential(nn.Module):
         """Energy in u Å²/fs², ``(member, batch)``, up to a constant."""
         z, _ = self._saturated(_inverse(self._pair_vectors(positions)))
         *layers, last, square, line = self._weights
-        form = ((z @ square + line) * z).sum(-1)
+        near = z[..., self.near]
+        form = ((near @ square + line) * near).sum(-1)
         network = (_hidden(z, layers)[-1][0] @ last.mT)[..., 0]
         return self.scale * (network + self._share * form)
 
@@ -135,8 +137,8 @@ class Potential(nn.Module):
         return (self.energy(positions) - mean).abs() <= 10 * spread  # false for NaN
 
     @property
-    def _inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.mean, self.spread, self.limit
+    def _inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.mean, self.spread, self.limit, self.near
 
     @property
     def _weights(self) -> list[Tensor]:
@@ -170,7 +172,7 @@ class Potential(nn.Module):
         slope = last
         for weight, (_, bend) in zip(layers[-2::-2], _hidden(z, layers)[::-1], strict=True):
             slope = (slope * bend) @ weight
-        slope = slope + torch.baddbmm(line, z, form)
+        slope = slope.index_add(-1, self.near, torch.baddbmm(line, z[..., self.near], form))
         pull = (slope * rising / self.spread * q**3)[..., None, :] * apart
         return (pull @ self.between).mT
 
@@ -272,8 +274,6 @@ class Potential(nn.Module):
     ) -> list[tuple[torch.optim.Optimizer, OneCycleLR]]:
         """Optimizers and their schedules: of the hidden layers' matrices, and of the rest."""
         *layers, last, square, line = weights
-        square.register_hook(lambda slope: slope * self.near[:, None] * self.near)
-        line.register_hook(lambda slope: slope * self.near)  # zero at first: far pairs stay so
         matrices, rest = layers[::2], [*layers[1::2], last, square, line]
         optimizers: tuple[torch.optim.Optimizer, ...] = (
             Muon(matrices, rates[0]),

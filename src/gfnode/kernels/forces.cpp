@@ -12,13 +12,13 @@ struct Tile : Member {
     std::vector<float> space;
 
     Tile(const float *const *w, std::int64_t member, std::int64_t rows)
-        : Member{w, member}, space(rows * (3 * P + 4 * W) + N * FULL) {}
+        : Member{w, member}, space(rows * (3 * P + 4 * W + 2 * M) + N * FULL) {}
 
     // Forces (row, atom, 3) on conformations x.
     void forces(int rows, const float *x, float *out) {
         float *q = space.data(), *z = q + rows * P, *pull = z + rows * P, *h = pull + rows * P;
         float *g = h + rows * W, *slope_1 = g + rows * W, *slope_2 = slope_1 + rows * W;
-        float *square = slope_2 + rows * W;
+        float *near = slope_2 + rows * W, *square = near + rows * 2 * M;
         inputs(rows, x, q, z);
         product<W, P, 1, false>(rows, P, z, of(IN, P * W), of(BIAS_1, W), g);
         silu(rows * W, g, h, slope_1);
@@ -31,8 +31,8 @@ struct Tile : Member {
         multiply(rows * W, h, slope_2);
         product<W, W, 1, false>(rows, W, h, of(SECOND_T, W * W), nullptr, g);
         multiply(rows * W, g, slope_1);
-        product<P, P, 1, false>(rows, P, z, of(FORM, P * P), of(LINE, P), pull);
-        product<P, W, 1, true>(rows, W, g, of(IN_T, W * P), nullptr, pull);
+        product<P, W, 1, false>(rows, W, g, of(IN_T, W * P), nullptr, pull);
+        add_form(rows, z, near, pull);
         for (int r = 0; r < rows; r++) {
             pulls(q + r * P, pull + r * P);
             sum_forces(x + r * 3 * N, pull + r * P, square, out + r * 3 * N);

@@ -25,11 +25,13 @@ class Packed:
     atoms: int
     width: int
     pairs: int
+    near: int
     weights: tuple[Tensor, ...]
 
     def code(self, source: str = "forces.cpp") -> Any:
         """The code for these sizes; None where there is none."""
-        return loaded(source, WIDTH=self.width, PAIRS=self.pairs, ATOMS=self.atoms)
+        sizes = {"WIDTH": self.width, "PAIRS": self.pairs, "NEAR": self.near, "ATOMS": self.atoms}
+        return loaded(source, **sizes)
 
     def sizes(self, positions: Tensor, rows: int = ROWS) -> Any:
         """Sizes of positions as the code wants them, and so many rows at most in a tile."""
@@ -49,11 +51,12 @@ def pack(
     atoms
         Of the molecule.
     inputs
-        Mean and spread of inverse distances, and the limits they are held within, ``(pair,)``.
+        Mean and spread of inverse distances, and the limits they are held within, ``(pair,)``, and
+        the places of near pairs among these, ``(near,)``.
     layers
         Weight ``(member, width, input)`` and bias ``(member, 1, width)`` of three layers by turns.
     ends
-        l ``(member, 1, width)``, Q ``(member, pair, pair)`` and m ``(member, 1, pair)``.
+        l ``(member, 1, width)``, Q ``(member, near, near)`` and m ``(member, 1, near)``.
 
     Returns
     -------
@@ -62,10 +65,10 @@ def pack(
         it is or can be compiled.
     """
     width = layers[0].shape[1]
-    mean, spread, limit = inputs
+    mean, spread, limit, near = inputs
     if mean.dtype != torch.float32 or mean.device.type != "cpu" or width % STEP:
         return None
-    more = -len(mean) % STEP
+    more, some = (-len(y) % STEP for y in (mean, near))
     fill = torch.nn.functional.pad
     first, bias_1, second, bias_2, third, bias_3 = layers
     last, form, line = ends
@@ -75,10 +78,12 @@ def pack(
     by_turns = [y for pair in zip(turned, biases, strict=True) for y in pair]
     weights = [
         *(fill(y, (0, more)) for y in (mean, 1 / spread, limit)),
+        fill(near.int(), (0, some)),  # with weights of zero
         *(*by_turns, first, second, third),
-        *(last, fill(form, (0, more, 0, more)), fill(line, (0, more))),
+        *(last, fill(form, (0, some, 0, some)), fill(line, (0, some))),
     ]
-    packed = Packed(atoms, width, len(mean) + more, tuple(y.contiguous() for y in weights))
+    sizes = atoms, width, len(mean) + more, len(near) + some
+    packed = Packed(*sizes, tuple(y.contiguous() for y in weights))
     return packed if packed.code() is not None else None
 
 

@@ -8,7 +8,7 @@
 //   ȧ_1 = e A_1            ȧ_2 = (ȧ_1 s'(a_1)) A_2                  ȧ_3 = (ȧ_2 s'(a_2)) A_3
 //   ā_3 = ȧ_3 l s''(a_3)   ā_2 = ȧ_2 u_2 s''(a_2) + (ā_3 A_3ᵀ) s'(a_2)   ā_1 likewise
 //   ∂L/∂A_1 = zᵀ ā_1 + eᵀ g_1                ∂L/∂A_k = s(a_k−1)ᵀ ā_k + (ȧ_k−1 s'(a_k−1))ᵀ g_k
-//   ∂L/∂b_k = Σ ā_k   ∂L/∂l = Σ ȧ_3 s'(a_3)  ∂L/∂Q = zᵀ e   ∂L/∂m = Σ e
+//   ∂L/∂b_k = Σ ā_k   ∂L/∂l = Σ ȧ_3 s'(a_3)  ∂L/∂Q = zᵀ e   ∂L/∂m = Σ e, of near pairs
 //
 // with u_k = g_k+1 A_k+1ᵀ, and sums over conformations.
 
@@ -49,7 +49,8 @@ static void go_back(int n, float *u, const float *slope, float *bend) {
 // Forces (row, atom, 3) on conformations x, and what gradients need.
 static void forces(const Member &m, int rows, const float *x, const Kept &kept, float *space,
                    float *out) {
-    float *q = space, *pull = q + rows * P, *a = pull + rows * P, *square = a + rows * W;
+    float *q = space, *pull = q + rows * P, *a = pull + rows * P;
+    float *near = a + rows * W, *square = near + rows * 2 * M;
     float *z = kept[INPUT], *g = kept[BACK_3];
     m.inputs(rows, x, q, z);
     product<W, P, 1, false>(rows, P, z, m.of(IN, P * W), m.of(BIAS_1, W), a);
@@ -64,8 +65,8 @@ static void forces(const Member &m, int rows, const float *x, const Kept &kept, 
     go_back(rows * W, kept[BACK_2], kept[SLOPE_2], kept[BEND_2]);
     product<W, W, 1, false>(rows, W, kept[BACK_2], m.of(SECOND_T, W * W), nullptr, kept[BACK_1]);
     go_back(rows * W, kept[BACK_1], kept[SLOPE_1], kept[BEND_1]);
-    product<P, P, 1, false>(rows, P, z, m.of(FORM, P * P), m.of(LINE, P), pull);
-    product<P, W, 1, true>(rows, W, kept[BACK_1], m.of(IN_T, W * P), nullptr, pull);
+    product<P, W, 1, false>(rows, W, kept[BACK_1], m.of(IN_T, W * P), nullptr, pull);
+    m.add_form(rows, z, near, pull);
     for (int r = 0; r < rows; r++) {
         m.pulls(q + r * P, pull + r * P);
         sum_forces(x + r * 3 * N, pull + r * P, square, out + r * 3 * N);
@@ -84,7 +85,8 @@ enum { D_IN, D_BIAS_1, D_SECOND, D_BIAS_2, D_THIRD, D_BIAS_3, D_LAST, D_FORM, D_
 static void gradients(const Member &m, int rows, const float *x, const float *given,
                       const Kept &kept, float *space, float *const *to) {
     float *q = space, *e = q + rows * P, *a_1 = e + rows * P, *a_2 = a_1 + rows * W;
-    float *a_3 = a_2 + rows * W, *d = a_3 + rows * W;
+    float *a_3 = a_2 + rows * W, *d = a_3 + rows * W, *near_z = d + rows * W;
+    float *near_e = near_z + rows * M;
     for (int r = 0; r < rows; r++) {
         inverse_distances(x + r * 3 * N, q + r * P);
         spread_forces(x + r * 3 * N, given + r * 3 * N, e + r * P);
@@ -121,16 +123,18 @@ static void gradients(const Member &m, int rows, const float *x, const float *gi
     back(a_1, BEND_1, SLOPE_1);
     add_rows<W>(rows, a_1, to[D_BIAS_1]);
     product<P, 1, W, true>(W, rows, a_1, kept[INPUT], nullptr, to[D_IN]);
-    product<P, 1, P, true>(P, rows, kept[INPUT], e, nullptr, to[D_FORM]);
-    add_rows<P>(rows, e, to[D_LINE]);
+    m.take_near(rows, kept[INPUT], near_z);
+    m.take_near(rows, e, near_e);
+    product<M, 1, M, true>(M, rows, near_z, near_e, nullptr, to[D_FORM]);
+    add_rows<M>(rows, near_e, to[D_LINE]);
 }
 
-constexpr int SIZES[] = {W * P, W, W * W, W, W * W, W, W, P * P, P};
+constexpr int SIZES[] = {W * P, W, W * W, W, W * W, W, W, M * M, M};
 
 extern "C" void forward(const Sizes *sizes, const float *const *w, const float *x,
                         float *const *kept, float *out) {
     each_tile(*sizes, [=](std::int64_t, std::int64_t member, std::int64_t first, int rows) {
-        std::vector<float> space(rows * (2 * P + W) + N * FULL);
+        std::vector<float> space(rows * (2 * P + W + 2 * M) + N * FULL);
         const std::int64_t begin = first * 3 * N;
         forces({w, member}, rows, x + begin, {kept, first}, space.data(), out + begin);
     });
@@ -142,7 +146,7 @@ extern "C" void backward(const Sizes *sizes, const float *const *w, const float 
     each_tile(*sizes, [=](std::int64_t task, std::int64_t member, std::int64_t first, int rows) {
         float *own[std::size(SIZES)];
         for (std::size_t k = 0; k < std::size(SIZES); k++) own[k] = to[k] + task * SIZES[k];
-        std::vector<float> space(ROWS * (2 * P + 4 * W));
+        std::vector<float> space(ROWS * (2 * P + 4 * W + 2 * M));
         for (int done = 0; done < rows; done += ROWS) {
             const std::int64_t row = first + done, begin = row * 3 * N;
             gradients({w, member}, std::min(ROWS, rows - done), x + begin, given + begin,

@@ -53,7 +53,7 @@ class _Forces(torch.autograd.Function):
         packed.code(_CODE).forward(
             packed.sizes(positions), *map(address, (packed.weights, positions, kept, found))
         )
-        ctx.packed = packed
+        ctx.packed, ctx.real = packed, (weights[0].shape[-1], weights[-1].shape[-1])
         ctx.save_for_backward(positions, *kept)
         return found
 
@@ -62,11 +62,11 @@ class _Forces(torch.autograd.Function):
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         packed: Packed = ctx.packed
         positions, *kept = ctx.saved_tensors
-        pairs, width, members = packed.pairs, packed.width, len(positions)
+        pairs, near, width, members = packed.pairs, packed.near, packed.width, len(positions)
         parts = max(1, -(-torch.get_num_threads() // members))  # each adds to its own gradients
         square = width, width
         shapes = [(width, pairs), (1, width), square, (1, width), square, (1, width)]
-        shapes += [(1, width), (pairs, pairs), (1, pairs)]
+        shapes += [(1, width), (near, near), (1, near)]
         found = [positions.new_zeros(members, parts, *shape) for shape in shapes]
         rows = -(-positions.shape[1] // parts)
         packed.code(_CODE).backward(
@@ -74,5 +74,5 @@ class _Forces(torch.autograd.Function):
             *map(address, (packed.weights, positions, given.contiguous(), kept, found)),
         )
         of_in, *others, of_form, of_line = (y.sum(1) for y in found)
-        n = positions.shape[2] * (positions.shape[2] - 1) // 2
-        return None, None, of_in[..., :n], *others, of_form[:, :n, :n], of_line[..., :n]
+        n, m = ctx.real  # pairs and near pairs; the rest fills up
+        return None, None, of_in[..., :n], *others, of_form[:, :m, :m], of_line[..., :m]

@@ -6,10 +6,11 @@
 //
 //   a_1 = z A_1 + b_1     a_2 = s(a_1) A_2 + b_2     a_3 = s(a_2) A_3 + b_3
 //   g_3 = l s'(a_3)       g_2 = (g_3 A_3ᵀ) s'(a_2)   g_1 = (g_2 A_2ᵀ) s'(a_1)
-//   ∂U/∂z = z Q + m + g_1 A_1ᵀ
+//   ∂U/∂z = z Q + m + g_1 A_1ᵀ, the former two of near pairs only
 //   F_i = Σ_j ∂U/∂z_ij ∂z_ij/∂q_ij q_ij³ (x_i − x_j)
 //
-// PAIRS is the number of pairs, filled up with such that have μ = 1/σ = 0 to a multiple of 32.
+// PAIRS is the number of pairs, filled up with such that have μ = 1/σ = 0 to a multiple of 32, and
+// NEAR that of near pairs, filled up with any whose Q and m are zero.
 
 #pragma once
 
@@ -18,11 +19,11 @@
 #include <algorithm>
 #include <cmath>
 
-constexpr int W = WIDTH, P = PAIRS, N = ATOMS;
+constexpr int W = WIDTH, P = PAIRS, N = ATOMS, M = NEAR;
 static_assert(P % 32 == 0 && P >= N * (N - 1) / 2, "pairs are filled up");
 
-// Places in the array of weights: each but the first three holds those of one member after another.
-enum { MEAN, INVERSE_SPREAD, LIMIT, IN, BIAS_1, SECOND, BIAS_2, THIRD, BIAS_3, IN_T, SECOND_T, THIRD_T,
+// Places in the array of weights: each but the first four holds those of one member after another.
+enum { MEAN, INVERSE_SPREAD, LIMIT, NEAR_PAIRS, IN, BIAS_1, SECOND, BIAS_2, THIRD, BIAS_3, IN_T, SECOND_T, THIRD_T,
        LAST, FORM, LINE };
 
 // Room in which z comes to rest beyond its limit.
@@ -114,6 +115,23 @@ struct Member {
                 at(z + p) = free < 0.0f ? free + off : free - off;
             }
         }
+    }
+
+    // Values of near pairs (row, M), of those of all pairs (row, P).
+    void take_near(int rows, const float *x, float *to) const {
+        const auto *places = reinterpret_cast<const std::int32_t *>(w[NEAR_PAIRS]);
+        for (int r = 0; r < rows; r++, x += P)
+            for (int k = 0; k < M; k++) *to++ = x[places[k]];
+    }
+
+    // The slopes z Q + m of near pairs, added to those of all.
+    void add_form(int rows, const float *z, float *near, float *slope) const {
+        float *added = near + rows * M;
+        take_near(rows, z, near);
+        product<M, M, 1, false>(rows, M, near, of(FORM, M * M), of(LINE, M), added);
+        const auto *places = reinterpret_cast<const std::int32_t *>(w[NEAR_PAIRS]);
+        for (int r = 0; r < rows; r++, slope += P)
+            for (int k = 0; k < M; k++) slope[places[k]] += *added++;
     }
 
     // Slopes by z become those by q, times q³: of one row.
