@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gfnode.errors import InputError
-from gfnode.models import model_meanings
 from gfnode.settings import Settings
 
 NAMES = (
@@ -45,6 +44,8 @@ class Row(Settings):
     @property
     def model_settings(self) -> list[str]:
         """Names of the settings of the model, without ``model.``."""
+        from gfnode.models import model_meanings  # needs torch, which tables do not
+
         return list(model_meanings(self.changes["model.name"]))
 
     def has(self, key: str) -> bool:
