@@ -66,9 +66,12 @@ def test_gradients_are_finite_differences(name):
 
 
 @compiled
-@pytest.mark.parametrize("threads", [1, 3, 5])  # one, two and three parts of each of two members
-def test_threads_share_the_gradients(threads):
-    made, x = potential(), places("CH3CH2OH", 100)
+@pytest.mark.parametrize(
+    ("threads", "batch"),
+    [(1, 100), (3, 100), (5, 100), (7, 5)],  # one to three parts of each of two members
+)
+def test_threads_share_the_gradients(threads, batch):
+    made, x = potential(), places("CH3CH2OH", batch)
     _, expected = slopes(made, made._forces, x)
     before = torch.get_num_threads()
     try:

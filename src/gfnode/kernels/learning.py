@@ -1,5 +1,6 @@
 """The forces of a learned potential and their gradients by its weights, see ``learning.cpp``."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,6 @@ from gfnode.kernels.build import address
 from gfnode.kernels.forces import Packed, pack
 
 _CODE = "learning.cpp"
-_LAYERS = 6
 _KEPT = 11  # of the length of the width, see learning.cpp
 
 
@@ -62,13 +62,14 @@ class _Forces(torch.autograd.Function):
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         packed: Packed = ctx.packed
         positions, *kept = ctx.saved_tensors
-        pairs, near, width, members = packed.pairs, packed.near, packed.width, len(positions)
-        parts = max(1, -(-torch.get_num_threads() // members))  # each adds to its own gradients
+        pairs, near, width = packed.pairs, packed.near, packed.width
+        members, batch = positions.shape[:2]
+        rows = math.ceil(batch / math.ceil(torch.get_num_threads() / members))
+        parts = math.ceil(batch / rows)  # each adds to gradients of its own
         square = width, width
         shapes = [(width, pairs), (1, width), square, (1, width), square, (1, width)]
         shapes += [(1, width), (near, near), (1, near)]
         found = [positions.new_zeros(members, parts, *shape) for shape in shapes]
-        rows = -(-positions.shape[1] // parts)
         packed.code(_CODE).backward(
             packed.sizes(positions, rows),
             *map(address, (packed.weights, positions, given.contiguous(), kept, found)),
