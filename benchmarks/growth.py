@@ -47,7 +47,7 @@ def point(atoms: int, lags: int, modes: int | None) -> dict[str, float]:
     x = torch.as_tensor(chain + 0.1 * rng.standard_normal((STARTS, atoms, 3))).float()
     v = torch.as_tensor(0.01 * rng.standard_normal((STARTS, atoms, 3))).float()
     t = torch.linspace(50, 1000, lags).expand(STARTS, -1)
-    model.frame.conformer.copy_(torch.as_tensor(chain).float())
+    model.frame.conformer.positions.copy_(torch.as_tensor(chain).float())
 
     def predict() -> None:
         with torch.no_grad():

@@ -48,7 +48,7 @@ def model_point() -> dict[str, float]:
     system = System(found.numbers, every, every, bonds, edges, 1000.0, 100_000.0)
     model = build_model(configure(), system).eval()
     x = torch.as_tensor(found.positions).float()
-    model.frame.conformer.copy_(x)
+    model.frame.conformer.positions.copy_(x)
     x = x + 0.05 * torch.randn(STARTS, *x.shape)
     v = 0.01 * torch.randn_like(x)
     before = peak_memory()

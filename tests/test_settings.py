@@ -1,12 +1,14 @@
 """Configurations: strict about keys at every depth, and presets resolve to whole ones."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+import gfnode
 from gfnode.cli.options import read_settings
 from gfnode.errors import InputError
-from gfnode.experiment import Experiment, configure
+from gfnode.experiment import Experiment, configure, refuse_idle
 from gfnode.models import MODELS, build, read_options
 from gfnode.presets import PRESETS
 from making import system_of
@@ -223,3 +225,32 @@ def test_the_number_of_windows_of_published_splits_cannot_be_set():
     with pytest.raises(InputError, match=r"windows.most has no effect .*windows.split=blocked"):
         configure("published", {"windows.most": [10, 10, 10]})
     assert configure("published", {"windows.most": [9, 9, 9], "windows.split": "blocked"})
+
+
+@pytest.mark.parametrize("option", ["newton", "rotors", "settling", "anharmonic"])
+def test_what_the_frame_of_the_paper_does_not_have(option: str, tmp_path: Path) -> None:
+    """It was accepted without a word, and nothing was learned from the forces, say."""
+
+    def check(changes: dict[str, object]) -> None:
+        refuse_idle(configure("paper", changes), changes)
+
+    with pytest.raises(InputError, match=f"model.{option} has no effect without model.frame=anch"):
+        check({f"model.{option}": True})
+    check({f"model.{option}": False})
+    stored = configure("paper").model_dump()
+    assert stored["model"][option] is True  # by default, and unused
+    check(stored)
+    anchored = {"model.frame": "anchored", "model.coordinate_dynamics": "oscillator"}
+    check(anchored | {f"model.{option}": True})
+    changes = {"model": {option: True}}
+    with pytest.raises(InputError, match="no effect"):
+        gfnode.fit("sample:toluene", preset="paper", out=tmp_path / "run", changes=changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_modes_of_the_graph_have_one_equilibrium() -> None:
+    changes = {"model.coordinate_basis": "graph"}
+    refuse_idle(configure("default", changes), changes)  # true by default, and unused
+    changes |= {"model.settling": True}
+    with pytest.raises(InputError, match="settling has no effect"):
+        refuse_idle(configure("default", changes), changes)

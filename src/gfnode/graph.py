@@ -132,11 +132,11 @@ def hop_edges(bonds: Integers, n_atoms: int, hops: int = 2) -> Edges:
     if hops < 1:
         raise InputError(f"hops is {hops}, expected at least 1 (1 connects only bonded atoms)")
     bonds = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
-    adjacency = _adjacency(np.concatenate([bonds, bonds[:, ::-1]]).T, n_atoms)
+    bonded = adjacency(np.concatenate([bonds, bonds[:, ::-1]]).T, n_atoms)
     reached = sparse.eye_array(n_atoms, dtype=np.float64, format="csr")
     shell, shells = reached, []
     for _ in range(hops):
-        shell = _ones(shell @ adjacency)
+        shell = _ones(shell @ bonded)
         shell = _ones(shell - shell.multiply(reached))
         reached = reached + shell
         shells.append(shell)
@@ -158,10 +158,26 @@ def neighbour_edges(positions: Coordinates, cutoff: float) -> Edges:
     """
     _check_positions(positions[None], len(positions))
     pairs = _close_pairs(positions, cutoff)
-    adjacency = _adjacency(np.concatenate([pairs, pairs[:, ::-1]]).T, len(positions))
-    shared = (adjacency @ adjacency).tolil()
+    close = adjacency(np.concatenate([pairs, pairs[:, ::-1]]).T, len(positions))
+    shared = (close @ close).tolil()
     shared.setdiag(0)
-    return _edges([adjacency, _ones(shared.tocsr())])
+    return _edges([close, _ones(shared.tocsr())])
+
+
+def adjacency(edge_index: Integers, n_atoms: int) -> sparse.csr_array:
+    """Adjacency matrix A of directed edges ``(2, edge)``: 0 or 1, an edge given twice counts once.
+
+    Raises
+    ------
+    InputError
+        For an edge to an atom that does not exist, or from an atom to itself.
+    """
+    rows, columns = ends = np.asarray(edge_index, dtype=np.int64).reshape(2, -1)
+    if (bad := ends[(ends < 0) | (ends >= n_atoms)]).size:
+        raise InputError(f"an edge or bond refers to atom {bad[0]}, expected 0 to {n_atoms - 1}")
+    if (bad := rows[rows == columns]).size:
+        raise InputError(f"an edge or bond joins atom {bad[0]} to itself; remove it")
+    return _ones(sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_atoms, n_atoms)))
 
 
 def laplacian(
@@ -189,20 +205,20 @@ def laplacian(
     scipy.sparse.csr_array
         ``(atom, atom)``, float64.
     """
-    adjacency = _adjacency(edge_index, n_atoms)
-    degree = adjacency.sum(axis=1)
+    matrix = adjacency(edge_index, n_atoms)
+    degree = matrix.sum(axis=1)
     if kind == "combinatorial":
-        return sparse.csr_array(sparse.diags_array(degree) - adjacency)
+        return sparse.csr_array(sparse.diags_array(degree) - matrix)
     if kind != "normalised":
         raise InputError(f"unknown Laplacian {kind!r}: expected 'combinatorial' or 'normalised'")
     scale = sparse.diags_array(np.where(degree > 0, degree, 1.0) ** -0.5)
     present = sparse.diags_array((degree > 0).astype(np.float64))
-    return sparse.csr_array(present - scale @ adjacency @ scale)
+    return sparse.csr_array(present - scale @ matrix @ scale)
 
 
 def components(edge_index: Integers, n_atoms: int) -> Integers:
     """Connected component of each atom, ``(atom,)``, counted from 0."""
-    _, labels = connected_components(_adjacency(edge_index, n_atoms), directed=False)
+    _, labels = connected_components(adjacency(edge_index, n_atoms), directed=False)
     return np.asarray(labels, dtype=np.int64)
 
 
@@ -312,15 +328,6 @@ def automorphisms(bonds: Integers, numbers: Integers, most: int = 64) -> Integer
         rng = np.random.default_rng(0)
         every = [next(orders(rng.permutation(identity))) for _ in range(most)]
     return np.stack(every)
-
-
-def _adjacency(edge_index: Integers, n_atoms: int) -> sparse.csr_array:
-    rows, columns = ends = np.asarray(edge_index, dtype=np.int64).reshape(2, -1)
-    if (bad := ends[(ends < 0) | (ends >= n_atoms)]).size:
-        raise InputError(f"an edge or bond refers to atom {bad[0]}, expected 0 to {n_atoms - 1}")
-    if (bad := rows[rows == columns]).size:
-        raise InputError(f"an edge or bond joins atom {bad[0]} to itself; remove it")
-    return _ones(sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_atoms, n_atoms)))
 
 
 def _ones(matrix: sparse.csr_array) -> sparse.csr_array:

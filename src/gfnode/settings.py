@@ -68,6 +68,11 @@ class Settings(BaseModel):
                 raise ValueError("expected a number")
         return value
 
+    @property
+    def idle(self) -> Mapping[str, str]:
+        """Settings that would have no effect beside the others, and what each of them needs."""
+        return {}
+
     @classmethod
     def read(cls, values: Mapping[str, Any], where: str = "configuration") -> Self:
         """Validate a nested mapping.

@@ -19,7 +19,7 @@ from gfnode.models import Symmetry
 from gfnode.models.newton import Newton
 from gfnode.report import describe_result
 from gfnode.trajectory import Trajectory
-from making import Springs, rotation, springs, system_of
+from making import Springs, rotation, springs
 
 HORIZON = 150.0
 
@@ -63,31 +63,13 @@ def error(model, windows):
 
 def test_unseen_windows_are_foretold(fitted):
     model, parts = fitted
-    assert model.newton.trust[0] > 0.9
+    assert model.newton.trust.weights[0] > 0.9
     assert model.newton.reach > 50
     assert "no thermostat" in model.found
     assert "% at 15 fs" in model.found
     plain, _ = prepared(**{"model.newton": False})
     assert plain.newton is None
     assert error(model, parts["test"]) < 0.5 * error(plain, parts["test"])
-
-
-@pytest.mark.parametrize("size", [1e-4, 1e-2, 1.0])
-@pytest.mark.parametrize("lags", ["regular", "fresh"])
-def test_trust_of_all_lags_follows_from_those_of_training(lags, size):
-    newton = Newton(system_of("toluene"))
-    generator = torch.Generator().manual_seed(0)
-    regular = 187.5 * torch.arange(1, 9).expand(162, 8)
-    at = {"regular": regular, "fresh": 1500 * torch.rand(162, 8, generator=generator)}[lags]
-    square = size * (at / 1500) ** 2 * (0.5 + torch.rand(at.shape, generator=generator))
-    newton._weigh(at, square, 0.9 * square)
-    # below the first lag, too, where nothing is known; to a ten thousandth of rounding
-    assert torch.allclose(newton.trust, torch.full((16,), 0.9), atol=1e-4)
-    assert newton.reach == np.inf
-    newton._weigh(at, square, (0.9 - at / 2000) * square)  # 0.15 at the end
-    there = newton._hats(at) @ newton.trust
-    assert float((there - 0.9 + at / 2000)[at > 150].abs().max()) < 0.08
-    assert (newton.trust.diff() <= 1e-6).all()
 
 
 def test_a_potential_that_is_not_trusted_is_told_of(monkeypatch):
@@ -152,12 +134,12 @@ def test_a_trajectory_that_leaves_what_is_known_says_nothing(fitted):
     b = parts["test"].batch(slice(0, 4))
     torn = b.velocities.clone()
     torn[1, 2] += 1.0  # 1 Å/fs: this atom flies away
-    found, _ = model.newton(b.targets, model.frame, b.positions, torn, b.lags)
+    found, _ = model.newton(b.targets, model.frame.conformer, b.positions, torn, b.lags)
     assert torch.equal(found[1, -1], b.targets[1, -1])
     assert not torch.equal(found[0, -1], b.targets[0, -1])
     broken = b.positions.clone()
     broken[:, 1] = broken[:, 0]  # two atoms in one place: forces are not finite
-    found, spread = model.newton(b.targets, model.frame, broken, torn, b.lags)
+    found, spread = model.newton(b.targets, model.frame.conformer, broken, torn, b.lags)
     assert torch.equal(found, b.targets)
     assert torch.equal(spread, torch.zeros_like(spread))
 
@@ -170,7 +152,7 @@ def test_trajectories_that_are_known_say_how_far_they_are_apart(fitted, monkeypa
     newton, count = model.newton, model.newton.dynamics.trajectories
     drifted = b.positions[:, None] + 0.01 * b.lags[..., None, None]
     apart = 0.05 * torch.randn(count, 1, 1, *b.positions.shape[1:])
-    monkeypatch.setattr(newton, "reach", 50.0)
+    monkeypatch.setattr(newton.trust, "reach", 50.0)
     monkeypatch.setattr(
         newton, "_follow", lambda f, x, v, lags: x[:, None] + 0.01 * lags[..., None, None] + apart
     )
@@ -178,7 +160,7 @@ def test_trajectories_that_are_known_say_how_far_they_are_apart(fitted, monkeypa
     monkeypatch.setattr(newton.dynamics, "known", lambda found: known)
     for unknown in (0, 3, count - 1):
         known[:unknown] = False
-        _, spread = newton(drifted, model.frame, b.positions, b.velocities, b.lags)
+        _, spread = newton(drifted, model.frame.conformer, b.positions, b.velocities, b.lags)
         expected = apart[unknown:].var(0).mean(-1).sqrt() if unknown < count - 1 else 0 * spread
         torch.testing.assert_close(spread, expected.expand_as(spread))
 
@@ -202,13 +184,13 @@ def test_what_foretells_nothing_is_not_trusted(monkeypatch, wrong):
     b = parts["test"].batch(slice(0, 5))
     found = model.eval()(b.positions, b.velocities, b.lags)
     plain = model.modes(b.positions, b.velocities, b.lags)
-    assert model.newton.trust.max() < 0.3
+    assert model.newton.trust.weights.max() < 0.3
     assert (found - plain).square().mean() < 0.1 * (plain - b.targets).square().mean()
 
 
 def test_forces_need_not_be_stored(briefly, fitted):
     shown, parts = prepared(replace(trajectory(), forces=None))
-    assert shown.newton.trust[0] > 0.9
+    assert shown.newton.trust.weights[0] > 0.9
     assert error(shown, parts["test"]) < 2 * error(fitted[0], fitted[1]["test"])
 
 
@@ -229,7 +211,7 @@ def test_atoms_that_are_held_and_bonded(briefly, stored):
     model, parts = prepared(motion)
     assert model.system.held.tolist() == pair
     assert model.newton.dynamics.freedoms == 21
-    assert model.newton.trust[0] > 0.9
+    assert model.newton.trust.weights[0] > 0.9
     b = parts["test"].batch(parts["test"].evenly(100))
     start = b.positions, b.velocities, b.lags
     found, modes = ((y - b.targets).square().mean() for y in (model(*start), model.modes(*start)))

@@ -19,7 +19,7 @@ def test_a_potential_that_is_not_trusted_is_a_doubt():
     assert model.doubt == ""
     model.newton._learned = True
     assert model.doubt == model.found == UNTRUSTED
-    model.newton.reach = 10.0
+    model.newton.trust.reach = 10.0
     assert model.doubt == ""
 
 

@@ -730,10 +730,10 @@ def test_settings_of_training_are_checked():
 
 def test_a_long_fit_before_training_is_one_line_off_a_terminal():
     console = Console(file=io.StringIO(), force_terminal=False, width=80)
-    with fit_display(console) as report:
+    with fit_display(console, "learning a potential") as report:
         assert console.file.getvalue() == ""
         for done in range(1, 4):
             report(done, 3)
-    assert console.file.getvalue() == "learning a potential from the forces (3 steps)\n"
-    with fit_display(None) as report:
+    assert console.file.getvalue() == "learning a potential (3 steps)\n"
+    with fit_display(None, "learning") as report:
         report(1, 3)

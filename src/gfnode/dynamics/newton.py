@@ -75,7 +75,7 @@ class NewtonDynamics(VerletIntegrator):
         self.register_buffer("behind", torch.zeros(()))  # δ of stored velocities, fs
         self.register_buffer("directions", torch.tensor(self.every))  # g
         self.span = 0.0  # the gap, on the host
-        self.register_load_state_dict_post_hook(_on_host)
+        self.register_load_state_dict_post_hook(NewtonDynamics._on_host)
         count = self.trajectories = self.each * potential.members
         quantiles = (torch.arange(count) + 0.5) / count
         quantiles = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)  # of mean square one
@@ -269,7 +269,7 @@ class NewtonDynamics(VerletIntegrator):
         """
         self.gap.fill_(gap)
         self.behind.zero_()
-        _on_host(self)
+        self._on_host()
         if not gap:
             pull = [
                 self._accelerations(self._for_members(x)).mean(0)
@@ -286,7 +286,10 @@ class NewtonDynamics(VerletIntegrator):
         rests = bool(self.moving.all()) and bool(energy - left < 0.01 * share * energy)
         self.directions.copy_(free if rests else torch.tensor(self.every))
         self.kinetic.copy_(energy / (1 - lost.mean() / self.directions))
-        _on_host(self)
+        self._on_host()
+
+    def _on_host(self, _missing: object = None) -> None:
+        self.freedoms, self.span = int(self.directions), float(self.gap)
 
     def _free(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Positions, velocities and undetermined directions, without a thermostat."""
@@ -328,8 +331,3 @@ class NewtonDynamics(VerletIntegrator):
         errors = (found - batch.targets).square().mean((-1, -2))[batch.lags <= up_to]
         logarithms = errors.nan_to_num(torch.inf).clamp(1e-12, 1e6).log()
         return float(logarithms.sum()) / max(1, len(logarithms))
-
-
-def _on_host(dynamics: NewtonDynamics, _missing: object = None) -> None:
-    """Copy g and the gap to the host; a function, for models with a lambda do not pickle."""
-    dynamics.freedoms, dynamics.span = int(dynamics.directions), float(dynamics.gap)

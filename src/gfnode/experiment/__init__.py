@@ -8,6 +8,7 @@ from gfnode.experiment.experiment import (
     configure,
     molecular_graph,
     prepare,
+    refuse_idle,
     versions,
     whole_system,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "configure",
     "molecular_graph",
     "prepare",
+    "refuse_idle",
     "versions",
     "whole_system",
 ]

@@ -12,14 +12,14 @@ from pydantic import Field
 from gfnode import graph
 from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
-from gfnode.models import Model, build, model_meanings, read_options
+from gfnode.models import Model, build, idle_options, model_meanings, read_options
 from gfnode.molecule.clock import time_step_warnings
 from gfnode.molecule.cut import cut_warnings
 from gfnode.molecule.labels import atom_labels
 from gfnode.molecule.order import atom_order_warnings
 from gfnode.molecule.system import System
 from gfnode.molecule.virial import force_warnings
-from gfnode.presets import PRESETS
+from gfnode.presets import PRESETS, flat
 from gfnode.settings import Settings
 from gfnode.training import TrainingSettings
 from gfnode.trajectory import Integers, Trajectory, kept_bonds
@@ -105,6 +105,28 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
         options = {k: v for k, v in asked.get("model", {}).items() if k != "name"}
     resolved = {"name": name} | read_options(name, options)
     return experiment.model_copy(update={"model": resolved})
+
+
+def refuse_idle(experiment: Experiment, changes: Mapping[str, Any] | None) -> None:
+    """Refuse changes that turn on an option of the model which then has no effect.
+
+    All options together, as in a stored configuration, are accepted.
+
+    Raises
+    ------
+    InputError
+        For the first such option, with what it needs.
+    """
+    asked = flat(changes or {})
+    options = dict(experiment.model)
+    name = options.pop("name")
+    if all(f"model.{key}" in asked for key in options):
+        return
+    for key, needed in idle_options(name, options).items():
+        if asked.get(f"model.{key}"):
+            raise InputError(
+                f"model.{key} has no effect without {needed}: leave it out, or add that"
+            )
 
 
 def _nest(changes: Mapping[str, Any]) -> dict[str, Any]:

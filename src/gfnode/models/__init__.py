@@ -103,6 +103,11 @@ def read_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return settings.read(options, f"options of model {name}").model_dump()
 
 
+def idle_options(name: str, options: Mapping[str, Any]) -> Mapping[str, str]:
+    """Options of a model that have no effect beside the others, and what each of them needs."""
+    return (_entry(name).settings or Settings).read(options, f"options of model {name}").idle
+
+
 def model_meanings(name: str) -> dict[str, str]:
     """Descriptions of the options of a model, and of its name, by option."""
     settings = _entry(name).settings or Settings

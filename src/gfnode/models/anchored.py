@@ -1,21 +1,14 @@
 """The anchored frame of the default model: a rotating body that carries the mean conformer."""
 
 from collections.abc import Callable, Iterable
-from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gfnode.dynamics.rigid import LINEAR, steered_rotation
-from gfnode.geometry import (
-    center,
-    flattened,
-    inertia_tensor,
-    kabsch_rotation,
-    mean_conformer,
-    momentum,
-)
+from gfnode.geometry import center, inertia_tensor, momentum
+from gfnode.models.conformer import Conformer
 from gfnode.models.frames import Frame
 from gfnode.models.layers import lag_embedding, perceptron, zero_last
 from gfnode.models.rotors import Rotors
@@ -41,12 +34,10 @@ class Placement(NamedTuple):
 class Anchored(Frame):
     """A rigid body that carries the mean conformer, and the displacements from it.
 
-    The mean conformer of the training frames is superposed on the start (improper rotations
-    allowed, so that reflections are kept), weighted by mass or with equal weights for the scored
-    atoms, whichever fits the training windows better. The modes propagate the displacement u from
-    it and the velocity w that remains after subtracting the drift V and the rotation with angular
-    velocity I⁻¹ (L − Σ_b c_b L_b) (L the angular momentum, I the inertia tensor), both in the
-    conformer frame, which R maps onto the start. At a lag τ::
+    The :class:`gfnode.models.conformer.Conformer` is superposed on the start. The modes propagate
+    the displacement u from it and the velocity w that remains after subtracting the drift V and the
+    rotation with angular velocity I⁻¹ (L − Σ_b c_b L_b) (L the angular momentum, I the inertia
+    tensor), both in the conformer frame, which R maps onto the start. At a lag τ::
 
         dQ/ds = Q [I⁻¹ (Qᵀ L − Σ_b c_b(τ) L_b)]×,   Q = 1 at s = 0
         x(τ) = x_c + s_t(τ) V + Q(s_r(τ)) T(τ) (body + R u(τ))
@@ -80,11 +71,9 @@ class Anchored(Frame):
     _most_fitted = 32  # with more rotors, c_b are not fitted one by one
     _most_steps = 64
 
-    conformer: Tensor
-    weights: Tensor
     masses: Tensor
-    steps: Tensor
     score: Tensor
+    steps: Tensor
     free: Tensor
 
     def __init__(self, system: System, width: int, lag_width: int, *, rotors: bool = True) -> None:
@@ -95,11 +84,10 @@ class Anchored(Frame):
         self.rotors = Rotors(system.bonds if rotors else system.bonds[:0], system.masses)
         self.register_buffer("masses", masses, persistent=False)
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
-        self.register_buffer("conformer", torch.zeros(system.n_atoms, 3))
-        self.register_buffer("weights", masses.clone())  # of the superposition
+        self.conformer = Conformer(masses, self.score)
         self.register_buffer("steps", torch.tensor(16))  # of the integration of Q
         self._steps = 16  # the same on the host
-        self.register_load_state_dict_post_hook(_take_steps)
+        self.register_load_state_dict_post_hook(Anchored._take_steps)
         self.log_memory = nn.Parameter(torch.zeros(2))  # of drift and rotation, in horizons
         self.share = nn.Parameter(torch.zeros(len(self.rotors)))
         # 1: a terminal rotor that rotates freely
@@ -116,8 +104,11 @@ class Anchored(Frame):
         self.share.zero_()
         memories = torch.cat([torch.tensor([1e4]), torch.logspace(1.5, -7, 35)]).log()
         self.log_memory.copy_(memories[-1])
-        self._fit_conformer(batch, windows.conformations())
-        placement = self.place(batch.positions, batch.velocities)
+        start = batch.positions, batch.velocities
+        self.conformer.fit(
+            windows.conformations(), lambda: float(self._error(batch, self.place(*start)))
+        )
+        placement = self.place(*start)
 
         def fit(parameter: Tensor, values: Tensor, *, whole: bool = True) -> None:
             def error(value: Tensor) -> Tensor:
@@ -137,26 +128,6 @@ class Anchored(Frame):
                 fit(self.share[number], torch.linspace(0, 1.2, 13))
         self._count_steps(placement, batch.lags)
         self._fit_tips(batch, placement, memories)
-
-    def _fit_conformer(self, batch: Batch, conformations: Tensor) -> None:
-        """Choose the mean conformer and its superposition weights that fit the windows best."""
-        # not quite zero for the others: where the scored atoms are coplanar, the others
-        # distinguish the conformer from its mirror image
-        scored = torch.full_like(self.masses, 0.01).index_fill(0, self.score, 1.0)
-        least = torch.inf
-        for weights, reflect in product((scored, self.masses), (False, True)):
-            # averaging with reflections suits a molecule that visits both enantiomers, but makes
-            # a planar one buckle
-            before = self.weights.clone(), self.conformer.clone()
-            self.weights.copy_(weights)
-            self.conformer.copy_(mean_conformer(conformations, weights, reflect=reflect))
-            error = float(self._error(batch, self.place(batch.positions, batch.velocities)))
-            if error < 0.98 * least:
-                least = error
-            else:
-                self.weights.copy_(before[0])
-                self.conformer.copy_(before[1])
-        self.conformer.copy_(flattened(self.conformer, conformations, self.weights))
 
     def _error(self, batch: Batch, placement: Placement, *, whole: bool = True) -> Tensor:
         """Mean squared error of the rigid body alone, over scored atoms or (not whole) their mean.
@@ -209,8 +180,11 @@ class Anchored(Frame):
         rate = (placement.inverse @ placement.momentum[..., None]).norm(dim=1)
         wanted = (2 * rate * self._elapsed(self.log_memory, lags)[..., 1]).max().ceil()
         self.steps.copy_(wanted.clamp(2, self._most_steps))
-        _take_steps(self)
+        self._take_steps()
         return bool(wanted <= 2 * self._most_steps)
+
+    def _take_steps(self, _missing: object = None) -> None:
+        self._steps = int(self.steps)
 
     def place(self, positions: Tensor, velocities: Tensor) -> Placement:
         """Decompose starts ``(batch, atom, 3)``, in Å and Å/fs."""
@@ -219,9 +193,8 @@ class Anchored(Frame):
         r = positions - centre
         drift = momentum(velocities, m)[:, None] / m.sum()
         v = velocities - drift
-        rotation = self.orientation(r)
-        conformer = self.conformer - center(self.conformer, self.weights)
-        body = conformer @ rotation.mT + center(r, self.weights)
+        rotation = self.conformer.orientation(r)
+        body = self.conformer.placed(r, rotation)
         # pseudo-inverse: a linear molecule does not rotate about its axis, an atom not at all
         inertia = inertia_tensor(positions, m)
         inverse = torch.linalg.pinv(inertia, rtol=LINEAR, hermitian=True)
@@ -232,19 +205,6 @@ class Anchored(Frame):
         carried = carried + self.rotors.spinning(r, self.free * rates)
         own = (r - body) @ rotation, (v - carried) @ rotation
         return Placement(centre, drift, rotation, body, total, inverse, spins, rates, *own)
-
-    @property
-    def planar(self) -> bool:
-        """Whether the conformer lies in the plane z = 0, so that its two faces are equivalent."""
-        return not bool(self.conformer[:, 2].any())
-
-    def orientation(self, positions: Tensor) -> Tensor:
-        """Optimal (possibly improper) rotation of the conformer onto positions, ``(..., 3, 3)``.
-
-        For a planar conformer it is unique only up to the reflection through its plane.
-        """
-        rotation = kabsch_rotation(self.conformer, positions, self.weights, reflect=True)
-        return rotation.to(positions.dtype)
 
     def scalars(self, placement: Placement) -> Tensor:
         """Invariants ``(batch, atom, 3)``: |u| in Å, |w| and u·w/|u| in Å per time step.
@@ -293,14 +253,6 @@ class Anchored(Frame):
         later = self.rotors.turn((batch.targets - centre) @ rotation, back)
         later = (later - placement.body[:, None]) @ placement.rotation[:, None]
         return placement.displacement, placement.vibration, later
-
-    def shapes(self, positions: Tensor) -> Tensor:
-        """Displacements of conformations from the mean conformer superposed on each of them.
-
-        ``(..., atom, 3)`` in Å, in the conformer frame.
-        """
-        own = (positions - center(positions, self.weights)) @ self.orientation(positions)
-        return own - (self.conformer - center(self.conformer, self.weights))
 
     def correct(self, x: Tensor, decoded: Tensor, lags: Tensor) -> Tensor:
         """Weight the decoder's correction by `_begun`, so that the prediction at lag 0 is exact."""
@@ -363,8 +315,3 @@ def _best(error: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
         return values[0]
     coarse = look(range(0, last, 3))
     return values[look(range(max(0, coarse - 2), min(coarse + 2, last) + 1))]
-
-
-def _take_steps(anchored: Anchored, _missing: object = None) -> None:
-    """Copy the number of steps to the host; a function, for models with a lambda do not pickle."""
-    anchored._steps = int(anchored.steps)

@@ -74,6 +74,11 @@ class Model(nn.Module):
         return False
 
     @property
+    def long_fit(self) -> str:
+        """What :meth:`prepare` does where it calls ``report``, in words."""
+        return "fitting the model"
+
+    @property
     def found(self) -> str:
         """Message for the user about what :meth:`prepare` fitted; empty if there is none."""
         return ""
@@ -262,8 +267,8 @@ class Generative(Model):
         count: int,
         generator: torch.Generator,
         *,
-        solver: str = "dpm",
-        steps: int = 20,
+        solver: str,
+        steps: int,
     ) -> Tensor:
         """Draw conformations, independently at each lag: samples of two lags form no trajectory.
 

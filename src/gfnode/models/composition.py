@@ -1,5 +1,6 @@
 """Settings of a GF-NODE, and the modules that they select."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -80,6 +81,16 @@ class GFNODESettings(Settings):
     """Layers of the decoder, whose width is that of features plus lag embedding."""
     lag_width: Width = Field(16, ge=4, multiple_of=2)
     """Width of the lag embedding."""
+
+    @property
+    def idle(self) -> Mapping[str, str]:
+        """Options of the anchored frame, given another one, or of modes that are not used."""
+        if self.frame != "anchored":
+            names = ("newton", "rotors", "anharmonic", "settling", "coordinate_basis")
+            return dict.fromkeys(names, "model.frame=anchored")
+        if self.coordinate_basis != "quasiharmonic":
+            return {"settling": "model.coordinate_basis=quasiharmonic"}
+        return {}
 
 
 def graph_transform(s: GFNODESettings, system: System) -> Transform:

@@ -12,7 +12,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gfnode.graph import Edges, laplacian
+from gfnode.graph import Edges, adjacency
 from gfnode.models.layers import AtomMatrix, EGNNLayers
 
 
@@ -61,8 +61,8 @@ def graphsage(
     n_atoms: int, edges: Edges, width: int, layers: int, scalars: int, *, anchored: bool
 ) -> nn.Module:
     """Mean of neighbours: h_i ← SiLU(W [h_i, mean_j h_j] + b) (Hamilton et al., NeurIPS 2017)."""
-    adjacency = _adjacency(edges, n_atoms)
-    mean = sparse.diags_array(1 / np.maximum(adjacency.sum(axis=1), 1)) @ adjacency
+    linked = adjacency(edges.index, n_atoms)
+    mean = sparse.diags_array(1 / np.maximum(linked.sum(axis=1), 1)) @ linked
     return GraphLayers(mean, width, layers, own=True, residual=anchored)
 
 
@@ -70,15 +70,10 @@ def gcn(
     n_atoms: int, edges: Edges, width: int, layers: int, scalars: int, *, anchored: bool
 ) -> nn.Module:
     """H ← SiLU(D̃^(−1/2) (A + I) D̃^(−1/2) H W + b) (Kipf & Welling, ICLR 2017)."""
-    looped = _adjacency(edges, n_atoms) + sparse.eye_array(n_atoms)
+    looped = adjacency(edges.index, n_atoms) + sparse.eye_array(n_atoms)
     scale = sparse.diags_array(looped.sum(axis=1) ** -0.5)
     return GraphLayers(scale @ looped @ scale, width, layers, own=False, residual=anchored)
 
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {"egnn": egnn, "graphsage": graphsage, "gcn": gcn}
 """Encoders by name: a function of n_atoms, edges, width, layers, edge scalars, and the frame."""
-
-
-def _adjacency(edges: Edges, n_atoms: int) -> sparse.sparray:
-    matrix = laplacian(edges.index, n_atoms)  # D − A
-    return sparse.diags_array(matrix.diagonal()) - matrix

@@ -73,7 +73,7 @@ class GFNODE(Model):
             return self.modes(positions, velocities, lags), None
         x = self.estimate(positions, velocities, lags)
         found: tuple[Tensor, Tensor | None] = self.newton(
-            x, self._anchored, positions, velocities, lags
+            x, self._anchored.conformer, positions, velocities, lags
         )
         return found
 
@@ -100,7 +100,7 @@ class GFNODE(Model):
         """Trajectories in the learned potential, without the modes."""
         assert self.newton is not None
         found, speeds = self.newton.sample(
-            self._anchored, positions, velocities, lags, generator, exact=exact
+            self._anchored.conformer, positions, velocities, lags, generator, exact=exact
         )
         rest = torch.zeros_like(positions)
         found = self.restore_fixed_atoms(positions, found)
@@ -149,12 +149,17 @@ class GFNODE(Model):
         if isinstance(self.coordinates, SpectralPropagator):
             self.coordinates.prepare(self._anchored, windows)
         if self.newton is not None:
-            self.newton.prepare(windows, self._anchored, self.modes, report)
+            self.newton.prepare(windows, self._anchored.conformer, self.modes, report)
 
     @property
     def comes_fitted(self) -> bool:
         """True with oscillators, which are fitted to the training windows."""
         return isinstance(self.coordinates, SpectralPropagator)
+
+    @property
+    def long_fit(self) -> str:
+        """Only a potential takes long."""
+        return "learning a potential from the forces"
 
     @property
     def found(self) -> str:

@@ -269,8 +269,8 @@ class ITO(Generative):
         count: int,
         generator: torch.Generator,
         *,
-        solver: str = "dpm",
-        steps: int = 20,
+        solver: str,
+        steps: int,
     ) -> Tensor:
         """Draw conformations; see :meth:`Generative.sample`."""
         shape = (self.system.n_atoms, len(positions), lags.shape[1] * count, 3)

@@ -1,16 +1,15 @@
 """Newton's equations beside the modes: trusted as long as they predict unseen windows."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from gfnode.dynamics.newton import NewtonDynamics
 from gfnode.dynamics.potential import Potential
-from gfnode.models.anchored import Anchored
+from gfnode.models.conformer import Conformer
+from gfnode.models.trust import Trust
 from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
 from gfnode.units import WAVENUMBER, format_time
@@ -36,9 +35,9 @@ class Newton(nn.Module):
 
         x(τ) + w(τ) (x_N(τ) − x(τ))
 
-    w decreases with the lag, and is fitted by least squares to training windows whose frames the
-    potential has not seen. At short lags the potential is far more accurate. Later its trajectories
-    diverge, and the modes, which return to the mean, are safer.
+    w falls with the lag, and is fitted to training windows whose frames the potential has not
+    seen. At short lags the potential is far more accurate. Later its trajectories diverge, and the
+    modes, which return to the mean, are safer.
 
     Parameters
     ----------
@@ -53,35 +52,32 @@ class Newton(nn.Module):
     _epochs, _batch = 500, 256
     _steps = 500, 8000  # at least and at most; the latter take three to five minutes of a processor
     _stretches = 12
-    _stiff = 0.3
     _together = 8
     _grid = (1e-3, 1e-5)  # Å and Å/fs, to which starts are rounded
-    _least = 0.02  # w below this counts as zero
 
-    trust: Tensor
-    knots: Tensor
     score: Tensor
     bonds: Tensor
 
     def __init__(self, system: System) -> None:
         super().__init__()
         self.dynamics = NewtonDynamics(system, Potential(system))
-        knots = 10 * torch.logspace(0, 1, 16, base=max(2.0, system.horizon / 10))
+        self.trust = Trust(system.horizon)
         # a bond between fixed atoms is no constraint
         bonds = torch.as_tensor(system.bonds[np.isin(system.bonds, system.moving).any(1)])
         self.register_buffer("bonds", bonds, persistent=False)
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
-        self.register_buffer("knots", knots, persistent=False)  # fs
-        self.register_buffer("trust", torch.zeros(len(knots)))  # w at the knots
         self._horizon = system.horizon
         self._learned = False  # by this object; a loaded one knows w alone
-        self.reach = 0.0  # w is zero from this lag on, fs
-        self.register_load_state_dict_post_hook(_look)
 
     @classmethod
     def suits(cls, system: System) -> bool:
         """Whether the state holds all atoms of the data, at least two and not too many."""
         return len(system.source_numbers) == system.n_atoms and 1 < system.n_atoms <= cls.largest
+
+    @property
+    def reach(self) -> float:
+        """The lag from which the modes predict alone, fs."""
+        return self.trust.reach
 
     @property
     def doubt(self) -> str:
@@ -99,17 +95,17 @@ class Newton(nn.Module):
             bath = f"a thermostat of {float(dynamics.frequency) / WAVENUMBER:.0f} cm⁻¹"
         elif dynamics.rate > 0:
             bath = f"a stochastic thermostat of {format_time(1 / float(dynamics.rate))}"
-        last = float(self.knots[-1])
+        lags = [self._horizon / 100, self._horizon / 10, self._horizon]
+        weights = self.trust(torch.tensor(lags)).tolist()
         said = ", ".join(
-            f"{float(self._hats(torch.tensor(lag)) @ self.trust.cpu()):.0%} at {format_time(lag)}"
-            for lag in (last / 100, last / 10, last)
+            f"{weight:.0%} at {format_time(lag)}" for weight, lag in zip(weights, lags, strict=True)
         )
         behind = float(dynamics.behind)
         early = f"; velocities are taken to be from {behind:.2g} fs before" if behind else ""
         return f"weight of Newton's equations, with {bath}: {said}{early}"
 
     def forward(
-        self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
+        self, x: Tensor, conformer: Conformer, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """Shift predictions of the modes, ``x (batch, time, atom, 3)``.
 
@@ -119,32 +115,31 @@ class Newton(nn.Module):
         if self.reach == 0.0:
             return x, None
         lags_inside = lags.clamp(max=self.reach)
-        change, known = self._changes(x, frame, positions, velocities, lags_inside)
+        change, known = self._changes(x, conformer, positions, velocities, lags_inside)
         count = known.sum(0)
         off = torch.where(known, change - change.sum(0) / count.clamp(min=1), 0.0)
         spread = (off.square().sum(0) / (count - 1).clamp(min=1)).mean(-1).sqrt()
-        trust = (self._hats(lags) @ self.trust)[..., None, None]
-        return x + trust * change.mean(0), spread
+        return x + self.trust(lags)[..., None, None] * change.mean(0), spread
 
     def _changes(
-        self, x: Tensor, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
+        self, x: Tensor, conformer: Conformer, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Trajectories less predictions of the modes, ``(trajectory, batch, time, atom, 3)``.
 
         Zero for a trajectory outside of the potential's domain; the second tensor marks the others.
         """
-        found = self._follow(frame, positions, velocities, lags)
+        found = self._follow(conformer, positions, velocities, lags)
         known = self.dynamics.known(found)[..., None, None]
         return torch.where(known, found - x, torch.zeros_like(found)), known
 
     def _follow(
-        self, frame: Anchored, positions: Tensor, velocities: Tensor, lags: Tensor
+        self, conformer: Conformer, positions: Tensor, velocities: Tensor, lags: Tensor
     ) -> Tensor:
         """Trajectories from the starts, ``(trajectory, batch, time, atom, 3)``.
 
         Batches are filled up to a multiple, so that matrix products round alike.
         """
-        x, v, rotation = self._placed(frame, positions, velocities)
+        x, v, rotation = self._placed(conformer, positions, velocities)
         alone = self.dynamics.potential.packed is not None
         count, together = len(x), 1 if alone else self._together
         x, v, lags = (_filled(y, together) for y in (x, v, lags))
@@ -154,7 +149,7 @@ class Newton(nn.Module):
     @torch.no_grad()
     def sample(
         self,
-        frame: Anchored,
+        conformer: Conformer,
         positions: Tensor,
         velocities: Tensor,
         lags: Tensor,
@@ -167,7 +162,7 @@ class Newton(nn.Module):
         Starts are assigned to the members of the potential in turn. Random are the thermostat and,
         unless ``exact``, the start within the grid to which it is rounded.
         """
-        x, v, rotation = self._placed(frame, positions, velocities, rounded=not exact)
+        x, v, rotation = self._placed(conformer, positions, velocities, rounded=not exact)
         if not exact:
             for size, y in zip(self._grid, (x, v), strict=True):
                 y.add_(torch.rand(y.shape, generator=generator, device=y.device) - 0.5, alpha=size)
@@ -182,27 +177,20 @@ class Newton(nn.Module):
         return positions[:, None] + moved, speeds
 
     def _placed(
-        self, frame: Anchored, positions: Tensor, velocities: Tensor, *, rounded: bool = True
+        self, conformer: Conformer, positions: Tensor, velocities: Tensor, *, rounded: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Starts in the frame of the mean conformer, and the rotation from it.
+        """Starts in the frame of the conformer, and the rotation from it.
 
         Diverging trajectories would amplify the rounding errors of a start that is rotated or
         translated. Rounded starts are equal to the last bit, unless a coordinate lies on the
         boundary between two grid points.
         """
-        rotation = frame.orientation(positions.double())
+        rotation = conformer.orientation(positions.double())
         centre = positions.double().mean(-2, keepdim=True)
         x, v = (positions - centre) @ rotation, velocities.double() @ rotation
         if rounded:
             x, v = ((y / size).round() * size for size, y in zip(self._grid, (x, v), strict=True))
         return x.to(positions), v.to(positions), rotation.to(positions)
-
-    def _hats(self, lags: Tensor) -> Tensor:
-        """Piecewise linear basis functions of log τ at lags, ``(..., knot)``."""
-        knots = self.knots.log().to(lags.device)
-        place = (lags.clamp(min=1e-3).log() - knots[0]) / (knots[1] - knots[0])
-        place = place.clamp(0, len(knots) - 1)
-        return (1 - (place[..., None] - torch.arange(len(knots), device=lags.device)).abs()).relu()
 
     def forces(self, windows: Windows) -> Forces | None:
         """Forces that a potential would be learned from; None where they are not known."""
@@ -213,7 +201,7 @@ class Newton(nn.Module):
 
     @torch.no_grad()
     def prepare(
-        self, windows: Windows, frame: Anchored, modes: Predict, report: Report = silent
+        self, windows: Windows, conformer: Conformer, modes: Predict, report: Report = silent
     ) -> None:
         """Learn the potential, choose the thermostat, and fit the weights w.
 
@@ -222,15 +210,14 @@ class Newton(nn.Module):
         windows
             Training windows. Where forces are not known, see
             :func:`gfnode.windows.forces.find_forces`, nothing is learned and w is zero.
-        frame
-            Gives the orientation of the molecule.
+        conformer
+            Trajectories are integrated in its frame.
         modes
             Predicts without a potential, with the arguments and result of a model.
         report
             Called with the steps done and the number of steps.
         """
-        self.trust.zero_()
-        _look(self)
+        self.trust.forget()
         if (forces := self.forces(windows)) is None:
             return
         self._learned = True
@@ -243,10 +230,10 @@ class Newton(nn.Module):
         stretches = min(self._stretches, max(turns, fit_in))
         stretch = torch.arange(len(seen), device=seen.device) * stretches // len(seen)
         x = windows.frames.positions[seen]
-        rotation = frame.orientation(x)
+        rotation = conformer.orientation(x)
         with torch.enable_grad():
             self.dynamics.potential.fit(
-                frame.shapes(x) + frame.conformer,
+                conformer.superposed(x),
                 forces.values @ rotation,
                 stretch % turns != members[:, None],
                 steps=int(np.clip(self._epochs * len(seen) // self._batch, *self._steps)),
@@ -265,10 +252,12 @@ class Newton(nn.Module):
         if len(fresh):
             some = windows.take(fresh)
             chosen = some.evenly(self._most_windows)
-            self._fit_trust(some.batch(chosen), frame, modes, unseen_by[fresh[chosen]])
+            self._fit_trust(some.batch(chosen), conformer, modes, unseen_by[fresh[chosen]])
 
-    def _fit_trust(self, batch: Batch, frame: Anchored, modes: Predict, unseen_by: Tensor) -> None:
-        """Fit w by least squares, at most one, non-increasing and smooth.
+    def _fit_trust(
+        self, batch: Batch, conformer: Conformer, modes: Predict, unseen_by: Tensor
+    ) -> None:
+        """Fit w to windows.
 
         With d the shift by a member that has not seen the window, d' the mean shift of the other
         members, K members and r the shift to the truth: the mean of K members none of which has
@@ -276,7 +265,7 @@ class Newton(nn.Module):
         """
         start = batch.positions, batch.velocities, batch.lags
         known = modes(*start)
-        change = self._changes(known, frame, *start)[0][..., self.score, :]
+        change = self._changes(known, conformer, *start)[0][..., self.score, :]
         change = change.unflatten(0, (self.dynamics.each, -1)).mean(0).flatten(3)  # of each member
         mine = change[unseen_by, torch.arange(len(unseen_by), device=known.device)]
         others = (change.sum(0) - mine) / max(1, len(change) - 1)
@@ -284,41 +273,9 @@ class Newton(nn.Module):
         share = 1 / len(change)
         square = share * mine.square().mean(-1) + (1 - share) * (mine * others).mean(-1)
         product = (mine * wanted).mean(-1)
-        self._weigh(batch.lags, square, product)
-
-    def _weigh(self, lags: Tensor, square: Tensor, product: Tensor) -> None:
-        """Compute w from ⟨d̄²⟩ and ⟨d̄ r⟩ at lags, ``(batch, time)`` each.
-
-        Far from all lags, as below the first of regular ones, w is that of the nearest knots by a
-        coupling of 10⁻⁹, for which single precision is too coarse.
-        """
-        hats = self._hats(lags).flatten(0, 1).double()
-        matrix = hats.T @ (hats * square.flatten()[:, None])
-        diagonal = matrix.diagonal().clamp(min=0)
-        if not diagonal.any():  # nothing would change
-            return
-        between = self._stiff * torch.minimum(diagonal[1:], diagonal[:-1])
-        between = between + 1e-9 * diagonal.max()
-        step = torch.diff(torch.eye(len(diagonal)).to(hats), dim=0)
-        matrix = matrix + step.T @ (between[:, None] * step)
-        trust = torch.linalg.solve(matrix, hats.T @ product.flatten().to(hats))
-        falling = isotonic_regression(
-            trust.clamp(0, 1).cpu().numpy(),
-            weights=(diagonal + 1e-9 * diagonal.max()).cpu().numpy(),
-            increasing=False,
-        )
-        trust = torch.from_numpy(falling.x.copy()).to(self.trust)
-        self.trust.copy_(torch.where(trust < self._least, 0.0, trust))
-        _look(self)
+        self.trust.fit(batch.lags, square, product)
 
 
 def _filled(y: Tensor, multiple: int) -> Tensor:
     """Fill up to a multiple of rows with copies of the first."""
     return torch.cat([y, y[:1].expand(-len(y) % multiple, *y.shape[1:])])
-
-
-def _look(newton: Newton, _missing: object = None) -> None:
-    """Find the lag from which w is zero; no lambda, so that models can be pickled."""
-    last = int((newton.trust > 0).sum())  # w never rises
-    beyond = last == len(newton.knots)
-    newton.reach = math.inf if beyond else float(newton.knots[last]) if last else 0.0

@@ -68,10 +68,12 @@ class SpectralPropagator(nn.Module):
         batch = windows.batch(windows.evenly(min(500, max(200, room))))
         motion = frame.displacements(batch)
         if isinstance(self.transform, QuasiHarmonic):
-            seen = frame.shapes(torch.cat([batch.positions, batch.targets.flatten(0, 1)]))
-            self.transform.fit(seen, motion, batch.lags, planar=frame.planar)
+            conformer = frame.conformer
+            seen = conformer.superposed(torch.cat([batch.positions, batch.targets.flatten(0, 1)]))
+            shapes, planar = seen - conformer.positions, conformer.planar
+            self.transform.fit(shapes, motion, batch.lags, planar=planar)
             if isinstance(self.dynamics, SettlingDynamics):
-                self.dynamics.odd.copy_(self.transform.odd & frame.planar)
+                self.dynamics.odd.copy_(self.transform.odd & planar)
                 if abs(windows.gap or 0.0) <= SHORT_GAP:  # velocities tell temperatures
                     self.dynamics.inertia.copy_(self.transform.inertia[:, None])
         times = batch.lags / self.rest.horizon

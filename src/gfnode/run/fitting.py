@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
-from gfnode.experiment import Dataset, configure, prepare
+from gfnode.experiment import Dataset, configure, prepare, refuse_idle
 from gfnode.experiment.baselines import mean_errors
 from gfnode.machine import memory_kept
 from gfnode.models.base import Model, check_prediction
@@ -91,6 +91,7 @@ def begin(
 ) -> tuple[Run, Dataset]:
     """Create the folder of a run and prepare its data; see :func:`fit`."""
     experiment = configure(preset, changes)
+    refuse_idle(experiment, changes)
     reader = Reader.chosen(reader)
     setup_device(experiment.accelerator)  # says at once what cannot be used
     if experiment.windows.split == "all":
@@ -169,7 +170,7 @@ def _calibrate(run: Run, dataset: Dataset) -> None:
 
 def _prepare(model: Model, windows: Windows, console: Console | None) -> None:
     """Run :meth:`Model.prepare` on the training windows, and print its message."""
-    with fit_display(console) as report:
+    with fit_display(console, model.long_fit) as report:
         model.prepare(windows, report)
     _check_prediction(model, windows)
     if console and model.found:

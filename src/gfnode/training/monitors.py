@@ -166,15 +166,14 @@ class LiveMonitor(Callback):
 
 
 @contextmanager
-def fit_display(console: Console | None) -> Iterator[Report]:
-    """Progress of :meth:`Model.prepare`, where that takes long.
+def fit_display(console: Console | None, what: str) -> Iterator[Report]:
+    """Progress of :meth:`Model.prepare`, where that takes long; ``what`` it does, in words.
 
     A bar, or without a terminal a line at the beginning; nothing without a console.
     """
     if console is None:
         yield silent
         return
-    what = "learning a potential from the forces"
     with Progress(
         TextColumn(what),
         BarColumn(bar_width=12),
