@@ -193,8 +193,7 @@ class Propagator:
         return self.stride * np.arange(1.0, (fit if steps is None else steps) + 1.0)
 
     def _begin(self, images: list[Any]) -> None:
-        run = self.model_run
-        rule = run.velocity_rule
+        run, rule = self.model_run, self.model_run.velocity_rule
         start = from_ase(images, name=images[0].get_chemical_formula() if images else "")
         if start.velocities is None and len(start) == 1:
             raise InputError(
@@ -212,36 +211,47 @@ class Propagator:
         begun = begin(run.model, start, asked, frame, rule)
         gap = run.facts.get("velocity_gap_fs")
         self._gap = float(gap) if gap else None
-        system = run.model.system
-        unseen = "" if self.sampled else not_in_loss(run.model)
-        if self._lags is None and not (self.sampled or isinstance(run.model, Generative)):
+        self._warn_of_repetition()
+        self._positions, self._velocities, _ = begun.tensors
+        self._start_time = float(begun.now.times[0])
+        self._template = self._without_results(images[frame])
+
+    def _warn_of_repetition(self) -> None:
+        """Warn of a stride too short, or of atoms that training did not score."""
+        model = self.model_run.model
+        if self._lags is not None or self.sampled:
+            return
+        if not isinstance(model, Generative):
             Difference(self._gap, self.stride).warn_if_short()
-        if self._lags is None and unseen:
+        if unseen := not_in_loss(model):
             warnings.warn(
                 f"{unseen}, but every step starts from them. Train with windows.score=all, or use "
                 "direct=True",
-                stacklevel=_CALLER,
+                stacklevel=_CALLER + 1,
             )
-        self._positions, self._velocities, _ = begun.tensors
-        self._start_time = float(begun.now.times[0])
-        whole = len(images[frame]) == len(system.source_numbers)
-        self._template = images[frame][system.atoms] if whole else images[frame].copy()
-        self._template.calc = None
+
+    def _without_results(self, image: Any) -> Any:
+        """The state atoms of a start, without what belongs to its moment."""
+        system = self.model_run.model.system
+        whole = len(image) == len(system.source_numbers)
+        template = image[system.atoms] if whole else image.copy()
+        template.calc = None
         if system.source_masses is not None:
-            self._template.set_masses(system.masses)
-        if self._template.constraints:
+            template.set_masses(system.masses)
+        if template.constraints:
             warnings.warn(
                 "constraints of the start are ignored: only atoms that never moved in training "
                 "stay fixed",
-                stacklevel=_CALLER,
+                stacklevel=_CALLER + 1,
             )
-        self._template.set_constraint()
-        forces = (key for key in self._template.arrays if key.lower().endswith(("force", "forces")))
+        template.set_constraint()
+        forces = (key for key in template.arrays if key.lower().endswith(("force", "forces")))
         for key in (*_STALE, *forces):
-            self._template.arrays.pop(key, None)
-            self._template.info.pop(key, None)
+            template.arrays.pop(key, None)
+            template.info.pop(key, None)
         for key in ("energy", "free_energy", "stress", "dipole"):
-            self._template.info.pop(key, None)
+            template.info.pop(key, None)
+        return template
 
     def _moments(self) -> Iterator[_Moment]:
         found = self._repeated() if self._lags is None else self._at_once(self._lags)

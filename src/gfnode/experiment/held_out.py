@@ -45,16 +45,29 @@ def held_out(
     """
     arranged = provenance.arrange(given)
     if arranged is not None:
-        windows = prepare(arranged, experiment).parts["test"]
-        least, most = float(windows.lags.min()), sum(each.span for each in arranged)
-        if not least <= system.horizon * (1 + 1e-6) <= most * (1 + 2e-6):
-            raise InputError(
-                f"the run's horizon is {format_time(system.horizon)}, expected "
-                f"{format_time(least)} (the shortest lag of its test windows) to "
-                f"{format_time(most)} (the length of its data): run.json was changed; train again"
-            )
-        warn_of_length(arranged, experiment.windows, windows, system.horizon)
-        return windows, True
+        return _test_part(arranged, experiment, system), True
+    _check_others(given, provenance, system)
+    windows = _all_over(given, experiment, system, rule)
+    _warn_of_velocities(windows, system, rule, given[0].label)
+    return windows, False
+
+
+def _test_part(arranged: Sequence[Trajectory], experiment: Experiment, system: System) -> Windows:
+    """Test windows of the data of training."""
+    windows = prepare(arranged, experiment).parts["test"]
+    least, most = float(windows.lags.min()), sum(each.span for each in arranged)
+    if not least <= system.horizon * (1 + 1e-6) <= most * (1 + 2e-6):
+        raise InputError(
+            f"the run's horizon is {format_time(system.horizon)}, expected {format_time(least)} "
+            f"(the shortest lag of its test windows) to {format_time(most)} (the length of its "
+            "data): run.json was changed; train again"
+        )
+    warn_of_length(arranged, experiment.windows, windows, system.horizon)
+    return windows
+
+
+def _check_others(given: Sequence[Trajectory], provenance: Provenance, system: System) -> None:
+    """Refuse other data than of the system, seen in training, or too short; warn of its defects."""
     for trajectory in given:
         if provenance.holds(trajectory):
             raise InputError(
@@ -77,10 +90,15 @@ def held_out(
             f"expected at least the training horizon, {format_time(system.horizon)}; give a "
             "longer trajectory"
         )
+
+
+def _all_over(
+    given: Sequence[Trajectory], experiment: Experiment, system: System, rule: VelocityRule
+) -> Windows:
+    """Windows all over other trajectories, cut like those of training."""
     if system.source_masses is not None:  # most files hold none
         given = [replace(each, atom_masses=system.source_masses) for each in given]
-    gap = rule.gap
-    kind = rule.kind
+    gap, kind = rule.gap, rule.kind
     if kind == "auto" and gap is not None and not rule.takes_stored:
         given = [replace(each, velocities=None) for each in given]
         kind = "forward" if gap > 0 else "backward"  # differences over a time, as in training
@@ -93,14 +111,16 @@ def held_out(
     settings = experiment.windows.model_copy(update=as_trained)
     windows = make_windows(given, settings, gap)[0]["test"]
     warn_of_length(given, settings, windows, system.horizon)
-    if not rule.steady:
-        windows = replace(windows, steady=None)
+    return windows if rule.steady else replace(windows, steady=None)
+
+
+def _warn_of_velocities(windows: Windows, system: System, rule: VelocityRule, label: str) -> None:
+    """Warn of velocities over longer times than those of training, or of another temperature."""
     if (gaps := windows.velocity_gaps) is not None:
         toward = 1 if bool((gaps > 0).all()) else -1
         rule.warn_if_far(float(gaps.abs().max()), system.time_step, toward)
     over = None if gaps is None else float(gaps.abs().median())
     if rule.heat is not None and rule.alike(over):
         some = windows.select(system.atoms).batch(windows.evenly(500))
-        x, v, label = some.positions.numpy(), some.velocities.numpy(), given[0].label
-        rule.heat.warn_of(v, system.masses, x, over, label, stacklevel=3)
-    return windows, False
+        x, v = some.positions.numpy(), some.velocities.numpy()
+        rule.heat.warn_of(v, system.masses, x, over, label, stacklevel=4)

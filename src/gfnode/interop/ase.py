@@ -72,7 +72,7 @@ def from_ase(
     InputError
         For no frames, frames of different atoms, several frames without times.
     """
-    from ase import Atoms, units
+    from ase import Atoms
 
     one = isinstance(frames, Atoms | str | PathLike) or not isinstance(frames, Iterable)
     images: list[Any] = [frames] if one else list(frames)
@@ -90,14 +90,7 @@ def from_ase(
                 f"frame {i} from ASE holds {atoms.symbols}, the first one {first.symbols}; all "
                 "frames must hold the same atoms in the same order"
             )
-    velocities: NDArray[Any] | None = None
-    notes: tuple[str, ...] = ()
-    moving = [atoms.has("momenta") for atoms in images]
-    if any(moving):
-        notes = resting("ASE", moving)
-        velocities = np.stack([atoms.get_velocities() for atoms in images]) * units.fs
-    elif all(atoms.has("velocities") for atoms in images):
-        velocities = np.stack([atoms.arrays["velocities"] for atoms in images]) * units.fs
+    velocities, notes = _stored_velocities(images)
     forces = _stored_forces(images)
     if forces is None:
         forces, said = _forces_of_arrays(images)
@@ -118,6 +111,19 @@ def from_ase(
         notes=notes,
         atom_masses=first.get_masses() if first.has("masses") else None,
     )
+
+
+def _stored_velocities(images: list[Any]) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
+    """Velocities in Å/fs, of momenta or of arrays of this name, and what is to be said of them."""
+    from ase import units
+
+    moving = [atoms.has("momenta") for atoms in images]
+    if any(moving):
+        found = np.stack([atoms.get_velocities() for atoms in images])
+        return found * units.fs, resting("ASE", moving)
+    if all(atoms.has("velocities") for atoms in images):
+        return np.stack([atoms.arrays["velocities"] for atoms in images]) * units.fs, ()
+    return None, ()
 
 
 def _stored_forces(images: list[Any]) -> Floats | None:

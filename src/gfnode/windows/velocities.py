@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnode.errors import InputError
-from gfnode.trajectory import SHORT_GAP, Floats, Integers, Trajectory
+from gfnode.trajectory import SHORT_GAP, Doubles, Floats, Integers, Trajectory
 from gfnode.units import format_time
 from gfnode.windows.rounding import steadied
 from gfnode.windows.spacing import far_apart
@@ -163,9 +163,10 @@ class VelocityRule:
         if stored is not None and self.takes_stored:
             return stored[frames], None
         toward = self.toward(state)
-        beside = "next frame" if toward > 0 else "frame before it"
-        after = frames + toward
-        alone = (after < 0) | (after >= len(state))
+        beside = frames + toward
+        alone = (beside < 0) | (beside >= len(state))
+        if self.kind == "stored" or (stored is None and alone.any()):
+            raise InputError(self._unknown(state, frames, alone, toward))
         if stored is not None and alone.any() and not self.takes_instants:
             assert self.gap is not None
             warnings.warn(
@@ -174,30 +175,48 @@ class VelocityRule:
                 f"the frame {'after' if toward > 0 else 'before'} it",
                 stacklevel=4,
             )
-        if self.kind == "stored" or (alone.any() and stored is None):
-            frame = int(frames[0] if self.kind == "stored" else frames[alone][0])
-            raise InputError(
-                f"the velocities at frame {frame} of {state.label} are unknown: it stores none"
-                + (f" and has no {beside}" if bool(alone[frames == frame][0]) else "")
-                + "; start from a trajectory with velocities, or from a frame "
-                + ("before the last" if toward > 0 else "after the first")
-            )
-        after = np.where(alone, frames, after)
-        gaps = np.where(alone, 1.0, state.times[after] - state.times[frames])
-        longest = float(np.abs(gaps).max(initial=0.0, where=~alone))
-        self.warn_if_far(longest, time_step, toward, stacklevel=5)
-        change = state.positions[after] - state.positions[frames]
-        found = (change / gaps[:, None, None]).astype(np.float32)
+        found = np.empty((len(frames), *state.positions.shape[1:]), np.float32)
+        if stored is not None:
+            found[alone] = stored[frames[alone]]
+        if alone.all():
+            return found, None
+        frames, beside = frames[~alone], beside[~alone]
+        gaps = state.times[beside] - state.times[frames]
+        self.warn_if_far(float(np.abs(gaps).max()), time_step, toward, stacklevel=5)
+        found[~alone] = self._differences(state, frames, beside, gaps)
+        if self.steady and toward > 0:
+            found[~alone] += self._steadying(state, frames, whole or state)
+        return found, float(np.median(gaps))
+
+    def _unknown(
+        self, state: Trajectory, frames: Integers, alone: NDArray[np.bool_], toward: int
+    ) -> str:
+        """Message that a velocity is neither stored nor found from the frame beside it."""
+        number = 0 if self.kind == "stored" else int(alone.argmax())
+        beside = "next frame" if toward > 0 else "frame before it"
+        return (
+            f"the velocities at frame {frames[number]} of {state.label} are unknown: it stores none"
+            + (f" and has no {beside}" if alone[number] else "")
+            + "; start from a trajectory with velocities, or from a frame "
+            + ("before the last" if toward > 0 else "after the first")
+        )
+
+    def _differences(
+        self, state: Trajectory, frames: Integers, beside: Integers, gaps: Doubles
+    ) -> Floats:
+        """Mean velocities between frames, ``(frame, atom, 3)``.
+
+        Over the gap of training, if both are short and the state has forces.
+        """
+        change = state.positions[beside] - state.positions[frames]
+        found: Floats = (change / gaps[:, None, None]).astype(np.float32)
         if state.forces is not None and self.gap is not None:
-            now, later = (state.forces[at] / state.masses[:, None] for at in (frames, after))
+            now: NDArray[Any] = state.forces[frames] / state.masses[:, None]
+            later = state.forces[beside] / state.masses[:, None]
             evened = over_gap(found, gaps[:, None, None], self.gap, now, later)
             short = np.maximum(np.abs(gaps), abs(self.gap)) <= SHORT_GAP
             found[short] = evened[short].astype(np.float32)
-        if self.steady and toward > 0 and not alone.all():
-            found[~alone] += self._steadying(state, frames[~alone], whole or state)
-        if stored is not None:
-            found[alone] = stored[frames[alone]]
-        return found, None if alone.all() else float(np.median(gaps[~alone]))
+        return found
 
     @staticmethod
     def _steadying(state: Trajectory, frames: Integers, whole: Trajectory) -> Floats | float:
