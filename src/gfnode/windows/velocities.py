@@ -209,11 +209,11 @@ class VelocityRule:
         Over the gap of training, if both are short and the state has forces.
         """
         change = state.positions[beside] - state.positions[frames]
-        found: Floats = (change / gaps[:, None, None]).astype(np.float32)
+        over: NDArray[Any] = gaps[:, None, None]
+        found: NDArray[Any] = (change / over).astype(np.float32)
         if state.forces is not None and self.gap is not None:
-            now: NDArray[Any] = state.forces[frames] / state.masses[:, None]
-            later = state.forces[beside] / state.masses[:, None]
-            evened = over_gap(found, gaps[:, None, None], self.gap, now, later)
+            now, later = (state.forces[at] / state.masses[:, None] for at in (frames, beside))
+            evened = over_gap(found, over, self.gap, now, later)
             short = np.maximum(np.abs(gaps), abs(self.gap)) <= SHORT_GAP
             found[short] = evened[short].astype(np.float32)
         return found
