@@ -91,14 +91,15 @@ class Settings(BaseModel):
     @classmethod
     def _explain(cls, problem: dict[str, Any]) -> str:
         key = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "model_type" and key in cls.model_fields:
-            group = cls.model_fields[key].annotation
-            one = next(iter(getattr(group, "model_fields", {})), "")
+        group = cls.model_fields[key].default if key in cls.model_fields else None
+        if problem["type"] in ("model_type", "dict_type") and isinstance(group, Settings | dict):
+            one = next(iter(dict(group)), "…")
             return f"{key} is a group of settings: expected one of them, such as {key}.{one}=…"
         if problem["type"] != "extra_forbidden":
             said = problem["msg"].removeprefix("Value error, ")
             return f"{key}: {said} (got {problem['input']!r})"
-        known = list(cls.meanings())
+        if not (known := list(cls.meanings())):
+            return f"unknown key {key!r}; there are no settings"
         *path, last = map(str, problem["loc"])
         level: Any = cls
         for name in path:

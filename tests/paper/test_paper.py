@@ -318,6 +318,9 @@ class TestTables:
         assert [cells[name].mean for name in names] == pytest.approx(others)
         assert cells["egnn"].spread is None
         assert cells["gfnode"].published == (4.41, 0.06)
+        said = describe(table, MADE)[0].before[0]
+        assert said.count("(") == said.count(")")
+        assert ("per atom" in said) == ("eq. 14" in said) == (metric == "eq14")
 
     def test_ranks_and_marks(self, results: list[Result]) -> None:
         """Trivial baselines are ranked with the models, ablations are not."""

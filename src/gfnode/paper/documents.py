@@ -152,7 +152,7 @@ def _main(table: Table, made: Made) -> Grid:
         metric = "per atom" if table.metric == "eq14" else "per coordinate"
         before.append(
             f"{next(iter(what)).replace('per coordinate', metric).capitalize()} in "
-            f"{next(iter(unit))}, {METRICS[table.metric].split(', ', 1)[1]}. "
+            f"{next(iter(unit))}, {METRICS[table.metric]}. "
             f"Metric: {table.metric}."
         )
     before.append(_setup(table.results, made))

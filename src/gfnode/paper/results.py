@@ -15,9 +15,9 @@ from gfnode.paper.specs import Quantity
 from gfnode.trajectory import Doubles
 
 METRICS = {
-    "last-lag": "per coordinate, at the last lag of each window (what the paper prints)",
-    "mean": "per coordinate, mean over all lags",
-    "eq14": "per atom (eq. 14 of the paper, three times as large), mean over all lags",
+    "last-lag": "at the last lag of each window (what the paper prints)",
+    "mean": "mean over all lags",
+    "eq14": "mean over all lags (eq. 14 of the paper, three times as large)",
 }
 """Which mean of the squared errors a table shows."""
 
