@@ -748,6 +748,19 @@ def test_another_conformer_stays_while_it_vibrates():
     assert rest.isfinite().all()
 
 
+def test_another_conformer_stays_whatever_is_known_of_its_other_modes():
+    """Curves of the modes that are within their range do not move it (rings of ferrocene)."""
+    dynamics = SettlingDynamics(oscillators([0, 1, 2]), 3, 1000.0).float()
+    dynamics.largest.fill_(3.0)
+    dynamics.curves.data.copy_(torch.randn(2, 3, 17, generator=torch.Generator().manual_seed(0)))
+    u = torch.tensor([[8.0], [0.5], [-1.0]])[None]
+    rest, drift = dynamics.rest(u)
+    torch.testing.assert_close(rest, u)
+    assert not drift.any()
+    later = dynamics(torch.stack([u, torch.zeros_like(u)], -1), torch.tensor([[0.03, 0.3, 1.0]]))
+    torch.testing.assert_close(later[..., 0], u[:, None].expand(-1, 3, -1, -1), rtol=0.01, atol=0)
+
+
 def test_a_mode_that_was_cold_in_training_is_hot_and_no_other_conformer():
     """Its amplitude at the mean temperature counts, by the velocities of all modes."""
     generator = torch.Generator().manual_seed(0)

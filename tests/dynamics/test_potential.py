@@ -9,7 +9,8 @@ import torch
 from scipy.sparse.csgraph import shortest_path
 
 from gfnode.dynamics.potential import Potential
-from gfnode.graph import automorphisms
+from gfnode.graph import automorphisms, hop_edges
+from gfnode.molecule.system import System
 from making import conformations, rotation, springs, system_of
 
 ETHANOL = system_of("ethanol")
@@ -139,6 +140,26 @@ def test_the_quadratic_form_is_of_near_pairs(learned):
     z = ((q - learned.mean) / learned.spread)[..., near]
     expected = torch.einsum("mbi,mij,mbj->mb", z, learned.square, z) + (z * learned.line).sum(-1)
     torch.testing.assert_close(change, expected, rtol=1e-3, atol=1e-2)
+
+
+def test_atoms_without_bonds_have_a_potential_without_quadratic_form():
+    """Five noble gases: it learns, and its forces are minus the gradient of its energy."""
+    x = conformations(60, noise=0.06)[:, 2:7].float()
+    none, five = np.empty((0, 2), dtype=np.int64), np.arange(5)
+    system = System(
+        np.array([2, 10, 18, 36, 54]), five, five, none, hop_edges(none, 5), 10.0, 1000.0
+    )
+    apart = x[:, :, None] - x[:, None]
+    forces = (0.1 * apart).sum(2)
+    torch.manual_seed(0)
+    potential = Potential(system, width=16, members=2)
+    potential.fit(x, forces, torch.ones(2, 60, dtype=torch.bool), steps=200, batch=32)
+    x = x.expand(2, -1, -1, -1).clone().requires_grad_()
+    (slope,) = torch.autograd.grad(potential.energy(x).sum(), x)
+    with torch.no_grad():
+        found = potential(x)
+    torch.testing.assert_close(found, -slope, rtol=1e-3, atol=1e-4)
+    assert (found - forces).square().mean() < 0.1 * forces.square().mean()
 
 
 def test_the_seed_of_the_run_counts():

@@ -8,8 +8,9 @@ import pytest
 
 import gfnode
 from gfnode.errors import InputError
+from gfnode.inspection import inspect
 from gfnode.readers import load, save
-from gfnode.trajectory import Trajectory
+from gfnode.trajectory import Topology, Trajectory
 from making import geometry_of
 
 ORDER = [0, 1, 2, 8, 7, 6, 5, 4, 3]
@@ -57,6 +58,28 @@ def test_another_order_is_refused(path, order, tmp_path):
     top = save(reordered(ethanol(), order)[:1], tmp_path / "order.pdb")
     with pytest.raises(InputError, match=r"the topology .*order\.pdb does not fit: "):
         load(path, **options(path, top))
+
+
+def test_water_that_ions_exchange_is_no_other_topology(tmp_path):
+    """Na–O is 2.4 Å, which radii take for a bond: neither a wrong order nor bonds left out."""
+    numbers, water = geometry_of("H2O")
+    sites = np.array([[x, y, 0.0] for x in (0.0, 2.4, 8.0, 10.4) for y in (0.0, 8.0)])
+    sodium = [2, 3]
+    kept = [i for i in range(8) if i not in sodium]
+    x = np.concatenate([*(water - water[0] + sites[i] for i in kept), sites[sodium]])
+    z = np.concatenate([np.tile(numbers, 6), [11, 11]])
+    names = ("O", "H1", "H2") * 6 + ("NA", "NA")
+    bonds = np.array([[3 * i, 3 * i + k] for i in range(6) for k in (1, 2)])
+    residues = tuple(i // 3 for i in range(18)), ("HOH",) * 18 + ("NA", "NA")
+    topology = Topology(names, residues[1], (*residues[0], 6, 7), bonds)
+    frames = np.repeat(x[None], 30, 0) + 0.02 * np.random.default_rng(0).normal(size=(30, 20, 3))
+    frames[:, 18:, 0] += 5.6  # to the water on the other side
+    made = Trajectory(frames, np.arange(30) * 5.0, z, topology=topology)
+    path = save(made, tmp_path / "run.xtc")
+    top = save(replace(made[:1], positions=x[None].astype(np.float32)), tmp_path / "start.pdb")
+    again = load(path, top=top, select="all")
+    assert not any("far too long" in note for note in again.notes)
+    assert "unnamed-bonds" not in [each.code for each in inspect(again).findings]
 
 
 def test_the_same_is_told_of_a_gro_file(path, tmp_path):

@@ -288,9 +288,11 @@ class Potential(nn.Module):
         """Initial weights: uniform within ±1/√inputs, and zero for the quadratic form."""
         drawn = []
         for name, like in zip(self._names, self._weights, strict=True):
-            weight = (2 * torch.rand(like.shape, generator=generator) - 1) * like.shape[-1] ** -0.5
-            if name in ("square", "line"):
+            weight = 2 * torch.rand(like.shape, generator=generator) - 1
+            if name in ("square", "line"):  # of no pair at all where there are no bonds
                 weight.zero_()
+            else:
+                weight *= like.shape[-1] ** -0.5
             drawn.append(nn.Parameter(weight.to(like.device)))
         return drawn
 

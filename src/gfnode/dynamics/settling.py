@@ -14,7 +14,7 @@ class SettlingDynamics(nn.Module):
     the distance to equilibrium, and Gaussians G_j::
 
         u(τ) = φ_τ(u − r(u), w) + e^(−τ/τ_r) (1 + τ/τ_r) r(u) + (1 − e^(−τ/τ_d) (1 + τ/τ_d)) d(u)
-        r(u) = Σ_j r_j G_j(u) + s u,   d(u) = Σ_j d_j G_j(u)
+        r(u) = (1 − s) Σ_j r_j G_j(u) + s u,   d(u) = (1 − s) Σ_j d_j G_j(u)
 
     r is the equilibrium position of the start, which decays with the time τ_r, initialised far
     beyond the horizon; d is the drift in the time τ_d. Together they are ⟨u(τ) | u⟩ once vibrations
@@ -69,7 +69,8 @@ class SettlingDynamics(nn.Module):
         farthest = (position.abs() / self.largest.clamp(min=1e-6)).amax(1, keepdim=True)
         other = ((farthest - self._usual) / (self._other - self._usual)).clamp(0, 1)
         stays = other**2 * (3 - 2 * other)
-        return found[0, ..., None] + stays * position, found[1, ..., None]
+        rest, drift = (1 - stays) * found[..., None]
+        return rest + stays * position, drift
 
     def _features(self, position: Tensor) -> Tensor:
         found = torch.exp(-((position - self.centres) ** 2))

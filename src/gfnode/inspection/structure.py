@@ -11,6 +11,7 @@ from gfnode.molecule.order import misfit_of
 from gfnode.molecule.periodic import images, lattices
 from gfnode.thinning import among, evenly
 from gfnode.trajectory import Integers, formula_of
+from gfnode.trajectory.selection import ions
 from gfnode.trajectory.series import Series
 
 SHOWN = 6
@@ -121,6 +122,7 @@ def look_at_structure(series: Series) -> tuple[Structure, Integers, Integers]:
     named = None
     if first.topology is not None and len(first.topology.bonds):
         named = np.unique(np.sort(first.topology.bonds, axis=1), axis=0)
+        found = found[~ions(first.numbers, first.topology)[found].any(1)]
     bonds = named if named is not None else found
     labels = graph.components(bonds.T, first.n_atoms)
     sizes = np.bincount(labels)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.readers.source import Source
 from gfnode.trajectory import Integers
+from gfnode.trajectory.selection import ions
 
 WRONG = 0.25
 """From this share of long bonds on a topology is refused. A reaction may have changed a few."""
@@ -25,7 +26,7 @@ _COINCIDE = 0.01  # share of atoms that may be so near: alternate locations
 def check_fit(path: Path, source: Source, first: int, atoms: Integers) -> list[str]:
     """Compare some atoms in the first frame with the coordinates of the topology, if it has any.
 
-    Bonds alone are compared, across the periodic cell: conformations may differ.
+    Bonds alone are compared, across the periodic cell, but not to ions: conformations may differ.
 
     Returns
     -------
@@ -54,6 +55,8 @@ def check_fit(path: Path, source: Source, first: int, atoms: Integers) -> list[s
 
     numbers = source.numbers[atoms]
     bonds = near_bonds(numbers, [(x, np.zeros((3, 3)) if box is None else box)])
+    if source.topology is not None:
+        bonds = bonds[~ions(source.numbers, source.topology)[atoms[bonds]].any(1)]
     crowded = len(bonds) > CROWDED * len(atoms)
     if crowded or (found := misfit(bonds, numbers, [(now[atoms], cell)])) is None:
         return []

@@ -137,9 +137,18 @@ def solvent(numbers: Integers, topology: Topology) -> NDArray[np.bool_]:
     oxygens = np.bincount(residue, numbers == 8)
     water = (oxygens == 1) & (hydrogens == 2) & (size == 3)
     water |= np.isin(np.char.upper(names[first]), list(WATER))
-    ion = (size == 1) & np.isin(numbers[first], list(IONS))
-    ion[residue[topology.bonds.ravel()]] = False
-    mask: NDArray[np.bool_] = (water | ion)[residue]
+    mask: NDArray[np.bool_] = water[residue] | ions(numbers, topology)
+    return mask
+
+
+def ions(numbers: Integers, topology: Topology) -> NDArray[np.bool_]:
+    """Which atoms are ions: alone in their residue, and without bonds; ``(atom,)``.
+
+    The water around them is as near as if it were bonded (Na–O 2.4 Å), and is exchanged.
+    """
+    residue, _ = residues_of(topology)
+    mask: NDArray[np.bool_] = (np.bincount(residue) == 1)[residue] & np.isin(numbers, list(IONS))
+    mask[topology.bonds.ravel()] = False
     return mask
 
 
