@@ -254,3 +254,28 @@ def test_modes_of_the_graph_have_one_equilibrium() -> None:
     changes |= {"model.settling": True}
     with pytest.raises(InputError, match="settling has no effect"):
         refuse_idle(configure("default", changes), changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"training.warmup": 9}, r"training.warmup has .* training.schedule=cosine or constant"),
+        ({"model.transform": "identity", "model.basis": "path"}, "basis .*model.transform=graph"),
+        (
+            {"model.name": "egno", "model.times": "as-if-regular", "model.grid": 4},
+            "grid .*model.times=grid",
+        ),
+    ],
+)
+def test_other_options_without_effect(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        refuse_idle(configure("paper", changes), changes)
+    kept = dict(list(changes.items())[:-1])
+    refuse_idle(configure("paper", kept), kept)
+
+
+def test_fractions_of_a_published_split() -> None:
+    changes = {"windows.fractions": [0.8, 0.1, 0.1]}
+    with pytest.raises(InputError, match=r"windows.fractions has no effect with windows.split=pub"):
+        configure("paper", changes)
+    assert configure("paper", changes | {"windows.split": "blocked"})

@@ -550,6 +550,7 @@ class TestCommand:
         assert "in 10⁻² Å², at the last lag of each window" in result.stdout
         assert "Error over that of the other" in result.stdout
         table = (tmp_path / "table1.md").read_text()
+        assert "EGNO" not in table  # notes are of the rows that there are
         assert re.search(r"\| GF-NODE \| [^|]+<br>paper 4.41 ± 0.06 \|", table)
         assert (tmp_path / "table1.html").exists()
         folders = set((tmp_path / "runs").iterdir())

@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,15 @@ def test_a_failing_job_is_not_retried(tmp_path: Path) -> None:
 def test_no_cluster() -> None:
     with pytest.raises(InputError, match="no Ray cluster answers at"):
         Ray(RESOURCES, "auto")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://localhost:{}", "[::1]:{}"])
+def test_nobody_listens(address: str) -> None:
+    """Ray itself tried again and again for minutes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    began = time.monotonic()
+    with pytest.raises(InputError, match="no Ray cluster answers at"):
+        Ray(RESOURCES, address.format(port))
+    assert time.monotonic() - began < 30

@@ -10,6 +10,7 @@ from gfnode.cli.console import console, resumable
 from gfnode.cli.options import read_settings
 from gfnode.errors import InputError
 from gfnode.terminal import titled_table
+from gfnode.units import count
 
 if TYPE_CHECKING:
     from gfnode.paper.plan import Planned
@@ -30,7 +31,7 @@ def run_sweep(tasks: "list[Task]", launcher: "Launcher") -> dict[str, str]:
     ):
         summary = sweep(tasks, launcher, display)
     terminal.print(
-        f"{total} runs: {len(summary.done)} done, {len(summary.reused)} done before, "
+        f"{count(total, 'run')}: {len(summary.done)} done, {len(summary.reused)} done before, "
         f"{len(summary.failed)} failed"
     )
     for name, reason in summary.failed.items():

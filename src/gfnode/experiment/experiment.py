@@ -92,13 +92,15 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
         raise InputError(f"unknown preset {preset!r}: expected {', '.join(PRESETS)}")
     asked = _nest(changes or {})
     experiment = Experiment.read(_merge(PRESETS[preset], asked))
-    split, usual = experiment.windows.split, WindowSettings.model_fields["most"].default
-    most = asked.get("windows", {}).get("most", usual)
-    if split.startswith("published") and tuple(most) != usual:
-        raise InputError(
-            f"windows.most has no effect with windows.split={split}, which uses the numbers of "
-            "windows in the paper: leave it out, or also set windows.split=blocked"
-        )
+    split = experiment.windows.split
+    for key in ("most", "fractions"):
+        usual = WindowSettings.model_fields[key].default
+        chosen = asked.get("windows", {}).get(key, usual)
+        if split.startswith("published") and tuple(chosen) != usual:
+            raise InputError(
+                f"windows.{key} has no effect with windows.split={split}, which uses the numbers "
+                "of windows in the paper: leave it out, or also set windows.split=blocked"
+            )
     options = dict(experiment.model)
     name = options.pop("name", "gfnode")
     if name != "gfnode":  # a preset composes a GF-NODE; another model takes none of that
@@ -108,9 +110,9 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
 
 
 def refuse_idle(experiment: Experiment, changes: Mapping[str, Any] | None) -> None:
-    """Refuse changes that turn on an option of the model which then has no effect.
+    """Refuse changes that turn on an option of model or training which then has no effect.
 
-    All options together, as in a stored configuration, are accepted.
+    All options of either together, as in a stored configuration, are accepted.
 
     Raises
     ------
@@ -120,13 +122,17 @@ def refuse_idle(experiment: Experiment, changes: Mapping[str, Any] | None) -> No
     asked = flat(changes or {})
     options = dict(experiment.model)
     name = options.pop("name")
-    if all(f"model.{key}" in asked for key in options):
-        return
-    for key, needed in idle_options(name, options).items():
-        if asked.get(f"model.{key}"):
-            raise InputError(
-                f"model.{key} has no effect without {needed}: leave it out, or add that"
-            )
+    training = experiment.training
+    for section, keys, idle in (
+        ("model", options, idle_options(name, options)),
+        ("training", type(training).model_fields, training.idle),
+    ):
+        whole = all(f"{section}.{key}" in asked for key in keys)
+        for key, needed in idle.items():
+            if asked.get(f"{section}.{key}") and not whole:
+                raise InputError(
+                    f"{section}.{key} has no effect without {needed}: leave it out, or add that"
+                )
 
 
 def _nest(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,12 +85,16 @@ class GFNODESettings(Settings):
     @property
     def idle(self) -> Mapping[str, str]:
         """Options of the anchored frame, given another one, or of modes that are not used."""
+        of_graph = "basis", "laplacian", "whole_eigenspaces"
+        of_frame = "newton", "rotors", "anharmonic", "settling", "coordinate_basis"
+        found: dict[str, str] = {}
+        if self.transform == "identity":
+            found |= dict.fromkeys(of_graph, "model.transform=graph")
         if self.frame != "anchored":
-            names = ("newton", "rotors", "anharmonic", "settling", "coordinate_basis")
-            return dict.fromkeys(names, "model.frame=anchored")
-        if self.coordinate_basis != "quasiharmonic":
-            return {"settling": "model.coordinate_basis=quasiharmonic"}
-        return {}
+            found |= dict.fromkeys(of_frame, "model.frame=anchored")
+        elif self.coordinate_basis != "quasiharmonic":
+            found["settling"] = "model.coordinate_basis=quasiharmonic"
+        return found
 
 
 def graph_transform(s: GFNODESettings, system: System) -> Transform:

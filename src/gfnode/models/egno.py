@@ -1,5 +1,6 @@
 """EGNO: predicts all times together, coupled by convolutions over time."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -26,6 +27,11 @@ class EGNOSettings(EGNNSettings):
     experiments."""
     grid: Width = Field(8, ge=2)
     """Points of the grid, in addition to the start at lag zero."""
+
+    @property
+    def idle(self) -> Mapping[str, str]:
+        """The grid, where there is none."""
+        return {} if self.times == "grid" else {"grid": "model.times=grid"}
 
 
 class TimeConvolution(nn.Module):

@@ -167,7 +167,10 @@ def _main(table: Table, made: Made) -> Grid:
             "Published splits draw test windows that overlap training windows in time; blocked "
             "splits (--split blocked) do not."
         )
-    return Grid(spec.title, tuple(before), tuple(head), tuple(rows), (*said, *after, *spec.notes))
+    shown = {line.id for line in table.models}
+    of_rows = dict.fromkeys(row.note for row in spec.rows if row.id in shown and row.note)
+    after += [*of_rows, *spec.notes]
+    return Grid(spec.title, tuple(before), tuple(head), tuple(rows), (*said, *after))
 
 
 def _cell(table: Table, line: Line, column: Column, seeds: int) -> Text:

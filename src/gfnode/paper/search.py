@@ -53,8 +53,8 @@ class Search:
             values = [read_value(each) for each in texts]
             if not key.strip() or all(each == values[0] for each in values):
                 raise InputError(
-                    f"--search {item}: expected key=value,value,… with two values or more, e.g. "
-                    "--search training.rate=0.0003,0.001"
+                    f"--search {item}: expected key=value,value,… with two different values or "
+                    "more, e.g. --search training.rate=0.0003,0.001"
                 )
             if key.strip() in found:
                 raise InputError(

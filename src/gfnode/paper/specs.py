@@ -32,6 +32,8 @@ class Row(Settings):
         The row is compared with the full model, the row ``gfnode``.
     preset
         Of this row, in place of that of the table.
+    note
+        What a reader of the row should know.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Row(Settings):
     paper: str | None = None
     ablation: bool = False
     preset: str | None = None
+    note: str = ""
 
     @property
     def model_settings(self) -> list[str]:

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -187,6 +188,7 @@ class Ray(Launcher):
 
     def __init__(self, resources: Resources, address: str | None = None) -> None:
         self.ray = _extra("ray", "ray")
+        _check_answers(address)
         self.own = not self.ray.is_initialized()
         try:
             if self.own:
@@ -214,6 +216,20 @@ class Ray(Launcher):
         """Leave the cluster; one that was started here ends."""
         if self.own:
             self.ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Refuse an address where nothing listens; Ray would try to connect for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"no Ray cluster answers at {address}: {error}; give the address that `ray start "
+            "--head` printed"
+        ) from error
 
 
 @dataclass

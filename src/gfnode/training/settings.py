@@ -1,5 +1,6 @@
 """Settings of training."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -50,3 +51,10 @@ class TrainingSettings(Settings):
     products: Precision = "float32"
     """`bfloat16`: matrix products of training steps in bfloat16 if the device supports it; all else
     stays float32."""
+
+    @property
+    def idle(self) -> Mapping[str, str]:
+        """The warm-up, which the published schedule does not have."""
+        if self.schedule == "published":
+            return {"warmup": "training.schedule=cosine or constant"}
+        return {}
