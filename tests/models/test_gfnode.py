@@ -266,6 +266,22 @@ def test_at_first_atoms_fly_on():
     assert (slope - v).abs().max() < 1e-3 * v.abs().max()
 
 
+@pytest.mark.parametrize("scored", [False, True])
+def test_the_centre_of_mass_flies_on(scored):
+    """Whichever atoms the conformer is superposed on, its modes have no momentum."""
+    model, x, v = prepared(DEFAULT, "toluene", "all", rough=False)
+    with torch.no_grad():
+        if scored:
+            model.frame.conformer.weights.copy_(torch.arange(15) < 7)
+        model.frame.log_memory.fill_(10.0)  # free flight
+        lags = LAGS.expand(len(x), -1)
+        model, x, v, lags = (y.double() for y in (model, x, v, lags))
+        found = model(x, v, lags)
+    m = model.frame.masses[:, None] / model.frame.masses.sum()
+    flown = (m * x).sum(-2)[:, None] + lags[..., None] * (m * v).sum(-2)[:, None]
+    torch.testing.assert_close((m * found).sum(-2), flown, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_turning_tips_turn_with_the_molecule(mirrored):
     model, x, v = prepared(DEFAULT, "toluene", "all", rough=False)

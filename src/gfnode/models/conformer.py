@@ -12,7 +12,9 @@ from gfnode.geometry import center, flattened, kabsch_rotation, mean_conformer
 class Conformer(nn.Module):
     """Mean conformer c of the training frames, and the weights with which it is superposed.
 
-    Improper rotations are allowed, so that reflections are kept.
+    Its centre of mass is put on that of a conformation, so that displacements from it never move
+    the molecule as a whole; the weights are those of the rotation. Improper rotations are allowed,
+    so that reflections are kept.
 
     Parameters
     ----------
@@ -78,10 +80,10 @@ class Conformer(nn.Module):
 
     def placed(self, x: Tensor, rotation: Tensor) -> Tensor:
         """The conformer, rotated and moved onto conformations ``(..., atom, 3)``."""
-        own = self.positions - center(self.positions, self.weights)
-        return own @ rotation.mT + center(x, self.weights)
+        own = self.positions - center(self.positions, self.masses)
+        return own @ rotation.mT + center(x, self.masses)
 
     def superposed(self, x: Tensor) -> Tensor:
         """Conformations ``(..., atom, 3)``, rotated and moved onto the conformer."""
-        own = (x - center(x, self.weights)) @ self.orientation(x)
-        return own + center(self.positions, self.weights)
+        own = (x - center(x, self.masses)) @ self.orientation(x)
+        return own + center(self.positions, self.masses)
