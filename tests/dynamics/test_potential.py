@@ -142,17 +142,18 @@ def test_the_quadratic_form_is_of_near_pairs(learned):
     torch.testing.assert_close(change, expected, rtol=1e-3, atol=1e-2)
 
 
-def test_atoms_without_bonds_have_a_potential_without_quadratic_form():
-    """Five noble gases: it learns, and its forces are minus the gradient of its energy."""
-    x = conformations(60, noise=0.06)[:, 2:7].float()
-    none, five = np.empty((0, 2), dtype=np.int64), np.arange(5)
-    system = System(
-        np.array([2, 10, 18, 36, 54]), five, five, none, hop_edges(none, 5), 10.0, 1000.0
-    )
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_atoms_without_bonds_have_a_potential_without_quadratic_form(count):
+    """Noble gases: it learns, and its forces are minus the gradient of its energy."""
+    x = conformations(60, noise=0.06)[:, 2 : 2 + count].float()
+    none, every = np.empty((0, 2), dtype=np.int64), np.arange(count)
+    numbers = np.array([2, 10, 18, 36, 54])[:count]
+    system = System(numbers, every, every, none, hop_edges(none, count), 10.0, 1000.0)
     apart = x[:, :, None] - x[:, None]
     forces = (0.1 * apart).sum(2)
     torch.manual_seed(0)
     potential = Potential(system, width=16, members=2)
+    assert len(potential.near) == 0
     potential.fit(x, forces, torch.ones(2, 60, dtype=torch.bool), steps=200, batch=32)
     x = x.expand(2, -1, -1, -1).clone().requires_grad_()
     (slope,) = torch.autograd.grad(potential.energy(x).sum(), x)

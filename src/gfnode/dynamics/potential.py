@@ -69,7 +69,7 @@ class Potential(nn.Module):
         between[torch.arange(pairs), receiving] = 1.0
         between[torch.arange(pairs), sending] = -1.0
         self.register_buffer("between", between, persistent=False)
-        apart = torch.full((atoms, atoms), atoms)
+        apart = torch.full((atoms, atoms), atoms + 3)  # not connected: further than any
         edges = hop_edges(system.bonds, atoms, hops=3)
         apart[tuple(edges.index)] = torch.from_numpy(edges.hop).to(apart)
         apart = apart[receiving, sending]
