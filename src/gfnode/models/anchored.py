@@ -106,7 +106,9 @@ class Anchored(Frame):
         self.log_memory.copy_(memories[-1])
         start = batch.positions, batch.velocities
         self.conformer.fit(
-            windows.conformations(), lambda: float(self._error(batch, self.place(*start)))
+            windows.conformations(),
+            lambda: float(self._error(batch, self.place(*start))),
+            windows.align,
         )
         placement = self.place(*start)
 

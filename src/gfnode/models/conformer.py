@@ -13,8 +13,9 @@ class Conformer(nn.Module):
     """Mean conformer c of the training frames, and the weights with which it is superposed.
 
     Its centre of mass is put on that of a conformation, so that displacements from it never move
-    the molecule as a whole; the weights are those of the rotation. Improper rotations are allowed,
-    so that reflections are kept.
+    the molecule as a whole; or its centre of the atoms on which targets are superposed, if they
+    are, which stays where it is. The weights are those of the rotation. Improper rotations are
+    allowed, so that reflections are kept.
 
     Parameters
     ----------
@@ -26,6 +27,7 @@ class Conformer(nn.Module):
 
     positions: Tensor
     weights: Tensor
+    centring: Tensor
     masses: Tensor
     score: Tensor
 
@@ -35,9 +37,12 @@ class Conformer(nn.Module):
         self.register_buffer("score", score, persistent=False)
         self.register_buffer("positions", torch.zeros(len(masses), 3))  # Å
         self.register_buffer("weights", masses.clone())
+        self.register_buffer("centring", masses.clone())  # weights of the centre
 
     @torch.no_grad()
-    def fit(self, conformations: Tensor, error: Callable[[], float]) -> None:
+    def fit(
+        self, conformations: Tensor, error: Callable[[], float], align: Tensor | None = None
+    ) -> None:
         """Choose the mean and the weights of least error.
 
         Weights are the masses, or equal for the scored atoms; the mean is taken over conformations
@@ -49,7 +54,13 @@ class Conformer(nn.Module):
             ``(frame, atom, 3)`` in Å.
         error
             Error of the model with the present positions and weights.
+        align
+            Numbers of the atoms on which targets are superposed; None: they are not.
         """
+        centring = self.masses
+        if align is not None:
+            centring = torch.zeros_like(self.masses).index_fill(0, align, 1.0)
+        self.centring.copy_(centring)
         # not quite zero for the others: where the scored atoms are coplanar, the others
         # distinguish the conformer from its mirror image
         scored = torch.full_like(self.masses, 0.01).index_fill(0, self.score, 1.0)
@@ -80,10 +91,10 @@ class Conformer(nn.Module):
 
     def placed(self, x: Tensor, rotation: Tensor) -> Tensor:
         """The conformer, rotated and moved onto conformations ``(..., atom, 3)``."""
-        own = self.positions - center(self.positions, self.masses)
-        return own @ rotation.mT + center(x, self.masses)
+        own = self.positions - center(self.positions, self.centring)
+        return own @ rotation.mT + center(x, self.centring)
 
     def superposed(self, x: Tensor) -> Tensor:
         """Conformations ``(..., atom, 3)``, rotated and moved onto the conformer."""
-        own = (x - center(x, self.masses)) @ self.orientation(x)
-        return own + center(self.positions, self.masses)
+        own = (x - center(x, self.centring)) @ self.orientation(x)
+        return own + center(self.positions, self.centring)
