@@ -455,7 +455,7 @@ VARIANTS = {
         "default",
         {"optimizer": "adam", "schedule": "constant", "ema": None, "clip": None},
     ),
-    "published": ("published", {"ema": None, "validate_every": 2}),
+    "published": ("published", {"ema": None, "validate_every": 2, "warmup": 0}),
     "early stop": ("default", {"patience": 1, "rate": 0.5, "warmup": 0, "clip": None}),
 }
 KILLS = {
