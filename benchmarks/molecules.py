@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gfnode.experiment import build_model, configure
 from gfnode.graph import hop_edges
-from gfnode.models.gfnode import GFNODE
+from gfnode.models.gfnode import GraphFourierODE
 from gfnode.molecule.system import System
 from gfnode.windows.published import rigid_pairs
 
@@ -64,10 +64,10 @@ def system(molecule: Molecule) -> System:
     )
 
 
-def published(molecule: Molecule) -> GFNODE:
+def published(molecule: Molecule) -> GraphFourierODE:
     """Build the ``published`` model of a molecule, seed 53."""
     model = build_model(configure("published"), system(molecule))
-    assert isinstance(model, GFNODE)
+    assert isinstance(model, GraphFourierODE)
     return model
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchdiffeq import odeint
 
-from gfnode.models.gfnode import GFNODE
+from gfnode.models.gfnode import GraphFourierODE
 from gfnode.models.layers import lag_embedding, perceptron
 
 RTOL, ATOL = 1e-3, 1e-4
@@ -108,7 +108,7 @@ class Straightforward(nn.Module):
         Tolerances of the solver.
     """
 
-    def __init__(self, product: GFNODE, rtol: float = RTOL, atol: float = ATOL) -> None:
+    def __init__(self, product: GraphFourierODE, rtol: float = RTOL, atol: float = ATOL) -> None:
         super().__init__()
         s = product.settings
         if s.frame != "centred" or not s.coordinate_activation or s.whole_eigenspaces:

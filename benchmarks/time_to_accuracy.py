@@ -21,7 +21,7 @@ import torch
 
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.models import Model
-from gfnode.models.gfnode import GFNODE
+from gfnode.models.gfnode import GraphFourierODE
 from gfnode.presets import PRESETS
 from gfnode.readers import load
 from gfnode.training import Callback, EpochRecord, Trainer, TrainingState
@@ -70,7 +70,7 @@ def measure(path: Path, clock: str) -> dict[str, Any]:
     budget = {"training.epochs": EPOCHS, "training.validate_every": 5, "training.patience": None}
     published = train("published", path, budget, enough=0.0)
     model = published["model"]
-    assert isinstance(model, GFNODE)
+    assert isinstance(model, GraphFourierODE)
     batch = published["parts"]["train"].batch(slice(0, 50))
     tensors = [batch.positions, batch.velocities, batch.lags, batch.targets]
     acts = {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnode.machine import memory_kept
-from gfnode.models.gfnode import GFNODE
+from gfnode.models.gfnode import GraphFourierODE
 from gfnode.models.layers import EGNNLayer, EGNNLayers
 from measuring import CLOCKS, ratio, shown, take_turns
 from molecules import MOLECULES, published, starts
@@ -54,7 +54,7 @@ def forward(model: nn.Module, batch: list[Tensor]) -> Callable[[], None]:
     return predict
 
 
-def operations(model: GFNODE, starts: int, lags: int) -> float:
+def operations(model: GraphFourierODE, starts: int, lags: int) -> float:
     """Floating-point operations of the layers' matrix products in a forward pass.
 
     Two for every weight and row: a row is an atom or an edge of a start, in the decoder of a start

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 import gfnode
 from commands import call, fails, works
 from gfnode.cli import console
-from gfnode.models.gfnode import GFNODE
+from gfnode.models.gfnode import GraphFourierODE
 from gfnode.presets import PRESETS, SUMMARIES
 from gfnode.run import VERSION, Run
 from processes import python
@@ -581,10 +581,12 @@ class TestBadInput:
     def test_a_prediction_that_is_not_finite(
         self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def lost(model: GFNODE, x: torch.Tensor, v: torch.Tensor, lags: torch.Tensor) -> object:
+        def lost(
+            model: GraphFourierODE, x: torch.Tensor, v: torch.Tensor, lags: torch.Tensor
+        ) -> object:
             return x[:, None].masked_fill(lags[..., None, None] > 150, torch.nan), None
 
-        monkeypatch.setattr(GFNODE, "with_spread", lost)
+        monkeypatch.setattr(GraphFourierODE, "with_spread", lost)
         words = ("--start", "sample:toluene", "--times", "100fs,200fs", "--out", tmp_path / "p.npz")
         said = fails("predict", run, *words)
         assert "positions that are not finite 200 fs after the start: its training failed" in said

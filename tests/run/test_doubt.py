@@ -6,7 +6,7 @@ import pytest
 
 from commands import works
 from gfnode.files import read_json
-from gfnode.models.gfnode import GFNODE
+from gfnode.models.gfnode import GraphFourierODE
 from gfnode.models.newton import UNTRUSTED, Newton
 from gfnode.report.summary import trained_on
 from gfnode.share.export import describe
@@ -24,7 +24,7 @@ def test_a_potential_that_is_not_trusted_is_a_doubt():
 
 
 def test_it_is_told_by_evaluate_report_and_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(GFNODE, "doubt", UNTRUSTED)
+    monkeypatch.setattr(GraphFourierODE, "doubt", UNTRUSTED)
     path = wiggle().save(tmp_path / "wiggle.npz")
     run = quick_run(path, tmp_path / "run")
     facts = read_json(run.folder / "run.json")

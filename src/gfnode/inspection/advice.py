@@ -17,7 +17,7 @@ from gfnode.inspection.momenta import Momenta
 from gfnode.inspection.motions import Motions
 from gfnode.inspection.structure import Structure
 from gfnode.models import Model
-from gfnode.models.gfnode import GFNODE
+from gfnode.models.gfnode import GraphFourierODE
 from gfnode.molecule.virial import OffForces
 from gfnode.thinning import groups
 from gfnode.training import choose_batch
@@ -174,7 +174,7 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
 
 
 def _forces(model: Model, train: Windows) -> Literal["stored", "shown", "few"] | None:
-    newton = model.newton if isinstance(model, GFNODE) else None
+    newton = model.newton if isinstance(model, GraphFourierODE) else None
     found = None if newton is None else newton.forces(train)
     if found is None:
         if newton is None or train.align is not None:

@@ -11,10 +11,10 @@ from typing import Any
 
 from gfnode.errors import InputError
 from gfnode.models.base import Generative, Model, Symmetry
-from gfnode.models.composition import GFNODESettings
+from gfnode.models.composition import GraphFourierODESettings
 from gfnode.models.egnn import EGNN, EGNNSettings
 from gfnode.models.egno import EGNO, EGNOSettings
-from gfnode.models.gfnode import GFNODE
+from gfnode.models.gfnode import GraphFourierODE
 from gfnode.models.ito import ITO, ITOSettings
 from gfnode.models.ndcn import NDCN, NDCNSettings
 from gfnode.models.trivial import ConstantVelocity, MeanConformer, Persistence, RigidRotor
@@ -58,7 +58,7 @@ def _check(name: str, loaded: object) -> Entry:
 
 
 _OWN = {
-    "gfnode": Entry(GFNODE, GFNODESettings, "graph Fourier neural ODE"),
+    "gfnode": Entry(GraphFourierODE, GraphFourierODESettings, "graph Fourier neural ODE"),
     "egnn": Entry(EGNN, EGNNSettings, "equivariant network of the start and the lag"),
     "egno": Entry(EGNO, EGNOSettings, "equivariant network with temporal convolutions"),
     "ndcn": Entry(NDCN, NDCNSettings, "neural ODE of features diffusing on the graph"),

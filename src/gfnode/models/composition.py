@@ -26,7 +26,7 @@ from gfnode.molecule.system import System
 from gfnode.settings import Layers, Settings, Width
 
 
-class GFNODESettings(Settings):
+class GraphFourierODESettings(Settings):
     """What a GF-NODE is composed of; the defaults are the ``default`` preset."""
 
     frame: Literal["centred", "anchored"] = "anchored"
@@ -97,7 +97,7 @@ class GFNODESettings(Settings):
         return found
 
 
-def graph_transform(s: GFNODESettings, system: System) -> Transform:
+def graph_transform(s: GraphFourierODESettings, system: System) -> Transform:
     """Transform of the features, and of coordinates with ``coordinate_basis="graph"``."""
     n_atoms = system.n_atoms
     if s.transform == "identity":
@@ -111,7 +111,7 @@ def graph_transform(s: GFNODESettings, system: System) -> Transform:
     return GraphFourier(eigenbasis(matrix, modes, whole=s.whole_eigenspaces))
 
 
-def feature_dynamics(s: GFNODESettings, transform: Transform) -> nn.Module:
+def feature_dynamics(s: GraphFourierODESettings, transform: Transform) -> nn.Module:
     """Dynamics of the features in the modes.
 
     Raises
@@ -129,7 +129,7 @@ def feature_dynamics(s: GFNODESettings, transform: Transform) -> nn.Module:
     )
 
 
-def coordinate_block(s: GFNODESettings, system: System, transform: Transform) -> nn.Module:
+def coordinate_block(s: GraphFourierODESettings, system: System, transform: Transform) -> nn.Module:
     """Dynamics of positions and velocities, or displacements and vibrations, in the modes.
 
     Raises
@@ -158,7 +158,7 @@ def coordinate_block(s: GFNODESettings, system: System, transform: Transform) ->
     return SpectralBlock(transform, _dynamics(s.coordinate_dynamics, s, transform, 2), activation)
 
 
-def _dynamics(kind: str, s: GFNODESettings, transform: Transform, width: int) -> nn.Module:
+def _dynamics(kind: str, s: GraphFourierODESettings, transform: Transform, width: int) -> nn.Module:
     if kind == "linear":
         return LinearDynamics(transform.spaces, width)
     if kind == "feedforward":
@@ -169,7 +169,7 @@ def _dynamics(kind: str, s: GFNODESettings, transform: Transform, width: int) ->
     return IdentityDynamics()
 
 
-def _propagator(s: GFNODESettings, system: System, graph: Transform) -> SpectralPropagator:
+def _propagator(s: GraphFourierODESettings, system: System, graph: Transform) -> SpectralPropagator:
     n_atoms, horizon = system.n_atoms, system.horizon
 
     def oscillators(spaces: Tensor) -> OscillatorDynamics:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from gfnode.models.anchored import Anchored
 from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
 from gfnode.models.composition import (
-    GFNODESettings,
+    GraphFourierODESettings,
     coordinate_block,
     feature_dynamics,
     graph_transform,
@@ -25,7 +25,7 @@ TOGETHER = 64
 """Least batch size where trajectories are integrated: alone, a start takes ten times as long."""
 
 
-class GFNODE(Model):
+class GraphFourierODE(Model):
     """Graph Fourier Neural ODE ("Joint modeling of spatial and temporal multiscales in MD").
 
     Parameters
@@ -38,7 +38,7 @@ class GFNODE(Model):
 
     promises = EUCLIDEAN | ALONE | {Symmetry.START}
 
-    def __init__(self, system: System, settings: GFNODESettings) -> None:
+    def __init__(self, system: System, settings: GraphFourierODESettings) -> None:
         super().__init__(system)
         self.settings = s = settings
         anchored = s.frame == "anchored"
