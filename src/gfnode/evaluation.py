@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gfnode import runfiles
 from gfnode.files import write_arrays, write_json
 from gfnode.metrics import (
     Blocks,
@@ -123,9 +124,9 @@ class Evaluation:
 
     def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write ``errors.npz`` and ``evaluation.json``, which holds ``facts`` too."""
-        write_arrays(folder / "errors.npz", self.arrays())
+        write_arrays(folder / runfiles.ERRORS, self.arrays())
         # last: it identifies the weights of both files, even after an interruption in between
-        write_json(folder / "evaluation.json", {**self.to_dict(), **facts})
+        write_json(folder / runfiles.EVALUATION, {**self.to_dict(), **facts})
 
     def to_dict(self) -> dict[str, Any]:
         """All results, under the keys of docs/evaluation.md."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gfnode import runfiles
 from gfnode.errors import InputError
 from gfnode.files import read_arrays, read_json, write_arrays
 from gfnode.metrics.lags import lag_bins, lag_edges
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from gfnode.run import Run
     from gfnode.windows import Windows
 
-FILE = "examples.npz"
 MEASURED = "weights_sha256"  # in evaluation.json and physics.json: the digest of what was measured
 KINDS = ("typical", "best", "worst")
 MOST_FRAMES = 100
@@ -111,8 +111,9 @@ class Examples:
         arrays |= {f"atom_errors.{name}": value for name, value in self.atom_errors.items()}
         single = ("labels", "weights", "command", "digest")
         arrays |= {name: np.asarray(getattr(self, name)) for name in single}
-        write_arrays(folder / FILE, arrays)
-        return folder / FILE
+        path = folder / runfiles.EXAMPLES
+        write_arrays(path, arrays)
+        return path
 
     @classmethod
     def read(cls, folder: Path) -> "Examples":
@@ -123,7 +124,8 @@ class Examples:
         InputError
             When it is missing or damaged.
         """
-        arrays = read_arrays(folder / FILE)
+        path = folder / runfiles.EXAMPLES
+        arrays = read_arrays(path)
         try:
             examples = tuple(
                 Example(**{f.name: _plain(arrays[f"{kind}.{f.name}"]) for f in fields(Example)})
@@ -142,7 +144,7 @@ class Examples:
                 str(arrays["digest"]),
             )
         except (ValueError, KeyError) as error:
-            raise InputError(f"{folder / FILE} is damaged ({error}); delete it") from error
+            raise InputError(f"{path} is damaged ({error}); delete it") from error
 
 
 def _plain(array: Any) -> Any:
@@ -151,7 +153,7 @@ def _plain(array: Any) -> Any:
 
 def digest(folder: Path) -> str:
     """SHA-256 of the best weights of a run folder; empty where there are none."""
-    path = folder / "weights.safetensors"
+    path = folder / runfiles.WEIGHTS
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
@@ -165,12 +167,12 @@ def up_to_date(folder: Path) -> bool:
 
 def evaluated(folder: Path) -> bool:
     """Whether the folder holds an evaluation of its best weights; InputError for a damaged one."""
-    return _of_best(folder, "evaluation.json", "errors.npz")
+    return _of_best(folder, runfiles.EVALUATION, runfiles.ERRORS)
 
 
 def measured(folder: Path) -> bool:
     """Whether the folder holds the physics of its best weights; raises as :func:`evaluated`."""
-    return _of_best(folder, "physics.json", "physics.npz")
+    return _of_best(folder, runfiles.PHYSICS, runfiles.DENSITIES)
 
 
 def _of_best(folder: Path, numbers: str, arrays: str) -> bool:
@@ -223,12 +225,12 @@ def make_examples(run: "Run", trajectories: Sequence[Trajectory]) -> Examples:
     """
     ordered = check_own(run, trajectories)
     windows, _ = run.held_out(ordered)
-    evaluation = read_json(run.folder / "evaluation.json")
-    scored = read_arrays(run.folder / "errors.npz")
+    evaluation = read_json(run.folder / runfiles.EVALUATION)
+    scored = read_arrays(run.folder / runfiles.ERRORS)
     errors, lags = scored[f"errors_{evaluation['model']}"], scored["lags_fs"]
     if len(errors) != len(windows):
         raise InputError(
-            f"{run.folder / 'errors.npz'} holds {len(errors)} windows, but the test part has "
+            f"{run.folder / runfiles.ERRORS} holds {len(errors)} windows, but the test part has "
             f"{len(windows)}; evaluate the run again (gfnode evaluate {run.folder})"
         )
     relative = relative_errors(errors, lags, run.model.system.horizon)

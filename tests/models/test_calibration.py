@@ -14,8 +14,9 @@ import gfnode
 from gfnode.cli import app
 from gfnode.errors import InputError
 from gfnode.models import build, calibration
-from gfnode.models.calibration import FILE, WITHIN, Calibration, _shares, _width
+from gfnode.models.calibration import WITHIN, Calibration, _shares, _width
 from gfnode.run import Run
+from gfnode.runfiles import CALIBRATION
 from gfnode.share.export import export
 from gfnode.weights import load_tensors, save_tensors
 from gfnode.windows import Frames, Windows
@@ -236,7 +237,7 @@ class TestFolder:
     def test_a_run_without_it_makes_no_molecules(self, run, tmp_path):
         old = tmp_path / "old"
         shutil.copytree(run.folder, old)
-        (old / FILE).unlink()
+        (old / CALIBRATION).unlink()
         found = Run.open(old)
         assert found.predict(wiggle(), [20.0]).deviations is None
         assert found.evaluate(save=False).to_dict()["error_bars"] is None
@@ -246,7 +247,7 @@ class TestFolder:
 
     def test_a_file_of_another_molecule_is_refused(self, run, tmp_path):
         with pytest.raises(InputError, match="do not fit the model"):
-            Calibration.load(run.folder / FILE, 5)
+            Calibration.load(run.folder / CALIBRATION, 5)
         with pytest.raises(InputError, match="tensors of a calibration"):
             Calibration.load(run.folder / "baselines.safetensors", 3)
         with pytest.raises(InputError, match="cannot be read"):
@@ -266,11 +267,11 @@ class TestFolder:
         ],
     )
     def test_error_bars_that_are_none_are_refused(self, run, tmp_path, change):
-        tensors, _ = load_tensors(run.folder / FILE)
+        tensors, _ = load_tensors(run.folder / CALIBRATION)
         new = tensors | {key: alter(tensors[key]) for key, alter in change.items()}
-        save_tensors(tmp_path / FILE, new, {})
+        save_tensors(tmp_path / CALIBRATION, new, {})
         with pytest.raises(InputError, match=r"damaged|do not fit the model"):
-            Calibration.load(tmp_path / FILE, 3)
+            Calibration.load(tmp_path / CALIBRATION, 3)
 
     def test_what_molecules_come_to_is_not_kept(self, run):
         run.evaluate()

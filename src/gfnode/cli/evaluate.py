@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gfnode import runfiles
 from gfnode.cli.app import app
 from gfnode.cli.bars import counting, naming
 from gfnode.cli.console import plain_errors
@@ -151,7 +152,7 @@ def _can_keep(run: "Run") -> bool:
     from gfnode.files import check_writable
 
     try:
-        check_writable(run.folder / "evaluation.json")
+        check_writable(run.folder / runfiles.EVALUATION)
     except InputError as error:
         told = f"{error}: results are shown, but only --json FILE saves them"
         typer.echo(f"note: {told}", err=True)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from gfnode import runfiles
 from gfnode.cli.app import app
 from gfnode.cli.console import plain_errors
 from gfnode.cli.options import RunFolder
@@ -64,7 +65,7 @@ def export(
         typer.echo(f"{config['name']}: {config['weights']} weights, lags {first} to {last}")
         typer.echo(f"SHA-256 of {layout.CONFIG}, which lists those of the other files: ", nl=False)
         typer.echo(layout.describe_file(made / layout.CONFIG)["sha256"])
-        if layout.EVALUATION not in config["files"]:
+        if runfiles.EVALUATION not in config["files"]:
             typer.echo(
                 "note: the card has no errors, because the run is not evaluated: gfnode evaluate "
                 f"{shlex.quote(str(run))}, then export it again with --overwrite",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gfnode import runfiles
 from gfnode.cli.console import console
 from gfnode.errors import InputError
 
@@ -276,7 +277,9 @@ def keep_inputs(
 
     inputs: list[str | Path] = [*files, *filter(None, [top])]
     if run is not None:
-        inputs += [run.folder / name for name in ("run.json", "config.json")]
+        from gfnode.run.exported import CONFIG
+
+        inputs += [run.folder / name for name in (runfiles.RUN, CONFIG)]
         inputs += run.folder.glob("*.safetensors")
         inputs += () if run.exported else run.provenance.inputs  # of strangers: names, no places
     written: dict[Path, str] = {}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gfnode import runfiles
 from gfnode.cli.app import app
 from gfnode.cli.bars import naming
 from gfnode.cli.console import plain_errors
@@ -133,7 +134,7 @@ def _complete(
         given = load_for(found, data, reader) if data else found.trajectories()
         examples.check_own(found, given)
         check_writable(
-            run / "evaluation.json",
+            run / runfiles.EVALUATION,
             "a report stores its measurements in the run folder: copy the run folder, and report "
             "on the copy",
         )

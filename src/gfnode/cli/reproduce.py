@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from gfnode import runfiles
 from gfnode.cli.app import app
 from gfnode.cli.console import console, plain_errors
 from gfnode.cli.options import read_settings
@@ -294,7 +295,7 @@ def _search(
     tasks = [find(each.planned.job) for each in trials]
     failed = {} if start is None else run_sweep(tasks, start())
     errors = [
-        read_json(task.folder / "run.json")["training"]["best_validation_error"]
+        read_json(task.folder / runfiles.RUN)["training"]["best_validation_error"]
         if task.state is State.FINISHED
         else None
         for task in tasks

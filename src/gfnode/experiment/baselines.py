@@ -14,8 +14,6 @@ from gfnode.molecule.system import System
 from gfnode.weights import load_tensors, load_weights, save_tensors, under
 from gfnode.windows import Windows
 
-FILE = "baselines.safetensors"
-
 
 def fit_baselines(dataset: Dataset) -> dict[str, Model]:
     """The trivial baselines by name, with what each takes from the training windows."""

@@ -21,8 +21,6 @@ from gfnode.models.interpolation import interpolate
 from gfnode.weights import load_tensors, save_tensors
 from gfnode.windows import Windows
 
-FILE = "calibration.safetensors"
-
 WITHIN = 0.6827
 """Fraction of a normal distribution within one standard deviation of its mean."""
 

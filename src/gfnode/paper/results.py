@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfnode import runfiles
 from gfnode.errors import InputError
 from gfnode.files import read_arrays, read_json
 from gfnode.metrics import Blocks
@@ -52,17 +53,17 @@ class Result:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """``run.json``."""
-        return read_json(self.folder / "run.json")
+        return read_json(self.folder / runfiles.RUN)
 
     @cached_property
     def finished(self) -> dict[str, Any]:
         """``finished.json``."""
-        return read_json(self.folder / "finished.json")
+        return read_json(self.folder / runfiles.FINISHED)
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """``errors.npz``."""
-        return _arrays(self.folder / "errors.npz")
+        return _arrays(self.folder / runfiles.ERRORS)
 
     def measure(self, name: str) -> dict[str, NDArray[Any]]:
         """What was measured, by the name of the measure."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
+from gfnode import runfiles
 from gfnode.evaluation import Evaluation
 from gfnode.examples import MEASURED, digest
 from gfnode.files import write_arrays, write_json
@@ -93,8 +94,8 @@ class Physics:
 
     def save(self, folder: Path) -> None:
         """Write ``physics.json`` and ``physics.npz``."""
-        write_arrays(folder / "physics.npz", self.arrays)
-        write_json(folder / "physics.json", self.numbers | {MEASURED: self.weights})
+        write_arrays(folder / runfiles.DENSITIES, self.arrays)
+        write_json(folder / runfiles.PHYSICS, self.numbers | {MEASURED: self.weights})
 
 
 def assess(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfnode import runfiles
 from gfnode.errors import InputError
 from gfnode.examples import Examples
 from gfnode.files import read_arrays, read_json
@@ -56,17 +57,16 @@ class RunFiles:
         InputError
             When one is missing or damaged.
         """
-        facts, evaluation = (read_json(folder / name) for name in ("run.json", "evaluation.json"))
-        measured = all((folder / f"physics.{ending}").is_file() for ending in ("json", "npz"))
+        measured = all((folder / name).is_file() for name in (runfiles.PHYSICS, runfiles.DENSITIES))
         return cls(
             folder,
-            facts,
-            evaluation,
+            read_json(folder / runfiles.RUN),
+            read_json(folder / runfiles.EVALUATION),
             Examples.read(folder),
-            read_windows(folder / "errors.npz"),
-            read_history(folder / "history.csv"),
-            read_json(folder / "physics.json") if measured else {},
-            read_arrays(folder / "physics.npz") if measured else {},
+            read_windows(folder / runfiles.ERRORS),
+            read_history(folder / runfiles.HISTORY),
+            read_json(folder / runfiles.PHYSICS) if measured else {},
+            read_arrays(folder / runfiles.DENSITIES) if measured else {},
         )
 
     @property

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
+from gfnode import runfiles
 from gfnode.errors import InputError
 from gfnode.files import read_json, whole
 from gfnode.report.tables import molecules, verdict
@@ -36,7 +37,7 @@ def plot_error_against_lag(folder: str | Path) -> Path:
         When the folder holds no evaluation, or cannot be written.
     """
     folder = Path(folder)
-    evaluation, facts = read_json(folder / "evaluation.json"), read_json(folder / "run.json")
+    evaluation, facts = read_json(folder / runfiles.EVALUATION), read_json(folder / runfiles.RUN)
     figure = error_against_lag(evaluation, molecules(facts))
     return save_figure(figure, folder / "error_against_lag.png")
 

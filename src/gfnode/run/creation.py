@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gfnode import runfiles
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, Experiment, baselines, build_model, versions
 from gfnode.experiment.provenance import Provenance
@@ -13,7 +14,7 @@ from gfnode.files import check_writable, locked, make_folder, write_arrays, writ
 from gfnode.models import MODELS, Model
 from gfnode.readers import FORMATS, Reader
 from gfnode.run.exported import is_exported
-from gfnode.run.opening import RUN, VERSION
+from gfnode.run.opening import VERSION
 from gfnode.training import choose_batch
 from gfnode.trajectory import Trajectory
 from gfnode.windows.temperature import StartTemperatures
@@ -74,9 +75,9 @@ def create_folder(
     fitted = baselines.fit_baselines(dataset)
     with alone(folder):
         refuse_run(folder)  # another process may have been faster
-        write_arrays(folder / "splits.npz", arrays)
-        baselines.save_baselines(folder / baselines.FILE, fitted)
-        write_json(folder / RUN, facts)
+        write_arrays(folder / runfiles.SPLITS, arrays)
+        baselines.save_baselines(folder / runfiles.BASELINES, fitted)
+        write_json(folder / runfiles.RUN, facts)
     return model, facts
 
 
@@ -93,7 +94,7 @@ def alone(folder: Path) -> Iterator[None]:
         When another process holds the lock.
     """
     told = f"{folder}: another process is training there; wait for it, or choose another --out"
-    lock = locked(folder / "training.lock", told)
+    lock = locked(folder / runfiles.LOCK, told)
     try:
         yield
     finally:
@@ -108,12 +109,12 @@ def refuse_run(folder: Path) -> None:
         raise InputError(
             f"{folder}: the path of a run folder must be valid UTF-8: choose another --out"
         ) from error
-    if (folder / RUN).exists():
+    if (folder / runfiles.RUN).exists():
         raise InputError(
             f"{folder} already holds a run: continue it (--resume, gfnode.resume in Python) or "
             "choose another folder (--out, out= in Python)"
         )
-    check_writable(folder / RUN)
+    check_writable(folder / runfiles.RUN)
     if is_exported(folder):
         raise InputError(
             f"{folder} holds an exported model, which is never changed: choose another --out"

@@ -25,12 +25,10 @@ from typing import Any
 
 from gfnode.errors import InputError
 from gfnode.files import read_json
+from gfnode.runfiles import BASELINES, CALIBRATION, EVALUATION, RUN
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-BASELINES = "baselines.safetensors"
-CALIBRATION = "calibration.safetensors"
-EVALUATION = "evaluation.json"
 CARD = "README.md"
 FORMAT = "gfnode-model"
 VERSION = 2
@@ -46,7 +44,7 @@ _MODEL_FILES = {
 
 def is_exported(folder: Path) -> bool:
     """Whether a folder looks like an exported model and not like a run."""
-    return (folder / CONFIG).is_file() and not (folder / "run.json").is_file()
+    return (folder / CONFIG).is_file() and not (folder / RUN).is_file()
 
 
 def checksum(config: Mapping[str, Any]) -> str:

@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 import torch
 from rich.console import Console
 
+from gfnode import runfiles
 from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare, refuse_idle
 from gfnode.experiment.baselines import mean_errors
 from gfnode.machine import memory_kept
 from gfnode.models.base import Model, check_prediction
-from gfnode.models.calibration import FILE, Calibration
+from gfnode.models.calibration import Calibration
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
 from gfnode.run.creation import alone, refuse_run
@@ -165,7 +166,7 @@ def _calibrate(run: Run, dataset: Dataset) -> None:
     """Fit and save the calibration: errors on validation windows, distances on training ones."""
     parts = dataset.of(run.model)
     run.calibration = Calibration.fit(run.model, parts["train"], parts["validation"])
-    run.calibration.save(run.folder / FILE)
+    run.calibration.save(run.folder / runfiles.CALIBRATION)
 
 
 def _prepare(model: Model, windows: Windows, console: Console | None) -> None:
@@ -242,7 +243,7 @@ def training(
         Results for ``run.json``; None for a model with nothing to train.
     """
     began = perf_counter()
-    experiment, last = run.experiment, run.folder / "last.safetensors"
+    experiment, last = run.experiment, run.folder / runfiles.LAST
     console = plain_console(stderr=True) if progress else None
     if not last.exists():  # a new run, or one interrupted in its first epoch
         with seeded(experiment.seed):  # also when interleaved with others

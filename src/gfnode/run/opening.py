@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gfnode import plugins
+from gfnode import plugins, runfiles
 from gfnode.errors import InputError
 from gfnode.experiment import Experiment, build_model
 from gfnode.files import read_json
@@ -16,8 +16,6 @@ from gfnode.molecule.system import System
 from gfnode.readers import FORMATS
 from gfnode.run import exported as layout
 
-RUN = "run.json"
-WEIGHTS = "weights.safetensors"
 VERSION = 4
 
 
@@ -36,7 +34,7 @@ def read_facts(folder: Path) -> tuple[dict[str, Any], Path]:
     """
     if layout.is_exported(folder):
         return layout.read_config(folder), folder / layout.CONFIG
-    return read_run(folder), folder / RUN
+    return read_run(folder), folder / runfiles.RUN
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -47,13 +45,13 @@ def read_run(folder: Path) -> dict[str, Any]:
     InputError
         When the folder holds no run, one of another version, or a damaged one.
     """
-    if not (folder / RUN).is_file():
+    if not (folder / runfiles.RUN).is_file():
         what = "is not a run folder: it has no run.json" if folder.is_dir() else "does not exist"
         what = "is a file, expected a folder" if folder.is_file() else what
         raise InputError(f"{folder} {what}; give the folder that `gfnode train --out` wrote")
-    facts = read_json(folder / RUN)
+    facts = read_json(folder / runfiles.RUN)
     if facts.get("format") != "gfnode-run":
-        raise InputError(f"{folder / RUN} is not the run.json of a gfnode run")
+        raise InputError(f"{folder / runfiles.RUN} is not the run.json of a gfnode run")
     if (version := facts.get("version")) != VERSION:
         older = isinstance(version, int) and version < VERSION
         remedy = (

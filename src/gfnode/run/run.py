@@ -1,24 +1,6 @@
 """A run: a folder with a trained model, its configuration and provenance.
 
-=========================  =========================================================================
-file                       holds
-=========================  =========================================================================
-``run.json``               format and version, resolved configuration, system, data fingerprints,
-                           versions, seed, what training came to
-``splits.npz``             frame numbers of the starts and targets of every part
-``weights.safetensors``    the best weights on validation
-``baselines.safetensors``  what the trivial baselines took from the training windows
-``calibration.safetensors`` how large errors are on validation, how far apart atoms are in training
-``last.safetensors``       weights, optimizer and progress of the last epoch, for ``--resume``
-``history.csv``            a line an epoch; ``tensorboard/`` holds the same
-``evaluation.json``        errors beside the trivial baselines; ``errors.npz`` those of every window
-``physics.json``           how physical its predictions are; ``physics.npz`` holds the densities
-``examples.npz``           test windows that a report shows; see :mod:`gfnode.examples`
-``log.txt``                what was said while training
-``training.lock``          empty; held by the process that trains
-=========================  =========================================================================
-
-Opening one reads text and safetensors only.
+Its files are those of :mod:`gfnode.runfiles`. Opening one reads text and safetensors only.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from gfnode import examples, prediction
+from gfnode import examples, prediction, runfiles
 from gfnode.ambient import usual
 from gfnode.errors import InputError
 from gfnode.evaluation import Evaluation, evaluate
@@ -36,7 +18,7 @@ from gfnode.experiment.held_out import held_out
 from gfnode.experiment.provenance import Provenance
 from gfnode.files import check_apart, check_writable, write_json
 from gfnode.models import Model
-from gfnode.models.calibration import FILE, Calibration
+from gfnode.models.calibration import Calibration
 from gfnode.models.molecular import Molecular
 from gfnode.progress import Report, silent
 from gfnode.readers import Reader
@@ -148,7 +130,7 @@ class Run:
 
     def load_best(self) -> None:
         """Load the best weights into the model."""
-        path = self.folder / (layout.WEIGHTS if self.exported else opening.WEIGHTS)
+        path = self.folder / (layout.WEIGHTS if self.exported else runfiles.WEIGHTS)
         if not path.exists():
             raise InputError(
                 f"{self.folder} has no validated weights yet: continue training with `gfnode "
@@ -176,12 +158,12 @@ class Run:
 
     def save_best(self, model: Model) -> None:
         """Save the weights of a model as the best."""
-        save_tensors(self.folder / opening.WEIGHTS, model.state_dict(), {})
+        save_tensors(self.folder / runfiles.WEIGHTS, model.state_dict(), {})
 
     def record(self, **facts: Any) -> None:
         """Add facts to ``run.json``."""
         self.facts |= facts
-        write_json(self.folder / opening.RUN, self.facts)
+        write_json(self.folder / runfiles.RUN, self.facts)
 
     @property
     def velocity_rule(self) -> VelocityRule:
@@ -235,7 +217,7 @@ class Run:
         """
         windows, own = self.held_out(data)
         name, horizon = self.experiment.model["name"], self.model.system.horizon
-        keeps = self._keeps("evaluation.json", save and own)
+        keeps = self._keeps(runfiles.EVALUATION, save and own)
         of, models, bars = examples.digest(self.folder), self.judged(), self._error_bars
         result = evaluate(name, models, windows, horizon, bars, report=report)
         if keeps:
@@ -257,7 +239,7 @@ class Run:
         from gfnode.physics import assess
 
         given = loaded(data, self.trajectories, self._read)
-        keeps = self._keeps("physics.json", save and self.provenance.arrange(given) is not None)
+        keeps = self._keeps(runfiles.PHYSICS, save and self.provenance.arrange(given) is not None)
         found = assess(self, given, **options)
         if keeps:
             found.save(self.folder)
@@ -276,7 +258,7 @@ class Run:
 
     def baselines(self) -> dict[str, Model]:
         """The trivial baselines, as fitted to the training windows."""
-        return baselines.load_baselines(self.folder / baselines.FILE, self.model.system)
+        return baselines.load_baselines(self.folder / runfiles.BASELINES, self.model.system)
 
     def judged(self) -> dict[str, Model]:
         """The model and the trivial baselines, by name."""
@@ -286,7 +268,7 @@ class Run:
     @cached_property
     def calibration(self) -> Calibration | None:
         """Error widths and distance statistics; None where training has not ended."""
-        path = self.folder / FILE
+        path = self.folder / runfiles.CALIBRATION
         return Calibration.load(path, self.model.system.n_atoms) if path.exists() else None
 
     def as_molecules(self) -> Self:

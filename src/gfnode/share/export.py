@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from gfnode import examples
+from gfnode import examples, runfiles
 from gfnode.ambient import usual
 from gfnode.errors import InputError
 from gfnode.files import (
@@ -83,7 +83,7 @@ def export(
     target = place(out, "a folder")
     _check_target(target, overwrite)
     known = examples.evaluated(run.folder)
-    evaluation = read_json(run.folder / layout.EVALUATION) if known else None
+    evaluation = read_json(run.folder / runfiles.EVALUATION) if known else None
     make_folder(target.parent)
     scratch = partial_name(target.absolute())
     sweep_partials(target.absolute())
@@ -94,13 +94,13 @@ def export(
     try:
         run.baselines()  # whole, and of this model
         save_tensors(scratch / layout.WEIGHTS, run.model.state_dict(), None)
-        with whole(scratch / layout.BASELINES) as partial:
-            partial.write_bytes((run.folder / layout.BASELINES).read_bytes())
+        with whole(scratch / runfiles.BASELINES) as partial:
+            partial.write_bytes((run.folder / runfiles.BASELINES).read_bytes())
         if run.calibration is not None:
-            run.calibration.save(scratch / layout.CALIBRATION)
+            run.calibration.save(scratch / runfiles.CALIBRATION)
         if evaluation is not None:
             del evaluation[examples.MEASURED]  # the file of weights is another
-            write_json(scratch / layout.EVALUATION, evaluation)
+            write_json(scratch / runfiles.EVALUATION, evaluation)
         told = describe(run, licence=licence, name=name, authors=authors)
         config = as_json(told)
         config["files"] = {
@@ -227,8 +227,8 @@ def _place(scratch: Path, target: Path) -> None:
         if not target.exists():
             scratch.rename(target)
             return
-        if layout.EVALUATION not in {path.name for path in scratch.iterdir()}:
-            (target / layout.EVALUATION).unlink(missing_ok=True)
+        if runfiles.EVALUATION not in {path.name for path in scratch.iterdir()}:
+            (target / runfiles.EVALUATION).unlink(missing_ok=True)
         for path in scratch.iterdir():
             os.replace(path, target / path.name)
     except OSError as error:

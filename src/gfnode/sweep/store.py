@@ -2,7 +2,7 @@
 
 ::
 
-    OUT/runs/NAME-KEY/     a run folder as any other (see :mod:`gfnode.run`), and in it
+    OUT/runs/NAME-KEY/     a run folder as any other (:mod:`gfnode.runfiles`), and in it
         job.json           what is to be done
         job.log            what the processes said that did it
         job.lock           held by the process that is at it
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from gfnode import runfiles
 from gfnode.errors import InputError
 from gfnode.files import check_no_link, make_folder, read_json, write_json
 from gfnode.sweep.jobs import Job, Measure, make_key, stored_experiment
@@ -58,9 +59,9 @@ class Task:
     @property
     def state(self) -> State:
         """How far it has come, from its files alone."""
-        if (self.folder / "finished.json").exists() and not self.missing:
+        if (self.folder / runfiles.FINISHED).exists() and not self.missing:
             return State.FINISHED
-        return State.STARTED if (self.folder / "run.json").exists() else State.NEW
+        return State.STARTED if (self.folder / runfiles.RUN).exists() else State.NEW
 
     @property
     def missing(self) -> list[Measure]:
@@ -85,23 +86,23 @@ class Task:
     def failure(self) -> str | None:
         """Why the last attempt failed, in one line."""
         try:
-            return str(read_json(self.folder / "failed.json")["message"])
+            return str(read_json(self.folder / runfiles.FAILED)["message"])
         except (InputError, KeyError):
             return None
 
     def fail(self, message: str) -> None:
         """Record a failure."""
-        write_json(self.folder / "failed.json", {"message": message})
+        write_json(self.folder / runfiles.FAILED, {"message": message})
 
     def forget_failure(self) -> None:
         """Begin anew: what an earlier attempt failed with no longer counts."""
-        (self.folder / "failed.json").unlink(missing_ok=True)
+        (self.folder / runfiles.FAILED).unlink(missing_ok=True)
 
     @property
     def done_epochs(self) -> int:
         """Epochs done so far."""
         try:
-            return max(0, (self.folder / "history.csv").read_bytes().count(b"\n") - 1)
+            return max(0, (self.folder / runfiles.HISTORY).read_bytes().count(b"\n") - 1)
         except OSError:
             return 0
 
@@ -142,5 +143,5 @@ class Store:
         """
         task = self.look(job, measures)
         # its files may have moved since
-        write_json(make_folder(task.folder) / "job.json", job.to_dict())
+        write_json(make_folder(task.folder) / runfiles.JOB, job.to_dict())
         return task

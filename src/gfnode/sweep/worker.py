@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gfnode import runfiles
 from gfnode.errors import InputError
 from gfnode.files import read_json, write_json
 from gfnode.sweep.jobs import Job, Measure
@@ -55,8 +56,8 @@ def begun(folder: Path) -> "tuple[Run, Dataset | None]":
     """The run of a job, new or taken up again, and its data; None where it has ended."""
     from gfnode.run import fitting
 
-    job = Job.from_dict(read_json(folder / "job.json"))
-    if (folder / "run.json").exists():
+    job = Job.from_dict(read_json(folder / runfiles.JOB))
+    if (folder / runfiles.RUN).exists():
         _find_data(folder, job)
         return fitting.reopen(folder)
     return fitting.begin(
@@ -73,12 +74,12 @@ def _do(task: Task) -> None:
     from gfnode.sweep.measures import MEASURES
 
     folder, began = task.folder, time.perf_counter()
-    if not (folder / "finished.json").exists():
+    if not (folder / runfiles.FINISHED).exists():
         run = fitting.finish(*begun(folder))
         trained = time.perf_counter()
         run.evaluate()
         write_json(
-            folder / "finished.json",
+            folder / runfiles.FINISHED,
             {
                 "when": datetime.now(UTC).isoformat(timespec="seconds"),
                 "gfnode": __version__,
@@ -90,7 +91,7 @@ def _do(task: Task) -> None:
             },
         )
     else:
-        _find_data(folder, Job.from_dict(read_json(folder / "job.json")))
+        _find_data(folder, Job.from_dict(read_json(folder / runfiles.JOB)))
         run = Run.open(folder)
     for measure in task.missing:
         MEASURES[measure.name](run, folder / measure.file, **measure.options)
@@ -100,11 +101,11 @@ def _find_data(folder: Path, job: Job) -> None:
     """Tell a run where its data lies now; the key of the job says that it is the same."""
     from gfnode.experiment.provenance import Provenance
 
-    facts = read_json(folder / "run.json")
+    facts = read_json(folder / runfiles.RUN)
     options = job.reader.options()
     before = Provenance(facts["data"]).files
     now = [str(Path(file).expanduser().resolve()) for file in job.files]
     moved = dict(zip(before, now, strict=True))
     for entry in facts["data"]:
         entry |= {"file": moved[entry["file"]], "reader": options}
-    write_json(folder / "run.json", facts)
+    write_json(folder / runfiles.RUN, facts)

@@ -13,6 +13,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from gfnode import runfiles
 from gfnode.files import check_no_link
 from gfnode.progress import Report, silent
 from gfnode.training.callbacks import Callback
@@ -38,10 +39,10 @@ class FolderMonitor(Callback):
     def __init__(self, folder: Path, history: list[EpochRecord]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        for name in ("history.csv", "log.txt", "tensorboard"):
+        for name in (runfiles.HISTORY, runfiles.LOG, runfiles.BOARD):
             check_no_link(folder / name)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=len(history) + 1)
-        self._file = (folder / "history.csv").open("w", newline="", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / runfiles.BOARD), purge_step=len(history) + 1)
+        self._file = (folder / runfiles.HISTORY).open("w", newline="", encoding="utf-8")
         names = [each.name for each in fields(EpochRecord)]
         self._csv = csv.DictWriter(self._file, names)
         self._csv.writeheader()
@@ -50,7 +51,7 @@ class FolderMonitor(Callback):
         self._log = logging.getLogger(f"gfnode.{folder.resolve()}")
         self._log.setLevel(logging.INFO)
         self._log.propagate = False
-        self._handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        self._handler = logging.FileHandler(folder / runfiles.LOG, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self._log.addHandler(self._handler)
         self._log.info("starting at epoch %d", len(history) + 1)
