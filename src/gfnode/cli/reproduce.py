@@ -178,20 +178,13 @@ def reproduce(
             raise InputError(
                 f"say what to reproduce: {', '.join(specs.NAMES)} (gfnode reproduce --list)"
             )
-        from gfnode.paper.documents import Made
         from gfnode.paper.plan import Choice, with_rows
-        from gfnode.paper.results import METRICS
         from gfnode.sweep import Store
 
         spec, rows = with_rows(specs.load(what), _names(models))
-        one_of("--metric", metric, METRICS)
-        one_of("--split", split, ("published", "blocked"))
-        one_of("--of", of, ("coordinates", "features"))
-        one_of("--horizons", horizons, ("one", "each", "rollout"))
+        _check_words(spec, metric=metric, split=split, of=of, horizons=horizons)
         if search_on and not search:
             raise InputError("--search-on has no effect without --search")
-        _of_its_kind("--of", of, spec, "spectra")
-        _of_its_kind("--horizons", horizons, spec, "horizons")
         folder = data or Path(os.environ.get("GFNODE_DATA", "data"))
         choice = Choice(
             folder,
@@ -234,21 +227,27 @@ def reproduce(
         tasks = [find(each.job, each.measures) for each in planned]
         if not collect:
             failed |= run_sweep(tasks, start())
-        made = Made(
-            command=shlex.join(["gfnode", *sys.argv[1:]]),
-            preset=preset or spec.preset,
-            splits=sorted({each.job.experiment.windows.split for each in planned}),
-            seeds=seeds or spec.seeds,
-            epochs=max(each.job.experiment.training.epochs for each in planned),
-            failed=failed,
-            search=found,
-        )
+        made = _made(spec, choice, planned, failed, found)
         _draw(
             spec, choice, planned, tasks, metric=metric, of=of or "coordinates", made=made, out=out
         )
         if failed:
             typer.echo(f"{count(len(failed), 'run')} failed; the same command retries", err=True)
             raise typer.Exit(1)
+
+
+def _check_words(
+    spec: "Spec", *, metric: str, split: str | None, of: str | None, horizons: str | None
+) -> None:
+    """Refuse options of unknown values, or that have no effect on what is reproduced."""
+    from gfnode.paper.results import METRICS
+
+    one_of("--metric", metric, METRICS)
+    one_of("--split", split, ("published", "blocked"))
+    one_of("--of", of, ("coordinates", "features"))
+    one_of("--horizons", horizons, ("one", "each", "rollout"))
+    _of_its_kind("--of", of, spec, "spectra")
+    _of_its_kind("--horizons", horizons, spec, "horizons")
 
 
 def _plan(spec: "Spec", choice: "Choice") -> "list[Planned]":
@@ -306,6 +305,27 @@ def _search(
         kept = ", ".join(f"{key}={value}" for key, value in mine.items())
         typer.echo(f"search: {row} keeps {kept or 'its settings'}")
     return replace(choice, of_rows=found.values), found.grid(spec), failed
+
+
+def _made(
+    spec: "Spec",
+    choice: "Choice",
+    planned: "list[Planned]",
+    failed: dict[str, str],
+    search: "Grid | None",
+) -> "Made":
+    """How the results came to be, for their documents."""
+    from gfnode.paper.documents import Made
+
+    return Made(
+        command=shlex.join(["gfnode", *sys.argv[1:]]),
+        preset=choice.preset or spec.preset,
+        splits=sorted({each.job.experiment.windows.split for each in planned}),
+        seeds=choice.seeds or spec.seeds,
+        epochs=max(each.job.experiment.training.epochs for each in planned),
+        failed=failed,
+        search=search,
+    )
 
 
 def _draw(

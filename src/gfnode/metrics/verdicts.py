@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 from gfnode.errors import InputError
 from gfnode.metrics.blocks import Blocks, Estimate, half_width, windows_first
 
+Word = Literal["better", "worse", "indistinguishable"]
+
 SAME = 1e-3
 """Methods count as equal where the interval of the ratio of their errors lies within 1 ± this."""
 
@@ -32,7 +34,7 @@ class Verdict:
 
     difference: Estimate
     ratio: Estimate
-    verdict: Literal["better", "worse", "indistinguishable"]
+    verdict: Word
 
 
 def paired_verdict(
@@ -72,22 +74,26 @@ def paired_verdict(
             Sa / Sa.sum() - Sb / Sb.sum(), blocks, [(v / e**2, n) for v, e, n in over if e > 0]
         )
         low, high = ratio * np.exp(-spread), ratio * np.exp(spread)
-    verdict: Literal["better", "worse", "indistinguishable"] = "indistinguishable"
-    same = low > 1 - SAME and high < 1 + SAME
-    if high < 1 and not same:
-        verdict = "better"
-    elif low > 1 and not same:
-        verdict = "worse"
-    if np.isinf(Sa.sum()) != np.isinf(Sb.sum()):
-        verdict = "worse" if np.isinf(Sa.sum()) else "better"
-    elif (Sa.sum() == 0) != (Sb.sum() == 0) and blocks.count > 1:
-        verdict = "better" if Sa.sum() == 0 else "worse"
     bounds = (difference, difference - width, difference + width), (ratio, low, high)
     estimates = [
         Estimate(float(value), float(lower), float(upper), blocks.count, a.size)
         for value, lower, upper in bounds
     ]
+    verdict = _verdict(low, high, Sa.sum(), Sb.sum(), blocks.count)
     return Verdict(estimates[0], estimates[1], verdict)
+
+
+def _verdict(low: float, high: float, a: float, b: float, blocks: int) -> Word:
+    """The verdict, from the interval of the ratio of the errors a and b where they have one."""
+    if np.isinf(a) != np.isinf(b):
+        return "worse" if np.isinf(a) else "better"
+    if (a == 0) != (b == 0) and blocks > 1:
+        return "better" if a == 0 else "worse"
+    if low > 1 - SAME and high < 1 + SAME:
+        return "indistinguishable"
+    if high < 1:
+        return "better"
+    return "worse" if low > 1 else "indistinguishable"
 
 
 def _over_seeds(errors: Sequence[float]) -> tuple[float, float, int]:

@@ -131,14 +131,24 @@ def off_forces(
     if fits or (likely and 1 / FACTOR < holds / likely < FACTOR):  # however hot or cold
         return None
     expected = EXPECTED.get(unpacked_name(given.source).suffix.lower())
-    unit = None
-    if expected and holds > 0:
-        off = {name: abs(np.log(factor * value / UNITS[expected])) for name, value in UNITS.items()}
-        unit = min((name for name in UNITS if name != expected), key=lambda name: off[name])
-        unit = unit if off[unit] < np.log(FACTOR) else None
-    if unit and expected:  # the temperature may be off by a little
-        factor = UNITS[expected] / UNITS[unit]
-    return OffForces(holds, known, factor, unit, expected if unit else None)
+    unit = _likely_unit(factor, expected)
+    if not (unit and expected):
+        return OffForces(holds, known, factor, None, None)
+    # the factor of the units: the temperature may be off by a little
+    return OffForces(holds, known, UNITS[expected] / UNITS[unit], unit, expected)
+
+
+def _likely_unit(factor: float, expected: str | None) -> str | None:
+    """Unit that explains forces too large by a factor, if there is one besides the expected one."""
+    if expected is None or not factor > 0:
+        return None
+    off = {
+        name: abs(np.log(factor * value / UNITS[expected]))
+        for name, value in UNITS.items()
+        if name != expected
+    }
+    unit = min(off, key=lambda name: off[name])
+    return unit if off[unit] < np.log(FACTOR) else None
 
 
 def _temperatures(

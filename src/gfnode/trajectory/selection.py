@@ -111,16 +111,7 @@ def choose(
             )
         found = np.flatnonzero(~solvent(numbers, topology))
     elif re.fullmatch(r"\d+(\s*-\s*\d+)?(\s*,\s*\d+(\s*-\s*\d+)?)*", text):
-        parts = [[int(end) for end in part.split("-")] for part in text.split(",")]
-        for first, *_, last in (part for part in parts if part[-1] < part[0]):
-            raise InputError(
-                f"{where}atoms {text}: {first}-{last} runs backwards, expected {last}-{first}"
-            )
-        if max(max(part) for part in parts) >= len(numbers):  # before a range fills the memory
-            raise _outside(text, len(numbers), where)
-        return _indices(
-            [i for part in parts for i in range(part[0], part[-1] + 1)], len(numbers), where
-        )
+        return _ranges(text, len(numbers), where)
     else:
         found = _expression(text, numbers, topology, where)
     if not len(found):
@@ -162,6 +153,18 @@ def _indices(what: Sequence[int], n_atoms: int, where: str) -> Integers:
     if len(np.unique(atoms)) < len(atoms):
         raise InputError(f"{where}atoms {atoms.tolist()} name an atom twice")
     return atoms
+
+
+def _ranges(text: str, n_atoms: int, where: str) -> Integers:
+    """Indices from text such as ``0-7,12``, ends included."""
+    parts = [[int(end) for end in part.split("-")] for part in text.split(",")]
+    for first, *_, last in (part for part in parts if part[-1] < part[0]):
+        raise InputError(
+            f"{where}atoms {text}: {first}-{last} runs backwards, expected {last}-{first}"
+        )
+    if max(max(part) for part in parts) >= n_atoms:  # before a range fills the memory
+        raise _outside(text, n_atoms, where)
+    return _indices([i for part in parts for i in range(part[0], part[-1] + 1)], n_atoms, where)
 
 
 def _outside(what: str, n_atoms: int, where: str) -> InputError:
