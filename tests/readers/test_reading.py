@@ -80,7 +80,6 @@ def test_all_ways_of_reading_agree(folder, suffix, stride, atoms, block):
     whole = load(path, whole=False, **options(path))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "BLOCK", block)
-        patch.setattr(source.batches, "__defaults__", (block,))
         patch.setattr(archive, "BLOCK", block)
         got = load(
             path,

@@ -26,17 +26,14 @@ class Muon(torch.optim.Optimizer):
         Parameters with two axes or more.
     rate
         η, the learning rate.
-    momentum
-        β.
     """
 
+    _momentum = 0.95  # β
     _quintic = (3.4445, -4.7750, 2.0315)
     _times = 5
 
-    def __init__(
-        self, matrices: Iterable[torch.nn.Parameter], rate: float, momentum: float = 0.95
-    ) -> None:
-        super().__init__(matrices, {"lr": rate, "momentum": momentum})
+    def __init__(self, matrices: Iterable[torch.nn.Parameter], rate: float) -> None:
+        super().__init__(matrices, {"lr": rate})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -46,8 +43,8 @@ class Muon(torch.optim.Optimizer):
                 kept = self.state[matrix]
                 if not kept:
                     kept["mean"] = torch.zeros_like(matrix)
-                mean = kept["mean"].lerp_(matrix.grad, 1 - group["momentum"])
-                ahead = torch.lerp(matrix.grad, mean, group["momentum"])
+                mean = kept["mean"].lerp_(matrix.grad, 1 - self._momentum)
+                ahead = torch.lerp(matrix.grad, mean, self._momentum)
                 rows, columns = matrix.shape[-2:]
                 size = group["lr"] * max(1.0, rows / columns) ** 0.5
                 matrix.sub_(self._orthogonalise(ahead), alpha=size)

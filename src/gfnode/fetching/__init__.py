@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from gfnode.catalogue import Entry, Part, cache, expand
 from gfnode.catalogue.entries import Remote
 from gfnode.catalogue.located import in_cache
 from gfnode.errors import InputError
-from gfnode.fetching.download import Check, Download, Failed, Patience, Watcher, host
+from gfnode.fetching.download import Check, Download, Failed, Watcher, host
 from gfnode.files import make_folder
 
 if TYPE_CHECKING:
@@ -52,13 +52,12 @@ class Fetcher:
     ----------
     offline
         Take only what is there.
-    watcher, patience
+    watcher
         See :mod:`gfnode.fetching.download`.
     """
 
     offline: bool = False
     watcher: Watcher | None = None
-    patience: Patience = field(default_factory=Patience)
 
     def fetch(self, entry: Entry) -> list[Path]:
         """Get all files of an entry, and return the trajectories and then the topology.
@@ -126,9 +125,7 @@ class Fetcher:
 
     def _download(self, remote: Remote, path: Path, check: Check) -> str:
         begins, limit = BEGINS.get(path.suffix, b""), LOOSE * remote.mb * 1e6
-        return Download(
-            remote.urls, path, check, remote.size, limit, begins, self.watcher, self.patience
-        ).run()
+        return Download(remote.urls, path, check, remote.size, limit, begins, self.watcher).run()
 
     def _unpack(self, part: Part, archive: Path, path: Path, check: Check) -> str:
         """Take a file out of an archive, which stays in the cache for the other molecules."""

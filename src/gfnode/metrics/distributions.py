@@ -159,9 +159,12 @@ def kullback_leibler(p: ArrayLike, q: ArrayLike) -> Doubles:
     return np.asarray(special.rel_entr(p, q).sum(-1) / np.log(2))
 
 
-def smoothed(counts: ArrayLike, pseudocount: float = PSEUDOCOUNT) -> Doubles:
-    """Probabilities (n_k + α)/(n + αK) of K bins, none of them zero, from counts ``(..., bin)``."""
-    values = np.asarray(counts, dtype=np.float64) + pseudocount
+def smoothed(counts: ArrayLike) -> Doubles:
+    """Probabilities (n_k + α)/(n + αK) of K bins, none of them zero, from counts ``(..., bin)``.
+
+    α is :data:`PSEUDOCOUNT`.
+    """
+    values = np.asarray(counts, dtype=np.float64) + PSEUDOCOUNT
     return np.asarray(values / values.sum(-1, keepdims=True))
 
 

@@ -106,9 +106,9 @@ def rescaled(source: Source, factor: float) -> Source:
     return replace(source, blocks=scaled)
 
 
-def batches(rows: Integers, n_atoms: int, size: int = BLOCK) -> Iterator[Integers]:
-    """Split frame numbers into pieces of about ``size`` coordinates."""
-    piece = max(1, size // (3 * max(1, n_atoms)))
+def batches(rows: Integers, n_atoms: int) -> Iterator[Integers]:
+    """Split frame numbers into pieces of about :data:`BLOCK` coordinates."""
+    piece = max(1, BLOCK // (3 * max(1, n_atoms)))
     return (rows[begin : begin + piece] for begin in range(0, len(rows), piece))
 
 
