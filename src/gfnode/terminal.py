@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 _SHOWN = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"}
@@ -64,6 +64,6 @@ def plain_console(*, stderr: bool = False, width: int | None = None) -> Console:
     return _PlainConsole(stderr=stderr, width=width, **options)
 
 
-def titled_table(title: str | Text) -> Table:
+def titled_table(title: str | Text, *columns: Column | str) -> Table:
     """A table under its title, with a line below its head."""
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    return Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)

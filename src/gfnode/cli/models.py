@@ -19,9 +19,8 @@ def models() -> None:
         from gfnode.models import MODELS, Symmetry
 
         terminal = console()
-        table = titled_table("Models (--set model.name=NAME)")
-        for title in ("name", "what it is", "symmetries kept"):
-            table.add_column(title)
+        heads = ("name", "what it is", "symmetries kept")
+        table = titled_table("Models (--set model.name=NAME)", *heads)
         for name, entry in MODELS.items():
             broken = ", ".join(each for each in Symmetry if each not in entry.model.promises)
             origin = MODELS.origin(name)

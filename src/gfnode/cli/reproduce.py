@@ -364,9 +364,8 @@ def _draw(
 def _listing() -> Table:
     from gfnode.paper import specs
 
-    table = titled_table("gfnode reproduce WHAT")
-    for title in ("what", "shows", "rows (--models)", "molecules", "the paper's budget"):
-        table.add_column(title)
+    heads = ("what", "shows", "rows (--models)", "molecules", "the paper's budget")
+    table = titled_table("gfnode reproduce WHAT", *heads)
     for name in specs.NAMES:
         spec = specs.load(name)
         table.add_row(

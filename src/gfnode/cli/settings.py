@@ -5,6 +5,7 @@ import re
 from typing import Annotated
 
 import typer
+from rich.table import Column
 from rich.text import Text
 
 from gfnode.cli.app import app
@@ -55,10 +56,8 @@ def settings(
             for name, value, _ in shown:
                 typer.echo(f"{name}={json.dumps(value)}")
             return
-        table = titled_table(f"Settings (--set NAME=VALUE), preset {preset}")
-        table.add_column("name", no_wrap=True)
-        table.add_column("value")
-        table.add_column("meaning")
+        title = f"Settings (--set NAME=VALUE), preset {preset}"
+        table = titled_table(title, Column("name", no_wrap=True), "value", "meaning")
         for name, value, meaning in shown:
             table.add_row(name, json.dumps(value, ensure_ascii=False), _told(meaning))
         console().print(table)

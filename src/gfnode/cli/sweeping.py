@@ -119,9 +119,7 @@ def show_states(planned: "list[Planned]", store: "Store") -> None:
     from gfnode.sweep import State
 
     tasks = {each.job.key: store.look(each.job, each.measures) for each in planned}.values()
-    table = titled_table("Runs")
-    for title in ("run", "state"):
-        table.add_column(title)
+    table = titled_table("Runs", "run", "state")
     for task in tasks:
         table.add_row(task.name, task.state)
     console().print(table)

@@ -145,8 +145,7 @@ def dihedrals(bonds: Integers, n_atoms: int) -> Integers:
     The four atoms are distinct, so a three-membered ring has none of its own.
     """
     bonds = _ascending(bonds)
-    middle, ends = directed_bonds(bonds)
-    begin = np.searchsorted(middle, np.arange(n_atoms + 1))
+    ends, begin = _neighbours(bonds, n_atoms)
     degree = np.diff(begin)
     j, k = bonds.T
     of, turn = _expand_counts(degree[j] * degree[k])
@@ -210,10 +209,10 @@ def colours(bonds: Integers, numbers: Integers) -> Integers:
     H. L. Morgan, J. Chem. Doc. 5, 107 (1965), without its ties: exact classes are kept.
     """
     n_atoms = len(numbers)
-    middle, ends = directed_bonds(bonds)
-    begin = np.searchsorted(middle, np.arange(n_atoms + 1))
-    place = np.arange(len(middle)) - begin[middle]
-    table = np.full((n_atoms, int(np.diff(begin).max(initial=0))), -1)
+    ends, begin = _neighbours(bonds, n_atoms)
+    degree = np.diff(begin)
+    middle, place = _expand_counts(degree)
+    table = np.full((n_atoms, int(degree.max(initial=0))), -1)
     kinds, colour = np.unique(numbers, return_inverse=True)
     found = len(kinds)
     while True:
@@ -256,6 +255,12 @@ def directed_bonds(bonds: Integers) -> tuple[Integers, Integers]:
     return rows[order], columns[order]
 
 
+def _neighbours(bonds: Integers, n_atoms: int) -> tuple[Integers, Integers]:
+    """The neighbours of all atoms in turn, and where those of each begin, ``(atom + 1,)``."""
+    middle, ends = directed_bonds(bonds)
+    return ends, np.searchsorted(middle, np.arange(n_atoms + 1))
+
+
 def _pairs_within(groups: Integers) -> tuple[Integers, Integers]:
     """Positions first < second of all pairs with equal values in the sorted ``groups``."""
     place = np.arange(len(groups))
@@ -270,8 +275,7 @@ def _expand_counts(counts: Integers) -> tuple[Integers, Integers]:
 
 
 def _with_neighbours(bonds: Integers, n_atoms: int, degree: int) -> tuple[Integers, Integers]:
-    middle, ends = directed_bonds(bonds)
-    begin = np.searchsorted(middle, np.arange(n_atoms + 1))
+    ends, begin = _neighbours(bonds, n_atoms)
     centres = np.flatnonzero(np.diff(begin) == degree)
     return centres, ends[begin[centres][:, None] + np.arange(degree)]
 

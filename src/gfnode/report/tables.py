@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from gfnode.report.numbers import cell, hundredths, times
@@ -114,6 +114,4 @@ def _percent(share: float | None) -> str:
 
 def plain_table(title: str, first: str = "") -> Table:
     """A table with rows by name."""
-    table = titled_table(Text(title))
-    table.add_column(first, no_wrap=True)
-    return table
+    return titled_table(Text(title), Column(first, no_wrap=True))

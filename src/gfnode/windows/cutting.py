@@ -317,7 +317,7 @@ class _Cutter:
 
     def _shown(self, starts: Integers) -> Tensor:
         """All frames from a start up to its horizon: fresh lags may draw any of them."""
-        first, last = draw.reach(self.times, self.frames.segments, starts, self.horizon)
+        first, last = self._reach(starts)
         opened = np.zeros(len(self.times) + 1, dtype=np.int64)
         np.add.at(opened, first - 1, 1)
         np.add.at(opened, last, -1)
@@ -337,7 +337,7 @@ class _Cutter:
                 )
             starts = starts[found]
         else:
-            first, last = draw.reach(self.times, self.frames.segments, starts, self.horizon)
+            first, last = self._reach(starts)
             starts = starts[last - first >= self.n_lags]
         return starts[evenly(len(starts), s.most[part])]
 
@@ -351,10 +351,14 @@ class _Cutter:
                     "spaced trajectories"
                 )
             return found
-        first, last = draw.reach(self.times, self.frames.segments, starts, self.horizon)
+        first, last = self._reach(starts)
         if s.split.startswith("published"):
             return draw.published_irregular(starts, int((last - first).min()), self.n_lags)
         return draw.irregular(first, last, self.n_lags, np.random.default_rng([s.seed, part]))
+
+    def _reach(self, starts: Integers) -> tuple[Integers, Integers]:
+        """Frames inside the horizon of each start: ``first <= frame < last``."""
+        return draw.reach(self.times, self.frames.segments, starts, self.horizon)
 
     def _at_lags(self, starts: Integers) -> Integers:
         s = self.settings
