@@ -117,6 +117,7 @@ def model_meanings(name: str) -> dict[str, str]:
 def build(name: str, system: System, options: Mapping[str, Any] | None = None) -> Model:
     """Build a registered model for a system."""
     entry = _entry(name)
-    if entry.settings is None:
-        return entry.model(system)
-    return entry.model(system, entry.settings.read(options or {}, f"options of model {name}"))  # type: ignore[call-arg]
+    with MODELS.blamed(name, "built"):
+        if entry.settings is None:
+            return entry.model(system)
+        return entry.model(system, entry.settings.read(options or {}, f"options of model {name}"))  # type: ignore[call-arg]

@@ -13,6 +13,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare, refuse_idle
 from gfnode.experiment.baselines import mean_errors
 from gfnode.machine import memory_kept
+from gfnode.models import MODELS
 from gfnode.models.base import Model, check_prediction
 from gfnode.models.calibration import FILE, Calibration
 from gfnode.readers import Reader
@@ -245,7 +246,8 @@ def training(
     experiment, last = run.experiment, run.folder / "last.safetensors"
     console = plain_console(stderr=True) if progress else None
     if not last.exists():  # a new run, or one interrupted in its first epoch
-        with seeded(experiment.seed):  # also when interleaved with others
+        blamed = MODELS.blamed(experiment.model["name"], "fitted and tried")
+        with seeded(experiment.seed), blamed:  # seeded also when interleaved with others
             _prepare(run.model, dataset.of(run.model)["train"], console)
         if run.model.doubt:
             run.record(doubt=run.model.doubt)
