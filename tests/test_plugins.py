@@ -32,6 +32,13 @@ CHANGES = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_else():
+    """Plug-ins that happen to be installed here have no say."""
+    with installed():
+        yield
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
@@ -56,6 +63,16 @@ def broken(folder, name, code, **points):
 
 
 # In use
+
+
+def test_what_else_is_installed_has_no_say(package, tmp_path, monkeypatch):
+    """These tests failed on a machine with another package of plug-ins."""
+    points = {"gfnode.models": {"flyer": "FLYER", "foreign": "FLYER", "broken": "NOTHING"}}
+    write_distribution(tmp_path, "foreign-atoms", "1", FLYER, points)
+    monkeypatch.syspath_prepend(tmp_path)
+    for folders in ((), (package,)):
+        with installed(*folders):
+            assert [name for name in MODELS if MODELS.origin(name)] == ["flyer"] * len(folders)
 
 
 def test_nothing_is_imported_before_it_is_asked_for(package):
