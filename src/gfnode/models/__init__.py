@@ -108,6 +108,11 @@ def idle_options(name: str, options: Mapping[str, Any]) -> Mapping[str, str]:
     return (_entry(name).settings or Settings).read(options, f"options of model {name}").idle
 
 
+def lacks_physics(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether a model is known to have no physical parameters, before it is built."""
+    return name in _OWN and not (name == "gfnode" and options["frame"] == "anchored")
+
+
 def model_meanings(name: str) -> dict[str, str]:
     """Descriptions of the options of a model, and of its name, by option."""
     settings = _entry(name).settings or Settings
