@@ -1,6 +1,7 @@
 """Training of a model on trajectories, from data to a run folder."""
 
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ from gfnode.machine import memory_kept
 from gfnode.models import MODELS
 from gfnode.models.base import Model, check_prediction
 from gfnode.models.calibration import FILE, Calibration
+from gfnode.models.gfnode import GFNODE
+from gfnode.models.newton import UNSEEN, misses_images
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
 from gfnode.run.creation import alone, refuse_run
@@ -25,6 +28,7 @@ from gfnode.training import Callback, EpochRecord, Trainer, TrainingState
 from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor, LiveMonitor, fit_display
 from gfnode.training.stepping import setup_device
+from gfnode.trajectory import Trajectory
 from gfnode.trajectory.given import place
 from gfnode.windows import Windows
 
@@ -110,7 +114,8 @@ def begin(
         )
     folder = folder or Path("runs") / trajectories[0].label
     dataset = prepare(trajectories, experiment)
-    return Run.create(folder, experiment, dataset, trajectories, files, reader=reader), dataset
+    run = Run.create(folder, experiment, dataset, trajectories, files, reader=reader)
+    return run, _noted(dataset, run.model, trajectories[0])
 
 
 def resume(folder: str | Path, *, progress: bool = True, said: Said | None = None) -> Run:
@@ -160,6 +165,17 @@ def finish(
             facts["trivial_validation_errors"] = errors
             run.record(training=facts)  # last: a run that has this has ended
     return run
+
+
+def _noted(dataset: Dataset, model: Model, first: Trajectory) -> Dataset:
+    """Add a note if the model is about to learn a potential that misses periodic images."""
+    newton = model.newton if isinstance(model, GFNODE) else None
+    if newton is None or not misses_images(model.system, first):
+        return dataset
+    if newton.forces(dataset.of(model)["train"]) is None:
+        return dataset
+    note = f"{UNSEEN}: --set model.newton=false saves the time it takes"
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
 def _calibrate(run: Run, dataset: Dataset) -> None:
