@@ -3,8 +3,11 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
+from unittest.mock import patch
 
+from gfnode import plugins
 from gfnode.models import MODELS
 from gfnode.readers import FORMATS
 
@@ -88,12 +91,19 @@ def look_again() -> None:
 
 @contextmanager
 def installed(*folders: Path) -> Iterator[None]:
-    """Put folders on the path as if what is in them were installed, and take them off again."""
+    """Put folders on the path as if only what is in them were installed; take them off again."""
     modules = {path.stem for folder in folders for path in folder.glob("*.py")}
-    sys.path[:0] = map(str, folders)
+    places = list(map(str, folders))
+
+    def entry_points(group: str) -> list[EntryPoint]:
+        points = (point for each in distributions(path=places) for point in each.entry_points)
+        return [point for point in points if point.group == group]
+
+    sys.path[:0] = places
     look_again()
     try:
-        yield
+        with patch.object(plugins, "entry_points", entry_points):
+            yield
     finally:
         for folder in folders:
             sys.path.remove(str(folder))

@@ -17,6 +17,7 @@ from gfnode.cli import console as console_module
 from gfnode.errors import InputError
 from gfnode.models import MODELS, Entry, build, read_options
 from gfnode.plugins import PluginWarning, remedy
+from gfnode.presets import flat
 from gfnode.readers import FORMATS, load, save
 from gfnode.run import Run
 from making import system_of, wiggle
@@ -29,6 +30,13 @@ CHANGES = {
     "model": {"name": "flyer", "memory": 30.0},
     "accelerator": "cpu",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_else():
+    """Plug-ins that happen to be installed here have no say."""
+    with installed():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +63,16 @@ def broken(folder, name, code, **points):
 
 
 # In use
+
+
+def test_what_else_is_installed_has_no_say(package, tmp_path, monkeypatch):
+    """These tests failed on a machine with another package of plug-ins."""
+    points = {"gfnode.models": {"flyer": "FLYER", "foreign": "FLYER", "broken": "NOTHING"}}
+    write_distribution(tmp_path, "foreign-atoms", "1", FLYER, points)
+    monkeypatch.syspath_prepend(tmp_path)
+    for folders in ((), (package,)):
+        with installed(*folders):
+            assert [name for name in MODELS if MODELS.origin(name)] == ["flyer"] * len(folders)
 
 
 def test_nothing_is_imported_before_it_is_asked_for(package):
@@ -268,6 +286,40 @@ def test_predictions_of_another_shape_are_refused_before_training(found, said, t
     assert not (tmp_path / "run" / "history.csv").exists()
 
 
+FAILING = {
+    "constructor": ("        super().__init__(system)\n", "        1 / 0\n"),
+    "prepare": (
+        "    promises: ClassVar[frozenset[Symmetry]] = EUCLIDEAN | ALONE | {Symmetry.START}\n",
+        "\n    def prepare(self, windows, report):\n        raise SystemExit('no licence')\n",
+    ),
+    "forward": ("        memory = self.log_memory.exp()\n", "        1 / 0\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("constructor", "while it was built (ZeroDivisionError: division by zero)"),
+        ("prepare", "while it was fitted and tried (SystemExit: no licence)"),
+        ("forward", "while it was fitted and tried (ZeroDivisionError: division by zero)"),
+    ],
+)
+def test_what_a_model_raises_is_told_with_its_package(place, said, made, tmp_path):
+    """It was a traceback."""
+    after, added = FAILING[place]
+    write_distribution(tmp_path, "failing-atoms", "3", FLYER.replace(after, after + added), POINTS)
+    changes = flat(CHANGES) | {"windows.horizon": "60fs"}
+    settings = [f"--set={key}={json.dumps(value)}" for key, value in changes.items()]
+    with installed(tmp_path):
+        words = ["train", str(made[1]), "--out", str(tmp_path / "run"), *settings]
+        result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2, result.exception
+    assert result.stderr.splitlines()[-1] == (
+        f"error: the model 'flyer' of the package failing-atoms 3 failed {said}; upgrade the "
+        "package, or choose another model.name"
+    )
+
+
 def test_a_broken_reader_is_named(tmp_path):
     where = tmp_path / "site"
     where.mkdir()
@@ -329,6 +381,8 @@ def test_names_can_be_added_and_taken_away():
     MODELS["by-hand"] = MODELS["egnn"]
     assert "by-hand" in list(MODELS)
     assert MODELS.origin("by-hand") is None
+    with pytest.raises(ZeroDivisionError), MODELS.blamed("by-hand", "built"):
+        _ = 1 / 0  # a traceback is for whoever registered it
     del MODELS["by-hand"]
     with pytest.raises(InputError, match="unknown model 'by-hand'"):
         read_options("by-hand", {})

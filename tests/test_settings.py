@@ -8,7 +8,7 @@ import pytest
 import gfnode
 from gfnode.cli.options import read_settings
 from gfnode.errors import InputError
-from gfnode.experiment import Experiment, configure, refuse_idle
+from gfnode.experiment import Experiment, build_model, configure, refuse_idle
 from gfnode.models import MODELS, build, read_options
 from gfnode.presets import PRESETS
 from making import system_of
@@ -265,6 +265,12 @@ def test_modes_of_the_graph_have_one_equilibrium() -> None:
             {"model.name": "egno", "model.times": "as-if-regular", "model.grid": 4},
             "grid .*model.times=grid",
         ),
+        ({"windows.lags": "regular", "windows.seed": 1}, r"seed has .* windows.lags=fresh or irr"),
+        (
+            {"windows.velocities": "stored", "windows.successor_steps": 9},
+            "successor_steps has .* windows.velocities=auto or successor",
+        ),
+        ({"model.name": "egnn", "training.physical_rate": 1.0}, "physical_rate has .* model.frame"),
     ],
 )
 def test_other_options_without_effect(changes: dict[str, object], said: str) -> None:
@@ -272,6 +278,52 @@ def test_other_options_without_effect(changes: dict[str, object], said: str) -> 
         refuse_idle(configure("paper", changes), changes)
     kept = dict(list(changes.items())[:-1])
     refuse_idle(configure("paper", kept), kept)
+    whole = configure("paper", changes).model_dump(mode="json")  # of a run made before
+    refuse_idle(configure("paper", whole), whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"windows.lags": "fresh", "windows.seed": 1},
+        {"windows.split": "published", "windows.seed": 1},  # of evaluations on other data
+        {"windows.lags": "regular", "windows.seed": 0},
+        {"windows.velocities": "forward", "windows.successor_steps": 9},  # it warns of far starts
+        {"model.name": "egnn", "training.physical_rate": None},
+    ],
+)
+def test_options_with_an_effect(changes: dict[str, object]) -> None:
+    refuse_idle(configure("default", changes), changes)
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [
+        *(("default", name) for name in ("gfnode", "egnn", "egno", "ndcn", "ito", "persistence")),
+        ("paper", "gfnode"),
+        ("published", "gfnode"),
+    ],
+)
+def test_the_rate_of_physical_parameters(preset: str, name: str) -> None:
+    """It is refused for those models that have none."""
+    changes = {"model.name": name, "training.physical_rate": 0.5}
+    experiment = configure(preset, changes)
+    model = build_model(experiment, system_of("ethanol"))
+    if any(True for _ in model.physical_parameters()):
+        refuse_idle(experiment, changes)
+    else:
+        with pytest.raises(InputError, match="physical_rate has no effect"):
+            refuse_idle(experiment, changes)
+
+
+def test_the_rate_of_physical_parameters_of_another_package() -> None:
+    """Whether they exist is not known before the model is built."""
+    MODELS["by-hand"] = MODELS["egnn"]
+    try:
+        changes = {"model.name": "by-hand", "training.physical_rate": 0.5}
+        refuse_idle(configure("default", changes), changes)
+    finally:
+        del MODELS["by-hand"]
 
 
 def test_fractions_of_a_published_split() -> None:

@@ -16,6 +16,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -96,6 +97,31 @@ class Registry(MutableMapping[str, T], Generic[T]):
         if name in self._own or not (offers := self._found().get(name)):
             return None
         return _code(offers[0].module.split(".")[0])
+
+    @contextmanager
+    def blamed(self, name: str, done: str) -> Iterator[None]:
+        """Turn what a plug-in's code raises into an InputError that names its package.
+
+        Errors of gfnode itself, and of names added by hand, are left as they are.
+
+        Parameters
+        ----------
+        name
+            Of the registry.
+        done
+            What is done with it, in words: ``built``, say.
+        """
+        try:
+            yield
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:
+            if (origin := self.origin(name)) is None:
+                raise
+            raise InputError(
+                f"the {self.what} {name!r} of the package {origin} failed while it was {done} "
+                f"({_said(error)}); upgrade the package, or choose another {self.what}.name"
+            ) from error
 
     def __getitem__(self, name: str) -> T:
         if name in self._own:

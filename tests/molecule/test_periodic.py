@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from gfnode import load, save
 from gfnode.errors import InputError
 from gfnode.inspection import inspect
-from gfnode.molecule.periodic import Unwrapper, heights, label, lattices, near_bonds
+from gfnode.molecule.periodic import (
+    Unwrapper,
+    heights,
+    label,
+    lattices,
+    near_bonds,
+    neighbours_across,
+)
 from gfnode.molecule.replicas import split_molecules
 from gfnode.trajectory import Topology, Trajectory
 from gfnode.trajectory.mdtraj import to_mdtraj
@@ -354,3 +361,22 @@ def test_a_cell_that_is_no_box_for_its_molecules_is_told(edge, said, tmp_path):
     if edge == 1.0:
         assert np.array_equal(found.positions, rod)
         assert inspect(found).facts.frames.jumps == 0
+
+
+def test_neighbours_across_the_cell():
+    """Two argon atoms, near within the cell, near across it, or of one molecule; no cell."""
+    x = np.ones((3, 2, 3))
+    x[:, 1, 0] = 3.5, 18.5, 8.0
+    none = np.empty((0, 2), dtype=np.int64)
+    for positions, cell, bonds, expected in (
+        (x[[1, 1, 0]], CUBE, none, True),
+        (x[[1, 0, 0]], CUBE, none, False),
+        (x[[1, 1, 1]], CUBE, np.array([[0, 1]]), False),
+        (x[[1, 1, 1]], np.zeros((3, 3)), none, False),
+        (x[[2, 2, 2]], CUBE, none, False),
+        (x[[1, 1, 1]] + [40, 0, 0], SLAB, none, True),
+    ):
+        assert neighbours_across(positions, np.stack([cell] * 3), bonds) is expected
+    tilted = np.array([[[0.0, 0, 0], [-2.5, 8, 18]]] * 3)  # 4.5 Å from an image of the first
+    assert neighbours_across(tilted, np.stack([TRICLINIC] * 3), none) is False
+    assert neighbours_across(tilted - [[0, 0, 0], [2, 0, 0]], np.stack([TRICLINIC] * 3), none)

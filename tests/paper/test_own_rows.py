@@ -73,6 +73,18 @@ def test_a_table_with_a_row_of_ones_own(
         assert "2 runs: 1 done, 1 done before" in changed.stderr, changed.output
 
 
+def test_the_cost_of_a_model_that_fails(package: Path, tmp_path: Path) -> None:
+    write_md17(tmp_path / "md17_ethanol.npz", "ethanol")
+    code = package / "flying_atoms.py"
+    failing = "    def prepare(self, windows, report):\n        1 / 0\n\n    def forward"
+    code.write_text(code.read_text().replace("    def forward", failing))
+    given = ["reproduce", "table1", "--data", tmp_path, "--out", tmp_path, *SMALL]
+    with installed(package):
+        result = call(*given, "--models", "flyer", "--dry-run")
+    assert result.exit_code == 2, result.exception
+    assert "error: the model 'flyer' of the package flying-atoms 1.2.3 failed" in result.stderr
+
+
 class TestSettingsOfSomeModels:
     """A setting of one model stopped the whole table, since the others do not have it."""
 

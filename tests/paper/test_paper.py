@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from gfnode.models import MODELS
 from gfnode.paper import figures, specs
 from gfnode.paper.data import MissingData, find
 from gfnode.paper.documents import Made, describe, findings, number, to_csv, write_table
-from gfnode.paper.plan import Choice, make_plan
+from gfnode.paper.plan import Choice, make_plan, with_rows
 from gfnode.paper.results import Place, Result
 from gfnode.paper.tables import make_table
 from gfnode.sweep import Store
@@ -233,11 +234,27 @@ class TestPlan:
         with pytest.raises(InputError, match="--split blocked"):
             make_plan(specs.load("table1"), Choice(tmp_path, ["ethanol"], split="published"))
 
-    def test_names_that_there_are_none_of(self, data: Path) -> None:
-        with pytest.raises(InputError, match="no molecule 'ethane'"):
-            make_plan(specs.load("table1"), Choice(data, ["ethane"]))
-        with pytest.raises(InputError, match="no model 'gnn'"):
-            make_plan(specs.load("table1"), Choice(data, ["ethanol"], ["gnn"]))
+    @pytest.mark.parametrize("what", specs.NAMES)
+    def test_names_that_there_are_none_of(self, what: str, data: Path) -> None:
+        spec = specs.load(what)
+        rows, molecules = ", ".join(row.id for row in spec.rows), ", ".join(spec.molecules)
+        expected = (
+            f"expected some of {rows}, all for these, or registered models other than trivial "
+            "baselines (gfnode models)"
+        )
+        for asked, said in (
+            (Choice(data, ["zzz"]), f"no molecule 'zzz'; expected some of {molecules}"),
+            (Choice(data, models=["zzz"]), f"no row 'zzz'; {expected}"),
+            (Choice(data, models=["gfnod"]), f"no row 'gfnod'; did you mean 'gfnode'? {expected}"),
+            (Choice(data, models=["ndnc"]), f"no row 'ndnc'; did you mean 'ndcn'? {expected}"),
+            (Choice(data, models=["persistence"]), f"no row 'persistence'; {expected}"),
+        ):
+            rows_too = replace(asked, models=with_rows(spec, asked.models)[1])
+            with pytest.raises(InputError) as caught:
+                make_plan(spec, rows_too)
+            assert str(caught.value) == f"{spec.title}: {said}"
+        with pytest.raises(InputError, match=r"no molecule 'ethanl'; did you mean 'ethanol'\? exp"):
+            make_plan(specs.load("table1"), Choice(data, ["ethanl"]))
 
     def test_options_that_contradict_settings(self, data: Path) -> None:
         with pytest.raises(InputError, match=r"--epochs and --set training\.epochs"):

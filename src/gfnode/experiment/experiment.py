@@ -12,7 +12,7 @@ from pydantic import Field
 from gfnode import graph
 from gfnode.ambient import seeded, usual
 from gfnode.errors import InputError
-from gfnode.models import Model, build, idle_options, model_meanings, read_options
+from gfnode.models import Model, build, idle_options, lacks_physics, model_meanings, read_options
 from gfnode.molecule.clock import time_step_warnings
 from gfnode.molecule.cut import cut_warnings
 from gfnode.molecule.labels import atom_labels
@@ -35,6 +35,9 @@ from gfnode.windows.short import length_warnings
 
 NAMED = 12
 """Atoms that never move, named at most."""
+
+PHYSICAL = "model.name=gfnode with model.frame=anchored"
+"""What has physical parameters."""
 
 
 class GraphSettings(Settings):
@@ -110,9 +113,9 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
 
 
 def refuse_idle(experiment: Experiment, changes: Mapping[str, Any] | None) -> None:
-    """Refuse changes that turn on an option of model or training which then has no effect.
+    """Refuse changes that turn on an option of windows, model or training without any effect.
 
-    All options of either together, as in a stored configuration, are accepted.
+    All options of one of them together, as in a stored configuration, are accepted.
 
     Raises
     ------
@@ -122,10 +125,12 @@ def refuse_idle(experiment: Experiment, changes: Mapping[str, Any] | None) -> No
     asked = flat(changes or {})
     options = dict(experiment.model)
     name = options.pop("name")
-    training = experiment.training
+    windows, training = experiment.windows, experiment.training
+    of_model = {"physical_rate": PHYSICAL} if lacks_physics(name, options) else {}
     for section, keys, idle in (
+        ("windows", type(windows).model_fields, windows.idle),
         ("model", options, idle_options(name, options)),
-        ("training", type(training).model_fields, training.idle),
+        ("training", type(training).model_fields, {**training.idle, **of_model}),
     ):
         whole = all(f"{section}.{key}" in asked for key in keys)
         for key, needed in idle.items():

@@ -16,8 +16,8 @@ from gfnode.inspection.frames import FileFacts, Frames
 from gfnode.inspection.momenta import Momenta
 from gfnode.inspection.motions import Motions
 from gfnode.inspection.structure import Structure
-from gfnode.models import Model
 from gfnode.models.gfnode import GraphFourierODE
+from gfnode.models.newton import UNSEEN, Newton, misses_images
 from gfnode.molecule.virial import OffForces
 from gfnode.thinning import groups
 from gfnode.training import choose_batch
@@ -68,6 +68,8 @@ class Choices:
     forces
         Forces for learning a potential: ``stored``, or ``shown`` by second differences of
         consecutive frames; ``few``: too few frames with forces to learn one; None: no forces.
+    across
+        Whether molecules have neighbours among periodic images, which a potential would not see.
     windows
         Number of train, validation and test windows.
     independent
@@ -96,6 +98,7 @@ class Choices:
     velocities: str | None = None
     velocity_gap_fs: float | None = None
     forces: Literal["stored", "shown", "few"] | None = None
+    across: bool = False
     windows: dict[str, int] = field(default_factory=dict)
     independent: dict[str, int] = field(default_factory=dict)
     horizons: float | None = None
@@ -154,6 +157,7 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
     if (gaps := train.velocity_gaps) is not None:
         velocities = "next-frame" if bool((gaps > 0).all()) else "frame-before"
         gap = float(gaps.abs().max())
+    newton = model.newton if isinstance(model, GraphFourierODE) else None
     horizon = dataset.system.horizon
     pieces = components(dataset.system.edges.index, dataset.system.n_atoms)
     return Choices(
@@ -161,7 +165,8 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
         align=train.align is not None,
         velocities=velocities,
         velocity_gap_fs=gap,
-        forces=_forces(model, train),
+        forces=None if newton is None else _forces(newton, train),
+        across=newton is not None and misses_images(dataset.system, trajectories[0]),
         windows={name: len(part) for name, part in dataset.parts.items()},
         independent={name: independent(part, horizon) for name, part in dataset.parts.items()},
         horizons=sum(t.span for t in trajectories) / horizon,
@@ -173,14 +178,10 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
     )
 
 
-def _forces(model: Model, train: Windows) -> Literal["stored", "shown", "few"] | None:
-    newton = model.newton if isinstance(model, GraphFourierODE) else None
-    found = None if newton is None else newton.forces(train)
-    if found is None:
-        if newton is None or train.align is not None:
-            return None
-        return "few" if find_forces(train, newton.bonds, 50) else None
-    return "stored" if found.unknown is None else "shown"
+def _forces(newton: Newton, train: Windows) -> Literal["stored", "shown", "few"] | None:
+    if (found := newton.forces(train)) is not None:
+        return "stored" if found.unknown is None else "shown"
+    return "few" if train.align is None and find_forces(train, newton.bonds, 50) else None
 
 
 def independent(windows: Windows, horizon: float) -> int:
@@ -292,6 +293,9 @@ def _molecules(facts: Facts) -> list[Finding]:
     if (choices.pieces or structure.molecules) > 1:
         values = {"pieces": choices.pieces or structure.molecules}
         found.append(Finding("warning", "several-molecules", values))
+    if choices.across and choices.forces in ("stored", "shown"):
+        option = ("--set", "model.newton=false")
+        found.append(Finding("warning", "unseen-images", {"words": UNSEEN}, option))
     return found
 
 

@@ -108,6 +108,11 @@ def idle_options(name: str, options: Mapping[str, Any]) -> Mapping[str, str]:
     return (_entry(name).settings or Settings).read(options, f"options of model {name}").idle
 
 
+def lacks_physics(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether a model is known to have no physical parameters, before it is built."""
+    return name in _OWN and not (name == "gfnode" and options["frame"] == "anchored")
+
+
 def model_meanings(name: str) -> dict[str, str]:
     """Descriptions of the options of a model, and of its name, by option."""
     settings = _entry(name).settings or Settings
@@ -117,6 +122,7 @@ def model_meanings(name: str) -> dict[str, str]:
 def build(name: str, system: System, options: Mapping[str, Any] | None = None) -> Model:
     """Build a registered model for a system."""
     entry = _entry(name)
-    if entry.settings is None:
-        return entry.model(system)
-    return entry.model(system, entry.settings.read(options or {}, f"options of model {name}"))  # type: ignore[call-arg]
+    with MODELS.blamed(name, "built"):
+        if entry.settings is None:
+            return entry.model(system)
+        return entry.model(system, entry.settings.read(options or {}, f"options of model {name}"))  # type: ignore[call-arg]

@@ -10,8 +10,11 @@ from gfnode.dynamics.newton import NewtonDynamics
 from gfnode.dynamics.potential import Potential
 from gfnode.models.conformer import Conformer
 from gfnode.models.trust import Trust
+from gfnode.molecule.periodic import neighbours_across
 from gfnode.molecule.system import System
 from gfnode.progress import Report, silent
+from gfnode.thinning import evenly
+from gfnode.trajectory import Trajectory
 from gfnode.units import WAVENUMBER, format_time
 from gfnode.windows import Batch, Windows
 from gfnode.windows.forces import Forces, find_forces
@@ -25,6 +28,21 @@ UNTRUSTED = (
     "model.newton=false saves the time it takes"
 )
 """Message for a potential that turned out not to be usable."""
+
+UNSEEN = (
+    "atoms of different molecules are neighbours across the periodic cell, and a learned potential "
+    "sees no periodic images, so it is of little use in a fluid"
+)
+"""Message for a potential that will hardly be usable; see :func:`misses_images`."""
+
+
+def misses_images(system: System, trajectory: Trajectory) -> bool:
+    """Whether molecules have neighbours among periodic images, which no potential sees."""
+    if trajectory.cell is None:
+        return False
+    some = evenly(len(trajectory), 20)
+    x = trajectory.positions[some][:, system.atoms]
+    return neighbours_across(x, trajectory.cell[some], system.bonds)
 
 
 class Newton(nn.Module):

@@ -22,6 +22,9 @@ Coordinates = NDArray[np.floating[Any]]
 SMALLEST = 4.0
 """Å; a cell of less height is not taken for a box: a bond could span half of it."""
 
+CONTACT = 4.0
+"""Å; atoms of different molecules that are closer are neighbours."""
+
 
 class Unwrapper:
     """Makes molecules whole and continuous, block by block of consecutive frames.
@@ -175,6 +178,24 @@ def bond_lengths(
     ends = positions[..., bonds, :].astype(np.float64)
     vectors = minimum_image(ends[..., 1, :] - ends[..., 0, :], cell)
     return np.asarray(np.linalg.norm(vectors, axis=-1))
+
+
+def neighbours_across(positions: Coordinates, cell: Coordinates, bonds: Integers) -> bool:
+    """Whether in most frames atoms of different molecules are neighbours across the cell alone.
+
+    Molecules are what ``bonds (bond, 2)`` join. All pairs of atoms are looked at, so few are meant.
+
+    Parameters
+    ----------
+    positions, cell
+        ``(frame, atom, 3)`` and ``(frame, 3, 3)`` in Å.
+    """
+    molecules = label(bonds, positions.shape[1])
+    i, j = np.nonzero(molecules[:, None] < molecules)
+    lattice, vectors = lattices(cell), (positions[:, j] - positions[:, i]).astype(np.float64)
+    shifts = images(vectors, lattice)
+    near = np.linalg.norm(vectors - shifts @ lattice, axis=-1) < CONTACT
+    return bool((near & shifts.any(-1)).any(1).mean() > 0.5)
 
 
 def label(bonds: Integers, n_atoms: int) -> Integers:

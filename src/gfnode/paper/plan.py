@@ -126,7 +126,7 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
         raise InputError(
             "--epochs and --set training.epochs set the same: expected only one of them"
         )
-    molecules = _chosen("molecule", choice.molecules or spec.shown, spec.molecules, spec.title)
+    molecules = _chosen_molecules(spec, choice.molecules or spec.shown)
     rows = [spec.row(each) for each in chosen_rows(spec, choice.models)]
     _check_applies(choice.changes, rows)
     found = find(spec.data, molecules, choice.data)
@@ -171,7 +171,15 @@ def _check_applies(keys: Iterable[str], rows: Sequence[Row]) -> None:
 
 def chosen_rows(spec: Spec, models: Sequence[str] | None) -> list[str]:
     """Ids of the rows that were asked for, in the order of the table."""
-    return _chosen("model", models, [row.id for row in spec.rows], spec.title)
+    ids = [row.id for row in spec.rows]
+    if wrong := _wrong(models, ids):
+        near = [*ids, *(name for name in MODELS if name not in TRIVIAL)]
+        raise InputError(
+            f"{spec.title}: no row {wrong!r}; {_meant(wrong, near)}expected some of "
+            f"{', '.join(ids)}, all for these, or registered models other than trivial baselines "
+            "(gfnode models)"
+        )
+    return [name for name in ids if not models or name in models]
 
 
 def split_of(spec: Spec, choice: Choice, found: Found) -> str:
@@ -275,8 +283,20 @@ def _step(file: str, top: str | None) -> float:
     return step
 
 
-def _chosen(what: str, names: Sequence[str] | None, known: Sequence[str], title: str) -> list[str]:
-    wrong = [name for name in names or () if name not in known]
-    if wrong:
-        raise InputError(f"{title}: no {what} {wrong[0]!r}; expected some of {', '.join(known)}")
+def _chosen_molecules(spec: Spec, names: Sequence[str] | None) -> list[str]:
+    known = spec.molecules
+    if wrong := _wrong(names, known):
+        raise InputError(
+            f"{spec.title}: no molecule {wrong!r}; {_meant(wrong, known)}expected some of "
+            f"{', '.join(known)}"
+        )
     return [name for name in known if not names or name in names]
+
+
+def _wrong(names: Sequence[str] | None, known: Sequence[str]) -> str | None:
+    return next((name for name in names or () if name not in known), None)
+
+
+def _meant(wrong: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(wrong, known, 1, 0.7)
+    return f"did you mean {near[0]!r}? " if near else ""

@@ -278,6 +278,7 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
         "distance, but not bonded in the topology"
     ),
     "several-molecules": _several,
+    "unseen-images": lambda v, f: v["words"],
     "few-windows": _few,
     "short-files": lambda v, f: v["words"],
     "slow-motion": _slowest,

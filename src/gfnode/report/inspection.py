@@ -113,8 +113,8 @@ _FORCES = {
 def _force_words(found: Found) -> str:
     choices, momenta = found["choices"], found["momenta"] or {}
     said, atoms = _FORCES[choices["forces"]], choices["state_atoms"]
-    if choices["forces"] or choices["align"]:
-        return said  # there are some, or they would not tell
+    if choices["forces"] or choices["align"] or choices["across"]:
+        return said  # there are some, or they would not tell, or a potential would not help
     if momenta.get("rigid_bonds"):
         return "none: files leave out the forces that constrain bonds, so no potential is learned"
     if atoms > LARGEST:

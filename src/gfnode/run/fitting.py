@@ -1,6 +1,7 @@
 """Training of a model on trajectories, from data to a run folder."""
 
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -14,8 +15,11 @@ from gfnode.errors import InputError
 from gfnode.experiment import Dataset, configure, prepare, refuse_idle
 from gfnode.experiment.baselines import mean_errors
 from gfnode.machine import memory_kept
+from gfnode.models import MODELS
 from gfnode.models.base import Model, check_prediction
 from gfnode.models.calibration import Calibration
+from gfnode.models.gfnode import GraphFourierODE
+from gfnode.models.newton import UNSEEN, misses_images
 from gfnode.readers import Reader
 from gfnode.readers.reader import Data
 from gfnode.run.creation import alone, refuse_run
@@ -25,6 +29,7 @@ from gfnode.training import Callback, EpochRecord, Trainer, TrainingState
 from gfnode.training.checkpoint import load_training, save_training
 from gfnode.training.monitors import FolderMonitor, LiveMonitor, fit_display
 from gfnode.training.stepping import setup_device
+from gfnode.trajectory import Trajectory
 from gfnode.trajectory.given import place
 from gfnode.windows import Windows
 
@@ -110,7 +115,8 @@ def begin(
         )
     folder = folder or Path("runs") / trajectories[0].label
     dataset = prepare(trajectories, experiment)
-    return Run.create(folder, experiment, dataset, trajectories, files, reader=reader), dataset
+    run = Run.create(folder, experiment, dataset, trajectories, files, reader=reader)
+    return run, _noted(dataset, run.model, trajectories[0])
 
 
 def resume(folder: str | Path, *, progress: bool = True, said: Said | None = None) -> Run:
@@ -160,6 +166,17 @@ def finish(
             facts["trivial_validation_errors"] = errors
             run.record(training=facts)  # last: a run that has this has ended
     return run
+
+
+def _noted(dataset: Dataset, model: Model, first: Trajectory) -> Dataset:
+    """Add a note if the model is about to learn a potential that misses periodic images."""
+    newton = model.newton if isinstance(model, GraphFourierODE) else None
+    if newton is None or not misses_images(model.system, first):
+        return dataset
+    if newton.forces(dataset.of(model)["train"]) is None:
+        return dataset
+    note = f"{UNSEEN}: --set model.newton=false saves the time it takes"
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
 def _calibrate(run: Run, dataset: Dataset) -> None:
@@ -246,7 +263,8 @@ def training(
     experiment, last = run.experiment, run.folder / runfiles.LAST
     console = plain_console(stderr=True) if progress else None
     if not last.exists():  # a new run, or one interrupted in its first epoch
-        with seeded(experiment.seed):  # also when interleaved with others
+        blamed = MODELS.blamed(experiment.model["name"], "fitted and tried")
+        with seeded(experiment.seed), blamed:  # seeded also when interleaved with others
             _prepare(run.model, dataset.of(run.model)["train"], console)
         if run.model.doubt:
             run.record(doubt=run.model.doubt)

@@ -8,7 +8,7 @@ import torch
 
 from gfnode.errors import InputError
 from gfnode.experiment import build_model, prepare
-from gfnode.models import Model
+from gfnode.models import MODELS, Model
 from gfnode.sweep.jobs import Job
 from gfnode.training import Trainer, choose_batch, validation_interval
 from gfnode.windows import Windows
@@ -65,7 +65,8 @@ def estimate(job: Job) -> Cost:
     beginning = START + perf_counter() - began
     model = build_model(experiment, dataset.system)
     parts = dataset.of(model)
-    fitting = _fit(model, parts["train"])
+    with MODELS.blamed(experiment.model["name"], "fitted"):
+        fitting = _fit(model, parts["train"])
     settings = experiment.training
     evaluation = len(parts["test"]) * _per_window(model, parts["test"])
     if not model.n_weights:

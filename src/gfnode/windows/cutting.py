@@ -4,7 +4,7 @@ Which starts belong to which part is in :mod:`gfnode.windows.splits`, how lags a
 :mod:`gfnode.windows.lags`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -68,6 +68,16 @@ class WindowSettings(Settings):
     fs apart."""
     seed: int = 0
     """Random seed for irregular lags."""
+
+    @property
+    def idle(self) -> Mapping[str, str]:
+        """The seed of lags that are not drawn, the reach of differences that are not taken."""
+        found: dict[str, str] = {}
+        if self.lags in ("regular", "given"):
+            found["seed"] = "windows.lags=fresh or irregular"
+        if self.velocities == "stored":
+            found["successor_steps"] = "windows.velocities=auto or successor"
+        return found
 
 
 def choose_atoms(trajectory: Trajectory, choice: Atoms, what: str) -> Integers:
