@@ -33,6 +33,7 @@
 // is a constant of compilation, so that the addresses in products are too; it must be a multiple of
 // eight.
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -63,17 +64,63 @@ static inline void add_rows(int rows, float *sum, const float *x) {
     }
 }
 
-static void linear(int rows, const float *x, const float *weight, const float *bias, float *y) {
-    product<W, W, 1, false>(rows, W, x, weight, bias, y);
+// y = [y +] x weight [+ bias], and weight += gᵀ x, of rows.
+#ifdef IN_PAIRS
+constexpr int AT_ONCE = 24;  // rows, a multiple of two and six, whose pairs stay in the nearest cache
+
+template <bool ADD>
+static void multiplied(int rows, const float *x, const Factor *weight, const float *bias,
+                       float *y) {
+    Factor left[AT_ONCE * W / 2];
+    for (int r = 0; r < rows; r += AT_ONCE) {
+        const int some = std::min(AT_ONCE, rows - r);
+        pair_along(some * W, x + r * W, left);
+        product<W, W / 2, 1, ADD>(some, W / 2, left, weight, bias, y + r * W);
+    }
 }
 
-static void add_linear(int rows, const float *x, const float *weight, float *y) {
-    product<W, W, 1, true>(rows, W, x, weight, nullptr, y);
+static void as_factor(const float *matrix, Factor *to) { pair_rows<W>(W, matrix, to); }
+
+static void add_outer(int rows, const float *g, const float *x, float *weight) {
+    Factor left[AT_ONCE * W / 2], right[AT_ONCE * W / 2];
+    for (int r = 0; r < rows; r += AT_ONCE) {
+        const int some = std::min(AT_ONCE, rows - r);
+        pair_rows<W>(some, g + r * W, left);
+        pair_rows<W>(some, x + r * W, right);
+        product<W, 1, W, true>(W, (some + 1) / 2, left, right, nullptr, weight);
+    }
+}
+#else
+template <bool ADD>
+static void multiplied(int rows, const float *x, const Factor *weight, const float *bias,
+                       float *y) {
+    product<W, W, 1, ADD>(rows, W, x, weight, bias, y);
 }
 
-// ∂/∂weight (W out, W in) of rows x weightᵀ, whose gradient is g: gᵀ x.
+static void as_factor(const float *matrix, Factor *to) {
+    std::memcpy(to, matrix, sizeof(float) * W * W);
+}
+
 static void add_outer(int rows, const float *g, const float *x, float *weight) {
     product<W, 1, W, true>(W, rows, g, x, nullptr, weight);
+}
+#endif
+
+// A weight (W, W) in rows of this length as `weight` above: turned, or as it is kept.
+static void turned(const float *weight, std::int64_t length, float *to) {
+    turn<W>(W, weight, length, to);
+}
+
+static void as_kept(const float *weight, std::int64_t length, float *to) {
+    copy<W>(weight, length, to, W);
+}
+
+static void linear(int rows, const float *x, const Factor *weight, const float *bias, float *y) {
+    multiplied<false>(rows, x, weight, bias, y);
+}
+
+static void add_linear(int rows, const float *x, const Factor *weight, float *y) {
+    multiplied<true>(rows, x, weight, nullptr, y);
 }
 
 // s(z)·last + bias for each row.
@@ -140,20 +187,57 @@ struct Space {
     }
 };
 
-// The matrices of a layer in pieces, C as (scalars, W), and room for a row of W for each weight.
-struct Parts {
-    std::vector<float> numbers;
-    float *own, *other, *out, *shift, *drive, *feature_own, *feature_sum, *feature_last, *scalars;
-    explicit Parts(std::int64_t S) : numbers((8 * W + S + WEIGHTS) * W) {
-        float *place = numbers.data() + WEIGHTS * W;
-        for (float **part : {&own, &other, &out, &shift, &drive, &feature_own, &feature_sum,
-                             &feature_last, &scalars}) {
+// The square matrices of a layer.
+template <typename T> struct Matrices {
+    std::vector<T> numbers;
+    T *own, *other, *out, *shift, *drive, *feature_own, *feature_sum, *feature_last;
+    explicit Matrices(std::int64_t size) : numbers(8 * size) {
+        T *place = numbers.data();
+        for (T **part : {&own, &other, &out, &shift, &drive, &feature_own, &feature_sum,
+                         &feature_last}) {
             *part = place;
-            place += W * W;
+            place += size;
         }
     }
-    Parts(Parts &&) = default;  // and no copies, which would point to the numbers of another
-    float *row(int which) { return numbers.data() + which * W; }
+    Matrices(Matrices &&) = default;  // and no copies, which would point to the numbers of another
+};
+
+// The weights of a layer as right factors, and C as (scalars, W).
+struct Factors : Matrices<Factor> {
+    std::vector<float> scalars;
+    Factors(const float *const *w, std::int64_t S, decltype(turned) *laid)
+        : Matrices(W * W / PACKED), scalars(S * W) {
+        const std::int64_t length = 2 * W + S;
+        std::vector<float> whole(W * W);
+        const auto lay = [&](const float *weight, std::int64_t row, Factor *to) {
+            laid(weight, row, whole.data());
+            as_factor(whole.data(), to);
+        };
+        turn<W>(S, w[IN] + 2 * W, length, scalars.data());
+        lay(w[IN], length, own);
+        lay(w[IN] + W, length, other);
+        lay(w[OUT], W, out);
+        if (w[SHIFT]) lay(w[SHIFT], W, shift);
+        if (w[DRIVE]) lay(w[DRIVE], W, drive);
+        if (w[FEATURE]) lay(w[FEATURE], 2 * W, feature_own);
+        if (w[FEATURE]) lay(w[FEATURE] + W, 2 * W, feature_sum);
+        if (w[FEATURE]) lay(w[FEATURE_LAST], W, feature_last);
+    }
+};
+
+// Gradients of them, of a row for each weight, and of C as (scalars, W).
+struct Sums : Matrices<float> {
+    std::vector<float> rows, scalars;
+    explicit Sums(std::int64_t S) : Matrices(W * W), rows(WEIGHTS * W), scalars(S * W) {}
+    float *row(int which) { return rows.data() + which * W; }
+    void add(const Sums &more) {
+        const auto sum = [](std::vector<float> &x, const std::vector<float> &y) {
+            for (std::size_t n = 0; n < x.size(); n++) x[n] += y[n];
+        };
+        sum(numbers, more.numbers);
+        sum(rows, more.rows);
+        sum(scalars, more.scalars);
+    }
 };
 
 // Neighbours of each atom, one at least.
@@ -169,19 +253,12 @@ static std::vector<float> degrees(const Sizes &sizes, const std::int64_t *ends) 
 extern "C" void forward(const Sizes *sizes, const float *h, const float *x, const float *v,
                         const float *scalars, const std::int64_t *ends, const float *const *w,
                         float *const *kept, float *moved, float *out) {
-    const auto [threads, tiles, atoms, edges, batch, S] = *sizes;
+    const std::int64_t threads = sizes->threads, tiles = sizes->tiles, atoms = sizes->atoms;
+    const std::int64_t edges = sizes->edges, batch = sizes->batch, S = sizes->scalars;
     const std::int64_t most = batch / tiles + 7;
     const std::vector<float> degree = degrees(*sizes, ends);
-    Parts part(1 + S);
-    turn<W>(W, w[IN], 2 * W + 1 + S, part.own);
-    turn<W>(W, w[IN] + W, 2 * W + 1 + S, part.other);
-    turn<W>(1 + S, w[IN] + 2 * W, 2 * W + 1 + S, part.scalars);
-    turn<W>(W, w[OUT], W, part.out);
-    if (moved) turn<W>(W, w[SHIFT], W, part.shift);
-    if (moved) turn<W>(W, w[DRIVE], W, part.drive);
-    if (out) turn<W>(W, w[FEATURE], 2 * W, part.feature_own);
-    if (out) turn<W>(W, w[FEATURE] + W, 2 * W, part.feature_sum);
-    if (out) turn<W>(W, w[FEATURE_LAST], W, part.feature_last);
+    const Factors part(w, 1 + S, turned);
+    const float *of_scalars = part.scalars.data();
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (std::int64_t thread = 0; thread < threads; thread++) {
         Space space(3 * atoms + 2, most);
@@ -209,8 +286,8 @@ extern "C" void forward(const Sizes *sizes, const float *h, const float *x, cons
                     const float *e = scalars + (place + r) * S;
                     const float d = squared(xi + 3 * r, xj + 3 * r);
                     for (int c = 0; c < W; c += LANES) {
-                        vec a = at(p + r * W + c) + at(q + r * W + c) + d * at(part.scalars + c);
-                        for (int l = 0; l < S; l++) a += e[l] * at(part.scalars + (l + 1) * W + c);
+                        vec a = at(p + r * W + c) + at(q + r * W + c) + d * at(of_scalars + c);
+                        for (int l = 0; l < S; l++) a += e[l] * at(of_scalars + (l + 1) * W + c);
                         at(u + r * W + c) = a * sigmoid(a);
                         if (kept) at(kept[KEPT_IN] + (place + r) * W + c) = a;
                     }
@@ -261,16 +338,13 @@ extern "C" void backward(const Sizes *sizes, const float *h, const float *x, con
                          const float *scalars, const std::int64_t *ends, const float *const *w,
                          const float *const *kept, const float *gmoved, const float *gout,
                          float *gh, float *gx, float *gv, float *gscalars, float *const *gw) {
-    const auto [threads, tiles, atoms, edges, batch, S] = *sizes;
+    const std::int64_t threads = sizes->threads, tiles = sizes->tiles, atoms = sizes->atoms;
+    const std::int64_t edges = sizes->edges, batch = sizes->batch, S = sizes->scalars;
     const std::int64_t most = batch / tiles + 7, length = 2 * W + 1 + S;
     const std::vector<float> degree = degrees(*sizes, ends);
-    Parts part(1 + S);
-    copy<W>(w[IN], length, part.own, W);
-    copy<W>(w[IN] + W, length, part.other, W);
-    turn<W>(1 + S, w[IN] + 2 * W, length, part.scalars);
-    if (gout) copy<W>(w[FEATURE], 2 * W, part.feature_own, W);
-    if (gout) copy<W>(w[FEATURE] + W, 2 * W, part.feature_sum, W);
-    std::vector<Parts> sums;
+    const Factors part(w, 1 + S, as_kept);
+    const float *of_scalars = part.scalars.data();
+    std::vector<Sums> sums;
     for (std::int64_t thread = 0; thread < threads; thread++) sums.emplace_back(1 + S);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (std::int64_t thread = 0; thread < threads; thread++) {
@@ -279,7 +353,8 @@ extern "C" void backward(const Sizes *sizes, const float *h, const float *x, con
         float *value = space.take(), *slope = space.take(), *g = space.take(), *g2 = space.take();
         std::vector<float> few(3 * atoms * most + most);
         float *gmean = few.data(), *ghead = gmean + 3 * atoms * most;
-        Parts &to = sums[thread];
+        Sums &to = sums[thread];
+        float *gof_scalars = to.scalars.data();
         const std::int64_t last = tiles * (thread + 1) / threads;
         for (std::int64_t tile = tiles * thread / threads; tile < last; tile++) {
             const int b0 = begin(batch, tile, tiles), rows = begin(batch, tile + 1, tiles) - b0;
@@ -293,7 +368,7 @@ extern "C" void backward(const Sizes *sizes, const float *h, const float *x, con
                 silu(size, kept[KEPT_FEATURE] + place, value, slope);
                 add_outer(rows, gout + place, value, to.feature_last);
                 add_rows(rows, to.row(FEATURE_LAST_BIAS), gout + place);
-                linear(rows, gout + place, w[FEATURE_LAST], nullptr, g);
+                linear(rows, gout + place, part.feature_last, nullptr, g);
                 multiply(size, g, slope);
                 add_outer(rows, g, h + place, to.feature_own);
                 add_outer(rows, g, kept[KEPT_SUM] + place, to.feature_sum);
@@ -322,23 +397,23 @@ extern "C" void backward(const Sizes *sizes, const float *h, const float *x, con
                     head_back(rows, ghead, kept[KEPT_SHIFT] + place * W, w[SHIFT_LAST], g2,
                               to.row(SHIFT_LAST), to.row(SHIFT_LAST_BIAS), to.row(SHIFT_BIAS));
                     add_outer(rows, g2, value, to.shift);
-                    add_linear(rows, g2, w[SHIFT], g);
+                    add_linear(rows, g2, part.shift, g);
                 }
                 multiply(size, g, slope);
                 silu(size, kept[KEPT_IN] + place * W, value, slope);
                 add_outer(rows, g, value, to.out);
                 add_rows(rows, to.row(OUT_BIAS), g);
-                linear(rows, g, w[OUT], nullptr, g2);
+                linear(rows, g, part.out, nullptr, g2);
                 multiply(size, g2, slope);
                 add(size, gown + i * size, g2);
                 add(size, gother + j * size, g2);
                 for (int r = 0; r < rows; r++) {
                     const float d = squared(xi + 3 * r, xj + 3 * r);
-                    const float gd = of_scalar(g2 + r * W, d, part.scalars, to.scalars);
+                    const float gd = of_scalar(g2 + r * W, d, of_scalars, gof_scalars);
                     for (int l = 0; l < S; l++) {
                         const std::int64_t here = (place + r) * S + l, c = (l + 1) * W;
-                        gscalars[here] = of_scalar(g2 + r * W, scalars[here], part.scalars + c,
-                                                   to.scalars + c);
+                        gscalars[here] = of_scalar(g2 + r * W, scalars[here], of_scalars + c,
+                                                   gof_scalars + c);
                     }
                     const float psi = gmoved ? kept[KEPT_SHIFTS][place + r] : 0.0f;
                     for (int c = 3 * r; c < 3 * r + 3; c++) {
@@ -365,15 +440,13 @@ extern "C" void backward(const Sizes *sizes, const float *h, const float *x, con
                     head_back(rows, ghead, kept[KEPT_DRIVE] + place * W, w[DRIVE_LAST], g,
                               to.row(DRIVE_LAST), to.row(DRIVE_LAST_BIAS), to.row(DRIVE_BIAS));
                     add_outer(rows, g, hi, to.drive);
-                    add_linear(rows, g, w[DRIVE], ghi);
+                    add_linear(rows, g, part.drive, ghi);
                 }
             }
         }
     }
-    Parts &all = sums[0];
-    for (std::int64_t thread = 1; thread < threads; thread++)
-        for (std::size_t n = 0; n < all.numbers.size(); n++)
-            all.numbers[n] += sums[thread].numbers[n];
+    Sums &all = sums[0];
+    for (std::int64_t thread = 1; thread < threads; thread++) all.add(sums[thread]);
     copy<W>(all.own, W, gw[IN], length);
     copy<W>(all.other, W, gw[IN] + W, length);
     for (std::int64_t l = 0; l <= S; l++)
