@@ -107,6 +107,7 @@ def test_command_prints_tables_and_writes_json(monkeypatch, tmp_path):
     step = found["results"]["train_step"][0]["train_step"]
     assert step["faster"]["ratio"] > 0
     assert step["over_floor"]["ratio"] > 0
+    assert step["over_rounded"]["ratio"] > 0
     assert found["results"]["dynamics"][0]["train_step"]["slower"]["ratio"] > 0
 
 

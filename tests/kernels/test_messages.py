@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from gfnode.graph import hop_edges
 from gfnode.kernels import build, messages
 from gfnode.models import layers
 from gfnode.models.layers import EGNNLayers
+from gfnode.training.stepping import matmul_precision
 from making import system_of, wiggle
 
 SYSTEM = system_of("CH3CH2OH")
@@ -124,6 +126,45 @@ def test_frozen_weights_and_no_gradients_at_all():
             assert torch.equal(one, other)
 
 
+def rounds():
+    """Whether the processor multiplies numbers in bfloat16."""
+    return "avx512_bf16" in Path("/proc/cpuinfo").read_text().split()
+
+
+@compiled
+@pytest.mark.parametrize("batch", [1, 5, 24, 50, 131])
+@pytest.mark.parametrize("width", [24, 32, 96])
+def test_products_are_rounded_where_the_processor_has_them(width, batch):
+    network, arrays = stack(width), inputs(batch, width)
+    expected = outcome(network, arrays)
+    with matmul_precision("bfloat16"):
+        found = outcome(network, arrays)
+    pairs = [(y, z.detach()) for y, z in zip(found, expected, strict=True) if z is not None]
+    off = [float((y.detach() - z).norm() / z.norm()) for y, z in pairs]
+    if rounds() and width % 32 == 0:
+        assert max(off) > 1e-3
+        assert max(off) < 3e-2
+    else:
+        assert max(off) == 0
+
+
+@compiled
+def test_sums_of_products_are_not_rounded():
+    """Weights and features of few bits are multiplied exactly."""
+    network, arrays = stack(n_layers=1), inputs(20)
+    layer = network.layers[0]
+    with torch.no_grad():
+        for y in (layer.drive[0].weight, arrays[0]):
+            y.copy_(y.bfloat16())
+        for y in layer.message_out.parameters():  # so that shifts have no products
+            y.zero_()
+        _, expected = network(*arrays, positions_only=True)
+        with matmul_precision("bfloat16"):
+            _, found = network(*arrays, positions_only=True)
+    assert (expected - arrays[1]).abs().max() > 0.1
+    assert (found - expected).abs().max() < 1e-6 * expected.abs().max()
+
+
 @compiled
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_sample_does_not_depend_on_the_others_nor_on_threads(threads):
@@ -205,12 +246,6 @@ def test_other_numbers_and_graphs_of_pytorch_take_the_plain_form():
     assert not messages.suits(h.double())
     assert not messages.suits(h[..., :6])
     assert not messages.suits(h.to("meta"))
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("medium")
-        assert not messages.suits(h)
-    finally:
-        torch.set_float32_matmul_precision(before)
     network, arrays = stack(), inputs(4)
     expected = network(*arrays)
     torch._dynamo.reset()
@@ -246,6 +281,16 @@ def test_it_is_compiled_once(apart, monkeypatch):
     assert len(commands) == 4
     assert build.loaded("messages.cpp", WIDTH=64) is not None  # other code
     assert len(list(kept.iterdir())) == 2
+
+
+@compiled
+def test_it_needs_nothing_else_of_pytorch(apart, monkeypatch):
+    """A linker that keeps whatever it is given, as some are set up to."""
+    linker = apart / "linker"
+    linker.write_text(f'#!/bin/sh\nexec {build._compiler()} -Wl,--no-as-needed "$@"\n')
+    linker.chmod(0o700)
+    monkeypatch.setenv("CXX", str(linker))
+    assert build.loaded("messages.cpp", WIDTH=32, ROUNDED=0) is not None
 
 
 def test_without_it_everything_works(apart, monkeypatch):

@@ -133,8 +133,9 @@ def _openmp() -> list[str]:
     """The OpenMP runtime that PyTorch brought: two of them would fight for the processors."""
     import torch
 
-    brought = [str(path) for path in Path(torch.__file__).parent.glob("lib/lib*omp*.so*")]
-    return brought or ["-fopenmp"]
+    names = ("libgomp*.so*", "libomp*.so*", "libiomp*.so*")
+    libraries = Path(torch.__file__).parent / "lib"
+    return [str(path) for name in names for path in libraries.glob(name)] or ["-fopenmp"]
 
 
 def _processor() -> bytes:

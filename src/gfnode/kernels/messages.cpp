@@ -36,152 +36,19 @@
 #include <cmath>
 #include <utility>
 
-#include "blocks.hpp"
-
-constexpr int W = WIDTH;
-
-// Places in the arrays of weights and of their gradients.
-enum {
-    IN, IN_BIAS, OUT, OUT_BIAS, SHIFT, SHIFT_BIAS, SHIFT_LAST, SHIFT_LAST_BIAS,
-    DRIVE, DRIVE_BIAS, DRIVE_LAST, DRIVE_LAST_BIAS,
-    FEATURE, FEATURE_BIAS, FEATURE_LAST, FEATURE_LAST_BIAS, WEIGHTS,
-};
-
-// Places in the array of what is kept for the gradient.
-enum {
-    KEPT_IN, KEPT_OUT, KEPT_SHIFT, KEPT_DRIVE, KEPT_FEATURE, KEPT_SUM,
-    KEPT_SHIFTS, KEPT_DRIVES, KEPT_MEAN,
-};
-
-constexpr float FARTHEST = 100;  // Å: a layer moves no atom farther
-
-static inline void add_rows(int rows, float *sum, const float *x) {
-    for (int j = 0; j < W; j += LANES) {
-        vec all_rows = at(sum + j);
-        for (int r = 0; r < rows; r++) all_rows += at(x + r * W + j);
-        at(sum + j) = all_rows;
-    }
-}
-
-static void linear(int rows, const float *x, const float *weight, const float *bias, float *y) {
-    product<W, W, 1, false>(rows, W, x, weight, bias, y);
-}
-
-static void add_linear(int rows, const float *x, const float *weight, float *y) {
-    product<W, W, 1, true>(rows, W, x, weight, nullptr, y);
-}
-
-// ∂/∂weight (W out, W in) of rows x weightᵀ, whose gradient is g: gᵀ x.
-static void add_outer(int rows, const float *g, const float *x, float *weight) {
-    product<W, 1, W, true>(W, rows, g, x, nullptr, weight);
-}
-
-// s(z)·last + bias for each row.
-static void head(int rows, const float *z, const float *last, const float *bias, float *out) {
-    for (int r = 0; r < rows; r++) {
-        vec sum{};
-        for (int j = 0; j < W; j += LANES) {
-            vec x = at(z + r * W + j);
-            sum += x * sigmoid(x) * at(last + j);
-        }
-        out[r] = total(sum) + bias[0];
-    }
-}
-
-// Its gradient: from g (rows) to that of z, and those of `last`, its bias and the bias below z.
-static void head_back(int rows, const float *g, const float *z, const float *last, float *gz,
-                      float *glast, float *gbias, float *gbelow) {
-    for (int r = 0; r < rows; r++) {
-        gbias[0] += g[r];
-        for (int j = 0; j < W; j += LANES) {
-            vec x = at(z + r * W + j), part = sigmoid(x);
-            vec slope = g[r] * at(last + j) * part * (1.0f + x * (1.0f - part));
-            at(glast + j) += g[r] * x * part;
-            at(gbelow + j) += slope;
-            at(gz + r * W + j) = slope;
-        }
-    }
-}
-
-// ‖a − b‖² of two places.
-static inline float squared(const float *a, const float *b) {
-    const float r[3] = {a[0] - b[0], a[1] - b[1], a[2] - b[2]};
-    return r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
-}
-
-// Gradient of a scalar e in e C, from that of the row; and that of C is added.
-static inline float of_scalar(const float *g, float e, const float *weight, float *gweight) {
-    vec sum{};
-    for (int j = 0; j < W; j += LANES) {
-        at(gweight + j) += e * at(g + j);
-        sum += at(g + j) * at(weight + j);
-    }
-    return total(sum);
-}
-
-// Where a tile begins; a multiple of the six rows that products take at once.
-static inline int begin(long batch, long tile, long tiles) {
-    return tile == tiles ? batch : (batch * tile / tiles + 3) / 6 * 6;
-}
-
-struct Sizes {
-    std::int64_t threads, tiles, atoms, edges, batch, scalars;
-};
-
-// Memory of a thread: `arrays` of the rows of one tile each.
-struct Space {
-    std::vector<float> numbers;
-    std::size_t used = 0, size;
-    Space(std::int64_t arrays, std::int64_t rows) : numbers(arrays * rows * W), size(rows * W) {}
-    float *take(std::int64_t arrays = 1) {
-        float *start = numbers.data() + used;
-        used += arrays * size;
-        return start;
-    }
-};
-
-// The matrices of a layer in pieces, C as (scalars, W), and room for a row of W for each weight.
-struct Parts {
-    std::vector<float> numbers;
-    float *own, *other, *out, *shift, *drive, *feature_own, *feature_sum, *feature_last, *scalars;
-    explicit Parts(std::int64_t S) : numbers((8 * W + S + WEIGHTS) * W) {
-        float *place = numbers.data() + WEIGHTS * W;
-        for (float **part : {&own, &other, &out, &shift, &drive, &feature_own, &feature_sum,
-                             &feature_last, &scalars}) {
-            *part = place;
-            place += W * W;
-        }
-    }
-    Parts(Parts &&) = default;  // and no copies, which would point to the numbers of another
-    float *row(int which) { return numbers.data() + which * W; }
-};
-
-// Neighbours of each atom, one at least.
-static std::vector<float> degrees(const Sizes &sizes, const std::int64_t *ends) {
-    std::vector<float> count(sizes.atoms, 0.0f);
-    for (std::int64_t k = 0; k < sizes.edges; k++) count[ends[k]]++;
-    for (float &n : count) n = n > 1 ? n : 1;
-    return count;
-}
+#include "messages.hpp"
 
 // Without weights of shifts and drives no atom moves, without those of features they stay: `moved`
 // and `out` are not given then. `kept` is given where a gradient will be wanted.
 extern "C" void forward(const Sizes *sizes, const float *h, const float *x, const float *v,
                         const float *scalars, const std::int64_t *ends, const float *const *w,
                         float *const *kept, float *moved, float *out) {
-    const auto [threads, tiles, atoms, edges, batch, S] = *sizes;
+    const std::int64_t threads = sizes->threads, tiles = sizes->tiles, atoms = sizes->atoms;
+    const std::int64_t edges = sizes->edges, batch = sizes->batch, S = sizes->scalars;
     const std::int64_t most = batch / tiles + 7;
     const std::vector<float> degree = degrees(*sizes, ends);
-    Parts part(1 + S);
-    turn<W>(W, w[IN], 2 * W + 1 + S, part.own);
-    turn<W>(W, w[IN] + W, 2 * W + 1 + S, part.other);
-    turn<W>(1 + S, w[IN] + 2 * W, 2 * W + 1 + S, part.scalars);
-    turn<W>(W, w[OUT], W, part.out);
-    if (moved) turn<W>(W, w[SHIFT], W, part.shift);
-    if (moved) turn<W>(W, w[DRIVE], W, part.drive);
-    if (out) turn<W>(W, w[FEATURE], 2 * W, part.feature_own);
-    if (out) turn<W>(W, w[FEATURE] + W, 2 * W, part.feature_sum);
-    if (out) turn<W>(W, w[FEATURE_LAST], W, part.feature_last);
+    const Factors part(w, 1 + S, turned);
+    const float *of_scalars = part.scalars.data();
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (std::int64_t thread = 0; thread < threads; thread++) {
         Space space(3 * atoms + 2, most);
@@ -209,8 +76,8 @@ extern "C" void forward(const Sizes *sizes, const float *h, const float *x, cons
                     const float *e = scalars + (place + r) * S;
                     const float d = squared(xi + 3 * r, xj + 3 * r);
                     for (int c = 0; c < W; c += LANES) {
-                        vec a = at(p + r * W + c) + at(q + r * W + c) + d * at(part.scalars + c);
-                        for (int l = 0; l < S; l++) a += e[l] * at(part.scalars + (l + 1) * W + c);
+                        vec a = at(p + r * W + c) + at(q + r * W + c) + d * at(of_scalars + c);
+                        for (int l = 0; l < S; l++) a += e[l] * at(of_scalars + (l + 1) * W + c);
                         at(u + r * W + c) = a * sigmoid(a);
                         if (kept) at(kept[KEPT_IN] + (place + r) * W + c) = a;
                     }
@@ -261,16 +128,13 @@ extern "C" void backward(const Sizes *sizes, const float *h, const float *x, con
                          const float *scalars, const std::int64_t *ends, const float *const *w,
                          const float *const *kept, const float *gmoved, const float *gout,
                          float *gh, float *gx, float *gv, float *gscalars, float *const *gw) {
-    const auto [threads, tiles, atoms, edges, batch, S] = *sizes;
+    const std::int64_t threads = sizes->threads, tiles = sizes->tiles, atoms = sizes->atoms;
+    const std::int64_t edges = sizes->edges, batch = sizes->batch, S = sizes->scalars;
     const std::int64_t most = batch / tiles + 7, length = 2 * W + 1 + S;
     const std::vector<float> degree = degrees(*sizes, ends);
-    Parts part(1 + S);
-    copy<W>(w[IN], length, part.own, W);
-    copy<W>(w[IN] + W, length, part.other, W);
-    turn<W>(1 + S, w[IN] + 2 * W, length, part.scalars);
-    if (gout) copy<W>(w[FEATURE], 2 * W, part.feature_own, W);
-    if (gout) copy<W>(w[FEATURE] + W, 2 * W, part.feature_sum, W);
-    std::vector<Parts> sums;
+    const Factors part(w, 1 + S, as_kept);
+    const float *of_scalars = part.scalars.data();
+    std::vector<Sums> sums;
     for (std::int64_t thread = 0; thread < threads; thread++) sums.emplace_back(1 + S);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (std::int64_t thread = 0; thread < threads; thread++) {
@@ -279,7 +143,8 @@ extern "C" void backward(const Sizes *sizes, const float *h, const float *x, con
         float *value = space.take(), *slope = space.take(), *g = space.take(), *g2 = space.take();
         std::vector<float> few(3 * atoms * most + most);
         float *gmean = few.data(), *ghead = gmean + 3 * atoms * most;
-        Parts &to = sums[thread];
+        Sums &to = sums[thread];
+        float *gof_scalars = to.scalars.data();
         const std::int64_t last = tiles * (thread + 1) / threads;
         for (std::int64_t tile = tiles * thread / threads; tile < last; tile++) {
             const int b0 = begin(batch, tile, tiles), rows = begin(batch, tile + 1, tiles) - b0;
@@ -293,7 +158,7 @@ extern "C" void backward(const Sizes *sizes, const float *h, const float *x, con
                 silu(size, kept[KEPT_FEATURE] + place, value, slope);
                 add_outer(rows, gout + place, value, to.feature_last);
                 add_rows(rows, to.row(FEATURE_LAST_BIAS), gout + place);
-                linear(rows, gout + place, w[FEATURE_LAST], nullptr, g);
+                linear(rows, gout + place, part.feature_last, nullptr, g);
                 multiply(size, g, slope);
                 add_outer(rows, g, h + place, to.feature_own);
                 add_outer(rows, g, kept[KEPT_SUM] + place, to.feature_sum);
@@ -322,23 +187,23 @@ extern "C" void backward(const Sizes *sizes, const float *h, const float *x, con
                     head_back(rows, ghead, kept[KEPT_SHIFT] + place * W, w[SHIFT_LAST], g2,
                               to.row(SHIFT_LAST), to.row(SHIFT_LAST_BIAS), to.row(SHIFT_BIAS));
                     add_outer(rows, g2, value, to.shift);
-                    add_linear(rows, g2, w[SHIFT], g);
+                    add_linear(rows, g2, part.shift, g);
                 }
                 multiply(size, g, slope);
                 silu(size, kept[KEPT_IN] + place * W, value, slope);
                 add_outer(rows, g, value, to.out);
                 add_rows(rows, to.row(OUT_BIAS), g);
-                linear(rows, g, w[OUT], nullptr, g2);
+                linear(rows, g, part.out, nullptr, g2);
                 multiply(size, g2, slope);
                 add(size, gown + i * size, g2);
                 add(size, gother + j * size, g2);
                 for (int r = 0; r < rows; r++) {
                     const float d = squared(xi + 3 * r, xj + 3 * r);
-                    const float gd = of_scalar(g2 + r * W, d, part.scalars, to.scalars);
+                    const float gd = of_scalar(g2 + r * W, d, of_scalars, gof_scalars);
                     for (int l = 0; l < S; l++) {
                         const std::int64_t here = (place + r) * S + l, c = (l + 1) * W;
-                        gscalars[here] = of_scalar(g2 + r * W, scalars[here], part.scalars + c,
-                                                   to.scalars + c);
+                        gscalars[here] = of_scalar(g2 + r * W, scalars[here], of_scalars + c,
+                                                   gof_scalars + c);
                     }
                     const float psi = gmoved ? kept[KEPT_SHIFTS][place + r] : 0.0f;
                     for (int c = 3 * r; c < 3 * r + 3; c++) {
@@ -365,15 +230,13 @@ extern "C" void backward(const Sizes *sizes, const float *h, const float *x, con
                     head_back(rows, ghead, kept[KEPT_DRIVE] + place * W, w[DRIVE_LAST], g,
                               to.row(DRIVE_LAST), to.row(DRIVE_LAST_BIAS), to.row(DRIVE_BIAS));
                     add_outer(rows, g, hi, to.drive);
-                    add_linear(rows, g, w[DRIVE], ghi);
+                    add_linear(rows, g, part.drive, ghi);
                 }
             }
         }
     }
-    Parts &all = sums[0];
-    for (std::int64_t thread = 1; thread < threads; thread++)
-        for (std::size_t n = 0; n < all.numbers.size(); n++)
-            all.numbers[n] += sums[thread].numbers[n];
+    Sums &all = sums[0];
+    for (std::int64_t thread = 1; thread < threads; thread++) all.add(sums[thread]);
     copy<W>(all.own, W, gw[IN], length);
     copy<W>(all.other, W, gw[IN] + W, length);
     for (std::int64_t l = 0; l <= S; l++)

@@ -35,14 +35,13 @@ def suits(h: Tensor) -> bool:
     """Whether features ``(atom, batch, width)`` can be given to :func:`messages`.
 
     They can in single precision on a processor for which the code is or can be compiled, unless
-    products may be rounded or PyTorch is making a graph of its own.
+    PyTorch is making a graph of its own.
     """
     return (
         not torch.compiler.is_compiling()
         and h.device.type == "cpu"
         and h.dtype == torch.float32
         and h.shape[-1] % STEP == 0
-        and torch.get_float32_matmul_precision() != "medium"
         and _loaded(h) is not None
     )
 
@@ -128,4 +127,5 @@ class _Messages(torch.autograd.Function):
 
 
 def _loaded(h: Tensor) -> Any:
-    return loaded("messages.cpp", WIDTH=h.shape[-1])
+    rounded = torch.get_float32_matmul_precision() == "medium"
+    return loaded("messages.cpp", WIDTH=h.shape[-1], ROUNDED=int(rounded))
