@@ -168,7 +168,9 @@ def harmonic_network(
     moving = squares > 1e-10 * squares[-1]
     frequencies = np.sqrt(np.where(moving, squares, 0.0))
     thermal = np.sqrt(BOLTZMANN * temperature)
-    noise = thermal * np.random.default_rng(seed).normal(size=(2, atoms, 3)) * moving[:, None]
+    drawn = np.random.default_rng(seed).normal(size=(2, atoms, 3))
+    # drawn in space: whatever the signs and, in an eigenspace, the choice of modes
+    noise = thermal * (modes.T @ drawn) * moving[:, None]
     amplitudes = noise[0] / np.where(moving, frequencies, 1.0)[:, None]
     return HarmonicNetwork(z, x, laplacian, damping, frequencies, modes, amplitudes, noise[1])
 
