@@ -295,10 +295,7 @@ def test_it_needs_nothing_else_of_pytorch(apart, monkeypatch):
 
 def test_without_it_everything_works(apart, monkeypatch):
     h = torch.zeros(2, 3, 32)
-    broken = apart / "broken"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(broken.stat().st_mode | stat.S_IEXEC)
-    for name, value in (("CXX", "no-such-compiler"), ("CXX", str(broken)), (build.OFF, "1")):
+    for name, value in (("CXX", "no-such-compiler"), (build.OFF, "1")):
         with monkeypatch.context() as patched:
             patched.setenv(name, value)
             build.loaded.cache_clear()
@@ -310,6 +307,30 @@ def test_without_it_everything_works(apart, monkeypatch):
     build.loaded.cache_clear()
     assert not messages.suits(arrays[0])
     assert_alike(network(*arrays), expected)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("exit 1", "non-zero exit status 1"),
+        ('echo "code.cpp:3: error: no such instruction" >&2; exit 1', r"\(no such instruction\)"),
+        (
+            '[ $1 = --version ] && exit; for out; do :; done; echo . > "$out"',
+            "too short|ELF header",
+        ),
+    ],
+    ids=["silent", "outspoken", "useless"],
+)
+def test_a_compiler_that_fails_is_said_once(apart, monkeypatch, does, said):
+    broken = apart / "broken"
+    broken.write_text(f"#!/bin/sh\n{does}\n")
+    broken.chmod(0o700)
+    monkeypatch.setenv("CXX", str(broken))
+    with pytest.warns(UserWarning, match=said) as told:
+        found = [messages.suits(torch.zeros(2, 3, width)) for width in (32, 64)]
+    assert found == [False, False]
+    assert len(told) == 1
 
 
 @compiled

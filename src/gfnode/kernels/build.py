@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -40,7 +41,7 @@ def loaded(source: str, **constants: int) -> ctypes.CDLL | None:
     -------
     ctypes.CDLL or None
         None where it cannot be had: another system than Linux, no C++ compiler (`CXX`, else
-        ``c++``), one that fails, or `GFNODE_PLAIN` is set.
+        ``c++``), one that fails, with a warning, or `GFNODE_PLAIN` is set.
     """
     compiler = _compiler()
     if not _wanted() or compiler is None:
@@ -61,7 +62,8 @@ def loaded(source: str, **constants: int) -> ctypes.CDLL | None:
             fresh = Path(made, "code.so")
             _compile([*command, "-c", str(code)], [compiler, "-shared", *_openmp()], fresh)
             return ctypes.CDLL(str(place if _keep(fresh, place) else fresh))
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError) as error:
+        _complain(compiler, _reason(error))
         return None
 
 
@@ -84,6 +86,25 @@ def address(x: Any) -> Any:
     if hasattr(x, "data_ptr"):
         return ctypes.c_void_p(x.data_ptr())
     return (ctypes.c_void_p * len(x))(*(None if y is None else y.data_ptr() for y in x))
+
+
+def _reason(error: Exception) -> str:
+    """What a compiler or the loader says, without the names of files."""
+    said = error.stderr.decode(errors="replace") if hasattr(error, "stderr") else str(error)
+    lines = [line.strip() for line in (said or str(error)).splitlines() if line.strip()]
+    told = [line for line in lines if "error: " in line] or lines or [str(error)]
+    return told[0].split("error: ")[-1].split(".so: ")[-1]
+
+
+@cache
+def _complain(compiler: str, reason: str) -> None:
+    """Warn, once."""
+    warnings.warn(
+        f"the C++ compiler {compiler} cannot be used ({reason}); without it, training and "
+        "predictions take up to twice as long, with learned forces up to nine times: name another "
+        f"one, such as g++, by the variable CXX, or set {OFF}=1 to go without it",
+        stacklevel=3,
+    )
 
 
 def _wanted() -> bool:

@@ -76,7 +76,7 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
     if compiler_missing() and settings.accelerator in ("auto", "cpu"):
         yield (
             "note      there is no C++ compiler: on a processor, training and predictions take up "
-            "to twice as long. Install one (g++ or clang), or name it by the variable CXX"
+            "to twice as long. Install one (g++), or name it by the variable CXX"
         )
     weights = run.model.n_weights
     yield f"model     {settings.model['name']}, {weights} weights"
