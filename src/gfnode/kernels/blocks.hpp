@@ -31,10 +31,10 @@ static inline void add_product(vec &sum, fvec x, fvec y) {
     sum = _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)y);
 }
 
-// Numbers that follow each other in memory as pairs; n is a multiple of 32.
+// Numbers that follow each other in memory as pairs; n is a multiple of 16.
 static inline void pair_along(int n, const float *x, Factor *to) {
-    for (int j = 0; j < n; j += 2 * LANES)
-        at(to + j / 2) = (fvec)_mm512_cvtne2ps_pbh(at(x + j + LANES), at(x + j));
+    for (int j = 0; j < n; j += LANES)
+        _mm256_storeu_si256((__m256i *)(to + j / 2), (__m256i)_mm512_cvtneps_pbh(at(x + j)));
 }
 
 // Rows of W numbers, two of which become one of W pairs; the last has zeros to go with it.
@@ -54,36 +54,38 @@ constexpr int PACKED = 1;
 typedef float Factor;
 #endif
 
-// R rows and two vectors of columns of a product, held in registers.
-template <int N, int R, int ROW, int STEP, bool ADD, typename T>
+// R rows and V vectors of columns of a product, held in registers.
+template <int N, int R, int V, int ROW, int STEP, bool ADD, typename T>
 static inline void block(int inner, const T *__restrict a, const T *__restrict b,
                          const float *bias, float *__restrict c) {
-    vec sum[R][2];
+    vec sum[R][V];
 #pragma GCC unroll 6
     for (int i = 0; i < R; i++)
-        for (int j = 0; j < 2; j++) {
+        for (int j = 0; j < V; j++) {
             sum[i][j] = bias ? at(bias + j * LANES) : vec{};
             if (ADD) sum[i][j] += at(c + i * N + j * LANES);
         }
 #pragma GCC unroll 4
     for (int k = 0; k < inner; k++) {
-        const auto left = at(b + k * N), right = at(b + k * N + LANES);
+        decltype(all(*b)) y[V];
+        for (int j = 0; j < V; j++) y[j] = at(b + k * N + j * LANES);
 #pragma GCC unroll 6
         for (int i = 0; i < R; i++) {
             const auto x = all(a[i * ROW + k * STEP]);
-            add_product(sum[i][0], x, left);
-            add_product(sum[i][1], x, right);
+            for (int j = 0; j < V; j++) add_product(sum[i][j], x, y[j]);
         }
     }
 #pragma GCC unroll 6
     for (int i = 0; i < R; i++)
-        for (int j = 0; j < 2; j++) at(c + i * N + j * LANES) = sum[i][j];
+        for (int j = 0; j < V; j++) at(c + i * N + j * LANES) = sum[i][j];
 }
 
 // c (rows, N) = [c +] a b [+ bias], with b (inner, N) and a[i, k] at a[i ROW + k STEP].
 template <int N, int ROW, int STEP, bool ADD, typename T>
 static void product(int rows, int inner, const T *a, const T *b, const float *bias, float *c) {
-    for (int j = 0; j < N; j += 2 * LANES) {
+    constexpr int V = N % (2 * LANES) == 0 ? 2 : 3;
+    static_assert(N % (V * LANES) == 0, "a row is a multiple of the vectors held");
+    for (int j = 0; j < N; j += V * LANES) {
         const T *left = a, *right = b + j;
         const float *start = bias ? bias + j : nullptr;
         float *to = c + j;
@@ -91,7 +93,7 @@ static void product(int rows, int inner, const T *a, const T *b, const float *bi
         const auto take = [&](auto number) {
             constexpr int R = decltype(number)::value;
             for (; rest >= R; rest -= R, left += R * ROW, to += R * N)
-                block<N, R, ROW, STEP, ADD>(inner, left, right, start, to);
+                block<N, R, V, ROW, STEP, ADD>(inner, left, right, start, to);
         };
         take(std::integral_constant<int, 6>{});
         take(std::integral_constant<int, 4>{});

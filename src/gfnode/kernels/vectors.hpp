@@ -7,8 +7,9 @@
 #include <cstring>
 #include <vector>
 
-// Numbers in a vector: as many as the processor takes, of which two fit into the width.
-#if defined(__AVX512F__) && WIDTH % 32 == 0
+// Numbers in a vector: as many as the processor takes, of which two (or three, if they are long) fit
+// into the width.
+#if defined(__AVX512F__) && (WIDTH % 32 == 0 || WIDTH % 48 == 0)
 #include <immintrin.h>
 #define LONG_VECTORS
 constexpr int LANES = 16;
