@@ -846,6 +846,21 @@ def test_why_no_potential_is_learned_though_the_file_holds_forces():
     assert "none: files leave out the forces that constrain bonds" in rigid
 
 
+def test_stored_forces_are_not_asked_for_where_a_bond_is_still_in_the_training_part():
+    """As in a cold simulation at constant energy, whose bonds pass on energy slowly."""
+    calm = ethane().positions.copy()
+    bond = calm[:, 1] - calm[:, 0]
+    bond /= np.linalg.norm(bond, axis=-1, keepdims=True)
+    stretch = np.random.default_rng(0).uniform(-8e-4, 8e-4, (len(calm), 1))
+    stretch[int(0.6 * len(calm)) :] *= 100  # behind the training part
+    calm[:, 1] = calm[:, 0] + 1.5 * (1 + stretch) * bond
+    found = inspect(replace(ethane(), positions=calm, forces=np.ones_like(calm)))
+    assert found.facts.momenta.rigid_bonds == 0
+    assert found.facts.choices.forces == "rigid"
+    assert "none: files leave out the forces that constrain bonds" in words(found)
+    assert "forces in the file" not in words(found)
+
+
 @pytest.mark.parametrize("frames", [1, 2, 3, 7, 40])
 def test_however_few_frames(frames):
     found = inspect(toluene()[:frames])

@@ -17,6 +17,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.models import Symmetry
 from gfnode.models.newton import Newton
+from gfnode.prediction import not_in_loss
 from gfnode.report import describe_result
 from gfnode.trajectory import Trajectory
 from making import Springs, rotation, springs
@@ -284,6 +285,15 @@ def test_motions_are_drawn(fitted):
     torn[1, 2] += 1.0  # 1 Å/fs: this atom flies away
     assert draw(1, v=torn)[1].isnan().all()
     assert torch.equal(draw(1, v=torn)[0], found[0])
+
+
+def test_forces_move_atoms_that_are_not_in_the_loss(fitted, monkeypatch):
+    model, _ = fitted
+    said = not_in_loss(model)
+    assert said.startswith("6 of 9 atoms were not part of the training loss")
+    assert said.endswith("their motion was learned from forces alone")
+    monkeypatch.setattr(model.newton.trust, "reach", 0.0)  # forces that were of no use
+    assert not_in_loss(model).endswith("their motion was not learned")
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Each bad input leaves as one InputError that names the file, what is wrong and the remedy."""
 
 import os
+import sys
 import textwrap
 import warnings
 import zipfile
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gfnode.errors import InputError
-from gfnode.readers import FORMATS, isolated, load, save
+from gfnode.readers import FORMATS, isolated, load, save, topology
 from gfnode.readers.formats import OWN
 from gfnode.trajectory import Trajectory
 from processes import python
@@ -107,6 +108,25 @@ def test_topology_is_needed(folder, tmp_path, suffix):
     refused(path, "bad.pdb: no topology can be read", top=bad, step=1)
     (tmp_path / "bad.xyz").write_text("1\n\nH 0 0 0\n")
     refused(path, "bad.xyz: no topology can be read", top=tmp_path / "bad.xyz")
+
+
+def test_topologies_that_cannot_be_read_have_a_remedy(folder, tmp_path, monkeypatch, capfd):
+    """A data file of LAMMPS, say; mdtraj answers with its list of suffixes, cut off."""
+    path = folder / "run.xtc"
+    (top := tmp_path / "run.data").write_text("LAMMPS data file\n\n9 atoms\n")
+    words = ("run.data: no topology can be read from .data: expected .pdb", "convert it to PDB")
+    refused(path, *words, "a column element or mass", top=top)
+    (top := tmp_path / "molecule.mol2").write_text("@<TRIPOS>MOLECULE\n")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    refused(path, "molecule.mol2: mol2 files need pandas: pip install pandas", top=top)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_every_topology_of_mdtraj_is_tried():
+    from mdtraj.core.trajectory import _TOPOLOGY_EXTS
+
+    known = {each for each in _TOPOLOGY_EXTS if not each.endswith(".gz")}
+    assert known <= {*topology.READ, ".lh5"}
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".xyz", ".pdb"])

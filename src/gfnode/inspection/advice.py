@@ -97,7 +97,7 @@ class Choices:
     align: bool | None = None
     velocities: str | None = None
     velocity_gap_fs: float | None = None
-    forces: Literal["stored", "shown", "few"] | None = None
+    forces: Literal["stored", "shown", "few", "rigid"] | None = None
     across: bool = False
     windows: dict[str, int] = field(default_factory=dict)
     independent: dict[str, int] = field(default_factory=dict)
@@ -178,10 +178,14 @@ def choose(trajectories: Sequence[Trajectory]) -> Choices:
     )
 
 
-def _forces(newton: Newton, train: Windows) -> Literal["stored", "shown", "few"] | None:
+def _forces(newton: Newton, train: Windows) -> Literal["stored", "shown", "few", "rigid"] | None:
     if (found := newton.forces(train)) is not None:
         return "stored" if found.unknown is None else "shown"
-    return "few" if train.align is None and find_forces(train, newton.bonds, 50) else None
+    if train.align is not None:
+        return None
+    if find_forces(train, newton.bonds, 50):
+        return "few"
+    return "rigid" if train.frames.forces is not None else None  # the only ones that are refused
 
 
 def independent(windows: Windows, horizon: float) -> int:

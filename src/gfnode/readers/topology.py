@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ def read_topology(path: Path | None) -> Top:
             f"{path}: LH5 files can hold Python objects that execute code when they are read: give "
             "another topology, such as PDB"
         )
+    _need_reader(path, suffix)
     with foreign(path, "no topology can be read from it"):
         placed = None
         if suffix in PLACING:  # which load_topology reads in the same way
@@ -114,6 +116,28 @@ AMBER = (".prmtop", ".parm7", ".prm7")
 
 PLACING = (".pdb", ".gro")
 """Topologies that say where the atoms are."""
+
+
+READ = (
+    *(*PLACING, ".psf", *AMBER, ".cif", ".mmcif", ".pdbx", ".mol2"),
+    *(".h5", ".hdf5", ".hoomdxml", ".arc", ".gsd"),
+)
+"""All topologies that can be read, most common first."""
+
+
+def _need_reader(path: Path, suffix: str) -> None:
+    """Refuse what mdtraj cannot read, with a remedy, which its own words lack."""
+    if suffix not in READ:
+        raise InputError(
+            f"{path}: no topology can be read from {suffix or 'a file without a suffix'}: expected "
+            f"{', '.join(READ)}; convert it to PDB, or leave out --top if the trajectory "
+            "itself gives elements (a LAMMPS dump in a column element or mass)"
+        )
+    if suffix == ".mol2" and find_spec("pandas") is None:  # else mdtraj prints a banner
+        raise InputError(
+            f"{path}: mol2 files need pandas: pip install pandas, or give another topology, such "
+            "as PDB"
+        )
 
 
 def _first_frame(path: Path) -> Any:

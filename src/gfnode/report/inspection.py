@@ -106,6 +106,7 @@ _FORCES = {
     "stored": "stored in the file: a potential is learned from them, which takes minutes",
     "shown": "from consecutive frames: a potential is learned from them, which takes minutes",
     "few": "none: the training part has too few frames to learn a potential",
+    "rigid": "none: files leave out the forces that constrain bonds, so no potential is learned",
     None: "none: no potential is learned",
 }
 
@@ -116,7 +117,7 @@ def _force_words(found: Found) -> str:
     if choices["forces"] or choices["align"] or choices["across"]:
         return said  # there are some, or they would not tell, or a potential would not help
     if momenta.get("rigid_bonds"):
-        return "none: files leave out the forces that constrain bonds, so no potential is learned"
+        return _FORCES["rigid"]
     if atoms > LARGEST:
         return f"none: a potential is learned for at most {LARGEST} atoms, here are {atoms}"
     return (
