@@ -221,6 +221,24 @@ def test_hdf5_that_promises_more_than_it_holds(files, tmp_path, frames):
     refused(path, f"it declares {frames} frames", step="1fs")
 
 
+def test_hdf5_with_cell_angles_that_make_no_box(files, tmp_path):
+    """Damaged, or in radians: such a cell is too flat for a box."""
+    import shutil
+
+    import tables
+
+    (good,) = (name for name in files if name.endswith(".h5"))
+    path = tmp_path / "flat.h5"
+    shutil.copy(good, path)
+    with tables.open_file(str(path), "a") as file:
+        file.root.cell_angles[:] = 1e-3
+    found = load(path)
+    assert "Å high, too small for a box, and is ignored" in " ".join(found.notes)
+    with tables.open_file(str(path), "a") as file:
+        file.root.cell_angles[1] = 100.0, 170.0, 20.0  # no three vectors lie so
+    refused(path, "frame 1")
+
+
 def test_text_that_promises_more_than_it_holds(tmp_path):
     for digits in ("9" * 8, "9" * 12, "9" * 5000):
         (tmp_path / "big.xyz").write_text(f"{digits}\n\nH 0 0 0\n")

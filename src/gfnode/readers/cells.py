@@ -1,5 +1,6 @@
 """Lengths, speeds and periodic cells in mdtraj's terms: nm, ps, lengths and angles."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ def box_vectors(lengths: NDArray[Any], angles: NDArray[Any]) -> NDArray[Any]:
     """Cell vectors as rows ``(frame, 3, 3)`` from lengths and angles in degrees."""
     from mdtraj.utils.unitcell import lengths_and_angles_to_box_vectors
 
-    rows = lengths_and_angles_to_box_vectors(*lengths.T, *angles.T)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", UserWarning)  # of what is refused or said by frame later
+        rows = lengths_and_angles_to_box_vectors(*lengths.T, *angles.T)
     return np.stack(rows, axis=1, dtype=np.float32)
 
 
