@@ -8,6 +8,7 @@ import io
 import json
 import textwrap
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,17 @@ def test_hdf5_with_cell_angles_that_make_no_box(files, tmp_path):
     with tables.open_file(str(path), "a") as file:
         file.root.cell_angles[1] = 100.0, 170.0, 20.0  # no three vectors lie so
     refused(path, "frame 1")
+
+
+@pytest.mark.parametrize("suffix", [".extxyz", ".npz"])
+def test_positions_beyond_all_in_a_box_without_a_topology(tmp_path, suffix):
+    """Bonds are looked for among the atoms of five frames."""
+    x = np.random.default_rng(0).normal(size=(9, 9, 3)).astype(np.float32)
+    path = save(Trajectory(x, np.arange(9.0), ETHANOL), tmp_path / f"far{suffix}")
+    far = replace(load(path), positions=x.copy(), cell=np.tile(20 * np.eye(3), (9, 1, 1)))
+    far.positions[4, 3] = 1e30
+    save(far, path)
+    refused(path, "positions of frame 4 reach 1e+30 Å")
 
 
 def test_text_that_promises_more_than_it_holds(tmp_path):

@@ -182,6 +182,7 @@ class _Filling:
         for key, values in (("positions", positions), ("cell", block.cell)):
             if values is not None:
                 check_finite(values, key, where, rows)
+                _check_size(values, key, where, rows)  # a box would bring anything into itself
         if self._continuous(block):
             assert self._unwrapper is not None
             assert self._involved is not None
@@ -217,7 +218,7 @@ class _Filling:
         if self._unwrapper is None:
             from gfnode.molecule import periodic
 
-            bonds = _bonds(self.source, self.rows)
+            bonds = _bonds(self.source, self.rows, f"{self.path}: ")
             molecules = periodic.label(bonds, len(self.source.numbers))
             involved = np.flatnonzero(np.isin(molecules, molecules[self.atoms]))
             bonds = among(bonds, involved, len(molecules))
@@ -259,7 +260,7 @@ class _Filling:
         return notes
 
 
-def _bonds(source: Source, rows: Integers) -> Integers:
+def _bonds(source: Source, rows: Integers, where: str) -> Integers:
     """Bonds of the topology; by distance for atoms to which it gives none, but no ions or water."""
     named = np.empty((0, 2), dtype=np.int64)
     lonely = np.ones(len(source.numbers), dtype=bool)
@@ -269,12 +270,15 @@ def _bonds(source: Source, rows: Integers) -> Integers:
         lonely[named] = False
     if not lonely.any():
         return named
-    seen = [
-        (block.positions[i], block.cell[i])
-        for block in source.blocks(rows[evenly(len(rows), 5)])
-        if block.cell is not None
-        for i in range(len(block.positions))
-    ]
+    some = rows[evenly(len(rows), 5)]
+    seen: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    for block in source.blocks(some):
+        now, some = some[: len(block.positions)], some[len(block.positions) :]
+        if block.cell is not None:
+            for key, values in (("positions", block.positions), ("cell", block.cell)):
+                check_finite(values, key, where, now)
+                _check_size(values, key, where, now)
+            seen += zip(block.positions, block.cell, strict=True)
     from gfnode.molecule.periodic import near_bonds
 
     found = near_bonds(source.numbers, seen)
