@@ -91,15 +91,33 @@ def test_so_they_are_for_every_form_of_layer(made, asked, one_by_one):
 
 @compiled
 @pytest.mark.parametrize("asked", [0, 1], ids=["features", "positions"])
-def test_a_gradient_of_one_output_alone(asked):
-    network, edges, arrays = stack(n_layers=1).layers[0], stack().edges, inputs(9)
-    results = []
-    for take in (network._at_once, network._one_by_one):
-        output = take(*arrays, edges, features=True)[asked]
-        wanted = [*arrays, *network.parameters()]
+def test_a_gradient_of_one_output_alone(asked, one_by_one):
+    network, arrays = stack(), inputs(9)
+    wanted = [*arrays, *network.parameters()]
+
+    def outcome():
+        output = network(*arrays)[asked]
         gradients = torch.autograd.grad(output.sin().sum(), wanted, allow_unused=True)
-        results.append([output, *gradients])
-    assert_alike(*results)
+        return [output, *gradients]
+
+    found = outcome()
+    one_by_one()
+    assert_alike(found, outcome())
+
+
+@compiled
+@pytest.mark.parametrize("alone", range(4), ids=["features", "positions", "velocities", "scalars"])
+def test_a_gradient_of_one_input_alone(alone, one_by_one):
+    network = stack().requires_grad_(False)
+    arrays = [y.requires_grad_(n == alone) for n, y in enumerate(inputs(9))]
+
+    def outcome():
+        h, x = network(*arrays)
+        return torch.autograd.grad(h.sin().sum() + x.sin().sum(), arrays[alone])
+
+    found = outcome()
+    one_by_one()
+    assert_alike(found, outcome())
 
 
 @compiled
@@ -227,7 +245,12 @@ def test_models_train_by_it(name, one_by_one, monkeypatch):
     model = build_model(experiment, dataset.system)
     batch = dataset.of(model)["train"].batch(slice(0, 20))
     calls = []
-    monkeypatch.setattr(layers, "messages", lambda *of: calls.append(of) or messages.messages(*of))
+
+    def noted(arrays, weights, **how):
+        calls.extend(weights)
+        return messages.messages(arrays, weights, **how)
+
+    monkeypatch.setattr(layers, "messages", noted)
 
     def gradients():
         loss = model.loss(batch, torch.Generator().manual_seed(0))

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "blocks.hpp"
 
@@ -15,12 +16,7 @@ enum {
     FEATURE, FEATURE_BIAS, FEATURE_LAST, FEATURE_LAST_BIAS, WEIGHTS,
 };
 
-// Places in the array of what is kept for the gradient.
-enum {
-    KEPT_IN, KEPT_OUT, KEPT_SHIFT, KEPT_DRIVE, KEPT_FEATURE, KEPT_SUM,
-    KEPT_SHIFTS, KEPT_DRIVES, KEPT_MEAN,
-};
-
+constexpr int MOST = 32;  // rows of a tile at most, which are about ROWS of messages.py
 constexpr float FARTHEST = 100;  // Å: a layer moves no atom farther
 
 static inline void add_rows(int rows, float *sum, const float *x) {
@@ -123,14 +119,19 @@ static inline float squared(const float *a, const float *b) {
     return r[0] * r[0] + r[1] * r[1] + r[2] * r[2];
 }
 
-// Gradient of a scalar e in e C, from that of the row; and that of C is added.
-static inline float of_scalar(const float *g, float e, const float *weight, float *gweight) {
+static inline float dot(const float *x, const float *y) {
     vec sum{};
-    for (int j = 0; j < W; j += LANES) {
-        at(gweight + j) += e * at(g + j);
-        sum += at(g + j) * at(weight + j);
-    }
+    for (int j = 0; j < W; j += LANES) sum += at(x + j) * at(y + j);
     return total(sum);
+}
+
+// d and e of the rows of an edge, as (1 + S, MOST).
+static void scalars_of(int rows, std::int64_t S, const float *xi, const float *xj, const float *e,
+                       float *to) {
+    for (int r = 0; r < rows; r++) {
+        to[r] = squared(xi + 3 * r, xj + 3 * r);
+        for (std::int64_t l = 0; l < S; l++) to[(l + 1) * MOST + r] = e[r * S + l];
+    }
 }
 
 // Where a tile begins; a multiple of the six rows that products take at once.
@@ -139,7 +140,39 @@ static inline int begin(long batch, long tile, long tiles) {
 }
 
 struct Sizes {
-    std::int64_t threads, tiles, atoms, edges, batch, scalars;
+    std::int64_t threads, tiles, layers, atoms, edges, batch, scalars, residual;
+};
+
+// What a layer makes and its gradient needs, by the names in messages.cpp; the next layer is given
+// h and x.
+struct Made {
+    float *a, *z, *y;      // (edge, batch, W)
+    float *g, *f, *S, *h;  // (atom, batch, W)
+    float *psi;            // (edge, batch)
+    float *phi;            // (atom, batch)
+    float *t, *x;          // (atom, batch, 3)
+
+    Made(const Sizes &sizes, float *next) {
+        const std::int64_t on_edges = sizes.edges * sizes.batch;
+        const std::int64_t on_atoms = sizes.atoms * sizes.batch;
+        const auto take = [&](std::int64_t size, std::initializer_list<float **> parts) {
+            for (float **part : parts) {
+                *part = next;
+                next += size;
+            }
+        };
+        take(on_edges * W, {&a, &z, &y});
+        take(on_atoms * W, {&g, &f, &S, &h});
+        take(on_edges, {&psi});
+        take(on_atoms, {&phi});
+        take(on_atoms * 3, {&t, &x});
+    }
+
+    // Numbers of it, a multiple of LANES.
+    static std::int64_t size(const Sizes &sizes) {
+        const std::int64_t n = sizes.edges * (3 * W + 1) + sizes.atoms * (4 * W + 7);
+        return (n * sizes.batch + LANES - 1) / LANES * LANES;
+    }
 };
 
 // Memory of a thread: `arrays` of the rows of one tile each.

@@ -1,4 +1,4 @@
-"""The messages of an EGNN layer as one operation, see ``messages.cpp``."""
+"""Layers of messages (EGNN) as one operation, see ``messages.cpp``."""
 
 import ctypes
 import math
@@ -22,13 +22,13 @@ Arrays = Sequence[Tensor]
 ``(edge, batch, scalar)``, and own and other atom of the edges ``(2, edge)``.
 """
 
-Weights = Sequence[Tensor | None]
+Weights = list[Tensor | None]
 """Weight and bias of the two linear layers of messages, then those of two linear layers each for
 shifts, drives and features, as PyTorch keeps them; None where nothing moves, or features stay.
 """
 
-_SHIFT, _FEATURE = 4, 12  # where they begin
-_ARRAYS, _KEPT = 5, 9
+_ARRAYS = 5
+_WEIGHTS = 16  # of a layer
 
 
 def suits(h: Tensor) -> bool:
@@ -46,84 +46,85 @@ def suits(h: Tensor) -> bool:
     )
 
 
-def messages(arrays: Arrays, weights: Weights) -> tuple[Tensor | None, Tensor | None]:
-    """Take the messages of a layer, and what is made of them.
+def messages(arrays: Arrays, layers: Sequence[Weights], *, residual: bool) -> tuple[Tensor, Tensor]:
+    """Take features and positions through layers of messages.
 
     Parameters
     ----------
-    arrays, weights
-        See :data:`Arrays` and :data:`Weights`.
+    arrays, layers
+        See :data:`Arrays` and, for each layer, :data:`Weights`.
+    residual
+        Whether layers add to the features instead of replacing them.
 
     Returns
     -------
-    Tensor or None, Tensor or None
-        Features ``(atom, batch, width)``, positions ``(atom, batch, 3)``; None without weights.
+    Tensor, Tensor
+        Features ``(atom, batch, width)`` and positions ``(atom, batch, 3)``.
     """
     arrays = [y.contiguous() for y in arrays]
-    weights = [None if w is None else w.contiguous() for w in weights]
+    weights = [w if w is None else w.contiguous() for layer in layers for w in layer]
     if torch.is_grad_enabled():
-        features, moved = _Messages.apply(*arrays, *weights)
-        return features, moved
-    return _forward(arrays, weights, None)
+        h, x = _Messages.apply(residual, *arrays, *weights)
+        return h, x
+    return _forward(residual, arrays, weights, None)
 
 
 class _Sizes(ctypes.Structure):
     _fields_ = tuple(
         (name, ctypes.c_int64)
-        for name in ("threads", "tiles", "atoms", "edges", "batch", "scalars")
+        for name in ("threads", "tiles", "layers", "atoms", "edges", "batch", "scalars", "residual")
     )
 
 
-def _sizes(h: Tensor, scalars: Tensor, least: int) -> _Sizes:
+def _sizes(residual: bool, arrays: Arrays, weights: Weights, least: int) -> Any:
     """Of arrays, and of the work of threads, each of which gets so many samples at least."""
-    (atoms, batch, _), (edges, _, n_scalars) = h.shape, scalars.shape
+    (atoms, batch, _), (edges, _, scalars) = arrays[0].shape, arrays[3].shape
     threads = max(1, min(torch.get_num_threads(), math.ceil(batch / least)))
     tiles = threads * max(1, math.ceil(batch / (ROWS * threads)))
-    return _Sizes(threads, tiles, atoms, edges, batch, n_scalars)
+    layers = len(weights) // _WEIGHTS
+    return ctypes.byref(_Sizes(threads, tiles, layers, atoms, edges, batch, scalars, residual))
 
 
 def _forward(
-    arrays: Arrays, weights: Weights, kept: Weights | None
-) -> tuple[Tensor | None, Tensor | None]:
+    residual: bool, arrays: Arrays, weights: Weights, kept: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Fill `kept` with what a gradient needs, if it is given."""
-    h, x, _, scalars, _ = arrays
-    features = None if weights[_FEATURE] is None else torch.empty_like(h)
-    moved = None if weights[_SHIFT] is None else torch.empty_like(x)
+    h, x = (torch.empty_like(y) for y in arrays[:2])
     _loaded(h).forward(
-        ctypes.byref(_sizes(h, scalars, least=6)),
-        *map(address, (*arrays, weights, kept, moved, features)),
+        _sizes(residual, arrays, weights, least=6), *map(address, (*arrays, weights, kept, h, x))
     )
-    return features, moved
+    return h, x
 
 
 class _Messages(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> tuple[Tensor | None, ...]:
-        arrays, weights = given[:_ARRAYS], given[_ARRAYS:]
-        h, x, _, scalars, _ = arrays
-        on_edges, on_atoms = (*scalars.shape[:2], h.shape[-1]), h.shape
-        shapes = [on_edges] * 3 + [on_atoms] * 3 + [on_edges[:2], on_atoms[:2], x.shape]
-        moved, features = weights[_SHIFT] is not None, weights[_FEATURE] is not None
-        there = [True, True, moved, moved, features, features, moved, moved, moved]
-        kept = [h.new_empty(n) if made else None for n, made in zip(shapes, there, strict=True)]
-        ctx.save_for_backward(*given, *kept)
-        ctx.set_materialize_grads(False)
-        return _forward(arrays, weights, kept)
+    def forward(ctx: Any, residual: bool, *given: Any) -> tuple[Tensor, ...]:
+        arrays, weights = given[:_ARRAYS], list(given[_ARRAYS:])
+        numbers = ctypes.c_int64()
+        _loaded(arrays[0]).kept(_sizes(residual, arrays, weights, least=1), ctypes.byref(numbers))
+        kept = arrays[0].new_empty(numbers.value)
+        ctx.save_for_backward(*given, kept)
+        ctx.residual = residual
+        return _forward(residual, arrays, weights, kept)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
-        arrays, weights, kept = saved[:_ARRAYS], saved[_ARRAYS:-_KEPT], saved[-_KEPT:]
-        h, _, _, scalars, _ = arrays
-        features, moved = (None if g is None else g.contiguous() for g in gradients)
-        of_arrays = [torch.empty_like(y) for y in arrays[:-1]]
-        of_weights = [None if w is None else torch.empty_like(w) for w in weights]
-        _loaded(h).backward(
-            ctypes.byref(_sizes(h, scalars, least=ROWS)),  # each thread adds to its own weights
-            *map(address, (*arrays, weights, kept, moved, features, *of_arrays, of_weights)),
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        *given, kept = ctx.saved_tensors
+        arrays, weights = given[:_ARRAYS], given[_ARRAYS:]
+        of_h, of_x = (g.clone(memory_format=torch.contiguous_format) for g in gradients)
+        of_v, of_scalars = (
+            torch.zeros_like(y) if wanted else None
+            for y, wanted in zip(arrays[2:4], ctx.needs_input_grad[3:5], strict=True)
         )
-        return *of_arrays, None, *of_weights
+        of_weights = [None if w is None else torch.empty_like(w) for w in weights]
+        _loaded(of_h).backward(
+            _sizes(
+                ctx.residual, arrays, weights, least=ROWS
+            ),  # each thread adds to its own weights
+            *map(address, (*arrays, weights, kept, of_h, of_x, of_v, of_scalars, of_weights)),
+        )
+        return None, of_h, of_x, of_v, of_scalars, None, *of_weights
 
 
 def _loaded(h: Tensor) -> Any:

@@ -2,6 +2,10 @@
 
 #pragma once
 
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -10,7 +14,6 @@
 // Numbers in a vector: as many as the processor takes, of which two (or three, if they are long) fit
 // into the width.
 #if defined(__AVX512F__) && (WIDTH % 32 == 0 || WIDTH % 48 == 0)
-#include <immintrin.h>
 #define LONG_VECTORS
 constexpr int LANES = 16;
 #elif defined(__AVX__) && WIDTH % 16 == 0
@@ -60,6 +63,29 @@ static inline vec sigmoid(vec x) {
     vec power = small_power(t - (n - 12582912.0f));
     ivec shifted = reinterpret_cast<ivec>(power) + (reinterpret_cast<ivec>(n) << 23);
     return 1.0f / (1.0f + reinterpret_cast<vec>(shifted));
+#endif
+}
+
+// Past the caches: what is only read much later would push out what is needed now, and memory would
+// be read before it is written. The address is a multiple of the size of a vector.
+static inline void put(float *p, vec x) {
+#ifdef LONG_VECTORS
+    _mm512_stream_ps(p, x);
+#elif defined(__AVX__) && WIDTH % 16 == 0
+    _mm256_stream_ps(p, x);
+#else
+    at(p) = x;
+#endif
+}
+
+static inline void put(int n, float *to, const float *x) {
+    for (int j = 0; j < n; j += LANES) put(to + j, at(x + j));
+}
+
+// Before other threads read what was put.
+static inline void settle() {
+#ifdef __AVX__
+    _mm_sfence();
 #endif
 }
 

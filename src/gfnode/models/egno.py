@@ -11,7 +11,7 @@ from torch.nn import functional
 from gfnode.models.base import ALONE, EUCLIDEAN, Model, Symmetry
 from gfnode.models.egnn import EGNNSettings, repeat_for_lags
 from gfnode.models.inputs import AtomInputs
-from gfnode.models.layers import EGNNLayer, Incidence
+from gfnode.models.layers import EGNNLayer, Incidence, pass_messages
 from gfnode.molecule.system import System
 from gfnode.settings import Width
 
@@ -93,7 +93,8 @@ class EGNOLayer(nn.Module):
         channels = torch.stack([x, v], -1)
         x, v = (channels + self.coordinates(channels)).unbind(-1)
         shape = h.shape[1:3]
-        h, x = self.graph(*(y.flatten(1, 2) for y in (h, x, v)), scalars, edges)
+        flat = [y.flatten(1, 2) for y in (h, x, v)]
+        h, x = pass_messages([self.graph], [*flat, scalars], edges)
         return h.unflatten(1, shape), x.unflatten(1, shape), v
 
 

@@ -5,6 +5,8 @@ gathering the ends of edges and summing over neighbours move contiguous rows of 
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -188,16 +190,6 @@ class EGNNLayer(nn.Module):
         positions_only: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Update features ``(atom, batch, feature)`` and positions ``(atom, batch, 3)``."""
-        take = self._at_once if edges.dense and suits(h) else self._one_by_one
-        updated, x = take(h, x, v, scalars, edges, features=not positions_only)
-        if updated is None:
-            return h, x
-        return (h + updated if self.residual else updated), x
-
-    def _one_by_one(
-        self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
-    ) -> tuple[Tensor | None, Tensor]:
-        """φ_h and positions, by separate PyTorch operations."""
         difference = edges.difference(x)
         distance = difference.square().sum(-1, keepdim=True)
         m = self.message_in(h, torch.cat([distance, scalars], -1), edges)
@@ -205,18 +197,39 @@ class EGNNLayer(nn.Module):
         if self.shift is not None and self.drive is not None:
             shift = edges.sum(difference * self.shift(m)) / edges.degree
             x = x + shift.clamp(-100, 100) + self.drive(h) * v
-        return self.feature(torch.cat([h, edges.sum(m)], -1)) if features else None, x
+        if positions_only:
+            return h, x
+        updated = self.feature(torch.cat([h, edges.sum(m)], -1))
+        return (h + updated if self.residual else updated), x
 
-    def _at_once(
-        self, h: Tensor, x: Tensor, v: Tensor, scalars: Tensor, edges: Incidence, *, features: bool
-    ) -> tuple[Tensor | None, Tensor]:
-        """As :meth:`_one_by_one`, by one fused operation."""
-        weights: list[Tensor | None] = [self.message_in.weight, self.message_in.bias]
-        weights += self.message_out.parameters()
-        for network in (self.shift, self.drive, self.feature if features else None):
-            weights += [None] * 4 if network is None else network.parameters()
-        updated, moved = messages((h, x, v, scalars, edges.index), weights)
-        return updated, x if moved is None else moved
+    def weights(self, *, positions_only: bool) -> list[Tensor | None]:
+        """Weights in the order of :data:`gfnode.kernels.messages.Weights`."""
+        linear: list[Any] = [self.message_in, self.message_out]
+        for network in (self.shift, self.drive, None if positions_only else self.feature):
+            linear += [None, None] if network is None else [network[0], network[2]]
+        return [y for one in linear for y in ((one.weight, one.bias) if one else (None, None))]
+
+
+def pass_messages(
+    layers: Sequence[EGNNLayer],
+    arrays: Sequence[Tensor],
+    edges: Incidence,
+    *,
+    positions_only: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Run layers of one form, as one fused operation where there is code for it.
+
+    `arrays` are h, x, v and scalars of :meth:`EGNNLayers.forward`.
+    """
+    h, x, v, scalars = arrays
+    last = layers[-1] if positions_only else None
+    if edges.dense and suits(h):
+        weights = [layer.weights(positions_only=layer is last) for layer in layers]
+        residual = layers[0].residual
+        return messages((*arrays, edges.index), weights, residual=residual)
+    for layer in layers:
+        h, x = layer(h, x, v, scalars, edges, positions_only=layer is last)
+    return h, x
 
 
 class EGNNLayers(nn.Module):
@@ -267,10 +280,9 @@ class EGNNLayers(nn.Module):
         positions_only
             The caller ignores the features: the last layer does not update them.
         """
-        last = self.layers[-1] if positions_only else None
-        for layer in self.layers:
-            h, x = layer(h, x, v, scalars, self.edges, positions_only=layer is last)
-        return h, x
+        layers: Any = self.layers
+        arrays = (h, x, v, scalars)
+        return pass_messages(layers, arrays, self.edges, positions_only=positions_only)
 
 
 def lag_embedding(lags: Tensor, width: int) -> Tensor:
