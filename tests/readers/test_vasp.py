@@ -231,6 +231,24 @@ def test_what_is_no_dynamics_has_no_times(tmp_path, frames, forces):
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('0</i><i name="POTIM">', 'x</i><i name="POTIM">', "no times: give --step"),
+        (">1.00000000<", ">**********<", "POTIM or ML_OUTBLOCK is not a number"),
+        ("</incar>", '<i name="ML_OUTBLOCK">x</i></incar>', "POTIM or ML_OUTBLOCK is not"),
+        ('name="basis"', 'name="base"', r"expected arrays \(3, 3\) of its cells, got \(0,\)"),
+        ('name="forces" >\n<v>', 'name="forces" >\n<w/><v> 1 2 3 </v><v>', r"got \(7, 3\)"),
+    ],
+)
+def test_what_is_wrong_with_a_vasprun_is_named(written, old, new, said):
+    text = written.read_text(encoding="iso-8859-1")
+    assert old in text
+    written.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=said):
+        gfnode.load(written)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("<ForceField><AtomTypes/></ForceField>", "expected a vasprun.xml"),
