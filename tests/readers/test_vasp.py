@@ -192,6 +192,13 @@ def test_what_is_wrong_with_an_xdatcar_is_named(frames, tmp_path, old, new, said
         gfnode.load(path, step="1fs")
 
 
+def test_positions_in_two_columns(tmp_path):
+    head = "one\n1.0\n9 0 0\n0 9 0\n0 0 9\nHe\n1\nDirect configuration=     1\n"
+    (tmp_path / "XDATCAR").write_text(f"{head}0.5 0.25\n")
+    with pytest.raises(InputError, match="frame 0 holds no positions"):
+        gfnode.load(tmp_path / "XDATCAR")
+
+
 def test_vasprun_is_what_ase_reads(written, frames, forces):
     theirs = ase.io.read(written, index=":", format="vasp-xml")
     read = gfnode.load(written, whole=False)

@@ -188,12 +188,14 @@ class _Filling:
 
     def _put(self, block: Block, places: slice | Integers, rows: Integers) -> None:
         positions, atoms = block.positions, self.atoms
-        if positions.shape[1:] != (len(self.source.numbers), 3):
-            raise InputError(
-                f"{self.path}: positions of frame {rows[0]} have shape {positions.shape[1:]}, "
-                f"expected {(len(self.source.numbers), 3)} (atom, 3)"
-            )
-        where = f"{self.path}: "
+        moving = {"velocities": block.velocities, "forces": block.forces}
+        where, shape = f"{self.path}: ", (len(self.source.numbers), 3)
+        for key, values in ({"positions": positions} | moving).items():
+            if values is not None and values.shape[1:] != shape:
+                raise InputError(
+                    f"{where}{key} of frame {rows[0]} have shape {values.shape[1:]}, expected "
+                    f"{shape} (atom, 3)"
+                )
         # at once: a box would bring anything into itself
         _check_values({"positions": positions, "cell": block.cell}, where, rows)
         if self._continuous(block):
@@ -204,7 +206,6 @@ class _Filling:
             atoms = np.searchsorted(self._involved, atoms)
         if not _everything(atoms, positions.shape[1]):
             positions = positions[:, atoms]
-        moving = {"velocities": block.velocities, "forces": block.forces}
         if not _everything(self.atoms, len(self.source.numbers)):
             moving = {k: v if v is None else v[:, self.atoms] for k, v in moving.items()}
         _check_values(moving, where, rows, self.atoms)
@@ -212,8 +213,7 @@ class _Filling:
             if values is None:
                 continue
             if key not in self.arrays:
-                shape = (len(self.rows), *values.shape[1:])
-                self.arrays[key] = room(shape, self.choice.memory)
+                self.arrays[key] = room((len(self.rows), *values.shape[1:]), self.choice.memory)
             self.arrays[key][places] = values
 
     def _continuous(self, block: Block) -> bool:

@@ -130,7 +130,7 @@ def _fractions(path: Path, file: BinaryIO, found: _Frames, row: int) -> Doubles:
     file.seek(found.places[row])
     lines = [line.split()[:3] for line in islice(file, len(found.numbers))]
     with foreign(path, f"frame {row} holds no positions"):
-        return np.array(lines, dtype=np.float64)
+        return np.array(lines, dtype=np.float64).reshape(len(found.numbers), 3)
 
 
 @dataclass
