@@ -643,6 +643,18 @@ def test_a_chain_of_single_atoms_is_in_no_unit():
     assert not {"length-unit", "far-bonds"} & set(codes(found))
 
 
+def test_a_bond_without_length_is_not_broken():
+    """Of a virtual site on its atom, say; NumPy warned of a division by zero."""
+    t = toluene()[:100]
+    x = t.positions.copy()
+    x[:, 14] = x[:, 13]
+    bonds = graph.bonds_from_distances(t.numbers, t.positions)
+    names = (("X",) * 15, ("MOL",) * 15, (1,) * 15)
+    topology = Topology(*names, np.concatenate([bonds, [[13, 14]]]))
+    found = inspect(replace(t, positions=x, topology=topology))
+    assert found.facts.frames.jumps == 0
+
+
 def test_bonds_that_hold_water_rigid_are_no_far_bonds():
     """CHARMM and Amber name a bond from hydrogen to hydrogen; of a true one nothing is passed."""
     water = water_box(wrapped=False)

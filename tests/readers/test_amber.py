@@ -143,6 +143,25 @@ def test_bad_files(tmp_path, water, variables, words):
         load(path, top=water, whole=False)
 
 
+def test_times_of_other_frames_are_refused(tmp_path, water):
+    """The last two frames were left out without a word."""
+    path = written(tmp_path / "a.nc", time=None)
+    with netcdf_file(str(path), "a") as file:
+        file.createVariable("time", "f", ("atom",))[:] = np.arange(3.0)
+    with pytest.raises(InputError, match=r"times have shape \(3,\), .* for 5 frames"):
+        load(path, top=water, whole=False)
+    assert len(load(path, top=water, whole=False, step="2fs")) == 5
+
+
+def test_angles_of_the_cell_have_a_scale_too(tmp_path, water):
+    box = np.full((5, 3), 20.0), np.full((5, 3), 45.0)
+    path = written(tmp_path / "a.nc", cell_lengths=(box[0], "angstrom"), cell_angles=(box[1], ""))
+    with netcdf_file(str(path), "a") as file:
+        file.variables["cell_angles"].scale_factor = 2.0
+    found = load(path, top=water, whole=False)
+    np.testing.assert_allclose(found.cell, np.tile(20 * np.eye(3), (5, 1, 1)), atol=1e-5)
+
+
 def test_netcdf_4_says_what_to_do(tmp_path, water):
     (tmp_path / "a.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(InputError, match=r"is NetCDF 4 .* nccopy -k nc6"):

@@ -1,6 +1,7 @@
 """Each bad input leaves as one InputError that names the file, what is wrong and the remedy."""
 
 import os
+import shutil
 import sys
 import textwrap
 import warnings
@@ -120,6 +121,12 @@ def test_topologies_that_cannot_be_read_have_a_remedy(folder, tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "pandas", None)
     refused(path, "molecule.mol2: mol2 files need pandas: pip install pandas", top=top)
     assert capfd.readouterr() == ("", "")
+
+
+def test_hdf5_is_a_topology_by_either_suffix(folder, tmp_path):
+    pytest.importorskip("tables")
+    shutil.copy(folder / "run.h5", tmp_path / "run.hdf5")
+    assert len(load(folder / "run.xtc", top=tmp_path / "run.hdf5")) == 6
 
 
 def test_every_topology_of_mdtraj_is_tried():

@@ -91,6 +91,15 @@ def test_a_file_of_other_atoms_is_left_out_and_a_damaged_one_too(write):
     assert any("no forces are read from run-frc-1.xyz" in note for note in read.notes)
 
 
+def test_a_line_without_its_last_number(write):
+    path, beside = write("pos", atoms=slice(1)), write("vel", atoms=slice(1))
+    lines = beside.read_text().splitlines()
+    lines[5] = lines[5].rpartition(" ")[0]
+    beside.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"run-vel-1\.xyz: frame 1 is not valid XYZ"):
+        gfnode.load(path)
+
+
 def test_words_where_numbers_should_be(write):
     path = write("pos")
     wrong = write("vel")

@@ -240,6 +240,22 @@ def test_hdf5_with_cell_angles_that_make_no_box(files, tmp_path):
     refused(path, "frame 1")
 
 
+@pytest.mark.parametrize("key", ["cell_lengths", "cell_angles", "time"])
+def test_hdf5_with_arrays_of_another_shape(files, tmp_path, key):
+    import shutil
+
+    import tables
+
+    (good,) = (name for name in files if name.endswith(".h5"))
+    path = tmp_path / "other.h5"
+    shutil.copy(good, path)
+    with tables.open_file(str(path), "a") as file:
+        stored = file.root[key][:]
+        file.remove_node(f"/{key}")
+        file.create_array("/", key, stored[:, :2] if stored.ndim == 2 else stored[:2])
+    refused(path, "have shape" if key == "time" else f"{key} has shape")
+
+
 @pytest.mark.parametrize("suffix", [".extxyz", ".npz"])
 def test_positions_beyond_all_in_a_box_without_a_topology(tmp_path, suffix):
     """Bonds are looked for among the atoms of five frames."""

@@ -201,6 +201,7 @@ def test_a_cut_file_has_its_complete_steps_or_is_refused(tmp_path, cut):
         ("TOTAL-FORCE", "FORCE", "holds no complete step"),
         ("POTIM  = 1.0000", "POTIM  = ******", "POTIM is not a number"),
         ("POTIM  = 1.0000", "", "POTIM is not a number"),
+        ("IBRION =      0", "IBRION =      x", "no times: give --step"),
     ],
 )
 def test_what_is_wrong_is_named(write, old, new, said):

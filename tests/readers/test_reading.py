@@ -649,12 +649,21 @@ def test_frames_without_momenta_beside_others_are_said_to_rest(tmp_path: Path) -
     assert "2 of 4 frames store no momenta (the first is frame 1)" in note
 
 
-def test_times_of_a_wrong_shape(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("times", "shape"), [("v", r"\(5, 2, 3\)"), ("step", r"\(\)")])
+def test_times_of_a_wrong_shape(tmp_path: Path, times: str, shape: str) -> None:
     x = np.random.default_rng(0).normal(size=(5, 2, 3))
-    np.savez(tmp_path / "raw.npz", coords=x, Z=[6, 8], v=x)
-    mapping = {"positions": "coords", "numbers": "Z", "times": "v"}
-    with pytest.raises(InputError, match=r"times have shape \(5, 2, 3\), expected \(frame,\)"):
+    np.savez(tmp_path / "raw.npz", coords=x, Z=[6, 8], v=x, step=2.0)
+    mapping = {"positions": "coords", "numbers": "Z", "times": times}
+    with pytest.raises(InputError, match=rf"times have shape {shape}, expected \(frame,\)"):
         load(tmp_path / "raw.npz", mapping=mapping)
+
+
+@pytest.mark.parametrize("kind", ["u4", "u8", "i1"])
+def test_positions_in_whole_numbers(tmp_path: Path, kind: str) -> None:
+    x = np.random.default_rng(0).integers(0, 9, (5, 2, 3)).astype(kind)
+    np.savez(tmp_path / "raw.npz", coords=x, Z=[6, 8])
+    found = load(tmp_path / "raw.npz", mapping="positions=coords,numbers=Z", step="1fs")
+    np.testing.assert_array_equal(found.positions, x)
 
 
 @pytest.mark.parametrize("frames", [0, 1, 2, 5, 6, 17])

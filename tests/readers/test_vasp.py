@@ -192,6 +192,13 @@ def test_what_is_wrong_with_an_xdatcar_is_named(frames, tmp_path, old, new, said
         gfnode.load(path, step="1fs")
 
 
+def test_positions_in_two_columns(tmp_path):
+    head = "one\n1.0\n9 0 0\n0 9 0\n0 0 9\nHe\n1\nDirect configuration=     1\n"
+    (tmp_path / "XDATCAR").write_text(f"{head}0.5 0.25\n")
+    with pytest.raises(InputError, match="frame 0 holds no positions"):
+        gfnode.load(tmp_path / "XDATCAR")
+
+
 def test_vasprun_is_what_ase_reads(written, frames, forces):
     theirs = ase.io.read(written, index=":", format="vasp-xml")
     read = gfnode.load(written, whole=False)
@@ -228,6 +235,24 @@ def test_what_is_no_dynamics_has_no_times(tmp_path, frames, forces):
     with pytest.raises(InputError, match=r"no times: give --step.*IBRION is not 0"):
         gfnode.load(path)
     assert len(gfnode.load(path, step="1fs")) == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('0</i><i name="POTIM">', 'x</i><i name="POTIM">', "no times: give --step"),
+        (">1.00000000<", ">**********<", "POTIM or ML_OUTBLOCK is not a number"),
+        ("</incar>", '<i name="ML_OUTBLOCK">x</i></incar>', "POTIM or ML_OUTBLOCK is not"),
+        ('name="basis"', 'name="base"', r"expected arrays \(3, 3\) of its cells, got \(0,\)"),
+        ('name="forces" >\n<v>', 'name="forces" >\n<w/><v> 1 2 3 </v><v>', r"got \(7, 3\)"),
+    ],
+)
+def test_what_is_wrong_with_a_vasprun_is_named(written, old, new, said):
+    text = written.read_text(encoding="iso-8859-1")
+    assert old in text
+    written.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=said):
+        gfnode.load(written)
 
 
 @pytest.mark.parametrize(

@@ -171,3 +171,11 @@ def test_a_column_of_one_number_is_no_forces(tmp_path):
     found = load(tmp_path / "a.xyz")
     assert found.forces is None
     assert not found.notes
+
+
+def test_a_column_of_one_number_is_no_velocities(tmp_path):
+    head = "1\nProperties=species:S:1:pos:R:3:velocities:R:1 time_fs={}\nH 0 0 {} 0.5\n"
+    (tmp_path / "a.extxyz").write_text("".join(head.format(k, k) for k in range(4)))
+    said = r"velocities of frame 0 have shape \(1,\), expected \(1, 3\) \(atom, 3\)"
+    with pytest.raises(InputError, match=said):
+        load(tmp_path / "a.extxyz")

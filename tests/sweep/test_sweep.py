@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ from gfnode.metrics import squared_errors
 from gfnode.molecule.torsions import backbone
 from gfnode.physics.modes import windows_at
 from gfnode.progress import Report
+from gfnode.readers import Reader
 from gfnode.rollout import Difference, steps
 from gfnode.run import Run
-from gfnode.sweep import Job, Measure, State, Store, sweep
+from gfnode.sweep import Job, Measure, State, Store, sweep, timing
 from gfnode.sweep.display import ProgressDisplay
 from gfnode.sweep.launchers import Local, Resources, Slurm
 from gfnode.sweep.schedule import Summary
@@ -370,6 +372,14 @@ class TestRuns:
         assert 10 < first.training / cost.training < 1000  # 100, but two timings
         trivial = {key: value for key, value in TINY.items() if not key.startswith("model.")}
         assert estimate(_persistence(ethanol, trivial)).training == 0
+
+    def test_jobs_that_read_a_file_otherwise_are_timed_apart(
+        self, ethanol: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(timing, "estimate", lambda job: job.reader.stride)
+        job = job_of(ethanol)
+        thinned = replace(job, reader=Reader(stride=2))
+        assert list(estimates([job, job_of(ethanol, seed=1), thinned]).values()) == [None, None, 2]
 
     def test_a_long_fit_is_cut_short(self) -> None:
         class Slow:

@@ -65,6 +65,14 @@ def test_stored_forces_are_taken_as_they_are():
     assert share_of_error(found, exact) < 1e-6
 
 
+@pytest.mark.parametrize("forces", [True, False])
+def test_one_frame_shows_no_rigid_bond(forces):
+    """PyTorch warned of a standard deviation of one number."""
+    trajectory, _ = motion()
+    windows = (train_windows if forces else plain)(trajectory)
+    assert len(find_forces(windows, BONDS, 1).frames) == 1
+
+
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_frames_far_apart_show_none(step):
     trajectory, _ = motion(3000)

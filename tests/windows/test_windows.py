@@ -214,6 +214,13 @@ def test_published_alanine_windows_may_straddle_runs():
     assert sum(len(p) for p in parts.values()) == 5000 - 1 - 1000
 
 
+@pytest.mark.parametrize("lags", ["irregular", "fresh"])
+def test_published_lags_need_as_many_frames(lags):
+    said = r"windows\.times=8, but a horizon of 3 fs has room for 6 frames: lower windows\.times"
+    with pytest.raises(InputError, match=said):
+        cut(ramp(24_000, 0.5), split="published", lags=lags, horizon="3fs", times=8)
+
+
 def test_published_needs_one_even_series():
     with pytest.raises(InputError, match=r"needs a single, evenly spaced trajectory.*blocked"):
         cut([ramp(24_000, 0.5), ramp(24_000, 0.5)], split="published")

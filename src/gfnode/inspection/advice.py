@@ -67,7 +67,8 @@ class Choices:
         Largest interval of such a difference.
     forces
         Forces for learning a potential: ``stored``, or ``shown`` by second differences of
-        consecutive frames; ``few``: too few frames with forces to learn one; None: no forces.
+        consecutive frames; ``few``: too few frames with forces to learn one; ``rigid``: stored ones
+        that lack those of constraints; None: no forces.
     across
         Whether molecules have neighbours among periodic images, which a potential would not see.
     windows

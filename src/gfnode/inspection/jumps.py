@@ -141,7 +141,7 @@ def _broken(
 ) -> list[Jump]:
     """Jumps of kind ``bond``: frames with broken bonds."""
     length = bond_lengths(x, bonds, series.cells(frames))
-    ratio = length / usual
+    ratio = np.divide(length, usual, out=np.ones_like(length), where=usual > 0)  # 0: of one place
     off = (ratio < STRETCH[0]) | (ratio > STRETCH[1])
     found = []
     for k in np.flatnonzero(off.any(1)).tolist():

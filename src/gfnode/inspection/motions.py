@@ -112,7 +112,7 @@ def look_at_motions(
         return Motions(drift, (), (), None, moved, changed, (), len(frame_atoms), 0)
     asked = np.unique(np.concatenate([np.concatenate(ends) for _, *ends in pairs]))
     some = series.positions(series.evenly(FRAMES))
-    quadruples = torsion_atoms(bonds, molecule, series.first.masses, some)[:TORSIONS]
+    quadruples = torsion_atoms(bonds, molecule, series.first.masses, some)
     needed = np.unique(np.concatenate([frame_atoms, quadruples.ravel()]))
     x = torch.from_numpy(series.positions(asked, needed)).double()
     body = torch.from_numpy(np.searchsorted(needed, frame_atoms))

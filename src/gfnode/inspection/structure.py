@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class Structure:
     bonds_from
         ``topology`` or ``distances``.
     bonds_by_distances, bonds_by_topology
-        Number of bonds found in each way; None without a topology.
+        Number of bonds found in each way; None without bonds in a topology.
     only_topology, only_distances
         Number of bonds found in only one way.
     molecules
@@ -98,8 +99,8 @@ class Structure:
     formula: str
     heavy_atoms: int
     bonds: int
-    bonds_from: str | None
-    bonds_by_distances: int | None
+    bonds_from: Literal["topology", "distances"]
+    bonds_by_distances: int
     bonds_by_topology: int | None
     only_topology: int
     first_only_topology: tuple[Bond, ...]

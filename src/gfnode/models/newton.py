@@ -86,6 +86,7 @@ class Newton(nn.Module):
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self._horizon = system.horizon
         self._learned = False  # by this object; a loaded one knows w alone
+        self._asked: tuple[Windows, Forces | None] | None = None  # what `forces` found last
 
     @classmethod
     def suits(cls, system: System) -> bool:
@@ -211,11 +212,17 @@ class Newton(nn.Module):
         return x.to(positions), v.to(positions), rotation.to(positions)
 
     def forces(self, windows: Windows) -> Forces | None:
-        """Forces that a potential would be learned from; None where they are not known."""
+        """Forces that a potential would be learned from; None where they are not known.
+
+        They are determined once for the same windows, and let go of by :meth:`prepare`.
+        """
         if windows.align is not None:  # superposed targets obey no Newton
             return None
-        found = find_forces(windows, self.bonds, self._most_frames)
-        return found if found and len(found.frames) >= self._fewest_frames else None
+        if self._asked is None or self._asked[0] is not windows:
+            found = find_forces(windows, self.bonds, self._most_frames)
+            enough = found is not None and len(found.frames) >= self._fewest_frames
+            self._asked = windows, found if enough else None
+        return self._asked[1]
 
     @torch.no_grad()
     def prepare(
@@ -236,7 +243,8 @@ class Newton(nn.Module):
             Called with the steps done and the number of steps.
         """
         self.trust.forget()
-        if (forces := self.forces(windows)) is None:
+        forces, self._asked = self.forces(windows), None
+        if forces is None:
             return
         self._learned = True
         seen = forces.frames

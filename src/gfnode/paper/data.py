@@ -11,6 +11,8 @@ from typing import Any, Literal
 from gfnode import catalogue
 from gfnode.errors import InputError
 
+Kind = Literal["series", "scattered", "replicas"]
+
 
 class MissingData(InputError):
     """Files that a table needs are not there; ``lines`` say what to fetch."""
@@ -35,7 +37,7 @@ class Found:
 
     files: tuple[str, ...]
     top: str | None
-    kind: Literal["series", "scattered", "replicas"]
+    kind: Kind
 
 
 @cache
@@ -78,25 +80,23 @@ def _find(facts: dict[str, Any], molecule: str, folder: Path) -> Found | None:
         if runs and tops:
             return Found(tuple(map(str, runs)), str(tops[0]), "replicas")
         return _fetched(facts["series"], "replicas")
-    for kind, patterns, entry in (
-        ("series", facts["names"], facts["series"]),
-        ("scattered", facts["names_scattered"], facts["scattered"]),
-    ):
-        names = [pattern.format(molecule=molecule) for pattern in patterns]
+    ways: dict[Kind, str] = {"series": "names", "scattered": "names_scattered"}
+    for kind, key in ways.items():
+        names = [pattern.format(molecule=molecule) for pattern in facts[key]]
         if paths := _matches(folder, names):
-            return Found((str(paths[0]),), None, kind)  # type: ignore[arg-type]
-        if (found := _fetched(entry.format(molecule=molecule), kind)) is not None:
+            return Found((str(paths[0]),), None, kind)
+        if (found := _fetched(facts[kind].format(molecule=molecule), kind)) is not None:
             return found
     return None
 
 
-def _fetched(name: str, kind: str) -> Found | None:
+def _fetched(name: str, kind: Kind) -> Found | None:
     """Files in the cache."""
     if not catalogue.in_cache(catalogue.find(name)):
         return None
     runs = catalogue.locate_all(name)
     top = None if runs[0].top is None else str(runs[0].top)
-    return Found(tuple(str(run.path) for run in runs), top, kind)  # type: ignore[arg-type]
+    return Found(tuple(str(run.path) for run in runs), top, kind)
 
 
 def _matches(folder: Path, patterns: Sequence[str]) -> list[Path]:

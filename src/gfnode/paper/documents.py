@@ -181,11 +181,11 @@ def _cell(table: Table, line: Line, column: Column, seeds: int) -> Text:
     text = number(cell.mean, digits)
     if cell.spread is not None:
         text += f" ± {number(cell.spread, digits)}"
-    look = table.change(line, column)
+    look: str = table.change(line, column)
     if look:
         text += f" {look}"
     if line.id in (ranks := table.ranks(column)):
-        look = "best" if line.id == ranks[0] else "second"  # type: ignore[assignment]
+        look = "best" if line.id == ranks[0] else "second"
     lines = [text]
     if cell.published is not None:
         mean, spread = cell.published

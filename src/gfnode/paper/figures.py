@@ -16,6 +16,7 @@ from gfnode.paper.results import Result
 from gfnode.paper.specs import Spec
 from gfnode.report.plots import COLOURS, STYLES, plain
 from gfnode.trajectory import Doubles
+from gfnode.units import listed
 
 FASTEST = 120.0
 """Frequencies of Figure 4 are drawn up to so many 1/ps: nothing in a molecule swings faster."""
@@ -219,7 +220,8 @@ def _say_horizons(records: Records) -> list[str]:
         order = ", ".join(f"{each['title']} {each['mean']:.3g}" for each in last)
         said.append(f"{molecule}, {longest} frames, best first: {order}.")
         if above := _above(records, molecule):
-            said.append(f"{molecule}: {', '.join(above)} is far above what the figure shows.")
+            are = "is" if len(above) == 1 else "are"
+            said.append(f"{molecule}: {listed(above)} {are} far above what the figure shows.")
     return said
 
 

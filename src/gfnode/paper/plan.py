@@ -268,16 +268,13 @@ def _measures(spec: Spec, choice: Choice, horizon: float, frames: int) -> tuple[
     return tuple(found)
 
 
+@cache
 def _spacing(found: Found) -> float:
     """Time between frames in fs."""
-    return _step(found.files[0], found.top)
-
-
-@cache
-def _step(file: str, top: str | None) -> float:
     from gfnode import readers
 
-    step = readers.load(file, top=top).step
+    file = found.files[0]
+    step = readers.load(file, top=found.top).step
     if step is None:
         raise InputError(f"{file} has a single frame; a trajectory of many frames is needed")
     return step

@@ -138,11 +138,8 @@ class Found:
         rows = []
         for row, errors in self.errors.items():
             kept = self.tried.index(self.values[row])
-            cells = [
-                Text((f"{100 * each:.4g}" if np.isfinite(each) else "failed",), look)
-                for number, each in enumerate(errors)
-                for look in (["best"] if number == kept else [""])
-            ]
+            said = [f"{100 * each:.4g}" if np.isfinite(each) else "failed" for each in errors]
+            cells = [Text((each,), "best" if k == kept else "") for k, each in enumerate(said)]
             rows.append((Text((spec.row(row).title,)), *cells))
         where = ", ".join(self.molecules)
         several = ", geometric mean over molecules" if len(self.molecules) > 1 else ""

@@ -144,8 +144,8 @@ def _whole(file: Any, key: str) -> NDArray[Any]:
 def _cell(file: Any, units: Mapping[str, float]) -> NDArray[Any] | None:
     if not {"cell_lengths", "cell_angles"} <= units.keys():
         return None
-    lengths = _whole(file, "cell_lengths") * units["cell_lengths"]
-    return box_vectors(lengths, _whole(file, "cell_angles")) if lengths.any() else None
+    lengths, angles = (_whole(file, key) * units[key] for key in ("cell_lengths", "cell_angles"))
+    return box_vectors(lengths, angles) if lengths.any() else None
 
 
 @contextmanager

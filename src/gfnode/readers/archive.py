@@ -197,9 +197,9 @@ class Archive(Mapping[str, NDArray[Any]]):
         start = io.BytesIO(file.read(8))
         self._check(start, key)
         version = np.lib.format.read_magic(start)
-        size = int.from_bytes(lengths := file.read(2 if version == (1, 0) else 4), "little")
-        rest = io.BytesIO(lengths + file.read(size))
         one = version == (1, 0)
+        size = int.from_bytes(lengths := file.read(2 if one else 4), "little")
+        rest = io.BytesIO(lengths + file.read(size))
         read = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(rest)
         return tuple(map(int, shape)), bool(fortran), dtype

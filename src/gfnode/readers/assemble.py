@@ -1,8 +1,9 @@
 """From an opened file to a trajectory: atoms and frames chosen, molecules whole, memory bounded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,10 +134,24 @@ def _everything(atoms: Integers, count: int) -> bool:
     return len(atoms) == count and bool((np.diff(atoms) == 1).all())
 
 
-def _check_size(values: NDArray[np.float32], key: str, where: str, rows: Integers) -> None:
+def _check_values(
+    arrays: Mapping[str, NDArray[Any] | None],
+    where: str,
+    rows: Integers,
+    atoms: Integers | None = None,
+) -> None:
+    """Refuse arrays of some frames (and atoms) that are not finite, or beyond any simulation."""
+    for key, values in arrays.items():
+        if values is not None:
+            check_finite(values, key, where, rows, atoms)
+            _check_size(values, key, where, rows)
+
+
+def _check_size(values: NDArray[Any], key: str, where: str, rows: Integers) -> None:
     """Refuse what no simulation holds; formats without checksums let flipped bits through."""
     most, unit = LARGEST[key]
-    beyond = np.maximum(-values.min((1, 2)), values.max((1, 2))) > most
+    least = values.min((1, 2)).astype(np.float64)  # what is unsigned has no negative
+    beyond = np.maximum(-least, values.max((1, 2))) > most
     if beyond.any():
         frame = int(np.argmax(beyond))
         raise InputError(
@@ -173,16 +188,16 @@ class _Filling:
 
     def _put(self, block: Block, places: slice | Integers, rows: Integers) -> None:
         positions, atoms = block.positions, self.atoms
-        if positions.shape[1:] != (len(self.source.numbers), 3):
-            raise InputError(
-                f"{self.path}: positions of frame {rows[0]} have shape {positions.shape[1:]}, "
-                f"expected {(len(self.source.numbers), 3)} (atom, 3)"
-            )
-        where = f"{self.path}: "
-        for key, values in (("positions", positions), ("cell", block.cell)):
-            if values is not None:
-                check_finite(values, key, where, rows)
-                _check_size(values, key, where, rows)  # a box would bring anything into itself
+        moving = {"velocities": block.velocities, "forces": block.forces}
+        where, shape = f"{self.path}: ", (len(self.source.numbers), 3)
+        for key, values in ({"positions": positions} | moving).items():
+            if values is not None and values.shape[1:] != shape:
+                raise InputError(
+                    f"{where}{key} of frame {rows[0]} have shape {values.shape[1:]}, expected "
+                    f"{shape} (atom, 3)"
+                )
+        # at once: a box would bring anything into itself
+        _check_values({"positions": positions, "cell": block.cell}, where, rows)
         if self._continuous(block):
             assert self._unwrapper is not None
             assert self._involved is not None
@@ -191,18 +206,15 @@ class _Filling:
             atoms = np.searchsorted(self._involved, atoms)
         if not _everything(atoms, positions.shape[1]):
             positions = positions[:, atoms]
-        moving = {"velocities": block.velocities, "forces": block.forces}
         if not _everything(self.atoms, len(self.source.numbers)):
             moving = {k: v if v is None else v[:, self.atoms] for k, v in moving.items()}
+        _check_values(moving, where, rows, self.atoms)
         for key, values in ({"positions": positions} | moving | {"cell": block.cell}).items():
             if values is None:
                 continue
             if key not in self.arrays:
-                shape = (len(self.rows), *values.shape[1:])
-                self.arrays[key] = room(shape, self.choice.memory)
+                self.arrays[key] = room((len(self.rows), *values.shape[1:]), self.choice.memory)
             self.arrays[key][places] = values
-            check_finite(self.arrays[key][places], key, where, rows, self.atoms)
-            _check_size(self.arrays[key][places], key, where, rows)
 
     def _continuous(self, block: Block) -> bool:
         """Whether molecules are looked after; the first block decides."""
@@ -275,9 +287,7 @@ def _bonds(source: Source, rows: Integers, where: str) -> Integers:
     for block in source.blocks(some):
         now, some = some[: len(block.positions)], some[len(block.positions) :]
         if block.cell is not None:
-            for key, values in (("positions", block.positions), ("cell", block.cell)):
-                check_finite(values, key, where, now)
-                _check_size(values, key, where, now)
+            _check_values({"positions": block.positions, "cell": block.cell}, where, now)
             seen += zip(block.positions, block.cell, strict=True)
     from gfnode.molecule.periodic import near_bonds
 

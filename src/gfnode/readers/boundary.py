@@ -84,6 +84,10 @@ def frame_times(
     if step is not None:
         return np.arange(frames, dtype=np.float64) * step
     if stored is not None:
+        if stored.shape != (frames,):
+            raise InputError(
+                f"{path}: times have shape {stored.shape}, expected (frame,) for {frames} frames"
+            )
         return stored
     if frames > 1:
         raise InputError(

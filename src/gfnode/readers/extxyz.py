@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.readers.boundary import EXAMPLE, check_text, ends_with_line, foreign, frame_times
 from gfnode.readers.columns import FORCES, columns_of, find_forces
-from gfnode.readers.md17 import recognise_md22
+from gfnode.readers.md17 import MD22_STEP, recognise_md22
 from gfnode.readers.named import check_elements, check_symbols
 from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.trajectory import Doubles, Integers, Trajectory
@@ -97,10 +97,10 @@ def open_extxyz(path: Path, given: Given, found: Frames) -> Source:
     notes += resting(path.name, moving_in) if momenta else ()
     name = str(first.info.get("name", ""))
     if stored is None and step is None and (known := recognise_md22(numbers)):
-        step, name = known.step, name or known.name
+        step, name = MD22_STEP, name or known
         notes += (
-            f"{path.name} stores no times and was recognised as {known.name} of MD22, with a "
-            f"frame every {format_time(step)}; --step overrides this",
+            f"{path.name} stores no times and was recognised as {known} of MD22, with a frame "
+            f"every {format_time(step)}; --step overrides this",
         )
     proposal = DUMP if XTB in found.comments[0] else EXAMPLE
     return Source(

@@ -195,9 +195,10 @@ def open_trr(path: Path, given: Given) -> Source:
         same_atoms(path, frame.atoms, top)
     atoms = (len(top.numbers), 3)
     shapes = {"x": atoms, "v": atoms, "f": atoms, "box": (3, 3)}
+    held = {key for key in shapes if all(key in frame.places for frame in frames)}
 
     def every(key: str, unit: float, rows: Integers) -> Any:
-        if not all(key in frame.places for frame in frames):
+        if key not in held:
             return None
         count = int(np.prod(shapes[key]))
         stored = [

@@ -47,9 +47,11 @@ def open_hdf5(path: Path, given: Given) -> Source:
         )
     if (atoms, fields) != (len(numbers), 3):
         raise InputError(f"{path}: has {atoms} atoms, but its topology has {len(numbers)}")
-    for key, values in head.items():
-        if key != "shape" and len(values) != frames:
-            raise InputError(f"{path}: holds {len(values)} {key} for {frames} frames")
+    for key in {"cell_lengths", "cell_angles"} & head.keys():
+        if head[key].shape != (frames, 3):
+            raise InputError(
+                f"{path}: {key} has shape {head[key].shape}, expected {(frames, 3)} (frame, 3)"
+            )
     cell = None
     if ("cell_lengths" in head) != ("cell_angles" in head):
         raise InputError(f"{path}: {DAMAGED}: it holds cell lengths or angles, but not both")

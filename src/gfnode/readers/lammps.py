@@ -194,7 +194,7 @@ class _Atoms:
         self.notes: tuple[str, ...] = ()
         if top is not None:
             same_atoms(path, found.atoms, top)
-            self.numbers, self.notes = top.numbers, top.notes
+            self.notes = top.notes
         self.masses = None
         if "mass" in held:
             with damage(path, "a mass of frame 0 is not a number"):

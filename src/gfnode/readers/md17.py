@@ -7,7 +7,6 @@ frames and from their acceleration against the stored forces.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +45,11 @@ MD22 = {
 STEP = 0.5
 """Time between frames of most series, in fs."""
 
+MD22_STEP = 1.0
+"""That of MD22."""
+
 OTHER_STEPS = {"azobenzene": 1.0, "paracetamol": 1.0, "benzene": 0.2}
-OTHER_STEPS |= dict.fromkeys(MD22, 1.0)
+OTHER_STEPS |= dict.fromkeys(MD22, MD22_STEP)
 """The series with another step, in fs; ``benzene`` is the series of 2017."""
 
 _STATED = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*fs\s+(?:time\s*)?step", re.IGNORECASE)
@@ -117,18 +119,10 @@ def _forces(archive: Archive, key: str, atoms: int, frames: int) -> dict[str, tu
     return {"forces": (key, KCAL_MOL)}
 
 
-@dataclass(frozen=True)
-class Known:
-    """A molecule whose series is known."""
-
-    name: str
-    step: float  # fs
-
-
-def recognise_md22(numbers: Integers) -> Known | None:
+def recognise_md22(numbers: Integers) -> str | None:
     """The molecule of MD22 that has these atoms."""
     formula = formula_of(numbers)
-    return next((Known(name, 1.0) for name, each in MD22.items() if each == formula), None)
+    return next((name for name, each in MD22.items() if each == formula), None)
 
 
 def _recognise(name: str, formula: str) -> str | None:

@@ -171,8 +171,8 @@ def _source(
     """Open arrays by what they are: names in the file and factors into Å and fs."""
     array = fields["positions"][0]
     stored = archive.scaled(*fields["times"]) if "times" in fields else None
-    frames = archive.shape(array)[:1] or (0,)
-    times = frame_times(path, frames[0] if stored is None else len(stored), step, stored)
+    counted = archive.shape(array) if stored is None or not stored.ndim else stored.shape
+    times = frame_times(path, counted[0] if counted else 0, step, stored)
     for key in ("positions", "velocities", "forces"):
         if key in fields:
             archive.check_shape(fields[key][0], key, len(numbers), len(times))

@@ -70,7 +70,7 @@ def open_outcar(path: Path, given: Given) -> Source:
 
     stored: Doubles | None = None
     notes: tuple[str, ...] = ()
-    if given.step is None and int(run.settings.get("IBRION", -1)) == DYNAMICS:
+    if given.step is None and run.settings.get("IBRION") == DYNAMICS:
         stored, potim = _times(path, run)
         notes = (f"{path.name}: steps of {format_time(potim)}, its POTIM; --step overrides this",)
     if not run.complete:

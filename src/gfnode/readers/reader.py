@@ -63,14 +63,15 @@ class Reader:
         list, list
             Trajectories, and the file of each (empty: it was in memory).
         """
-        sources = given.several(data)
         trajectories: list[Trajectory] = []
         files: list[str] = []
-        for source in sources:
-            known = isinstance(source, Trajectory)
-            found = [source] if isinstance(source, Trajectory) else self.load(source)
+        for source in given.several(data):
+            if isinstance(source, Trajectory):
+                found, file = [source], ""
+            else:
+                found, file = self.load(source), str(source)
             trajectories += found
-            files += ["" if known else str(source)] * len(found)
+            files += [file] * len(found)
         if not trajectories:
             raise InputError("no data: give a trajectory or a file")
         return trajectories, files

@@ -87,7 +87,7 @@ def read_topology(path: Path | None) -> Top:
 
     assert path is not None  # formats without elements are given one
     suffix = path.suffix.lower()
-    if suffix == ".h5":
+    if suffix in (".h5", ".hdf5"):
         return Top(path, *topology_of(path))
     if suffix == ".lh5":
         raise InputError(

@@ -27,7 +27,7 @@ from gfnode.units import ELECTRONVOLT, format_time
 FRAME = b"configuration="
 """In the line before the positions of each frame of an XDATCAR."""
 
-DYNAMICS = 0
+DYNAMICS = "0"
 """IBRION of molecular dynamics."""
 
 BLOCKS = "POTIM × NBLOCK of the INCAR, e.g. --step 1fs"
@@ -130,7 +130,7 @@ def _fractions(path: Path, file: BinaryIO, found: _Frames, row: int) -> Doubles:
     file.seek(found.places[row])
     lines = [line.split()[:3] for line in islice(file, len(found.numbers))]
     with foreign(path, f"frame {row} holds no positions"):
-        return np.array(lines, dtype=np.float64)
+        return np.array(lines, dtype=np.float64).reshape(len(found.numbers), 3)
 
 
 @dataclass
@@ -164,7 +164,7 @@ def open_vasprun(path: Path, given: Given) -> Source:
 
     stored: Doubles | None = None
     notes: tuple[str, ...] = ()
-    if given.step is None and (step := _step(run)) is not None:
+    if given.step is None and (step := _step(path, run)) is not None:
         stored = np.arange(frames, dtype=np.float64) * step
         notes = (
             f"{path.name}: a frame every {format_time(step)}, by its POTIM; --step overrides this",
@@ -201,9 +201,14 @@ def _parse(path: Path) -> _Run:
             run.complete = False
     if not run.positions:
         raise InputError(f"{path}: holds no complete step of a VASP run, or is damaged")
-    shape = (len(run.symbols), 3)
-    if other := [each.shape for each in (*run.positions, *run.forces) if each.shape != shape]:
-        raise InputError(f"{path}: damaged: expected arrays {shape} of its atoms, got {other[0]}")
+    for what, shape, arrays in (
+        ("atoms", (len(run.symbols), 3), (*run.positions, *run.forces)),
+        ("cells", (3, 3), run.cells),
+    ):
+        if other := [each.shape for each in arrays if each.shape != shape]:
+            raise InputError(
+                f"{path}: damaged: expected arrays {shape} of its {what}, got {other[0]}"
+            )
     return run
 
 
@@ -229,8 +234,10 @@ def _vectors(element: ElementTree.Element, path: str) -> Doubles:
     return np.array([(each.text or "").split() for each in element.iterfind(path)], np.float64)
 
 
-def _step(run: _Run) -> float | None:
+def _step(path: Path, run: _Run) -> float | None:
     """Time between stored steps in fs, of molecular dynamics."""
-    step = float(run.settings.get("POTIM", 0)) * int(run.settings.get("ML_OUTBLOCK", 1))
-    dynamics = int(run.settings.get("IBRION", -1)) == DYNAMICS
-    return step if dynamics and math.isfinite(step) and step > 0 else None
+    if run.settings.get("IBRION") != DYNAMICS:
+        return None
+    with foreign(path, "POTIM or ML_OUTBLOCK is not a number (--step overrides them)"):
+        step = float(run.settings.get("POTIM", 0)) * int(run.settings.get("ML_OUTBLOCK", 1))
+    return step if math.isfinite(step) and step > 0 else None

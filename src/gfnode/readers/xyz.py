@@ -56,7 +56,8 @@ class _Vectors:
                 file.seek(self.frames.places[row])
                 lines = islice(file, self.line, self.line + self.frames.atoms)
                 with foreign(self.path, f"frame {row} is not valid XYZ"):
-                    found.append(np.array([line.split()[columns] for line in lines], np.float64))
+                    vectors = np.array([line.split()[columns] for line in lines], np.float64)
+                    found.append(vectors.reshape(self.frames.atoms, 3))
         return np.stack(found) * self.unit
 
 

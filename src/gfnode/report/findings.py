@@ -119,7 +119,7 @@ def about(fs: float) -> str:
 
 def followed(found: Found) -> str:
     """Name the molecule that was followed where there are several."""
-    if not found["structure"] or found["structure"]["molecules"] < 2:
+    if found["structure"]["molecules"] < 2:
         return ""
     alike = found["structure"]["kinds_of_molecules"] == 1
     return "the first molecule" if alike else "the largest molecule"
@@ -216,9 +216,8 @@ def _gap(v: Found, found: Found) -> str:
 
 
 def _noisy(v: Found, _: Found) -> str:
-    size = f"{v['rounded_to']:.2g} Å" if v["rounded_to"] else "single precision"
     return (
-        f"positions are rounded to {size}, which makes velocities noisy and adds "
+        f"positions are rounded to {v['rounded_to']:.2g} Å, which makes velocities noisy and adds "
         f"{v['noise']:.2g} K to a temperature of {v['temperature']:.0f} K; store more digits, or "
         "velocities"
     )

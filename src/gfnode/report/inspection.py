@@ -39,8 +39,7 @@ def inspection_sections(found: Found) -> Iterator[tuple[str, list[Row]]]:
     yield "Frames", list(_frames(found))
     yield "Units", list(_units(found))
     yield "Motion", list(_motion(found))
-    if found["structure"]:
-        yield "Molecule", list(_molecule(found))
+    yield "Molecule", list(_molecule(found))
 
 
 def inspection_table(found: Found) -> Group:
@@ -58,7 +57,7 @@ def inspection_table(found: Found) -> Group:
 
 def headline(found: Found) -> str:
     """What the data is, in one line."""
-    files, atoms = found["files"], found["structure"] or {}
+    files, atoms = found["files"], found["structure"]
     frames = sum(each["frames"] for each in files)
     several = f" in {len(files)} trajectories" if len(files) > 1 else ""
     what = f"{called(files[0]['name'], atoms['formula'])}: {count(atoms['atoms'], 'atom')}"
@@ -112,11 +111,11 @@ _FORCES = {
 
 
 def _force_words(found: Found) -> str:
-    choices, momenta = found["choices"], found["momenta"] or {}
+    choices = found["choices"]
     said, atoms = _FORCES[choices["forces"]], choices["state_atoms"]
     if choices["forces"] or choices["align"] or choices["across"]:
         return said  # there are some, or they would not tell, or a potential would not help
-    if momenta.get("rigid_bonds"):
+    if found["momenta"]["rigid_bonds"]:
         return _FORCES["rigid"]
     if atoms > LARGEST:
         return f"none: a potential is learned for at most {LARGEST} atoms, here are {atoms}"

@@ -9,7 +9,7 @@ import torch
 from gfnode.errors import InputError
 from gfnode.experiment import build_model, prepare
 from gfnode.models import MODELS, Model
-from gfnode.sweep.jobs import Job
+from gfnode.sweep.jobs import Job, make_key
 from gfnode.training import Trainer, choose_batch, validation_interval
 from gfnode.windows import Windows
 
@@ -96,9 +96,9 @@ def estimate(job: Job) -> Cost:
 def estimates(jobs: Iterable[Job]) -> dict[str, Cost]:
     """Costs of jobs by key; those that differ in nothing but the seed are timed once."""
     found: dict[str, Cost] = {}
-    timed: dict[tuple[tuple[str, ...], str], Cost] = {}
+    timed: dict[str, Cost] = {}
     for job in jobs:
-        same = (job.files, job.experiment.model_copy(update={"seed": 0}).model_dump_json())
+        same = make_key(job.experiment.model_copy(update={"seed": 0}), job.content)
         if same not in timed:
             timed[same] = estimate(job)
         found[job.key] = timed[same]

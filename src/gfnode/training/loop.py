@@ -8,6 +8,7 @@ bit for bit on a CPU.
 import copy
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -241,8 +242,6 @@ class Trainer:
         self.errors = GraphReplay(lambda: self._errors(batches), "validation", callback.note)
 
     def _epoch(self, epoch: int, callback: Callback) -> Generator[None, None, EpochRecord]:
-        from time import perf_counter
-
         s, began = self.settings, perf_counter()
         windows, model = self.train, self.state.model
         if self.fresh_lags:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -96,7 +94,7 @@ class LiveMonitor(Callback):
         Epochs done before.
     """
 
-    def __init__(self, console: Console, epochs: int, batches: int, begin: int = 0) -> None:
+    def __init__(self, console: Console, epochs: int, batches: int, begin: int) -> None:
         self._console, self._epochs, self._batches = console, epochs, batches
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -120,17 +118,6 @@ class LiveMonitor(Callback):
         )
         self._said = 0.0
         self._bar.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def start(self, state: TrainingState, error: float) -> None:
         """Print the validation error before training."""
@@ -168,7 +155,7 @@ class LiveMonitor(Callback):
 
 @contextmanager
 def fit_display(console: Console | None, what: str) -> Iterator[Report]:
-    """Progress of :meth:`Model.prepare`, where that takes long; ``what`` it does, in words.
+    """Progress of the fit before training, where that takes long; ``what`` it does, in words.
 
     A bar, or without a terminal a line at the beginning; nothing without a console.
     """

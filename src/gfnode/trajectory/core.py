@@ -275,14 +275,7 @@ class Trajectory(Exchange):
     def fingerprint(self) -> str:
         """SHA-256 of all that models are trained on: the same data, the same value."""
         digest = hashlib.sha256()
-        for key in (
-            "numbers",
-            "times",
-            "positions",
-            "velocities",
-            "forces",
-            "atom_masses",
-        ):
+        for key in ("numbers", "times", "positions", "velocities", "forces", "atom_masses"):
             if (values := getattr(self, key)) is not None:
                 digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()

@@ -15,7 +15,8 @@ DEUTERIUM = 2.01410
 def from_mdtraj(topology: Any) -> tuple[Integers, Topology]:
     """Convert an mdtraj topology; standard bonds are added where the file names none.
 
-    Atoms without an element, such as virtual sites, get the number 0; see :func:`check_elements`.
+    Atoms without an element, such as virtual sites, get the number 0, which
+    :func:`gfnode.readers.topology.check_elements` refuses.
     """
     atoms = list(topology.atoms)
     if topology.n_bonds == 0:

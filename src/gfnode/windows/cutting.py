@@ -363,7 +363,12 @@ class _Cutter:
             return found
         first, last = self._reach(starts)
         if s.split.startswith("published"):
-            return draw.published_irregular(starts, int((last - first).min()), self.n_lags)
+            if (room := int((last - first).min())) < self.n_lags:
+                raise InputError(
+                    f"windows.times={self.n_lags}, but a horizon of {format_time(self.horizon)} "
+                    f"has room for {room} frames: lower windows.times or raise windows.horizon"
+                )
+            return draw.published_irregular(starts, room, self.n_lags)
         return draw.irregular(first, last, self.n_lags, np.random.default_rng([s.seed, part]))
 
     def _reach(self, starts: Integers) -> tuple[Integers, Integers]:

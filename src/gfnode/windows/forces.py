@@ -95,5 +95,7 @@ def _in_a_row(windows: Windows) -> Tensor:
 
 def _rigid(positions: Tensor, bonds: Tensor) -> bool:
     """Whether some bond is constrained, see `RIGID`."""
+    if not len(bonds) or len(positions) < 2:  # one frame does not tell
+        return False
     lengths = (positions[:, bonds[:, 0]] - positions[:, bonds[:, 1]]).norm(dim=-1)
-    return len(bonds) > 0 and bool((lengths.std(0) < RIGID * lengths.mean(0)).any())
+    return bool((lengths.std(0) < RIGID * lengths.mean(0)).any())

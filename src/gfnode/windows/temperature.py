@@ -82,7 +82,7 @@ class StartTemperatures:
         Parameters
         ----------
         velocities, masses
-            As of :func:`temperatures`.
+            As of :func:`gfnode.trajectory.temperature.kinetic_temperature`.
         positions, gap
             Positions of the starts, and the time in fs over which velocities are differences of
             positions; None: they are stored.

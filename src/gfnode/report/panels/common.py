@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from gfnode.report.cells import with_interval
@@ -114,7 +113,7 @@ def span_curves(axes: Axes) -> None:
     drawn = drawn[drawn > 0]
     if drawn.size and drawn.max() >= APART * drawn.min():
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(power_of_ten))
+        axes.yaxis.set_major_formatter(power_of_ten)
         axes.set_ylim(drawn.min() / 2, 2 * drawn.max())
     else:
         follow_curves(axes)
@@ -157,7 +156,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower() or "x"
 
 
-def power_of_ten(value: float, _: Any = None) -> str:
+def power_of_ten(value: float, _: Any) -> str:
     """10⁻³ for a tick; letters alone, since names with a dollar sign are no formulas here."""
     if value == 0:
         return "0"

@@ -154,11 +154,10 @@ def densities_picture(run: RunFiles, shown: list[Shown], name: str, which: str) 
     words = ["Distributions of single coordinates, true and predicted."]
     for each in shown:
         title = each.title.replace("\n", " ")
+        turned = (each.unit == "°") & (each.centres > 180)  # drawn a turn further on
+        centres = (each.centres - 360 * turned).tolist()
         for method, density in each.densities.items():
-            centres = [
-                value - 360 if _turned(value, each.unit) else value for value in each.centres
-            ]
-            pairs = zip(map(float, centres), density.tolist(), strict=True)
+            pairs = zip(centres, density.tolist(), strict=True)
             rows += [[title, each.unit, centre, method, p] for centre, p in pairs]
         spread = {m: _spread(each.centres, p, each.unit) for m, p in each.densities.items()}
         told = ", ".join(
@@ -217,12 +216,7 @@ def _draw_densities(model: str, best: str, shown: list[Shown], layout: Layout) -
     return figure
 
 
-def _turned(value: float, unit: str) -> bool:
-    """Whether an angle is drawn a turn further on."""
-    return unit == "°" and value > 180
-
-
-def _degrees(value: float, _: Any = None) -> str:
+def _degrees(value: float, _: Any) -> str:
     return f"{value - 360 if value > 180 else value:g}".replace("-", "−")
 
 
