@@ -2,19 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from gfnode import Trajectory, report
-from gfnode.dynamics.potential import Potential
 from gfnode.files import to_json
 from gfnode.inspection import inspect
-from gfnode.models import newton
 from gfnode.models.newton import UNSEEN
 from gfnode.run import fitting
-from gfnode.windows.forces import Forces
 
 WINDOWS = {"windows.most": [40, 10, 10], "windows.horizon": "200fs"}
 
@@ -67,22 +63,3 @@ def test_it_is_told_before_training(tmp_path: Path) -> None:
     for number, each in enumerate((argon(7.6, forces=False), argon(40.0), argon(None))):
         assert told not in notes(each, f"other-{number}")
     assert told not in notes(argon(7.6), "modes", model={"newton": False})
-
-
-def test_forces_are_determined_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the note and for the fit, which lets go of them: models are copied."""
-    found, asked = newton.find_forces, []
-
-    def counted(*args: Any) -> Forces | None:
-        asked.append(args)
-        return found(*args)
-
-    def stopped(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(newton, "find_forces", counted)
-    monkeypatch.setattr(Potential, "fit", stopped)
-    run, dataset = fitting.begin(argon(7.6), changes=WINDOWS, out=tmp_path / "run")
-    with pytest.raises(KeyboardInterrupt):
-        run.model.prepare(dataset.of(run.model)["train"])
-    assert len(asked) == 1

@@ -86,7 +86,6 @@ class Newton(nn.Module):
         self.register_buffer("score", torch.as_tensor(system.score), persistent=False)
         self._horizon = system.horizon
         self._learned = False  # by this object; a loaded one knows w alone
-        self._asked: tuple[Windows, Forces | None] | None = None  # what `forces` found last
 
     @classmethod
     def suits(cls, system: System) -> bool:
@@ -212,17 +211,11 @@ class Newton(nn.Module):
         return x.to(positions), v.to(positions), rotation.to(positions)
 
     def forces(self, windows: Windows) -> Forces | None:
-        """Forces that a potential would be learned from; None where they are not known.
-
-        They are determined once for the same windows, and let go of by :meth:`prepare`.
-        """
+        """Forces that a potential would be learned from; None where they are not known."""
         if windows.align is not None:  # superposed targets obey no Newton
             return None
-        if self._asked is None or self._asked[0] is not windows:
-            found = find_forces(windows, self.bonds, self._most_frames)
-            enough = found is not None and len(found.frames) >= self._fewest_frames
-            self._asked = windows, found if enough else None
-        return self._asked[1]
+        found = find_forces(windows, self.bonds, self._most_frames)
+        return found if found and len(found.frames) >= self._fewest_frames else None
 
     @torch.no_grad()
     def prepare(
@@ -243,8 +236,7 @@ class Newton(nn.Module):
             Called with the steps done and the number of steps.
         """
         self.trust.forget()
-        forces, self._asked = self.forces(windows), None
-        if forces is None:
+        if (forces := self.forces(windows)) is None:
             return
         self._learned = True
         seen = forces.frames
