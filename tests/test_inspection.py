@@ -476,6 +476,15 @@ class TestFaults:
         assert dict(found.structure.groups) == {"CH3": 1}
         assert found.motion.torsions == 0
 
+    def test_one_of_two_equal_halves_turns(self):
+        """Neither methyl group of ethane is the lighter one."""
+        from ase.build import molecule
+
+        ethane = molecule("C2H6")
+        shaken = np.random.default_rng(0).normal(ethane.positions, 0.05, (200, 8, 3))
+        found = inspect(Trajectory(shaken, np.arange(200.0) * 5, ethane.numbers)).facts
+        assert dict(found.structure.groups) == {"CH3": 1}
+
     def test_files_too_short_for_the_horizon_are_told(self):
         """A blocked split spans more than twelve horizons."""
         replicas = [toluene(), toluene()[:51], toluene()[100:121]]
