@@ -90,6 +90,24 @@ class TestKnownMotion:
         for each in (steady, little):
             assert "temperature-drift" not in codes(inspect(each))
 
+    def test_velocities_of_other_positions_are_told(self):
+        """A molecule that flies, and the same with every frame centred."""
+        t = toluene()
+        speed = np.array([2e-3, -1e-3, 1e-3])
+        flying = replace(
+            t,
+            positions=(t.positions + t.times[:, None, None] * speed).astype(np.float32),
+            velocities=(t.velocities + speed).astype(np.float32),
+        )
+        found = inspect(flying)
+        assert found.facts.momenta.followed == pytest.approx(1, abs=0.01)
+        assert "foreign-velocities" not in codes(found)
+        centred = inspect(replace(flying, positions=t.positions))
+        assert abs(centred.facts.momenta.followed) < 0.1
+        assert "foreign-velocities" in codes(centred)
+        assert "--set windows.velocities=backward" in words(centred)
+        assert inspect(t).facts.momenta.followed is None  # it stands still
+
     def test_a_start_that_cools_fast_is_found(self):
         """A straight line scatters too much about such a curve."""
         t = toluene()
@@ -475,6 +493,15 @@ class TestFaults:
         found = inspect(propyne).facts
         assert dict(found.structure.groups) == {"CH3": 1}
         assert found.motion.torsions == 0
+
+    def test_one_of_two_equal_halves_turns(self):
+        """Neither methyl group of ethane is the lighter one."""
+        from ase.build import molecule
+
+        ethane = molecule("C2H6")
+        shaken = np.random.default_rng(0).normal(ethane.positions, 0.05, (200, 8, 3))
+        found = inspect(Trajectory(shaken, np.arange(200.0) * 5, ethane.numbers)).facts
+        assert dict(found.structure.groups) == {"CH3": 1}
 
     def test_files_too_short_for_the_horizon_are_told(self):
         """A blocked split spans more than twelve horizons."""

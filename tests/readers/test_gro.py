@@ -98,7 +98,7 @@ def test_elements_of_a_topology(write, tmp_path):
     read = gfnode.load(tmp_path / "toluene.gro", top=tmp_path / "toluene.pdb")
     assert not any("guessed" in note for note in read.notes)
     sample.select("heavy").save(tmp_path / "heavy.pdb")
-    with pytest.raises(InputError, match="has 15 atoms, but its topology"):
+    with pytest.raises(InputError, match=r"has 15 atoms, but its topology .* give one of the same"):
         gfnode.load(tmp_path / "toluene.gro", top=tmp_path / "heavy.pdb")
 
 

@@ -88,7 +88,9 @@ def test_a_run_remembers_how_its_files_were_read(dimer, tmp_path, monkeypatch):
         *("predict", out, "--start", dimer / "run.xtc", "--times", "50fs", "--frame", "3"),
         *("--select", "resname LOM", "--out", tmp_path / "b.npz"),
     )
-    assert "run.xtc" in other.output
+    assert "is read as in training: --top" in other.output
+    assert "--stride 2 --each-molecule" in other.output
+    assert "--select" not in other.output, "that was said now"
     start = Reader(top=str(dimer / "run.pdb"), select="0-2", stride=2).load(dimer / "run.xtc")[0]
     expected = gfnode.Run.open(out).predict(start, ["50fs"])
     np.testing.assert_array_equal(gfnode.load("a.npz", whole=False).positions, expected.positions)

@@ -248,6 +248,29 @@ def test_ends_where_numbers_are_no_longer_finite(tmp_path):
     assert gfnode.load(found.finish()).times[-1] == 300.0
 
 
+class Lost(Doomed):
+    """Leaves its range somewhere in the third application, whose motion is then unknown."""
+
+    follows = True
+
+    def trajectories(self, positions, velocities, lags, generator, *, exact=False):
+        self.left -= 1
+        moved = positions.unsqueeze(1).repeat(1, lags.shape[1], 1, 1)
+        return (moved, moved) if self.left > 0 else (moved * torch.nan, moved * torch.nan)
+
+
+def test_a_motion_that_leaves_its_range_does_so_within_the_next_stride(tmp_path):
+    system = system_of("ethanol")
+    start = Trajectory(np.random.default_rng(0).normal(size=(1, 9, 3)), [0.0], system.numbers)
+    rollout = Rollout(Lost(system), 100.0, every=10.0, sampled=True)
+    v = np.zeros((9, 3), np.float32)
+    found = Recording(rollout, start, v, 1000.0, tmp_path / "a.npz", {}).run()
+    assert found.ended is not None
+    assert found.ended.time == 200.0  # not 210: it may have been valid for 99 fs
+    assert found.ended.why.startswith("within the next 100 fs its motion leaves the range")
+    assert found.frames == 21
+
+
 def call(*words: str | Path) -> tuple[int, str, str]:
     result = CliRunner().invoke(cli.app, ["rollout", *map(str, words)], catch_exceptions=False)
     return result.exit_code, result.stdout, result.stderr

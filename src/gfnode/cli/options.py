@@ -226,8 +226,11 @@ def load_for(run: "Run", files: Sequence[str], given: "Reader") -> "list[Traject
     found: list[Trajectory] = []
     for file in files:
         reader = run.provenance.reader(file, given)
-        if reader.options() != given.options():
-            typer.echo(f"note: {file} is read as in training: {reader.command()}", err=True)
+        said = given.options()
+        taken = {key: value for key, value in reader.options().items() if key not in said}
+        if taken:
+            words = reader.of(taken).command()
+            typer.echo(f"note: {file} is read as in training: {words}", err=True)
         found += reader.load(file)
     for note in dict.fromkeys(note for trajectory in found for note in trajectory.notes):
         typer.echo(f"note: {note}", err=True)

@@ -41,6 +41,9 @@ LONG = 20
 """Least length of the data in memory times of its slowest motion."""
 
 
+FOLLOWED = 0.3
+"""Correlation of a centre's displacements with stored velocities below which these are foreign."""
+
 COLD_HYDROGENS = 0.6
 """Ratio of the temperature of hydrogens to that of other atoms below which hydrogen mass
 repartitioning is assumed: programs make hydrogens three or four times heavier for longer steps."""
@@ -357,6 +360,10 @@ def _velocities(
         found.append(Finding("warning", "temperature-drift", values))
     if momenta.frames >= 20 and 0 < (momenta.hydrogen_heat or 1.0) < COLD_HYDROGENS:
         found.append(Finding("warning", "heavy-hydrogens", {"heat": momenta.hydrogen_heat}))
+    followed = momenta.followed if choices.velocities == "stored" else None
+    if followed is not None and followed < FOLLOWED:
+        option = ("--set", "windows.velocities=backward")
+        found.append(Finding("warning", "foreign-velocities", {"followed": followed}, option))
     if momenta.fixed_atoms:
         found.append(Finding("note", "fixed-atoms", {"count": momenta.fixed_atoms}))
     uneven = [each.present for each in files if each.spacing_fs is None and not each.gaps]

@@ -32,6 +32,12 @@ SURE = 6.0
 CURVED = 8.0
 """… or, if it relaxes along a curve, this number of those that neighbouring stretches imply."""
 
+NEAR = 20.0
+"""Longest interval in fs over which a centre of mass goes on as its velocity says."""
+
+MOVING = 0.1
+"""Ratio to the thermal size above which a momentum is compared with the displacements."""
+
 Kind = Literal["zero", "constant", "direction kept", "fluctuating", "unknown"]
 
 
@@ -114,6 +120,8 @@ class Momenta:
     hydrogen_heat
         Ratio of the temperature of hydrogens to that of all other atoms, if there are both; rigid
         bonds reduce the degrees of freedom of hydrogens. About 1, if masses are right.
+    followed
+        Correlation of displacements of the centre of mass with stored velocities; None: unknown.
     """
 
     source: Literal["stored", "differences"] | None
@@ -130,6 +138,7 @@ class Momenta:
     fixed_atoms: int = 0
     drifts: tuple[Heating, ...] = ()
     hydrogen_heat: float | None = None
+    followed: float | None = None
 
 
 def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -> Momenta:
@@ -185,7 +194,32 @@ def look_at_momenta(series: Series, bonds: Integers, rounded_to: float | None) -
         fixed_atoms=still,
         hydrogen_heat=_hydrogen_heat(each.mean(0), series.first.numbers == 1, rigid),
         drifts=_drifts(series, frames, heats * 3 * atoms / (free or 3 * atoms)),
+        followed=_followed(series, most, rounded_to) if linear.ratio > MOVING else None,
     )
+
+
+def _followed(series: Series, most: int, rounded_to: float | None) -> float | None:
+    """Correlation of the displacements of the centre of mass with stored velocities.
+
+    It is about 1, unless frames were centred or superposed after the simulation.
+    """
+    if not series.has_velocities:
+        return None
+    frames = series.successive(NEAR, most)
+    shares = series.first.masses / series.first.masses.sum()
+    before, after = (series.positions(each).astype(np.float64) for each in (frames, frames + 1))
+    speeds = sum(series.velocities(each).astype(np.float64) for each in (frames, frames + 1))
+    gap = series.times[frames + 1] - series.times[frames]
+    moved = np.einsum("n,tnd->td", shares, after - before)
+    carried = np.einsum("n,tnd->td", shares, speeds / 2) * gap[:, None]
+    expected = rms(carried)
+    near = np.linalg.norm(moved, axis=-1) < 10 * np.sqrt(3) * expected  # not across a box
+    moved, carried = moved[near], carried[near]
+    size = rounded_to or float(np.spacing(np.float32(np.abs(before).max(initial=0.0))))
+    rounding = size * np.sqrt(np.square(shares).sum() / 6)
+    if near.sum() < max(FEWEST, len(frames) / 2) or expected < 3 * rounding:
+        return None
+    return float((moved * carried).sum() / np.sqrt((moved**2).sum() * (carried**2).sum() + 1e-300))
 
 
 def _hydrogen_heat(heats: Doubles, hydrogens: NDArray[np.bool_], rigid: int) -> float | None:

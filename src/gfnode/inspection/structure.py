@@ -174,7 +174,9 @@ def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
     """Formulas of the rotatable groups of the largest molecule."""
     numbers = series.first.numbers
     inner = among(bonds, largest, len(numbers))
-    rotors = graph.rotors(inner, series.first.masses[largest])
+    masses = series.first.masses[largest].copy()
+    masses[0] += 1e-3  # decides between equal halves, as of ethane
+    rotors = graph.rotors(inner, masses)
     # a group collinear with its bond, such as C≡N, is no rotor
     bends = angles(inner)
     bends = bends[~is_collinear(bends, series.positions(series.evenly(FRAMES))[:, largest])]

@@ -163,7 +163,8 @@ def same_atoms(path: Path, atoms: int, top: Top) -> None:
     """Refuse a trajectory whose number of atoms is not that of its topology."""
     if atoms != len(top.numbers):
         raise InputError(
-            f"{path}: has {atoms} atoms, but its topology {top.path} has {len(top.numbers)}"
+            f"{path}: has {atoms} atoms, but its topology {top.path} has {len(top.numbers)}: give "
+            "one of the same atoms in the same order (a program may have written only some of them)"
         )
 
 

@@ -296,6 +296,11 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
         "simulation used hydrogen mass repartitioning: give a topology with masses (--top, .prmtop "
         "or .psf); otherwise momenta, temperatures and learned forces are wrong"
     ),
+    "foreign-velocities": lambda v, f: (
+        "the centre of mass does not move as the stored velocities say (correlation "
+        f"{round(v['followed'], 2) + 0.0:g}), as if frames had been centred or superposed after "
+        "the simulation: give the frames of the simulation, or leave stored velocities aside"
+    ),
     "fixed-atoms": lambda v, f: (
         f"{count(v['count'], 'atom')} never {'moves' if v['count'] == 1 else 'move'}, as if fixed "
         "in the simulation: predictions keep them in place (unless targets are superposed), which "

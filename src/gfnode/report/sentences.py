@@ -1,6 +1,7 @@
 """What a run was trained and judged on, in words."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,12 +53,14 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
     """What was chosen, before training begins."""
     system, settings, facts = dataset.system, run.experiment, run.facts
     yield f"gfnode {__version__}"
-    for data in facts["data"]:
-        yield (
-            f"data      {called(data['name'], data['formula'])}: {data['atoms']} atoms, "
-            f"{data['frames']} frames over {format_time(data['span_fs'])}, time step "
-            f"{format_time(system.time_step)} [{data['file']}]"
-        )
+    read = Counter(
+        f"{called(data['name'], data['formula'])}: {data['atoms']} atoms, {data['frames']} frames "
+        f"over {format_time(data['span_fs'])}, time step {format_time(system.time_step)} "
+        f"[{data['file']}]"
+        for data in facts["data"]
+    )
+    for words, number in read.items():  # the molecules of a box are one line
+        yield f"data      {f'{number} × ' if number > 1 else ''}{words}"
     sizes = ", ".join(f"{number} {name}" for name, number in facts["windows"].items())
     times = dataset.parts["train"].targets.shape[1]
     align = any(part.align is not None for part in dataset.parts.values())

@@ -23,6 +23,7 @@ from gfnode.readers.unfinished import Store, check_free
 from gfnode.rollout.apply import Rollout, State
 from gfnode.trajectory import Doubles, Trajectory
 from gfnode.trajectory.temperature import kinetic_temperature
+from gfnode.units import format_time
 
 SECONDS = 5.0
 """Interval between writes to the disk, s."""
@@ -167,11 +168,12 @@ class Recording:
         if finite.all():
             return None
         plan = self.rollout
+        if plan.sampled:  # the motion of a whole application is known, or none of it
+            stride = format_time(plan.stride)
+            why = f"within the next {stride} its motion leaves the range of the model's potential"
+            return Ended(count * plan.stride, why)
         times = [*(k * plan.spacing for k in plan.numbers(count)), (count + 1) * plan.stride]
-        why = "what it predicts is no longer finite"
-        if plan.sampled:
-            why = "its motion leaves the range of the model's potential"
-        return Ended(times[int(finite.argmin())], why)
+        return Ended(times[int(finite.argmin())], "what it predicts is no longer finite")
 
     def _open(self, resume: bool, overwrite: bool) -> tuple[Store, dict[str, NDArray[Any]]]:
         check_target(self.path, OWN)
