@@ -144,6 +144,11 @@ def reopen(folder: str | Path) -> tuple[Run, Dataset | None]:
         )
     if "training" in run.facts and run.calibration is not None:
         return Run.open(folder), None
+    if not all(run.provenance.files):
+        raise InputError(
+            f"{folder} was trained on data in memory, so it cannot be continued: save the "
+            "trajectory (gfnode.save) and train on its file"
+        )
     return run, prepare(run.trajectories(), run.experiment)
 
 
