@@ -17,7 +17,6 @@ from gfnode.cli import console as console_module
 from gfnode.errors import InputError
 from gfnode.models import MODELS, Entry, build, read_options
 from gfnode.plugins import PluginWarning, remedy
-from gfnode.presets import flat
 from gfnode.readers import FORMATS, load, save
 from gfnode.run import Run
 from making import system_of, wiggle
@@ -209,7 +208,9 @@ def test_changed_code_of_the_same_version_is_told(made, tmp_path):
     write_distribution(tmp_path, "flying-atoms", "1.2.3", FLYER + "# faster\n", POINTS)
     said = r"the code of flying-atoms 1\.2\.3 has changed since its model 'flyer' was made"
     with installed(tmp_path), pytest.warns(PluginWarning, match=said):
-        Run.open(made[0])
+        run = Run.open(made[0])
+    with installed(tmp_path):  # not again, of a folder whose name nobody knows
+        gfnode.export(run, tmp_path / "model")
 
 
 @pytest.mark.parametrize(
@@ -284,40 +285,6 @@ def test_predictions_of_another_shape_are_refused_before_training(found, said, t
     with installed(tmp_path), pytest.raises(InputError, match=said):
         gfnode.fit(wiggle(), changes=CHANGES, out=tmp_path / "run", progress=False)
     assert not (tmp_path / "run" / "history.csv").exists()
-
-
-FAILING = {
-    "constructor": ("        super().__init__(system)\n", "        1 / 0\n"),
-    "prepare": (
-        "    promises: ClassVar[frozenset[Symmetry]] = EUCLIDEAN | ALONE | {Symmetry.START}\n",
-        "\n    def prepare(self, windows, report):\n        raise SystemExit('no licence')\n",
-    ),
-    "forward": ("        memory = self.log_memory.exp()\n", "        1 / 0\n"),
-}
-
-
-@pytest.mark.parametrize(
-    ("place", "said"),
-    [
-        ("constructor", "while it was built (ZeroDivisionError: division by zero)"),
-        ("prepare", "while it was fitted and tried (SystemExit: no licence)"),
-        ("forward", "while it was fitted and tried (ZeroDivisionError: division by zero)"),
-    ],
-)
-def test_what_a_model_raises_is_told_with_its_package(place, said, made, tmp_path):
-    """It was a traceback."""
-    after, added = FAILING[place]
-    write_distribution(tmp_path, "failing-atoms", "3", FLYER.replace(after, after + added), POINTS)
-    changes = flat(CHANGES) | {"windows.horizon": "60fs"}
-    settings = [f"--set={key}={json.dumps(value)}" for key, value in changes.items()]
-    with installed(tmp_path):
-        words = ["train", str(made[1]), "--out", str(tmp_path / "run"), *settings]
-        result = CliRunner().invoke(app, words)
-    assert result.exit_code == 2, result.exception
-    assert result.stderr.splitlines()[-1] == (
-        f"error: the model 'flyer' of the package failing-atoms 3 failed {said}; upgrade the "
-        "package, or choose another model.name"
-    )
 
 
 def test_a_broken_reader_is_named(tmp_path):

@@ -227,6 +227,13 @@ def test_the_number_of_windows_of_published_splits_cannot_be_set():
     assert configure("published", {"windows.most": [9, 9, 9], "windows.split": "blocked"})
 
 
+def test_a_list_without_brackets_is_answered_with_one():
+    with pytest.raises(
+        InputError, match=r"windows.most: expected a list such as \[1, 2, 3\] \(got "
+    ):
+        configure("default", {"windows.most": "256,64,64"})
+
+
 @pytest.mark.parametrize("option", ["newton", "rotors", "settling", "anharmonic"])
 def test_what_the_frame_of_the_paper_does_not_have(option: str, tmp_path: Path) -> None:
     """It was accepted without a word, and nothing was learned from the forces, say."""

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Generic, TypeVar
+from traceback import walk_tb
+from typing import Any, Generic, TypeVar
 
 from gfnode.errors import InputError
 
@@ -30,6 +31,14 @@ T = TypeVar("T")
 
 class PluginWarning(UserWarning):
     """A plug-in cannot be used, or is not the one that a run was made with."""
+
+
+_REGISTRIES: "list[Registry[Any]]" = []
+
+
+def told(error: BaseException) -> str | None:
+    """What a user is told of an error that code of a plug-in in use raised; None for others."""
+    return next(filter(None, (each.told(error) for each in _REGISTRIES)), None)
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
         self._offers: dict[str, list[EntryPoint]] | None = None
         self._loaded: dict[str, T] = {}
         self._warned: set[str] = set()
+        _REGISTRIES.append(self)
 
     def check_names(self) -> None:
         """Warn once of plug-ins that take a name of gfnode; nothing is loaded."""
@@ -100,9 +110,10 @@ class Registry(MutableMapping[str, T], Generic[T]):
 
     @contextmanager
     def blamed(self, name: str, done: str) -> Iterator[None]:
-        """Turn what a plug-in's code raises into an InputError that names its package.
+        """Turn what a plug-in's code raises into an InputError that names its package and line.
 
-        Errors of gfnode itself, and of names added by hand, are left as they are.
+        The error is its cause. Errors of gfnode itself, and of names added by hand, are left as
+        they are.
 
         Parameters
         ----------
@@ -118,10 +129,20 @@ class Registry(MutableMapping[str, T], Generic[T]):
         except (Exception, SystemExit) as error:
             if (origin := self.origin(name)) is None:
                 raise
-            raise InputError(
-                f"the {self.what} {name!r} of the package {origin} failed while it was {done} "
-                f"({_said(error)}); upgrade the package, or choose another {self.what}.name"
-            ) from error
+            raise InputError(self._blame([name], origin, f" while it was {done}", error)) from error
+
+    def told(self, error: BaseException) -> str | None:
+        """See :func:`told`."""
+        points = {name: self._found()[name][0] for name in self._loaded}
+        names = [name for name, point in points.items() if _line(error, point)]
+        return self._blame(names, _origin(points[names[0]]), "", error) if names else None
+
+    def _blame(self, names: list[str], origin: Origin, when: str, error: BaseException) -> str:
+        line = _line(error, self._found()[names[0]][0])
+        return (
+            f"the {self.what} {' or '.join(map(repr, names))} of the package {origin} failed{when}"
+            f"{line and f', at {line}'} ({_said(error)}); correct or upgrade the package"
+        )
 
     def __getitem__(self, name: str) -> T:
         if name in self._own:
@@ -212,6 +233,17 @@ def _code(module: str) -> str:
     for name, file in sorted((n, f) for n, f in files.items() if f.is_file()):
         digest.update(f"{name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def _line(error: BaseException, point: EntryPoint) -> str:
+    """Where the package of an entry point raised an error, or called what raised it; else empty."""
+    package = point.module.split(".")[0]
+    lines = [
+        f"{frame.f_code.co_filename}:{number}"
+        for frame, number in walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).split(".")[0] == package
+    ]
+    return lines[-1] if lines else ""
 
 
 def _said(error: BaseException) -> str:

@@ -97,6 +97,8 @@ class Settings(BaseModel):
             return f"{key} is a group of settings: expected one of them, such as {key}.{one}=…"
         if problem["type"] != "extra_forbidden":
             said = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "tuple_type":
+                said = "expected a list such as [1, 2, 3]"
             return f"{key}: {said} (got {problem['input']!r})"
         if not (known := list(cls.meanings())):
             return f"unknown key {key!r}; there are no settings"

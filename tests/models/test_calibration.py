@@ -85,6 +85,28 @@ class TestSizes:
         ratio = found.deviations(lags, spread) / alike.deviations(lags, spread)
         assert 1.6 < ratio.mean() < 2.1
 
+    @pytest.mark.parametrize("never", ["at the first frame", "from some starts"])
+    def test_predictions_that_are_not_finite_have_no_say(self, never):
+        """They made every deviation NaN, and the run was refused as damaged."""
+        system, windows = diffusion(4)
+        model = build("persistence", system)
+        expected = Calibration.fit(model, windows, windows).deviations(torch.tensor([40.0, 160.0]))
+
+        def estimate(x, v, lags):
+            wrong = (lags < 15) if never == "at the first frame" else (x[:, :1, 0] % 1.0 < 0.1)
+            holes = torch.where(wrong, math.nan, 0.0)
+            return x[:, None] + holes[..., None, None].expand(*lags.shape, 1, 1), None
+
+        model.with_spread = estimate
+        found = Calibration.fit(model, windows, windows).deviations(torch.tensor([40.0, 160.0]))
+        np.testing.assert_allclose(found, expected, rtol=0.1)
+        model.with_spread = lambda x, v, lags: (
+            x[:, None] + float("nan") * lags[..., None, None],
+            None,
+        )
+        with pytest.raises(InputError, match="predicts no finite positions"):
+            Calibration.fit(model, windows, windows)
+
     def test_training_three_times_as_wild_makes_them_three_times_as_large(self):
         """Starts at rest at the origin are followed by noise of a size that the model knows."""
         system, rng = system_of("ethanol", horizon=200.0), np.random.default_rng(11)

@@ -420,6 +420,7 @@ class TestDocuments:
             if row.startswith("|"):
                 assert row.endswith("|")
         assert 'class="worse"' in page
+        assert f"<li>Command: <code>{made.command}</code></li>" in page  # it had backticks
         assert "<script" not in page
         assert len(list(csv.DictReader(comma.splitlines()))) == 5
 

@@ -388,6 +388,13 @@ def test_a_fitted_model_with_no_finite_error_is_not_the_best(monkeypatch, fitted
     assert kept.notes == ["fitted, before training: the validation error is not finite"]
 
 
+def test_a_run_of_data_in_memory_cannot_be_resumed(tmp_path):
+    """The message said to give --data, which --resume refuses."""
+    fitting.begin(wiggle(), changes=TINY, out=tmp_path / "run")
+    with pytest.raises(InputError, match=r"in memory, so it cannot be continued: .* on its file"):
+        gfnode.resume(tmp_path / "run", progress=False)
+
+
 def test_validations_that_are_never_finite_end_as_divergence(tmp_path, monkeypatch):
     path = wiggle().save(tmp_path / "w.npz")
     monkeypatch.setattr(Trainer, "_validate", lambda _: (math.nan, math.nan))

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from gfnode import plugins
 from gfnode.errors import InputError
 from gfnode.terminal import plain_console
 
@@ -32,19 +33,26 @@ def plain_errors() -> Iterator[None]:
         warnings.showwarning = say
         try:
             yield
-        except InputError as error:
-            raise _ends_with(str(error)) from error
-        except ArithmeticError as error:
-            from gfnode.dynamics.solver import SolverError
+        except Exception as error:
+            if (line := _told(error)) is None:
+                raise
+            raise _ends_with(line) from error
 
-            if not isinstance(error, SolverError):
-                raise
-            raise _ends_with(str(error)) from error
-        except OSError as error:
-            if error.strerror is None or isinstance(error, BrokenPipeError):
-                raise
-            where = f"{error.filename}: " if error.filename else ""
-            raise _ends_with(f"{where}{error.strerror}") from error
+
+def _told(error: Exception) -> str | None:
+    """What a user is told of an error; None for a mistake in gfnode, and a closed pipe."""
+    if isinstance(error, InputError):
+        return str(error)
+    if line := plugins.told(error):
+        return line
+    if isinstance(error, ArithmeticError):
+        from gfnode.dynamics.solver import SolverError
+
+        return str(error) if isinstance(error, SolverError) else None
+    if not isinstance(error, OSError) or isinstance(error, BrokenPipeError):
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return error.strerror and f"{where}{error.strerror}"
 
 
 def _ends_with(error: str) -> typer.Exit:

@@ -52,7 +52,7 @@ def export(
 
         from gfnode.run import exported as layout
         from gfnode.share.export import export as write
-        from gfnode.units import format_time
+        from gfnode.units import count, format_time
 
         made = write(
             run, out, licence=licence, name=name, authors=author or (), overwrite=overwrite
@@ -62,7 +62,9 @@ def export(
         for each in files:
             typer.echo(f"{made / each} ({(made / each).stat().st_size / 1000:.1f} kB)")
         first, last = map(format_time, config["lags_fs"])
-        typer.echo(f"{config['name']}: {config['weights']} weights, lags {first} to {last}")
+        typer.echo(
+            f"{config['name']}: {count(config['weights'], 'weight')}, lags {first} to {last}"
+        )
         typer.echo(f"SHA-256 of {layout.CONFIG}, which lists those of the other files: ", nl=False)
         typer.echo(layout.describe_file(made / layout.CONFIG)["sha256"])
         if runfiles.EVALUATION not in config["files"]:

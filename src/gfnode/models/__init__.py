@@ -123,6 +123,8 @@ def build(name: str, system: System, options: Mapping[str, Any] | None = None) -
     """Build a registered model for a system."""
     entry = _entry(name)
     with MODELS.blamed(name, "built"):
-        if entry.settings is None:
-            return entry.model(system)
-        return entry.model(system, entry.settings.read(options or {}, f"options of model {name}"))  # type: ignore[call-arg]
+        given = entry.settings and entry.settings.read(options or {}, f"options of model {name}")
+        model = entry.model(system, *([given] if given else []))
+        if not hasattr(model, "system"):
+            raise TypeError("its constructor must call super().__init__(system)")
+        return model

@@ -256,6 +256,24 @@ def check_prediction(found: object, positions: Tensor, lags: Tensor) -> Tensor:
     )
 
 
+def check_loss(found: object) -> Tensor:
+    """Return a training loss, after checking that it is one number with a gradient.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    got = type(found).__name__
+    if isinstance(found, Tensor):
+        if found.numel() == 1 and found.requires_grad:
+            return found
+        got = f"{tuple(found.shape)} {'with' if found.requires_grad else 'without'} a gradient"
+    raise InputError(
+        f"the loss of the model is {got}: expected a tensor of one number, computed from weights"
+    )
+
+
 class Generative(Model):
     """A model of the distribution of later conformations, not only of their mean."""
 

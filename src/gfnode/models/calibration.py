@@ -104,6 +104,8 @@ class Calibration:
     def fit(cls, model: Model, train: Windows, validation: Windows) -> Self:
         """Calibrate on windows over the model's state atoms.
 
+        Predictions that are not finite are left out; InputError where none is.
+
         At most 500 validation windows are used, evenly spaced. Knots are the mean lags of groups of
         equal size, and that of the frames next to the starts; sizes are made non-decreasing with
         the lag, and are at least 0.001 Å and half of the atom's root mean square error (an atom may
@@ -114,6 +116,7 @@ class Calibration:
         """
         chosen = validation.take(validation.evenly(500))
         lag, error, spread = _errors(model, chosen)
+        _check_some(lag, "validation")
         groups = min(KNOTS, max(1, len(lag) // 50))
         known = list(zip(lag.tensor_split(groups), error.tensor_split(groups), strict=True))
         soon, missed, _ = _errors(model, chosen.next_frames())
@@ -133,6 +136,7 @@ class Calibration:
             shares = _shares(*(y[:, moving] for y in each))
             fitted = replace(fitted, shares=shares)
         lag, error, spread = _errors(model, train.take(train.evenly(_SEEN)))
+        _check_some(lag, "training")
         relative = error / fitted.deviations(lag, spread).clamp(min=_LEAST)[..., None]
         wider = max(1.0, float(_width(relative[:, judged])))
         shares = shares * shares.new_tensor([1.0, wider**2])  # s² is itself wider
@@ -174,14 +178,23 @@ class Calibration:
         return found
 
 
+def _check_some(lags: Tensor, part: str) -> None:
+    if not len(lags):
+        raise InputError(
+            f"the model predicts no finite positions in {part} windows, so it has no error bars: "
+            "its training failed"
+        )
+
+
 def _errors(model: Model, windows: Windows) -> tuple[Tensor, Tensor, Tensor | None]:
     """Ascending lags; absolute errors ``(lag, atom, 3)``; ensemble deviations ``(lag, atom)``."""
     lags, errors, spreads = [], [], []
     for batch, found, spread in predictions(model, windows):
-        lags.append(batch.lags.flatten())
-        errors.append((found - batch.targets).abs().flatten(0, 1))
+        finite = found.isfinite().all((-1, -2))
+        lags.append(batch.lags[finite])
+        errors.append((found - batch.targets).abs()[finite])
         if spread is not None:
-            spreads.append(spread.flatten(0, 1))
+            spreads.append(spread[finite])
     lag, order = torch.cat(lags).double().sort(stable=True)
     return lag, torch.cat(errors)[order], torch.cat(spreads)[order] if spreads else None
 

@@ -82,7 +82,7 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
             "to twice as long. Install one (g++), or name it by the variable CXX"
         )
     weights = run.model.n_weights
-    yield f"model     {settings.model['name']}, {weights} weights"
+    yield f"model     {settings.model['name']}, {count(weights, 'weight')}"
     if weights:
         training = settings.training
         batch = facts.get("batch") or training.batch

@@ -14,7 +14,7 @@ from gfnode.metrics.lags import lag_bins
 from gfnode.report.numbers import rough
 from gfnode.report.sentences import AGAINST, SHOWN, given
 from gfnode.report.tables import error_bars, molecules, symmetries, verdict
-from gfnode.units import format_time
+from gfnode.units import count, format_time
 
 FEW_BLOCKS = 10
 BASELINES = {
@@ -99,10 +99,10 @@ def trained_on(facts: Mapping[str, Any], weights: int) -> list[str]:
     shown = f"all {atoms} atoms" if state == atoms else f"{state} of the {atoms} atoms"
     heavy = all(system["source_numbers"][system["atoms"][k]] > 1 for k in system["score"])
     kind = "heavy atoms" if heavy and settings["windows"]["score"] == "heavy" else "atoms"
-    learned = f"{model}, with {weights} weights," if weights else f"{model}, which has no weights,"
+    learnt = f"with {count(weights, 'weight')}" if weights else "which has no weights"
     return [
-        f"{learned} was trained and tested on {format_time(span)} of molecular dynamics of "
-        f"{molecules(facts)}: {frames} frames{several}.",
+        f"{model}, {learnt}, was trained and tested on {format_time(span)} of molecular dynamics "
+        f"of {molecules(facts)}: {frames} frames{several}.",
         f"From one conformation of {shown} and {given(facts.get('velocity_gap_fs'))}, it predicts "
         f"the conformation at any time up to {format_time(system['horizon_fs'])} later. Errors "
         f"are averaged over {'the ' if scored < state else 'all '}{scored} {kind}.",

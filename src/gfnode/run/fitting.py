@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -143,6 +144,11 @@ def reopen(folder: str | Path) -> tuple[Run, Dataset | None]:
         )
     if "training" in run.facts and run.calibration is not None:
         return Run.open(folder), None
+    if not all(run.provenance.files):
+        raise InputError(
+            f"{folder} was trained on data in memory, so it cannot be continued: save the "
+            "trajectory (gfnode.save) and train on its file"
+        )
     return run, prepare(run.trajectories(), run.experiment)
 
 
@@ -182,7 +188,8 @@ def _noted(dataset: Dataset, model: Model, first: Trajectory) -> Dataset:
 def _calibrate(run: Run, dataset: Dataset) -> None:
     """Fit and save the calibration: errors on validation windows, distances on training ones."""
     parts = dataset.of(run.model)
-    run.calibration = Calibration.fit(run.model, parts["train"], parts["validation"])
+    with MODELS.blamed(run.experiment.model["name"], "calibrated"):
+        run.calibration = Calibration.fit(run.model, parts["train"], parts["validation"])
     run.calibration.save(run.folder / runfiles.CALIBRATION)
 
 
@@ -262,9 +269,10 @@ def training(
     began = perf_counter()
     experiment, last = run.experiment, run.folder / runfiles.LAST
     console = plain_console(stderr=True) if progress else None
+    blamed = partial(MODELS.blamed, experiment.model["name"])
     if not last.exists():  # a new run, or one interrupted in its first epoch
-        blamed = MODELS.blamed(experiment.model["name"], "fitted and tried")
-        with seeded(experiment.seed), blamed:  # seeded also when interleaved with others
+        # seeded also when interleaved with others
+        with seeded(experiment.seed), blamed("fitted and tried"):
             _prepare(run.model, dataset.of(run.model)["train"], console)
         if run.model.doubt:
             run.record(doubt=run.model.doubt)
@@ -278,6 +286,7 @@ def training(
         experiment.seed,
         fresh_lags=experiment.windows.lags == "fresh",
         accelerator=experiment.accelerator,
+        blamed=partial(blamed, "trained"),
     )
     state = trainer.state
     if last.exists():

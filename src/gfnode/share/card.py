@@ -298,7 +298,7 @@ def _limits(config: Mapping[str, Any]) -> Iterator[str]:
 def _made(config: Mapping[str, Any]) -> Iterator[str]:
     yield fenced(plain(config["command"], 4000), "sh")
     training = config.get("training")
-    told = f"{config['weights']} weights, seed {config['seed']}."
+    told = f"{count(config['weights'], 'weight')}, seed {config['seed']}."
     if training:
         best = training["best_epoch"]
         when = f"at epoch {best}" if best else "as fitted, before training"

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
@@ -21,6 +22,7 @@ from gfnode.files import (
     write_json,
 )
 from gfnode.models import Generative, Model
+from gfnode.plugins import PluginWarning
 from gfnode.run import Run
 from gfnode.run import exported as layout
 from gfnode.share.card import model_card, plain
@@ -111,7 +113,9 @@ def export(
         with whole(scratch / layout.CARD) as partial:
             card = model_card(config, evaluation, target.name)
             partial.write_text(card, encoding="utf-8", errors="backslashreplace", newline="\n")
-        Run.open(scratch)  # it can be used as it is
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PluginWarning)  # told when the run was opened
+            Run.open(scratch)  # it can be used as it is
         _place(scratch, target)
     except InputError as error:  # by the name that was asked for
         raise InputError(str(error).replace(str(scratch), str(target))) from error

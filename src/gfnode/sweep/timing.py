@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import torch
@@ -65,7 +66,8 @@ def estimate(job: Job) -> Cost:
     beginning = START + perf_counter() - began
     model = build_model(experiment, dataset.system)
     parts = dataset.of(model)
-    with MODELS.blamed(experiment.model["name"], "fitted"):
+    blamed = partial(MODELS.blamed, experiment.model["name"], "timed")
+    with blamed():
         fitting = _fit(model, parts["train"])
     settings = experiment.training
     evaluation = len(parts["test"]) * _per_window(model, parts["test"])
@@ -77,7 +79,8 @@ def estimate(job: Job) -> Cost:
         "validation": _first(parts["validation"], 16),
     }
     short = settings.model_copy(update={"epochs": 2, "batch": batch, "patience": None})
-    trainer = Trainer(model, few, short, 0, accelerator=experiment.accelerator)
+    accelerator = experiment.accelerator
+    trainer = Trainer(model, few, short, 0, accelerator=accelerator, blamed=blamed)
     speed = trainer.run().history[-1].windows_per_s
     windows = settings.epochs * (len(parts["train"]) // batch) * batch
     times = -(-settings.epochs // validation_interval(parts, settings))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gfnode import runfiles
+from gfnode import plugins, runfiles
 from gfnode.errors import InputError
 from gfnode.files import read_json, write_json
 from gfnode.sweep.jobs import Job, Measure
@@ -45,11 +45,11 @@ def failures_kept(task: Task) -> Iterator[None]:
     task.forget_failure()
     try:
         yield
-    except InputError as error:
-        task.fail(str(error))
     except Exception as error:
-        traceback.print_exc()
-        task.fail(f"{type(error).__name__}: {error}".splitlines()[0])
+        if not isinstance(error, InputError) or error.__cause__ is not None:  # for job.log
+            traceback.print_exc()
+        said = str(error) if isinstance(error, InputError) else plugins.told(error)
+        task.fail(said or f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def begun(folder: Path) -> "tuple[Run, Dataset | None]":

@@ -8,6 +8,7 @@ bit for bit on a CPU.
 import copy
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from gfnode.ambient import seeded
 from gfnode.errors import InputError
 from gfnode.machine import memory_kept
-from gfnode.models.base import Model
+from gfnode.models.base import Model, check_loss
 from gfnode.training.callbacks import Callback, Callbacks
 from gfnode.training.replay import GraphReplay
 from gfnode.training.settings import TrainingSettings
@@ -94,6 +95,8 @@ class Trainer:
         Draw the training lags anew for every epoch.
     accelerator
         As in Lightning Fabric: ``auto``, ``cpu``, ``cuda``, …
+    blamed
+        Makes the context in which steps and predictions run: what the model raises passes it.
 
     Raises
     ------
@@ -110,8 +113,10 @@ class Trainer:
         *,
         fresh_lags: bool = False,
         accelerator: str = "auto",
+        blamed: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.settings, self.seed, self.fresh_lags = settings, seed, fresh_lags
+        self.blamed = blamed
         self.batch = choose_batch(parts["train"], model, settings)
         self.fabric = setup_device(accelerator)
         parts = to_device(parts, self.fabric.device)  # once: a batch is an index operation there
@@ -259,7 +264,7 @@ class Trainer:
             # seed of the global generator, for layers as dropout: set for every chunk, so that
             # neither interleaved runs nor an interruption change the numbers
             chance = int(torch.randint(2**62, (), generator=generator))
-            with seeded(chance, accelerator=self.fabric.device.type):
+            with seeded(chance, accelerator=self.fabric.device.type), self.blamed():
                 for number, batch in enumerate(gathered.split(self.batch), first):
                     rate = self.rate(epoch, epoch * self.batches + number)
                     self._set_rate(rate)
@@ -293,7 +298,7 @@ class Trainer:
     def _step(self, *batch: Tensor) -> Tensor:
         self.optimizer.zero_grad()
         with matmul_precision(self.settings.products):
-            loss = self.loss(Batch(*batch), self.generator)
+            loss = check_loss(self.loss(Batch(*batch), self.generator))
             self.fabric.backward(loss / (loss.detach() / EXPLODED).clamp(min=1.0))
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.state.model.parameters(), self.settings.clip)
@@ -334,5 +339,6 @@ class Trainer:
         return total / len(self.validation)
 
     def _validate(self) -> tuple[float, float]:
-        mean, last = self.errors().tolist()
+        with self.blamed():
+            mean, last = self.errors().tolist()
         return mean, last

@@ -26,7 +26,7 @@ def _what(compared: Compared) -> list[str]:
     words = []
     for name, run in compared.named:
         weights = run.examples.weights
-        learnt = f"{weights} weights" if weights else "no weights"
+        learnt = count(weights, "weight") if weights else "no weights"
         words.append(
             f"{name}: {run.model}, {learnt}, on {run.molecules}; {run.evaluation['windows']} test "
             f"windows, horizon {format_time(run.evaluation['horizon_fs'])}."
