@@ -112,10 +112,10 @@ def test_topology_is_needed(folder, tmp_path, suffix):
 
 
 def test_topologies_that_cannot_be_read_have_a_remedy(folder, tmp_path, monkeypatch, capfd):
-    """A data file of LAMMPS, say; mdtraj answers with its list of suffixes, cut off."""
+    """A topology of GROMACS, say; mdtraj answers with its list of suffixes, cut off."""
     path = folder / "run.xtc"
-    (top := tmp_path / "run.data").write_text("LAMMPS data file\n\n9 atoms\n")
-    words = ("run.data: no topology can be read from .data: expected .pdb", "convert it to PDB")
+    (top := tmp_path / "run.top").write_text("[ system ]\n")
+    words = ("run.top: no topology can be read from .top: expected .pdb", "convert it to PDB")
     refused(path, *words, "a column element or mass", top=top)
     (top := tmp_path / "molecule.mol2").write_text("@<TRIPOS>MOLECULE\n")
     monkeypatch.setitem(sys.modules, "pandas", None)

@@ -241,7 +241,7 @@ def test_a_topology_stands_in_for_elements(tmp_path: Path) -> None:
     top = save(load(named, whole=False)[0], tmp_path / "water.pdb")
     path.write_text(water().replace(" element", " q").replace(" O ", " -1 ").replace(" H ", " 1 "))
     with pytest.raises(
-        InputError, match=r"gives no elements for its atoms: give the topology with --top, or ha"
+        InputError, match=r"gives no elements for its atoms: give the topology with --top \(PDB, or"
     ):
         load(path)
     found = load(path, top=top, whole=False)

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.readers import lammps_frames
 from gfnode.readers.boundary import frame_times
+from gfnode.readers.by_mass import elements_by_mass
 from gfnode.readers.lammps_frames import Index, damage, numbers_of, rows_of
 from gfnode.readers.quantities import FORCES, LENGTHS, SPEEDS
 from gfnode.readers.source import Block, Given, Source, batches
-from gfnode.readers.topology import NEAR_MASS, Top, read_topology, same_atoms
+from gfnode.readers.topology import Top, read_topology, same_atoms
 from gfnode.trajectory import Doubles, Integers
 from gfnode.units import FS_PER, format_time
 
@@ -63,8 +64,8 @@ READ = {"id", "type", "element", "mass", *VELOCITIES, *FORCE} | {
 
 SAY_UNITS = "in LAMMPS, dump_modify ID units yes time yes"
 SAY_ELEMENTS = (
-    "give the topology with --top, or have LAMMPS write a column element, and say what they are "
-    "with dump_modify ID element C H …"
+    "give the topology with --top (PDB, or a data file of LAMMPS), or have LAMMPS write a column "
+    "element, and say what they are with dump_modify ID element C H …"
 )
 
 
@@ -246,7 +247,9 @@ class _Atoms:
             if self.top is not None:
                 return self.top.numbers
             if self.masses is not None:
-                return self._by_mass(self.masses)
+                numbers, note = elements_by_mass(path, self.masses, SAY_ELEMENTS)
+                self.notes += (note,)
+                return numbers
             raise InputError(f"{path}: gives no elements for its atoms: {SAY_ELEMENTS}")
         symbols = [word.decode("latin-1") for word in self.symbols]
         kinds = set(self._column(columns, order, "type") or [])
@@ -274,23 +277,6 @@ class _Atoms:
                 f"default: unless they are carbon, {SAY_ELEMENTS}",
             )
         return found
-
-    def _by_mass(self, masses: Doubles) -> Integers:
-        """Atomic numbers of the elements whose masses are nearest."""
-        from ase.data import atomic_masses
-
-        off = np.abs(atomic_masses[1:] - masses[:, None])
-        if (far := ~(off.min(1) < NEAR_MASS)).any():
-            atom = int(np.argmax(far))
-            raise InputError(
-                f"{self.path}: gives no elements for its atoms, and atom {atom} has a mass of "
-                f"{masses[atom]:g} u, which is that of no element: {SAY_ELEMENTS}"
-            )
-        self.notes += (
-            f"{self.path.name} gives no elements: they were inferred from the masses; check that "
-            "the formula is right",
-        )
-        return off.argmin(1) + 1
 
     def blocks(self, rows: Integers) -> Iterator[Block]:
         """Frames by their numbers."""

@@ -1,4 +1,4 @@
-"""Topology files, by mdtraj: elements, names and bonds, and what they leave to be guessed."""
+"""Topology files, most by mdtraj: elements, names and bonds, and what they leave to be guessed."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +11,10 @@ import numpy as np
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import foreign
+from gfnode.readers.by_mass import NEAR_MASS
 from gfnode.readers.cells import ANGSTROM_PER_NM
 from gfnode.readers.hdf5 import topology_of
+from gfnode.readers.lammps_data import is_data, topology_of_data
 from gfnode.readers.source import Block, Placed, Source
 from gfnode.trajectory import Doubles, Integers, Topology
 from gfnode.trajectory.mdtraj import from_mdtraj, masses_in
@@ -45,9 +47,6 @@ OF_TWO_LETTERS = re.compile(r"(CL|BR|SI|SE|FE)\d*[+-]?")
 
 DUMMY = re.compile(r"DU.*")
 """Names of sites without an element, which are no deuterium."""
-
-NEAR_MASS = 0.3
-"""u by which a mass may differ from that of its element."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class Top:
 
 
 def read_topology(path: Path | None) -> Top:
-    """Read atomic numbers, names and bonds from any file that mdtraj takes a topology from."""
+    """Read atomic numbers, names and bonds from a file of any kind of `READ`."""
     import mdtraj
 
     assert path is not None  # formats without elements are given one
@@ -94,6 +93,9 @@ def read_topology(path: Path | None) -> Top:
             f"{path}: LH5 files can hold Python objects that execute code when they are read: give "
             "another topology, such as PDB"
         )
+    if is_data(path):
+        numbers, names, note, weights = topology_of_data(path)
+        return Top(path, numbers, names, (note,), masses=weights)
     _need_reader(path, suffix)
     with foreign(path, "no topology can be read from it"):
         placed = None
@@ -120,7 +122,7 @@ PLACING = (".pdb", ".gro")
 
 READ = (
     *(*PLACING, ".psf", *AMBER, ".cif", ".mmcif", ".pdbx", ".mol2"),
-    *(".h5", ".hdf5", ".hoomdxml", ".arc", ".gsd"),
+    *(".data", ".lmp", ".h5", ".hdf5", ".hoomdxml", ".arc", ".gsd"),
 )
 """All topologies that can be read, most common first."""
 
