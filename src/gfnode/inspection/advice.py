@@ -24,6 +24,7 @@ from gfnode.training import choose_batch
 from gfnode.trajectory import SHORT_GAP, Trajectory
 from gfnode.trajectory.clock import Clock
 from gfnode.trajectory.lengths import Lengths
+from gfnode.trajectory.parts import parts
 from gfnode.windows import Windows
 from gfnode.windows.cutting import choose_atoms, choose_horizon
 from gfnode.windows.forces import find_forces
@@ -268,13 +269,17 @@ def _refused(files: Sequence[FileFacts], choices: Choices) -> list[Finding]:
 
 
 def _frames(files: Sequence[FileFacts], frames: Frames) -> list[Finding]:
+    # molecules of one file share its times
+    gaps = {
+        p.file: each.gaps for p, each in zip(parts([f.source for f in files]), files, strict=True)
+    }
     repeated = frames.duplicates / sum(each.frames for each in files)
     found = [] if frames.box is None else [Finding("error", "wrapped", {"lengths": frames.box})]
     kinds: tuple[tuple[Level, str, int], ...] = (
         ("warning", "jumps", frames.jumps),
         ("error" if repeated > 0.5 else "warning", "duplicates", frames.duplicates),
         ("warning", "near-duplicates", frames.near_duplicates),
-        ("note", "gaps", sum(each.gaps for each in files)),
+        ("note", "gaps", sum(gaps.values())),
         ("note", "continued-files", len(frames.continued_files)),
     )
     found += [Finding(level, code, {"count": count}) for level, code, count in kinds if count]
