@@ -564,6 +564,16 @@ def test_the_commands(made, tmp_path):
         assert re.fullmatch(r"error: .*model\.safetensors is not the file .*\n", done.stderr)
 
 
+def test_a_comparison_with_an_exported_model_is_refused_before_any_work(model, made, tmp_path):
+    run = Path(shutil.copytree(made[0], tmp_path / "run"))
+    before = sorted(run.iterdir())
+    done = call("report", run, model, "--out", tmp_path / "report.html")
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "is an exported model, but a report needs a run folder" in done.stderr
+    assert sorted(run.iterdir()) == before
+
+
 def test_a_report_of_an_exported_model_is_refused(model, made):
     done = call("report", model, "--data", made[1])
     assert done.exit_code == 2

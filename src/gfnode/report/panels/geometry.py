@@ -253,7 +253,8 @@ def _by_lag(run: RunFiles, quantities: Mapping[str, Any], edges: list[float]) ->
         words.append(f"{NAMES.get(key, key)}: {ends(mine)} {unit}{last}.")
     caption = (
         "Mean absolute error against lag (for RMSD: its mean). Constant: mean geometry of the "
-        f"training data. Floor: a true frame of another stretch of MD as prediction; {BANDS}."
+        "training data. Floor: a true frame of another stretch of MD as prediction. For RMSD both "
+        f"are superposed on the start; {BANDS}."
     )
     draw = partial(_draw_by_lag, run.model, run.best, quantities, run.lags_ps(edges))
     return Picture("geometry-by-lag", draw, " ".join(words), rows, caption)
