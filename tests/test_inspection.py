@@ -28,7 +28,7 @@ from gfnode.report.findings import _SENTENCES
 from gfnode.simulate import asymmetric_top, counter_rotors, harmonic_network
 from gfnode.trajectory import Doubles, Topology, Trajectory
 from gfnode.trajectory.series import Series
-from gfnode.units import BOLTZMANN, WAVENUMBER
+from gfnode.units import BOHR, BOLTZMANN, WAVENUMBER
 from gfnode.windows.rounding import coarseness
 
 
@@ -131,6 +131,13 @@ class TestKnownMotion:
         assert said.count(f"{len(gapped)} frames over") == 1
         again = words(inspect([*molecules(t, slowed(t)), *molecules(t, t)]))
         assert "molecule 0 of file 2 repeats all of molecule 0 of file 1" in again
+
+    def test_velocities_are_judged_once_positions_are_in_angstrom(self):
+        """CP2K writes positions in the unit asked for, and velocities in atomic units."""
+        t = toluene()
+        found = inspect(replace(t, positions=t.positions / np.float32(BOHR)))
+        assert codes(found)[0] == "length-unit"
+        assert "velocity-unit" not in codes(found)
 
     def test_a_drift_of_one_of_many_files_is_more_certain(self):
         """As certain that there is none in any of them, if one alone would be just certain."""

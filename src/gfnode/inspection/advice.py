@@ -245,14 +245,15 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
 
 def _scales(lengths: Lengths, clock: Clock, structure: Structure) -> list[Finding]:
     found: list[Finding] = []
-    if lengths.unit not in (None, "angstrom"):
+    if other := lengths.unit not in (None, "angstrom"):
         values = {"unit": lengths.unit, "nearest": lengths.nearest, "expected": lengths.expected}
         found.append(Finding("error", "length-unit", values, ("--unit", lengths.unit)))
     if lengths.unit is None and lengths.ratio is not None:
         values = {"nearest": lengths.nearest, "expected": lengths.expected}
         chain = structure.bonds_from == "topology" or structure.atoms == 1
         found.append(Finding("note" if chain else "warning", "no-bond-lengths", values))
-    if clock.wrong is not None:
+    # whether velocities go with positions is seen when these are in Å
+    if clock.wrong is not None and not (other and clock.wrong == "velocity-unit"):
         better = clock.step_stored_fs if clock.wrong == "velocity-unit" else clock.better_fs
         values = {"stated_fs": clock.stated_fs, "step_fs": better}
         step = ("--step", f"{better:g}fs") if clock.wrong == "time-step" else ()
