@@ -21,6 +21,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import configure, prepare
 from gfnode.files import to_json
 from gfnode.inspection import Facts, Inspection, inspect
+from gfnode.inspection.advice import judge
 from gfnode.models.newton import Newton
 from gfnode.molecule.replicas import split_molecules
 from gfnode.presets import PRESETS
@@ -675,6 +676,9 @@ def test_a_box_that_is_not_given():
     assert lengths[1] == pytest.approx(9.6, abs=0.1)
     said = "atoms jump by about 9.6 Å along y, as if wrapped into a periodic box"
     assert said in words(found)
+    assert 'Lattice="9 0 0' in words(found)
+    torn = replace(found.facts, lengths=replace(found.facts.lengths, unit=None))  # most atoms cut
+    assert "no-bond-lengths" not in [each.code for each in judge(torn)]
     for sound in (wrapped, replace(water_box(wrapped=False), cell=None, topology=None), toluene()):
         assert inspect(sound).facts.frames.box is None
 

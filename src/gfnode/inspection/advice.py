@@ -238,7 +238,8 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
     if facts.structure.other_order:  # permuted atoms appear as jumps between files
         found = [each for each in found if each.code not in CONFUSED]
     if frames.box is not None:
-        found = [each for each in found if each.code not in (*CONFUSED, "several-molecules")]
+        cut = ("several-molecules", "no-bond-lengths")
+        found = [each for each in found if each.code not in (*CONFUSED, *cut)]
     order = ("error", "warning", "note")
     return tuple(sorted(found, key=lambda each: order.index(each.level)))
 

@@ -260,9 +260,9 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "refused": lambda v, f: f"gfnode train would refuse: {v['problem']}",
     "length-unit": _unit,
     "no-bond-lengths": lambda v, f: (
-        f"no atoms are close enough for bonds (nearest {v['nearest']:.3g} Å, sum of covalent radii "
-        f"{v['expected']:.3g} Å): a selection such as Cα, coarse-grained beads (whose elements "
-        "and masses are then wrong), or a wrong unit"
+        f"most atoms are too far apart for bonds (median distance to the nearest "
+        f"{v['nearest']:.3g} Å, sum of covalent radii {v['expected']:.3g} Å): a selection such as "
+        "Cα, coarse-grained beads (whose elements and masses are then wrong), or a wrong unit"
     ),
     "time-step": _clock,
     "velocity-unit": _clock,
