@@ -101,6 +101,8 @@ def report(
         opened = [Run.open(run) for run in runs]
         for found in opened:
             examples.check_run(found)  # all, before any is measured
+            if not data and not examples.up_to_date(found.folder):
+                found.provenance.check(str(found.folder))
             keep_inputs([out], data or [], top, found)
         report.check_target(out)
         if figures:
