@@ -21,13 +21,15 @@ from gfnode.errors import InputError
 from gfnode.experiment import configure, prepare
 from gfnode.files import to_json
 from gfnode.inspection import Facts, Inspection, inspect
+from gfnode.inspection.advice import judge
 from gfnode.models.newton import Newton
+from gfnode.molecule.replicas import split_molecules
 from gfnode.presets import PRESETS
 from gfnode.report.findings import _SENTENCES
 from gfnode.simulate import asymmetric_top, counter_rotors, harmonic_network
-from gfnode.trajectory import Topology, Trajectory
+from gfnode.trajectory import Doubles, Topology, Trajectory
 from gfnode.trajectory.series import Series
-from gfnode.units import BOLTZMANN, WAVENUMBER
+from gfnode.units import BOHR, BOLTZMANN, WAVENUMBER
 from gfnode.windows.rounding import coarseness
 
 
@@ -49,11 +51,11 @@ def words(found: Inspection) -> str:
     return "\n".join([report.headline(plain), report.inspection_verdict(plain), *said, *rows])
 
 
-def heated(t: Trajectory, first: float, last: float) -> Trajectory:
-    """Velocities that give each frame a temperature on a straight line."""
+def heated(t: Trajectory, first: float, last: float, besides: Doubles | float = 0.0) -> Trajectory:
+    """Velocities that give each frame a temperature on a straight line, or off it by so much."""
     v = t.velocities.astype(np.float64)
     heats = np.square(v).sum(-1) @ t.masses / (3 * t.n_atoms * BOLTZMANN)
-    wanted = np.linspace(first, last, len(t))
+    wanted = np.linspace(first, last, len(t)) + besides
     return replace(t, velocities=np.float32(v * np.sqrt(wanted / heats)[:, None, None]))
 
 
@@ -61,6 +63,22 @@ def slowed(t: Trajectory, times: float = 0.5) -> Trajectory:
     """Hydrogens that move at so many times their speed."""
     share = np.where(t.numbers == 1, times, 1.0).astype(np.float32)
     return replace(t, velocities=t.velocities * share[:, None])
+
+
+def molecules(*each: Trajectory) -> list[Trajectory]:
+    """What ``--each-molecule`` makes of a box of them, far apart."""
+    return split_molecules(
+        replace(
+            each[0],
+            positions=np.concatenate(
+                [t.positions + np.float32(50 * k) for k, t in enumerate(each)], axis=1
+            ),
+            velocities=np.concatenate([t.velocities for t in each], axis=1),
+            numbers=np.tile(each[0].numbers, len(each)),
+            topology=None,
+            source="box.npz",
+        )
+    )
 
 
 class TestKnownMotion:
@@ -89,6 +107,48 @@ class TestKnownMotion:
         assert f"from {drift.first:.0f} K to {drift.last:.0f} K in file 2, so" in words(found)
         for each in (steady, little):
             assert "temperature-drift" not in codes(inspect(each))
+
+    def test_molecules_of_one_simulation_that_are_hot_and_cold_by_turns(self):
+        """One cools while the others warm, but together they keep their temperature."""
+        one, other = heated(toluene(), 500, 300), heated(toluene(), 300, 500)
+        assert "temperature-drift" not in codes(inspect(molecules(one, other)))
+        found = inspect(molecules(other, other, other))
+        (drift,) = found.facts.momenta.drifts
+        assert drift.file == 0
+        assert f"from {drift.first:.0f} K to {drift.last:.0f} K, so" in words(found)
+        found = inspect([*molecules(one, other), *molecules(other, other)])
+        assert "K in file 2, so" in words(found)
+
+    def test_molecules_are_not_called_files(self):
+        t = toluene()
+        gapped = t[np.r_[:300, 310 : len(t)]]
+        other = replace(gapped, positions=gapped.positions.copy())
+        other.positions[100] = other.positions[99]
+        said = words(inspect(molecules(gapped, other)))
+        assert "1 gap in time" in said
+        assert "frame 100 of molecule 1 is identical to frame 99 of molecule 1" in said
+        assert "file 1" not in said
+        assert "file 2" not in said
+        assert said.count(f"{len(gapped)} frames over") == 1
+        again = words(inspect([*molecules(t, slowed(t)), *molecules(t, t)]))
+        assert "molecule 0 of file 2 repeats all of molecule 0 of file 1" in again
+
+    def test_velocities_are_judged_once_positions_are_in_angstrom(self):
+        """CP2K writes positions in the unit asked for, and velocities in atomic units."""
+        t = toluene()
+        found = inspect(replace(t, positions=t.positions / np.float32(BOHR)))
+        assert codes(found)[0] == "length-unit"
+        assert "velocity-unit" not in codes(found)
+
+    def test_a_drift_of_one_of_many_files_is_more_certain(self):
+        """As certain that there is none in any of them, if one alone would be just certain."""
+        t = toluene()
+        uneven = np.tile([23.0, -23.0], 5).repeat(len(t) // 10)  # 7 standard errors
+        just = heated(t, 300, 500, uneven)
+        steady = [heated(t, 300 + k, 300 + k) for k in range(20)]
+        assert "temperature-drift" in codes(inspect([just]))
+        assert "temperature-drift" in codes(inspect([just, steady[0]]))
+        assert "temperature-drift" not in codes(inspect([just, *steady]))
 
     def test_velocities_of_other_positions_are_told(self):
         """A molecule that flies, and the same with every frame centred."""
@@ -433,7 +493,7 @@ class TestFaults:
         found = inspect(parts)
         told = found.facts.frames.continued_files
         assert [(each.file, each.after) for each in told] == [(2, 1), (0, 2)]
-        assert "file 3 goes on where file 2 ends (and 1 more file likewise)" in words(found)
+        assert "file 3 goes on where file 2 ends (and 1 more likewise)" in words(found)
         (shared,) = inspect([whole[:400], whole[399:]]).facts.frames.continued_files
         assert (shared.file, shared.after, shared.moved) == (1, 0, 0.0)
 
@@ -616,6 +676,9 @@ def test_a_box_that_is_not_given():
     assert lengths[1] == pytest.approx(9.6, abs=0.1)
     said = "atoms jump by about 9.6 Å along y, as if wrapped into a periodic box"
     assert said in words(found)
+    assert 'Lattice="9 0 0' in words(found)
+    torn = replace(found.facts, lengths=replace(found.facts.lengths, unit=None))  # most atoms cut
+    assert "no-bond-lengths" not in [each.code for each in judge(torn)]
     for sound in (wrapped, replace(water_box(wrapped=False), cell=None, topology=None), toluene()):
         assert inspect(sound).facts.frames.box is None
 

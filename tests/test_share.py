@@ -564,6 +564,23 @@ def test_the_commands(made, tmp_path):
         assert re.fullmatch(r"error: .*model\.safetensors is not the file .*\n", done.stderr)
 
 
+def test_a_comparison_that_cannot_be_made_is_refused_before_any_work(model, made, tmp_path):
+    run, moved = (Path(shutil.copytree(made[0], tmp_path / name)) for name in ("run", "moved"))
+    facts = read_json(moved / "run.json")
+    facts["data"][0]["file"] = str(tmp_path / "gone.npz")
+    (moved / "run.json").write_text(json.dumps(facts))
+    before = sorted(run.iterdir())
+    for other, told in (
+        (model, "is an exported model, but a report needs a run folder"),
+        (moved, r"gone\.npz: no such file, but .*moved was trained on it"),
+    ):
+        done = call("report", run, other, "--out", tmp_path / "report.html")
+        assert done.exit_code == 2
+        assert done.stdout == ""
+        assert re.search(told, done.stderr)
+        assert sorted(run.iterdir()) == before
+
+
 def test_a_report_of_an_exported_model_is_refused(model, made):
     done = call("report", model, "--data", made[1])
     assert done.exit_code == 2

@@ -220,6 +220,25 @@ def test_shape_agrees_with_mdtraj(predictions: Predictions, run: Run) -> None:
     assert found == pytest.approx(np.abs(rg[0] - rg[1]).mean(), abs=1e-5)
 
 
+def test_the_floor_of_the_rmsd_is_the_same_wherever_the_molecule_is(exact: Predictions) -> None:
+    """A frame of another window says nothing about a molecule that has gone elsewhere since."""
+    away = np.arange(len(exact.true), dtype=np.float32)[:, None, None] * 5
+    moved = replace(
+        exact,
+        starts=exact.starts + away,
+        true=exact.true + away[:, None],
+        predicted={"gfnode": exact.true + away[:, None]},
+    )
+    for key in ("rmsd", "rmsd_superposed"):
+        here, there = (
+            section.numbers["quantities"][key]["methods"]["floor"]["error"]["value"]
+            for section in (shape(exact), shape(moved))
+            if section is not None
+        )
+        assert 0.02 < here < 3
+        assert there == pytest.approx(here, rel=1e-3)
+
+
 def test_rmsd_of_mirror_images_and_lost_frames() -> None:
     rng = np.random.default_rng(1)
     y = rng.normal(size=(3, 2, 9, 3)).astype(np.float32)

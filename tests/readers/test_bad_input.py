@@ -117,6 +117,8 @@ def test_topologies_that_cannot_be_read_have_a_remedy(folder, tmp_path, monkeypa
     (top := tmp_path / "run.top").write_text("[ system ]\n")
     words = ("run.top: no topology can be read from .top: expected .pdb", "convert it to PDB")
     refused(path, *words, "a column element or mass", top=top)
+    (top := tmp_path / "md.tpr").write_bytes(b"\x00\x00\x00\x0dVERSION 2022.5")
+    refused(path, "convert it to PDB (gmx editconf -f md.tpr -o md.pdb)", top=top)
     (top := tmp_path / "molecule.mol2").write_text("@<TRIPOS>MOLECULE\n")
     monkeypatch.setitem(sys.modules, "pandas", None)
     refused(path, "molecule.mol2: mol2 files need pandas: pip install pandas", top=top)

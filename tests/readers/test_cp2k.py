@@ -39,11 +39,11 @@ def write(tmp_path, known):
         "frc": forces / units.Hartree * units.Bohr,
     }
 
-    def write_kind(kind, rows=range(8), steps=None, atoms=slice(None)):
+    def write_kind(kind, rows=range(8), steps=None, atoms=slice(None), factor=1.0):
         path = tmp_path / f"run-{kind}-1.xyz"
         rows = list(rows)
         steps = [20 * row for row in rows] if steps is None else steps
-        path.write_text(text(symbols[atoms], kinds[kind][rows][:, atoms], steps))
+        path.write_text(text(symbols[atoms], kinds[kind][rows][:, atoms] * factor, steps))
         return path
 
     return write_kind
@@ -66,6 +66,18 @@ def test_they_come_in_their_units(write, known):
     few = gfnode.load(path, stride=3, select="0-2")
     np.testing.assert_allclose(few.velocities, read.velocities[::3, :3])
     np.testing.assert_allclose(few.forces, read.forces[::3, :3])
+
+
+def test_positions_in_bohr_have_velocities_and_a_cell_in_units_of_their_own(write, known):
+    """As the input asks for: MOTION/PRINT/TRAJECTORY/UNIT bohr."""
+    path = write("pos", factor=1 / units.Bohr)
+    write("vel"), write("frc")
+    path.with_name("run-1.cell").write_text("0 0.0 9 0 0 0 8 0 0 0 7 504\n")
+    read, sample = gfnode.load(path, unit="bohr", whole=False), known[0]
+    np.testing.assert_allclose(read.positions, sample.positions, atol=1e-6)
+    np.testing.assert_allclose(read.velocities, sample.velocities, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(read.cell[0], np.diag([9, 8, 7]))
+    assert read.forces is not None
 
 
 def test_frames_are_known_by_their_steps(write, known):

@@ -149,6 +149,14 @@ class TestNumbers:
                 evaluation["methods"][name]["mean_over_lags"]["value"], rel=1e-5
             )
 
+    def test_sentences_are_apart_and_units_stay_with_their_numbers(self, page):
+        text = page.read_text(encoding="utf-8")
+        assert re.search(r"(were kept|which were kept)\.\s+2 epochs in", text)
+        words = text[text.index('<section id="summary">') :]
+        words = words[: words.index("</section>")]
+        assert "\N{NO-BREAK SPACE}Å" in words
+        assert not re.search(r"\d (Å|%|fs)", words)
+
     def test_summary_names_data_verdict_and_atoms(self, parsed, evaluation):
         said = " ".join(" ".join(parsed.text).split())
         best = evaluation["best_trivial"]

@@ -246,6 +246,23 @@ def test_what_is_left_of_the_start_is_told_where_intervals_do(measured, true, to
     assert told in next(panel for panel in panels if panel.key == "kinetics").sentences[0]
 
 
+def test_negative_numbers_have_a_minus_and_wide_tables_short_intervals(measured):
+    found = numbers()
+    below = estimate(-0.12) | {"low": -0.25, "high": 0.01}
+    found["spectra"]["superposed"]["rank_correlation_true"] |= below
+    found["geometry"]["quantities"]["bond"]["methods"]["gfnode"]["error"] |= {
+        "value": 0.0221,
+        "low": 0.01984,
+        "high": 0.02456,
+    }
+    (measured / "physics.json").write_text(json.dumps(found))
+    panels = {panel.key: panel for panel in physics_panels(RunFiles.read(measured))}
+    said = " ".join(panels["spectra"].sentences)
+    assert "eigenvalue is −0.12 (95 % interval −0.25 to 0.01) over" in said
+    assert "0.0221 <span" in (cell := panels["geometry"].tables[0].body[0][2])
+    assert "[0.02, 0.025]" in cell
+
+
 def test_words_say_what_the_numbers_are(measured):
     said = {
         panel.key: " ".join(panel.sentences) for panel in physics_panels(RunFiles.read(measured))

@@ -291,7 +291,7 @@ def test_damaged_weights_are_refused(run):
     with pytest.raises(InputError, match="cannot be read as safetensors"):
         Run.open(run.folder)
     path.unlink()
-    with pytest.raises(InputError, match="no validated weights yet: continue"):
+    with pytest.raises(InputError, match="no validated weights yet: `gfnode train --resume"):
         Run.open(run.folder)
 
 

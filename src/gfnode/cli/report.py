@@ -81,7 +81,7 @@ def report(
     page needs no network and no other file. Runs not evaluated yet are evaluated first.
     """
     with plain_errors():
-        from gfnode import report
+        from gfnode import examples, report
         from gfnode.files import make_folder
         from gfnode.run import Run
 
@@ -100,6 +100,9 @@ def report(
             report.check_compared(runs)
         opened = [Run.open(run) for run in runs]
         for found in opened:
+            examples.check_run(found)  # all, before any is measured
+            if not data and not examples.up_to_date(found.folder):
+                found.provenance.check(str(found.folder))
             keep_inputs([out], data or [], top, found)
         report.check_target(out)
         if figures:
@@ -125,7 +128,6 @@ def _complete(
     from gfnode.files import check_writable
 
     run = found.folder
-    examples.check_run(found)
     shown = examples.up_to_date(run) and not data
     physics = physics and (bool(data) or not examples.measured(run))
     if shown and not physics:

@@ -95,18 +95,11 @@ class Provenance:
         InputError
             When a file has moved or holds other data.
         """
+        self.check(where)
         found = []
         opened: dict[str, Iterator[Trajectory]] = {}
         for entry in self.entries:
-            if not (file := entry["file"]):
-                raise InputError(
-                    f"{where} was trained on data in memory; give the trajectory (--data)"
-                )
-            if not Path(file).exists() and ":" not in file:  # no name such as sample:toluene
-                raise InputError(
-                    f"{file}: no such file, but {where} was trained on it: put it back, or give "
-                    "its new path (--data)"
-                )
+            file = entry["file"]
             if file not in opened:
                 opened[file] = cycle(Reader.of(entry.get("reader", {})).load(file))
             trajectory = next(opened[file])
@@ -117,6 +110,19 @@ class Provenance:
                 )
             found.append(trajectory)
         return found
+
+    def check(self, where: str) -> None:
+        """Raise InputError for data that was in memory or has moved; ``where`` as above."""
+        for entry in self.entries:
+            if not (file := entry["file"]):
+                raise InputError(
+                    f"{where} was trained on data in memory; give the trajectory (--data)"
+                )
+            if not Path(file).exists() and ":" not in file:  # no name such as sample:toluene
+                raise InputError(
+                    f"{file}: no such file, but {where} was trained on it: put it back, or give "
+                    "its new path (--data)"
+                )
 
     def arrange(self, trajectories: Iterable[Trajectory]) -> list[Trajectory] | None:
         """Put the trajectories of training into their order; None when these are others."""

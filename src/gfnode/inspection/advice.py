@@ -24,6 +24,7 @@ from gfnode.training import choose_batch
 from gfnode.trajectory import SHORT_GAP, Trajectory
 from gfnode.trajectory.clock import Clock
 from gfnode.trajectory.lengths import Lengths
+from gfnode.trajectory.parts import parts
 from gfnode.windows import Windows
 from gfnode.windows.cutting import choose_atoms, choose_horizon
 from gfnode.windows.forces import find_forces
@@ -237,21 +238,23 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
     if facts.structure.other_order:  # permuted atoms appear as jumps between files
         found = [each for each in found if each.code not in CONFUSED]
     if frames.box is not None:
-        found = [each for each in found if each.code not in (*CONFUSED, "several-molecules")]
+        cut = ("several-molecules", "no-bond-lengths")
+        found = [each for each in found if each.code not in (*CONFUSED, *cut)]
     order = ("error", "warning", "note")
     return tuple(sorted(found, key=lambda each: order.index(each.level)))
 
 
 def _scales(lengths: Lengths, clock: Clock, structure: Structure) -> list[Finding]:
     found: list[Finding] = []
-    if lengths.unit not in (None, "angstrom"):
+    if other := lengths.unit not in (None, "angstrom"):
         values = {"unit": lengths.unit, "nearest": lengths.nearest, "expected": lengths.expected}
         found.append(Finding("error", "length-unit", values, ("--unit", lengths.unit)))
     if lengths.unit is None and lengths.ratio is not None:
         values = {"nearest": lengths.nearest, "expected": lengths.expected}
         chain = structure.bonds_from == "topology" or structure.atoms == 1
         found.append(Finding("note" if chain else "warning", "no-bond-lengths", values))
-    if clock.wrong is not None:
+    # whether velocities go with positions is seen when these are in Å
+    if clock.wrong is not None and not (other and clock.wrong == "velocity-unit"):
         better = clock.step_stored_fs if clock.wrong == "velocity-unit" else clock.better_fs
         values = {"stated_fs": clock.stated_fs, "step_fs": better}
         step = ("--step", f"{better:g}fs") if clock.wrong == "time-step" else ()
@@ -268,13 +271,17 @@ def _refused(files: Sequence[FileFacts], choices: Choices) -> list[Finding]:
 
 
 def _frames(files: Sequence[FileFacts], frames: Frames) -> list[Finding]:
+    # molecules of one file share its times
+    gaps = {
+        p.file: each.gaps for p, each in zip(parts([f.source for f in files]), files, strict=True)
+    }
     repeated = frames.duplicates / sum(each.frames for each in files)
     found = [] if frames.box is None else [Finding("error", "wrapped", {"lengths": frames.box})]
     kinds: tuple[tuple[Level, str, int], ...] = (
         ("warning", "jumps", frames.jumps),
         ("error" if repeated > 0.5 else "warning", "duplicates", frames.duplicates),
         ("warning", "near-duplicates", frames.near_duplicates),
-        ("note", "gaps", sum(each.gaps for each in files)),
+        ("note", "gaps", sum(gaps.values())),
         ("note", "continued-files", len(frames.continued_files)),
     )
     found += [Finding(level, code, {"count": count}) for level, code, count in kinds if count]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gfnode import geometry, graph
 from gfnode.trajectory import SHORT_GAP, Doubles, Integers
+from gfnode.trajectory.parts import parts
 from gfnode.trajectory.series import Series, rms
 from gfnode.units import BOLTZMANN
 from gfnode.windows.fixed_atoms import FEWEST, STILL
@@ -78,7 +79,7 @@ class Heating:
     Parameters
     ----------
     file
-        Its number.
+        Its number; if it was taken apart, that of its first molecule.
     first, last
         Temperature in K of its first and last tenth by a linear fit, or their means if it relaxes
         along a curve, over the actual degrees of freedom.
@@ -232,13 +233,22 @@ def _hydrogen_heat(heats: Doubles, hydrogens: NDArray[np.bool_], rigid: int) -> 
 
 
 def _drifts(series: Series, frames: Integers, heats: Doubles) -> tuple[Heating, ...]:
-    """Files with a temperature drift; ``heats (frame)`` in K."""
+    """Files with a temperature drift; ``heats (frame)`` in K.
+
+    Molecules of one file are of one simulation, in which single ones are warmer and colder for a
+    while: its temperature is that of all. For n files limits are n^(1/d) times as high, with d
+    degrees of freedom of a fit, so that chance exceeds one of them as rarely as that of a single
+    file: Student's distribution falls off with the power d.
+    """
     found = []
-    files = np.searchsorted(series.offsets, frames, side="right") - 1
-    for file in np.unique(files).tolist():
-        mine = files == file
-        if mine.sum() < 5 * BLOCKS:
-            continue
+    files = np.array([part.file for part in parts([t.source for t in series.trajectories])])
+    order = np.lexsort((series.times[frames], files[series.segments[frames]]))
+    frames, heats = frames[order], heats[order]
+    of_file = files[series.segments[frames]]
+    tried = [file for file in np.unique(files) if (of_file == file).sum() >= 5 * BLOCKS]
+    strict = len(tried) ** (1 / (BLOCKS - 2))
+    for file in tried:
+        mine = of_file == file
         # means of stretches average over vibrations
         times = [float(each.mean()) for each in np.array_split(series.times[frames[mine]], BLOCKS)]
         means = np.array([each.mean() for each in np.array_split(heats[mine], BLOCKS)])
@@ -250,12 +260,13 @@ def _drifts(series: Series, frames: Integers, heats: Doubles) -> tuple[Heating, 
         steps = np.diff(means)
         # a difference of two independent errors; the median is robust against fast relaxation
         scatter = 1.4826 * np.median(np.abs(steps - np.median(steps))) / np.sqrt(2)
-        curved = abs(change) <= SURE * error
-        if curved and abs(change) <= CURVED * scatter / np.sqrt(place @ place):
+        curved = abs(change) <= strict * SURE * error
+        if curved and abs(change) <= strict * CURVED * scatter / np.sqrt(place @ place):
             continue
         if abs(change) > DRIFTS * float(means.mean()):
             ends = means[[0, -1]] if curved else means.mean() + change * place[[0, -1]]
-            found.append(Heating(file, *(max(float(end), 0.0) for end in ends)))
+            first = int(np.argmax(files == file))
+            found.append(Heating(first, *(max(float(end), 0.0) for end in ends)))
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ from gfnode import graph
 from gfnode.errors import InputError
 from gfnode.molecule.periodic import label
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.parts import molecule_source
 
 
 def split_molecules(trajectory: Trajectory) -> list[Trajectory]:
@@ -48,7 +49,7 @@ def split_molecules(trajectory: Trajectory) -> list[Trajectory]:
     return [
         replace(
             trajectory.select(mine),
-            source=f"{trajectory.source}, molecule {number}",
+            source=molecule_source(trajectory.source, number),
             notes=trajectory.notes if number else (*trajectory.notes, _note(trajectory, atoms)),
         )
         for number, mine in enumerate(atoms)

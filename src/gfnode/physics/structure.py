@@ -57,7 +57,10 @@ def shape(predictions: Predictions) -> Section | None:
     section = _section(kinds, predictions)
     assert section is not None
     mean = mean_of_training(predictions)
-    others = {CONSTANT: mean, FLOOR: predictions.unrelated(predictions.true)}
+    others = {
+        CONSTANT: mean,
+        FLOOR: _on_starts(predictions, predictions.true[predictions.partners]),
+    }
     for superposed, key in ((False, "rmsd"), (True, "rmsd_superposed")):
         methods = {}
         for method, mine in (predictions.predicted | others).items():
@@ -119,8 +122,19 @@ def mean_of_training(predictions: Predictions) -> Floats:
     weights = torch.zeros(training.shape[1])
     weights[torch.from_numpy(predictions.internal.atoms)] = 1.0
     frames = torch.from_numpy(training[evenly(len(training), MOST_CONFORMATIONS)])
-    mean = mean_conformer(frames, weights)
-    return superpose(mean[None], torch.from_numpy(predictions.starts), weights)[:, None].numpy()
+    return _on_starts(predictions, mean_conformer(frames, weights)[None, None].numpy())
+
+
+def _on_starts(predictions: Predictions, x: Floats) -> Floats:
+    """Conformations superposed on the start of each window over the selected atoms.
+
+    ``(window, time, atom, 3)`` in Å; leading axes of ``x`` broadcast. Where a molecule diffuses, a
+    frame of another time would be nowhere near.
+    """
+    weights = torch.zeros(x.shape[-2])
+    weights[torch.from_numpy(predictions.internal.atoms)] = 1.0
+    starts = torch.from_numpy(predictions.starts)[:, None]
+    return superpose(torch.from_numpy(x), starts, weights).numpy()
 
 
 def some_pairs(atoms: Integers, most: int = MOST_PAIRS) -> Integers:

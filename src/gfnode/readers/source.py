@@ -73,6 +73,8 @@ class Source:
         Whether the file says what unit its lengths are in.
     placed
         Where the topology that came with it has the atoms; None: it does not say.
+    known
+        Arrays of a block whose unit is known, whatever that of the positions is: of other files.
     """
 
     numbers: Integers
@@ -88,20 +90,18 @@ class Source:
     masses: Doubles | None = None
     states_unit: bool = False
     placed: Placed | None = None
+    known: tuple[str, ...] = ()
 
 
 def rescaled(source: Source, factor: float) -> Source:
-    """The same with lengths times a factor: positions, velocities and cell."""
+    """The same with lengths times a factor: positions, and velocities and cell of their unit."""
     blocks, scale = source.blocks, np.float32(factor)
+    keys = [key for key in ("positions", "velocities", "cell") if key not in source.known]
 
     def scaled(rows: Integers) -> Iterator[Block]:
         for each in blocks(rows):
-            yield replace(
-                each,
-                positions=each.positions * scale,
-                velocities=None if each.velocities is None else each.velocities * scale,
-                cell=None if each.cell is None else each.cell * scale,
-            )
+            there = {key: values for key in keys if (values := getattr(each, key)) is not None}
+            yield replace(each, **{key: values * scale for key, values in there.items()})
 
     return replace(source, blocks=scaled)
 

@@ -130,9 +130,12 @@ READ = (
 def _need_reader(path: Path, suffix: str) -> None:
     """Refuse what mdtraj cannot read, with a remedy, which its own words lack."""
     if suffix not in READ:
+        convert = "convert it to PDB"
+        if suffix == ".tpr":
+            convert += f" (gmx editconf -f {path.name} -o {path.stem}.pdb)"
         raise InputError(
             f"{path}: no topology can be read from {suffix or 'a file without a suffix'}: expected "
-            f"{', '.join(READ)}; convert it to PDB, or leave out --top if the trajectory "
+            f"{', '.join(READ)}; {convert}, or leave out --top if the trajectory "
             "itself gives elements (a LAMMPS dump in a column element or mass)"
         )
     if suffix == ".mol2" and find_spec("pandas") is None:  # else mdtraj prints a banner

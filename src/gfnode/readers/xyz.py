@@ -87,7 +87,8 @@ def open_xyz(path: Path, given: Given) -> Source:
             vectors = {what: each.read(part) for what, each in added.items()}
             yield replace(block, cell=block.cell if cell is None else cell[part], **vectors)
 
-    return replace(source, blocks=blocks, notes=(*source.notes, *notes))
+    known = (*added, *(() if cell is None else ("cell",)))
+    return replace(source, blocks=blocks, notes=(*source.notes, *notes), known=known)
 
 
 def _beside(path: Path, frames: Frames) -> tuple[Mapping[str, _Vectors], list[str]]:

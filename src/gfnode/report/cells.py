@@ -1,6 +1,7 @@
 """Cells of tables: numbers with their intervals, verdicts."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -12,13 +13,15 @@ _INTERVAL = Markup(' <span class="interval">[{}, {}]</span>')
 _VERDICT = Markup('<span class="verdict {}">{}</span>')
 
 
-def with_interval(estimate: Mapping[str, Any], digits: Digits = hundredths) -> Markup:
-    """A value, and its 95 % interval where there is one."""
+def with_interval(
+    estimate: Mapping[str, Any], digits: Digits = hundredths, between: Digits | None = None
+) -> Markup:
+    """A value, and its 95 % interval where there is one; its ends may have other digits."""
 
-    def minus(value: float | None) -> str:
+    def minus(value: float | None, digits: Digits = digits) -> str:
         return digits(value).replace("-", "−")
 
-    found = ends(estimate, minus)
+    found = ends(estimate, partial(minus, digits=between or digits))
     return escape(minus(estimate["value"])) + (_INTERVAL.format(*found) if found else "")
 
 

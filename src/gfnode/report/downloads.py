@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfnode import runfiles
 from gfnode.examples import Examples
 from gfnode.files import as_json
 from gfnode.report.loading import History, RunFiles
@@ -71,11 +70,11 @@ def files(run: RunFiles, words: Mapping[str, Sequence[str]]) -> dict[str, File]:
             "every number of this page; curves and physics are in the other files",
             everything,
         ),
-        ("evaluation", runfiles.EVALUATION, run.evaluation),
-        ("run", runfiles.RUN, run.facts),
+        ("evaluation", "comparison with the baselines", run.evaluation),
+        ("run", "settings, molecule and data of the run", run.facts),
     ]
     if run.physics:
-        documents.append(("physics", runfiles.PHYSICS, run.physics))
+        documents.append(("physics", "physics of predictions", run.physics))
     return found | {f"{key}_json": json_file(key, what, data) for key, what, data in documents}
 
 

@@ -14,6 +14,7 @@ from gfnode.report.numbers import rough
 from gfnode.trajectory.boxless import wrapped
 from gfnode.trajectory.clock import Clock
 from gfnode.trajectory.lengths import other_unit
+from gfnode.trajectory.parts import Part, part_names, parts
 from gfnode.units import count, format_time
 
 Found = Mapping[str, Any]
@@ -77,20 +78,30 @@ def findings_table(found: Found) -> Table:
     return table
 
 
-def frame_words(each: Found, several: bool) -> str:
-    """Name a frame, and its file where there are several."""
-    return f"frame {each['frame']}" + (f" of file {each['file'] + 1}" if several else "")
+def parts_of(found: Found) -> list[Part]:
+    """File and molecule of each trajectory."""
+    return parts([each["source"] for each in found["files"]])
 
 
-def original_words(each: Found, several: bool) -> str:
+def _named(found: Found, number: int) -> str:
+    """Name a trajectory."""
+    return part_names([each["source"] for each in found["files"]])[number]
+
+
+def frame_words(each: Found, found: Found) -> str:
+    """Name a frame, and its trajectory where there are several."""
+    where = f" of {_named(found, each['file'])}" if len(found["files"]) > 1 else ""
+    return f"frame {each['frame']}{where}"
+
+
+def original_words(each: Found, found: Found) -> str:
     """Name the frame that another one repeats."""
-    where = f" of file {each['of_file'] + 1}" if several else ""
-    return f"frame {each['of_frame']}{where}"
+    return frame_words({"file": each["of_file"], "frame": each["of_frame"]}, found)
 
 
-def jump_words(each: Found, several: bool) -> str:
+def jump_words(each: Found, found: Found) -> str:
     """Say where atoms leap, and how far."""
-    where = frame_words(each, several)
+    where = frame_words(each, found)
     if each["kind"] == "bond":
         return (
             f"{where}: a bond of atom {each['atom']} is {each['distance']:.3g} Å long (normally "
@@ -168,40 +179,38 @@ def _slowest(v: Found, found: Found) -> str:
 
 
 def _jumped(v: Found, found: Found) -> str:
-    several = len(found["files"]) > 1
-    return f"{count(v['count'], 'jump')}: {jump_words(found['frames']['first_jumps'][0], several)}"
+    return f"{count(v['count'], 'jump')}: {jump_words(found['frames']['first_jumps'][0], found)}"
 
 
 def _duplicated(v: Found, found: Found) -> str:
-    several = len(found["files"]) > 1
     first = found["frames"]["first_duplicates"][0]
     if whole := found["frames"]["repeated_files"]:
         named = ", ".join(
-            f"file {each['file'] + 1} repeats all of file {each['of_file'] + 1}"
+            f"{_named(found, each['file'])} repeats all of {_named(found, each['of_file'])}"
             for each in whole[:5]
         )
         more = f", and {len(whole) - 5} more" if len(whole) > 5 else ""
         return f"{count(v['count'], 'duplicate frame')}: {named}{more}; give each series only once"
     return (
-        f"{count(v['count'], 'duplicate frame')}: {frame_words(first, several)} is identical to "
-        f"{original_words(first, several)}; remove the duplicates"
+        f"{count(v['count'], 'duplicate frame')}: {frame_words(first, found)} is identical to "
+        f"{original_words(first, found)}; remove the duplicates"
     )
 
 
 def _nearly(v: Found, found: Found) -> str:
-    several = len(found["files"]) > 1
     first = found["frames"]["first_near_duplicates"][0]
     return (
         f"{count(v['count'], 'frame')} almost identical to the previous one, first "
-        f"{frame_words(first, several)}: typical of a restarted run"
+        f"{frame_words(first, found)}: typical of a restarted run"
     )
 
 
 def _continued(v: Found, found: Found) -> str:
     first = found["frames"]["continued_files"][0]
-    more = f" (and {count(v['count'] - 1, 'more file')} likewise)" if v["count"] > 1 else ""
+    one, two = _named(found, first["file"]), _named(found, first["after"])
+    more = f" (and {v['count'] - 1} more likewise)" if v["count"] > 1 else ""
     return (
-        f"file {first['file'] + 1} goes on where file {first['after'] + 1} ends{more}: given as "
+        f"{one} goes on where {two} ends{more}: given as "
         "separate files they count as independent simulations, each split into training and test "
         "blocks; gfnode convert joins them into one"
     )
@@ -224,7 +233,8 @@ def _noisy(v: Found, _: Found) -> str:
 
 
 def _heated(v: Found, found: Found) -> str:
-    where = f" in file {v['file'] + 1}" if len(found["files"]) > 1 else ""
+    files = parts_of(found)
+    where = f" in file {files[v['file']].file}" if files[-1].file > 1 else ""
     more = f" (and in {count(v['files'] - 1, 'more file')})" if v["files"] > 1 else ""
     return (
         f"the temperature drifts from {v['first']:.0f} K to {v['last']:.0f} K{where}{more}, so "
@@ -234,13 +244,14 @@ def _heated(v: Found, found: Found) -> str:
 
 def _ordered(v: Found, found: Found) -> str:
     other = found["structure"]["other_order"][0]
-    more = f" (and in {count(v['files'] - 1, 'more file')})" if v["files"] > 1 else ""
+    more = f" (and in {v['files'] - 1} more)" if v["files"] > 1 else ""
     one, two = other["atoms"]
+    first, there = _named(found, 0), _named(found, v["file"])
     return (
-        f"the atom order in file {v['file'] + 1} differs from that in file 1{more}: {v['long']} of "
-        f"the {v['bonds']} bonds of file 1 are far too long there, e.g. atoms {one} and {two}, "
-        f"{other['length']:.3g} Å (normally {other['usual']:.2g} Å); use the same atom order in "
-        "all files"
+        f"the atom order in {there} differs from that in {first}{more}: {v['long']} of "
+        f"the {v['bonds']} bonds of {first} are far too long there, e.g. atoms {one} and {two}, "
+        f"{other['length']:.3g} Å (normally {other['usual']:.2g} Å); use the same atom order "
+        "everywhere"
     )
 
 
@@ -249,9 +260,9 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "refused": lambda v, f: f"gfnode train would refuse: {v['problem']}",
     "length-unit": _unit,
     "no-bond-lengths": lambda v, f: (
-        f"no atoms are close enough for bonds (nearest {v['nearest']:.3g} Å, sum of covalent radii "
-        f"{v['expected']:.3g} Å): a selection such as Cα, coarse-grained beads (whose elements "
-        "and masses are then wrong), or a wrong unit"
+        f"most atoms are too far apart for bonds (median distance to the nearest "
+        f"{v['nearest']:.3g} Å, sum of covalent radii {v['expected']:.3g} Å): a selection such as "
+        "Cα, coarse-grained beads (whose elements and masses are then wrong), or a wrong unit"
     ),
     "time-step": _clock,
     "velocity-unit": _clock,

@@ -16,6 +16,7 @@ from gfnode.report.findings import (
     frame_words,
     jump_words,
     original_words,
+    parts_of,
     percent,
 )
 from gfnode.report.numbers import rough
@@ -136,10 +137,13 @@ def _velocity_words(choices: Found) -> str:
 
 def _frames(found: Found) -> Iterator[Row]:
     several = len(found["files"]) > 1
-    files, said = found["files"], set[str]()
+    said, whole = set[str](), dict[int, Found]()
+    for part, each in zip(parts_of(found), found["files"], strict=True):
+        whole.setdefault(part.file, each)  # molecules of one file have its times
+    files = list(whole.values())
     for number, each in enumerate(files[:MOST_FILES]):
-        label = f"file {number + 1}" if several else "times"
-        yield label, (f"{each['name']}: " if several else "") + _times(each)
+        label = f"file {number + 1}" if len(files) > 1 else "times"
+        yield label, (f"{each['name']}: " if len(files) > 1 else "") + _times(each)
         for note in each["notes"]:
             if note not in said:
                 yield "", note
@@ -156,16 +160,16 @@ def _frames(found: Found) -> Iterator[Row]:
     )
     yield "duplicates", _repeats(f, several)
     for each in f["first_duplicates"]:
-        yield "", f"{frame_words(each, several)} is identical to {original_words(each, several)}"
+        yield "", f"{frame_words(each, found)} is identical to {original_words(each, found)}"
     for each in f["first_near_duplicates"]:
         yield (
             "",
-            f"{frame_words(each, several)} is almost identical to {original_words(each, several)}: "
+            f"{frame_words(each, found)} is almost identical to {original_words(each, found)}: "
             f"rms difference {rough(each['moved'])} Å (normally {rough(f['usual_move'])} Å)",
         )
     yield "jumps", f"{f['jumps']}" if f["jumps"] else "none"
     for each in f["first_jumps"]:
-        yield "", jump_words(each, several)
+        yield "", jump_words(each, found)
     if f["wrapped"]:
         yield "wrapping", f"atoms jump across the periodic cell {count(f['wrapped'], 'time')}"
 

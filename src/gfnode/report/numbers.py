@@ -36,6 +36,11 @@ def rough(value: float) -> str:
     return f"{value:.2g}" if abs(value) < 9.95 else f"{value:.0f}"
 
 
+def two(value: float | None) -> str:
+    """The same where there is one."""
+    return NOTHING if value is None else rough(value)
+
+
 def times(ratio: float) -> str:
     """A ratio with three digits, or as many as tell it from one."""
     away = abs(ratio - 1)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from gfnode.report.tables import in_one_unit
 from gfnode.units import count, format_time
 
 ASSETS = Path(__file__).parent / "assets"
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:Å|%|fs|ps|ns|K|kcal)(?!\w))")
 SCRIPTS = ("3Dmol-min.js", "numbers.js", "player.js", "page.js")
 
 
@@ -75,6 +77,7 @@ def fill(name: str, context: Mapping[str, Any]) -> str:
         "hundredths": hundredths,
         "rms": rms,
         "estimate": with_interval,
+        "unbroken": unbroken,
         "ratio": partial(with_interval, digits=three),
         "svg": _figure,
         "verdict": verdict_cell,
@@ -87,6 +90,11 @@ def fill(name: str, context: Mapping[str, Any]) -> str:
         policy=_policy(digest for _, digest in scripts),
         licence=_read("3Dmol-LICENSE.txt"),
     )
+
+
+def unbroken(text: str) -> str:
+    """Text in which no line ends between a number and its unit."""
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
 
 
 def rms(error: float | None) -> str:

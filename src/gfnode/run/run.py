@@ -133,8 +133,8 @@ class Run:
         path = self.folder / (layout.WEIGHTS if self.exported else runfiles.WEIGHTS)
         if not path.exists():
             raise InputError(
-                f"{self.folder} has no validated weights yet: continue training with `gfnode "
-                f"train --resume --out {self.folder}`"
+                f"{self.folder} has no validated weights yet: `gfnode train --resume --out "
+                f"{self.folder}` continues its training, or says again why it failed"
             )
         tensors, _ = load_tensors(path)
         load_weights(self.model, tensors, path)

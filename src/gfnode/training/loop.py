@@ -59,7 +59,8 @@ def choose_batch(windows: Windows, model: Model, settings: TrainingSettings) -> 
     if len(windows) < settings.batch:
         raise InputError(
             f"{len(windows)} training windows do not fill a batch of {settings.batch}: lower "
-            "training.batch, shorten windows.horizon or give more frames"
+            "training.batch, raise windows.most where it limits them, shorten windows.horizon or "
+            "give more frames"
         )
     return settings.batch
 
@@ -313,9 +314,12 @@ class Trainer:
         finite = values.isfinite()
         if not bool(finite.all()):
             batch = first + int((~finite).float().argmax()) + 1
+            kept = "; the last good checkpoint is kept"
+            if not math.isfinite(self.state.progress.best_error):
+                kept = ", and no weights have been validated yet"
             raise Diverged(
                 f"the training loss is not finite at epoch {epoch + 1}, batch {batch} of "
-                f"{self.batches}; the last good checkpoint is kept. {ADVICE}"
+                f"{self.batches}{kept}. {ADVICE}"
             )
         return float(values.sum())
 

@@ -58,8 +58,9 @@ def wrapped(lengths: Sequence[float | None]) -> str:
     )
     return (
         f"atoms jump by {by}, as if wrapped into a periodic box, but the file has no box: "
-        "molecules are cut; give the cell (for an npz array: --map …,cell=box:nm, with its "
-        "unit), or make molecules whole first"
+        'molecules are cut; give the cell (Lattice="9 0 0 0 9 0 0 0 9", in Å, in each comment '
+        "line of an XYZ file; an array of an npz file: --map …,cell=box:nm, with its unit), or "
+        "make molecules whole first"
     )
 
 

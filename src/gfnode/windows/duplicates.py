@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gfnode.trajectory import Floats, Trajectory
+from gfnode.trajectory.parts import part_names
 
 
 def duplicate_warnings(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
@@ -20,6 +21,7 @@ def duplicate_warnings(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
     for number, each in enumerate(trajectories):
         if len(each) > 1:
             beginning.setdefault(each.positions[0].tobytes(), []).append(number)
+    names = part_names([each.source for each in trajectories])
     said: dict[int, str] = {}
     begins = [trajectories[k].positions[0, 0, 0] for ks in beginning.values() for k in ks]
     for number, each in enumerate(trajectories):
@@ -30,8 +32,8 @@ def duplicate_warnings(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
                 part = trajectories[other]
                 if _holds(each.positions[frame + 1 :], part.positions[1]):
                     said[other] = (
-                        f"file {other + 1} ({part.label}) begins with frame {frame} of file "
-                        f"{number + 1} ({each.label}): shared frames count twice and may be in "
+                        f"{names[other]} ({part.label}) begins with frame {frame} of "
+                        f"{names[number]} ({each.label}): shared frames count twice and may be in "
                         "both training and test; remove the repeats (gfnode convert joins parts "
                         "of one series)"
                     )

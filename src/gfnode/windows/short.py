@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 from gfnode.trajectory import Trajectory
+from gfnode.trajectory.parts import part_names
 from gfnode.units import format_time, listed
 from gfnode.windows.cutting import WindowSettings
 from gfnode.windows.splits import least_span
@@ -68,8 +69,9 @@ def warn_of_length(
 
 
 def _give_none(trajectories: Sequence[Trajectory], numbers: Sequence[int], horizon: float) -> str:
+    names = part_names([each.source for each in trajectories])
     named = [
-        f"file {i + 1} ({len(trajectories[i])} frames, {format_time(trajectories[i].span)})"
+        f"{names[i]} ({len(trajectories[i])} frames, {format_time(trajectories[i].span)})"
         for i in numbers[:NAMED]
     ]
     if (more := len(numbers) - len(named)) > 0:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from gfnode.report.cells import with_interval
-from gfnode.report.numbers import NOTHING, three
+from gfnode.report.numbers import NOTHING, Digits, three
 from gfnode.report.pictures import Layout, Picture, Table
 from gfnode.report.plots import COLOURS, short
 
@@ -125,11 +125,11 @@ def _drawn(axes: Axes) -> NDArray[np.float64]:
     return drawn[np.isfinite(drawn)]
 
 
-def estimate_cell(found: Estimate | None) -> str:
-    """An estimate with its interval; – where there is none."""
+def estimate_cell(found: Estimate | None, between: Digits = three) -> str:
+    """An estimate with its interval, whose ends may have other digits; – where there is none."""
     if found is None or found.get("value") is None:
         return NOTHING
-    return with_interval({key: found.get(key) for key in PARTS}, three)
+    return with_interval({key: found.get(key) for key in PARTS}, three, between)
 
 
 def estimate_rows(name: Sequence[Any], found: Estimate | None) -> list[Any]:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gfnode.report.loading import RunFiles
+from gfnode.report.numbers import two
 from gfnode.report.panels.common import (
     BANDS,
     CONSTANT,
@@ -83,14 +84,15 @@ def quantity_table(run: RunFiles, quantities: Mapping[str, Any], name: str, what
     """Error, Wasserstein distance and divergence of the model, the constant and the floor."""
     columns = (run.model, CONSTANT, FLOOR)
     head = ["quantity", "unit"]
-    head += [f"{label}: {column}" for label in MEASURES.values() for column in columns]
+    head += [f"{label}:\n{column}" for label in MEASURES.values() for column in columns]
     body = []
     rows: list[list[Any]] = [["quantity", "unit", "method", "measure", "value", "low", "high"]]
     for key, quantity in quantities.items():
         unit, methods = quantity["unit"], quantity["methods"]
         cells = [NAMES.get(key, key), UNITS.get(unit, unit)]
         for measure in MEASURES:
-            cells += [estimate_cell(methods.get(each, {}).get(measure)) for each in columns]
+            found = [methods.get(each, {}).get(measure) for each in columns]
+            cells += [estimate_cell(each, two) for each in found]  # of many columns
         body.append(cells)
         for method, found in methods.items():
             for measure in (*MEASURES, "relative"):
@@ -253,7 +255,8 @@ def _by_lag(run: RunFiles, quantities: Mapping[str, Any], edges: list[float]) ->
         words.append(f"{NAMES.get(key, key)}: {ends(mine)} {unit}{last}.")
     caption = (
         "Mean absolute error against lag (for RMSD: its mean). Constant: mean geometry of the "
-        f"training data. Floor: a true frame of another stretch of MD as prediction; {BANDS}."
+        "training data. Floor: a true frame of another stretch of MD as prediction. For RMSD both "
+        f"are superposed on the start; {BANDS}."
     )
     draw = partial(_draw_by_lag, run.model, run.best, quantities, run.lags_ps(edges))
     return Picture("geometry-by-lag", draw, " ".join(words), rows, caption)

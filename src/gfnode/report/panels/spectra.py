@@ -41,6 +41,10 @@ def spectra(run: RunFiles) -> Content | None:
     return Content(_sentences(section), pictures, [_table(spaces)])
 
 
+def _two(value: float) -> str:
+    return f"{value:.2g}".replace("-", "−")
+
+
 def _sentences(section: Mapping[str, Any]) -> list[str]:
     words = []
     for kind, label in ((TRUE, "Truth"), (PREDICTED, "Prediction")):
@@ -49,14 +53,14 @@ def _sentences(section: Mapping[str, Any]) -> list[str]:
             words.append(f"{label}: too few eigenspaces move for a rank correlation.")
             continue
         between = (
-            f" (95 % interval {found['low']:.2g} to {found['high']:.2g})"
+            f" (95 % interval {_two(found['low'])} to {_two(found['high'])})"
             if found["low"] is not None and found["high"] is not None
             else ""
         )
         chance = found.get("chance")
         text = (
             f"{label}: the rank correlation of mean frequency with graph eigenvalue is "
-            f"{found['value']:.2g}{between} over {found['eigenspaces']} eigenspaces"
+            f"{_two(found['value'])}{between} over {found['eigenspaces']} eigenspaces"
         )
         if chance is not None:
             text += f"; {_often(chance)} of random orders reach it"
