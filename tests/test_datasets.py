@@ -239,6 +239,16 @@ def test_what_makes_no_sense_is_refused(data, trajectory):
         WindowDataset([])
 
 
+@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_numbers_of_any_type_choose_windows(data, kind):
+    index = np.array([0, 3, 69], kind)
+    same(data[index], data[[0, 3, 69]])
+    same(data[index[1:2]], data[[3]])
+    same(data[torch.from_numpy(index)], data[[0, 3, 69]])
+    if kind.startswith("i"):
+        same(data[np.array([-1, -70], kind)], data[[69, 0]])
+
+
 def test_masks_choose_windows(data):
     mask = np.arange(len(data)) % 7 == 3
     chosen = np.flatnonzero(mask).tolist()

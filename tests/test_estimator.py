@@ -3,6 +3,7 @@
 import gc
 import pickle
 from copy import copy, deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,14 @@ def test_the_score_is_the_skill_beside_the_best_baseline(fitted, trajectory):
     assert fitted.score(other) != fitted.score()
     still = GFNODE("persistence", changes=PLAIN).fit(trajectory)
     assert still.score() <= 0  # it is a baseline itself
+
+
+@pytest.mark.filterwarnings("ignore:.* not trained on atoms at rest")
+def test_nothing_is_worse_than_a_baseline_that_is_exact(fitted, trajectory):
+    x = np.repeat(trajectory.positions[:1], len(trajectory), 0)
+    still = replace(trajectory, positions=x, velocities=np.zeros_like(x))
+    assert fitted.score(still) == -np.inf
+    assert GFNODE("persistence", changes=PLAIN).fit(trajectory).score(still) == 0.0
 
 
 def test_a_run_folder_can_be_kept(fitted, trajectory, tmp_path):

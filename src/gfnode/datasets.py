@@ -27,9 +27,6 @@ from gfnode.windows.cutting import PARTS
 Part = Literal["train", "validation", "test"]
 Item = dict[str, Tensor]
 Indices = SupportsIndex | slice | Sequence[int] | NDArray[Any] | Tensor
-WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-"""Types of numbers of windows."""
-
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -161,11 +158,13 @@ class WindowDataset(Dataset[Item]):
         index, count = _tensor(indices), len(self)
         if index.dtype == torch.bool and index.shape == (count,):
             index = index.nonzero()[:, 0]
-        if index.dtype not in WHOLE or index.ndim != 1:
+        whole = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
+        if not whole or index.ndim != 1:
             raise InputError(
                 f"windows are chosen by whole numbers from 0 to {count - 1}, a slice, or a mask "
                 f"({count},), got {str(index.dtype).removeprefix('torch.')} {tuple(index.shape)}"
             )
+        index = index.long()  # of 8 bits it would be a mask, and hold no large count
         if index.numel() and not -count <= int(index.min()) <= int(index.max()) < count:
             raise IndexError(f"windows are numbered 0 to {count - 1}, got {index.tolist()[:8]}")
         return self.windows.batch(index % count)

@@ -237,8 +237,11 @@ class GFNODE:
         run = self._fitted()
         given = None if X is None else Reader.chosen(self.reader).gather(X)[0]
         result = run.evaluate(given)
-        own = float(result.errors[result.model].mean())
-        return 1.0 - own / float(result.errors[result.best_trivial].mean())
+        names = result.model, result.best_trivial
+        own, best = (float(result.errors[name].mean()) for name in names)
+        if own == best:  # both may be zero, of a molecule that does not move
+            return 0.0
+        return 1.0 - own / best if best else -np.inf
 
     def save(self, folder: str | Path) -> Path:
         """Copy the run folder, to go on with :class:`gfnode.Run`, ``gfnode report`` and the like.

@@ -453,6 +453,13 @@ class TestSeveralRuns:
         assert runs[1].fingerprint == second.fingerprint
         assert gfnode.load("mdshare:alanine-dipeptide/1").fingerprint == second.fingerprint
 
+    def test_what_is_to_download_is_what_is_missing(self, ala2, folder):
+        whole = sum(part.remote.mb for part in find("ala2").parts)
+        assert f"to download: {whole:.0f} MB" in call("fetch", "ala2", "--yes").output
+        first = find("ala2").runs[0].remote
+        cache.path_of(first.place).unlink()
+        assert f"to download: {first.mb:.0f} MB" in call("fetch", "ala2").output
+
     def test_a_local_folder_of_that_name_is_not_hidden(self, ala2, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "ala2").mkdir()

@@ -170,3 +170,16 @@ def test_bad_pairs():
     with pytest.raises(InputError, match="lag is 10 frames, expected 1 to 9"):
         lagged(x, 10)
     assert standardise(x)[1].tolist() == [1.0, 1.0]
+
+
+def test_a_single_block_has_estimates_without_intervals():
+    """Nothing is left without it: of data that is hardly longer than the horizon."""
+    moments = Moments.of(*wander(500), blocks_of(500, 1))
+    several = Moments.of(*wander(500), blocks_of(500, 5))
+    for one, whole in (
+        (vamp2(moments), vamp2(several)),
+        *zip(implied_timescales(moments, 1.0), implied_timescales(several, 1.0), strict=True),
+    ):
+        assert one.value == pytest.approx(whole.value)
+        assert np.isnan([one.low, one.high]).all()
+        assert one.blocks == 1

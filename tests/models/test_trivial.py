@@ -52,12 +52,18 @@ def start_of(motion, times: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, tor
 LAG_TENSOR = torch.from_numpy(LAGS).float()[None]
 
 
+def carrying(system: System, start: torch.Tensor) -> RigidRotor:
+    """A rotor whose conformer is the one start, ``(1, atom, 3)``."""
+    model = RigidRotor(system)
+    model.prepare(Samples(start))
+    return model
+
+
 @pytest.mark.parametrize("spin", [None, [6e-3, 1e-3, 2e-3], [1e-4, 6e-3, 3e-4]])
-@pytest.mark.parametrize("carry", ["start", "conformer"])
-def test_rigid_rotor_is_the_asymmetric_top(spin: list[float] | None, carry: str) -> None:
+def test_rigid_rotor_is_the_asymmetric_top(spin: list[float] | None) -> None:
     motion = asymmetric_top(spin=spin, drift=(1e-3, -2e-3, 5e-4), seed=3)
     x, v, later = start_of(motion, LAGS)
-    model = RigidRotor(system_of(motion.numbers, motion.reference), carry)
+    model = RigidRotor(system_of(motion.numbers, motion.reference))
     model.prepare(Samples(later[0].float()))
     found = model(x, v, LAG_TENSOR)
     assert found.dtype == torch.float32
@@ -69,7 +75,7 @@ def test_rigid_rotor_with_water() -> None:
     """The lightest rotor: tens of radians inside the horizon."""
     motion = asymmetric_top("H2O", seed=4)
     x, v, later = start_of(motion, LAGS)
-    found = RigidRotor(system_of(motion.numbers, motion.reference), "start")(x, v, LAG_TENSOR)
+    found = carrying(system_of(motion.numbers, motion.reference), x)(x, v, LAG_TENSOR)
     assert (found - later).norm(dim=-1).max() < 2e-4
 
 
@@ -87,24 +93,24 @@ def test_rigid_rotor_of_linear_molecules(name: str) -> None:
     v = torch.linalg.cross(spin.expand_as(r), r) + torch.tensor([1e-3, 0, 0])
     turned = r @ geometry.rotation_matrix(spin * LAG_TENSOR[0, :, None]).mT
     expected = turned + (x - r) + LAG_TENSOR[0, :, None, None] * torch.tensor([1e-3, 0, 0])
-    found = RigidRotor(system, "start")(x[None], v[None], LAG_TENSOR)
+    found = carrying(system, x[None])(x[None], v[None], LAG_TENSOR)
     assert (found[0] - expected).norm(dim=-1).max() < 1e-4
 
 
 def test_rigid_rotor_of_a_single_atom_flies_straight() -> None:
     system = system_of(np.array([18]), np.zeros((1, 3)))
     x, v = torch.tensor([[[1.0, 2, 3]]]), torch.tensor([[[1e-3, 0, -1e-3]]])
-    model = RigidRotor(system)
-    model.prepare(Samples(x))
     np.testing.assert_allclose(
-        model(x, v, LAG_TENSOR), ConstantVelocity(system)(x, v, LAG_TENSOR), atol=1e-6
+        carrying(system, x)(x, v, LAG_TENSOR),
+        ConstantVelocity(system)(x, v, LAG_TENSOR),
+        atol=1e-6,
     )
 
 
 def test_rigid_rotor_at_rest_stays() -> None:
     motion = counter_rotors(rate=0.02, seed=5)  # no total angular momentum
     x, v, _ = start_of(motion, LAGS)
-    found = RigidRotor(system_of(motion.numbers, motion.reference), "start")(x, v, LAG_TENSOR)
+    found = carrying(system_of(motion.numbers, motion.reference), x)(x, v, LAG_TENSOR)
     np.testing.assert_allclose(found, x[:, None].expand_as(found), atol=1e-4)
 
 
@@ -155,10 +161,8 @@ def test_state_travels_with_the_model(name: str) -> None:
     assert (Symmetry.START in model.kept) == (name in ("persistence", "constant-velocity"))
 
 
-@pytest.mark.parametrize(
-    ("name", "options"), [*((name, {}) for name in KINDS), ("rigid-rotor", {"carry": "start"})]
-)
-def test_promises_are_kept(name: str, options: dict[str, str]) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_promises_are_kept(name: str) -> None:
     """Every declared symmetry, on starts with thermal noise in all coordinates."""
     built = molecule("CH3CH2OH")
     numbers, generator = np.asarray(built.numbers), torch.Generator().manual_seed(1)
@@ -169,7 +173,7 @@ def test_promises_are_kept(name: str, options: dict[str, str]) -> None:
     lags = 1500 * torch.rand(40, 5, generator=generator)
 
     def run(x, v, lags, order=tuple(range(9))):
-        model = KINDS[name](permuted(system, order), **options)
+        model = KINDS[name](permuted(system, order))
         model.prepare(Samples(samples[:, list(order)]))
         return model(x, v, lags), model.kept
 
@@ -203,5 +207,3 @@ def test_an_unprepared_model_says_so() -> None:
     for kind in (MeanConformer, RigidRotor):
         with pytest.raises(InputError, match="prepare"):
             kind(system)(x, v, LAG_TENSOR)
-    with pytest.raises(InputError, match="carry"):
-        RigidRotor(system, "nothing")

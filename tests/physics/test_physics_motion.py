@@ -225,6 +225,15 @@ class TestKinetics:
         assert found.arrays["vamp2_true"].shape == (8, 3)
         assert found.arrays["timescales_ps_true"].shape == (8, 2, 3)
 
+    def test_a_single_block_of_time_has_no_intervals(self, predictions):
+        whole = wiggle(1600, seed=9)
+        short = whole[: round(900 / whole.spacing)]
+        found = measure_kinetics(predict_unseen(predictions.run, short)).numbers
+        assert found["blocks"] == 1
+        last = found["true"]["vamp2"][-1]
+        assert last["value"] > 1
+        assert np.isnan([last["low"], last["high"]]).all()
+
     def test_atoms_without_bonds_have_none(self, tmp_path):
         """Three argon atoms far apart: no torsion, and modes of nothing."""
         water = wiggle(400)

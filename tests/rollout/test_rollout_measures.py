@@ -151,6 +151,10 @@ class TestStability:
         longer = reference().floor(1e9)  # as much as there is: two halves
         assert longer["bond"] < floor["bond"]
 
+    def test_stretches_between_two_frames_have_no_share_in_the_floor(self):
+        floor = reference().floor(1.0)  # most of its stretches hold no frame, the others one
+        assert all(0 < value < 10 for value in floor.values())
+
 
 def _between(positions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return positions[..., pairs[:, 1], :] - positions[..., pairs[:, 0], :]

@@ -79,9 +79,14 @@ def locate_all(name: str) -> list[Located]:
     ]
 
 
+def missing(entry: Entry) -> list[Part]:
+    """Parts of an entry whose files are not here; the content of the others is not looked at."""
+    return [part for part in entry.parts if not cache.path_of(part.remote.place).is_file()]
+
+
 def in_cache(entry: Entry) -> bool:
-    """Whether all files of an entry are here; their content is not looked at."""
-    return all(cache.path_of(part.remote.place).is_file() for part in entry.parts)
+    """Whether all files of an entry are here."""
+    return not missing(entry)
 
 
 def _here(entry: Entry, part: Part) -> Path:

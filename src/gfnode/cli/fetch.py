@@ -54,7 +54,8 @@ def fetch(
     """Download public trajectories: MD17, rMD17, MD22 and others."""
     with plain_errors():
         from gfnode.catalogue import cache, catalogue, expand
-        from gfnode.fetching import Fetcher, NotFetchedError, to_get
+        from gfnode.catalogue.located import missing
+        from gfnode.fetching import Fetcher, NotFetchedError
         from gfnode.fetching.display import display
 
         if listed:
@@ -67,11 +68,12 @@ def fetch(
                 "nothing to fetch: give a name, e.g. gfnode fetch md17:aspirin; --list shows all"
             )
         entries = expand(names)
-        missing = to_get(entries)
-        if missing and not offline:
-            for entry in missing:
+        lacking = {entry: parts for entry in entries if (parts := missing(entry))}
+        if lacking and not offline:
+            for entry in lacking:
                 typer.echo(f"{_what(entry)}, {_size(entry)}")
-            _ask(sum(entry.mb for entry in missing), str(cache.folder()), yes)
+            files = [part.remote for parts in lacking.values() for part in parts]
+            _ask(sum(file.mb for file in files), str(cache.folder()), yes)
         failed: list[InputError] = []
         for entry in entries:
             try:

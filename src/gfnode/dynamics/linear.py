@@ -1,14 +1,9 @@
 """Linear dynamics in closed form, and the two ablations without an ODE."""
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
-
-from gfnode.errors import InputError
-
-Init = Literal["published", "identity"]
 
 NODES = 8
 ORDER = 12
@@ -41,8 +36,6 @@ class LinearDynamics(nn.Module):
         Which eigenspace each mode belongs to, ``(mode,)``, counted from 0.
     width
         Length of the feature axis.
-    init
-        ``"published"``: uniform(0, 1) / width²; ``"identity"``: W = 0, so that exp(t W) = 1.
 
     Notes
     -----
@@ -54,12 +47,10 @@ class LinearDynamics(nn.Module):
 
     spaces: Tensor
 
-    def __init__(self, spaces: Tensor, width: int, init: Init = "published") -> None:
+    def __init__(self, spaces: Tensor, width: int) -> None:
         super().__init__()
         self.register_buffer("spaces", spaces.detach().clone())
-        self.weight = nn.Parameter(
-            _matrices(spaces, width, init, nothing=torch.zeros(width, width))
-        )
+        self.weight = nn.Parameter(_matrices(spaces, width))
 
     def forward(self, amplitudes: Tensor, times: Tensor) -> Tensor:
         """Carry ``(batch, mode, row, feature)`` to times t ≥ 0, ``(batch, time)``.
@@ -77,16 +68,16 @@ class FeedForwardDynamics(nn.Module):
 
     Parameters
     ----------
-    spaces, width, init
-        As for :class:`LinearDynamics`; ``"identity"`` starts from the identity matrix.
+    spaces, width
+        As for :class:`LinearDynamics`.
     """
 
     spaces: Tensor
 
-    def __init__(self, spaces: Tensor, width: int, init: Init = "published") -> None:
+    def __init__(self, spaces: Tensor, width: int) -> None:
         super().__init__()
         self.register_buffer("spaces", spaces.detach().clone())
-        self.weight = nn.Parameter(_matrices(spaces, width, init, nothing=torch.eye(width)))
+        self.weight = nn.Parameter(_matrices(spaces, width))
 
     def forward(self, amplitudes: Tensor, times: Tensor) -> Tensor:
         """Return ``(batch, time, mode, row, feature)``, the same at every time."""
@@ -233,9 +224,6 @@ def _flush(x: Tensor) -> Tensor:
     return x - torch.where(tiny, x.detach(), 0.0)
 
 
-def _matrices(spaces: Tensor, width: int, init: Init, nothing: Tensor) -> Tensor:
-    if init == "published":
-        return torch.rand(int(spaces.max()) + 1, width, width) / width**2
-    if init == "identity":
-        return nothing.repeat(int(spaces.max()) + 1, 1, 1)
-    raise InputError(f"unknown initial dynamics {init!r}: expected 'published' or 'identity'")
+def _matrices(spaces: Tensor, width: int) -> Tensor:
+    """Initial W of each eigenspace as published, uniform(0, 1) / width²."""
+    return torch.rand(int(spaces.max()) + 1, width, width) / width**2

@@ -97,9 +97,9 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
     experiment = Experiment.read(_merge(PRESETS[preset], asked))
     split = experiment.windows.split
     for key in ("most", "fractions"):
-        usual = WindowSettings.model_fields[key].default
-        chosen = asked.get("windows", {}).get(key, usual)
-        if split.startswith("published") and tuple(chosen) != usual:
+        default = WindowSettings.model_fields[key].default
+        chosen = asked.get("windows", {}).get(key, default)
+        if split.startswith("published") and tuple(chosen) != default:
             raise InputError(
                 f"windows.{key} has no effect with windows.split={split}, which uses the numbers "
                 "of windows in the paper: leave it out, or also set windows.split=blocked"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from gfnode.catalogue import Entry, Part, cache, expand
 from gfnode.catalogue.entries import Remote
-from gfnode.catalogue.located import in_cache
+from gfnode.catalogue.located import missing
 from gfnode.errors import InputError
 from gfnode.fetching.download import Check, Download, Failed, Watcher, host
 from gfnode.files import make_folder
@@ -169,8 +169,7 @@ class Fetcher:
             lock.release()
 
     def _check_room(self, entry: Entry) -> None:
-        paths = [(cache.path_of(part.remote.place), part.remote.mb) for part in entry.parts]
-        needed = sum(mb for path, mb in paths if not path.is_file()) * 1e6
+        needed = sum(part.remote.mb for part in missing(entry)) * 1e6
         free = shutil.disk_usage(cache.folder()).free
         if needed > free:
             raise InputError(
@@ -324,8 +323,3 @@ def _nowhere(entry: Entry, path: Path, lines: list[str]) -> NotFetchedError:
         f"own trajectory: {entry.simulate}",
         lines,
     )
-
-
-def to_get(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries of which some file is not in the cache."""
-    return [entry for entry in entries if not in_cache(entry)]

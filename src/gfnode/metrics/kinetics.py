@@ -92,11 +92,16 @@ class Moments:
         return _covariances(self.counts.sum(), self.first.sum(0), self.second.sum(0))
 
     def without_each(self) -> Doubles:
-        """:meth:`covariances` with each block left out, ``(block, 3, feature, feature)``."""
+        """:meth:`covariances` with each block left out, ``(block, 3, feature, feature)``.
+
+        None of a single block, without which no pair is left.
+        """
+        left = self.counts.sum() - self.counts
+        some = left > 0
         return _covariances(
-            self.counts.sum() - self.counts,
-            self.first.sum(0) - self.first,
-            self.second.sum(0) - self.second,
+            left[some],
+            (self.first.sum(0) - self.first)[some],
+            (self.second.sum(0) - self.second)[some],
         )
 
 

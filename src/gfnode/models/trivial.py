@@ -1,6 +1,6 @@
 """Baselines without trained weights, which every model is compared with."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -81,40 +81,23 @@ class MeanConformer(Model):
 
 
 class RigidRotor(MeanConformer):
-    """A rigid body with the momenta of the start.
+    """The mean conformer as a rigid body with the momenta of the start.
 
     The centre of mass moves with the total momentum; the body turns with the total angular momentum
     of the state atoms by the equations of a free asymmetric top (:func:`free_rotation`), its
     inertia being that of the start.
-
-    Parameters
-    ----------
-    carry
-        The body that moves: the mean ``conformer`` superposed on the start, or the ``start``.
     """
-
-    promises: ClassVar[frozenset[Symmetry]] = MeanConformer.promises
 
     masses: Tensor
 
-    def __init__(self, system: System, carry: Literal["conformer", "start"] = "conformer") -> None:
+    def __init__(self, system: System) -> None:
         super().__init__(system)
-        if carry not in ("conformer", "start"):
-            raise InputError(f"carry is {carry!r}, expected 'conformer' or 'start'")
-        self.carry = carry
         masses = torch.from_numpy(system.masses)
         self.register_buffer("masses", masses.float(), persistent=False)
 
-    @property
-    def kept(self) -> frozenset[Symmetry]:
-        """All symmetries where the start itself is carried."""
-        if self.carry == "conformer":
-            return self.promises
-        return self.promises | {Symmetry.REFLECTION, Symmetry.START}
-
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict; see :meth:`Model.forward`."""
-        carried = positions if self.carry == "start" else self.place(positions)
+        carried = self.place(positions)
         x, v, times = positions.double(), velocities.double(), lags.double()
         rotation = free_rotation(
             angular_momentum(x, v, self.masses), inertia_tensor(x, self.masses), times

@@ -149,6 +149,8 @@ class Reference:
             begins = np.linspace(0.0, times[-1] - length, min(10, int(times[-1] / length)))
             for begin in begins:
                 inside = (times >= begin) & (times <= begin + length)
+                if not inside.any():  # it lies between two frames
+                    continue
                 rest = [
                     (s.positions, np.arange(len(s.times)))
                     for i, s in enumerate(self.series)

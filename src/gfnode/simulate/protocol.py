@@ -1,6 +1,8 @@
 """What is done in a simulation: temperature, steps, thermostat, in numbers that were checked."""
 
+import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from gfnode.errors import InputError
@@ -149,6 +151,12 @@ def protocol(
         )
     if kind != NONE and kelvin == 0:
         raise InputError("the temperature is 0 K: a thermostat needs one above zero, e.g. 300K")
+    for name, number in (("steps", steps), ("seed", seed), ("replica", replica)):
+        if not isinstance(number, Integral | None):
+            raise InputError(f"{name} is {number!r}, expected a whole number")
+    for name, time in (("length", length), ("every", every), ("equilibrate", equilibrate)):
+        if time is not None and not math.isfinite(parse_time(time)):
+            raise InputError(f"{name} is {time}, expected a finite time, e.g. 50ps")
     if seed < 0 or replica < 0:
         raise InputError(f"seed {seed} and replica {replica} must not be negative")
     tau = default.coupling if coupling is None else parse_time(coupling)
