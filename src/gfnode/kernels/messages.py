@@ -118,12 +118,9 @@ class _Messages(torch.autograd.Function):
             for y, wanted in zip(arrays[2:4], ctx.needs_input_grad[3:5], strict=True)
         )
         of_weights = [None if w is None else torch.empty_like(w) for w in weights]
-        _loaded(of_h).backward(
-            _sizes(
-                ctx.residual, arrays, weights, least=ROWS
-            ),  # each thread adds to its own weights
-            *map(address, (*arrays, weights, kept, of_h, of_x, of_v, of_scalars, of_weights)),
-        )
+        sizes = _sizes(ctx.residual, arrays, weights, least=ROWS)  # a thread has sums of its own
+        parts = (*arrays, weights, kept, of_h, of_x, of_v, of_scalars, of_weights)
+        _loaded(of_h).backward(sizes, *map(address, parts))
         return None, of_h, of_x, of_v, of_scalars, None, *of_weights
 
 
