@@ -40,7 +40,7 @@ test: venv
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-slow: venv
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m slow --dist loadgroup $(PYTEST_ARGS)
 
 lint: venv
 	$(BIN)/ruff check

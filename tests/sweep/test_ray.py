@@ -20,6 +20,7 @@ ray = pytest.importorskip("ray")
 pytestmark = [
     pytest.mark.slow,  # two nodes take half a minute to start
     pytest.mark.filterwarnings("ignore"),  # of Ray itself
+    pytest.mark.xdist_group("ray"),  # "auto" finds a cluster of any process of this machine
 ]
 
 EPOCHS = 300
