@@ -627,7 +627,7 @@ class TestBadInput:
         data.unlink()
         said = fails("evaluate", tmp_path / "run")
         assert "data.npz: no such file" in said
-        assert "give its new path (--data)" in said
+        assert "put it back (a link will do); evaluate and report also take its new path" in said
 
     def test_a_folder_that_cannot_be_written(self, toluene, tmp_path):
         (tmp_path / "file").write_text("in the way")

@@ -20,6 +20,7 @@ from gfnode.units import BOLTZMANN, FS_PER, format_time, parse_time, parse_times
         ("1e3 as", 1),
         ("-1ps", -1000),
         ("3 µs", 3e9),
+        ("3 \N{GREEK SMALL LETTER MU}s", 3e9),
         ("3us", 3e9),
         ("2 s", 2e15),
         (2, 2),

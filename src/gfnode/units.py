@@ -62,7 +62,7 @@ def parse_time(text: str | float) -> float:
             raise InputError(
                 f"the time is {text!r}, expected a number of fs, or text such as '1.5ps'"
             ) from None
-    match = _TIME.fullmatch(text)
+    match = _TIME.fullmatch(text.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}"))
     if not match or match[2] not in FS_PER:
         raise InputError(
             f"cannot read the time {text!r}: expected a number with a unit such as 100fs, 1.5ps or "

@@ -65,11 +65,22 @@ def test_files_too_short_to_be_judged_are_told():
         held_out([long, short], known, experiment, system, rule)
     with pytest.warns(UserWarning, match=r"file 2 \(300 frames, .*and is left out"):
         held_out(trained_on, known, experiment, system, rule)
-    with pytest.raises(
-        InputError, match="spans 195 fs, expected at least the training horizon, 300 fs"
-    ):
-        held_out([short], known, experiment, system, rule)
+    for frames, span in ((40, 195), (61, 300)):
+        said = f"spans {span} fs, expected more than the training horizon, 300 fs; give a longer"
+        with pytest.raises(InputError, match=said):
+            held_out([wiggle(frames, seed=2)], known, experiment, system, rule)
     held_out([long, wiggle(100, seed=4)], known, experiment, system, rule)  # has windows
+    with pytest.raises(InputError, match="give a longer trajectory, or one with frames closer"):
+        held_out([long[::50]], known, experiment, system, rule)  # too few frames for all the lags
+
+
+def test_data_given_twice_is_told() -> None:
+    experiment = configure(changes={"windows.horizon": 300.0})
+    dataset = prepare([wiggle(1000)], experiment)
+    known = Provenance(Provenance.describe([wiggle(1000)], [""], Reader()))
+    rule, other = VelocityRule(gap=dataset.parts["train"].gap), wiggle(500, seed=1)
+    with pytest.warns(UserWarning, match="begins with frame 0 of .*frames count twice; remove the"):
+        held_out([other, other], known, experiment, dataset.whole_system, rule)
 
 
 @pytest.mark.parametrize("horizon", [1.0, 1e6])

@@ -217,6 +217,20 @@ def test_timescales_that_are_decades_apart_are_all_to_be_seen(measured, true, sc
     assert 2 * true < high <= 6 * true
 
 
+@pytest.mark.parametrize(("true", "gap"), [(0.75, False), (400.0, True)])
+def test_a_timescale_of_zero_is_a_gap_on_a_logarithmic_axis(measured, true, gap):
+    """It dropped to the bottom as a vertical line."""
+    found = numbers()
+    of_truth = [[estimate(0.0), estimate(None)], [estimate(true), estimate(None)]]
+    found["kinetics"]["true"] = found["kinetics"]["true"] | {"timescales_ps": of_truth}
+    (measured / "physics.json").write_text(json.dumps(found))
+    panels = {panel.key: panel for panel in physics_panels(RunFiles.read(measured))}
+    pane = panels["kinetics"].pictures[0].draw(WIDE).axes[1]
+    first, second = pane.lines[0].get_ydata()
+    assert np.isnan(first) == gap
+    assert second == true
+
+
 @pytest.mark.parametrize(("spacing", "told"), [(2.0, False), (5.0, True), (9.0, True)])
 def test_a_temperature_of_frames_far_apart_says_so(measured, spacing, told):
     found = numbers()

@@ -101,6 +101,8 @@ def test_title_units_and_verdict_are_written():
     said = texts(figure)
     assert "toluene (C7H8): gfnode" in said
     assert "1440 windows in 4 blocks of time, horizon 1.5 ps, targets superposed" in said
+    alone = texts(error_against_lag(evaluation(windows=1, blocks=1), "toluene"))
+    assert "1 window in 1 block of time, horizon" in alone
     assert "better than persistence: 0.5 times its MSE (95 % interval 0.417 to 0.6)" in said
     assert figure.axes[0].get_xlabel() == "lag (ps)"
     assert "Å²" in figure.axes[0].get_ylabel()

@@ -611,8 +611,14 @@ def test_resuming_with_other_data_is_refused(tmp_path, monkeypatch):
     with killed_at(monkeypatch, Trainer, "_step", 6):
         gfnode.fit(path, changes=TINY, out=tmp_path / "run", progress=False)
     wiggle(seed=9).save(path)
-    with pytest.raises(InputError, match="no longer holds the data this run was trained on"):
+    with pytest.raises(InputError, match="the data this run was trained on: restore it; evaluate"):
         gfnode.resume(tmp_path / "run", progress=False)
+    path.unlink()
+    with pytest.raises(InputError, match=r"w\.npz: no such file, but .*: put it back \(a link"):
+        gfnode.resume(tmp_path / "run", progress=False)
+    wiggle().save(tmp_path / "moved.npz")
+    path.symlink_to(tmp_path / "moved.npz")
+    assert gfnode.resume(tmp_path / "run", progress=False).facts["training"]
 
 
 def test_a_damaged_state_is_refused(tmp_path):

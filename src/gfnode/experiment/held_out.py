@@ -16,6 +16,7 @@ from gfnode.trajectory.lengths import warn_of_unit
 from gfnode.units import format_time
 from gfnode.windows import Windows
 from gfnode.windows.cutting import make_windows, superposes
+from gfnode.windows.duplicates import warn_of_duplicates
 from gfnode.windows.short import warn_of_length
 from gfnode.windows.velocities import VelocityRule
 
@@ -83,11 +84,12 @@ def _check_others(given: Sequence[Trajectory], provenance: Provenance, system: S
         warn_of_unit(trajectory)
         warn_of_order(system.state_of(trajectory), system)
         warn_of_cut(system.state_of(trajectory), system)
+    warn_of_duplicates(given)
     longest = max(given, key=lambda each: each.span)
-    if longest.span < system.horizon * (1 - 1e-6):
+    if longest.span <= system.horizon:
         raise InputError(
             f"{longest.label} is too short to evaluate on: it spans {format_time(longest.span)}, "
-            f"expected at least the training horizon, {format_time(system.horizon)}; give a "
+            f"expected more than the training horizon, {format_time(system.horizon)}; give a "
             "longer trajectory"
         )
 

@@ -105,8 +105,8 @@ class Provenance:
             trajectory = next(opened[file])
             if trajectory.fingerprint != entry["fingerprint"]:
                 raise InputError(
-                    f"{file} no longer holds the data this run was trained on; give the "
-                    "trajectory to evaluate on with --data"
+                    f"{file} no longer holds the data this run was trained on: restore it; "
+                    "evaluate and report also take that or other data (--data)"
                 )
             found.append(trajectory)
         return found
@@ -120,8 +120,8 @@ class Provenance:
                 )
             if not Path(file).exists() and ":" not in file:  # no name such as sample:toluene
                 raise InputError(
-                    f"{file}: no such file, but {where} was trained on it: put it back, or give "
-                    "its new path (--data)"
+                    f"{file}: no such file, but {where} was trained on it: put it back (a link "
+                    "will do); evaluate and report also take its new path (--data)"
                 )
 
     def arrange(self, trajectories: Iterable[Trajectory]) -> list[Trajectory] | None:

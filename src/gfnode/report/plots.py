@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gfnode import runfiles
 from gfnode.errors import InputError
 from gfnode.files import read_json, whole
+from gfnode.report.sentences import judged_on
 from gfnode.report.tables import molecules, verdict
 from gfnode.units import format_time
 
@@ -141,8 +142,7 @@ def _title(axes: Axes, evaluation: Mapping[str, Any], molecule: str) -> None:
     axes.text(
         0.0,
         1.02,
-        f"{evaluation['windows']} windows in {evaluation['blocks']} blocks of time, "
-        f"horizon {format_time(evaluation['horizon_fs'])}"
+        f"{judged_on(evaluation)}, horizon {format_time(evaluation['horizon_fs'])}"
         f"{', targets superposed on the start' if superposed else ''}\n"
         f"{model} is {verdict(evaluation, best)}\n"
         f"bands: separate 95 % intervals of {model} and {best}",

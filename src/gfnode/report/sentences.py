@@ -155,6 +155,12 @@ def _beside_trivial(run: "Run", trained: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
+def judged_on(evaluation: Mapping[str, Any]) -> str:
+    """The windows of an evaluation: ``32 windows in 1 block of time``."""
+    windows, blocks = evaluation["windows"], evaluation["blocks"]
+    return f"{count(windows, 'window')} in {count(blocks, 'block')} of time"
+
+
 def describe_evaluation(
     run: "Run", given: "Sequence[Trajectory]", evaluation: Mapping[str, Any], own: bool
 ) -> str:
@@ -164,8 +170,8 @@ def describe_evaluation(
     part = "test part of the training data" if own else "all windows of other data"
     superposed = evaluation["targets_superposed_on_start"]
     return (
-        f"{names}, {part}: {evaluation['windows']} windows in {evaluation['blocks']} blocks of "
-        f"time, {count(evaluation['times'], 'lag')} up to {format_time(evaluation['horizon_fs'])}; "
+        f"{names}, {part}: {judged_on(evaluation)}, {count(evaluation['times'], 'lag')} up to "
+        f"{format_time(evaluation['horizon_fs'])}; "
         f"{len(system.score)} of {len(system.source_numbers)} atoms scored; targets "
         f"{'superposed on the start' if superposed else 'not superposed'}"
     )

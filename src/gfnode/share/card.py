@@ -268,7 +268,8 @@ def _errors(config: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> 
     placed = "superposed on the start" if evaluation["targets_superposed_on_start"] else "as stored"
     yield (
         f"Mean squared error per coordinate in 10⁻² Å², with 95 % intervals over blocks of time, "
-        f"on {evaluation['windows']} windows of the test part in {evaluation['blocks']} blocks, "
+        f"on {count(evaluation['windows'], 'window')} of the test part in "
+        f"{count(evaluation['blocks'], 'block')}, "
         f"{count(evaluation['times'], 'lag')} up to {format_time(evaluation['horizon_fs'])}, "
         f"targets {placed}. All but the first are trivial baselines, which a model should beat."
     )

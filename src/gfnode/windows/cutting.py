@@ -292,11 +292,13 @@ class _Cutter:
         part = PARTS.index(name)
         starts = self._with_targets(starts, part)
         if not len(starts):
+            choices = "change windows.horizon, lower windows.times or give a longer trajectory"
+            if self.settings.split == "all":  # of an evaluation, where nothing can be chosen
+                choices = "give a longer trajectory, or one with frames closer together"
             raise InputError(
                 f"no {name} window fits: {len(self.times)} frames over "
                 f"{format_time(self.times[-1])}, {self.n_lags} lags within a horizon of "
-                f"{format_time(self.horizon)}; change windows.horizon, lower windows.times or "
-                "give a longer trajectory"
+                f"{format_time(self.horizon)}; {choices}"
             )
         stored = self.frames.velocities is not None and bool(
             (self.neighbours[starts] == starts).all()

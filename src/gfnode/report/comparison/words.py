@@ -84,8 +84,8 @@ def _verdict(compared: Compared, pair: Pair) -> str:
     )
     return (
         f"{first} is {AGAINST[pair.verdict.verdict]} {second}: {times(ratio.value)} times its mean "
-        f"squared error ({between}), on {pair.windows} shared windows in {pair.blocks} blocks "
-        "of time."
+        f"squared error ({between}), on {count(pair.windows, 'shared window')} in "
+        f"{count(pair.blocks, 'block')} of time."
     )
 
 

@@ -107,11 +107,15 @@ def follow_curves(axes: Axes) -> None:
 def span_curves(axes: Axes) -> None:
     """Follow curves of positive values; on a logarithmic axis where they are decades apart.
 
-    The axis then ends a factor of two beyond the curves, whatever the bands do.
+    The axis then ends a factor of two beyond the curves, whatever the bands do, and a curve has a
+    gap where it is zero: it would drop to the end as a vertical line.
     """
     drawn = _drawn(axes)
     drawn = drawn[drawn > 0]
     if drawn.size and drawn.max() >= APART * drawn.min():
+        for line in axes.lines:
+            heights = np.asarray(line.get_ydata(), dtype=float)
+            line.set_ydata(np.where(heights > 0, heights, np.nan))
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(power_of_ten)
         axes.set_ylim(drawn.min() / 2, 2 * drawn.max())

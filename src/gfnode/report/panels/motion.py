@@ -48,7 +48,8 @@ def kinetics(run: RunFiles) -> Content | None:
     caption = (
         f"Left: VAMP-2 score of the transition from start to lag, in {section['features']} "
         f"({names}): how much memory of the start is left (1: none). Right: the slowest implied "
-        f"timescale, on a logarithmic axis if curves are decades apart. {BANDS.capitalize()}."
+        "timescale, on a logarithmic axis, without zeros, if curves are decades apart. "
+        f"{BANDS.capitalize()}."
     )
     draw = partial(_draw_kinetics, run, methods, edges)
     picture = Picture("kinetics", draw, words, rows, caption)
