@@ -32,7 +32,7 @@ def topology_of_data(path: Path) -> tuple[Integers, Topology, str, Doubles]:
     from ase.data import chemical_symbols
     from ase.io.lammpsdata import read_lammps_data
 
-    said = "cannot be read as a LAMMPS data file with its atom style (Atoms # full)"
+    said = "is no LAMMPS data file that ASE reads, as write_data of LAMMPS writes (Atoms # full)"
     with foreign(path, said):
         atoms = read_lammps_data(str(path), read_image_flags=False)
         if not len(atoms):
