@@ -104,6 +104,14 @@ def test_few_distinct_eigenvalues_are_no_trouble(modes):
     np.testing.assert_allclose(found @ found.T, exact, atol=1e-9)
 
 
+def test_a_large_graph_has_all_its_modes():
+    """Lanczos iteration finds few: a ring has λ = 2 − 2 cos(2πk/n) for k = 0 … n − 1."""
+    basis = eigenbasis(graph_laplacian(nx.cycle_graph(101), hops=1), dense_below=100)
+    exact = 2 - 2 * np.cos(2 * np.pi * np.arange(101) / 101)
+    np.testing.assert_allclose(basis.values, np.sort(exact), atol=1e-12)
+    np.testing.assert_allclose(basis.vectors @ basis.vectors.T, np.eye(101), atol=1e-12)
+
+
 @pytest.mark.parametrize("shape", ["tree", "chain", "ring"])
 def test_ten_thousand_atoms(shape):
     graph = {

@@ -236,6 +236,17 @@ def test_momenta_and_inertia() -> None:
     np.testing.assert_allclose(0.5 * (L * spin[:, 0]).sum(-1), energy, atol=1e-12)
 
 
+def test_thermal_momenta_are_those_of_velocities_at_random() -> None:
+    """Of a large and a small conformation, with the velocities of Maxwell and Boltzmann."""
+    generator = torch.Generator().manual_seed(13)
+    x = SHAPES["solid"].double() * torch.tensor([1.0, 0.3])[:, None, None] + 5
+    masses, heat = torch.linspace(1, 16, 7).double(), 2.5e-4
+    v = torch.randn(20_000, 2, 7, 3, generator=generator).double() * (heat / masses[:, None]).sqrt()
+    found = geometry.momentum(v, masses), geometry.angular_momentum(x.expand_as(v), v, masses)
+    rms = [float(y.square().sum(-1).mean().sqrt()) for y in found]
+    assert geometry.thermal_momenta(x, masses, heat) == pytest.approx(rms, rel=0.02)
+
+
 @given(arrays(np.float64, (3,), elements=st.floats(-7, 7)))
 def test_rotation_matrix_is_that_of_scipy(vector: np.ndarray) -> None:
     found = geometry.rotation_matrix(torch.from_numpy(vector))

@@ -118,6 +118,18 @@ def test_no_bonds_give_no_edges():
     assert not laplacian(edges.index, 3).toarray().any()
 
 
+def test_close_atoms_and_those_with_a_close_atom_between_them():
+    """Atoms at 0, 1, 2 and 9 Å on a line, and one that is 2.5 Å beside the second."""
+    positions = np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [9, 0, 0], [1, 2.5, 0]])
+    edges = neighbour_edges(positions, 1.5)
+    assert pairs(edges, 1) == {(0, 1), (1, 0), (1, 2), (2, 1)}
+    assert pairs(edges, 2) == {(0, 2), (2, 0)}
+    edges = neighbour_edges(positions, 2.5)  # closer than that, not as close
+    assert pairs(edges, 1) == {(i, j) for i in range(3) for j in range(3) if i != j}
+    assert pairs(edges, 2) == pairs(edges, 1)  # a pair may be both
+    assert pairs(neighbour_edges(positions, 2.51), 1) - pairs(edges, 1) == {(1, 4), (4, 1)}
+
+
 def test_published_alanine_dipeptide_edges(shared_data):
     import mdtraj
 
