@@ -204,6 +204,27 @@ def test_mean_conformer_of_mirror_images() -> None:
     )
 
 
+@pytest.mark.parametrize(("swing", "flat"), [(0.172, False), (0.174, True)])
+def test_what_swings_through_its_plane_far_enough_is_flat(swing: float, flat: bool) -> None:
+    """A chair, as high as 0.1 Å on average, whose height swings: flat from √3 of that on.
+
+    Its mean square distance from the plane is then a quarter of that of the samples.
+    """
+    angle = math.pi / 3 * torch.arange(6).double()
+    up = torch.tensor([1.0, -1.0] * 3).double()
+    ring = 1.4 * torch.stack([angle.cos(), angle.sin(), 0 * up], -1)
+    axis = torch.tensor([0.0, 0.0, 1.0])
+    samples = ring + (0.1 + swing * up[:, None, None]) * (up[:, None] * axis)
+    moved = samples @ rotations(14, 6).mT + 5 * axis
+    chair = (ring + 0.1 * up[:, None] * axis) @ rotations(15, 1)[0].mT
+    found = geometry.flattened(chair.float(), moved)
+    if flat:
+        assert not found[:, 2].any()
+        np.testing.assert_allclose(torch.pdist(found), torch.pdist(ring), atol=1e-6)
+    else:
+        assert torch.equal(found, chair.float())
+
+
 coordinate = st.floats(-20, 20, width=32)
 
 

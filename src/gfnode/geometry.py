@@ -174,7 +174,7 @@ def flattened(conformer: Tensor, samples: Tensor, weights: Tensor | None = None)
     """
     centred = (conformer - center(conformer)).double()
     axes = torch.linalg.svd(centred).Vh
-    plane = (conformer.double() - center(conformer.double(), weights)) @ axes.mT
+    plane = conformer.double() @ axes.mT
     plane[:, 2] = 0.0
     rotation = kabsch_rotation(plane, samples, weights, reflect=True)
     heights = ((samples.double() - center(samples.double(), weights)) @ rotation)[..., 2]
