@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import ase.io
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -54,6 +55,9 @@ class TestSizes:
         lags = torch.tensor([10.0, 40.0, 80.0, 160.0, 200.0])
         expected = 0.01 * (1 + np.arange(9)) * np.sqrt(lags.numpy() / 10)[:, None]
         np.testing.assert_allclose(found.deviations(lags), expected, rtol=0.1)
+        batch = windows.batch(slice(None))
+        moved = (batch.targets - batch.positions[:, None])[..., system.score, :]
+        assert float(found.error) == pytest.approx(float(moved.square().mean()))
 
     @pytest.mark.parametrize("heavy_tails", [False, True])
     def test_the_share_expected_of_unseen_errors_lies_within(self, heavy_tails):
@@ -230,6 +234,23 @@ class TestSizes:
         apart = (x[:, i] - x[:, j]).norm(dim=-1)
         np.testing.assert_allclose(found.lengths, apart.mean(0), rtol=1e-4)
         np.testing.assert_allclose(found.spreads, apart.std(0, correction=0), rtol=1e-3)
+        graph = nx.Graph(system.bonds.tolist())
+        hops = dict(nx.all_pairs_shortest_path_length(graph, cutoff=3))
+        spread = {
+            (a, b): float((x[:, a] - x[:, b]).norm(dim=-1).std())
+            for a in hops
+            for b in hops[a]
+            if a < b
+        }
+        kept = {pair for pair, s in spread.items() if hops[pair[0]][pair[1]] < 3 or s < 0.15}
+        assert set(map(tuple, found.pairs.tolist())) == kept < set(spread)
+
+    def test_distances_of_what_is_rigid_are_known_to_a_thousandth(self):
+        system, windows = diffusion(4, frames=100)
+        rigid = windows.frames.positions[:, :1] + torch.randn(9, 3)
+        windows = replace(windows, frames=replace(windows.frames, positions=rigid))
+        found = Calibration.fit(build("persistence", system), windows, windows)
+        np.testing.assert_allclose(found.spreads, 1e-3)
 
 
 class TestFolder:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.signal
 import torch
 from scipy.spatial.transform import Rotation
 from test_layers import literal as literal_layer
@@ -13,6 +14,7 @@ from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.graph import bonds_from_distances, hop_edges, laplacian
 from gfnode.models import build
+from gfnode.models.anchored import _best
 from gfnode.molecule.system import System
 from gfnode.simulate import asymmetric_top, counter_rotors
 from gfnode.training import Trainer
@@ -375,6 +377,58 @@ def test_a_free_rigid_body_turns_as_it_should():
     moved = np.linalg.norm(x[1:] - x[0], axis=-1).max(1)
     assert moved.max() > 3
     assert error.max() < 1e-2, error
+
+
+def test_a_drift_is_forgotten_in_the_time_of_the_friction():
+    """A rigid body in a solvent (Langevin): ⟨x(τ) − x⟩ = v τ_p (1 − e^(−τ/τ_p))."""
+    rng, memory, frames = np.random.default_rng(0), 60.0, 4000
+    kept, motion = np.exp(-1 / memory), asymmetric_top()
+    kicks = 0.01 * rng.normal(size=(frames, 3)) * np.sqrt(1 - kept**2)
+    drift = scipy.signal.lfilter([1.0], [1.0, -kept], kicks, axis=0)
+    x = motion.reference + drift.cumsum(0)[:, None]
+    v = np.broadcast_to(drift[:, None], x.shape)
+    times = 1.0 * np.arange(frames)
+    trajectory = Trajectory(x.astype(np.float32), times, motion.numbers, v.astype(np.float32))
+    model = prepared_from(trajectory, motion.reference, 300.0)
+    found = 300 * float(model.frame.log_memory[0].detach().exp())
+    assert 0.5 * memory < found < 2 * memory  # of times that differ by a factor of 1.8
+    start = model.frame.masses.new_tensor(x[:1]), torch.full((1, 9, 3), 0.01)
+    lags = np.array([20.0, 80.0, 300.0])
+    with torch.no_grad():
+        moved = model(*start, torch.tensor(lags[None]).float())[0] - start[0]
+    m = model.system.masses / model.system.masses.sum()
+    expected = 0.01 * found * (1 - np.exp(-lags / found))
+    np.testing.assert_allclose(m @ moved.numpy(), expected[:, None].repeat(3, 1), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("radians", "steps", "followed"),
+    [(0.3, 2, True), (10.2, 21, True), (63.0, 64, True), (65.0, 64, False)],
+)
+def test_turns_are_integrated_in_steps_of_half_a_radian(radians, steps, followed):
+    model, x, v = prepared(DEFAULT, "ethanol", "all", rough=False)
+    frame = model.frame
+    with torch.no_grad():
+        frame.log_memory.fill_(20.0)  # free flight
+        spin = torch.tensor([[0.0, 0.0, radians / 500], [0.0, 1e-4, 0.0], [0.0, 0.0, 0.0]])
+        placed = frame.place(x, v)._replace(momentum=2 * spin, inverse=0.5 * torch.eye(3))
+        assert frame._count_steps(placed, torch.tensor([[5.0, 500.0]] * 3)) == followed
+    assert (frame._steps, int(frame.steps)) == (steps, steps)
+
+
+@pytest.mark.parametrize("least", range(0, 36, 5))
+def test_the_search_of_memory_times_ends_at_the_least_error(least):
+    tried = []
+
+    def error(value):
+        tried.append(float(value))
+        return torch.tensor(1 + 0.1 * abs(float(value) - least))
+
+    assert float(_best(error, torch.arange(36.0))) == least
+    assert len(set(tried)) == len(tried) <= 18
+    # the first of those that are as good, or of all
+    assert float(_best(lambda value: 1 + (value < least).float(), torch.arange(36.0))) == least
+    assert float(_best(lambda value: 1 + 1e-4 * value.sin(), torch.arange(36.0))) == 0
 
 
 def test_turns_that_the_targets_do_not_show_are_forgotten():

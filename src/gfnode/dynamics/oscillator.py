@@ -143,7 +143,7 @@ class OscillatorDynamics(nn.Module):
         slow = torch.linspace(0, 1, self.logits.shape[1], device=omega.device)[1:-1]
         # slow relaxation: ω = γ, with times between that of the resonance and the horizon
         first = omega.log()[:, None]
-        relaxing = (first * (1 - slow) - math.log(self.horizon) * slow).clamp(max=0.0)
+        relaxing = first * (1 - slow) - math.log(self.horizon) * slow
         lasting = torch.full_like(first, -math.log(100 * self.horizon))
         found = torch.cat([first, relaxing, lasting], 1)
         self.log_frequency.copy_(torch.where(moving[:, None], found, self.log_frequency))
