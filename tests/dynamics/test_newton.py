@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.stats
 import torch
 
 from gfnode.dynamics.newton import NewtonDynamics
-from gfnode.dynamics.thermostat import random_numbers
+from gfnode.dynamics.thermostat import choose_thermostat, random_numbers
 from gfnode.rollout.apply import without_momenta
 from gfnode.units import WAVENUMBER
 from gfnode.windows import Batch
@@ -77,6 +78,34 @@ def test_scipy_integrates_to_the_same_positions(frequency):
         errors.append(error)
     assert errors[1] < 2e-3
     assert errors[1] < errors[0] / 10  # second order: 16
+
+
+def test_trajectories_begin_with_every_sixth_of_the_frictions_there_are():
+    """Quantiles of a Gaussian, of its variance."""
+    expected = scipy.stats.norm.ppf((np.arange(6) + 0.5) / 6)
+    expected /= np.sqrt(np.square(expected).mean())
+    found = dynamics_of(Springy(springs())).friction[:, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_velocities_are_the_slope_of_positions_between_steps_too():
+    """And go on smoothly with the next step, to second order in its length."""
+    dynamics, (x, v) = dynamics_of(Springy(springs()), OMEGA), starts()
+
+    def at(*lags):
+        lags = torch.tensor(lags, dtype=torch.float64).expand(3, -1)
+        generator = torch.Generator().manual_seed(0)
+        found, speeds = dynamics.sample(x, v, lags, generator, exact=True)
+        return found[:, 0], speeds[:, 0]
+
+    jumps = []
+    for dynamics.step in (0.2, 0.1):
+        found, speeds = at(10.42, 10.43, 10.44)
+        slope = (found[:, 2] - found[:, 0]) / 0.02
+        np.testing.assert_allclose(speeds[:, 1], slope, rtol=0, atol=1e-10)
+        _, speeds = at(10.4 - 1e-6, 10.4 + 1e-6)
+        jumps.append((speeds[:, 1] - speeds[:, 0]).norm())
+    assert jumps[1] < jumps[0] / 3
 
 
 def test_energy_is_conserved_and_time_runs_backwards():
@@ -247,6 +276,21 @@ def test_the_thermostat_of_a_simulation_is_found(thermostat):
     assert (float(dynamics.rate) > 0) == ("memory" in thermostat)
     if "memory" in thermostat:
         assert 1 / float(dynamics.rate) <= 100
+
+
+@pytest.mark.parametrize(("share", "worth"), [(0.94, True), (0.96, False)])
+def test_a_thermostat_is_worth_having_for_a_twentieth_of_the_error(share, worth):
+    """Of the three best on few windows, that which is best on all."""
+    none, best = (0.0, 0.0), [(0.0, 1 / 100), (OMEGA, 0.0), (0.0, 1 / 50)]
+    decided = {none: 1.0, best[0]: 2.0, best[1]: share, best[2]: 0.97}
+
+    def preselect(*bath):
+        return best.index(bath) if bath in best else 3.0
+
+    def decide(*bath):
+        return math.log(decided[bath])  # KeyError: of no others
+
+    assert choose_thermostat(preselect, decide) == (best[1] if worth else none)
 
 
 @pytest.mark.parametrize("step", [0.5, 1.0])
