@@ -87,6 +87,38 @@ def test_the_path_basis_is_cosines():
     np.testing.assert_allclose(np.abs(overlap), np.eye(n_atoms), atol=1e-5)
 
 
+# Coordinates
+
+
+@pytest.mark.parametrize("settling", [True, False])
+@pytest.mark.parametrize("anharmonic", [True, False])
+def test_without_anharmonicity_and_settling_vibrations_are_linear(anharmonic, settling):
+    """Without settling alone they are odd; with it neither."""
+    system = system_of("ethanol")
+    options = {"anharmonic": anharmonic, "settling": settling}
+    model = build_variant(DEFAULT, options, system)
+    model.prepare(windows_of(samples_of("ethanol", system)))
+    generator = torch.Generator().manual_seed(0)
+    block = model.coordinates.double()
+    with torch.no_grad():
+        for weight in block.parameters():
+            if weight.requires_grad:
+                weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+        start = torch.randn(2, 9, 3, 2, generator=generator).double() * torch.tensor([0.1, 0.01])
+        times = torch.rand(2, 4, generator=generator).double()
+        found, twice, back = (block(scale * start, times) for scale in (1, 2, -1))
+    assert torch.allclose(twice, 2 * found, atol=1e-9) == (not anharmonic and not settling)
+    assert torch.allclose(back, -found, atol=1e-9) == (not settling)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "modes"), [("ethanol", None, 21), ("ethanol", 5, 5), ("N2", None, 1)]
+)
+def test_there_are_as_many_modes_as_vibrations(name, kept, modes):
+    model = build_variant(DEFAULT, {"modes": kept}, system_of(name))
+    assert model.coordinates.transform.n_modes == modes
+
+
 # Modes that see each other
 
 SPACES = torch.tensor([0, 1, 1, 2])
