@@ -1,5 +1,6 @@
 """The parts that GF-NODE is compared without or with others in their place."""
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -85,6 +86,38 @@ def test_the_path_basis_is_cosines():
     cosines = np.cos(np.pi * k * (np.arange(n_atoms)[:, None] + 0.5) / n_atoms)
     overlap = (cosines / np.linalg.norm(cosines, axis=0)).T @ transform.vectors.numpy()
     np.testing.assert_allclose(np.abs(overlap), np.eye(n_atoms), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "exact"),
+    [
+        ("combinatorial", nx.laplacian_spectrum),
+        ("normalised", nx.normalized_laplacian_spectrum),
+    ],
+)
+def test_modes_are_those_of_the_laplacian_asked_for(kind, exact):
+    system = system_of("toluene", "heavy")
+    model = build_variant(PAPER, {"laplacian": kind, "modes": None}, system)
+    graph = nx.Graph(system.edges.index.T.tolist())
+    found = model.features.transform.eigenvalues
+    np.testing.assert_allclose(found, np.sort(exact(graph)), atol=1e-6)
+
+
+def test_parts_are_told_what_was_asked_for():
+    system = system_of("toluene")
+    ode = {"dynamics": "neural", "coordinate_dynamics": "neural", "time_input": "sinusoidal"}
+    model = build_variant(PAPER, ode, system)
+    assert model.features.dynamics.time_input == "sinusoidal"
+    assert model.coordinates.dynamics.time_input == "sinusoidal"
+    for kind in ("attention", "concatenation"):
+        assert (
+            build_variant(PAPER, {"mode_interaction": kind}, system).features.dynamics.kind == kind
+        )
+    for rotors in (True, False):
+        frame = build_variant(DEFAULT, {"rotors": rotors}, system).frame
+        assert len(frame.rotors) == rotors  # a methyl group
+    model = build_variant(DEFAULT, {"coordinate_basis": "graph"}, system)
+    assert model.coordinates.transform is model.features.transform
 
 
 # Coordinates
