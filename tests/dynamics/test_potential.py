@@ -251,3 +251,15 @@ def test_forces_on_atoms_that_are_held_do_not_count():
         potential.fit(x, given, torch.ones(1, 60, dtype=torch.bool), steps=50)
         learned.append(potential(x[None]))
     assert torch.equal(*learned)
+
+
+def test_what_is_held_is_pushed_as_the_others_push_it():
+    """No force on it is learned as zero: those on the others would have to add up to zero."""
+    x = conformations(60, noise=0.06).float()
+    right = forces_of_springs(x)
+    held = np.arange(1, 9)  # all but one, on which the force would be zero too
+    torch.manual_seed(0)
+    potential = Potential(replace(ETHANOL, held=held), 16, 1)
+    potential.fit(x, right, torch.ones(1, 60, dtype=torch.bool), steps=60, batch=32)
+    wrong = (potential(x[None])[0] - right)[:, 0].square().mean()
+    assert wrong < 0.1 * right[:, 0].square().mean()
