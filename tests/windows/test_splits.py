@@ -168,6 +168,18 @@ def test_fractions_must_be_shares(fractions):
         splits.blocked(times, np.zeros(1000, dtype=np.int64), np.arange(1000), 5.0, fractions)
 
 
+def test_the_smallest_block_must_hold_a_horizon():
+    """Two gaps of 100 fs, and 500 fs of which a fifth holds a window: 700 fs are too short."""
+
+    def split(span):
+        frames = np.arange(span + 1)
+        return splits.blocked(1.0 * frames, 0 * frames, frames, 100.0, (0.5, 0.2, 0.3))
+
+    with pytest.raises(InputError, match=r"more than 700 fs.* longest spans 700 fs"):
+        split(700)
+    assert split(710)["validation"].tolist() == [355, 356, 357]  # 0.2 × 510 fs from 355 fs on
+
+
 def test_a_short_trajectory_is_left_out_of_a_blocked_split():
     times, segments = timeline(0, [1000, 20], False)
     parts = splits.blocked(times, segments, np.arange(1020), 10.0, (0.6, 0.1, 0.3))
