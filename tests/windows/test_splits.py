@@ -79,8 +79,9 @@ def test_published_alanine_is_a_legacy_shuffle():
     assert np.array_equal(np.concatenate(list(parts.values())), shuffled)
     assert [len(p) for p in parts.values()] == [5599, 699, 701]
     assert shuffled.max() + 3000 <= 10_000 - 2
-    with pytest.raises(InputError, match="needs more than 3011 frames"):
+    with pytest.raises(InputError, match="needs more than 3010 frames, got 3010"):
         splits.published_alanine(3010, 3000)
+    assert [len(p) for p in splits.published_alanine(3011, 3000).values()] == [8, 1, 1]
 
 
 def test_alanine_runs_are_joined_and_centred():
