@@ -116,6 +116,12 @@ def test_the_horizon_that_is_chosen_fits_the_split_that_is_chosen(span, step):
     assert all(len(parts[name]) for name in PARTS)
 
 
+def test_the_longest_trajectory_decides_on_the_horizon():
+    pair = [ramp(76), ramp(1501)]  # 150 fs and 3 ps
+    assert choose_horizon(pair, WindowSettings()) == 200.0
+    assert choose_horizon(pair, WindowSettings(horizon=1000.0)) == 1000.0
+
+
 @pytest.mark.parametrize(("asked", "found"), [(7.0, 6.0), (2.0, 2.0), (1e-7 + 8.0, 8.0)])
 def test_a_horizon_between_frames_ends_at_the_frame_before(asked, found):
     """Nothing can be learnt of lags at which there are no frames."""
