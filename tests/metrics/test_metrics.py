@@ -122,6 +122,18 @@ def test_an_empty_bin_and_a_single_block_give_no_interval() -> None:
     assert np.isnan([empty.value, empty.low, full.low, full.high, summary.mean.low]).all()
 
 
+def test_blocks_without_lags_in_a_bin_do_not_count() -> None:
+    """One value in each of three blocks of four: the t interval of three numbers, of log θ."""
+    lags = np.array([[10.0, 90.0], [20.0, 80.0], [30.0, 40.0], [5.0, 60.0]])
+    values = np.array([0.1, 0.3, 0.2])
+    errors = np.array([[9.0, 0.1], [9.0, 0.3], [9.0, 9.0], [9.0, 0.2]])
+    found = summarise(errors, lags, Blocks(np.arange(4), 4, 0, 1.0), [0, 50, 100]).by_lag[1]
+    spread = stats.t.ppf(0.975, 2) * stats.sem(values) / values.mean()
+    assert (found.value, found.blocks, found.count) == (pytest.approx(0.2), 3, 3)
+    assert found.low == pytest.approx(0.2 * np.exp(-spread))
+    assert found.high == pytest.approx(0.2 * np.exp(spread))
+
+
 def test_a_constant_error_has_an_interval_of_no_width() -> None:
     blocks = Blocks.of(np.arange(500.0), 100.0)
     for value in (0.0, 0.25):
