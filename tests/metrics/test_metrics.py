@@ -55,6 +55,10 @@ def test_a_long_series_gets_thirty_blocks() -> None:
     blocks = Blocks.of(np.arange(90_000.0), 1000.0)
     assert (blocks.count, blocks.length) == (30, pytest.approx(3))
     assert Blocks.of(np.arange(90_000.0), 1000.0, most=1000).count == 90
+    starts = np.concatenate([np.arange(90_000.0), np.arange(30_000.0)])
+    several = Blocks.of(starts, 1000.0, np.repeat([0, 1], [90_000, 30_000]))
+    assert np.bincount(several.labels[:90_000]).size == 22  # of 30, each its share of the time
+    assert several.count == 22 + 7
 
 
 @given(
