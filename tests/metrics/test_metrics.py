@@ -296,7 +296,7 @@ def test_one_block_or_divergence() -> None:
     ("call", "words"),
     [
         (lambda b: mean_estimate(np.ones(3), b), "each of the 100 windows"),
-        (lambda b: mean_estimate(-np.ones(100), b), "negative"),
+        (lambda b: mean_estimate(np.arange(100) - 1.0, b), "negative"),
         (lambda b: paired_verdict(np.ones(100), np.ones((100, 2)), b), "same"),
         (lambda b: summarise(np.ones((100, 2)), np.ones((100, 3)), b, [0, 1]), "shape"),
         (lambda b: summarise(np.ones((100, 2)), np.ones((100, 2)), b, [1, 0]), "ascending"),
