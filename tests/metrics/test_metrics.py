@@ -114,8 +114,8 @@ def test_irregular_lags_fall_in_their_bins() -> None:
 def test_errors_of_a_bin_belong_at_the_mean_of_its_lags() -> None:
     lags = np.tile([100.0, 150.0, 300.0], (10, 1))  # regular ones lie at the ends of their bins
     blocks = Blocks.of(np.arange(10.0), 300.0)
-    summary = summarise(np.ones((10, 3)), lags, blocks, [0, 200, 260, 300])
-    assert summary.lags_fs == (125.0, 230.0, 300.0)  # the second is empty
+    summary = summarise(np.ones((10, 3)), lags, blocks, [0, 200, 260, 300, 400])
+    assert summary.lags_fs == (125.0, 230.0, 300.0, 350.0)  # the second and the last are empty
 
 
 def test_an_empty_bin_and_a_single_block_give_no_interval() -> None:
