@@ -143,6 +143,8 @@ def test_jackknife_of_a_mean_is_the_t_interval():
     low, high = half_widths((values.sum() - values)[:, None] / 8)
     exact = stats.t.ppf(0.975, 8) * values.std(ddof=1) / 3
     assert float(high[0]) == pytest.approx(exact) == -float(low[0])
+    wider = half_widths((values.sum() - values)[:, None] / 8, 2.25)
+    assert float(wider[1][0]) == pytest.approx(1.5 * exact)
     assert np.isnan(half_widths(np.zeros((2, 1)))[0]).all()
 
 
