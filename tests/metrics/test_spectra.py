@@ -198,6 +198,16 @@ class TestRanks:
             hits.append((found.low < CENTRES) & (found.high > CENTRES))
         assert 0.91 < np.mean(hits) < 0.98
 
+    def test_blocks_that_share_frames_widen_the_intervals(self):
+        """Five pairs of neighbours of correlation 1/4 in six blocks: (1 + 5/12)/(1 − 1/12)."""
+        f, power = lines(6, np.random.default_rng(6))
+        apart, beside = (
+            mean_frequencies(f, power, Blocks(np.arange(6), 6, pairs, 1.0)) for pairs in (0, 5)
+        )
+        for end, each in ((apart.high, beside.high), (apart.low, beside.low)):
+            ratio = np.log(each / beside.value) / np.log(end / apart.value)
+            np.testing.assert_allclose(ratio, np.sqrt(17 / 11))
+
     @pytest.mark.parametrize(("order", "value"), [([0, 1, 2], 1.0), ([2, 1, 0], -1.0)])
     def test_order(self, order, value):
         f, power = lines(8, np.random.default_rng(1))
