@@ -234,6 +234,14 @@ class TestRanks:
         )
         assert found.chance == pytest.approx(exact.pvalue)
 
+    def test_chance_of_many_spaces_against_the_table(self):
+        """Nine ranks with ρ = 0.6 (Σd² = 48): a one-sided p of 0.048, by random permutations."""
+        values = np.array([5.0, 4.0, 3.0, 2.0, 1.0, 8.0, 7.0, 6.0, 9.0])
+        known = Frequencies(values, values, values, np.zeros((4, 9)), 1.0)
+        found = rank_correlation(np.arange(9.0), known)
+        assert found.value == pytest.approx(0.6)
+        assert found.chance == pytest.approx(0.048, abs=0.008)
+
     def test_the_interval_covers(self):
         """True frequencies are known; windows scatter them across one another."""
         rng, hits = np.random.default_rng(3), []
