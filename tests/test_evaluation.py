@@ -11,6 +11,7 @@ from gfnode.evaluation import Evaluation, evaluate
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.files import to_json
 from gfnode.models import TRIVIAL, build
+from gfnode.models.calibration import Calibration
 from gfnode.models.trivial import Persistence
 from making import wiggle
 
@@ -82,6 +83,10 @@ def test_superposed_errors_against_scipy():
             expected = np.square(rotation.apply(a) - b).mean()
             assert result.superposed["persistence"][w, k] == pytest.approx(expected, rel=1e-3)
     assert (result.superposed["persistence"] <= result.errors["persistence"] + 1e-9).all()
+    told = result.to_dict()["methods"]["persistence"]
+    assert told["superposed_mean_over_lags"]["value"] == pytest.approx(
+        result.superposed["persistence"].mean()
+    )
 
 
 def test_the_size_of_a_batch_does_not_matter(found, monkeypatch):
@@ -200,6 +205,28 @@ def test_json_holds_the_documented_keys_and_is_finite(found):
     for verdict in data["verdicts"].values():
         assert verdict["verdict"] in {"better", "worse", "indistinguishable"}
         assert set(verdict["ratio"]) == set(verdict["difference"]) == ESTIMATE
+
+
+def test_error_bars_are_judged_by_the_scored_coordinates_that_lie_inside(found):
+    """Bars that grow in proportion to the lag, of another size for each atom."""
+    _, models, windows = found
+    sizes, none = torch.tensor([0.02, 5.0, 0.06]), torch.empty(0)
+    bars = Calibration(
+        torch.tensor([60.0]), sizes[None], torch.ones(2), torch.empty(0, 2), none, none, none
+    )
+    progress = []
+    result = evaluate(
+        "persistence", models, windows, 60.0, bars, report=lambda *each: progress.append(each)
+    )
+    frames = windows.frames.positions.numpy()
+    start = frames[windows.starts.numpy()][:, None]
+    off = np.abs(start - frames[windows.targets.numpy()])[:, :, [0, 2]]
+    reach = sizes.numpy()[[0, 2]] * windows.lags.numpy()[..., None] / 60.0
+    expected = (off <= reach[..., None]).mean((2, 3))
+    assert len(np.unique(expected)) > 3
+    np.testing.assert_allclose(result.inside, expected)
+    np.testing.assert_array_equal(result.predicted, np.repeat(start, 4, 1))
+    assert progress[-1] == (60, 60)
 
 
 def test_intervals_of_shares_end_at_one():

@@ -248,6 +248,10 @@ class TestErrorBars:
         found = jackknife(values)
         low, high = stats.t.interval(0.95, 11, x.mean(), stats.sem(x))
         assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+        wider = jackknife(values, inflation=2.25)
+        assert wider.high - x.mean() == pytest.approx(1.5 * (high - x.mean()))
+        two = jackknife(np.array([20.0, 21.0, 19.0]))  # of 19 and 21, whose mean is off by one
+        assert two.high == pytest.approx(20.0 + stats.t.ppf(0.975, 1))
 
     def test_bias_of_the_variance(self) -> None:
         """The jackknife turns the variance by n into that by n − 1, exactly."""

@@ -136,6 +136,18 @@ def test_the_interval_covers():
     assert 0.88 <= np.mean(hits) <= 0.99
 
 
+def test_blocks_that_share_frames_widen_the_intervals():
+    """By the root of the inflation: of the score, and of the eigenvalues e^(−lag/timescale)."""
+    moments = Moments.of(*wander(20_000), blocks_of(20_000))
+    one, four = (vamp2(moments, inflation) for inflation in (1.0, 4.0))
+    assert four.high - four.value == pytest.approx(2 * (one.high - one.value))
+    assert four.value - four.low == pytest.approx(2 * (one.value - one.low))
+    assert (one.count, one.blocks) == (20_000, 20)
+    one, four = (implied_timescales(moments, 2.0, inflation=each)[2] for each in (1.0, 4.0))
+    kept = [[np.exp(-2.0 / t) for t in (each.value, each.low)] for each in (one, four)]
+    assert kept[1][0] - kept[1][1] == pytest.approx(2 * (kept[0][0] - kept[0][1]))
+
+
 def test_jackknife_of_a_mean_is_the_t_interval():
     from scipy import stats
 
@@ -143,6 +155,8 @@ def test_jackknife_of_a_mean_is_the_t_interval():
     low, high = half_widths((values.sum() - values)[:, None] / 8)
     exact = stats.t.ppf(0.975, 8) * values.std(ddof=1) / 3
     assert float(high[0]) == pytest.approx(exact) == -float(low[0])
+    wider = half_widths((values.sum() - values)[:, None] / 8, 2.25)
+    assert float(wider[1][0]) == pytest.approx(1.5 * exact)
     assert np.isnan(half_widths(np.zeros((2, 1)))[0]).all()
 
 

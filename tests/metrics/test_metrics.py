@@ -55,6 +55,10 @@ def test_a_long_series_gets_thirty_blocks() -> None:
     blocks = Blocks.of(np.arange(90_000.0), 1000.0)
     assert (blocks.count, blocks.length) == (30, pytest.approx(3))
     assert Blocks.of(np.arange(90_000.0), 1000.0, most=1000).count == 90
+    starts = np.concatenate([np.arange(90_000.0), np.arange(30_000.0)])
+    several = Blocks.of(starts, 1000.0, np.repeat([0, 1], [90_000, 30_000]))
+    assert np.bincount(several.labels[:90_000]).size == 22  # of 30, each its share of the time
+    assert several.count == 22 + 7
 
 
 @given(
@@ -110,8 +114,8 @@ def test_irregular_lags_fall_in_their_bins() -> None:
 def test_errors_of_a_bin_belong_at_the_mean_of_its_lags() -> None:
     lags = np.tile([100.0, 150.0, 300.0], (10, 1))  # regular ones lie at the ends of their bins
     blocks = Blocks.of(np.arange(10.0), 300.0)
-    summary = summarise(np.ones((10, 3)), lags, blocks, [0, 200, 260, 300])
-    assert summary.lags_fs == (125.0, 230.0, 300.0)  # the second is empty
+    summary = summarise(np.ones((10, 3)), lags, blocks, [0, 200, 260, 300, 400])
+    assert summary.lags_fs == (125.0, 230.0, 300.0, 350.0)  # the second and the last are empty
 
 
 def test_an_empty_bin_and_a_single_block_give_no_interval() -> None:
@@ -120,6 +124,18 @@ def test_an_empty_bin_and_a_single_block_give_no_interval() -> None:
     empty, full = summary.by_lag
     assert (empty.count, full.count, full.value, full.blocks) == (0, 20, 1.0, 1)
     assert np.isnan([empty.value, empty.low, full.low, full.high, summary.mean.low]).all()
+
+
+def test_blocks_without_lags_in_a_bin_do_not_count() -> None:
+    """One value in each of three blocks of four: the t interval of three numbers, of log θ."""
+    lags = np.array([[10.0, 90.0], [20.0, 80.0], [30.0, 40.0], [5.0, 60.0]])
+    values = np.array([0.1, 0.3, 0.2])
+    errors = np.array([[9.0, 0.1], [9.0, 0.3], [9.0, 9.0], [9.0, 0.2]])
+    found = summarise(errors, lags, Blocks(np.arange(4), 4, 0, 1.0), [0, 50, 100]).by_lag[1]
+    spread = stats.t.ppf(0.975, 2) * stats.sem(values) / values.mean()
+    assert (found.value, found.blocks, found.count) == (pytest.approx(0.2), 3, 3)
+    assert found.low == pytest.approx(0.2 * np.exp(-spread))
+    assert found.high == pytest.approx(0.2 * np.exp(spread))
 
 
 def test_a_constant_error_has_an_interval_of_no_width() -> None:
@@ -280,7 +296,7 @@ def test_one_block_or_divergence() -> None:
     ("call", "words"),
     [
         (lambda b: mean_estimate(np.ones(3), b), "each of the 100 windows"),
-        (lambda b: mean_estimate(-np.ones(100), b), "negative"),
+        (lambda b: mean_estimate(np.arange(100) - 1.0, b), "negative"),
         (lambda b: paired_verdict(np.ones(100), np.ones((100, 2)), b), "same"),
         (lambda b: summarise(np.ones((100, 2)), np.ones((100, 3)), b, [0, 1]), "shape"),
         (lambda b: summarise(np.ones((100, 2)), np.ones((100, 2)), b, [1, 0]), "ascending"),

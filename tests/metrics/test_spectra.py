@@ -198,6 +198,16 @@ class TestRanks:
             hits.append((found.low < CENTRES) & (found.high > CENTRES))
         assert 0.91 < np.mean(hits) < 0.98
 
+    def test_blocks_that_share_frames_widen_the_intervals(self):
+        """Five pairs of neighbours of correlation 1/4 in six blocks: (1 + 5/12)/(1 − 1/12)."""
+        f, power = lines(6, np.random.default_rng(6))
+        apart, beside = (
+            mean_frequencies(f, power, Blocks(np.arange(6), 6, pairs, 1.0)) for pairs in (0, 5)
+        )
+        for end, each in ((apart.high, beside.high), (apart.low, beside.low)):
+            ratio = np.log(each / beside.value) / np.log(end / apart.value)
+            np.testing.assert_allclose(ratio, np.sqrt(17 / 11))
+
     @pytest.mark.parametrize(("order", "value"), [([0, 1, 2], 1.0), ([2, 1, 0], -1.0)])
     def test_order(self, order, value):
         f, power = lines(8, np.random.default_rng(1))
@@ -223,6 +233,14 @@ class TestRanks:
             alternative="greater",
         )
         assert found.chance == pytest.approx(exact.pvalue)
+
+    def test_chance_of_many_spaces_against_the_table(self):
+        """Nine ranks with ρ = 0.6 (Σd² = 48): a one-sided p of 0.048, by random permutations."""
+        values = np.array([5.0, 4.0, 3.0, 2.0, 1.0, 8.0, 7.0, 6.0, 9.0])
+        known = Frequencies(values, values, values, np.zeros((4, 9)), 1.0)
+        found = rank_correlation(np.arange(9.0), known)
+        assert found.value == pytest.approx(0.6)
+        assert found.chance == pytest.approx(0.048, abs=0.008)
 
     def test_the_interval_covers(self):
         """True frequencies are known; windows scatter them across one another."""

@@ -79,8 +79,9 @@ def test_published_alanine_is_a_legacy_shuffle():
     assert np.array_equal(np.concatenate(list(parts.values())), shuffled)
     assert [len(p) for p in parts.values()] == [5599, 699, 701]
     assert shuffled.max() + 3000 <= 10_000 - 2
-    with pytest.raises(InputError, match="needs more than 3011 frames"):
+    with pytest.raises(InputError, match="needs more than 3010 frames, got 3010"):
         splits.published_alanine(3010, 3000)
+    assert [len(p) for p in splits.published_alanine(3011, 3000).values()] == [8, 1, 1]
 
 
 def test_alanine_runs_are_joined_and_centred():
@@ -166,6 +167,18 @@ def test_fractions_must_be_shares(fractions):
     times = np.arange(1000.0)
     with pytest.raises(InputError, match="expected three positive fractions"):
         splits.blocked(times, np.zeros(1000, dtype=np.int64), np.arange(1000), 5.0, fractions)
+
+
+def test_the_smallest_block_must_hold_a_horizon():
+    """Two gaps of 100 fs, and 500 fs of which a fifth holds a window: 700 fs are too short."""
+
+    def split(span):
+        frames = np.arange(span + 1)
+        return splits.blocked(1.0 * frames, 0 * frames, frames, 100.0, (0.5, 0.2, 0.3))
+
+    with pytest.raises(InputError, match=r"more than 700 fs.* longest spans 700 fs"):
+        split(700)
+    assert split(710)["validation"].tolist() == [355, 356, 357]  # 0.2 × 510 fs from 355 fs on
 
 
 def test_a_short_trajectory_is_left_out_of_a_blocked_split():

@@ -185,7 +185,7 @@ def test_backward_differences_start_from_the_last_frame_and_not_from_the_first()
     x = trajectory.positions
     np.testing.assert_allclose(found, (x[[1, 9]] - x[[0, 8]]) / 10.0, atol=1e-7)
     with pytest.raises(InputError, match=r"frame 0 .* no frame before it.* after the first"):
-        rule.at(trajectory, np.array([0, 1]), 10.0)
+        rule.at(trajectory, np.array([1, 0]), 10.0)
     with pytest.warns(UserWarning, match="together with the frame before it"):
         assert (rule.at(stored(trajectory), np.array([0]), 10.0) == 7.0).all()
 
@@ -218,3 +218,38 @@ def test_trajectories_of_two_spacings_are_refused_where_velocities_are_differenc
     ):
         make_windows(pair, settings)
     assert make_windows([stored(each) for each in pair], settings)[0]["train"].gap is None
+
+
+@pytest.mark.parametrize(
+    ("gap", "alike", "other"),
+    [
+        (None, [None, 0.5, -2.5], [2.6, 40.0]),  # of an instant, as over up to 2.5 fs
+        (2.0, [None, 0.5, 4.0], [4.1]),
+        (-10.0, [5.0, 10.0, -20.0], [None, 2.5, 4.9, 20.1]),  # up to twice as long or short
+    ],
+)
+def test_velocities_compare_if_their_gaps_are_short_or_much_the_same(gap, alike, other):
+    rule = VelocityRule(gap=gap)
+    assert all(rule.alike(each) for each in alike)
+    assert not any(rule.alike(each) for each in other)
+
+
+def test_the_last_frame_has_its_stored_velocity_even_if_others_are_differences():
+    """Trained on differences over so short a time that they are velocities of an instant."""
+    trajectory = stored(moving([1.0] * 20, forces=False))
+    rule = VelocityRule("forward", gap=1.0)
+    found = rule.at(trajectory, np.array([3, 20]), 1.0)
+    x = trajectory.positions
+    np.testing.assert_allclose(found[0], x[4] - x[3], atol=1e-7)
+    assert (found[1] == 7.0).all()
+
+
+@pytest.mark.parametrize("gap", [10.0, -10.0])
+def test_differences_over_a_long_time_are_not_made_from_those_over_a_short_one(gap):
+    """Forces tell what follows within a femtosecond or two, not within ten."""
+    trajectory = moving([1.0] * 20)
+    rule = VelocityRule("forward" if gap > 0 else "backward", gap=gap, steady=False)
+    found = rule.at(trajectory, np.array([7]), 1.0)[0]
+    beside = 8 if gap > 0 else 6
+    expected = (trajectory.positions[beside] - trajectory.positions[7]) * np.sign(gap)
+    np.testing.assert_allclose(found, expected, atol=1e-7)

@@ -89,6 +89,19 @@ def test_parts_of_a_blocked_split_share_no_frame(**drawn):
                 assert min(ends[1]) - max(ends[0]) >= found - 2e-3
 
 
+def test_what_is_shown_are_the_frames_from_each_start_up_to_its_horizon():
+    trajectories = [uneven(seed=1), uneven(seed=2)]
+    parts, horizon = cut(trajectories, horizon=60.0, times=2, most=(7, 3, 5))
+    for name in PARTS:
+        windows = parts[name]
+        times, segments = windows.frames.times.numpy(), windows.frames.segments
+        expected: set[int] = set()
+        for start in windows.starts.tolist():
+            later = (times >= times[start]) & (times <= times[start] + horizon + 1e-3)
+            expected |= set(np.flatnonzero(later & (segments == segments[start])).tolist())
+        assert windows.shown.tolist() == sorted(expected)
+
+
 def test_most_windows_are_evenly_chosen():
     parts, _ = cut(ramp(2000), horizon=100.0, most=(50, 10, 20))
     assert [len(parts[name]) for name in PARTS] == [50, 10, 20]
@@ -114,6 +127,12 @@ def test_the_horizon_that_is_chosen_fits_the_split_that_is_chosen(span, step):
     assert horizon <= span / 10
     assert horizon == pytest.approx(round(horizon / step) * step)
     assert all(len(parts[name]) for name in PARTS)
+
+
+def test_the_longest_trajectory_decides_on_the_horizon():
+    pair = [ramp(76), ramp(1501)]  # 150 fs and 3 ps
+    assert choose_horizon(pair, WindowSettings()) == 200.0
+    assert choose_horizon(pair, WindowSettings(horizon=1000.0)) == 1000.0
 
 
 @pytest.mark.parametrize(("asked", "found"), [(7.0, 6.0), (2.0, 2.0), (1e-7 + 8.0, 8.0)])

@@ -119,7 +119,7 @@ def published_alanine(n_frames: int, horizon: int) -> Parts:
     count = n_frames - 1 - horizon
     if count < 10:
         raise InputError(
-            f"the published alanine split needs more than {horizon + 11} frames, got {n_frames}"
+            f"the published alanine split needs more than {horizon + 10} frames, got {n_frames}"
         )
     starts = np.arange(count)
     np.random.RandomState(100).shuffle(starts)
