@@ -216,7 +216,7 @@ def test_atoms_that_are_held_and_bonded(briefly, stored):
     b = parts["test"].batch(parts["test"].evenly(100))
     start = b.positions, b.velocities, b.lags
     found, modes = ((y - b.targets).square().mean() for y in (model(*start), model.modes(*start)))
-    assert found < 0.2 * modes
+    assert found < 0.3 * modes
 
 
 def test_without_forces_nothing_changes():

@@ -1,7 +1,6 @@
 """Does one job: what the process does that a launcher starts."""
 
-import os
-import resource
+import platform
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,8 +85,7 @@ def _do(task: Task) -> None:
                 "weights": run.model.n_weights,
                 "evaluation_seconds": time.perf_counter() - trained,
                 "seconds": time.perf_counter() - began,
-                "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "host": os.uname().nodename,
+                "host": platform.node(),
             },
         )
     else:
