@@ -268,6 +268,24 @@ class TestRanks:
             hits.append(found.high > 0.97)
         assert np.mean(hits) >= 0.85
 
+    @pytest.mark.parametrize(("swapped", "ends"), [(False, (0.5, 1.0)), (True, (0.0, 1.0))])
+    @pytest.mark.parametrize("blocks", [3, 8])
+    def test_two_modes_may_swap_if_they_are_closer_than_the_interval_of_student(
+        self, blocks, swapped, ends
+    ):
+        """ρ is 1 or 1/2; where both occur among the draws, their reflections count too."""
+        contributions = np.linspace(-1, 1, blocks) * 0.01
+        error = np.sqrt(2.0 * blocks / (blocks - 1) * np.square(contributions).sum())
+        reach = stats.t.ppf(0.975, blocks - 1) * error
+        for distance in (0.85 * reach, 1.15 * reach):
+            values = np.array([1.0, 2.0 + distance, 2.0] if swapped else [1.0, 2.0, 2.0 + distance])
+            deviations = np.stack([0 * contributions, 0 * contributions, contributions], 1)
+            found = rank_correlation(
+                np.arange(3.0), Frequencies(values, values, values, deviations, 2.0)
+            )
+            same = (found.value, found.value)
+            assert (found.low, found.high) == (ends if distance < reach else same)
+
     def test_one_block_gives_no_interval_and_two_spaces_no_correlation(self):
         f, power = lines(4, np.random.default_rng(4))
         one = rank_correlation(
