@@ -642,13 +642,14 @@ class TestBadInput:
         [
             (("predict", "run", "--frame", "abc"), "error: invalid value for '--frame': "),
             (("report",), "error: missing argument 'RUN...' (see "),
-            (("evaluate", "run", "--jso", "x"), "error: no such option: --jso"),
+            (("evaluate", "run", "--jso", "x"), "error: no such option --jso"),
             (("nosuch",), "error: no such command 'nosuch' (see "),
-            (("--nosuch",), "error: no such option: --nosuch (see "),
+            (("--nosuch",), "error: no such option --nosuch (see "),
         ],
     )
     def test_words_that_no_command_takes(self, words: tuple[str, ...], said: str) -> None:
-        assert fails(*words).startswith(said)
+        found = re.sub(r"option:? '?(--\w+)'?", r"option \1", fails(*words))  # newer click: '--x'
+        assert found.startswith(said)
 
     def test_a_single_frame_holds_no_motion(self, toluene: Path, tmp_path: Path) -> None:
         one = gfnode.load(toluene)[3:4].save(tmp_path / "one.npz")

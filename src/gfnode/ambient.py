@@ -48,7 +48,7 @@ def usual() -> Iterator[None]:
         enter(torch.inference_mode(False))
         enter(torch.enable_grad())
         enter(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
-        if torch.get_default_device().type != "cpu":
+        if torch.empty(0).device.type != "cpu":  # older get_default_device miss contexts
             enter(torch.device("cpu"))
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
