@@ -72,6 +72,11 @@ def compiler_missing() -> bool:
     return _wanted() and _compiler() is None
 
 
+def rounds() -> bool:
+    """Whether the processor has instructions for products in bfloat16, which the kernels use."""
+    return b"avx512_bf16" in _processor()
+
+
 def folder() -> Path:
     """Where code is kept: with the caches of this user, whatever `GFNODE_CACHE` says."""
     from platformdirs import user_cache_path

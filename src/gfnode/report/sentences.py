@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfnode import __version__
-from gfnode.kernels.build import compiler_missing
+from gfnode.kernels.build import compiler_missing, rounds
 from gfnode.trajectory import SHORT_GAP
 from gfnode.units import count, format_time
 
@@ -76,10 +76,16 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
     )
     for note in dataset.notes:
         yield f"note      {note}"
-    if compiler_missing() and settings.accelerator in ("auto", "cpu"):
+    on_processor = settings.accelerator in ("auto", "cpu")
+    if on_processor and compiler_missing():
         yield (
             "note      there is no C++ compiler: on a processor, training and predictions take up "
             "to twice as long. Install one (g++), or name it by the variable CXX"
+        )
+    if on_processor and settings.training.products == "bfloat16" and not rounds():
+        yield (
+            "note      training.products=bfloat16 has an effect on GPUs only: this processor has "
+            "no instructions for it (AVX512-BF16)"
         )
     weights = run.model.n_weights
     yield f"model     {settings.model['name']}, {count(weights, 'weight')}"
