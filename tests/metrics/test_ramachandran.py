@@ -99,6 +99,8 @@ def test_populations() -> None:
     assert a.low <= 0.75 <= a.high <= 1
     assert none.low == 0
     assert none.high == pytest.approx(1 - 0.05 ** (1 / blocks.count))
+    often = r.populations((np.arange(200) < 9).astype(int), blocks, 2)[0]
+    assert 0.9 < often.value < often.high == 1
     every = r.populations(np.zeros(200, int), blocks, 2)[0]
     assert (every.value, every.high) == (1, 1)
     assert every.low == pytest.approx(0.05 ** (1 / blocks.count))

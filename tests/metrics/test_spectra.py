@@ -6,7 +6,7 @@ from scipy import stats
 
 from gfnode.errors import InputError
 from gfnode.metrics import Blocks
-from gfnode.metrics.correlation import autocorrelation, integrated_time
+from gfnode.metrics.correlation import autocorrelation, integrated_time, memory_time
 from gfnode.metrics.ranks import Frequencies, mean_frequencies, rank_correlation
 from gfnode.metrics.spectra import (
     PER_CM,
@@ -175,6 +175,21 @@ class TestAutocorrelation:
         assert reached
         assert time == pytest.approx(2.0 * 0.5 * 1.9 / 0.1, rel=0.04)
         assert integrated_time(autocorrelation(x[:, 200:, None], 20), 2.0)[1] is False
+
+    def test_time_of_its_square(self):
+        """φ^2k sums to ½ (1 + φ²)/(1 − φ²), and twice that sum is the memory."""
+        rng = np.random.default_rng(2)
+        x = np.zeros((200, 2000))
+        noise = rng.normal(size=x.shape)
+        for t in range(1, 2000):
+            x[:, t] = 0.9 * x[:, t - 1] + noise[:, t]
+        time, reached = memory_time(x[:, 200:, None], 0.5)
+        assert reached
+        assert time == pytest.approx(0.5 * 1.81 / 0.19, rel=0.04)
+
+    def test_what_lags_do_not_reach_is_a_lower_bound(self):
+        """Nothing is forgotten in ten steps: half a step, and ten of them."""
+        assert integrated_time(np.ones(11), 4.0) == (42.0, False)
 
     def test_of_what_does_not_move(self):
         c = autocorrelation(np.ones((10, 2)))

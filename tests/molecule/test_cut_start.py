@@ -35,6 +35,14 @@ def test_a_molecule_cut_by_the_box_is_told_of():
         warn_of_cut(boxed(19.0, wrap=True), system)
 
 
+def test_frames_that_are_cut_are_counted():
+    frames = [boxed(19.0, wrap=wrap) for wrap in (False, True, False)]
+    x, cell = (np.concatenate([getattr(t, k) for t in frames]) for k in ("positions", "cell"))
+    three = Trajectory(x, 5.0 * np.arange(3), frames[0].numbers, cell=cell)
+    said = cut_by_box(three, system_of(boxed(0.0, wrap=False)).bonds)
+    assert "in 1 of 3 frames bonds such as " in said
+
+
 @pytest.mark.parametrize(("shift", "wrap"), [(19.0, False), (10.0, True)])
 def test_a_whole_molecule_is_not(shift, wrap):
     system = system_of(boxed(0.0, wrap=False))
@@ -55,6 +63,6 @@ def test_training_is_told_of_it_too():
 
 
 def test_bonds_of_a_crystal_may_be_longer_than_half_of_its_cell():
-    x = np.array([[[0.1, 0.1, 0.1], [1.9, 1.9, 0.1]]])
-    copper = Trajectory(x, [0.0], [29, 29], cell=np.eye(3)[None] * 3.6)
+    x = np.array([[[0.1, 0.1, 0.1], [2.3, 2.3, 0.1]]])  # in a cell above the least of a box
+    copper = Trajectory(x, [0.0], [29, 29], cell=np.eye(3)[None] * 4.2)
     assert not cut_by_box(copper, np.array([[0, 1]]))

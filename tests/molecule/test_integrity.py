@@ -10,8 +10,8 @@ from scipy.spatial.distance import pdist
 
 import gfnode
 from gfnode.molecule import integrity
-from gfnode.molecule.integrity import Integrity, clash_limits
-from gfnode.molecule.internal import Internal, near_in_graph, volumes
+from gfnode.molecule.integrity import Integrity, clash_limits, mean_lengths
+from gfnode.molecule.internal import Internal, is_collinear, near_in_graph, volumes
 from gfnode.trajectory.mdtraj import from_mdtraj
 
 NONE = {
@@ -74,6 +74,33 @@ def test_a_bond_of_another_length(peptide, factor: float, expected: dict[str, in
     assert counts(judge, stretched, x) == NONE | expected
 
 
+def test_lengths_are_means_over_conformations() -> None:
+    x = np.zeros((3, 2, 3))
+    x[:, 1, 2] = [1.0, 1.0, 2.5]
+    assert mean_lengths(x, np.array([[0, 1]])).tolist() == [1.5]
+
+
+@pytest.mark.parametrize(("mirrored", "kept"), [(0, 4), (1, 4), (3, 0), (7, 0), (9, 4), (10, 4)])
+def test_a_centre_that_is_seen_with_both_hands_has_none(peptide, mirrored: int, kept: int) -> None:
+    """Of ten conformations some are mirrored; whether most are left- or right-handed is one."""
+    judge, x = peptide
+    frames = np.stack([x * [1, 1, -1 if k < mirrored else 1] for k in range(10)])
+    found = judge.internal.defined(frames.astype(np.float32))
+    assert len(found.tetrahedra) == len(found.centres) == len(found.stereo) == kept
+
+
+def test_the_volume_of_the_corner_of_a_cube_is_a_sixth() -> None:
+    corner = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]])
+    assert volumes(2 * corner, np.array([[0, 1, 2, 3]])) == pytest.approx(8 / 6)
+
+
+@pytest.mark.parametrize(("degrees", "straight"), [(158.0, False), (162.0, True)])
+def test_atoms_are_collinear_from_160_degrees(degrees: float, straight: bool) -> None:
+    a = np.radians(degrees)
+    x = np.array([[[1.0, 0, 0], [0, 0, 0], [2 * np.cos(a), 2 * np.sin(a), 0]]])
+    assert is_collinear(np.array([[0, 1, 2]]), x).tolist() == [straight]
+
+
 def test_lost_atoms_break_their_bonds_and_hands(peptide) -> None:
     judge, x = peptide
     found = counts(judge, np.full_like(x, np.nan), x)
@@ -90,7 +117,14 @@ def two(first: int, second: int, distance: float) -> int:
 
 @pytest.mark.parametrize(
     ("pair", "limit"),
-    [((6, 6), 0.6 * 3.4), ((1, 1), 0.6 * 2.4), ((1, 6), 0.6 * 2.9), ((1, 8), 0.45 * 2.72)],
+    [
+        ((6, 6), 0.6 * 3.4),
+        ((1, 1), 0.6 * 2.4),
+        ((1, 6), 0.6 * 2.9),
+        ((1, 8), 0.45 * 2.72),
+        ((1, 7), 0.45 * 2.75),
+        ((16, 1), 0.45 * 3.0),
+    ],
 )
 def test_the_limits_of_a_clash(pair: tuple[int, int], limit: float) -> None:
     assert two(*pair, 0.99 * limit) == 1

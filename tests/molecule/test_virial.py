@@ -156,6 +156,32 @@ def test_forces_and_velocities_hold_the_same_bonds_at_the_same_temperature(apart
     assert moves == pytest.approx(holds, rel=0.03)
 
 
+def test_what_turns_as_it_swings_has_a_centrifugal_share():
+    """An identity of any bounded motion: N₂ that turns faster while it is long."""
+    times, mass, omega = 0.1 * np.arange(8002), 14.007, 2300 * WAVENUMBER
+    half = (1.1 + 0.05 * np.cos(omega * times)) / 2
+    turn = 0.05 * (times + 0.8 * np.sin(omega * times) / omega)
+    end = np.stack([half * np.cos(turn), half * np.sin(turn), 0 * turn], -1)
+    x = np.stack([-end, end], 1)
+    turning = Trajectory(
+        x[1:-1],
+        times[1:-1],
+        [7, 7],
+        velocities=(x[2:] - x[:-2]) / 0.2,
+        forces=mass * (x[2:] - 2 * x[1:-1] + x[:-2]) / 0.01,
+    )
+    found = _temperatures(turning, np.array([[0, 1]]), None)
+    assert found is not None
+    assert found[1] == pytest.approx(found[0], rel=0.02)
+
+
+def test_a_factor_of_no_unit_names_none():
+    found = off_forces([scaled(ethane(), 2e4)], BONDS, 300.0)
+    assert found is not None
+    assert found.unit is None
+    assert "check their unit" in found.words
+
+
 def test_bonds_that_stay_cold_are_compared_with_themselves():
     """A molecule that flies fast is no hotter inside, and nothing is wrong with its forces."""
     rest, bond = two_atoms(), np.array([[0, 1]])

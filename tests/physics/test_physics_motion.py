@@ -30,7 +30,7 @@ from gfnode.physics.motion import (
     predicted_motion,
     true_motion,
 )
-from gfnode.physics.spectra import measure_spectra, spectral_distance
+from gfnode.physics.spectra import _spaces, _states, measure_spectra, spectral_distance
 from gfnode.report.motion_table import motion_reasons, motion_table
 from gfnode.simulate import asymmetric_top
 from gfnode.units import BOLTZMANN
@@ -93,7 +93,8 @@ class TestVelocities:
         _, v, known = predicted_motion(model, windows, None)
         assert known.tolist()[0] == [False, True, True]  # a lag of 0.5 fs has none 1 fs before it
         assert float((v - exact)[:, 1:].abs().max()) < 1e-5
-        at, v, _ = predicted_motion(model, windows, 0.5)
+        at, v, known = predicted_motion(model, windows, 0.5)
+        assert known.tolist()[0] == [False, True, True]  # there, the start is the neighbour
         less = np.sin(0.5 * model.rate) / (0.5 * model.rate)
         assert float((v - less * exact)[:, 1:].abs().max()) < 1e-5
         wanted = windows.frames.positions[windows.starts][:, None] + model.size * torch.sin(
@@ -172,6 +173,28 @@ class TestMotion:
         assert max(rotor["angular_momentum_change_u_A2_per_fs_of_thermal"]) < 1e-2
         assert max(rotor["momentum_change_u_A_per_fs_of_thermal"]) < 1e-2
         assert found.arrays["temperature_K_true"].shape == (8, 3)
+
+    def test_what_stops_changes_its_momenta_by_those_of_the_start(self, predictions):
+        """Persistence of a water that drifts and turns: p₀ and L₀, of known thermal sizes."""
+        frames, drift = predictions.windows.frames, torch.tensor([2e-3, 0.0, -1e-3])
+        x = frames.positions  # with the centre of mass at the origin
+        spin = torch.cross(torch.tensor([0.0, 3e-3, 0.0]).expand_as(x), x, dim=-1)
+        moved = replace(frames, velocities=frames.velocities + drift + spin)
+        flying = replace(predictions, windows=replace(predictions.windows, frames=moved))
+        numbers = measure_motion(flying).numbers
+        start, resting = numbers["start"], numbers["methods"]["persistence"]
+        mass = 15.999 + 2 * 1.008
+        heat = BOLTZMANN * start["temperature_K"]
+        assert start["momentum_u_A_per_fs"] == pytest.approx(mass * float(drift.norm()), rel=1e-3)
+        assert start["thermal_momentum_u_A_per_fs"] == pytest.approx(
+            np.sqrt(3 * mass * heat), rel=1e-3
+        )
+        for key in ("momentum", "angular_momentum"):
+            unit = "u_A_per_fs" if key == "momentum" else "u_A2_per_fs"
+            change = np.array(resting[f"{key}_change_{unit}"])
+            np.testing.assert_allclose(change, start[f"{key}_{unit}"], rtol=0.05)
+            share = resting[f"{key}_change_{unit}_of_thermal"]
+            np.testing.assert_allclose(share, change / start[f"thermal_{key}_{unit}"])
 
     def test_does_not_depend_on_the_order_of_the_state(self, predictions, tmp_path):
         """Masses go with their atoms, whatever order the model takes these in."""
@@ -271,6 +294,8 @@ class TestSpectra:
         numbers = found.numbers
         assert numbers["spacing_fs"] == 5.0
         assert numbers["resolution_per_ps"] == pytest.approx(1 / 0.6)
+        assert numbers["resolution_per_cm"] == pytest.approx(33.35641 / 0.6)
+        assert numbers["highest_per_cm"] == pytest.approx(33.35641 * 100)  # two frames a period
         f, power = found.arrays["frequency_per_ps"], found.arrays["superposed_power_true"].sum(0)
         assert f[power[1:].argmax() + 1] == pytest.approx(1e3 / 410, abs=1 / 0.6)
         states = numbers["density_of_states"]
@@ -280,6 +305,69 @@ class TestSpectra:
         spaces = numbers["superposed"]["eigenspaces"]
         assert sum(each["modes"] for each in spaces) == 3
         assert np.isnan(spaces[0]["true"]["frequency_per_ps"])  # the centre is taken off
+
+    def test_tumbling_is_seen_as_it_is_and_not_superposed(self, predictions):
+        """Superposed, true frames that a rotation turns have the spectra of those it does not."""
+        windows = predictions.windows
+        angle = 2 * np.pi / 500 * windows.frames.times  # once in 500 fs
+        c, s, o = angle.cos(), angle.sin(), 0 * angle
+        turn = torch.stack([c, -s, o, s, c, o, o, o, o + 1], -1).reshape(-1, 3, 3).float()
+        frames = replace(windows.frames, positions=windows.frames.positions @ turn.mT)
+        turned = replace(predictions, windows=replace(windows, frames=frames))
+        found, still = (measure_spectra(each).numbers for each in (turned, predictions))
+        power = {
+            key: [each["true"]["power_A2"] for each in numbers[key]["eigenspaces"][1:]]
+            for key in ("superposed", "as_is")
+            for numbers in (found,)
+        }
+        wanted = [each["true"]["power_A2"] for each in still["superposed"]["eigenspaces"][1:]]
+        np.testing.assert_allclose(power["superposed"], wanted, rtol=1e-3)
+        assert min(np.array(power["as_is"]) / wanted) > 3
+
+    def test_of_noise_that_is_forgotten(self):
+        """Autoregressions of known variance and memory, and half of them."""
+        rng = np.random.default_rng(0)
+        x = np.zeros((64, 400, 6, 3))
+        noise = rng.normal(size=x.shape)
+        for t in range(1, 400):
+            x[:, t] = 0.8 * x[:, t - 1] + 0.1 * noise[:, t]
+        ring = np.array([[k, (k + 1) % 6] for k in range(6)])
+        basis = eigenbasis(laplacian(np.concatenate([ring, ring[:, ::-1]]).T, 6))
+        x = x[:, 100:].astype(np.float32)
+        series = {"true": x, "predicted": x / 2}
+        blocks = Blocks(np.arange(64) // 4, 16, 0, 1.0)
+        numbers, arrays = _spaces(series, basis, blocks, 0.002)
+        for each in numbers["eigenspaces"]:
+            true, predicted = each["true"], each["predicted"]
+            variance = 3 * each["modes"] * 0.01 / (1 - 0.64)
+            assert true["power_A2"] == pytest.approx(variance, rel=0.1)
+            assert predicted["power_A2"] == pytest.approx(true["power_A2"] / 4, rel=1e-5)
+            assert true["memory_ps"] == pytest.approx(0.002 * 1.64 / 0.36, rel=0.1)
+            low, value, high = (true[f"frequency_{key}per_ps"] for key in ("low_", "", "high_"))
+            assert low < value < high
+            assert true["frequency_per_cm"] == pytest.approx(33.35641 * value, rel=1e-6)
+        assert numbers["rank_correlation_true"]["eigenspaces"] == 3  # without the constant mode
+        assert arrays["power_true"].shape == (4, 151)
+
+    @pytest.mark.parametrize("spacing", [0.002, 0.01])
+    def test_the_density_of_states_of_two_lines(self, spacing):
+        """Windows that swing at 10, then at 30 a picosecond, and predictions all at 10."""
+        t = spacing * np.arange(401)  # whole periods of the differences
+        waves = [
+            np.sin(2 * np.pi * f * (t[None, :] + np.arange(4)[:, None] / 97)) for f in (10, 30)
+        ]
+        swing = np.concatenate([waves[0] / 10, waves[1] / 30])[..., None, None]  # as fast
+        x = swing * np.ones((1, 1, 1, 3)) + np.zeros((1, 1, 2, 1))
+        slow = np.concatenate([waves[0], waves[0]])[..., None, None] / 10 + 0 * x
+        numbers, arrays = _states({"true": x, "predicted": slow}, np.array([1.0, 12.0]), spacing)
+        assert numbers["mean_frequency_true_per_ps"] == pytest.approx(20, rel=0.01)
+        assert numbers["mean_frequency_predicted_per_ps"] == pytest.approx(10, rel=0.01)
+        assert numbers["distance_per_ps"] == pytest.approx(10, rel=0.01)
+        assert numbers["distance_floor_per_ps"] == pytest.approx(20, rel=0.01)
+        heat = 13 * 3 * (2e-3 * np.pi) ** 2 / 2 / (6 * BOLTZMANN)  # Σ m v²/3N k
+        wanted = heat if spacing < 0.008 else np.nan
+        assert numbers["temperature_true_K"] == pytest.approx(wanted, rel=0.01, nan_ok=True)
+        assert arrays["velocity_lags_fs"][1] == pytest.approx(1000 * spacing)
 
     def test_uneven_frames_have_none(self, predictions):
         data = predictions.trajectories[0]
@@ -346,10 +434,23 @@ class TestEnergy:
         first = found.arrays["energy_kcal_mol_true"][0] + found.numbers["true_mean_kcal_mol"]
         assert first == pytest.approx(exact, rel=1e-5)
         assert set(found.numbers["methods"]) == set(predictions.predicted)
+        lags = found.arrays["lags_fs"]
+        places = [np.argwhere(predictions.lags_fs == lag) for lag in lags]
+        assert len(set(lags)) > 3
+        for name, x in (("true", predictions.true), *predictions.predicted.items()):
+            said = found.arrays[f"energy_kcal_mol_{name}"] + found.numbers["true_mean_kcal_mol"]
+            for value, where in zip(said, places, strict=True):  # one of those at this lag
+                each = []
+                for window, time in where:
+                    atoms.positions = x[window, time]
+                    each.append(atoms.get_potential_energy() * 23.0605478)
+                assert np.abs(np.array(each) - value).min() < 1e-3
 
     def test_what_has_no_energy_is_counted(self):
-        found = summary(np.array([1.0, np.nan, 3.0]))
-        assert (found["mean_kcal_mol"], found["without_energy"]) == (2.0, 1)
+        found = summary(np.array([1.0, np.nan, 6.0]))
+        assert (found["mean_kcal_mol"], found["without_energy"]) == (3.5, 1)
+        assert found["spread_kcal_mol"] == 2.5
+        assert found["quantiles_kcal_mol"]["0.25"] == 2.25
         assert summary(np.array([np.nan])) == {"without_energy": 1}
 
     def test_an_engine_that_cannot_be_used_is_refused_first(self, predictions):

@@ -50,6 +50,34 @@ class TestNetwork:
         assert found.temperature == pytest.approx(ring.temperature(), rel=1e-6)
         assert found.correlation[0] == 1.0
 
+    def test_amplitudes_are_those_of_the_oscillators(self, network, ring):
+        """Each swings by A² + (Ȧ/ω)², half of it on average, over its mass."""
+        found = spectrum(ring, superposed=False, hops=1)
+        swing = network.amplitudes[1:] ** 2
+        swing += (network.rates[1:] / network.frequencies[1:, None]) ** 2
+        exact = np.split(swing.sum(1) / 2 / 12.011, [2, 4])  # by eigenvalue
+        for squares in (
+            [each.amplitude**2 for each in found.spaces[1:]],
+            found.powers[1:].sum(1) * found.frequency[1],
+        ):
+            np.testing.assert_allclose(squares, [x.sum() for x in exact], rtol=0.02)
+
+    def test_the_memory_of_noise_that_is_forgotten(self, ring):
+        """φ^2k sums to ½ (1 + φ²)/(1 − φ²); twice that, every 4 fs."""
+        rng = np.random.default_rng(0)
+        x = 0.05 * rng.normal(size=ring.positions.shape)
+        for t in range(1, len(x)):
+            x[t] += 0.9 * x[t - 1]
+        noisy = replace(
+            ring, positions=ring.positions[0] + x, velocities=None, times=2 * ring.times
+        )
+        found = spectrum(replace(noisy, time_step=None), superposed=False, hops=1)
+        assert found.ranks.spaces == 3  # its centre moves too, and is no vibration
+        for space in found.spaces:
+            assert space.low_per_ps < space.frequency_per_ps < space.high_per_ps
+            assert space.memory_reached
+            assert space.memory_ps == pytest.approx(0.004 * 1.81 / 0.19, rel=0.1)
+
     def test_velocities_may_be_missing(self, ring):
         stored = spectrum(ring, hops=1, superposed=False)
         found = spectrum(replace(ring, velocities=None), hops=1, superposed=False)
@@ -72,6 +100,28 @@ class TestNetwork:
         assert found.frames == 16_000
         for a, b in zip(found.spaces[1:], whole.spaces[1:], strict=True):
             assert a.frequency_per_ps == pytest.approx(b.frequency_per_ps, abs=0.05)
+
+    def test_a_replica_counts_by_its_frames_and_its_motion(self, ring):
+        """One of noise and almost at rest takes its share of heat away, and leaves the memory."""
+        noise = np.random.default_rng(0).normal(size=(2000, 6, 3))
+        still = replace(ring[:2000], velocities=1e-6 * noise)
+        found, alone = spectrum([ring[:6000], still]), spectrum(ring[:6000])
+        assert found.temperature == pytest.approx(0.75 * ring[:6000].temperature(), rel=1e-4)
+        lags = len(alone.correlation)
+        np.testing.assert_allclose(found.correlation[:lags], alone.correlation, atol=1e-3)
+
+    def test_blocks_are_shared_among_replicas(self, ring):
+        found = spectrum([ring[:12_000], ring[12_000:]], resolution_cm=65.0, hops=1)
+        assert found.blocks == 22 + 7  # of 30, by their frames
+        assert found.to_dict()["resolution_per_cm"] == pytest.approx(65, rel=0.01)
+
+    def test_atoms_are_taken_in_pieces(self, monkeypatch):
+        toluene = gfnode.load("sample:toluene")[:600]
+        whole = spectrum(toluene)
+        monkeypatch.setattr("gfnode.physics.spectrum.ATOMS_AT_ONCE", 4)
+        found = spectrum(toluene)
+        np.testing.assert_allclose(found.density, whole.density, rtol=1e-9)
+        np.testing.assert_allclose(found.correlation, whole.correlation, atol=1e-12)
 
 
 def test_frames_too_far_apart_name_no_peaks(ring):
@@ -169,6 +219,10 @@ class TestCommand:
         with curves.open() as file:
             rows = list(csv.DictReader(file))
         assert len(rows[0]) == 3 + len(found["eigenspaces"])
+        last = rows[-1]
+        assert float(last["wavenumber_per_cm"]) == pytest.approx(
+            PER_CM * float(last["frequency_per_ps"]), rel=1e-4
+        )
         total = sum(float(row["density_of_states_ps"]) for row in rows)
         assert total * found["resolution_per_ps"] == pytest.approx(1, rel=1e-4)
 

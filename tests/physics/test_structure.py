@@ -167,6 +167,9 @@ def test_errors_agree_with_mdtraj(predictions: Predictions, run: Run) -> None:
         - mdtraj.compute_distances(true, internal.bonds)
     )
     assert found["bond"] == pytest.approx(bond.mean(), abs=1e-5)
+    share = section.numbers["quantities"]["bond"]["methods"]["constant-velocity"]["relative"]
+    lengths = 10 * mdtraj.compute_distances(true, internal.bonds)
+    assert share["value"] == pytest.approx((bond / lengths).mean(), rel=1e-3)
     angles = [mdtraj.compute_angles(x, internal.angles) for x in (mine, true)]
     assert np.radians(found["angle"]) == pytest.approx(
         np.abs(angles[0] - angles[1]).mean(), abs=1e-5
@@ -187,6 +190,14 @@ def test_distances_agree_with_scipy(predictions: Predictions, run: Run) -> None:
     np.testing.assert_allclose(section.arrays["bond.wasserstein.persistence"], each, atol=1e-6)
     found = section.numbers["quantities"]["bond"]["methods"]["persistence"]["wasserstein"]
     assert found["value"] == pytest.approx(np.mean(each), abs=1e-6)
+    degrees = [np.degrees(mdtraj.compute_angles(x, internal.angles)) for x in (mine, true)]
+    each = [stats.wasserstein_distance(x, y) for x, y in zip(*(x.T for x in degrees), strict=True)]
+    np.testing.assert_allclose(section.arrays["angle.wasserstein.persistence"], each, atol=1e-3)
+    found = section.numbers["quantities"]["angle"]["methods"]["persistence"]["wasserstein"]
+    assert found["low"] < found["value"] < found["high"]
+    assert found["value"] == pytest.approx(np.mean(each), abs=1e-3)
+    off = np.abs(degrees[0] - degrees[1]).mean(0)
+    np.testing.assert_allclose(section.arrays["angle.error.persistence"], off, atol=1e-2)
     for key in ("bond", "angle", "dihedral"):
         density = section.arrays[f"{key}.density.true"]
         np.testing.assert_allclose(density.sum(1), 1, rtol=1e-5)
@@ -327,6 +338,13 @@ def test_ramachandran(predictions: Predictions, run: Run) -> None:
     stay = np.array(methods["persistence"]["transitions"]).sum(0)
     assert np.trace(stay) == stay.sum()  # persistence never leaves
     assert methods["constant"]["js_bits"]["value"] > 0.8
+    tens = np.linspace(-np.pi, np.pi, 37)
+    start = frames(predictions.predicted["persistence"], run)
+    turns = (getattr(mdtraj, f"compute_{k}")(start)[1][:, 0] for k in ("phi", "psi"))
+    p, q = (0.5 + np.histogram2d(*x, (tens, tens))[0].ravel() for x in ((phi, psi), turns))
+    lost = methods["persistence"]["kl_bits"]["plug_in"]  # of the truth from the prediction
+    assert lost == pytest.approx(stats.entropy(p, q, base=2), rel=0.02)
+    assert abs(lost / stats.entropy(q, p, base=2) - 1) > 0.05
     density = section.arrays["ramachandran.ALA2.density.true"]
     edges = np.linspace(-np.pi, np.pi, 61)
     theirs = np.histogram2d(phi, psi, (edges, edges))[0] / len(phi)

@@ -28,6 +28,7 @@ from gfnode.rollout.stability import (
 from gfnode.simulate.synthetic import harmonic_network
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.temperature import kinetic_temperature
+from gfnode.units import BOLTZMANN
 from gfnode.windows import Frames, Windows
 from making import geometry_of, system_of
 
@@ -150,6 +151,27 @@ class TestStability:
         assert all(0 < value < 3 for value in floor.values())
         longer = reference().floor(1e9)  # as much as there is: two halves
         assert longer["bond"] < floor["bond"]
+
+    def test_the_floor_of_a_molecule_that_swells(self):
+        """Two runs, of which the second is larger by a tenth."""
+        numbers, base = geometry_of("ethanol")
+        times, still = 5.0 * np.arange(200), np.zeros((1, 9, 3))
+        small, large = (
+            Trajectory(np.tile(size * base, (200, 1, 1)), times, numbers) for size in (1.0, 1.1)
+        )
+        found = Reference.of(system_of("ethanol"), [small, large], still)
+        floor = found.floor(247.5)  # a quarter of a run; of its rest are three of seven others
+        length = np.linalg.norm(_between(base, found.bonds), axis=-1).mean()
+        assert floor["bond"] == pytest.approx(0.1 * length * 4 / 7, rel=0.01)
+        assert floor["angle"] == pytest.approx(0, abs=1e-3)
+
+    def test_the_temperature_of_training_weighs_each_atom(self):
+        """½ k_B T a degree of freedom, of Maxwell's velocities."""
+        system = system_of("ethanol")
+        noise = np.random.default_rng(0).normal(size=(2000, 9, 3))
+        v = noise * np.sqrt(BOLTZMANN * 300 / system.masses)[:, None]
+        found = Reference.of(system, [training()], v.astype(np.float32))
+        assert found.temperature == pytest.approx(300, rel=0.02)
 
     def test_stretches_between_two_frames_have_no_share_in_the_floor(self):
         floor = reference().floor(1.0)  # most of its stretches hold no frame, the others one
@@ -294,6 +316,19 @@ class TestGrowth:
         # t of 2 degrees of freedom; variance 7; two pairs of neighbours that share a quarter
         width = 4.302652729911275 * np.sqrt(7 / 3 * (1 + 1 / 3) / (1 - 1 / 6))
         assert (found.low, found.high) == pytest.approx((3 - width, 3 + width))
+
+    def test_a_rate_is_that_before_half_of_what_is_unrelated(self):
+        """It doubles every 100 fs up to 0.4 of it, and levels off from 0.55."""
+        errors = np.square(np.tile([0.1, 0.2, 0.4, 0.55, 0.6], (4, 1)))
+        growth = Growth(
+            100.0 * np.arange(1, 6),
+            {"rollout": errors, "unrelated": np.ones_like(errors)},
+            500.0 * np.arange(4),
+            np.zeros(4, dtype=np.int64),
+        )
+        found = growth.rate()
+        assert found is not None
+        assert (found.value, found.count) == (pytest.approx(10 * np.log(2)), 3)
 
     def test_targets_that_training_superposed_are_superposed_here(self):
         model, windows = made(2e-3)

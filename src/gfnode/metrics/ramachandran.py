@@ -125,7 +125,7 @@ def populations(labels: Integers, blocks: Blocks, number: int) -> tuple[Estimate
     for state in range(number):
         each = mean_estimate((labels == state).astype(np.float64), blocks)
         low, high = each.low, min(each.high, 1.0)
-        rare = 1 - 0.05 ** (1 / blocks.count) if blocks.count > 1 else 1.0
+        rare = 1 - 0.05 ** (1 / blocks.count)
         if each.value == 0 and blocks.count > 1:
             high = rare
         if each.value == 1 and blocks.count > 1:
