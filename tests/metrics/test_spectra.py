@@ -151,6 +151,15 @@ class TestDensityOfStates:
         assert power[480] / exact[480] < 0.96
 
 
+def autoregression(seed):
+    """x_t = φ x_(t−1) + noise with φ = 0.9, settled, ``(200, 1800, 1)``."""
+    x = np.zeros((200, 2000, 1))
+    noise = np.random.default_rng(seed).normal(size=x.shape)
+    for t in range(1, 2000):
+        x[:, t] = 0.9 * x[:, t - 1] + noise[:, t]
+    return x[:, 200:]
+
+
 class TestAutocorrelation:
     def test_of_a_wave_is_a_cosine(self):
         c = autocorrelation(oscillation(25.0, steps=20_000)[:, None], 100)
@@ -166,24 +175,16 @@ class TestAutocorrelation:
 
     def test_time_of_an_autoregression(self):
         """φ^k sums to ½ (1 + φ)/(1 − φ)."""
-        rng = np.random.default_rng(1)
-        x = np.zeros((200, 2000))
-        noise = rng.normal(size=x.shape)
-        for t in range(1, 2000):
-            x[:, t] = 0.9 * x[:, t - 1] + noise[:, t]
-        time, reached = integrated_time(autocorrelation(x[:, 200:, None], 400), 2.0)
+        x = autoregression(1)
+        time, reached = integrated_time(autocorrelation(x, 400), 2.0)
         assert reached
         assert time == pytest.approx(2.0 * 0.5 * 1.9 / 0.1, rel=0.04)
-        assert integrated_time(autocorrelation(x[:, 200:, None], 20), 2.0)[1] is False
+        assert integrated_time(autocorrelation(x, 20), 2.0)[1] is False
 
     def test_time_of_its_square(self):
         """φ^2k sums to ½ (1 + φ²)/(1 − φ²), and twice that sum is the memory."""
-        rng = np.random.default_rng(2)
-        x = np.zeros((200, 2000))
-        noise = rng.normal(size=x.shape)
-        for t in range(1, 2000):
-            x[:, t] = 0.9 * x[:, t - 1] + noise[:, t]
-        time, reached = memory_time(x[:, 200:, None], 0.5)
+        x = autoregression(2)
+        time, reached = memory_time(x, 0.5)
         assert reached
         assert time == pytest.approx(0.5 * 1.81 / 0.19, rel=0.04)
 

@@ -72,7 +72,7 @@ def compiler_missing() -> bool:
     return _wanted() and _compiler() is None
 
 
-def rounds() -> bool:
+def has_bfloat16() -> bool:
     """Whether the processor has instructions for products in bfloat16, which the kernels use."""
     return b"avx512_bf16" in _processor()
 

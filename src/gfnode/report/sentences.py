@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfnode import __version__
-from gfnode.kernels.build import compiler_missing, rounds
+from gfnode.kernels.build import compiler_missing, has_bfloat16
 from gfnode.trajectory import SHORT_GAP
 from gfnode.units import count, format_time
 
@@ -82,7 +82,7 @@ def describe_training(run: "Run", dataset: "Dataset") -> Iterator[str]:
             "note      there is no C++ compiler: on a processor, training and predictions take up "
             "to twice as long. Install one (g++), or name it by the variable CXX"
         )
-    if on_processor and settings.training.products == "bfloat16" and not rounds():
+    if on_processor and settings.training.products == "bfloat16" and not has_bfloat16():
         yield (
             "note      training.products=bfloat16 has an effect on GPUs only: this processor has "
             "no instructions for it (AVX512-BF16)"
