@@ -179,3 +179,12 @@ def test_a_column_of_one_number_is_no_velocities(tmp_path):
     said = r"velocities of frame 0 have shape \(1,\), expected \(1, 3\) \(atom, 3\)"
     with pytest.raises(InputError, match=said):
         load(tmp_path / "a.extxyz")
+
+
+@pytest.mark.parametrize("name", ["velocities", "momenta"])
+def test_a_column_of_text_is_no_velocities(tmp_path, name):
+    head = f"1\nProperties=species:S:1:pos:R:3:{name}:S:3 time_fs={{}}\nH 0 0 {{}} a b c\n"
+    (tmp_path / "a.extxyz").write_text("".join(head.format(k, k) for k in range(4)))
+    said = rf"column {name} of frame 0 holds text \({name}:S:3\), expected numbers"
+    with pytest.raises(InputError, match=said):
+        load(tmp_path / "a.extxyz")

@@ -8,10 +8,14 @@ Data sets for learning potentials call forces after what made them (``REF_forces
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
+
+from gfnode.errors import InputError
 
 PROPERTIES = re.compile(r"""\bProperties\s*=\s*["'{]?([^\s"'}]+)""")
 
 FORCES = "forces"
+KINDS = {"S": "text", "L": "true or false"}
 
 Columns = dict[str, tuple[str, int]]
 """Type (R for reals) and width of each column, by its name."""
@@ -28,6 +32,19 @@ def _split(text: str) -> Columns:
     parts = text.split(":")
     named = zip(parts[::3], parts[1::3], parts[2::3], strict=False)
     return {name: (kind, int(width)) for name, kind, width in named if width.isdecimal()}
+
+
+def check_numbers(path: Path, frames: Sequence[Columns], names: Sequence[str]) -> None:
+    """Refuse columns of these names that hold no numbers."""
+    for row, columns in enumerate(frames):
+        for name in names:
+            kind, width = columns.get(name, ("R", 3))
+            if kind not in "RI":
+                raise InputError(
+                    f"{path}: column {name} of frame {row} holds {KINDS.get(kind, kind)} "
+                    f"({name}:{kind}:{width}), expected numbers ({name}:R:3); rename the column "
+                    f"if it is something else"
+                )
 
 
 def find_forces(name: str, frames: Sequence[Columns]) -> tuple[str | None, tuple[str, ...]]:

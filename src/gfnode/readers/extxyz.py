@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers.boundary import EXAMPLE, check_text, ends_with_line, foreign, frame_times
-from gfnode.readers.columns import FORCES, columns_of, find_forces
+from gfnode.readers.columns import FORCES, check_numbers, columns_of, find_forces
 from gfnode.readers.md17 import MD22_STEP, recognise_md22
 from gfnode.readers.named import check_elements, check_symbols
 from gfnode.readers.source import Block, Given, Source, batches
@@ -67,6 +67,7 @@ def open_extxyz(path: Path, given: Given, found: Frames) -> Source:
     numbers = first.numbers
     # ASE leaves momenta out where they are zero
     columns = [columns_of(comment) for comment in found.comments]
+    check_numbers(path, columns, ("momenta", "velocities"))
     moving_in = ["momenta" in each for each in columns]
     momenta = any(moving_in)
     moving = momenta or all("velocities" in each for each in columns)
