@@ -144,8 +144,8 @@ def test_select_keeps_order_and_bonds():
 def test_spacing_and_step():
     even = make()
     assert (even.spacing, even.step) == (0.5, 0.5)
-    assert even[::2].spacing == 1.0
-    assert even[::2].step == 0.5, "the step of the original series outlives thinning"
+    assert (even[::2].spacing, even[::2].step) == (1.0, 1.0), "thinned evenly, as in a file"
+    assert even[[0, 1, 4]].step == even[2].step == 0.5, "the step of the original series"
     uneven = make(times=[0, 1, 3, 4, 10])
     assert (uneven.spacing, uneven.step) == (None, 1.0)
     assert make(times=[0, 1, 3, 4, 10], time_step=0.5).step == 0.5

@@ -135,6 +135,15 @@ def test_the_longest_trajectory_decides_on_the_horizon():
     assert choose_horizon(pair, WindowSettings(horizon=1000.0)) == 1000.0
 
 
+def test_frames_thinned_evenly_have_the_horizon_of_a_file_of_such_frames():
+    thinned = ramp(6400, step=5.0)[::400]  # every 2 ps
+    alone = Trajectory(thinned.positions, thinned.times, thinned.numbers)
+    assert choose_horizon([thinned], WindowSettings()) == 2000.0
+    assert choose_horizon([alone], WindowSettings()) == 2000.0
+    with pytest.raises(InputError, match=r"horizon 2 fs does not fit.*at least 5 fs"):
+        choose_horizon([ramp(6400, step=1.0)[::5]], WindowSettings(horizon="2fs"))
+
+
 @pytest.mark.parametrize(("asked", "found"), [(7.0, 6.0), (2.0, 2.0), (1e-7 + 8.0, 8.0)])
 def test_a_horizon_between_frames_ends_at_the_frame_before(asked, found):
     """Nothing can be learnt of lags at which there are no frames."""

@@ -89,6 +89,13 @@ def even_spacing(times: Doubles) -> float | None:
     return float(steps.mean())
 
 
+def step_of(times: Doubles, step: float | None) -> float | None:
+    """Time step of frames picked from a series of this step: their spacing, if thinned evenly."""
+    even = even_spacing(times)
+    thinned = even is not None and step is not None and abs(even - step) > 1e-3 * step
+    return even if thinned else step
+
+
 def within(index: Integers, atoms: int) -> bool:
     """Whether all of ``index`` are numbers of ``atoms`` atoms."""
     return bool(index.min() >= 0 and index.max() < atoms)

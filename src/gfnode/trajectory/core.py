@@ -21,6 +21,7 @@ from gfnode.trajectory.checks import (
     check_masses,
     check_times,
     even_spacing,
+    step_of,
 )
 from gfnode.trajectory.exchange import Exchange
 from gfnode.trajectory.formula import formula_of, masses_of, other_masses
@@ -57,8 +58,8 @@ class Trajectory(Exchange):
         Names and bonds.
     time_step
         Time between consecutive frames of the *original* series in fs, or text such as ``"2fs"``.
-        It differs from the spacing of ``times`` where frames are missing; None means the smallest
-        spacing.
+        It differs from the spacing of ``times`` where frames are missing here and there, but not
+        where they were thinned evenly; None means the smallest spacing.
     name, source
         What the molecule is called, and where the frames came from.
     notes
@@ -180,7 +181,7 @@ class Trajectory(Exchange):
             forces=None if self.forces is None else self.forces[frames],
             cell=None if self.cell is None else self.cell[frames],
             deviations=None if self.deviations is None else self.deviations[frames],
-            time_step=self.step,
+            time_step=step_of(times, self.step),
         )
 
     def __iter__(self) -> Iterator["Trajectory"]:
@@ -241,7 +242,7 @@ class Trajectory(Exchange):
 
     @property
     def step(self) -> float | None:
-        """Time step of the original series in fs; None for a single frame that names none."""
+        """Time step of the series in fs; None for a single frame that names none."""
         if self.time_step is not None:
             return self.time_step
         if (even := self.spacing) is not None:
