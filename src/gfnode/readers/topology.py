@@ -82,8 +82,6 @@ class Top:
 
 def read_topology(path: Path | None) -> Top:
     """Read atomic numbers, names and bonds from a file of any kind of `READ`."""
-    import mdtraj
-
     assert path is not None  # formats without elements are given one
     suffix = path.suffix.lower()
     if suffix in (".h5", ".hdf5"):
@@ -97,6 +95,8 @@ def read_topology(path: Path | None) -> Top:
         numbers, names, note, weights = topology_of_data(path)
         return Top(path, numbers, names, (note,), masses=weights)
     _need_reader(path, suffix)
+    import mdtraj  # only now: the above do without
+
     with foreign(path, "no topology can be read from it"):
         placed = None
         if suffix in PLACING:  # which load_topology reads in the same way
