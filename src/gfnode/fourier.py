@@ -108,7 +108,7 @@ def eigenbasis(
 
 
 class GraphFourier(nn.Module):
-    """The transform H̃ = Uᵀ H and its inverse U H̃ (eq. 4 and 9 of the paper).
+    """The transform H̃ = Uᵀ H and its inverse U H̃ (eq. 4 and 8 of the paper; 5 and 9 for positions).
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 SUMMARIES = {
     "default": "what to use on your own data",
-    "paper": "the model as the paper describes it",
+    "paper": "the model of the paper, made equivariant",
     "published": (
         "what the published experiments ran, flaws included: Cartesian components pass through "
         "SiLU, so the prediction does not rotate with the start, and mode truncation splits "

@@ -104,6 +104,39 @@ class TestSettingsOfSomeModels:
         assert models["gfnode"]["newton"] is models["default"]["newton"] is False
         assert {each.job.experiment.training.batch for each in planned} == {7}
 
+    def test_it_does_not_change_what_defines_a_row(self, choice: Choice) -> None:
+        """Without ODE, with the ODE that the other rows were given, was the full model."""
+        rows = ["egno", "egno-grid", "gfnode", "without-ode", "default"]
+        choice = replace(choice, models=rows, changes={"model.dynamics": "neural"})
+        with pytest.warns(UserWarning, match="model.dynamics") as caught:
+            planned = make_plan(specs.load("table1"), choice)
+        assert [str(each.message) for each in caught] == [
+            "model.dynamics has no effect on the rows egno, egno-grid: their models have no such "
+            "setting",
+            "model.dynamics is not changed in the rows without-ode, which are defined by it",
+        ]
+        models = {each.row.id: each.job.experiment.model for each in planned}
+        assert models["without-ode"]["dynamics"] == "feedforward"
+        assert models["gfnode"]["dynamics"] == models["default"]["dynamics"] == "neural"
+        assert len({each.job.key for each in planned}) == len(rows)
+
+    def test_a_row_defined_by_it_is_not_searched(self, choice: Choice) -> None:
+        choice = replace(choice, models=["gfnode", "without-ode"])
+        search = Search({"model.dynamics": ["linear", "neural"]})
+        with pytest.warns(UserWarning, match="not changed in the rows without-ode"):
+            trials = plan_search(specs.load("table1"), choice, search)
+        keys = [each.planned.job.key for each in trials if each.planned.row.id == "without-ode"]
+        assert (len(keys), len(set(keys))) == (2, 1)
+
+    def test_the_panels_of_a_figure_keep_what_they_differ_in(self, tmp_path: Path) -> None:
+        choice = Choice(tmp_path, changes={"windows.lags": "regular"})
+        said = (
+            "windows.lags cannot be set here, as the parts differ in it: trained on irregular "
+            "times; trained on regular times"
+        )
+        with pytest.raises(InputError, match=said):
+            make_plan(specs.load("figure2"), choice)
+
     @pytest.mark.parametrize(
         ("key", "remedy"),
         [

@@ -527,8 +527,11 @@ class TestCommand:
                 ("table1", "--models", ","),
                 "',' contains no names: expected names separated by commas",
             ),
-            (("table1", "--set", "model.name=ito"), "every row has its own model"),
-            (("table1", "--search", "model.name=ito,egnn"), "every row has its own model"),
+            (("table1", "--set", "model.name=ito"), "model.name cannot be set here, as every"),
+            (
+                ("table1", "--search", "model.name=ito,egnn"),
+                "model.name cannot be set here, as every",
+            ),
         ],
     )
     def test_mistakes(self, data: Path, tmp_path: Path, words: tuple, said: str) -> None:

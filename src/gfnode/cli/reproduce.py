@@ -301,7 +301,7 @@ def _search(
     ]
     found = conclude(trials, errors)
     for row, values in found.values.items():
-        mine = {key: value for key, value in values.items() if spec.row(row).has(key)}
+        mine = {key: value for key, value in values.items() if spec.row(row).takes(key)}
         kept = ", ".join(f"{key}={value}" for key, value in mine.items())
         typer.echo(f"search: {row} keeps {kept or 'its settings'}")
     return replace(choice, of_rows=found.values), found.grid(spec), failed
@@ -364,7 +364,7 @@ def _draw(
 def _listing() -> Table:
     from gfnode.paper import specs
 
-    heads = ("what", "shows", "rows (--models)", "molecules", "the paper's budget")
+    heads = ("what", "shows", "rows (--models)", "molecules", "budget")
     table = titled_table("gfnode reproduce WHAT", *heads)
     for name in specs.NAMES:
         spec = specs.load(name)

@@ -101,8 +101,8 @@ def configure(preset: str = "default", changes: Mapping[str, Any] | None = None)
         chosen = asked.get("windows", {}).get(key, default)
         if split.startswith("published") and tuple(chosen) != default:
             raise InputError(
-                f"windows.{key} has no effect with windows.split={split}, which uses the numbers "
-                "of windows in the paper: leave it out, or also set windows.split=blocked"
+                f"windows.{key} has no effect with windows.split={split}, which has the numbers "
+                "of the published experiments: leave it out, or also set windows.split=blocked"
             )
     options = dict(experiment.model)
     name = options.pop("name", "gfnode")

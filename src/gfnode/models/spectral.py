@@ -15,7 +15,9 @@ Transform = GraphFourier | IdentityTransform
 
 
 class SpectralBlock(nn.Module):
-    """Residual update from the modes: y(t) = x + σ(U φ_t(Uᵀ x)), eq. 4 to 9 of the paper.
+    """Residual update from the modes: y(t) = x + σ(U φ_t(Uᵀ x)).
+
+    After eq. 4 to 9 of the paper, whose text has neither the residual nor σ.
 
     ``nodes (batch, atom, row, feature)`` at times ``t (batch, time)`` become
     ``(batch, time, atom, row, feature)``.

@@ -113,24 +113,19 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
     Warns
     -----
     UserWarning
-        Of settings of a model that some rows do not have, and which they are therefore not given.
+        Of settings that some rows are not given: their model has none, or they are defined by it.
     """
     if "seed" in choice.changes:
         raise InputError("--set seed has no place here, where --seeds sets the seeds: leave it out")
-    if "model.name" in choice.changes:
-        raise InputError(
-            "model.name cannot be set here, as every row has its own model: choose rows with "
-            "--models, which takes every registered model (gfnode models)"
-        )
     if choice.epochs is not None and "training.epochs" in choice.changes:
         raise InputError(
             "--epochs and --set training.epochs set the same: expected only one of them"
         )
     molecules = _chosen_molecules(spec, choice.molecules or spec.shown)
     rows = [spec.row(each) for each in chosen_rows(spec, choice.models)]
-    _check_applies(choice.changes, rows)
-    found = find(spec.data, molecules, choice.data)
     variants = _variants(spec, choice)
+    _check_applies(choice.changes, rows, variants)
+    found = find(spec.data, molecules, choice.data)
     planned = []
     for seed in range(spec.first_seed, spec.first_seed + (choice.seeds or spec.seeds)):
         for molecule in molecules:
@@ -150,10 +145,19 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
     return planned
 
 
-def _check_applies(keys: Iterable[str], rows: Sequence[Row]) -> None:
+def _check_applies(keys: Iterable[str], rows: Sequence[Row], variants: Sequence[Variant]) -> None:
     """Every setting must apply to some row; warn of those that do not apply to all."""
     for key in keys:
-        without = [row.id for row in rows if not row.has(key)]
+        if any(key in variant.changes for variant in variants):
+            titles = "; ".join(variant.title for variant in variants)
+            raise InputError(f"{key} cannot be set here, as the parts differ in it: {titles}")
+        defined = [row.id for row in rows if key in row.changes]
+        if len(defined) == len(rows):
+            raise InputError(
+                f"{key} cannot be set here, as every row has its own: choose rows with --models, "
+                "which takes every registered model (gfnode models)"
+            )
+        without = [row.id for row in rows if not row.has(key) and key not in row.changes]
         names = ", ".join(without)
         if len(without) == len(rows):
             known = {name for row in rows for name in row.model_settings}
@@ -165,6 +169,11 @@ def _check_applies(keys: Iterable[str], rows: Sequence[Row]) -> None:
         if without:
             warnings.warn(
                 f"{key} has no effect on the rows {names}: their models have no such setting",
+                stacklevel=3,
+            )
+        if defined:
+            warnings.warn(
+                f"{key} is not changed in the rows {', '.join(defined)}, which are defined by it",
                 stacklevel=3,
             )
 
@@ -216,7 +225,7 @@ def _planned(
         changes["windows.horizon"] = frames * _spacing(found)
     changes |= {"training.epochs": choice.epochs or spec.epochs, "seed": seed}
     asked = {**choice.changes, **choice.of_rows.get(row.id, {})}
-    changes |= {key: value for key, value in asked.items() if row.has(key)}
+    changes |= {key: value for key, value in asked.items() if row.takes(key)}
     experiment = configure(row.preset or choice.preset or spec.preset, changes)
     job = Job(found.files, experiment, Reader(top=found.top))
     horizon = experiment.windows.horizon or frames * _spacing(found)

@@ -57,6 +57,10 @@ class Row(Settings):
         own = {each.split(".")[0] for each in self.model_settings}
         return group != "model" or not name or name[0] in own
 
+    def takes(self, key: str) -> bool:
+        """Whether a setting may be changed here: it applies, and does not define the row."""
+        return self.has(key) and key not in self.changes
+
 
 class Quantity(Settings):
     """Something a model is judged by: a mean over windows of what is never negative.
@@ -103,7 +107,7 @@ class Spec(Settings):
         Of that data set, the columns of Tables 1 and 4; those that are taken unless others are
         asked for (all).
     preset, epochs, seeds
-        The paper's budget: preset, epochs at most, runs with different seeds.
+        The budget: preset, epochs at most, runs with different seeds.
     first_seed
         Of these.
     changes
