@@ -310,11 +310,16 @@ def test_a_model_that_comes_fitted_is_kept_where_training_makes_it_worse(monkeyp
 
 
 def test_validations_cost_less_than_the_training_between_them():
-    parts = {"train": range(100), "validation": range(1000)}
-    assert [
-        validation_interval(parts, TrainingSettings(validate_every=every)) for every in (None, 1)
-    ] == [4, 1]
-    assert trainer_for().validate_every == 1
+    trainer = trainer_for()
+    assert trainer.validate_every == 1
+    few, model = trainer.train.take(torch.arange(3)), trainer.state.model
+    parts = {"train": few, "validation": trainer.train.take(torch.arange(30))}
+    assert validation_interval(parts, model, TrainingSettings()) == 4  # a step costs three forwards
+    assert validation_interval(parts, model, TrainingSettings(validate_every=1)) == 1
+    diffusion = build_model(configure(changes={"model.name": "ito"}), model.system)
+    # 2 samples of 4 steps, at the same three lags as in a step
+    assert validation_interval(parts, diffusion, TrainingSettings()) == 27
+    assert diffusion.estimate_effort(8) == 16  # steps take four lags
 
 
 def test_validation_every_few_epochs_and_at_the_end(monkeypatch):

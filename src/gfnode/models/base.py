@@ -221,6 +221,10 @@ class Model(nn.Module):
         found: Tensor = self(positions, velocities, lags)
         return found
 
+    def estimate_effort(self, times: int) -> float:
+        """Cost of :meth:`estimate` for a start with ``times`` lags, in forward passes of a loss."""
+        return 1.0
+
     def restore_fixed_atoms(self, positions: Tensor, found: Tensor) -> Tensor:
         """Reset fixed atoms (those that never move in training) to their positions at the start.
 

@@ -261,6 +261,13 @@ class ITO(Generative):
         s = self.settings
         return self._mean(positions, velocities, lags, s.validation_samples, s.validation_steps)
 
+    def estimate_effort(self, times: int) -> float:
+        """See :meth:`Model.estimate_effort`; a loss takes one evaluation at some of the lags."""
+        s = self.settings
+        return (
+            s.validation_samples * s.validation_steps * times / min(s.lags_per_step or times, times)
+        )
+
     def sample(
         self,
         positions: Tensor,

@@ -83,7 +83,7 @@ def estimate(job: Job) -> Cost:
     trainer = Trainer(model, few, short, 0, accelerator=accelerator, blamed=blamed)
     speed = trainer.run().history[-1].windows_per_s
     windows = settings.epochs * (len(parts["train"]) // batch) * batch
-    times = -(-settings.epochs // validation_interval(parts, settings))
+    times = -(-settings.epochs // validation_interval(parts, model, settings))
     validations = times * len(parts["validation"])
     return Cost(
         model.n_weights,

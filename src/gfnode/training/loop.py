@@ -65,10 +65,12 @@ def choose_batch(windows: Windows, model: Model, settings: TrainingSettings) -> 
     return settings.batch
 
 
-def validation_interval(parts: Mapping[str, Windows], settings: TrainingSettings) -> int:
-    """Epochs between validations; a window costs three times as much in training."""
-    chosen = math.ceil(len(parts["validation"]) / (3 * len(parts["train"])))
-    return settings.validate_every or max(1, chosen)
+def validation_interval(
+    parts: Mapping[str, Windows], model: Model, settings: TrainingSettings
+) -> int:
+    """Epochs between validations; training takes three times as long as a forward pass."""
+    passes = model.estimate_effort(parts["validation"].targets.shape[1]) * len(parts["validation"])
+    return settings.validate_every or max(1, math.ceil(passes / (3 * len(parts["train"]))))
 
 
 def _groups(model: Model, settings: TrainingSettings) -> list[dict[str, Any]]:
@@ -123,7 +125,7 @@ class Trainer:
         parts = to_device(parts, self.fabric.device)  # once: a batch is an index operation there
         self.train, self.validation = parts["train"], parts["validation"]
         self.batches = len(self.train) // self.batch
-        self.validate_every = validation_interval(parts, settings)
+        self.validate_every = validation_interval(parts, model, settings)
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
         on_gpu = self.fabric.device.type == "cuda"
         optimizer = kinds[settings.optimizer](
