@@ -7,7 +7,7 @@ import matplotlib
 
 from gfnode.errors import InputError
 from gfnode.files import make_folder, whole
-from gfnode.report.comparison.page import all_pictures as compared_pictures
+from gfnode.report.comparison.curves import comparison_pictures
 from gfnode.report.comparison.runs import Compared
 from gfnode.report.downloads import csv_text
 from gfnode.report.loading import RunFiles, fitting
@@ -74,7 +74,7 @@ def check_formats(formats: Sequence[str]) -> None:
 def _pictures(folders: Sequence[Path]) -> list[Picture]:
     with fitting(*folders):
         if len(folders) > 1:
-            return compared_pictures(Compared.read(folders))
+            return list(comparison_pictures(Compared.read(folders)).values())
         return all_pictures(RunFiles.read(folders[0]))
 
 

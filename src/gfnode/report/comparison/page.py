@@ -46,17 +46,7 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path) -> Path:
     """
     out = check_target(Path(out))
     with fitting(*map(Path, folders)):
-        return save(render_comparison(Compared.read(folders)), out)
-
-
-def render_comparison(compared: Compared) -> str:
-    """A comparison as HTML."""
-    return fill("compare.html", _context(compared))
-
-
-def all_pictures(compared: Compared) -> list[Picture]:
-    """Every figure of a comparison."""
-    return list(comparison_pictures(compared).values())
+        return save(fill("compare.html", _context(Compared.read(folders))), out)
 
 
 def _context(compared: Compared) -> dict[str, Any]:
