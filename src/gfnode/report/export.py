@@ -57,13 +57,7 @@ def write_figures(
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Refuse formats that figures cannot be written in.
-
-    Raises
-    ------
-    InputError
-        When one is unknown.
-    """
+    """Refuse formats that figures cannot be written in."""
     if unknown := [each for each in formats if each not in FORMATS]:
         raise InputError(
             f"unknown format of figures {', '.join(unknown)!r}: expected one or more of "

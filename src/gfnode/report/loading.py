@@ -101,13 +101,7 @@ class RunFiles:
 
 @contextmanager
 def fitting(*folders: Path) -> Iterator[None]:
-    """Say that the files of runs do not fit each other where what is made of them fails.
-
-    Raises
-    ------
-    InputError
-        Names the runs and what failed.
-    """
+    """Refuse files of runs that do not fit each other, where what is made of them fails."""
     try:
         yield
     except InputError:
