@@ -186,10 +186,16 @@ def as_json(data: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def write_text(path: Path, text: str) -> Path:
+    """Write a text; what is none in a file name (bytes that are not UTF-8) is escaped."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    return path
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write a JSON object."""
-    with whole(path) as partial:
-        partial.write_text(to_json(data) + "\n", encoding="utf-8")
+    write_text(path, to_json(data) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 
 from gfnode.errors import InputError
-from gfnode.files import make_folder, whole
+from gfnode.files import make_folder, whole, write_text
 from gfnode.report.comparison.curves import comparison_pictures
 from gfnode.report.comparison.runs import Compared
 from gfnode.report.downloads import csv_text
@@ -82,10 +82,7 @@ def _write(picture: Picture, out: Path, formats: Sequence[str]) -> list[Path]:
                 with whole(path) as partial:
                     picture.draw(layout).savefig(partial, dpi=DPI, metadata=_METADATA[ending])
                 written.append(path)
-    path = out / f"{picture.name}.csv"
-    with whole(path) as partial:
-        partial.write_text(csv_text(picture.rows), encoding="utf-8", errors="backslashreplace")
-    return [*written, path]
+    return [*written, write_text(out / f"{picture.name}.csv", csv_text(picture.rows))]
 
 
 # the same run gives the same bytes
