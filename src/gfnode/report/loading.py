@@ -85,6 +85,17 @@ class RunFiles:
         return molecules(self.facts)
 
     @property
+    def fingerprints(self) -> list[str]:
+        """Of the data it learnt from."""
+        return [each["fingerprint"] for each in self.facts["data"]]
+
+    @property
+    def scored(self) -> list[int]:
+        """Numbers of the scored atoms in the data."""
+        system = self.facts["system"]
+        return [system["atoms"][place] for place in system["score"]]
+
+    @property
     def labels(self) -> list[str]:
         """Names of the scored atoms."""
         return [self.examples.labels[i] for i in self.facts["system"]["score"]]

@@ -261,7 +261,7 @@ def _facts(run: RunFiles) -> dict[str, str]:
     versions = run.facts.get("versions", {})
     return {
         "data": ", ".join(f"{d['name']} ({d['frames']} frames)" for d in run.facts["data"]),
-        "fingerprints": ", ".join(str(each["fingerprint"])[:12] for each in run.facts["data"]),
+        "fingerprints": ", ".join(str(each)[:12] for each in run.fingerprints),
         "seed": str(run.facts.get("seed")),
         "windows": ", ".join(f"{count} {name}" for name, count in run.facts["windows"].items()),
         "horizon": format_time(run.facts["system"]["horizon_fs"]),
