@@ -408,11 +408,10 @@ class TestJoined:
         np.testing.assert_allclose(joined.positions, made().positions, rtol=0, atol=1e-6)
 
     def test_in_sequence_goes_on_at_the_spacing_of_the_frames(self, parts):
-        """Thinned, a series still knows the step that it once had."""
-        series = replace(made(), time_step=5.0)
+        """A file of thinned frames may name the step that the series once had."""
+        series = made()
         for name, piece in (("t0", series[0:12:4]), ("t1", series[12:24:4])):
-            assert piece.time_step == 5.0
-            piece.save(parts / f"{name}.npz")
+            replace(piece, time_step=5.0).save(parts / f"{name}.npz")
         call(parts / "t0.npz", parts / "t1.npz", parts / "b.npz", "--in-sequence")
         np.testing.assert_array_equal(gfnode.load(parts / "b.npz").times, 400.0 * np.arange(6))
 

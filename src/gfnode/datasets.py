@@ -19,6 +19,7 @@ from gfnode.experiment.baselines import fit_baselines
 from gfnode.models import TRIVIAL, Model
 from gfnode.models.base import check_prediction
 from gfnode.molecule.system import System
+from gfnode.prediction import check_whole
 from gfnode.readers.reader import Data, Reader
 from gfnode.units import format_time
 from gfnode.windows import Batch, Windows, select_atoms
@@ -121,8 +122,7 @@ class WindowDataset(Dataset[Item]):
         training unless ``windows.lags`` is ``fresh``, the default. Call it between two passes
         through a loader.
         """
-        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or epoch < 0:
-            raise InputError(f"the epoch is {epoch!r}, expected a whole number from 0")
+        check_whole(epoch, "the epoch")
         if self.split == "train" and self.experiment.windows.lags == "fresh":
             seed = [self.experiment.seed, int(epoch)]
             drawn = self.windows.redraw(self.system.horizon, seed)

@@ -27,26 +27,14 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def check_apart(path: Path, sources: Iterable[str | Path]) -> None:
-    """Refuse to write a file over one that is read.
-
-    Raises
-    ------
-    InputError
-        Names the file.
-    """
+    """Refuse to write a file over one that is read."""
     read = {Path(source).expanduser().resolve() for source in sources}
     if path.expanduser().resolve() in read:
         raise InputError(f"{path}: is an input and cannot also be the output: name another file")
 
 
 def check_no_link(path: Path) -> Path:
-    """Refuse to write through a link: in a folder that somebody gave it may lead to any file.
-
-    Raises
-    ------
-    InputError
-        Names the link and where it leads.
-    """
+    """Refuse to write through a link: in a folder that somebody gave it may lead to any file."""
     if path.is_symlink():
         raise InputError(
             f"{path}: is a link to {os.readlink(path)}, so the output would be written elsewhere: "
@@ -198,10 +186,16 @@ def as_json(data: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def write_text(path: Path, text: str) -> Path:
+    """Write a text; what is none in a file name (bytes that are not UTF-8) is escaped."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    return path
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write a JSON object."""
-    with whole(path) as partial:
-        partial.write_text(to_json(data) + "\n", encoding="utf-8")
+    write_text(path, to_json(data) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

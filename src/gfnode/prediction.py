@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import index
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -235,17 +235,19 @@ def sample(
     }
 
 
+def _is_whole(number: object) -> TypeGuard[int | np.integer]:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
+
+
 def check_whole(number: object, what: str, least: int = 0) -> None:
     """Raise InputError unless this is an integer ≥ ``least``."""
-    whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
-    if not whole or number < least:  # type: ignore[operator]
+    if not _is_whole(number) or number < least:
         raise InputError(f"{what} is {number!r}, expected a whole number from {least}")
 
 
 def check_seed(seed: int) -> int:
     """Return a seed as int, or raise InputError unless it is in [0, 2⁶³)."""
-    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-    if not whole or not 0 <= seed < 2**63:
+    if not _is_whole(seed) or not 0 <= seed < 2**63:
         raise InputError(f"the seed is {seed!r}, expected a whole number from 0, below 2^63")
     return int(seed)
 

@@ -3,25 +3,13 @@
 Nothing here downloads: :mod:`gfnode.fetching` does.
 """
 
-from gfnode.catalogue.entries import (
-    Entry,
-    Member,
-    Part,
-    Remote,
-    catalogue,
-    expand,
-    find,
-    is_name,
-    sets,
-)
+from gfnode.catalogue.entries import Entry, Part, catalogue, expand, find, is_name
 from gfnode.catalogue.located import Located, in_cache, locate, locate_all
 
 __all__ = [
     "Entry",
     "Located",
-    "Member",
     "Part",
-    "Remote",
     "catalogue",
     "expand",
     "find",
@@ -29,5 +17,4 @@ __all__ = [
     "is_name",
     "locate",
     "locate_all",
-    "sets",
 ]

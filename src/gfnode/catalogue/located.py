@@ -11,7 +11,7 @@ from gfnode.errors import InputError
 
 @dataclass(frozen=True)
 class Located:
-    """A trajectory of the catalogue on this machine.
+    """A trajectory file on this machine, and what is known of it beforehand.
 
     Parameters
     ----------
@@ -22,17 +22,17 @@ class Located:
     formula
         What it must hold.
     name
-        By which it, and no other run, is asked for.
+        By which it, and no other run, is asked for in the catalogue.
     molecule
-        What it is called.
+        What it is called, where the file names none.
     """
 
     path: Path
-    top: Path | None
-    step_fs: float | None
-    formula: str
-    name: str
-    molecule: str
+    top: Path | None = None
+    step_fs: float | None = None
+    formula: str | None = None
+    name: str = ""
+    molecule: str = ""
 
 
 def locate(name: str) -> Located:

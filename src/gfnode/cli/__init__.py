@@ -3,10 +3,10 @@
 Heavy libraries are imported inside the commands, so that ``gfnode --help`` answers at once.
 """
 
-# in the order of gfnode --help
+# each adds its command to the app, in the order of gfnode --help
 # isort: off
 from gfnode.cli.app import app, main
-from gfnode.cli import (
+from gfnode.cli import (  # noqa: F401
     fetch,
     simulate,
     data,
@@ -26,23 +26,4 @@ from gfnode.cli import (
 )
 # isort: on
 
-__all__ = [
-    "app",
-    "convert",
-    "data",
-    "evaluate",
-    "export",
-    "fetch",
-    "main",
-    "models",
-    "predict",
-    "ramachandran",
-    "report",
-    "reproduce",
-    "rollout",
-    "sample",
-    "settings",
-    "simulate",
-    "spectrum",
-    "train",
-]
+__all__ = ["app", "main"]

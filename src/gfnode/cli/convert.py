@@ -47,9 +47,8 @@ def convert(
         bool,
         typer.Option(
             "--in-sequence",
-            help=(
-                "Files follow one another in the order given; times continue from one to the next."
-            ),
+            help="Files follow one another in the order given; times continue from one to the "
+            "next.",
         ),
     ] = False,
     align: Annotated[
@@ -71,10 +70,8 @@ def convert(
         float | None,
         typer.Option(
             metavar="ANGSTROM",
-            help=(
-                "npz: round positions to this many Å (at most 0.1), which takes a third of the "
-                "space."
-            ),
+            help="npz: round positions to this many Å (at most 0.1), which takes a third of the "
+            "space.",
         ),
     ] = None,
     force: Annotated[

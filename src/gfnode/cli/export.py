@@ -28,10 +28,8 @@ def export(
             "--licence",
             "--license",
             metavar="NAME",
-            help=(
-                "Licence of the weights, e.g. MIT, CC-BY-4.0. Without it the card states no "
-                "licence, and others may not use them."
-            ),
+            help="Licence of the weights, e.g. MIT, CC-BY-4.0. Without it the card states no "
+            "licence, and others may not use them.",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the model.")] = None,

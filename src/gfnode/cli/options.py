@@ -23,20 +23,16 @@ Top = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help=(
-            "Topology (PDB, GRO, …) for files without elements: XTC, TRR, NetCDF, DCD, and "
-            "LAMMPS dumps without a column element."
-        ),
+        help="Topology (PDB, GRO, …) for files without elements: XTC, TRR, NetCDF, DCD, and "
+        "LAMMPS dumps without a column element.",
     ),
 ]
 Step = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help=(
-            "Time between frames, e.g. 2fs, if the file stores no or wrong times (rMD17: time "
-            "step of the original series)."
-        ),
+        help="Time between frames, e.g. 2fs, if the file stores no or wrong times (rMD17: time "
+        "step of the original series).",
     ),
 ]
 
@@ -44,16 +40,12 @@ Select = Annotated[
     str | None,
     typer.Option(
         metavar="ATOMS",
-        help=(
-            "Atoms to keep: all, heavy, solute, indices (0-7,12) or an expression such as "
-            "'protein and not element H'. Default: all but water and ions, if there is anything "
-            "else."
-        ),
+        help="Atoms to keep: all, heavy, solute, indices (0-7,12) or an expression such as "
+        "'protein and not element H'. Default: all but water and ions, if there is anything "
+        "else.",
     ),
 ]
-Stride = Annotated[
-    int | None, typer.Option(metavar="N", help="Keep every N-th frame.", show_default=False)
-]
+Stride = Annotated[int | None, typer.Option(metavar="N", help="Keep every N-th frame.")]
 Map = Annotated[
     str | None,
     typer.Option(
@@ -66,29 +58,22 @@ Unit = Annotated[
     str | None,
     typer.Option(
         metavar="UNIT",
-        help=(
-            "Unit of length in the file, if not the usual one of its format: angstrom, nm, bohr "
-            "or pm."
-        ),
+        help="Unit of length in the file, if not the usual one of its format: angstrom, nm, bohr "
+        "or pm.",
     ),
 ]
 Whole = Annotated[
     bool | None,
     typer.Option(
         "--whole/--as-stored",
-        help=(
-            "Make molecules cut by a periodic box whole and their motion continuous (default if "
-            "there is a box), or keep frames as stored."
-        ),
-        show_default=False,
+        help="Make molecules cut by a periodic box whole and their motion continuous (default if "
+        "there is a box), or keep frames as stored.",
     ),
 ]
 EachMolecule = Annotated[
     bool | None,
     typer.Option(
-        "--each-molecule",
-        help="Split a box of identical molecules: each becomes a replica.",
-        show_default=False,
+        "--each-molecule", help="Split a box of identical molecules: each becomes a replica."
     ),
 ]
 
@@ -101,10 +86,8 @@ StartFrame = Annotated[
     int | None,
     typer.Option(
         metavar="NUMBER",
-        help=(
-            "Frame of --start to start from, counted from 0; -1 is the last one. Default: the "
-            "first that has velocities."
-        ),
+        help="Frame of --start to start from, counted from 0; -1 is the last one. Default: the "
+        "first that has velocities.",
     ),
 ]
 
@@ -127,10 +110,8 @@ Geometry = Annotated[
     str,
     typer.Option(
         metavar="mean|molecule",
-        help=(
-            "What is predicted: the mean of all possible outcomes, which has the least squared "
-            "error, or a molecule close to it with usual bond lengths and angles."
-        ),
+        help="What is predicted: the mean of all possible outcomes, which has the least squared "
+        "error, or a molecule close to it with usual bond lengths and angles.",
     ),
 ]
 
@@ -155,13 +136,7 @@ class Reading:
         return Reader(**vars(self))
 
     def check_used(self, files: Sequence[str] | None) -> None:
-        """Refuse to be given where no file of ``--data`` is read: it would change nothing.
-
-        Raises
-        ------
-        InputError
-            Names the options.
-        """
+        """Refuse to be given where no file of ``--data`` is read: it would change nothing."""
         names = {"mapping": "map", "whole": "whole" if self.whole else "as-stored"}
         given = [names.get(key, key) for key, value in vars(self).items() if value is not None]
         if given and not files:
@@ -268,11 +243,6 @@ def keep_inputs(
         What the user names.
     run
         Whose own files and training data are read as well.
-
-    Raises
-    ------
-    InputError
-        Names the output.
     """
     from gfnode.files import check_apart
     from gfnode.readers import FORMATS
@@ -298,13 +268,7 @@ def keep_inputs(
 
 
 def keep_results(outputs: Iterable[Path], *, overwrite: bool) -> None:
-    """Refuse trajectories that cannot be written, or not without ``overwrite``.
-
-    Raises
-    ------
-    InputError
-        Names the file.
-    """
+    """Refuse trajectories that cannot be written, or not without ``overwrite``."""
     from gfnode.readers.saving import check_target
 
     for path in outputs:

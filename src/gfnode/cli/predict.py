@@ -45,10 +45,8 @@ def predict(
         str,
         typer.Option(
             metavar="TIMES",
-            help=(
-                "Times after the start, with units, e.g. 100fs,500fs,1.5ps or a range "
-                "first:last:step."
-            ),
+            help="Times after the start, with units, e.g. 100fs,500fs,1.5ps or a range "
+            "first:last:step.",
         ),
     ],
     out: Frames,

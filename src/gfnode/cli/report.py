@@ -38,20 +38,16 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=(
-                "HTML file to write; default: report.html in RUN, or comparison.html here for "
-                "several runs."
-            ),
+            help="HTML file to write; default: report.html in RUN, or comparison.html here for "
+            "several runs.",
         ),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help=(
-                "Also write every figure to files for one and two journal columns (85 and 170 mm "
-                "wide), with its numbers as CSV."
-            ),
+            help="Also write every figure to files for one and two journal columns (85 and 170 mm "
+            "wide), with its numbers as CSV.",
         ),
     ] = None,
     formats: Annotated[
@@ -60,7 +56,6 @@ def report(
             "--format",
             metavar="FORMATS",
             help="Formats of the figures: png, pdf, svg. Default: png,pdf.",
-            show_default=False,
         ),
     ] = None,
     physics: Annotated[

@@ -78,10 +78,8 @@ def reproduce(
         str | None,
         typer.Option(
             metavar="A,B",
-            help=(
-                "Only these rows; any registered model can be one (gfnode models), and all means "
-                "those of the table."
-            ),
+            help="Only these rows; any registered model can be one (gfnode models), and all means "
+            "those of the table.",
         ),
     ] = None,
     seeds: Annotated[
@@ -100,20 +98,16 @@ def reproduce(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help=(
-                "Change a setting of all runs; one of a model (model.…) applies to the rows whose "
-                "model has it. Repeatable."
-            ),
+            help="Change a setting of all runs; one of a model (model.…) applies to the rows whose "
+            "model has it. Repeatable.",
         ),
     ] = None,
     search: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY=A,B,…",
-            help=(
-                "First try these values of a setting with every row and one seed, and keep the "
-                "one with the least validation error. Repeatable."
-            ),
+            help="First try these values of a setting with every row and one seed, and keep the "
+            "one with the least validation error. Repeatable.",
         ),
     ] = None,
     search_on: Annotated[
@@ -124,10 +118,8 @@ def reproduce(
         str | None,
         typer.Option(
             metavar="KIND",
-            help=(
-                "figure3: one model for all horizons (default), each its own, or rollout: that "
-                "of the shortest, applied repeatedly."
-            ),
+            help="figure3: one model for all horizons (default), each its own, or rollout: that "
+            "of the shortest, applied repeatedly.",
         ),
     ] = None,
     of: Annotated[

@@ -75,7 +75,6 @@ def rollout(
             "--sampled/--means",
             help="Draw one of the possible motions, or take their mean. Default: a motion, if the "
             "model has learned a potential.",
-            show_default=False,
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Random seed.")] = 0,

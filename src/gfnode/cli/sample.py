@@ -47,10 +47,8 @@ def sample(
         Path,
         typer.Option(
             metavar="FILE",
-            help=(
-                "File to write: .xtc, .npz, .extxyz, …; with several times, one file each (e.npz "
-                "becomes e-100fs.npz)."
-            ),
+            help="File to write: .xtc, .npz, .extxyz, …; with several times, one file each (e.npz "
+            "becomes e-100fs.npz).",
         ),
     ],
     samples: Annotated[

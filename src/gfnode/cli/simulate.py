@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from gfnode.progress import Report
     from gfnode.simulate.run import Simulation
 
-OPENMM = "OpenMM"
-
 
 @app.command(
     epilog="""\b
@@ -45,10 +43,8 @@ def simulate(
         str,
         typer.Option(
             metavar="NAME",
-            help=(
-                "xtb (GFN2-xTB), openmm (force fields), an ASE calculator by name (emt), or any "
-                "other as module:Class."
-            ),
+            help="xtb (GFN2-xTB), openmm (force fields), an ASE calculator by name (emt), or any "
+            "other as module:Class.",
         ),
     ] = "xtb",
     temperature: Annotated[
@@ -64,26 +60,17 @@ def simulate(
     ] = None,
     time_step: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Integration time step. Default: 0.5fs; openmm 2fs.",
-            show_default=False,
-        ),
+        typer.Option(metavar="TIME", help="Integration time step. Default: 0.5fs; openmm 2fs."),
     ] = None,
     every: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Time between frames. Default: 5fs; openmm 1ps.",
-            show_default=False,
-        ),
+        typer.Option(metavar="TIME", help="Time between frames. Default: 5fs; openmm 1ps."),
     ] = None,
     equilibrate: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
             help="Equilibration time before the first frame. Default: 2ps; openmm 100ps.",
-            show_default=False,
         ),
     ] = None,
     thermostat: Annotated[
@@ -92,25 +79,20 @@ def simulate(
             metavar="NAME",
             help="bussi (keeps momenta at zero; not for openmm), langevin, or none (constant "
             "energy after equilibration). Default: bussi; openmm langevin.",
-            show_default=False,
         ),
     ] = None,
     coupling: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME",
-            help="Time constant of the thermostat. Default: 100fs; openmm 1ps.",
-            show_default=False,
+            metavar="TIME", help="Time constant of the thermostat. Default: 100fs; openmm 1ps."
         ),
     ] = None,
     degrees: Annotated[
         str,
         typer.Option(
             metavar="free|3N",
-            help=(
-                "Degrees of freedom counted in the temperature: those that move, or all 3N, as "
-                "in MD17."
-            ),
+            help="Degrees of freedom counted in the temperature: those that move, or all 3N, as "
+            "in MD17.",
         ),
     ] = "free",
     option: Annotated[
@@ -122,22 +104,15 @@ def simulate(
     force_field: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="OpenMM force field, or an XML file. Default: amber99sbildn.",
-            rich_help_panel=OPENMM,
-            show_default=False,
+            metavar="NAME", help="OpenMM force field, or an XML file. Default: amber99sbildn."
         ),
     ] = None,
     solvent: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help=(
-                "obc (implicit water), vacuum, or a water box: tip3p, spce or tip3pfb. Default: "
-                "obc."
-            ),
-            rich_help_panel=OPENMM,
-            show_default=False,
+            help="obc (implicit water), vacuum, or a water box: tip3p, spce or tip3pfb. Default: "
+            "obc.",
         ),
     ] = None,
     padding: Annotated[
@@ -145,37 +120,25 @@ def simulate(
         typer.Option(
             metavar="ANGSTROM",
             help="Minimum distance from the molecule to the faces of the box. Default: 10.",
-            rich_help_panel=OPENMM,
-            show_default=False,
         ),
     ] = None,
     constraints: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help=(
-                "hbonds (rigid bonds to hydrogen) or none (use --time-step 0.5fs). Default: hbonds."
-            ),
-            rich_help_panel=OPENMM,
-            show_default=False,
+            help="hbonds (rigid bonds to hydrogen) or none (use --time-step 0.5fs). Default: "
+            "hbonds.",
         ),
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option(
-            metavar="solute|all",
-            help="Atoms to store. Default: solute.",
-            rich_help_panel=OPENMM,
-            show_default=False,
-        ),
+        typer.Option(metavar="solute|all", help="Atoms to store. Default: solute."),
     ] = None,
     platform: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="OpenMM platform: Reference, CPU, CUDA, … Default: the fastest in a short test.",
-            rich_help_panel=OPENMM,
-            show_default=False,
         ),
     ] = None,
     seed: Annotated[
@@ -196,7 +159,6 @@ def simulate(
         typer.Option(
             metavar="FILE",
             help="File to write: .npz, .extxyz, .xtc, … Default: the molecule's name with .npz.",
-            show_default=False,
         ),
     ] = None,
     precision: Annotated[
@@ -204,7 +166,6 @@ def simulate(
         typer.Option(
             metavar="ANGSTROM",
             help="Round positions in an npz file, e.g. 1e-4, which makes it three times smaller.",
-            show_default=False,
         ),
     ] = None,
     resume: Annotated[

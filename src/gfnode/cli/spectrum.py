@@ -67,8 +67,7 @@ def spectrum(
 ) -> None:
     """Show how fast a molecule moves: spectra and graph modes."""
     with plain_errors():
-        from gfnode.files import as_json
-        from gfnode.files import whole as written
+        from gfnode.files import as_json, write_text
         from gfnode.physics.spectrum import spectrum as take
         from gfnode.report import spectra as words
         from gfnode.report.plots import check_picture, save_figure
@@ -91,7 +90,6 @@ def spectrum(
         if csv_file is not None:
             lines = [",".join(names)]
             lines += [",".join(f"{value:.8g}" for value in row) for row in columns]
-            with written(csv_file) as partial:
-                partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_text(csv_file, "\n".join(lines) + "\n")
             output.say(f"curves: {csv_file}")
         output.numbers(result)

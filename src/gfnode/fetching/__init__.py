@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ class Fetcher:
     """
 
     offline: bool = False
-    watcher: Watcher | None = None
+    watcher: Watcher = field(default_factory=Watcher)
 
     def fetch(self, entry: Entry) -> list[Path]:
         """Get all files of an entry, and return the trajectories and then the topology.
@@ -132,10 +132,12 @@ class Fetcher:
         assert part.member is not None
         remote, origin = part.member.archive, f"{archive.name} in this folder"
         if not archive.is_file():
-            self._say(f"using the archive of all molecules: {archive.name}, {remote.mb:.0f} MB")
+            self.watcher.say(
+                f"using the archive of all molecules: {archive.name}, {remote.mb:.0f} MB"
+            )
             origin = self._download(remote, archive, lambda got: None)
         partial = path.with_name(f"{path.name}.part")  # no note beside it: it is never gone on with
-        self._say(f"looking for {path.name} in {archive.name}; this may take minutes")
+        self.watcher.say(f"looking for {path.name} in {archive.name}; this may take minutes")
         try:
             extract(archive, part.member.path, partial)
             check(partial)
@@ -161,7 +163,7 @@ class Fetcher:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            self._say(f"another process is fetching {path.name}; waiting for it")
+            self.watcher.say(f"another process is fetching {path.name}; waiting for it")
             lock.acquire()
         try:
             yield
@@ -188,10 +190,6 @@ class Fetcher:
         for part in entry.runs:
             path = cache.path_of(part.remote.place)
             _check_molecule(entry, path, FORMATS[path.suffix].open(path, Given(top=top)).numbers)
-
-    def _say(self, text: str) -> None:
-        if self.watcher is not None:
-            self.watcher.say(text)
 
 
 def fetch(*names: str, offline: bool = False, progress: bool = True) -> list[Path]:
@@ -226,13 +224,7 @@ def fetch(*names: str, offline: bool = False, progress: bool = True) -> list[Pat
 
 
 def check_content(entry: Entry, part: Part, path: Path) -> None:
-    """Refuse a file that is not of the right size, checksum and format, or of another molecule.
-
-    Raises
-    ------
-    InputError
-        See above.
-    """
+    """Refuse a file that is not of the right size, checksum and format, or of another molecule."""
     remote = part.remote
     if remote.size is not None and (got := path.stat().st_size) != remote.size:
         raise InputError(f"{path}: has {got} bytes, expected {remote.size}")

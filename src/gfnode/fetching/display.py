@@ -18,7 +18,7 @@ from gfnode.fetching.download import Watcher
 from gfnode.terminal import plain_console
 
 
-class Bar:
+class Bar(Watcher):
     """A bar on a terminal, lines for what went wrong anywhere."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
@@ -42,10 +42,10 @@ class Bar:
 
 
 @contextmanager
-def display(shown: bool = True) -> Iterator[Watcher | None]:
+def display(shown: bool = True) -> Iterator[Watcher]:
     """Show downloads on stderr; nothing where they are not to be shown."""
     if not shown:
-        yield None
+        yield Watcher()
         return
     console = plain_console(stderr=True)
     progress = Progress(

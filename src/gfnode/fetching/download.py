@@ -16,10 +16,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from gfnode import __version__
@@ -36,8 +36,8 @@ Check = Callable[[Path], None]
 """Raises :class:`InputError` for a whole file that is not the one wanted."""
 
 
-class Watcher(Protocol):
-    """What is told of a download."""
+class Watcher:
+    """What is told of a download; this one tells nobody."""
 
     def start(self, what: str, done: int, total: int | None) -> None:
         """Bytes of a file come, after ``done`` that were here; of ``total``, if known."""
@@ -149,7 +149,7 @@ class Download:
     size: int | None = None
     limit: float = math.inf
     begins: bytes = b""
-    watcher: Watcher | None = None
+    watcher: Watcher = field(default_factory=Watcher)
     patience: Patience = field(default_factory=Patience)
 
     def run(self) -> str:
@@ -174,7 +174,7 @@ class Download:
             except Failed as failure:
                 failures.append(Failed(f"{host(url)}: {failure}"))
                 more = place + 1 < len(urls)
-                self._say(f"{host(url)}: {failure}" + ("; trying the next" if more else ""))
+                self.watcher.say(f"{host(url)}: {failure}" + ("; trying the next" if more else ""))
             except OSError as error:  # of the disk: those of the network are Failed
                 raise InputError(
                     f"{self.target}: cannot be written: {error.strerror or error}; what was "
@@ -203,7 +203,7 @@ class Download:
                         f"{failure}; given up after {lost} tries in which what had come was lost"
                     ) from failure
                 wait = max(pause, failure.wait)
-                self._say(f"{host(url)}: {failure}; retrying in {wait:g} s")
+                self.watcher.say(f"{host(url)}: {failure}; retrying in {wait:g} s")
                 time.sleep(wait)
                 pause *= 2
 
@@ -225,9 +225,7 @@ class Download:
             else:
                 self._check_kind(answer, total)
                 kept.begin(url, version, total)
-            if self.watcher is not None:
-                what = f"{self.target.name} from {host(url)}"
-                self.watcher.start(what, kept.size, kept.total)
+            self.watcher.start(f"{self.target.name} from {host(url)}", kept.size, kept.total)
             self._receive(answer, kept)
 
     def _open(self, url: str, headers: dict[str, str], kept: _Kept) -> Any:
@@ -239,7 +237,7 @@ class Download:
                 if error.code == 416 and "Range" in headers:
                     whole = _whole(error.headers.get("Content-Range", ""))
                     if whole is not None and whole == kept.size:
-                        return _Nothing()
+                        return nullcontext()
                     kept.drop()
                     raise Failed("has another version of the file", again=True) from error
                 reason = str(error.reason or http.client.responses.get(error.code, ""))
@@ -279,8 +277,7 @@ class Download:
                 if done > most:
                     kept.drop()
                     raise Failed(f"sends more than the expected {most:.0f} bytes")
-                if self.watcher is not None:
-                    self.watcher.advance(len(piece))
+                self.watcher.advance(len(piece))
                 if (now := time.monotonic()) - began > self.patience.window:
                     if done - then < self.patience.least:
                         raise Failed("has stalled", again=True)
@@ -313,20 +310,6 @@ class Download:
             os.fsync(file.fileno())
         os.replace(kept.path, self.target)
         kept.drop()
-
-    def _say(self, text: str) -> None:
-        if self.watcher is not None:
-            self.watcher.say(text)
-
-
-class _Nothing:
-    """Stands for an answer that has nothing more."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
 
 def host(url: str) -> str:

@@ -13,6 +13,7 @@ from gfnode.interop._shared import counted, named_times
 from gfnode.readers.cells import check_cell
 from gfnode.trajectory import Integers, Topology, Trajectory, formula_of
 from gfnode.trajectory.mdtraj import from_mdtraj, to_mdtraj
+from gfnode.trajectory.topology import residues_of
 from gfnode.units import FS_PER, KJ_MOL, parse_step
 
 SAME_MASS = 0.02
@@ -56,15 +57,13 @@ def to_mdanalysis(trajectory: Trajectory) -> Any:
 
     check_cell(trajectory, "MDAnalysis")
     names = trajectory.topology or from_mdtraj(to_mdtraj(trajectory.numbers, None))[1]  # made up
-    residue = list(zip(names.residue_names, names.residue_ids, strict=True))
-    begins = np.array([i == 0 or residue[i] != residue[i - 1] for i in range(len(residue))])
+    residue, first = residues_of(names)
     universe = Universe.empty(
         trajectory.n_atoms,
-        n_residues=int(begins.sum()),
-        atom_resindex=np.cumsum(begins) - 1,
-        residue_segindex=np.zeros(int(begins.sum()), dtype=np.int64),
+        n_residues=len(first),
+        atom_resindex=residue,
+        residue_segindex=np.zeros(len(first), dtype=np.int64),
     )
-    first = np.flatnonzero(begins)
     attributes = {
         "names": list(names.names),
         "types": list(trajectory.symbols),

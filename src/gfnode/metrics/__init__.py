@@ -3,13 +3,11 @@
 Functions of NumPy arrays; nothing here needs torch or a run.
 """
 
-from gfnode.metrics.blocks import CONFIDENCE, MOST_BLOCKS, NO_ESTIMATE, Blocks, Estimate
+from gfnode.metrics.blocks import NO_ESTIMATE, Blocks, Estimate
 from gfnode.metrics.errors import LagErrors, mean_estimate, squared_errors, summarise
 from gfnode.metrics.verdicts import Verdict, paired_verdict
 
 __all__ = [
-    "CONFIDENCE",
-    "MOST_BLOCKS",
     "NO_ESTIMATE",
     "Blocks",
     "Estimate",

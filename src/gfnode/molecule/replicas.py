@@ -23,10 +23,8 @@ def split_molecules(trajectory: Trajectory) -> list[Trajectory]:
         For molecules of several kinds, or of one kind with their atoms in different orders.
     """
     where = f"{trajectory.source or trajectory.label}: "
-    named = trajectory.topology is not None and len(trajectory.topology.bonds) > 0
-    if named:
-        assert trajectory.topology is not None
-        bonds = trajectory.topology.bonds
+    if (topology := trajectory.topology) is not None and len(topology.bonds):
+        bonds = topology.bonds
     else:
         bonds = graph.bonds_from_distances(trajectory.numbers, trajectory.positions)
     molecules = label(bonds, trajectory.n_atoms)

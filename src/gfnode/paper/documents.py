@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfnode import __version__
-from gfnode.files import whole
+from gfnode.files import write_text
 from gfnode.metrics import Verdict
 from gfnode.paper.grids import Grid, Text, csv_of, html, markdown
 from gfnode.paper.results import METRICS, Result
@@ -55,13 +55,7 @@ def write_table(table: Table, made: Made, out: Path) -> list[Path]:
     """
     grids = describe(table, made)
     texts = {"md": markdown(grids), "csv": to_csv(table), "html": html(table.spec.title, grids)}
-    paths = []
-    for suffix, text in texts.items():
-        path = out / f"{table.spec.name}.{suffix}"
-        with whole(path) as partial:
-            partial.write_text(text, encoding="utf-8")
-        paths.append(path)
-    return paths
+    return [write_text(out / f"{table.spec.name}.{each}", text) for each, text in texts.items()]
 
 
 def describe(table: Table, made: Made) -> list[Grid]:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table as Shown
 from rich.text import Text as Words
 
-from gfnode.files import whole
+from gfnode.files import write_text
 from gfnode.paper import figures
 from gfnode.paper.documents import Made, describe, describe_figure, write_table
 from gfnode.paper.grids import Grid, csv_of, markdown
@@ -65,18 +65,11 @@ def _write(
     spec: Spec, results: Sequence[Result], drawn: figures.Drawn, made: Made, out: Path
 ) -> list[Path]:
     """Write a figure as PNG and SVG, its numbers as CSV, and what they say as Markdown."""
-    paths = []
-    for suffix in ("png", "svg"):
-        paths.append(save_figure(drawn.figure, out / f"{spec.name}.{suffix}"))
+    paths = [save_figure(drawn.figure, out / f"{spec.name}.{each}") for each in ("png", "svg")]
     for ending, records in drawn.records.items():
-        paths.append(out / f"{spec.name}{ending}.csv")
-        with whole(paths[-1]) as partial:
-            partial.write_text(csv_of(records[0], records), encoding="utf-8")
-    paths.append(out / f"{spec.name}.md")
-    with whole(paths[-1]) as partial:
-        text = markdown(describe_figure(spec, results, drawn.said, made))
-        partial.write_text(text, encoding="utf-8")
-    return paths
+        paths.append(write_text(out / f"{spec.name}{ending}.csv", csv_of(records[0], records)))
+    text = markdown(describe_figure(spec, results, drawn.said, made))
+    return [*paths, write_text(out / f"{spec.name}.md", text)]
 
 
 def _shown(grid: Grid) -> Shown:

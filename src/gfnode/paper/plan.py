@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -126,23 +127,13 @@ def make_plan(spec: Spec, choice: Choice) -> list[Planned]:
     variants = _variants(spec, choice)
     _check_applies(choice.changes, rows, variants)
     found = find(spec.data, molecules, choice.data)
-    planned = []
-    for seed in range(spec.first_seed, spec.first_seed + (choice.seeds or spec.seeds)):
-        for molecule in molecules:
-            for variant in variants:
-                for row in rows:
-                    planned.append(
-                        _planned(
-                            spec,
-                            choice,
-                            found[molecule],
-                            row=row,
-                            molecule=molecule,
-                            variant=variant,
-                            seed=seed,
-                        )
-                    )
-    return planned
+    seeds = range(spec.first_seed, spec.first_seed + (choice.seeds or spec.seeds))
+    return [
+        _planned(
+            spec, choice, found[molecule], row=row, molecule=molecule, variant=variant, seed=seed
+        )
+        for seed, molecule, variant, row in product(seeds, molecules, variants, rows)
+    ]
 
 
 def _check_applies(keys: Iterable[str], rows: Sequence[Row], variants: Sequence[Variant]) -> None:

@@ -9,7 +9,6 @@ Other packages do so by entry points of the group ``gfnode.readers``; see :mod:`
 from gfnode.readers.boundary import foreign, frame_times
 from gfnode.readers.formats import FORMATS, Format, load, opened
 from gfnode.readers.isolation import isolated
-from gfnode.readers.places import SAMPLES
 from gfnode.readers.reader import Reader
 from gfnode.readers.saving import save
 from gfnode.readers.source import Block, Given, Source, batches, in_memory
@@ -17,7 +16,6 @@ from gfnode.readers.topology import read_topology, same_atoms
 
 __all__ = [
     "FORMATS",
-    "SAMPLES",
     "Block",
     "Format",
     "Given",

@@ -194,20 +194,16 @@ class Archive(Mapping[str, NDArray[Any]]):
             return shape, fortran, dtype
 
     def _read_head(self, file: IO[bytes], key: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-        start = io.BytesIO(file.read(8))
-        self._check(start, key)
-        version = np.lib.format.read_magic(start)
+        start = file.read(8)
+        if not start.startswith(np.lib.format.MAGIC_PREFIX):
+            raise InputError(f"{self.path}: {key} is not a NumPy array")
+        version = np.lib.format.read_magic(io.BytesIO(start))
         one = version == (1, 0)
         size = int.from_bytes(lengths := file.read(2 if one else 4), "little")
         rest = io.BytesIO(lengths + file.read(size))
         read = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(rest)
         return tuple(map(int, shape)), bool(fortran), dtype
-
-    def _check(self, stored: IO[bytes], key: str) -> None:
-        if stored.read(6) != b"\x93NUMPY":
-            raise InputError(f"{self.path}: {key} is not a NumPy array")
-        stored.seek(0)
 
     def _check_objects(self, key: str, kind: np.dtype[Any]) -> None:
         if kind.hasobject:

@@ -31,7 +31,7 @@ from gfnode.readers import (
 from gfnode.readers.assemble import Choice, assemble
 from gfnode.readers.boundary import existing_file
 from gfnode.readers.packed import unpacked
-from gfnode.readers.places import place_of
+from gfnode.readers.places import check_formula, place_of
 from gfnode.readers.quantities import LENGTHS, factor
 from gfnode.readers.source import Given, Source, rescaled
 from gfnode.trajectory import Trajectory
@@ -294,12 +294,12 @@ def opened(
         if topology is not None:
             topology = stack.enter_context(unpacked(topology))
         with _enough_memory(place.path):
-            found = _open(path, topology, place.step if step is None else step, mapping)
+            found = _open(path, topology, place.step_fs if step is None else step, mapping)
             if unit is not None:
                 found = _in_unit(found, unit, mapping, path)
-        place.check(found)
+        check_formula(place, found)
         with _enough_memory(place.path):
-            yield place.path, found if found.name else replace(found, name=place.name)
+            yield place.path, found if found.name else replace(found, name=place.molecule)
 
 
 @contextmanager

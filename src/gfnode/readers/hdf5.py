@@ -91,12 +91,7 @@ def topology_of(path: Path) -> tuple[Integers, Topology]:
     """Read atomic numbers, names and bonds of an HDF5 file."""
     need_tables(path)
     (found,) = isolated(path, DAMAGED, lambda: _topology(path))
-    return found["numbers"], Topology(
-        tuple(found["names"].tolist()),
-        tuple(found["residue_names"].tolist()),
-        tuple(found["residue_ids"].tolist()),
-        found["bonds"],
-    )
+    return found["numbers"], Topology.from_arrays(found)
 
 
 def count_hdf5(path: Path) -> int:
@@ -144,13 +139,7 @@ def _topology(path: Path) -> Iterator[Arrays]:
         if file.topology is None:
             raise InputError(f"{path}: holds no topology")
         numbers, topology = from_mdtraj(file.topology)
-    yield {
-        "numbers": numbers,
-        "names": np.array(topology.names, dtype=str),
-        "residue_names": np.array(topology.residue_names, dtype=str),
-        "residue_ids": np.array(topology.residue_ids, dtype=np.int64),
-        "bonds": topology.bonds,
-    }
+    yield {"numbers": numbers, **topology.to_arrays()}
 
 
 def _head(path: Path) -> Iterator[Arrays]:

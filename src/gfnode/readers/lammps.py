@@ -189,8 +189,8 @@ class _Atoms:
             if factor is not None and set(key) <= set(held)
         ]
         with path.open("rb") as file:
-            columns, order = self._sorted(rows_of(path, file, found, 0), 0, None)
-        self.ids = self._ids(columns, order)
+            columns = rows_of(path, file, found, 0)
+        order, self.ids = self._sorted(columns, 0)
         self.symbols = self._column(columns, order, "element")
         self.notes: tuple[str, ...] = ()
         if top is not None:
@@ -215,28 +215,19 @@ class _Atoms:
         column = columns[self.found.columns.index(key)]
         return [column[atom] for atom in order.tolist()]
 
-    def _ids(self, columns: list[tuple[bytes, ...]], order: Integers) -> list[int] | None:
-        words = self._column(columns, order, "id")
-        return None if words is None else [int(word) for word in words]
-
     def _sorted(
-        self, columns: list[tuple[bytes, ...]], frame: int, ids: list[int] | None
-    ) -> tuple[list[tuple[bytes, ...]], Integers]:
-        """The same and the order of its atoms by id, which must be those that ``ids`` names."""
+        self, columns: list[tuple[bytes, ...]], frame: int
+    ) -> tuple[Integers, list[int] | None]:
+        """The order of the atoms of a frame by id, and these ids, no two the same."""
         if "id" not in self.found.columns:
-            return columns, np.arange(self.found.atoms)
+            return np.arange(self.found.atoms), None
         with damage(self.path, f"an id of frame {frame} is not a number"):
             words = np.array([int(word) for word in columns[self.found.columns.index("id")]])
             order = np.argsort(words, kind="stable").astype(np.int64)
             now = words[order].tolist()
         if (np.diff(now) == 0).any():
             raise InputError(f"{self.path}: frame {frame} has an id more than once")
-        if ids is not None and now != ids:
-            raise InputError(
-                f"{self.path}: frame {frame} has other atom ids than the first one; all frames "
-                "must hold the same atoms: dump a group whose atoms do not change"
-            )
-        return columns, order
+        return order, now
 
     def _elements(self, columns: list[tuple[bytes, ...]], order: Integers) -> Integers:
         """Atomic numbers: of the topology, with which the column must agree, or by the column."""
@@ -297,7 +288,13 @@ class _Atoms:
     def _frame(self, file: Any, frame: int) -> list[NDArray[Any]]:
         """Positions, cell, and velocities and forces where they are read."""
         found, held = self.found, self.found.columns
-        columns, order = self._sorted(rows_of(self.path, file, found, frame), frame, self.ids)
+        columns = rows_of(self.path, file, found, frame)
+        order, ids = self._sorted(columns, frame)
+        if ids != self.ids:
+            raise InputError(
+                f"{self.path}: frame {frame} has other atom ids than the first one; all frames "
+                "must hold the same atoms: dump a group whose atoms do not change"
+            )
         if self._column(columns, order, "element") != self.symbols:
             raise InputError(
                 f"{self.path}: frame {frame} has different elements from the first one; all "

@@ -112,7 +112,7 @@ def _open_own(path: Path, archive: Archive, step: float | None) -> Source:
             numbers,
             step,
             time_step=original if step is None else step,
-            topology=_topology(archive),
+            topology=Topology.from_arrays(archive) if "names" in archive else None,
             masses=archive.get("masses"),
             states_unit=True,
             name=archive.text("name"),
@@ -180,17 +180,6 @@ def _source(
     return Source(numbers, times, archive.blocks(fields), notes=notes, **rest)
 
 
-def _topology(arrays: Archive) -> Topology | None:
-    if "names" not in arrays:
-        return None
-    return Topology(
-        tuple(arrays["names"].astype(str).tolist()),
-        tuple(arrays["residue_names"].astype(str).tolist()),
-        tuple(arrays["residue_ids"].astype(np.int64).tolist()),
-        arrays["bonds"].astype(np.int64).reshape(-1, 2),
-    )
-
-
 def write(trajectory: Trajectory, path: Path, precision: float | None) -> None:
     """Write the own layout, rounded to ``precision`` Å where one is given."""
     arrays = _described(trajectory)
@@ -238,13 +227,8 @@ def _described(trajectory: Trajectory) -> dict[str, Any]:
         arrays["masses"] = trajectory.atom_masses
     if trajectory.time_step is not None:
         arrays |= {"time_step": trajectory.time_step, "time_step_unit": "fs"}
-    if (topology := trajectory.topology) is not None:
-        arrays |= {
-            "names": np.array(topology.names, dtype=str),
-            "residue_names": np.array(topology.residue_names, dtype=str),
-            "residue_ids": np.array(topology.residue_ids, dtype=np.int64),
-            "bonds": topology.bonds,
-        }
+    if trajectory.topology is not None:
+        arrays |= trajectory.topology.to_arrays()
     return arrays
 
 

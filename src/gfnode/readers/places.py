@@ -2,58 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from gfnode import catalogue
+from gfnode.catalogue import Located
 from gfnode.errors import InputError
 from gfnode.readers.source import Source
+from gfnode.trajectory import formula_of
 
 SAMPLES = ("toluene",)
 """Trajectories that come with the package, opened as ``sample:toluene``."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """A file, and what is known of it beforehand.
-
-    Parameters
-    ----------
-    path
-        The file.
-    top, step
-        Topology, and time between frames in fs, for where the user names none.
-    formula
-        What it must hold.
-    name
-        What the molecule is called, for where the file names none.
-    """
-
-    path: Path
-    top: Path | None = None
-    step: float | None = None
-    formula: str | None = None
-    name: str = ""
-
-    def check(self, source: Source) -> None:
-        """Refuse another molecule than the one expected.
-
-        Raises
-        ------
-        InputError
-            See above.
-        """
-        if self.formula is None:
-            return
-        from gfnode.trajectory import formula_of
-
-        if (formula := formula_of(source.numbers)) != self.formula:
-            raise InputError(f"{self.path}: holds {formula}, expected {self.formula}")
-
-
 @contextmanager
-def place_of(source: str | Path) -> Iterator[Place]:
+def place_of(source: str | Path) -> Iterator[Located]:
     """Give the file of a source.
 
     Raises
@@ -68,12 +31,17 @@ def place_of(source: str | Path) -> Iterator[Place]:
             known = ", ".join(f"sample:{each}" for each in SAMPLES)
             raise InputError(f"unknown sample {source}: expected {known}")
         with as_file(files("gfnode") / "data" / f"{sample}.npz") as path:
-            yield Place(path)
+            yield Located(path)
     elif isinstance(source, str) and _in_catalogue(source):
-        found = catalogue.locate(source)
-        yield Place(found.path, found.top, found.step_fs, found.formula, found.molecule)
+        yield catalogue.locate(source)
     else:
-        yield Place(Path(source).expanduser())
+        yield Located(Path(source).expanduser())
+
+
+def check_formula(place: Located, source: Source) -> None:
+    """Refuse another molecule than the one expected."""
+    if place.formula is not None and (formula := formula_of(source.numbers)) != place.formula:
+        raise InputError(f"{place.path}: holds {formula}, expected {place.formula}")
 
 
 def sources_of(source: str | Path) -> list[str | Path]:

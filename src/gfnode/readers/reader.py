@@ -40,20 +40,10 @@ class Reader:
         """Read a file: one trajectory, or one of each molecule, or of each run of a data set."""
         from gfnode.molecule.replicas import split_molecules
 
-        found = []
-        for each in sources_of(source):
-            trajectory = load(
-                each,
-                top=self.top,
-                step=self.step,
-                select=self.select,
-                stride=1 if self.stride is None else self.stride,
-                whole=self.whole,
-                mapping=self.mapping,
-                unit=self.unit,
-            )
-            found += split_molecules(trajectory) if self.each_molecule else [trajectory]
-        return found
+        given = {key: value for key, value in vars(self).items() if value is not None}
+        split = given.pop("each_molecule", False)
+        found = [load(each, **given) for each in sources_of(source)]
+        return [part for each in found for part in (split_molecules(each) if split else [each])]
 
     def gather(self, data: Data) -> tuple[list[Trajectory], list[str]]:
         """Read what is not read yet.

@@ -57,25 +57,13 @@ def record_of(path: Path) -> Path:
 
 
 def check_one_way(*, resume: bool, overwrite: bool) -> None:
-    """Refuse to go on and to begin anew at once.
-
-    Raises
-    ------
-    InputError
-        See above.
-    """
+    """Refuse to go on and to begin anew at once."""
     if resume and overwrite:
         raise InputError("--resume continues, --overwrite starts over: give only one of them")
 
 
 def check_free(path: Path, what: str) -> None:
-    """Refuse a file that exists, or that an unfinished simulation or rollout (``what``) becomes.
-
-    Raises
-    ------
-    InputError
-        See above.
-    """
+    """Refuse a file that exists, or that an unfinished simulation or rollout (``what``) becomes."""
     if ((folder := folder_of(path)) / "settings.json").exists():
         raise InputError(
             f"{folder}: holds an unfinished {what}: continue it with --resume, or start over with "
@@ -298,13 +286,7 @@ class Store:
 def same_settings(
     where: Path, found: Mapping[str, Any], given: Mapping[str, Any], what: str
 ) -> None:
-    """Refuse to go on with another simulation or rollout, ``what``.
-
-    Raises
-    ------
-    InputError
-        That names the first difference.
-    """
+    """Refuse to go on with another simulation or rollout, ``what``."""
     for key in [*given, *found]:
         if (there := found.get(key)) != (here := given.get(key)):
             raise InputError(

@@ -6,8 +6,8 @@ from pathlib import Path
 import matplotlib
 
 from gfnode.errors import InputError
-from gfnode.files import make_folder, whole
-from gfnode.report.comparison.page import all_pictures as compared_pictures
+from gfnode.files import make_folder, whole, write_text
+from gfnode.report.comparison.curves import comparison_pictures
 from gfnode.report.comparison.runs import Compared
 from gfnode.report.downloads import csv_text
 from gfnode.report.loading import RunFiles, fitting
@@ -57,13 +57,7 @@ def write_figures(
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Refuse formats that figures cannot be written in.
-
-    Raises
-    ------
-    InputError
-        When one is unknown.
-    """
+    """Refuse formats that figures cannot be written in."""
     if unknown := [each for each in formats if each not in FORMATS]:
         raise InputError(
             f"unknown format of figures {', '.join(unknown)!r}: expected one or more of "
@@ -74,7 +68,7 @@ def check_formats(formats: Sequence[str]) -> None:
 def _pictures(folders: Sequence[Path]) -> list[Picture]:
     with fitting(*folders):
         if len(folders) > 1:
-            return compared_pictures(Compared.read(folders))
+            return list(comparison_pictures(Compared.read(folders)).values())
         return all_pictures(RunFiles.read(folders[0]))
 
 
@@ -88,10 +82,7 @@ def _write(picture: Picture, out: Path, formats: Sequence[str]) -> list[Path]:
                 with whole(path) as partial:
                     picture.draw(layout).savefig(partial, dpi=DPI, metadata=_METADATA[ending])
                 written.append(path)
-    path = out / f"{picture.name}.csv"
-    with whole(path) as partial:
-        partial.write_text(csv_text(picture.rows), encoding="utf-8", errors="backslashreplace")
-    return [*written, path]
+    return [*written, write_text(out / f"{picture.name}.csv", csv_text(picture.rows))]
 
 
 # the same run gives the same bytes

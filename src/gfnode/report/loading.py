@@ -85,6 +85,17 @@ class RunFiles:
         return molecules(self.facts)
 
     @property
+    def fingerprints(self) -> list[str]:
+        """Of the data it learnt from."""
+        return [each["fingerprint"] for each in self.facts["data"]]
+
+    @property
+    def scored(self) -> list[int]:
+        """Numbers of the scored atoms in the data."""
+        system = self.facts["system"]
+        return [system["atoms"][place] for place in system["score"]]
+
+    @property
     def labels(self) -> list[str]:
         """Names of the scored atoms."""
         return [self.examples.labels[i] for i in self.facts["system"]["score"]]
@@ -101,13 +112,7 @@ class RunFiles:
 
 @contextmanager
 def fitting(*folders: Path) -> Iterator[None]:
-    """Say that the files of runs do not fit each other where what is made of them fails.
-
-    Raises
-    ------
-    InputError
-        Names the runs and what failed.
-    """
+    """Refuse files of runs that do not fit each other, where what is made of them fails."""
     try:
         yield
     except InputError:

@@ -37,15 +37,10 @@ def write_page(folder: str | Path, out: str | Path) -> Path:
     InputError
         When the folder lacks something, is damaged, or the file cannot be written.
     """
-    out = check_target(Path(out))
-    return save(render(Path(folder)), out)
-
-
-def render(folder: Path) -> str:
-    """The report of a run folder as HTML."""
+    folder, out = Path(folder), check_target(Path(out))
     run = RunFiles.read(folder)
     with fitting(folder):
-        return fill("run.html", _context(run))
+        return save(fill("run.html", _context(run)), out)
 
 
 def run_pictures(run: RunFiles) -> dict[str, Picture]:

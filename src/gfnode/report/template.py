@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from gfnode import __version__
 from gfnode.errors import InputError
-from gfnode.files import check_writable, make_folder, whole
+from gfnode.files import check_writable, make_folder, write_text
 from gfnode.report import summary
 from gfnode.report.cells import verdict_cell, with_interval
 from gfnode.report.numbers import BOUNDLESS, hundredths, three
@@ -55,9 +55,7 @@ def save(text: str, out: Path) -> Path:
         When it cannot be written.
     """
     make_folder(out.parent)
-    with whole(out) as partial_file:
-        partial_file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    return out
+    return write_text(out, text)
 
 
 def fill(name: str, context: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from gfnode.files import (
     sweep_partials,
     whole,
     write_json,
+    write_text,
 )
 from gfnode.models import Generative, Model
 from gfnode.plugins import PluginWarning
@@ -110,9 +111,7 @@ def export(
         }
         config["checksum"] = layout.checksum(config)
         write_json(scratch / layout.CONFIG, config)
-        with whole(scratch / layout.CARD) as partial:
-            card = model_card(config, evaluation, target.name)
-            partial.write_text(card, encoding="utf-8", errors="backslashreplace", newline="\n")
+        write_text(scratch / layout.CARD, model_card(config, evaluation, target.name))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PluginWarning)  # told when the run was opened
             Run.open(scratch)  # it can be used as it is

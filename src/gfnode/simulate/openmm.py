@@ -11,6 +11,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.simulate.extra import need
 from gfnode.trajectory import Doubles, Integers, Topology
+from gfnode.trajectory.topology import residues_of
 from gfnode.units import KCAL_MOL, KJ_MOL
 
 NM = 10.0  # Å
@@ -106,13 +107,14 @@ def openmm_topology(numbers: Integers, topology: Topology) -> Any:
     from openmm.app import Topology as Names
 
     made = Names()
-    chain, residue, before, atoms = made.addChain(), None, None, []
-    for i, number in enumerate(numbers):
-        belongs = (topology.residue_names[i], topology.residue_ids[i])
-        if belongs != before:
-            residue, before = made.addResidue(belongs[0], chain, str(belongs[1])), belongs
-        element = Element.getByAtomicNumber(int(number))
-        atoms.append(made.addAtom(topology.names[i], element, residue))
+    chain = made.addChain()
+    of, first = residues_of(topology)
+    names, ids = topology.residue_names, topology.residue_ids
+    residues = [made.addResidue(names[i], chain, str(ids[i])) for i in first]
+    atoms = [
+        made.addAtom(name, Element.getByAtomicNumber(int(number)), residues[residue])
+        for name, number, residue in zip(topology.names, numbers, of, strict=True)
+    ]
     for first, second in topology.bonds:
         made.addBond(atoms[first], atoms[second])
     return made

@@ -1,6 +1,7 @@
 """Simulate a molecule: from what a user says to a trajectory on disk."""
 
 import hashlib
+import shlex
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,7 +19,6 @@ from gfnode.progress import Report
 from gfnode.readers import load
 from gfnode.readers.saving import check_precision, check_target, topology_beside, topology_path
 from gfnode.readers.unfinished import Store, check_free, check_one_way, record_of, same_settings
-from gfnode.simulate.command import command_line
 from gfnode.simulate.dynamics import Dynamics
 from gfnode.simulate.engines import OPENMM, XTB, Engine, one_thread
 from gfnode.simulate.molecules import Molecule, find
@@ -263,7 +263,29 @@ def prepare(
         details = {"engine": engine, "options": dict(options or {})}
         dynamics = AseDynamics(molecule, Engine(engine, options or {}), plan)
     said = what if isinstance(what, str) else molecule.name
-    return Simulation(molecule, plan, dynamics, details, command_line(said, details, plan))
+    return Simulation(molecule, plan, dynamics, details, _command_line(said, details, plan))
+
+
+def _command_line(what: str, details: Mapping[str, Any], plan: Protocol) -> str:
+    """The command that makes a trajectory, as it is stored with it."""
+    words = ["gfnode", "simulate", what]
+    for key, value in details.items():
+        if key == "options":
+            words += [word for k, v in value.items() for word in ("--option", f"{k}={v}")]
+        else:
+            words += [f"--{key.replace('_', '-')}", str(value)]
+    words += ["--temperature", f"{plan.temperature:g}K", "--steps", str(plan.frames * plan.every)]
+    for key, fs in (
+        ("time-step", plan.time_step),
+        ("every", plan.spacing),
+        ("equilibrate", plan.equilibrate * plan.time_step),
+        ("coupling", plan.coupling),
+    ):
+        words += [f"--{key}", f"{fs:.10g}fs"]
+    words += ["--thermostat", plan.thermostat, "--degrees", plan.degrees, "--seed", str(plan.seed)]
+    if plan.replica:
+        words += ["--replica", str(plan.replica)]
+    return shlex.join(words)
 
 
 def simulate(

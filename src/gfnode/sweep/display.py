@@ -1,14 +1,13 @@
 """Progress over the jobs of a sweep: a live line on a terminal, else a line for each job."""
 
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from gfnode.sweep.schedule import Summary
+from gfnode.sweep.schedule import Display, Summary
 from gfnode.sweep.store import Task
 from gfnode.units import format_duration
 
@@ -16,7 +15,7 @@ EVERY = 2.0
 """Seconds between counts of the epochs done."""
 
 
-class ProgressDisplay:
+class ProgressDisplay(Display):
     """Shows jobs done, running and failed, and the time left; use it as a context.
 
     Time left is counted in epochs: those of the jobs left, at the rate of this sweep so far.
@@ -37,12 +36,7 @@ class ProgressDisplay:
         self.progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
     def look(self, waiting: list[Task], running: list[Task], summary: Summary) -> None:

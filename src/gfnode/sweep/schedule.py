@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from gfnode.sweep.launchers import Handle, Launcher
 from gfnode.sweep.store import State, Task
@@ -31,24 +30,14 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-class Display(Protocol):
-    """Told of everything that happens."""
+class Display:
+    """Told of everything that happens; this one shows nothing."""
 
     def look(self, waiting: list[Task], running: list[Task], summary: Summary) -> None:
         """Now and then, and after every change."""
 
     def ended(self, task: Task, failure: str | None) -> None:
         """A task of this sweep has ended."""
-
-
-class Quiet:
-    """A display that shows nothing."""
-
-    def look(self, waiting: list[Task], running: list[Task], summary: Summary) -> None:
-        """See :class:`Display`."""
-
-    def ended(self, task: Task, failure: str | None) -> None:
-        """See :class:`Display`."""
 
 
 def sweep(tasks: Iterable[Task], launcher: Launcher, display: Display | None = None) -> Summary:
@@ -66,7 +55,7 @@ def sweep(tasks: Iterable[Task], launcher: Launcher, display: Display | None = N
     display
         Of progress.
     """
-    display = display or Quiet()
+    display = display or Display()
     summary, running = Summary(), dict[Task, Handle]()
     waiting = _joined(tasks)
     try:

@@ -35,6 +35,8 @@ SHORT_GAP = 2.5
 Their differences are velocities; of frames further apart they see less of fast vibrations.
 """
 
+_OF_ATOMS = ("positions", "velocities", "forces", "deviations")  # (frame, atom, ...)
+
 
 @dataclass(frozen=True, eq=False)
 class Trajectory(Exchange):
@@ -139,9 +141,8 @@ class Trajectory(Exchange):
                 f"{where}unknown element: atomic number {bad[0]}, expected 1 to 118 "
                 f"(atom {int(np.flatnonzero(self.numbers == bad[0])[0])})"
             )
-        for key in ("positions", "velocities", "forces", "cell"):
-            if (values := getattr(self, key)) is not None:
-                check_finite(values, key, where)
+        for key, values in self._known("positions", "velocities", "forces", "cell"):
+            check_finite(values, key, where)
         if self.atom_masses is not None:
             check_masses(self.atom_masses, where)
             own = other_masses(self.atom_masses, self.numbers)
@@ -173,16 +174,8 @@ class Trajectory(Exchange):
                 f"{self.label} has {len(self)} frames and cannot select these: {error}; expected "
                 f"numbers from 0 to {len(self) - 1}, or a slice"
             ) from None
-        return replace(
-            self,
-            positions=self.positions[frames],
-            times=times,
-            velocities=None if self.velocities is None else self.velocities[frames],
-            forces=None if self.forces is None else self.forces[frames],
-            cell=None if self.cell is None else self.cell[frames],
-            deviations=None if self.deviations is None else self.deviations[frames],
-            time_step=step_of(times, self.step),
-        )
+        picked = {key: values[frames] for key, values in self._known(*_OF_ATOMS, "cell")}
+        return replace(self, **picked, times=times, time_step=step_of(times, self.step))
 
     def __iter__(self) -> Iterator["Trajectory"]:
         return (self[i] for i in range(len(self)))
@@ -214,16 +207,13 @@ class Trajectory(Exchange):
             what = np.flatnonzero(what)
         what = what if isinstance(what, str) else what.tolist()
         index = choose(what, self.numbers, self.topology, self.label)
-        return replace(
-            self,
-            positions=self.positions[:, index],
-            numbers=self.numbers[index],
-            velocities=None if self.velocities is None else self.velocities[:, index],
-            forces=None if self.forces is None else self.forces[:, index],
-            deviations=None if self.deviations is None else self.deviations[:, index],
-            atom_masses=None if self.atom_masses is None else self.atom_masses[index],
-            topology=self.topology and self.topology.select(index),
-        )
+        kept = {key: values[:, index] for key, values in self._known(*_OF_ATOMS)}
+        kept |= {key: values[index] for key, values in self._known("numbers", "atom_masses")}
+        return replace(self, **kept, topology=self.topology and self.topology.select(index))
+
+    def _known(self, *keys: str) -> Iterator[tuple[str, Any]]:
+        """Those of some arrays that are not None."""
+        return ((key, values) for key in keys if (values := getattr(self, key)) is not None)
 
     @property
     def n_atoms(self) -> int:
@@ -276,9 +266,9 @@ class Trajectory(Exchange):
     def fingerprint(self) -> str:
         """SHA-256 of all that models are trained on: the same data, the same value."""
         digest = hashlib.sha256()
-        for key in ("numbers", "times", "positions", "velocities", "forces", "atom_masses"):
-            if (values := getattr(self, key)) is not None:
-                digest.update(np.ascontiguousarray(values).data)
+        keys = ("numbers", "times", "positions", "velocities", "forces", "atom_masses")
+        for _, values in self._known(*keys):
+            digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()
 
     def temperature(self) -> float | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gfnode.trajectory.checks import Doubles, Integers
 from gfnode.trajectory.formula import masses_of
-from gfnode.trajectory.topology import Topology
+from gfnode.trajectory.topology import Topology, residues_of
 
 DEUTERIUM = 2.01410
 """Its mass in u."""
@@ -57,13 +57,13 @@ def to_mdtraj(numbers: Integers, names: Topology | None) -> Any:
     )
     topology = mdtraj.Topology()
     chain = topology.add_chain()
-    residue, before = None, None
-    for i, element in enumerate(elements):
-        belongs = (names.residue_names[i], names.residue_ids[i])
-        if residue is None or belongs != before:
-            residue, before = topology.add_residue(belongs[0], chain, resSeq=belongs[1]), belongs
-        topology.add_atom(names.names[i], element, residue)
-    atoms = list(topology.atoms)
+    of, first = residues_of(names)
+    called, ids = names.residue_names, names.residue_ids
+    residues = [topology.add_residue(called[i], chain, resSeq=ids[i]) for i in first]
+    atoms = [
+        topology.add_atom(name, element, residues[residue])
+        for name, element, residue in zip(names.names, elements, of, strict=True)
+    ]
     for a, b in names.bonds:
         topology.add_bond(atoms[a], atoms[b])
     return topology

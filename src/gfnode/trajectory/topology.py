@@ -1,8 +1,11 @@
 """Names and bonds of a molecular system, apart from where its atoms are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.trajectory.checks import Integers, within
@@ -26,6 +29,25 @@ class Topology:
     residue_names: tuple[str, ...]
     residue_ids: tuple[int, ...]
     bonds: Integers
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Topology":
+        """Inverse of :meth:`to_arrays`."""
+        return cls(
+            tuple(arrays["names"].astype(str).tolist()),
+            tuple(arrays["residue_names"].astype(str).tolist()),
+            tuple(arrays["residue_ids"].astype(np.int64).tolist()),
+            arrays["bonds"].astype(np.int64).reshape(-1, 2),
+        )
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything as arrays by name, for files."""
+        return {
+            "names": np.array(self.names, dtype=str),
+            "residue_names": np.array(self.residue_names, dtype=str),
+            "residue_ids": np.array(self.residue_ids, dtype=np.int64),
+            "bonds": self.bonds,
+        }
 
     def check(self, atoms: int, where: str = "") -> None:
         """Raise InputError unless this names ``atoms`` atoms and bonds between them."""

@@ -46,17 +46,7 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path) -> Path:
     """
     out = check_target(Path(out))
     with fitting(*map(Path, folders)):
-        return save(render_comparison(Compared.read(folders)), out)
-
-
-def render_comparison(compared: Compared) -> str:
-    """A comparison as HTML."""
-    return fill("compare.html", _context(compared))
-
-
-def all_pictures(compared: Compared) -> list[Picture]:
-    """Every figure of a comparison."""
-    return list(comparison_pictures(compared).values())
+        return save(fill("compare.html", _context(Compared.read(folders))), out)
 
 
 def _context(compared: Compared) -> dict[str, Any]:
@@ -271,7 +261,7 @@ def _facts(run: RunFiles) -> dict[str, str]:
     versions = run.facts.get("versions", {})
     return {
         "data": ", ".join(f"{d['name']} ({d['frames']} frames)" for d in run.facts["data"]),
-        "fingerprints": ", ".join(str(each["fingerprint"])[:12] for each in run.facts["data"]),
+        "fingerprints": ", ".join(str(each)[:12] for each in run.fingerprints),
         "seed": str(run.facts.get("seed")),
         "windows": ", ".join(f"{count} {name}" for name, count in run.facts["windows"].items()),
         "horizon": format_time(run.facts["system"]["horizon_fs"]),

@@ -18,13 +18,7 @@ _TENTH = 0.1  # fs: windows start, and look at lags, on frames
 
 
 def check_compared(folders: Sequence[Path]) -> None:
-    """Refuse runs that cannot stand side by side: fewer than two, more than twelve, one twice.
-
-    Raises
-    ------
-    InputError
-        Says which.
-    """
+    """Refuse runs that cannot stand side by side: fewer than two, more than twelve, one twice."""
     if not 2 <= len(folders) <= MOST_RUNS:
         raise InputError(
             f"a comparison is of 2 to {MOST_RUNS} runs, got {len(folders)}; name other folders"
@@ -167,13 +161,9 @@ def _unlike(a: RunFiles, b: RunFiles) -> str:
     """Why the errors of two runs are not errors of one task; empty where they are."""
     if a.molecules != b.molecules:
         return "they are of different molecules"
-    prints = [[each["fingerprint"] for each in run.facts["data"]] for run in (a, b)]
-    if prints[0] != prints[1]:
+    if a.fingerprints != b.fingerprints:
         return "they were trained on different data"
-    scored = [
-        [run.facts["system"]["atoms"][i] for i in run.facts["system"]["score"]] for run in (a, b)
-    ]
-    if sorted(scored[0]) != sorted(scored[1]):
+    if sorted(a.scored) != sorted(b.scored):
         return "they are scored on different atoms"
     if len({run.evaluation["targets_superposed_on_start"] for run in (a, b)}) > 1:
         return "only one of them has targets superposed on the start"

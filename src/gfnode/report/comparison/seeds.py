@@ -55,10 +55,7 @@ def _apart_from_seed(run: RunFiles) -> str:
     """All that a run was made of but its seed."""
     settings = settings_of(run.facts)
     settings.pop("seed", None)
-    system = run.facts["system"]
-    scored = [system["atoms"][place] for place in system["score"]]
-    prints = [each["fingerprint"] for each in run.facts["data"]]
-    return repr((run.model, sorted(settings.items()), prints, scored))
+    return repr((run.model, sorted(settings.items()), run.fingerprints, run.scored))
 
 
 def _spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:
