@@ -248,6 +248,11 @@ def beside(
 
     One of other atoms is refused, or with ``force`` taken for none: it is to be written anew, but
     never where it is one of the sources.
+
+    Raises
+    ------
+    InputError
+        See above.
     """
     try:
         return saving.topology_beside(path, trajectory.numbers)

@@ -27,14 +27,26 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def check_apart(path: Path, sources: Iterable[str | Path]) -> None:
-    """Refuse to write a file over one that is read."""
+    """Refuse to write a file over one that is read.
+
+    Raises
+    ------
+    InputError
+        Names the file.
+    """
     read = {Path(source).expanduser().resolve() for source in sources}
     if path.expanduser().resolve() in read:
         raise InputError(f"{path}: is an input and cannot also be the output: name another file")
 
 
 def check_no_link(path: Path) -> Path:
-    """Refuse to write through a link: in a folder that somebody gave it may lead to any file."""
+    """Refuse to write through a link: in a folder that somebody gave it may lead to any file.
+
+    Raises
+    ------
+    InputError
+        Names the link and where it leads.
+    """
     if path.is_symlink():
         raise InputError(
             f"{path}: is a link to {os.readlink(path)}, so the output would be written elsewhere: "

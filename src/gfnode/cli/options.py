@@ -136,7 +136,13 @@ class Reading:
         return Reader(**vars(self))
 
     def check_used(self, files: Sequence[str] | None) -> None:
-        """Refuse to be given where no file of ``--data`` is read: it would change nothing."""
+        """Refuse to be given where no file of ``--data`` is read: it would change nothing.
+
+        Raises
+        ------
+        InputError
+            Names the options.
+        """
         names = {"mapping": "map", "whole": "whole" if self.whole else "as-stored"}
         given = [names.get(key, key) for key, value in vars(self).items() if value is not None]
         if given and not files:
@@ -243,6 +249,11 @@ def keep_inputs(
         What the user names.
     run
         Whose own files and training data are read as well.
+
+    Raises
+    ------
+    InputError
+        Names the output.
     """
     from gfnode.files import check_apart
     from gfnode.readers import FORMATS
@@ -268,7 +279,13 @@ def keep_inputs(
 
 
 def keep_results(outputs: Iterable[Path], *, overwrite: bool) -> None:
-    """Refuse trajectories that cannot be written, or not without ``overwrite``."""
+    """Refuse trajectories that cannot be written, or not without ``overwrite``.
+
+    Raises
+    ------
+    InputError
+        Names the file.
+    """
     from gfnode.readers.saving import check_target
 
     for path in outputs:

@@ -224,7 +224,13 @@ def fetch(*names: str, offline: bool = False, progress: bool = True) -> list[Pat
 
 
 def check_content(entry: Entry, part: Part, path: Path) -> None:
-    """Refuse a file that is not of the right size, checksum and format, or of another molecule."""
+    """Refuse a file that is not of the right size, checksum and format, or of another molecule.
+
+    Raises
+    ------
+    InputError
+        See above.
+    """
     remote = part.remote
     if remote.size is not None and (got := path.stat().st_size) != remote.size:
         raise InputError(f"{path}: has {got} bytes, expected {remote.size}")

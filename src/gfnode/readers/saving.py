@@ -162,7 +162,13 @@ def check_target(path: Path, among: Collection[str] | None = None) -> None:
 
 
 def check_precision(path: Path, precision: float | None) -> None:
-    """Refuse a precision that a file has no place for, or that leaves nothing of a structure."""
+    """Refuse a precision that a file has no place for, or that leaves nothing of a structure.
+
+    Raises
+    ------
+    InputError
+        See above.
+    """
     if precision is None:
         return
     if path.suffix.lower() != ".npz":

@@ -57,13 +57,25 @@ def record_of(path: Path) -> Path:
 
 
 def check_one_way(*, resume: bool, overwrite: bool) -> None:
-    """Refuse to go on and to begin anew at once."""
+    """Refuse to go on and to begin anew at once.
+
+    Raises
+    ------
+    InputError
+        See above.
+    """
     if resume and overwrite:
         raise InputError("--resume continues, --overwrite starts over: give only one of them")
 
 
 def check_free(path: Path, what: str) -> None:
-    """Refuse a file that exists, or that an unfinished simulation or rollout (``what``) becomes."""
+    """Refuse a file that exists, or that an unfinished simulation or rollout (``what``) becomes.
+
+    Raises
+    ------
+    InputError
+        See above.
+    """
     if ((folder := folder_of(path)) / "settings.json").exists():
         raise InputError(
             f"{folder}: holds an unfinished {what}: continue it with --resume, or start over with "
@@ -286,7 +298,13 @@ class Store:
 def same_settings(
     where: Path, found: Mapping[str, Any], given: Mapping[str, Any], what: str
 ) -> None:
-    """Refuse to go on with another simulation or rollout, ``what``."""
+    """Refuse to go on with another simulation or rollout, ``what``.
+
+    Raises
+    ------
+    InputError
+        That names the first difference.
+    """
     for key in [*given, *found]:
         if (there := found.get(key)) != (here := given.get(key)):
             raise InputError(

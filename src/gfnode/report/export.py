@@ -57,7 +57,13 @@ def write_figures(
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Refuse formats that figures cannot be written in."""
+    """Refuse formats that figures cannot be written in.
+
+    Raises
+    ------
+    InputError
+        When one is unknown.
+    """
     if unknown := [each for each in formats if each not in FORMATS]:
         raise InputError(
             f"unknown format of figures {', '.join(unknown)!r}: expected one or more of "

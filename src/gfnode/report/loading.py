@@ -112,7 +112,13 @@ class RunFiles:
 
 @contextmanager
 def fitting(*folders: Path) -> Iterator[None]:
-    """Refuse files of runs that do not fit each other, where what is made of them fails."""
+    """Say that the files of runs do not fit each other where what is made of them fails.
+
+    Raises
+    ------
+    InputError
+        Names the runs and what failed.
+    """
     try:
         yield
     except InputError:

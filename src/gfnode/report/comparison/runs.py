@@ -18,7 +18,13 @@ _TENTH = 0.1  # fs: windows start, and look at lags, on frames
 
 
 def check_compared(folders: Sequence[Path]) -> None:
-    """Refuse runs that cannot stand side by side: fewer than two, more than twelve, one twice."""
+    """Refuse runs that cannot stand side by side: fewer than two, more than twelve, one twice.
+
+    Raises
+    ------
+    InputError
+        Says which.
+    """
     if not 2 <= len(folders) <= MOST_RUNS:
         raise InputError(
             f"a comparison is of 2 to {MOST_RUNS} runs, got {len(folders)}; name other folders"
