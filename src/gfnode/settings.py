@@ -40,6 +40,9 @@ Layers = Annotated[int, Field(ge=1, le=100)]
 Width = Annotated[int, Field(ge=1, le=4096)]
 """A number of features, of lags, of samples: whatever the size of a model or a step goes by."""
 
+LengthUnit = Annotated[float, Field(ge=0.01, le=100)]
+"""The unit of length of a network, in Å."""
+
 
 def read_value(text: str) -> Any:
     """A value of a setting as it is typed: JSON where it is JSON, else text."""

@@ -8,6 +8,7 @@ import pytest
 
 from commands import call
 from distributions import FLYER, installed, write_distribution
+from fetched import ala2_bytes
 from gfnode.errors import InputError
 from gfnode.experiment import configure
 from gfnode.models import MODELS
@@ -136,6 +137,21 @@ class TestSettingsOfSomeModels:
         )
         with pytest.raises(InputError, match=said):
             make_plan(specs.load("figure2"), choice)
+
+    @pytest.mark.parametrize("table", ["table2", "table3", "figure2"])
+    def test_networks_see_alanine_dipeptide_in_nm(self, tmp_path: Path, table: str) -> None:
+        """As in the published experiments; ITO, whose displacements are normalised, has no unit."""
+        for name, content in ala2_bytes(tmp_path).items():
+            (tmp_path / name).write_bytes(content)
+        spec = specs.load(table)
+        planned = make_plan(spec, Choice(tmp_path, seeds=1))
+        assert {each.row.id for each in planned} == {row.id for row in spec.rows}
+        for each in planned:
+            unit = each.job.experiment.model.get("length_unit")
+            assert unit == (None if each.row.id == "ito" else 10)
+        choice = Choice(tmp_path, seeds=1, models=["gfnode"], changes={"model.length_unit": 1})
+        for each in make_plan(spec, choice):
+            assert each.job.experiment.model["length_unit"] == 1
 
     @pytest.mark.parametrize(
         ("key", "remedy"),

@@ -23,7 +23,7 @@ from gfnode.graph import laplacian
 from gfnode.models.quasiharmonic import QuasiHarmonic
 from gfnode.models.spectral import SpectralBlock, SpectralPropagator, Transform
 from gfnode.molecule.system import System
-from gfnode.settings import Layers, Settings, Width
+from gfnode.settings import Layers, LengthUnit, Settings, Width
 
 
 class GraphFourierODESettings(Settings):
@@ -81,6 +81,14 @@ class GraphFourierODESettings(Settings):
     """Layers of the decoder, whose width is that of features plus lag embedding."""
     lag_width: Width = Field(16, ge=4, multiple_of=2)
     """Width of the lag embedding."""
+    length_unit: LengthUnit = 1.0
+    """Unit of length in the networks, in Å; 10 (nm) in the published experiments on alanine
+    dipeptide; with `centred`."""
+
+    @property
+    def unit(self) -> float:
+        """Unit of length in the networks; the anchored frame has physical modes, in Å."""
+        return self.length_unit if self.frame == "centred" else 1.0
 
     @property
     def idle(self) -> Mapping[str, str]:
@@ -92,8 +100,10 @@ class GraphFourierODESettings(Settings):
             found |= dict.fromkeys(of_graph, "model.transform=graph")
         if self.frame != "anchored":
             found |= dict.fromkeys(of_frame, "model.frame=anchored")
-        elif self.coordinate_basis != "quasiharmonic":
-            found["settling"] = "model.coordinate_basis=quasiharmonic"
+        else:
+            found["length_unit"] = "model.frame=centred"
+            if self.coordinate_basis != "quasiharmonic":
+                found["settling"] = "model.coordinate_basis=quasiharmonic"
         return found
 
 

@@ -7,7 +7,7 @@ from gfnode.models.base import ALONE, EUCLIDEAN, Model
 from gfnode.models.inputs import AtomInputs
 from gfnode.models.layers import EGNNLayers, lag_embedding
 from gfnode.molecule.system import System
-from gfnode.settings import Layers, Settings, Width
+from gfnode.settings import Layers, LengthUnit, Settings, Width
 
 
 class EGNNSettings(Settings):
@@ -23,6 +23,9 @@ class EGNNSettings(Settings):
     """Whether a layer adds to the features; the published layers replace them."""
     still: bool = True
     """Training starts with zero displacements; false: with all weights random."""
+    length_unit: LengthUnit = 1.0
+    """Unit of length in the networks, in Å; 10 (nm) in the published experiments on alanine
+    dipeptide."""
 
 
 class EGNN(Model):
@@ -59,16 +62,15 @@ class EGNN(Model):
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """See :meth:`gfnode.models.base.Model.forward`."""
-        x, v, embedding = repeat_for_lags(
-            positions, velocities, lags, self.system.time_step, self.settings.lag_width
-        )
+        s, step = self.settings, self.system.time_step
+        x, v, embedding = repeat_for_lags(positions, velocities, lags, step, s)
         h, scalars = self.inputs(x, v, embedding)
         _, x = self.layers(h, x.transpose(0, 1), v.transpose(0, 1), scalars, positions_only=True)
-        return x.transpose(0, 1).unflatten(0, lags.shape)
+        return x.transpose(0, 1).unflatten(0, lags.shape) * s.length_unit
 
 
 def repeat_for_lags(
-    positions: Tensor, velocities: Tensor, lags: Tensor, time_step: float, lag_width: int
+    positions: Tensor, velocities: Tensor, lags: Tensor, time_step: float, settings: EGNNSettings
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Copy starts once for each lag.
 
@@ -80,17 +82,18 @@ def repeat_for_lags(
         ``(batch, time)`` in fs.
     time_step
         In fs.
-    lag_width
-        Width of the lag embedding.
+    settings
+        Those that set the unit of length and the width of the lag embedding.
 
     Returns
     -------
     tuple[Tensor, Tensor, Tensor]
-        Positions (Å) and velocities (Å a step), ``(batch · time, atom, 3)``, and the embedding of
-        the lag of each copy, ``(batch · time, atom, lag_width)``.
+        Positions in units of length and velocities in units a step, ``(batch · time, atom, 3)``,
+        and the embedding of the lag of each copy, ``(batch · time, atom, lag_width)``.
     """
     n_atoms, n_times = positions.shape[1], lags.shape[1]
-    x = positions.repeat_interleave(n_times, 0)
-    v = (velocities * time_step).repeat_interleave(n_times, 0)
-    embedding = lag_embedding(lags.flatten() / time_step, lag_width)
+    unit = settings.length_unit
+    x = (positions / unit).repeat_interleave(n_times, 0)
+    v = (velocities * (time_step / unit)).repeat_interleave(n_times, 0)
+    embedding = lag_embedding(lags.flatten() / time_step, settings.lag_width)
     return x, v, embedding[:, None].expand(-1, n_atoms, -1)

@@ -149,17 +149,16 @@ class EGNO(Model):
 
     def operate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict at ascending lags, treated as regular, ``(batch, time, atom, 3)`` in Å."""
-        x, v, embedding = repeat_for_lags(
-            positions, velocities, lags, self.system.time_step, self.settings.lag_width
-        )
+        s, step = self.settings, self.system.time_step
+        x, v, embedding = repeat_for_lags(positions, velocities, lags, step, s)
         h, scalars = self.inputs(x, v, embedding)
-        centre = positions.mean(1)[:, None]  # (batch, 1, 3)
+        centre = positions.mean(1)[:, None] / s.length_unit  # (batch, 1, 3)
         h = h.unflatten(1, lags.shape)
         x, v = (y.transpose(0, 1).unflatten(1, lags.shape) for y in (x, v))
         x = x - centre
         for layer in self.layers:
             h, x, v = layer(h, x, v, scalars, self.edges)
-        return (x + centre).movedim(0, 2)
+        return (x + centre).movedim(0, 2) * s.length_unit
 
 
 def gather_times(values: Tensor, index: Tensor) -> Tensor:

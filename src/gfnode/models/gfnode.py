@@ -108,9 +108,11 @@ class GraphFourierODE(Model):
 
     def modes(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Predict by encoder, modes and decoder, without the learned potential."""
-        t = lags / self.system.horizon
+        t, unit = lags / self.system.horizon, self.settings.unit
+        positions = positions / unit
         placement = self.frame.place(positions, velocities)
-        velocities = velocities * self.system.time_step  # Å a step: of order 0.01, as published
+        # units of length a step: of order 0.01, as published
+        velocities = velocities * (self.system.time_step / unit)
 
         # encode
         h, scalars = self.inputs(positions, velocities, self.frame.scalars(placement))
@@ -131,7 +133,7 @@ class GraphFourierODE(Model):
             positions_only=True,
         )
         shifted = shifted.transpose(0, 1).unflatten(0, lags.shape)
-        return self.frame.correct(x, shifted, lags)
+        return self.frame.correct(x, shifted, lags) * unit
 
     def estimate(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """Prediction of the modes: trajectories are not trained, and take a hundred times more."""

@@ -9,8 +9,8 @@ from gfnode.molecule.system import System
 class AtomInputs(nn.Module):
     """Embed atoms, and list the scalars of edges.
 
-    Atoms: |v| in Å per time step, Z/Z_max, and the frame's invariants, mapped linearly to features.
-    Edges: Z_i, Z_j, hop, 1 for a rigid bond else 0, and the squared distance at the start (Å²).
+    Atoms: |v|, Z/Z_max, and the frame's invariants, mapped linearly to features. Edges: Z_i, Z_j,
+    hop, 1 for a rigid bond else 0, and the squared distance at the start.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class AtomInputs(nn.Module):
         Parameters
         ----------
         positions, velocities
-            ``(batch, atom, 3)`` in Å and Å a step.
+            ``(batch, atom, 3)`` in units of length of the model, and units a time step.
         extra
             Invariants of the frame, ``(batch, atom, extra)``.
         """

@@ -13,7 +13,7 @@ from gfnode.graph import laplacian
 from gfnode.models.base import ALONE, Model, Symmetry
 from gfnode.models.layers import AtomMatrix
 from gfnode.molecule.system import System
-from gfnode.settings import Settings, Width
+from gfnode.settings import LengthUnit, Settings, Width
 
 if TYPE_CHECKING:
     from gfnode.windows import Batch
@@ -33,6 +33,9 @@ class NDCNSettings(Settings):
     """Relative tolerance of the ODE solver."""
     atol: float = Field(1e-4, gt=0)
     """Absolute tolerance of the ODE solver."""
+    length_unit: LengthUnit = 1.0
+    """Unit of length in the networks, in Å; 10 (nm) in the published experiments on alanine
+    dipeptide."""
 
 
 class NetworkDynamics(nn.Module):
@@ -102,7 +105,7 @@ class NetworkDynamics(nn.Module):
 class NDCN(Model):
     """Neural dynamics on complex networks (Zang & Wang, KDD 2020, arXiv 1908.06491).
 
-    An atom's state is its position about the centre of the start, its velocity (Å a step) and
+    An atom's state is its position about the centre of the start, its velocity (length a step) and
     Z/Z_max. The networks act on Cartesian components, so the model is not rotation equivariant.
     Training therefore augments every batch by random rotations and reflections, without which the
     model learns the orientations that occur in the training data.
@@ -131,11 +134,12 @@ class NDCN(Model):
 
     def forward(self, positions: Tensor, velocities: Tensor, lags: Tensor) -> Tensor:
         """See :meth:`gfnode.models.base.Model.forward`."""
+        unit = self.settings.length_unit
         centre = positions.mean(1, keepdim=True)
         charges = self.charges.expand(len(positions), -1, -1)
-        v = velocities * self.system.time_step
-        nodes = torch.cat([positions - centre, v, charges], -1)
-        moved = self.dynamics(nodes, lags / self.system.horizon)
+        v = velocities * (self.system.time_step / unit)
+        nodes = torch.cat([(positions - centre) / unit, v, charges], -1)
+        moved = self.dynamics(nodes, lags / self.system.horizon) * unit
         origin = positions if self.settings.predicts == "displacement" else centre
         return origin[:, None] + moved
 

@@ -111,7 +111,8 @@ class Spec(Settings):
     first_seed
         Of these.
     changes
-        Settings of all rows, on top of the preset.
+        Settings of all rows, on top of the preset. One of a model (``model.…``) counts where the
+        model has it.
     split
         Of the paper.
     memory
