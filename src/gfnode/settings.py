@@ -102,7 +102,8 @@ class Settings(BaseModel):
             said = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "tuple_type":
                 said = "expected a list such as [1, 2, 3]"
-            return f"{key}: {said} (got {problem['input']!r})"
+            # a combination of settings names them itself
+            return f"{key}: {said} (got {problem['input']!r})" if key else said
         if not (known := list(cls.meanings())):
             return f"unknown key {key!r}; there are no settings"
         *path, last = map(str, problem["loc"])

@@ -138,6 +138,16 @@ class TestSettingsOfSomeModels:
         with pytest.raises(InputError, match=said):
             make_plan(specs.load("figure2"), choice)
 
+    def test_what_does_not_fit_a_row_is_refused_before_any_run(self, choice: Choice) -> None:
+        """It failed in the run of that row, after those of all rows before."""
+        changes = {"model.coordinate_dynamics": "neural"}
+        said = r"row default: .*use oscillator with model\.frame=anchored \(--models chooses rows"
+        with (
+            pytest.warns(UserWarning, match="no effect on the rows egno"),
+            pytest.raises(InputError, match=said),
+        ):
+            make_plan(specs.load("table1"), replace(choice, changes=changes))
+
     @pytest.mark.parametrize("table", ["table2", "table3", "figure2"])
     def test_networks_see_alanine_dipeptide_in_nm(self, tmp_path: Path, table: str) -> None:
         """As in the published experiments; ITO, whose displacements are normalised, has no unit."""

@@ -1,11 +1,11 @@
 """Settings of a GF-NODE, and the modules that they select."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from gfnode.dynamics import (
@@ -17,7 +17,6 @@ from gfnode.dynamics import (
 )
 from gfnode.dynamics.oscillator import OscillatorDynamics
 from gfnode.dynamics.settling import SettlingDynamics
-from gfnode.errors import InputError
 from gfnode.fourier import GraphFourier, IdentityTransform, eigenbasis
 from gfnode.graph import laplacian
 from gfnode.models.quasiharmonic import QuasiHarmonic
@@ -85,6 +84,31 @@ class GraphFourierODESettings(Settings):
     """Unit of length in the networks, in Å; 10 (nm) in the published experiments on alanine
     dipeptide; with `centred`."""
 
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        """Refuse dynamics that do not fit the frame, and options that they do not use."""
+        oscillators, anchored = self.coordinate_dynamics == "oscillator", self.frame == "anchored"
+        if oscillators and not anchored:
+            raise ValueError(
+                "model.coordinate_dynamics=oscillator propagates displacements from the mean "
+                "conformer and needs model.frame=anchored: with model.frame=centred, set "
+                "model.coordinate_dynamics=linear, for example"
+            )
+        if oscillators and self.coordinate_activation:
+            raise ValueError(
+                "model.coordinate_activation has no effect on oscillators: leave it out, or set "
+                "model.frame=centred and model.coordinate_dynamics=linear"
+            )
+        if anchored and not oscillators:
+            raise ValueError(
+                f"model.coordinate_dynamics={self.coordinate_dynamics} does not return the start "
+                "at lag zero: use oscillator with model.frame=anchored"
+            )
+        neural = "neural" in (self.dynamics, self.coordinate_dynamics)
+        if self.time_input != "scalar" and not neural:
+            raise ValueError(f"model.time_input={self.time_input} needs model.dynamics=neural")
+        return self
+
     @property
     def unit(self) -> float:
         """Unit of length in the networks; the anchored frame has physical modes, in Å."""
@@ -122,15 +146,7 @@ def graph_transform(s: GraphFourierODESettings, system: System) -> Transform:
 
 
 def feature_dynamics(s: GraphFourierODESettings, transform: Transform) -> nn.Module:
-    """Dynamics of the features in the modes.
-
-    Raises
-    ------
-    InputError
-        For a time input of dynamics that do not depend on time.
-    """
-    if s.time_input != "scalar" and "neural" not in (s.dynamics, s.coordinate_dynamics):
-        raise InputError(f"model.time_input={s.time_input} needs model.dynamics=neural")
+    """Dynamics of the features in the modes."""
     dynamics = _dynamics(s.dynamics, s, transform, s.width)
     if s.mode_interaction == "none":
         return dynamics
@@ -140,30 +156,9 @@ def feature_dynamics(s: GraphFourierODESettings, transform: Transform) -> nn.Mod
 
 
 def coordinate_block(s: GraphFourierODESettings, system: System, transform: Transform) -> nn.Module:
-    """Dynamics of positions and velocities, or displacements and vibrations, in the modes.
-
-    Raises
-    ------
-    InputError
-        For dynamics that are incompatible with the frame, or an activation of oscillators.
-    """
+    """Dynamics of positions and velocities, or displacements and vibrations, in the modes."""
     if s.coordinate_dynamics == "oscillator":
-        if s.frame != "anchored":
-            raise InputError(
-                "model.coordinate_dynamics=oscillator propagates displacements from the mean "
-                "conformer: it needs model.frame=anchored"
-            )
-        if s.coordinate_activation:
-            raise InputError(
-                "model.coordinate_activation has no effect on oscillators: leave it out, or set "
-                "model.frame=centred and model.coordinate_dynamics=linear"
-            )
         return _propagator(s, system, transform)
-    if s.frame == "anchored":
-        raise InputError(
-            f"model.coordinate_dynamics={s.coordinate_dynamics} does not return the start at lag "
-            "zero: use oscillator with model.frame=anchored"
-        )
     activation = nn.SiLU() if s.coordinate_activation else nn.Identity()
     return SpectralBlock(transform, _dynamics(s.coordinate_dynamics, s, transform, 2), activation)
 

@@ -218,7 +218,10 @@ def _planned(
     changes |= {"training.epochs": choice.epochs or spec.epochs, "seed": seed}
     asked = {**choice.changes, **choice.of_rows.get(row.id, {})}
     changes |= {key: value for key, value in asked.items() if row.takes(key)}
-    experiment = configure(row.preset or choice.preset or spec.preset, changes)
+    try:
+        experiment = configure(row.preset or choice.preset or spec.preset, changes)
+    except InputError as error:
+        raise InputError(f"row {row.id}: {error} (--models chooses rows)") from error
     job = Job(found.files, experiment, Reader(top=found.top))
     horizon = experiment.windows.horizon or frames * _spacing(found)
     return Planned(row, molecule, variant, seed, job, _measures(spec, choice, horizon, frames))
