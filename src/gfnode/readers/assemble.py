@@ -15,7 +15,7 @@ from gfnode.readers.source import Block, Source
 from gfnode.readers.topology import check_elements
 from gfnode.thinning import among, evenly
 from gfnode.trajectory import Integers, Trajectory, check_finite, check_times
-from gfnode.trajectory.checks import even_spacing
+from gfnode.trajectory.checks import step_of
 from gfnode.trajectory.formula import describe_masses, unusual
 from gfnode.trajectory.selection import Selection, choose, solvent
 from gfnode.units import count
@@ -67,10 +67,8 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
         notes.append(
             f"{path.name}: masses are not all standard: {describe_masses(masses, numbers)}"
         )
-    if step is not None and choice.stride > 1 and len(source.times) > 1:
-        # frames drawn at random from a series keep the step of the series
-        regular = np.isclose(np.median(np.diff(source.times)), step)
-        step = None if even_spacing(times) else step * (choice.stride if regular else 1)
+    if step is not None and choice.stride > 1:
+        step = step_of(times, step)
     if topology is not None and not _everything(atoms, len(source.numbers)):
         topology = topology.select(atoms)
     return Trajectory(

@@ -90,10 +90,18 @@ def even_spacing(times: Doubles) -> float | None:
 
 
 def step_of(times: Doubles, step: float | None) -> float | None:
-    """Time step of frames picked from a series of this step: their spacing, if thinned evenly."""
-    even = even_spacing(times)
-    thinned = even is not None and step is not None and abs(even - step) > 1e-3 * step
-    return even if thinned else step
+    """Time step of frames picked from a series: their spacing if most have one, else ``step``.
+
+    Frames drawn at random keep the step of the series; frames thinned evenly do not, even if they
+    are of two replicas in a row.
+    """
+    steps = np.diff(times)
+    if step is None or not steps.size:
+        return step
+    usual = float(np.median(steps))
+    if (abs(steps - usual) > 1e-3 * usual).mean() >= 0.5 or abs(usual - step) <= 1e-3 * step:
+        return step
+    return even_spacing(times) or usual
 
 
 def within(index: Integers, atoms: int) -> bool:
