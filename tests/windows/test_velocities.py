@@ -120,7 +120,7 @@ def test_every_tenth_frame_is_as_far_apart_as_in_training():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rule.at(trajectory, np.array([3]), trajectory.step)
-    with pytest.warns(UserWarning, match="25 fs before the start, .* at most 20 fs apart"):
+    with pytest.warns(UserWarning, match="25 fs before the start, .* mostly 5 fs apart"):
         rule.at(trajectory[::5], np.array([3]), trajectory.step)
 
 
@@ -188,6 +188,27 @@ def test_backward_differences_start_from_the_last_frame_and_not_from_the_first()
         rule.at(trajectory, np.array([1, 0]), 10.0)
     with pytest.warns(UserWarning, match="together with the frame before it"):
         assert (rule.at(stored(trajectory), np.array([0]), 10.0) == 7.0).all()
+
+
+@pytest.mark.parametrize(
+    ("gap", "step", "apart", "told"),
+    [
+        (10.0, 10.0, 20.0, None),
+        (10.0, 10.0, 30.0, "frames mostly 10 fs apart"),  # within four steps, but thrice as far
+        (20.0, 10.0, 40.0, None),  # the median of uneven gaps
+        (0.5, 0.5, 2.0, None),  # all are as good as instants
+        (0.5, 0.5, 3.0, "frames mostly 0.5 fs apart"),
+        (None, 10.0, 40.0, None),
+        (None, 10.0, 50.0, "frames at most 40 fs apart"),
+    ],
+)
+def test_a_start_beside_a_frame_further_than_in_training_says_so(gap, step, apart, told):
+    trajectory = moving([apart] * 9, forces=False)
+    rule = VelocityRule("forward", gap=gap)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        rule.at(trajectory, np.array([3]), step)
+    assert [told in str(each.message) for each in said] == ([] if told is None else [True])
 
 
 def stored(trajectory):

@@ -113,15 +113,20 @@ class VelocityRule:
     ) -> None:
         """Warn where the longest gap exceeds those of training; ``longest``, ``time_step`` in fs.
 
-        Evenly spaced frames may have been further apart in training than ``successor_steps``: the
-        time step is that of the original series.
+        In training, gaps of uneven frames were up to ``successor_steps`` time steps of the original
+        series, and all gaps about as long as their median if it is long.
         """
-        limit = max(self.successor_steps * time_step, abs(self.gap or 0.0))
+        limit = self.successor_steps * time_step
+        told = f"at most {format_time(limit)}"
+        if self.gap is not None:
+            usual = abs(self.gap)
+            limit = max(usual, min(limit, max(SHORT_GAP, 2 * usual)))
+            told = f"mostly {format_time(usual)}"
         if longest > limit * (1 + 1e-3):
             beside = "next frame is {} after" if toward > 0 else "frame before is {} before"
             warnings.warn(
                 f"the {beside.format(format_time(longest))} the start, but the model was trained "
-                f"on velocities from frames at most {format_time(limit)} apart",
+                f"on velocities from frames {told} apart",
                 stacklevel=stacklevel,
             )
 
