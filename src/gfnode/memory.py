@@ -14,8 +14,8 @@ from gfnode.machine import available
 SHARE = 0.25
 """An array may take so much of the memory that is available."""
 
-CHUNK = 4_000_000
-"""Numbers in one piece of positions (16 MB as float32)."""
+CHUNK = 1_000_000
+"""Numbers in one piece of positions (4 MB as float32)."""
 
 BYTES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 BYTES |= {f"{key}i": 1024.0**i for i, key in enumerate("kmgt", 1)}

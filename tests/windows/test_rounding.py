@@ -97,6 +97,16 @@ def test_trajectories_are_steadied_one_by_one():
     assert torch.equal(together, torch.cat(alone))
 
 
+def test_frames_are_taken_in_pieces(monkeypatch):
+    """Memory does not grow with the number of starts times that of atoms."""
+    settings = SETTINGS.model_copy(update={"split": "all", "most": (1, 1, 10_000)})
+    whole = make_windows([ring(uneven(), 1e-3)], settings)[0]["test"].steady
+    for few in (1, 100):  # a frame; five frames of six atoms
+        monkeypatch.setattr("gfnode.windows.rounding._CHUNK", few)
+        pieces = make_windows([ring(uneven(), 1e-3)], settings)[0]["test"].steady
+        np.testing.assert_allclose(pieces, whole, rtol=1e-5, atol=1e-9)
+
+
 def test_where_no_earlier_frame_helps():
     first = ring(np.array([0.0, 0.5, 150.0, 150.5, 165.0, 165.5]), 1e-3)
     starts = np.array([0, 2, 4])

@@ -1,5 +1,7 @@
 """Rounded coordinates: their precision, and corrections of the momenta of starts."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gfnode.thinning import evenly
@@ -10,7 +12,7 @@ _SIZES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _UNITS = (1.0, 10.0, BOHR)  # Å in an Å, a nm and a bohr
 _LARGEST_SHARE = 0.02
 _LONGEST = 100.0  # fs
-_CHUNK = 4096  # frames
+_CHUNK = 100_000  # coordinates of frames taken together, in double precision
 
 
 def rounded_to(positions: Floats) -> Doubles:
@@ -88,7 +90,10 @@ def steadied(
     array or None
         δV − δω × c in Å/fs and δω in 1/fs, ``(start, 2, 3)``; None where all are zero.
     """
-    earlier = _earlier(positions, times, masses, starts, successors)
+    parts = list(_slices(len(starts), len(masses)))
+    earlier = np.concatenate(
+        [_earlier(positions, times, masses, starts[k], successors[k]) for k in parts]
+    )
     if (earlier == starts).all():
         return None
     base = int(earlier.min())
@@ -101,11 +106,22 @@ def steadied(
 
     speed, spin = mean_from(earlier) - mean_from(starts)
     c = centre[starts - base]
-    r = positions[starts] - c[:, None]
-    second = np.einsum("a,fai,faj->fij", masses, r, r)
+    second = np.concatenate([_second(positions[starts[k]] - c[k, None], masses) for k in parts])
     inertia = np.trace(second, axis1=1, axis2=2)[:, None, None] * np.eye(3) - second
     turn = (np.linalg.pinv(inertia, rcond=1e-6, hermitian=True) @ spin[..., None])[..., 0]
     return np.stack([speed - np.cross(turn, c), turn], 1)
+
+
+def _slices(count: int, atoms: int) -> Iterator[slice]:
+    """Pieces of so many frames that take little memory."""
+    size = max(1, _CHUNK // (3 * atoms))
+    return (slice(k, k + size) for k in range(0, count, size))
+
+
+def _second(r: Doubles, masses: Doubles) -> Doubles:
+    """Σ m r rᵀ of ``(frame, atom, 3)``."""
+    found: Doubles = np.einsum("a,fai,faj->fij", masses, r, r)
+    return found
 
 
 def _earlier(
@@ -129,15 +145,14 @@ def _earlier(
 def _swept(positions: Floats, masses: Doubles) -> tuple[Doubles, Doubles]:
     """Centres of mass, and Σ m r × r' over all steps before a frame, ``(frame, 3)`` both."""
     share = masses / masses.sum()
+    parts = list(_slices(len(positions), len(masses)))
     centre = np.concatenate(
-        [
-            np.einsum("a,fai->fi", share, positions[k : k + _CHUNK], dtype=np.float64)
-            for k in range(0, len(positions), _CHUNK)
-        ]
+        [np.einsum("a,fai->fi", share, positions[k], dtype=np.float64) for k in parts]
     )
     area = np.zeros_like(centre)
-    for k in range(0, len(positions) - 1, _CHUNK):
-        r = positions[k : k + _CHUNK + 1] - centre[k : k + _CHUNK + 1, None]
+    for k in parts:
+        both = slice(k.start, k.stop + 1)  # with the first frame of the next
+        r = positions[both] - centre[both, None]
         steps = np.einsum("a,fai->fi", masses, np.cross(r[:-1], r[1:]))
-        area[k + 1 : k + 1 + len(steps)] = area[k] + steps.cumsum(0)
+        area[k.start + 1 : k.start + 1 + len(steps)] = area[k.start] + steps.cumsum(0)
     return centre, area
