@@ -733,6 +733,27 @@ def test_a_chain_of_single_atoms_is_in_no_unit():
     assert not {"length-unit", "far-bonds"} & set(codes(found))
 
 
+def test_beads_whose_masses_are_no_elements_are_in_no_unit():
+    """Beads 3.3 Å apart are called carbon, as LAMMPS does by default; their masses say more."""
+    chain = np.stack([np.arange(20) * 3.3, np.zeros(20), np.zeros(20)], -1)
+    rng = np.random.default_rng(0)
+    noise, speeds = rng.normal(0, 0.1, (60, 20, 3)), rng.normal(0, 2e-3, (60, 20, 3))
+    carbon = Trajectory(chain + noise, np.arange(60) * 50.0, [6] * 20, velocities=speeds)
+    found = inspect(carbon)
+    assert found.facts.lengths.unit == "bohr"
+    assert "unless they are beads of a coarse-grained model" in words(found)
+    found = inspect(replace(carbon, atom_masses=np.full(20, 72.0)))
+    assert found.facts.lengths.unit is None
+    assert found.scaled_by == 1
+    assert "no-bond-lengths" in codes(found)
+    assert "length-unit" not in codes(found)
+    assert "give its bonds with --top" in words(found)
+    assert "--each-molecule" not in words(found)
+    heavy = toluene().numbers == 1  # moved to hydrogens, masses are still those of atoms
+    moved = replace(toluene(), atom_masses=np.where(heavy, 3.024, toluene().masses - 2))
+    assert inspect(moved).facts.lengths.unit == "angstrom"
+
+
 def test_a_bond_without_length_is_not_broken():
     """Of a virtual site on its atom, say; NumPy warned of a division by zero."""
     t = toluene()[:100]

@@ -257,6 +257,14 @@ class TestKinetics:
         assert last["value"] > 1
         assert np.isnan([last["low"], last["high"]]).all()
 
+    def test_too_few_windows_are_said(self, predictions):
+        whole = wiggle(1600, seed=9)
+        few = predict_unseen(predictions.run, whole[: round(650 / whole.spacing)])
+        assert (
+            "pairs of start and later frame within a lag bin, expected 30"
+            in (measure_kinetics(few).numbers["reason"])
+        )
+
     def test_atoms_without_bonds_have_none(self, tmp_path):
         """Three argon atoms far apart: no torsion, and modes of nothing."""
         water = wiggle(400)

@@ -217,9 +217,25 @@ def test_masses_tell_elements(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.masses, [15.9994, 1, 1], rtol=0.01)
     path.write_text(text.replace(" H ", " 3.024 "))
     with pytest.raises(
-        InputError, match=r"atom 1 has a mass of 3.024 u, which is that of no element: give"
+        InputError, match=r"atom 1 has a mass of 3.024 u, which is that of no element: .* Beads"
     ):
         load(path)
+
+
+def test_beads_keep_their_masses_whatever_element_they_are_given(tmp_path: Path) -> None:
+    path, top = tmp_path / "a.dump", tmp_path / "a.pdb"
+    text = water(columns="id type mass x y z").replace(" O ", " 72.0 ").replace(" H ", " 45.0 ")
+    path.write_text(text)
+    rows = "".join(
+        f"HETATM{i:5d}  B{i}  BEA A   1    {i:8.3f}{0:8.3f}{0:8.3f}  1.00  0.00           C\n"
+        for i in (1, 2, 3)
+    )
+    top.write_text(f"{rows}CONECT    1    2\nCONECT    2    3\nEND\n")
+    found = load(path, top=top, whole=False)
+    assert found.numbers.tolist() == [6, 6, 6]
+    assert found.masses.tolist() == [72.0, 45.0, 45.0]
+    assert found.topology is not None
+    assert found.topology.bonds.tolist() == [[0, 1], [1, 2]]
 
 
 def test_uneven_steps_are_told(tmp_path: Path) -> None:

@@ -346,3 +346,28 @@ def test_trr_as_mdanalysis_reads_it(tmp_path, methane, held):
     seen = mdtraj.load(path, top=tmp_path / "run.pdb")
     np.testing.assert_allclose(seen.xyz * 10, made.positions, rtol=1e-6)
     assert (seen.unitcell_lengths is not None) == ("cell" in held)
+
+
+@pytest.mark.parametrize("suffix", [".pdb", ".xtc"])
+def test_a_calpha_trace_keeps_its_bonds(suffix, tmp_path):
+    # PDB readers know the bonds of whole residues by heart, but not those along a trace
+    numbers, x = np.full(4, 6), np.cumsum(np.full((2, 4, 3), 2.2), axis=1)
+    trace = Topology(
+        ("CA",) * 4, ("MET", "ALA", "LIG", "GLY"), (1, 2, 3, 4), np.array([[0, 1], [1, 2], [2, 3]])
+    )
+    written = save(Trajectory(x, [0.0, 2.0], numbers, topology=trace), tmp_path / f"ca{suffix}")
+    assert reopen(written).topology.bonds.tolist() == trace.bonds.tolist()
+
+
+def test_a_pdb_lists_no_bonds_that_its_readers_know(tmp_path):
+    names = ("N", "CA", "C", "O")
+    whole = Topology(
+        names * 2,
+        ("ALA",) * 4 + ("GLY",) * 4,
+        (1,) * 4 + (2,) * 4,
+        np.array([[0, 1], [1, 2], [2, 3], [2, 4], [4, 5], [5, 6], [6, 7]]),
+    )
+    x = np.random.default_rng(0).normal(size=(1, 8, 3))
+    path = save(Trajectory(x, [0.0], [7, 6, 6, 8] * 2, topology=whole), tmp_path / "two.pdb")
+    assert "CONECT" not in path.read_text()
+    assert reopen(path).topology.bonds.tolist() == whole.bonds.tolist()

@@ -207,6 +207,8 @@ def _followed(series: Series, most: int, rounded_to: float | None) -> float | No
     if not series.has_velocities:
         return None
     frames = series.successive(NEAR, most)
+    if not len(frames):
+        return None
     shares = series.first.masses / series.first.masses.sum()
     before, after = (series.positions(each).astype(np.float64) for each in (frames, frames + 1))
     speeds = sum(series.velocities(each).astype(np.float64) for each in (frames, frames + 1))

@@ -116,6 +116,14 @@ def measure_kinetics(predictions: Predictions) -> Section:
     windows, times = predictions.lags_fs.shape
     edges = predictions.lag_edges
     bins = predictions.lag_bins
+    most, needed = max(int((bins == k).sum()) for k in range(LAG_BINS)), FEWEST * starts.shape[1]
+    if most < needed:
+        return Section(
+            {
+                "reason": f"at most {most} pairs of start and later frame within a lag bin, "
+                f"expected {needed} for {starts.shape[1]} features"
+            }
+        )
     methods = {TRUE: predictions.true, **predictions.predicted}
     later = {
         name: features.of(x.reshape(-1, *x.shape[2:])).reshape(windows, times, -1)
@@ -142,7 +150,7 @@ def measure_kinetics(predictions: Predictions) -> Section:
             x, y = starts[window], values[window, time]
             usable = np.isfinite(y).all(1)
             score, times_ps = NO_ESTIMATE, (NO_ESTIMATE,) * TIMESCALES
-            if usable.sum() >= FEWEST * x.shape[1]:
+            if usable.sum() >= needed:
                 part = _part(blocks, window[usable])
                 moments = Moments.of(x[usable], y[usable], part, scale)
                 score = vamp2(moments, part.inflation)

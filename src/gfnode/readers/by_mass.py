@@ -26,7 +26,9 @@ def elements_by_mass(path: Path, masses: Doubles, remedy: str) -> tuple[Integers
         atom = int(np.argmax(far))
         raise InputError(
             f"{path}: gives no elements for its atoms, and atom {atom} has a mass of "
-            f"{masses[atom]:g} u, which is that of no element: {remedy}"
+            f"{masses[atom]:g} u, which is that of no element: {remedy}. Beads of a "
+            "coarse-grained model may be given any element but H, if a column mass of the dump, or "
+            "masses of extended XYZ, holds their masses"
         )
     note = (
         f"{path.name} gives no elements: they were inferred from the masses; check that the "

@@ -4,8 +4,9 @@ mdtraj works in nm and ps. DCD and PDB hold no times; only HDF5 and TRR are writ
 and TRR with forces.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gfnode.readers.boundary import check_written, picoseconds, telling_of_room
 from gfnode.readers.cells import ANGSTROM_PER_NM, FORCE, SPEED, check_cell
 from gfnode.readers.hdf5 import count_hdf5, need_tables
 from gfnode.trajectory import Floats, Trajectory
-from gfnode.trajectory.mdtraj import to_mdtraj
+from gfnode.trajectory.mdtraj import from_mdtraj, to_mdtraj
 from gfnode.units import FS_PER
 
 TIMELESS = (".dcd", ".pdb")
@@ -106,6 +107,8 @@ def _write_hdf5(file: Any, frames: Any, piece: Trajectory, first: int | None) ->
 
 def _write_pdb(file: Any, frames: Any, piece: Trajectory, first: int | None) -> None:
     lengths = frames.unitcell_lengths
+    if not first and _traced(piece, file._standardResidues):
+        file._standardResidues = ()  # all bonds are listed
     for i, positions in enumerate(piece.positions):
         file.write(
             positions,
@@ -115,6 +118,24 @@ def _write_pdb(file: Any, frames: Any, piece: Trajectory, first: int | None) -> 
             unitcell_angles=None if lengths is None else frames.unitcell_angles[i],
             bfactors=None if piece.deviations is None else _b_factors(piece.deviations[i]),
         )
+
+
+def _traced(piece: Trajectory, standard: Collection[str]) -> bool:
+    """Whether mdtraj would neither list some bonds, being of standard residues, nor read them back.
+
+    Such are the bonds along a Cα trace: only those of whole residues are known.
+    """
+    names = piece.topology
+    if names is None:
+        return False
+    bare = replace(names, bonds=names.bonds[:0])
+    known = {tuple(pair) for pair in from_mdtraj(to_mdtraj(piece.numbers, bare))[1].bonds.tolist()}
+    return any(
+        {names.residue_names[atom] for atom in pair} <= {*standard}
+        and {names.names[atom] for atom in pair} != {"SG"}  # listed by mdtraj
+        for pair in names.bonds.tolist()
+        if tuple(sorted(pair)) not in known
+    )
 
 
 def _b_factors(deviations: Floats) -> list[float]:

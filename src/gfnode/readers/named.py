@@ -27,7 +27,7 @@ metal (Nb≡N has 1.17)."""
 REMEDY = (
     "the first column holds atom names, expected element symbols. Write the trajectory as XTC, "
     "TRR, NetCDF or DCD and give a topology with elements as --top, or put element symbols into "
-    "the first column"
+    "the first column (for beads of a coarse-grained model any but H, and a column masses)"
 )
 
 NAMES = {

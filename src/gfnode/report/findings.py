@@ -146,10 +146,12 @@ def _clock(_: Found, found: Found) -> str:
 
 def _several(v: Found, found: Found) -> str:
     alike = found["structure"]["kinds_of_molecules"] == 1
+    remedy = f"keep one (--select){' or split them (--each-molecule)' if alike else ''}"
+    if any(each["code"] == "no-bond-lengths" for each in found["findings"]):
+        remedy = "if they are beads of a chain, give its bonds with --top (CONECT lines of a PDB)"
     return (
         f"the atoms form {v['pieces']} molecules that no graph edge connects, so the model learns "
-        "little of their interaction; keep one (--select)"
-        f"{' or split them (--each-molecule)' if alike else ''}"
+        f"little of their interaction; {remedy}"
     )
 
 
@@ -262,7 +264,8 @@ _SENTENCES: dict[str, Callable[[Found, Found], str]] = {
     "no-bond-lengths": lambda v, f: (
         f"most atoms are too far apart for bonds (median distance to the nearest "
         f"{v['nearest']:.3g} Å, sum of covalent radii {v['expected']:.3g} Å): a selection such as "
-        "Cα, coarse-grained beads (whose elements and masses are then wrong), or a wrong unit"
+        "Cα, coarse-grained beads (whose elements, and masses if none are given, are then wrong), "
+        "or a wrong unit"
     ),
     "time-step": _clock,
     "velocity-unit": _clock,

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from gfnode.errors import InputError
 from gfnode.thinning import evenly
 from gfnode.trajectory.core import Trajectory
-from gfnode.trajectory.formula import radii_of
+from gfnode.trajectory.formula import masses_of, radii_of
 from gfnode.units import BOHR
 
 LENGTHS = {"angstrom": 1.0, "nm": 0.1, "bohr": 1 / BOHR, "pm": 100.0}
@@ -39,7 +39,7 @@ class Lengths:
     ratio
         Median of the quotients; one for molecules in Å.
     unit
-        The unit that it fits; None when none does (no bonds, or one atom).
+        The unit that it fits; None when none does (no bonds, one atom, or masses of no elements).
     """
 
     nearest: float | None
@@ -69,15 +69,25 @@ class Lengths:
             best = min(off, key=lambda name: off[name])
             noble = np.isin(numbers, (2, 10, 18, 36, 54)).mean() > 0.5  # they touch, do not bond
             limit = np.log(FITS) * (2 if best == "angstrom" else 1)
-            unit = best if off[best] < limit and not noble else None
+            unit = best if off[best] < limit and not noble and not _beads(trajectories[0]) else None
         return cls(float(np.median(near)), float(np.median(expected)), ratio, unit)
+
+
+def _beads(trajectory: Trajectory) -> bool:
+    """Whether most masses are far above those of the elements: these are of coarse-grained models.
+
+    Masses moved to hydrogens and isotopes of hydrogen are not.
+    """
+    heavier = trajectory.masses > 1.5 * masses_of(trajectory.numbers)
+    return bool((heavier & (trajectory.numbers > 1)).mean() > 0.5)
 
 
 def other_unit(unit: str, nearest: float, expected: float) -> str:
     """Say that positions are in another unit than Å, and what to do."""
+    beads = "unless they are beads of a coarse-grained model, " if unit == "bohr" else ""
     return (
         f"positions look like {UNITS[unit]}, not Å: nearest atoms are {nearest:.3g} Å apart, "
-        f"expected {expected:.3g} Å from covalent radii; read the file with --unit {unit} "
+        f"expected {expected:.3g} Å from covalent radii; {beads}read the file with --unit {unit} "
         f"(unit={unit!r} in Python; an array of an npz file: --map positions=ARRAY:{unit},…)"
     )
 
