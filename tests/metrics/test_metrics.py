@@ -215,6 +215,20 @@ def test_equal_methods_are_seldom_told_apart() -> None:
     assert np.mean([v != "indistinguishable" for v in verdicts]) < 0.08
 
 
+def test_the_best_of_four_is_seldom_beaten_by_its_equal() -> None:
+    """A baseline that was chosen on the same windows has had luck there."""
+    generator = np.random.default_rng(0)
+    blocks = Blocks(np.repeat(np.arange(5), 10), 5, 0, 1.0)
+    words = []
+    for _ in range(1000):
+        level = generator.lognormal(0, 0.5, 5) * np.exp(generator.normal(0, 0.2, (5, 5)))
+        model, *others = level.repeat(10, axis=1) * generator.gamma(4, 0.25, (5, 50))
+        best = min(others, key=np.mean)
+        words.append(paired_verdict(model, best, blocks).verdict)
+    assert np.mean([word == "better" for word in words]) < 0.015
+    assert 0.05 < np.mean([word == "worse" for word in words]) < 0.13
+
+
 @pytest.mark.parametrize(
     ("memory", "covered", "false"), [(0.3, 0.92, 0.10), (1, 0.80, 0.20), (3, 0.55, 0.41)]
 )
