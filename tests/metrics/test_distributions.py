@@ -11,6 +11,7 @@ from gfnode.errors import InputError
 from gfnode.metrics import Blocks
 from gfnode.metrics import distributions as d
 from gfnode.metrics.jackknife import jackknife, leave_one_out
+from gfnode.metrics.ramachandran import COARSE, torus_bins
 
 PI = np.pi
 
@@ -241,6 +242,33 @@ class TestErrorBars:
         )
         inside = (found[:, 1] <= exact) & (exact <= found[:, 2])
         assert 0.88 < inside.mean() <= 1
+
+    @pytest.mark.parametrize(
+        ("memory", "left", "most_held"), [(1, 0.17, 0.7), (8, 0.27, 0.4), (80, 0.57, 0.2)]
+    )
+    def test_a_joint_density_needs_many_samples(
+        self, memory: int, left: float, most_held: float
+    ) -> None:
+        """On 36 × 36 bins too much of the bias is left for an honest interval, as the docs say."""
+        rng = np.random.default_rng(7)
+        blocks = Blocks.of(np.arange(16_000.0), 1.0, most=20)
+
+        def counts() -> np.ndarray:  # three basins, of 40, 55 and 5 %; forgotten at random times
+            drawn = rng.random(16_000) < 1 / memory
+            place = np.maximum(np.cumsum(drawn) - 1, 0)
+            basin = rng.choice(3, 16_000, p=(0.4, 0.55, 0.05))
+            phi = rng.vonmises(np.array([-1.4, -1.6, 1.0])[basin], np.array([8, 6, 15])[basin])
+            psi = rng.vonmises(np.array([-0.5, 2.5, 0.7])[basin], np.array([8, 8, 15])[basin])
+            bins = torus_bins(phi, psi, COARSE)[place]
+            return d.counts_by_block(bins[:, None], blocks.labels, 20, COARSE**2)[:, 0]
+
+        found = [
+            jackknife(leave_one_out(d.jensen_shannon_of_counts, counts(), counts()), unbiased=True)
+            for _ in range(20)
+        ]
+        value, plug_in = np.mean([(each.value, each.plug_in) for each in found], 0)
+        assert value / plug_in == pytest.approx(left, abs=0.06)
+        assert np.mean([each.low == 0 for each in found]) < most_held
 
     def test_of_a_mean_it_is_the_t_interval(self) -> None:
         x = np.random.default_rng(7).normal(5, 1, 12)

@@ -215,6 +215,41 @@ def test_equal_methods_are_seldom_told_apart() -> None:
     assert np.mean([v != "indistinguishable" for v in verdicts]) < 0.08
 
 
+def test_the_best_of_four_is_seldom_beaten_by_its_equal() -> None:
+    """A baseline that was chosen on the same windows has had luck there."""
+    generator = np.random.default_rng(0)
+    blocks = Blocks(np.repeat(np.arange(5), 10), 5, 0, 1.0)
+    words = []
+    for _ in range(1000):
+        level = generator.lognormal(0, 0.5, 5) * np.exp(generator.normal(0, 0.2, (5, 5)))
+        model, *others = level.repeat(10, axis=1) * generator.gamma(4, 0.25, (5, 50))
+        best = min(others, key=np.mean)
+        words.append(paired_verdict(model, best, blocks).verdict)
+    assert np.mean([word == "better" for word in words]) < 0.015
+    assert 0.05 < np.mean([word == "worse" for word in words]) < 0.13
+
+
+@pytest.mark.parametrize(
+    ("memory", "covered", "false"), [(0.3, 0.92, 0.10), (1, 0.80, 0.20), (3, 0.55, 0.41)]
+)
+def test_long_memory_makes_intervals_too_narrow(
+    memory: float, covered: float, false: float
+) -> None:
+    """What the docs say of errors whose level (log-normal) stays for ``memory`` blocks."""
+    generator = np.random.default_rng(1)
+    length, phi, size = 20, np.exp(-1 / (memory * 20)), 0.8
+    blocks = Blocks.of(np.arange(10.0 * length), length)
+    noise = generator.normal(size=(2, 300, 1000 + 11 * length))
+    x = lfilter([np.sqrt(1 - phi**2)], [1, -phi], noise, axis=-1)[..., 1000:]
+    a, b = np.stack([np.exp(size * x)[..., lag : lag + 10 * length] for lag in (7, 13, 20)], -1)
+    found = [mean_estimate(each, blocks) for each in a]
+    truth = np.exp(size**2 / 2)
+    assert np.mean([e.low < truth < e.high for e in found]) == pytest.approx(covered, abs=0.06)
+    words = [paired_verdict(*pair, blocks).verdict for pair in zip(a, b, strict=True)]
+    wrong = np.mean([word != "indistinguishable" for word in words])
+    assert wrong == pytest.approx(false, abs=0.08)
+
+
 @pytest.mark.parametrize(("first", "second"), [(3, 3), (3, 1), (3, 5)])
 def test_equal_methods_of_few_seeds_are_seldom_told_apart(first: int, second: int) -> None:
     """Methods whose seeds differ by far more than blocks do; without seeds most are told apart."""

@@ -100,10 +100,23 @@ def test_populations() -> None:
     assert none.low == 0
     assert none.high == pytest.approx(1 - 0.05 ** (1 / blocks.count))
     often = r.populations((np.arange(200) < 9).astype(int), blocks, 2)[0]
-    assert 0.9 < often.value < often.high == 1
+    assert 0.9 < often.value < often.high < 1
     every = r.populations(np.zeros(200, int), blocks, 2)[0]
     assert (every.value, every.high) == (1, 1)
     assert every.low == pytest.approx(0.05 ** (1 / blocks.count))
+
+
+def test_a_state_and_the_rest_are_known_equally_well() -> None:
+    """The interval of 1 − p is that of p, mirrored; of the logarithms it would hold 78 %."""
+    generator = np.random.default_rng(0)
+    blocks = Blocks(np.repeat(np.arange(5), 40), 5, 0, 1.0)
+    held = []
+    for _ in range(400):
+        share = generator.beta(9.7, 0.3, 5).repeat(40)
+        rest, most = r.populations((generator.random(200) < share).astype(int), blocks, 2)
+        assert (rest.low, rest.high) == (pytest.approx(1 - most.high), pytest.approx(1 - most.low))
+        held.append(most.low <= 0.97 <= most.high)
+    assert np.mean(held) > 0.87
 
 
 def test_basins_of_a_user() -> None:

@@ -377,6 +377,15 @@ class TestSpectra:
         assert numbers["temperature_true_K"] == pytest.approx(wanted, rel=0.01, nan_ok=True)
         assert arrays["velocity_lags_fs"][1] == pytest.approx(1000 * spacing)
 
+    def test_drift_is_motion_and_has_a_temperature(self):
+        """A molecule that moves evenly and does not vibrate."""
+        t = 2.0 * np.arange(101)  # fs
+        x = 0.01 * t[None, :, None, None] + np.zeros((4, 1, 2, 3))
+        numbers, _ = _states({"true": x, "predicted": x / 2}, np.array([1.0, 12.0]), 0.002)
+        heat = 13 * 3 * 0.01**2 / (6 * BOLTZMANN)  # Σ m v²/3N k
+        assert numbers["temperature_true_K"] == pytest.approx(heat, rel=1e-2)
+        assert numbers["temperature_predicted_K"] == pytest.approx(heat / 4, rel=1e-2)
+
     def test_uneven_frames_have_none(self, predictions):
         data = predictions.trajectories[0]
         uneven = [data[[k for k in range(len(data)) if k % 7]]]

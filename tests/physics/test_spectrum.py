@@ -16,6 +16,7 @@ from gfnode.physics.modes import on_reference
 from gfnode.physics.spectrum import spectrum
 from gfnode.report.spectra import spectrum_headline, spectrum_words
 from gfnode.simulate import harmonic_network
+from gfnode.trajectory.temperature import kinetic_temperature
 from making import rotation
 
 
@@ -84,6 +85,17 @@ class TestNetwork:
         assert (stored.velocities, found.velocities) == ("stored", "differences")
         np.testing.assert_allclose(found.density, stored.density, atol=0.02 * stored.density.max())
         assert found.temperature == pytest.approx(stored.temperature, rel=0.01)
+
+    def test_drift_is_at_the_lowest_frequencies(self, ring):
+        """And in the temperature, from differences as from stored velocities."""
+        v = np.array([3e-3, 0.0, 0.0], dtype=np.float32)  # Å/fs
+        drift = (v * (ring.times - ring.times[0])[:, None, None]).astype(np.float32)
+        bare = replace(ring, positions=ring.positions + drift, velocities=None)
+        still, found = (spectrum(x, hops=1) for x in (replace(ring, velocities=None), bare))
+        heat = kinetic_temperature(np.tile(v, (ring.n_atoms, 1)), ring.masses)
+        assert found.temperature - still.temperature == pytest.approx(heat, rel=0.05)
+        gained = found.density * found.temperature - still.density * still.temperature
+        assert gained[:2].sum() / gained.sum() == pytest.approx(1, abs=0.05)
 
     def test_differences_of_a_short_replica(self, ring):
         """They are one fewer than its frames, and lags of their correlation one fewer again."""

@@ -253,6 +253,23 @@ class TestGrowth:
             assert estimate.low <= 1000 * rate + 1e-3
             assert estimate.high >= 1000 * rate - 1e-3
 
+    @pytest.mark.parametrize(
+        ("spread", "rate", "off", "held"), [(0.0, 1.5, 0.03, 0.9), (0.4, 1.62, 0.08, 0.0)]
+    )
+    def test_the_rate_of_errors_that_scatter(self, spread, rate, off, held):
+        """Right if starts have one rate; if not, below that of the RMSE of all, which is 1.7."""
+        rng, lags = np.random.default_rng(0), 100.0 * np.arange(1, 13)
+        found = []
+        for _ in range(100):
+            slopes = 1.5 + spread * rng.normal(size=(64, 1))
+            level, noise = rng.normal(0, 0.5, (64, 1)), rng.normal(0, 0.3, (64, 12))
+            errors = np.exp(2 * (level + slopes * lags / 1000 + noise))
+            both = {"rollout": errors, "unrelated": np.full((64, 12), 1e9)}
+            starts = np.linspace(0, 6000, 64)
+            found.append(Growth(lags, both, starts, np.zeros(64, dtype=int)).rate())
+        assert np.mean([each.value for each in found]) == pytest.approx(rate, abs=off)
+        assert np.mean([each.low <= 1.5 <= each.high for each in found]) >= held
+
     def test_what_cannot_grow_has_no_rate(self):
         model, windows = made(2e-3)
         windows.frames.positions[windows.starts] += torch.randn(40, 9, 3).double()

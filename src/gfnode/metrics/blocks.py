@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 from gfnode.errors import InputError
 from gfnode.trajectory import Doubles, Integers
@@ -53,6 +53,18 @@ class Estimate:
         return replace(
             self, value=factor * self.value, low=factor * self.low, high=factor * self.high
         )
+
+    def of_share(self) -> "Estimate":
+        """The interval of a share, symmetric in its log odds: that of the rest is its mirror image.
+
+        One symmetric in the logarithm is as good for rare states only. For shares of 97 % it would
+        hold the truth in 78 % instead of 88 % or more of cases with five blocks.
+        """
+        if not 0 < self.value < 1:
+            return self
+        spread = np.log(self.high / self.value) / (1 - self.value)
+        low, high = special.expit(special.logit(self.value) + spread * np.array([-1.0, 1.0]))
+        return replace(self, low=float(low), high=float(high))
 
     def to_dict(self) -> dict[str, float | int]:
         """Plain values for JSON."""

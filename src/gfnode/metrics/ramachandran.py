@@ -112,9 +112,9 @@ def assign(phi: ArrayLike, psi: ArrayLike, basins: Sequence[Basin] = BASINS) -> 
 def populations(labels: Integers, blocks: Blocks, number: int) -> tuple[Estimate, ...]:
     """Population of each state with its interval over blocks of time.
 
-    Intervals are those of :func:`~gfnode.metrics.mean_estimate`, cut at 1. For a state that was
-    never visited the upper limit is p with (1 − p)^B = 0.05 for B blocks; for one that was never
-    left the lower limit is 1 − p.
+    Intervals are those of :meth:`~gfnode.metrics.Estimate.of_share`. For a state that was never
+    visited the upper limit is p with (1 − p)^B = 0.05 for B blocks; for one that was never left the
+    lower limit is 1 − p.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ def populations(labels: Integers, blocks: Blocks, number: int) -> tuple[Estimate
     """
     found = []
     for state in range(number):
-        each = mean_estimate((labels == state).astype(np.float64), blocks)
-        low, high = each.low, min(each.high, 1.0)
+        each = mean_estimate((labels == state).astype(np.float64), blocks).of_share()
+        low, high = each.low, each.high
         rare = 1 - 0.05 ** (1 / blocks.count)
         if each.value == 0 and blocks.count > 1:
             high = rare

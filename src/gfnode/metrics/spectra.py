@@ -22,12 +22,13 @@ PER_CM = 2e-3 * np.pi / WAVENUMBER
 """Wavenumber in 1/cm of a frequency of 1/ps: 1/(c · 1 ps)."""
 
 
-def power_spectrum(values: ArrayLike, spacing_ps: float) -> tuple[Doubles, Doubles]:
+def power_spectrum(
+    values: ArrayLike, spacing_ps: float, *, centre: bool = True
+) -> tuple[Doubles, Doubles]:
     """Power spectral density of vector-valued series, summed over their components.
 
-    The mean of each series is subtracted, and a Hann window applied. Summed over the modes of an
-    eigenspace and the three directions it is independent of the choice of eigenvectors and of the
-    orientation.
+    A Hann window is applied. Summed over the modes of an eigenspace and the three directions it is
+    independent of the choice of eigenvectors and of the orientation.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ def power_spectrum(values: ArrayLike, spacing_ps: float) -> tuple[Doubles, Doubl
         ``(..., time, component)``.
     spacing_ps
         Between the times.
+    centre
+        Subtract the mean of each series first: not from velocities, whose mean is a motion.
 
     Returns
     -------
@@ -55,14 +58,19 @@ def power_spectrum(values: ArrayLike, spacing_ps: float) -> tuple[Doubles, Doubl
     for begin in range(0, len(flat), each):
         part = flat[begin : begin + each].astype(np.float64)
         frequency, power = signal.periodogram(
-            part, 1 / spacing_ps, window="hann", detrend="constant", axis=1
+            part, 1 / spacing_ps, window="hann", detrend=centre and "constant", axis=1
         )
         pieces.append(power.sum(-1))
     return frequency, np.concatenate(pieces).reshape(*x.shape[:-2], len(frequency))
 
 
 def welch(
-    values: NDArray[np.floating], spacing_ps: float, segment: int, blocks: int
+    values: NDArray[np.floating],
+    spacing_ps: float,
+    segment: int,
+    blocks: int,
+    *,
+    centre: bool = True,
 ) -> tuple[Doubles, Doubles]:
     """Power spectral density of one long series, by Welch's method in each of some blocks of time.
 
@@ -80,6 +88,8 @@ def welch(
         Times in a segment.
     blocks
         Number of blocks; fewer where they would be shorter than a segment.
+    centre
+        Subtract the mean of each segment first.
 
     Returns
     -------
@@ -101,7 +111,7 @@ def welch(
                 1 / spacing_ps,
                 window="hann",
                 nperseg=segment,
-                detrend="constant",
+                detrend=centre and "constant",
                 axis=0,
             )
             found[block] += power.sum(-1)

@@ -186,7 +186,7 @@ def _states(
     for kind, positions in series.items():
         v = differences(positions, 1e3 * spacing)
         v = v.reshape(*v.shape[:2], -1) * root
-        frequency, power = power_spectrum(v, spacing)
+        frequency, power = power_spectrum(v, spacing, centre=False)
         density = power * difference_gain(frequency, spacing)
         densities[kind] = density
         heat = float(density.mean(0).sum() * frequency[1])

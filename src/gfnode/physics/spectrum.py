@@ -298,7 +298,7 @@ def _density(
     """Density of the kinetic temperature, ``(block, frequency)`` in K ps."""
     found: dict[int, Doubles] = {}
     for number, _, _, v in _velocities(given, spacing, stored):
-        frequency, power = welch(v, 1e-3 * spacing, segment, plan[number])
+        frequency, power = welch(v, 1e-3 * spacing, segment, plan[number], centre=False)
         found[number] = found.get(number, 0.0) + power
     gain = np.ones_like(frequency) if stored else difference_gain(frequency, 1e-3 * spacing)
     return frequency, np.concatenate([found[n] for n in range(len(given))]) * gain

@@ -192,6 +192,7 @@ def _passage_errors(
                 np.where(samples.seen[1 + k], rows[:, 1 + k], np.nan),
                 sides,
                 inflation=predictions.blocks.inflation,
+                unbiased=True,
                 most=1.0,
             )
         )

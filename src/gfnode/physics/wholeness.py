@@ -15,7 +15,7 @@ from gfnode.molecule.integrity import (
     mean_lengths,
 )
 from gfnode.physics.predictions import Predictions
-from gfnode.physics.quantity import estimate, summary
+from gfnode.physics.quantity import summary
 from gfnode.physics.section import TRUE, Section
 from gfnode.trajectory import Floats, Integers
 
@@ -68,7 +68,7 @@ def _per_frame(counts: Integers, predictions: Predictions, most: int) -> dict[st
 
 def _share(counts: dict[str, Integers], predictions: Predictions) -> dict[str, Any]:
     wrong = np.sum(list(counts.values()), axis=0) > 0
-    return estimate(mean_estimate(wrong.astype(np.float64), predictions.blocks), most=1.0)
+    return mean_estimate(wrong.astype(np.float64), predictions.blocks).of_share().to_dict()
 
 
 def _pieces(positions: Floats, starts: Floats) -> Iterator[tuple[Floats, Floats]]:
