@@ -61,3 +61,25 @@ def test_names_that_one_residue_repeats_are_told_apart(residue: str) -> None:
 def test_without_names_atoms_are_elements_and_numbers() -> None:
     toluene = gfnode.load("sample:toluene")
     assert atom_labels(toluene)[:2] == ("C0", "C1")
+
+
+def test_atoms_of_a_trace_are_named_by_residue() -> None:
+    """All are called CA: what tells them apart is the residue, not their number in the file."""
+    names = Topology(("CA",) * 3, ("ALA", "GLY", "ALA"), (53, 54, 55), np.empty((0, 2), np.int64))
+    x = np.arange(9.0).reshape(1, 3, 3)
+    trace = Trajectory(x, np.zeros(1), np.full(3, 6), topology=names)
+    assert atom_labels(trace) == ("ALA53 CA", "GLY54 CA", "ALA55 CA")
+
+
+def test_names_of_elements_are_no_names() -> None:
+    """As in a PDB file that another program wrote: two molecules of which atoms share a name."""
+    elements = gfnode.load("sample:toluene").symbols
+    names = Topology(elements * 2, ("MOL",) * 30, (1,) * 15 + (2,) * 15, np.empty((0, 2), np.int64))
+    toluene = gfnode.load("sample:toluene")[:1]
+    twice = Trajectory(
+        np.tile(toluene.positions, (1, 2, 1)),
+        np.zeros(1),
+        np.tile(toluene.numbers, 2),
+        topology=names,
+    )
+    assert atom_labels(twice)[14:16] == ("H14", "C15")

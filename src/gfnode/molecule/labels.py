@@ -23,11 +23,15 @@ def residue_labels(topology: Topology) -> list[str]:
 
 
 def atom_labels(state: Trajectory) -> tuple[str, ...]:
-    """Element and index of each atom; residue and name where the topology is more specific."""
+    """Element and index of each atom; residue and name where these tell most atoms apart."""
     topology, symbols = state.topology, state.symbols
-    if topology is None or len(set(topology.names)) <= len(set(symbols)):
-        return tuple(f"{symbol}{number}" for number, symbol in enumerate(symbols))
+    plain = tuple(f"{symbol}{number}" for number, symbol in enumerate(symbols))
+    if topology is None:
+        return plain
     residues, (of, first) = residue_labels(topology), residues_of(topology)
+    distinct = len(set(zip(of, topology.names, strict=True)))
+    if distinct <= len(set(symbols)) or 3 * distinct < len(symbols):
+        return plain
     if len(first) == 1:
         return tuple(told_apart(topology.names))
     return tuple(told_apart(f"{residues[r]} {n}" for r, n in zip(of, topology.names, strict=True)))
