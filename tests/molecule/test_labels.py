@@ -72,7 +72,7 @@ def test_atoms_of_a_trace_are_named_by_residue() -> None:
 
 
 def test_names_of_elements_are_no_names() -> None:
-    """As in a PDB file that another program wrote: two molecules of which atoms share a name."""
+    """As in a PDB file that another program wrote: two molecules whose atoms share names."""
     elements = gfnode.load("sample:toluene").symbols
     names = Topology(elements * 2, ("MOL",) * 30, (1,) * 15 + (2,) * 15, np.empty((0, 2), np.int64))
     toluene = gfnode.load("sample:toluene")[:1]

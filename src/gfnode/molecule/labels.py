@@ -23,14 +23,14 @@ def residue_labels(topology: Topology) -> list[str]:
 
 
 def atom_labels(state: Trajectory) -> tuple[str, ...]:
-    """Element and index of each atom; residue and name where these tell most atoms apart."""
+    """Element and index of each atom; residue and name where the topology is more specific."""
     topology, symbols = state.topology, state.symbols
     plain = tuple(f"{symbol}{number}" for number, symbol in enumerate(symbols))
     if topology is None:
         return plain
     residues, (of, first) = residue_labels(topology), residues_of(topology)
     distinct = len(set(zip(of, topology.names, strict=True)))
-    if distinct <= len(set(symbols)) or 3 * distinct < len(symbols):
+    if len(set(topology.names)) <= len(set(symbols)) and distinct < len(symbols):
         return plain
     if len(first) == 1:
         return tuple(told_apart(topology.names))
