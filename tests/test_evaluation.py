@@ -207,6 +207,26 @@ def test_json_holds_the_documented_keys_and_is_finite(found):
         assert set(verdict["ratio"]) == set(verdict["difference"]) == ESTIMATE
 
 
+def test_files_hold_the_means_and_the_errors_of_every_window(found, tmp_path):
+    result, _, windows = found
+    result.save(tmp_path, {"seed": 7})
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert written["seed"] == 7
+    last = np.arange(len(windows)), windows.lags.numpy().argmax(1)
+    with np.load(tmp_path / "errors.npz") as file:
+        assert np.array_equal(file["lags_fs"], windows.lags)
+        assert np.array_equal(file["segments"], result.segments)
+        for name, method in written["methods"].items():
+            for kind, key in (("errors", ""), ("superposed", "superposed_")):
+                each = file[f"{kind}_{name}"]
+                assert method[f"{key}mean_over_lags"]["value"] == pytest.approx(each.mean())
+                assert method[f"{key}last_lag"]["value"] == pytest.approx(each[last].mean())
+            assert (file[f"superposed_{name}"] <= file[f"errors_{name}"] + 1e-9).all()
+    for name, verdict in written["verdicts"].items():
+        means = (result.errors[each].mean() for each in ("gfnode", name))
+        assert verdict["ratio"]["value"] == pytest.approx(next(means) / next(means))
+
+
 def test_error_bars_are_judged_by_the_scored_coordinates_that_lie_inside(found):
     """Bars that grow in proportion to the lag, of another size for each atom."""
     _, models, windows = found

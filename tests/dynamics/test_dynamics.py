@@ -790,7 +790,7 @@ def test_a_mode_that_was_cold_in_training_is_hot_and_no_other_conformer():
     assert float(dynamics.largest[0]) > expected  # which has been seen there
 
 
-def test_a_mode_of_two_minima_settles_in_its_own():
+def test_a_mode_of_two_minima_settles_in_its_own(monkeypatch):
     """u = ±1 for good, with a vibration on it, beside a mode of one minimum."""
     generator = torch.Generator().manual_seed(0)
     count, omega = 600, 2 * math.pi / 120
@@ -805,7 +805,12 @@ def test_a_mode_of_two_minima_settles_in_its_own():
     start, later = at(torch.zeros(count, 1, 1))[:, 0], at(steps[..., None])
     velocity = -0.3 * omega * torch.sin(phase)
     dynamics = SettlingDynamics(OscillatorDynamics(torch.arange(2), 1000.0), 2, 1000.0)
+    fit, given = dynamics.vibrations.fit, []
+    monkeypatch.setattr(dynamics.vibrations, "fit", lambda *each: (given.extend(each), fit(*each)))
     dynamics.fit(start[..., None], velocity[..., None], later[..., None], steps / 1000.0)
+    # what vibrates is what is left without the sides
+    assert (given[0][..., 0] - (start - centre)).square().mean() < 0.01
+    assert (given[2][..., 0] - (later - centre[:, None])).square().mean() < 0.01
     rest, drift = dynamics.rest(torch.tensor([[[1.0], [0.2]], [[-1.2], [0.3]]]))
     torch.testing.assert_close(rest[:, 0, 0].detach(), torch.tensor([1.0, -1.0]), atol=0.15, rtol=0)
     assert drift[:, 0].abs().max() < 0.1

@@ -21,7 +21,7 @@ from gfnode.training import Trainer
 from gfnode.trajectory import Trajectory
 from gfnode.windows.cutting import WindowSettings, make_windows
 from gfnode.windows.published import rigid_pairs
-from making import build_variant, roughen, samples_of, system_of, windows_of
+from making import build_variant, geometry_of, roughen, samples_of, system_of, windows_of
 
 DEFAULT, PAPER, PUBLISHED = "preset:default", "preset:paper", "preset:published"
 LAGS = torch.tensor([[2.0, 300.0, 900.0, 1500.0]])
@@ -379,26 +379,41 @@ def test_a_free_rigid_body_turns_as_it_should():
     assert error.max() < 1e-2, error
 
 
+def in_solvent(numbers, reference, memory, speed, turn=None):
+    """A rigid body whose drift is that of Langevin, with a rotation of its own in each frame."""
+    kept, shape = np.exp(-1 / memory), np.broadcast_to(reference, (4000, *reference.shape))
+    kicks = speed * np.random.default_rng(0).normal(size=(4000, 3)) * np.sqrt(1 - kept**2)
+    drift = scipy.signal.lfilter([1.0], [1.0, -kept], kicks, axis=0)
+    x = drift.cumsum(0)[:, None] + (shape if turn is None else shape @ turn)
+    v = np.broadcast_to(drift[:, None], x.shape)
+    x, v = x.astype(np.float32), v.astype(np.float32)
+    return Trajectory(x, 1.0 * np.arange(4000), numbers, v)
+
+
 def test_a_drift_is_forgotten_in_the_time_of_the_friction():
     """A rigid body in a solvent (Langevin): ⟨x(τ) − x⟩ = v τ_p (1 − e^(−τ/τ_p))."""
-    rng, memory, frames = np.random.default_rng(0), 60.0, 4000
-    kept, motion = np.exp(-1 / memory), asymmetric_top()
-    kicks = 0.01 * rng.normal(size=(frames, 3)) * np.sqrt(1 - kept**2)
-    drift = scipy.signal.lfilter([1.0], [1.0, -kept], kicks, axis=0)
-    x = motion.reference + drift.cumsum(0)[:, None]
-    v = np.broadcast_to(drift[:, None], x.shape)
-    times = 1.0 * np.arange(frames)
-    trajectory = Trajectory(x.astype(np.float32), times, motion.numbers, v.astype(np.float32))
+    memory, motion = 60.0, asymmetric_top()
+    trajectory = in_solvent(motion.numbers, motion.reference, memory, 0.01)
     model = prepared_from(trajectory, motion.reference, 300.0)
     found = 300 * float(model.frame.log_memory[0].detach().exp())
     assert 0.5 * memory < found < 2 * memory  # of times that differ by a factor of 1.8
-    start = model.frame.masses.new_tensor(x[:1]), torch.full((1, 9, 3), 0.01)
+    start = torch.from_numpy(trajectory.positions[:1]), torch.full((1, 9, 3), 0.01)
     lags = np.array([20.0, 80.0, 300.0])
     with torch.no_grad():
         moved = model(*start, torch.tensor(lags[None]).float())[0] - start[0]
     m = model.system.masses / model.system.masses.sum()
     expected = 0.01 * found * (1 - np.exp(-lags / found))
     np.testing.assert_allclose(m @ moved.numpy(), expected[:, None].repeat(3, 1), atol=1e-3)
+
+
+def test_a_slow_drift_is_told_from_turns_that_nothing_foretells():
+    """Benzene, whose carbons are about its centre of mass, turns by an Å and drifts by less."""
+    numbers, reference = geometry_of("benzene")
+    turn = Rotation.random(4000, rng=np.random.default_rng(1)).as_matrix()
+    trajectory = in_solvent(numbers, reference, 60.0, 5e-4, turn)
+    model = prepared_from(trajectory, reference, 300.0)
+    found = 300 * float(model.frame.log_memory[0].detach().exp())
+    assert 30 < found < 120
 
 
 @pytest.mark.parametrize(

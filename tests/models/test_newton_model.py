@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import gfnode
 from gfnode import cli, rollout
 from gfnode.ase import Propagator
+from gfnode.dynamics.newton import NewtonDynamics
 from gfnode.dynamics.potential import Potential
 from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
@@ -20,7 +21,8 @@ from gfnode.models.newton import Newton
 from gfnode.prediction import not_in_loss
 from gfnode.report import describe_result
 from gfnode.trajectory import Trajectory
-from making import Springs, rotation, springs
+from gfnode.windows import Batch
+from making import Springs, rotation, springs, system_of
 
 HORIZON = 150.0
 
@@ -245,6 +247,46 @@ def test_trust_is_fitted_to_what_the_members_have_not_learned(monkeypatch):
         learned = frames[seen["shown"][member]]
         for x in (start, *targets):
             assert (learned - x).abs().amax((1, 2)).min() > 0
+
+
+@torch.no_grad()
+def test_the_weight_is_that_of_a_mean_over_members_that_err_alone(monkeypatch):
+    """K members, each off by an error of variance σ² where it has not learned: 1 / (1 + σ²/K)."""
+    system, members, count = system_of("ethanol"), 3, 600
+    newton = Newton(system)
+    newton.dynamics = NewtonDynamics(system, Potential(system, 4, members))
+    noise = torch.Generator().manual_seed(0)
+    truth, errors = torch.randn(2, count, 4, 9, 3, generator=noise)
+    unseen_by = torch.arange(count) % members
+    # trajectories m, m + K, … are of member m; their own errors are as large, and average out
+    turn = torch.arange(newton.dynamics.trajectories) % members
+    own = torch.randn(len(turn), 1, 4, 9, 3, generator=noise)
+    own = own - torch.stack([own[turn == m].mean(0) for m in range(members)])[turn]
+    learned = (turn[:, None] != unseen_by)[..., None, None, None]
+    change = truth + own + torch.where(learned, 0.0, errors)
+    still = torch.ones(9, dtype=torch.bool)
+    still[system.score] = False
+    change[..., still, :] = 100.0  # atoms that are not scored
+    monkeypatch.setattr(newton, "_changes", lambda known, *_: (change, None))
+    lags = 10 * 150 ** torch.rand(count, 4, generator=noise)
+    batch = Batch(truth[:, 0], truth[:, 0], lags, 5.0 + truth)
+    newton._fit_trust(batch, None, lambda x, v, lags: 5.0 + 0 * truth, unseen_by)
+    expected = torch.full_like(newton.trust.weights, 1 / (1 + 1 / members))
+    torch.testing.assert_close(newton.trust.weights, expected, atol=0.04, rtol=0)
+
+
+def test_what_was_found_is_said_in_units():
+    """Of w that falls evenly in log τ from 10 fs to 1500 fs; ω = 2πc ν."""
+    newton = Newton(system_of("ethanol"))
+    newton.trust.load_state_dict({"weights": torch.linspace(1, 0, 16)})
+    assert newton.found.startswith("weight of Newton's equations, with no thermostat: 92%")
+    assert newton.found.endswith(": 92% at 15 fs, 46% at 150 fs, 0% at 1.5 ps")
+    newton.dynamics.rate.fill_(1 / 250)
+    assert "with a stochastic thermostat of 250 fs: 92%" in newton.found
+    newton.dynamics.frequency.fill_(2 * np.pi * 2.99792458e-5 * 1700)
+    newton.dynamics.behind.fill_(0.25)
+    assert "with a thermostat of 1700 cm⁻¹: 92%" in newton.found
+    assert newton.found.endswith("1.5 ps; velocities are taken to be from 0.25 fs before")
 
 
 @torch.no_grad()

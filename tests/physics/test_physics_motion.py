@@ -21,8 +21,8 @@ from gfnode.models import Model
 from gfnode.models.base import ALONE
 from gfnode.physics import SECTIONS, assess, predict_unseen
 from gfnode.physics.energy import measure_energy, summary
-from gfnode.physics.kinetics import Features, measure_kinetics
-from gfnode.physics.modes import dense, even_lags, space_power
+from gfnode.physics.kinetics import Features, _part, measure_kinetics
+from gfnode.physics.modes import dense, even_lags, on_reference, space_power
 from gfnode.physics.motion import (
     Momenta,
     _by_lag,
@@ -247,6 +247,30 @@ class TestKinetics:
         # a motion without noise never forgets either, in features that hold all of it
         assert found.arrays["vamp2_true"].shape == (8, 3)
         assert found.arrays["timescales_ps_true"].shape == (8, 2, 3)
+
+    def test_amplitudes_that_fade_have_their_time(self, predictions):
+        """Displacements times e^(−τ / 2 ps), at the same lags of all windows."""
+        lags = np.tile(75.0 * np.arange(1, 9), (len(predictions.starts), 1))
+        features = Features(predictions)
+        turned = on_reference(predictions.starts, features.reference, features.masses)
+        off = (turned - features.reference)[:, None] * np.exp(-lags / 2000)[..., None, None]
+        x = (features.reference + off).astype(np.float32)
+        for failed in (0, 40):
+            x[:failed] = np.nan
+            faded = measure_kinetics(replace(predictions, lags_fs=lags, predicted={"gfnode": x}))
+            found = faded.numbers["methods"]["gfnode"]
+            assert faded.numbers["lags_fs"] == lags[0].tolist()
+            for score, times in zip(found["vamp2"], found["timescales_ps"], strict=True):
+                assert score["count"] == len(x) - failed
+                assert score["value"] == pytest.approx(faded.numbers["highest_vamp2"], abs=1e-3)
+                assert [each["value"] for each in times] == pytest.approx([2.0, 2.0], rel=1e-3)
+
+    def test_windows_of_some_blocks_have_no_more_neighbours_than_these_allow(self):
+        """Two blocks of thirty share frames at most once; with 29 pairs there is no variance."""
+        part = _part(Blocks(np.arange(30).repeat(2), 30, 29, 1.0), np.array([17, 52, 16, 53]))
+        assert part.labels.tolist() == [0, 1, 0, 1]
+        assert (part.count, part.neighbours, part.length) == (2, 1, 1.0)
+        assert part.inflation == pytest.approx((1 + 1 / 4) / (1 - 1 / 4))
 
     def test_a_single_block_of_time_has_no_intervals(self, predictions):
         whole = wiggle(1600, seed=9)

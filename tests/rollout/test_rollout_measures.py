@@ -299,9 +299,9 @@ class TestGrowth:
 
     def test_where_curves_meet(self):
         lags = np.array([100.0, 200.0, 300.0, 400.0])
-        rising = np.square([[1.0, 2.0, 3.0, 4.0]])
-        flat = np.square([[2.5] * 4])
-        swinging = np.square([[2.0, 1.0, 2.0, 9.0]])
+        rising = np.square([[2.0, 4.0, 6.0, 8.0]])
+        flat = np.square([[5.0] * 4])
+        swinging = np.square([[4.0, 2.0, 4.0, 18.0]])
         errors = {"a": rising, "b": flat, "c": swinging, "unrelated": 100 * flat}
         growth = Growth(lags, errors, np.zeros(1), np.zeros(1, dtype=np.int64))
         assert growth.reaches("a", "b") == 250.0
@@ -310,7 +310,7 @@ class TestGrowth:
         assert growth.reaches("a", "c") is None
         assert growth.reaches("a", "a") is None
         assert growth.reaches("unrelated", "a") == 0.0
-        assert [each.value for each in growth.rmse("a")] == [1.0, 2.0, 3.0, 4.0]
+        assert [each.value for each in growth.rmse("a")] == [2.0, 4.0, 6.0, 8.0]
 
     def test_blocks_of_a_lag_are_as_long_as_it(self):
         lags, starts = np.array([10.0, 100.0, 500.0]), 10.0 * np.arange(100)
@@ -336,10 +336,10 @@ class TestGrowth:
 
     def test_a_rate_is_that_before_half_of_what_is_unrelated(self):
         """It doubles every 100 fs up to 0.4 of it, and levels off from 0.55."""
-        errors = np.square(np.tile([0.1, 0.2, 0.4, 0.55, 0.6], (4, 1)))
+        errors = np.square(np.tile([0.2, 0.4, 0.8, 1.1, 1.2], (4, 1)))
         growth = Growth(
             100.0 * np.arange(1, 6),
-            {"rollout": errors, "unrelated": np.ones_like(errors)},
+            {"rollout": errors, "unrelated": np.full_like(errors, 4.0)},
             500.0 * np.arange(4),
             np.zeros(4, dtype=np.int64),
         )
@@ -360,6 +360,19 @@ class TestGrowth:
         for w, most in ((turned, 1e-4), (replace(turned, align=None), 10.0)):
             found = compare(Rollout(still, 50.0), {}, w, 400.0, points=10)
             assert (found.errors["rollout"].max() < 1e-4) == (most == 1e-4)
+
+    @pytest.mark.parametrize(
+        ("length", "every", "count"),
+        [(40.0, 2.0, 20), (400.0, 16.0, 25), (1e9, 54.0, 24)],  # 20, 200 and ⅔ of 999 frames
+    )
+    def test_lags_end_with_the_length_or_two_thirds_of_the_data(self, length, every, count):
+        """Frames 2 fs apart: all of few, and every n-th for 24 lags or a few more."""
+        _, windows = made(2e-3)
+        frames = replace(windows.frames, times=2 * windows.frames.times)
+        still = build("persistence", system_of("ethanol"))
+        found = compare(Rollout(still, 50.0), {}, replace(windows, frames=frames), length)
+        assert found.lags_fs.tolist() == (every * np.arange(1, count + 1)).tolist()
+        assert found.errors["direct"].shape[1] == count
 
     def test_refuses_what_is_too_short_or_uneven(self):
         model, windows = made(2e-3)

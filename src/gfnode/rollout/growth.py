@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gfnode.windows import Windows
 
 POINTS = 24
-"""Largest number of lags."""
+"""Number of lags; fewer or up to twice as many where few frames are within the length."""
 
 STARTS = 64
 """Largest number of starts."""
@@ -89,9 +89,8 @@ class Growth:
             return None
         lags = self.lags_fs[:count]
         blocks = Blocks.of(self.starts_fs, lags[-1], self.segments)
-        sizes = np.bincount(blocks.labels, minlength=blocks.count)[:, None]
-        with np.errstate(divide="ignore"):
-            log = 0.5 * np.log(blocks.sums(self.errors[method][:, :count]) / sizes)
+        with np.errstate(divide="ignore"):  # of sums: sizes of blocks do not change their slopes
+            log = 0.5 * np.log(blocks.sums(self.errors[method][:, :count]))
         centred = (lags - lags.mean()) / 1000
         slopes = np.asarray(log @ centred / np.square(centred).sum())
         if not np.isfinite(slopes).all():
@@ -167,7 +166,7 @@ def compare(
         Largest lag, fs; limited by the data to two thirds of the longest time from a start to the
         end of its trajectory, so that several starts remain.
     starts, points
-        Largest numbers of starts and lags.
+        Largest number of starts, and number of lags, see `POINTS`.
     advance
         Called with the number of applications done, and their total.
 
