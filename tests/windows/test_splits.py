@@ -146,11 +146,13 @@ def test_blocks_share_no_frame_and_keep_a_horizon_apart(seed, lengths, kinds, ho
             mine = parts[name][segments[parts[name]] == segment]
             assert np.isin(mine, usable).all()
             if len(mine):
-                reaches.append((since[mine].min(), times[mine].max() + horizon))
-        for (_, end), (begin, _) in pairwise(reaches):
+                first = times[mine].min(), since[mine].min()
+                reaches.append((*first, times[mine].max() + horizon))
+        for (*_, end), (begin, shown, _) in pairwise(reaches):
             assert begin - end >= horizon * (1 - 1e-6)
+            assert shown > end
         if reaches:
-            assert reaches[-1][1] <= times[segments == segment].max() * (1 + 1e-6)
+            assert reaches[-1][-1] <= times[segments == segment].max() * (1 + 1e-6)
 
 
 def test_blocks_have_the_shares_asked_for():

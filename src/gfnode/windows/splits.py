@@ -28,8 +28,9 @@ def blocked(
 ) -> Parts:
     """Train, a gap of one horizon, validation, a gap, test: in time order, in every trajectory.
 
-    Every window lies entirely in its block, with the frame before its start where that defines the
-    velocity, so parts share no frame and are separated by at least one horizon.
+    Every window lies entirely in its block, and blocks are separated by at least one horizon. The
+    frame before a start, where that defines the velocity, may lie in the gap: windows are the same
+    for all velocities, so that models can be compared. Parts share no frame.
 
     Parameters
     ----------
@@ -65,10 +66,11 @@ def blocked(
             continue
         ends = times[frames[0]] + np.cumsum(shares) * (span - 2 * horizon) + np.arange(3) * horizon
         starts = ends - shares * (span - 2 * horizon)
+        last = np.append(-np.inf, ends[:-1] * (1 + 1e-9))  # of the block before
         mine = starting.get(segment, usable[:0])
-        for name, begin, end in zip(found, starts, ends, strict=True):
-            inside = (since[mine] >= begin) & (times[mine] + horizon <= end * (1 + 1e-9))
-            found[name].append(mine[inside])
+        for name, before, begin, end in zip(found, last, starts, ends, strict=True):
+            inside = (times[mine] >= begin) & (times[mine] + horizon <= end * (1 + 1e-9))
+            found[name].append(mine[inside & (since[mine] > before)])
     if not found["train"]:
         raise InputError(
             "no trajectory is long enough for a blocked split: with a horizon of "
