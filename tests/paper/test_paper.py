@@ -124,7 +124,7 @@ class TestSpecs:
         ids = [row.id for row in spec.rows]
         assert len(set(ids)) == len(ids)
         for row in spec.rows:
-            experiment = configure(spec.preset, spec.changes | row.changes)
+            experiment = configure(spec.preset, spec.changes_of(row) | row.changes)
             assert experiment.model["name"] in MODELS
             assert not row.ablation or not spec.published or row.paper in spec.published
         for values in spec.published.values():

@@ -210,8 +210,8 @@ def _planned(
     variant: Variant,
     seed: int,
 ) -> Planned:
-    common = {key: value for key, value in spec.changes.items() if row.has(key)}
-    changes = common | _of_data(spec, choice, found) | variant.changes | row.changes
+    of_data = _of_data(spec, choice, found)
+    changes = spec.changes_of(row) | of_data | variant.changes | row.changes
     frames = changes.pop("horizon_frames", FRAMES)
     if frames != FRAMES or changes["windows.split"] == "blocked":
         changes["windows.horizon"] = frames * _spacing(found)

@@ -151,6 +151,10 @@ class Spec(Settings):
         """The row of an id."""
         return next(row for row in self.rows if row.id == name)
 
+    def changes_of(self, row: Row) -> dict[str, Any]:
+        """Those of `changes` that a row's model has."""
+        return {key: value for key, value in self.changes.items() if row.has(key)}
+
 
 def load(name: str) -> Spec:
     """Read the TOML file of a table or figure.
