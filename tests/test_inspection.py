@@ -731,6 +731,8 @@ def test_a_chain_of_single_atoms_is_in_no_unit():
     assert found.scaled_by == 1
     assert "no-bond-lengths" in codes(found)
     assert not {"length-unit", "far-bonds"} & set(codes(found))
+    assert found.facts.structure.only_topology == 29
+    assert "but far apart" not in words(found)
 
 
 def test_beads_whose_masses_are_no_elements_are_in_no_unit():

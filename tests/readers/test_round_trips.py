@@ -359,6 +359,37 @@ def test_a_calpha_trace_keeps_its_bonds(suffix, tmp_path):
     assert reopen(written).topology.bonds.tolist() == trace.bonds.tolist()
 
 
+@pytest.mark.parametrize("suffix", [".pdb", ".gro"])
+def test_a_calpha_trace_without_bonds_is_joined_along_its_chains(suffix, tmp_path):
+    """Not over a gap, nor from chain to chain; one that names its bonds keeps to them."""
+    rows = [(1, "A"), (2, "A"), (4, "A"), (5, "B"), (6, "B")]
+    path, ion = tmp_path / f"ca{suffix}", (7, "B")
+    text = "".join(
+        f"HETATM{i:5d} {name:>3s}  {residue:>3s} {chain}{number:4d}    "
+        f"{3.8 * i:8.3f}{0:8.3f}{0:8.3f}\n"
+        for i, (name, residue, (number, chain)) in enumerate(
+            [*(("CA", "ALA", row) for row in rows), ("CA", "CA", ion)]
+        )
+    )
+    joined = [[0, 1], [3, 4]]
+    if suffix == ".gro":  # which has no chains
+        lines = [
+            f"{number:5d}{'ALA':<5s}{'CA':>5s}{i:5d}{0.38 * i:8.3f}{0:8.3f}{0:8.3f}\n"
+            for i, (number, _) in enumerate(rows)
+        ]
+        text, joined = (
+            "".join(["trace\n", "    5\n", *lines, " 9.0 9.0 9.0\n"]),
+            [[0, 1], [2, 3], [3, 4]],
+        )
+    path.write_text(text)
+    found = reopen(path)
+    assert found.topology.bonds.tolist() == joined
+    assert found.numbers.tolist()[:5] == [6] * 5
+    if suffix == ".pdb":
+        path.write_text(f"{text}CONECT    1    2\nEND\n")
+        assert reopen(path).topology.bonds.tolist() == [[1, 2]]
+
+
 def test_a_pdb_lists_no_bonds_that_its_readers_know(tmp_path):
     names = ("N", "CA", "C", "O")
     whole = Topology(

@@ -17,7 +17,7 @@ from gfnode.readers.boundary import check_written, picoseconds, telling_of_room
 from gfnode.readers.cells import ANGSTROM_PER_NM, FORCE, SPEED, check_cell
 from gfnode.readers.hdf5 import count_hdf5, need_tables
 from gfnode.trajectory import Floats, Trajectory
-from gfnode.trajectory.mdtraj import from_mdtraj, to_mdtraj
+from gfnode.trajectory.mdtraj import to_mdtraj
 from gfnode.units import FS_PER
 
 TIMELESS = (".dcd", ".pdb")
@@ -128,8 +128,9 @@ def _traced(piece: Trajectory, standard: Collection[str]) -> bool:
     names = piece.topology
     if names is None:
         return False
-    bare = replace(names, bonds=names.bonds[:0])
-    known = {tuple(pair) for pair in from_mdtraj(to_mdtraj(piece.numbers, bare))[1].bonds.tolist()}
+    bare = to_mdtraj(piece.numbers, replace(names, bonds=names.bonds[:0]))
+    bare.create_standard_bonds()
+    known = {tuple(sorted((a.index, b.index))) for a, b in bare.bonds}
     return any(
         {names.residue_names[atom] for atom in pair} <= {*standard}
         and {names.names[atom] for atom in pair} != {"SG"}  # listed by mdtraj

@@ -370,7 +370,7 @@ def _molecule(found: Found) -> Iterator[Row]:
     if s["bonds_by_topology"] is not None:
         text += f"; {s['bonds_by_distances']} from distances"
     yield "bonds", text
-    for key, words in _ODD_BONDS.items():
+    for key, words in _ODD_BONDS.items() if found["lengths"]["unit"] else ():  # no beads
         for each in s[f"first_{key}"]:
             i, j = each["atoms"]
             yield "", f"atoms {i} and {j}: {words} ({each['length']:.3g} Å)"

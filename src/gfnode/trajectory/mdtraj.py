@@ -1,5 +1,7 @@
 """Names and bonds to and from mdtraj's topology."""
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ DEUTERIUM = 2.01410
 def from_mdtraj(topology: Any) -> tuple[Integers, Topology]:
     """Convert an mdtraj topology; standard bonds are added where the file names none.
 
+    So are those along a trace, where residues in sequence are single Cα atoms.
+
     Atoms without an element, such as virtual sites, get the number 0, which
     :func:`gfnode.readers.topology.check_elements` refuses.
     """
@@ -22,6 +26,8 @@ def from_mdtraj(topology: Any) -> tuple[Integers, Topology]:
     if topology.n_bonds == 0:
         topology = topology.copy()
         topology.create_standard_bonds()
+        for a, b in _along_traces(topology):
+            topology.add_bond(a, b)
     bonds = {tuple(sorted((a.index, b.index))) for a, b in topology.bonds}
     numbers = [0 if atom.element is None else max(atom.element.atomic_number, 0) for atom in atoms]
     found = np.array(numbers, dtype=np.int64)
@@ -32,6 +38,19 @@ def from_mdtraj(topology: Any) -> tuple[Integers, Topology]:
         np.array(sorted(bonds), dtype=np.int64).reshape(-1, 2),
     )
     return found, names
+
+
+def _along_traces(topology: Any) -> Iterator[tuple[Any, Any]]:
+    """Pairs of Cα atoms of residues in sequence that have no other atom."""
+    for chain in topology.chains:
+        for here, there in pairwise(chain.residues):
+            atoms = [*here.atoms, *there.atoms]
+            if (
+                here.n_atoms == there.n_atoms == 1
+                and there.resSeq == here.resSeq + 1
+                and all(each.name == "CA" and each.element.symbol == "C" for each in atoms)
+            ):
+                yield atoms[0], atoms[1]
 
 
 def masses_in(topology: Any) -> Doubles | None:
