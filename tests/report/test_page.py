@@ -586,6 +586,14 @@ class TestBrowser:
         assert visit.page.evaluate(left) < 0
         assert {"example", "pane-0", "play", "frame", "speed", "save-true"} <= set(seen)
 
+    def test_links_to_files_are_called_what_they_show(self, visit):
+        """WCAG 2.5.3: who speaks to a page says what is seen; the name adds which file it is."""
+        links = visit.page.eval_on_selector_all(
+            "a.download", "all => all.map((e) => [e.ariaLabel ?? e.textContent, e.textContent])"
+        )
+        assert len({label for label, _ in links}) > 3
+        assert all(shown.strip() and label.startswith(shown.strip()) for label, shown in links)
+
     def test_prints_without_controls_and_with_all_settings(self, visit):
         visit.page.emulate_media(media="print")
         for hidden in ("nav", "#play", "#frame", "#numbers", ".skip"):
