@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from distributions import FLYER, installed, write_distribution
 from gfnode.cli import app
 from gfnode.cli import console as console_module
 from gfnode.errors import InputError
-from gfnode.models import MODELS, Entry, build, read_options
+from gfnode.experiment import configure
+from gfnode.models import MODELS, Entry, Model, build, read_options
 from gfnode.plugins import PluginWarning, remedy
 from gfnode.readers import FORMATS, load, save
 from gfnode.run import Run
+from gfnode.run.opening import assemble
 from making import system_of, wiggle
 from processes import python
 
@@ -62,6 +65,10 @@ def broken(folder, name, code, **points):
 
 
 # In use
+
+
+class Unpromising(Model):
+    """A model that does not say which symmetries it keeps."""
 
 
 def test_what_else_is_installed_has_no_say(package, tmp_path, monkeypatch):
@@ -354,3 +361,27 @@ def test_names_can_be_added_and_taken_away():
     with pytest.raises(InputError, match="unknown model 'by-hand'"):
         read_options("by-hand", {})
     assert [] not in MODELS
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (MODELS["egnn"].model, "model 'by-hand' cannot be registered: expected a gfnode.models.En"),
+        (Entry(Unpromising, None, ""), "must be a gfnode.models.Model that defines promises"),
+        (Entry(MODELS["egnn"].model, dict, ""), "settings must be a gfnode.settings.Settings"),
+    ],
+)
+def test_what_is_added_by_hand_is_checked(entry, said):
+    """A model without promises trained to the end, and failed in its evaluation."""
+    with pytest.raises(InputError, match=said):
+        MODELS["by-hand"] = entry
+    assert "by-hand" not in MODELS
+
+
+def test_a_run_of_a_model_added_by_hand_says_what_to_import():
+    experiment = configure("default", {"model.name": "persistence"})
+    data = [{"file": "a.npz", "name": "a", "fingerprint": ""}]
+    facts = {"data": data, "system": system_of("ethanol").to_dict()}
+    facts["experiment"] = experiment.model_dump(mode="json") | {"model": {"name": "by-hand"}}
+    with pytest.raises(InputError, match="'by-hand'; if it is your own, import the module that"):
+        assemble(facts, Path("run.json"))

@@ -154,7 +154,10 @@ class Registry(MutableMapping[str, T], Generic[T]):
         return self._loaded[name]
 
     def __setitem__(self, name: str, value: T) -> None:
-        self._own[name] = value
+        try:
+            self._own[name] = self._check(name, value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the {self.what} {name!r} cannot be registered: {error}") from error
 
     def __delitem__(self, name: str) -> None:
         del self._own[name]

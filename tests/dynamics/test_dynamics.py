@@ -235,6 +235,15 @@ def test_never_silently_wrong():
     assert not known.all()
 
 
+def test_no_number_before_the_start():
+    """The series is about nodes at t ≥ 0, and errors grow without bound before them."""
+    W, H = torch.tensor(5 * matrix("random", 6)).float(), torch.eye(6)[:, None, None]
+    times = torch.tensor([[-4.0, -1e-3, 0.0, 1.0]]).expand(6, -1)
+    found = exponential(H, W[None], torch.tensor([0]), times).flatten(2)
+    assert found[:, :2].isnan().all()
+    assert found[:, 2:].isfinite().all()
+
+
 @pytest.mark.parametrize("longest", [1.0, 4.0, 100.0, 1e6])
 def test_a_long_lag_does_not_spoil_a_short_one(longest):
     W, H = torch.tensor(10 * matrix("random", 6)).float(), torch.eye(6)[:, None, None]
@@ -459,6 +468,14 @@ def test_members_of_an_eigenspace_may_stand_apart():
     )
 
 
+def test_eigenvalues_of_a_basis_are_taken_as_they_are():
+    """A basis is in double precision; the network has PyTorch's default."""
+    basis = eigenbasis(laplacian(RING.index, 6), 3)
+    values, spaces = torch.as_tensor(basis.values), torch.as_tensor(basis.spaces)
+    H, times = torch.randn(2, len(values), 1, 4), torch.rand(2, 5)
+    assert NeuralDynamics(values, spaces, 4)(H, times).dtype == torch.float32
+
+
 def test_failure_is_named():
     start, times = torch.ones(2, 1), torch.ones(2, 1)
     with pytest.raises(SolverError, match=r"2 of 2 instances: 20 steps were not enough"):
@@ -469,6 +486,14 @@ def test_failure_is_named():
         solve(lambda t, y: y**2, torch.tensor([[0.1], [5.0]]), times)
     with pytest.raises(InputError, match="expected none before the start"):
         solve(lambda t, y: y, start, -times)
+    with pytest.raises(InputError, match="expected none before the start"):
+        solve(lambda t, y: y, start, times * torch.nan)
+    for step in (0.0, -0.1):  # neither would ever arrive
+        with pytest.raises(InputError, match=f"fixed step is {step}, expected more than 0"):
+            solve(lambda t, y: y, start, times, step=step)
+    for wrong in (times[0], times[:1]):
+        with pytest.raises(InputError, match=r"start \(2, 1\) and times \(1,.*instance, feature"):
+            solve(lambda t, y: y, start, wrong)
 
 
 # Oscillators

@@ -177,6 +177,18 @@ def test_tica_of_a_trajectory():
     assert abs(slow) > 0.99
 
 
+def test_tica_orders_by_timescale():
+    """What alternates from frame to frame is strongly correlated, but it is not slow."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((20_000, 2))
+    for t in range(1, len(x)):
+        x[t] = np.array([-0.9, 0.5]) * x[t - 1] + rng.normal(size=2)
+    found = tica(x, 1, 1.0)
+    np.testing.assert_allclose(found.timescales, [-1 / np.log(0.5), 0.0], rtol=0.1)
+    assert abs(np.corrcoef(found.projection[:, 0], x[:, 1])[0, 1]) > 0.99
+    assert abs(np.corrcoef(tica(x, 1, 1.0, most=1).projection[:, 0], x[:, 1])[0, 1]) > 0.99
+
+
 def test_bad_pairs():
     x = np.zeros((10, 2))
     with pytest.raises(InputError, match=r"expected \(pair, feature\)"):

@@ -342,3 +342,9 @@ def test_one_block_or_divergence() -> None:
 def test_bad_input(call, words: str) -> None:
     with pytest.raises(InputError, match=words):
         call(Blocks.of(np.arange(100.0), 10.0))
+
+
+def test_errors_of_another_shape_are_refused() -> None:
+    """A prediction at one lag would otherwise be compared with the targets at all."""
+    with pytest.raises(InputError, match=r"predicted \(2, 1, 4, 3\) and target \(2, 5, 4, 3\)"):
+        squared_errors(torch.zeros(2, 1, 4, 3), torch.zeros(2, 5, 4, 3))

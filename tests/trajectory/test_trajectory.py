@@ -26,6 +26,15 @@ def make(frames=5, atoms=3, **changes):
 WATER = Topology(("O", "H1", "H2"), ("HOH",) * 3, (7,) * 3, np.array([[0, 1], [0, 2]]))
 
 
+def test_bonds_may_be_lists():
+    part = make(topology=replace(WATER, bonds=[(0, 1), (0, 2)])).select([0, 2])
+    assert part.topology.bonds.tolist() == [[0, 1]]
+    assert replace(WATER, bonds=[]).bonds.shape == (0, 2)
+    assert replace(WATER, bonds=torch.tensor([[0.0, 1.0]])).bonds.dtype == np.int64
+    with pytest.raises(InputError, match="topology: bonds holds fractions, expected whole numbers"):
+        replace(WATER, bonds=[[0.5, 1]])
+
+
 def test_arrays_have_one_type():
     trajectory = make(numbers=np.array([8, 1, 1], dtype=np.uint8), velocities=np.zeros((5, 3, 3)))
     assert trajectory.positions.dtype == trajectory.velocities.dtype == np.float32
@@ -71,6 +80,7 @@ HUGE = np.full((5, 3, 3), 1e300)
         ({"topology": "water.pdb"}, "topology is a str, expected a gfnode.Topology"),
         ({"topology": WATER.select(np.array([0, 1]))}, "topology has 2 names, expected 3"),
         ({"topology": replace(WATER, bonds=np.array([[0, 3]]))}, "bonds must be pairs of atoms"),
+        ({"topology": replace(WATER, bonds=[0, 1])}, "bonds must be pairs of atoms"),
     ],
 )
 def test_bad_values_are_named(changes, message):

@@ -42,7 +42,8 @@ class LinearDynamics(nn.Module):
     The states at up to eight nodes are computed by doubling, and each lag by the Taylor series
     about the nearest node, so that the cost hardly depends on the number of lags. Values and
     gradients are accurate for ‖tW‖ ≤ 20 (spectral norm). Beyond that the error grows; at times for
-    which the series of some W no longer converges, near 30, the result is NaN rather than wrong.
+    which the series of some W no longer converges, near 30, and at negative ones, the result is NaN
+    rather than wrong.
     """
 
     spaces: Tensor
@@ -140,7 +141,7 @@ def exponential(amplitudes: Tensor, weight: Tensor, spaces: Tensor, times: Tenso
     place = times / step
     nearest = place.detach().round().clamp(0, nodes - 1)
     coefficients = _taylor_coefficients((place - nearest).to(amplitudes.dtype), order)
-    unknown = ~(times <= longest * (1 + 1e-6))
+    unknown = ~((times >= 0) & (times <= longest * (1 + 1e-6)))
     coefficients = coefficients.masked_fill(unknown.unsqueeze(-1), math.nan)
     chosen = nearest.unsqueeze(-1) == torch.arange(nodes, device=times.device)
     coefficients = coefficients.unsqueeze(-2) * chosen.unsqueeze(-1)

@@ -81,6 +81,7 @@ class NeuralDynamics(nn.Module):
         self.register_buffer("present", members >= 0)
         filled = torch.nonzero(members.flatten() >= 0).flatten()
         self.register_buffer("places", filled[members.flatten()[filled].argsort()])
+        eigenvalues = eigenvalues.to(torch.get_default_dtype())  # those of a basis are doubles
         values = eigenvalues[members[:, 0]]
         self.register_buffer("frequency", values / eigenvalues.max().clamp(min=1e-12))
 

@@ -60,7 +60,7 @@ def solve(
     sizes
         Number of features of each instance without padding, ``(instance,)``; all by default.
     step
-        A fixed step in place of the adaptive one.
+        A fixed step > 0 in place of the adaptive one.
     max_steps
         Most steps that an instance may take per unit of time.
 
@@ -75,14 +75,22 @@ def solve(
     SolverError
         When ``max_steps`` are not enough, or the state is no longer finite.
     InputError
-        For a negative time.
+        For arrays of other shapes, a time that is negative or no number, or a step that is not
+        positive.
     """
     import torchode  # not at the top: it loads sympy, which takes half a second
 
+    if not (start.ndim == times.ndim == 2 and len(start) == len(times)):
+        raise InputError(
+            f"start {tuple(start.shape)} and times {tuple(times.shape)}: expected "
+            "(instance, feature) and (instance, time) of as many instances"
+        )
+    if step is not None and not step > 0:
+        raise InputError(f"the fixed step is {step}, expected more than 0")
     times, order = times.sort(dim=1)
     if times.numel() == 0:
         return start.new_empty(*times.shape, start.shape[1]), _no_steps(start)
-    if times[:, 0].min() < 0:
+    if not (times >= 0).all():
         raise InputError(f"time {float(times.min()):.3g}: expected none before the start")
     if sizes is None:
         sizes = start.new_full((len(start),), start.shape[1])

@@ -1,6 +1,6 @@
 """Measures of predictions: errors and verdicts, distributions, spectra, kinetics.
 
-Functions of NumPy arrays; nothing here needs torch or a run.
+Functions of NumPy arrays, but for :func:`squared_errors`; nothing else here needs torch or a run.
 """
 
 from gfnode.metrics.blocks import NO_ESTIMATE, Blocks, Estimate

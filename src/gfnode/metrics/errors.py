@@ -35,7 +35,17 @@ def squared_errors(predicted: "Tensor", target: "Tensor", *, superposed: bool = 
     -------
     Tensor
         ``(batch, time)`` in Å².
+
+    Raises
+    ------
+    InputError
+        For shapes that differ, which broadcasting would hide.
     """
+    if predicted.shape != target.shape:
+        raise InputError(
+            f"predicted {tuple(predicted.shape)} and target {tuple(target.shape)} positions: "
+            "expected the same shape"
+        )
     if superposed:
         from gfnode.geometry import superpose  # keeps torch out of reports
 

@@ -219,7 +219,7 @@ class Components:
     Parameters
     ----------
     timescales
-        ``(component,)`` in the unit of the lag, slowest first.
+        ``(component,)`` in the unit of the lag, slowest first; zero where λ ≤ 0.
     projection
         The trajectory projected onto the components, ``(frame, component)``.
     """
@@ -251,10 +251,12 @@ def tica(features: NDArray[np.floating], steps: int, spacing: float, most: int =
     starts, later = lagged(features, steps)
     mean, spread = standardise(features)
     pairs = ((starts - mean) / spread, (later - mean) / spread)
-    model = TICA(lagtime=1, epsilon=EPSILON, dim=most).fit(pairs).fetch_model()
-    values = np.asarray(model.singular_values, dtype=np.float64)[:most]
-    times = np.array([_timescale(v, steps * spacing) for v in values])
-    return Components(times, np.asarray(model.transform((features - mean) / spread)))
+    model = TICA(lagtime=1, epsilon=EPSILON).fit(pairs).fetch_model()
+    values = np.asarray(model.singular_values, dtype=np.float64)
+    # deeptime orders by magnitude, which puts first what alternates, with λ near −1
+    kept = np.argsort(-values)[:most]
+    times = np.array([_timescale(v, steps * spacing) for v in values[kept]])
+    return Components(times, np.asarray(model.transform((features - mean) / spread))[:, kept])
 
 
 def lagged(

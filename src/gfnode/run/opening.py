@@ -162,6 +162,11 @@ def _check_heat(heat: Any) -> None:
 def _check_model(facts: Mapping[str, Any], name: object, where: Path) -> None:
     package = _named(facts, "models").get(name)
     if package is None:
+        if name not in MODELS:
+            raise InputError(
+                f"{where}: unknown model {name!r}; if it is your own, import the module that adds "
+                "it to gfnode.models.MODELS first; if not, upgrade gfnode"
+            )
         return
     version = _version(facts, package)
     if name not in MODELS:

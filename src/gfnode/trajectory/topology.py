@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.trajectory.checks import Integers, within
+from gfnode.trajectory.checks import Integers, as_array, within
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Topology:
     residue_names: tuple[str, ...]
     residue_ids: tuple[int, ...]
     bonds: Integers
+
+    def __post_init__(self) -> None:
+        bonds = as_array("the topology: ", "bonds", self.bonds, np.int64)
+        object.__setattr__(self, "bonds", bonds if bonds.size else bonds.reshape(-1, 2))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Topology":
