@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from compilers import compiled
+from gfnode.errors import InputError
 from gfnode.experiment import build_model, configure, prepare
 from gfnode.graph import hop_edges
 from gfnode.kernels import build, messages
@@ -31,7 +32,7 @@ SMALL = {
 @pytest.fixture
 def one_by_one(monkeypatch):
     """Take the plain form from here on."""
-    return lambda: monkeypatch.setattr(layers, "suits", lambda h: False)
+    return lambda: monkeypatch.setattr(layers, "suits", lambda *arrays: False)
 
 
 def stack(width=32, n_layers=2, **options):
@@ -65,7 +66,7 @@ def assert_alike(found, expected):
 @pytest.mark.parametrize("batch", [1, 5, 6, 50, 131])
 def test_values_and_gradients_are_the_same(width, batch, one_by_one):
     network, arrays = stack(width), inputs(batch, width)
-    assert messages.suits(arrays[0])
+    assert messages.suits(*arrays)
     found = outcome(network, arrays)
     one_by_one()
     assert_alike(found, outcome(network, arrays))
@@ -269,12 +270,44 @@ def test_other_numbers_and_graphs_of_pytorch_take_the_plain_form():
     assert not messages.suits(h.double())
     assert not messages.suits(h[..., :6])
     assert not messages.suits(h.to("meta"))
+    assert not messages.suits(h, h.double())
     network, arrays = stack(), inputs(4)
     expected = network(*arrays)
     torch._dynamo.reset()
     graph = torch.compile(network, backend="eager", fullgraph=True)
     for one, other in zip(graph(*arrays), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("number", range(4))
+def test_other_shapes_are_refused(number, dtype):
+    """Nothing would keep the fused operation from reading beyond the arrays."""
+    network = stack().to(dtype)
+    for change in (
+        lambda y: y[:1],
+        lambda y: y[:, :1],
+        lambda y: y[..., :-1],
+        lambda y: y.transpose(0, 1),
+        lambda y: y[None],
+    ):
+        arrays = [y.to(dtype) for y in inputs(4)]
+        arrays[number] = change(arrays[number])
+        with pytest.raises(InputError, match=r"^(h|x|v|scalars) has the shape \(.*, expected \("):
+            network(*arrays)
+
+
+def test_gradients_of_each_sample():
+    """By a transformed function, and as those of a sum over samples."""
+    network, arrays = stack(), inputs(4)
+
+    def loss(*arrays):
+        return network(*(y[:, None] for y in arrays))[1].square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss, argnums=1), in_dims=1, out_dims=1)
+    found = each(*(y.detach() for y in arrays))
+    (expected,) = torch.autograd.grad(network(*arrays)[1].square().sum(), arrays[1])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture

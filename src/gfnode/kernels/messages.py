@@ -31,19 +31,25 @@ _ARRAYS = 5
 _WEIGHTS = 16  # of a layer
 
 
-def suits(h: Tensor) -> bool:
-    """Whether features ``(atom, batch, width)`` can be given to :func:`messages`.
+def suits(*arrays: Tensor) -> bool:
+    """Whether features ``(atom, batch, width)`` and other arrays can be given to :func:`messages`.
 
     They can in single precision on a processor for which the code is or can be compiled, unless
-    PyTorch is making a graph of its own.
+    PyTorch is making a graph of its own, or transforms functions (:mod:`torch.func`).
     """
     return (
         not torch.compiler.is_compiling()
-        and h.device.type == "cpu"
-        and h.dtype == torch.float32
-        and h.shape[-1] % STEP == 0
-        and _loaded(h) is not None
+        and not _transformed()
+        and all(y.device.type == "cpu" and y.dtype == torch.float32 for y in arrays)
+        and arrays[0].shape[-1] % STEP == 0
+        and _loaded(arrays[0]) is not None
     )
+
+
+def _transformed() -> bool:
+    """Whether derivatives are of functions: PyTorch asks this too where one of its own is taken."""
+    active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+    return bool(active())
 
 
 def messages(arrays: Arrays, layers: Sequence[Weights], *, residual: bool) -> tuple[Tensor, Tensor]:

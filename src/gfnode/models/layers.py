@@ -14,6 +14,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gfnode.errors import InputError
 from gfnode.graph import Edges
 from gfnode.kernels.messages import messages, suits
 
@@ -221,15 +222,29 @@ def pass_messages(
 
     `arrays` are h, x, v and scalars of :meth:`EGNNLayers.forward`.
     """
+    _check_shapes(layers[0], arrays, edges)  # the fused operation would read beyond arrays
     h, x, v, scalars = arrays
     last = layers[-1] if positions_only else None
-    if edges.dense and suits(h):
+    if edges.dense and suits(*arrays):
         weights = [layer.weights(positions_only=layer is last) for layer in layers]
         residual = layers[0].residual
         return messages((*arrays, edges.index), weights, residual=residual)
     for layer in layers:
         h, x = layer(h, x, v, scalars, edges, positions_only=layer is last)
     return h, x
+
+
+def _check_shapes(layer: EGNNLayer, arrays: Sequence[Tensor], edges: Incidence) -> None:
+    width, _, scalars = layer.message_in.sizes
+    batch = arrays[1].shape[1] if arrays[1].ndim > 1 else 1
+    atoms, number = edges.n_atoms, edges.index.shape[1]
+    expected = [(atoms, batch, n) for n in (width, 3, 3)] + [(number, batch, scalars - 1)]
+    for name, array, shape in zip(["h", "x", "v", "scalars"], arrays, expected, strict=True):
+        if array.shape != shape:
+            raise InputError(
+                f"{name} has the shape {tuple(array.shape)}, expected {shape}: atoms (for scalars, "
+                "edges) come first, then the batch"
+            )
 
 
 class EGNNLayers(nn.Module):
@@ -279,6 +294,11 @@ class EGNNLayers(nn.Module):
             ``(edge, batch, scalar)``.
         positions_only
             The caller ignores the features: the last layer does not update them.
+
+        Raises
+        ------
+        InputError
+            For arrays of other shapes.
         """
         layers: Any = self.layers
         arrays = (h, x, v, scalars)
