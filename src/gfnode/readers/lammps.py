@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers import lammps_frames
-from gfnode.readers.boundary import frame_times
+from gfnode.readers.boundary import foreign, frame_times
 from gfnode.readers.by_mass import elements_by_mass
-from gfnode.readers.lammps_frames import Index, damage, numbers_of, rows_of
+from gfnode.readers.lammps_frames import Index, numbers_of, rows_of
 from gfnode.readers.quantities import FORCES, LENGTHS, SPEEDS
 from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.readers.topology import Top, read_topology, same_atoms
@@ -198,7 +198,7 @@ class _Atoms:
             self.notes = top.notes
         self.masses = None
         if "mass" in held:
-            with damage(path, "a mass of frame 0 is not a number"):
+            with foreign(path, "a mass of frame 0 is not a number"):
                 self.masses = numbers_of([columns[held.index("mass")]], order)[:, 0]
         self.numbers = self._elements(columns, order)
         if "id" not in held:
@@ -221,7 +221,7 @@ class _Atoms:
         """The order of the atoms of a frame by id, and these ids, no two the same."""
         if "id" not in self.found.columns:
             return np.arange(self.found.atoms), None
-        with damage(self.path, f"an id of frame {frame} is not a number"):
+        with foreign(self.path, f"an id of frame {frame} is not a number"):
             words = np.array([int(word) for word in columns[self.found.columns.index("id")]])
             order = np.argsort(words, kind="stable").astype(np.int64)
             now = words[order].tolist()
@@ -301,7 +301,7 @@ class _Atoms:
                 "frames must hold the same atoms"
             )
         keys = [*self.positions, *(word for key, _ in self.vectors for word in key)]
-        with damage(self.path, f"frame {frame} is damaged"):
+        with foreign(self.path, f"frame {frame} is damaged"):
             values = numbers_of([columns[held.index(key)] for key in keys], order)
         origin, vectors = found.boxes[frame][0], found.boxes[frame][1:]
         x = values[:, :3]
