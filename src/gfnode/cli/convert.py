@@ -7,7 +7,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.bars import counting
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import note, plain_errors
 from gfnode.cli.options import AS_STORED, Reading, keep_inputs, reads
 from gfnode.errors import InputError
 from gfnode.units import count, format_time
@@ -103,8 +103,8 @@ def convert(
         if align is not None:
             atoms = choose(align, trajectory.numbers, trajectory.topology, "--align")
             aligner = work.Aligner(trajectory, atoms, reference or "first")
-        for note in trajectory.notes:
-            typer.echo(f"note: {note}", err=True)
+        for each in trajectory.notes:
+            note(each)
         for lost in work.losses(trajectory, out.suffix, turned=aligner is not None):
             typer.echo(lost.line, err=True)
         read_from = files if reading.top is None else [*files, reading.top]

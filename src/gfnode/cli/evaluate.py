@@ -7,7 +7,7 @@ import typer
 from gfnode import runfiles
 from gfnode.cli.app import app
 from gfnode.cli.bars import counting, naming
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import note, plain_errors
 from gfnode.cli.options import (
     AS_STORED,
     Geometry,
@@ -154,8 +154,7 @@ def _can_keep(run: "Run") -> bool:
     try:
         check_writable(run.folder / runfiles.EVALUATION)
     except InputError as error:
-        told = f"{error}: results are shown, but only --json FILE saves them"
-        typer.echo(f"note: {told}", err=True)
+        note(f"{error}: results are shown, but only --json FILE saves them")
         return False
     return True
 

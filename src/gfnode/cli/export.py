@@ -7,7 +7,7 @@ import typer
 
 from gfnode import runfiles
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import note, plain_errors
 from gfnode.cli.options import RunFolder
 
 
@@ -66,15 +66,13 @@ def export(
         typer.echo(f"SHA-256 of {layout.CONFIG}, which lists those of the other files: ", nl=False)
         typer.echo(layout.describe_file(made / layout.CONFIG)["sha256"])
         if runfiles.EVALUATION not in config["files"]:
-            typer.echo(
-                "note: the card has no errors, because the run is not evaluated: gfnode evaluate "
-                f"{shlex.quote(str(run))}, then export it again with --overwrite",
-                err=True,
+            note(
+                "the card has no errors, because the run is not evaluated: gfnode evaluate "
+                f"{shlex.quote(str(run))}, then export it again with --overwrite"
             )
         if licence is None:
-            typer.echo(
-                "note: no licence is stated, so others may not use the weights: choose one with "
-                "--licence, e.g. --licence CC-BY-4.0",
-                err=True,
+            note(
+                "no licence is stated, so others may not use the weights: choose one with "
+                "--licence, e.g. --licence CC-BY-4.0"
             )
         typer.echo(f"read the card before you share it: {made / layout.CARD}")

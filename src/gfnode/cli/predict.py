@@ -1,12 +1,11 @@
 """``gfnode predict``."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import note, plain_errors
 from gfnode.cli.options import (
     AS_STORED,
     Frames,
@@ -23,9 +22,6 @@ from gfnode.cli.options import (
     with_geometry,
 )
 from gfnode.units import count, format_time, parse_times
-
-if TYPE_CHECKING:
-    from gfnode.trajectory import Floats
 
 
 @app.command(
@@ -72,7 +68,8 @@ def predict(
         predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
         keep_results([out], overwrite=overwrite)  # another process may have been here meanwhile
         predicted.save(out)
-        if (holds := format_of(out).holds) is not None:
+        holds = format_of(out).holds
+        if holds is not None:
             for lost in times_lost(predicted, out.suffix.lower(), holds):
                 typer.echo(lost.line, err=True)
         began = float(trajectory.times[frame])
@@ -84,21 +81,12 @@ def predict(
             f"frame {frame % len(trajectory)} of {trajectory.label} (at {format_time(began)})"
         )
         if unseen := not_in_loss(found.model):
-            typer.echo(
-                f"note: {unseen}; to include them, train with --set windows.score=all", err=True
-            )
+            note(f"{unseen}; to include them, train with --set windows.score=all")
         if predicted.deviations is not None:
-            typer.echo(_error_bars(predicted.deviations, out))
+            low, high = predicted.deviations.min(), predicted.deviations.max()
+            where = (holds and holds.deviations) or (
+                f"{out.suffix.lower()} cannot store them; .npz, .extxyz and .pdb can"
+            )
+            typer.echo(f"standard deviations of coordinates: {low:.2g} to {high:.2g} Å ({where})")
         if (topology := topology_path(out)) is not None:
             typer.echo(f"{topology}: its topology")
-
-
-def _error_bars(deviations: "Floats", out: Path) -> str:
-    from gfnode.readers.formats import format_of
-
-    low, high = float(deviations.min()), float(deviations.max())
-    holds = format_of(out).holds
-    where = (holds and holds.deviations) or (
-        f"{out.suffix.lower()} cannot store them; .npz, .extxyz and .pdb can"
-    )
-    return f"standard deviations of coordinates: {low:.2g} to {high:.2g} Å ({where})"

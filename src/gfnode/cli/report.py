@@ -8,7 +8,7 @@ import typer
 from gfnode import runfiles
 from gfnode.cli.app import app
 from gfnode.cli.bars import naming
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import note, plain_errors
 from gfnode.cli.options import Reading, Step, Top, keep_inputs, load_for
 from gfnode.errors import InputError
 
@@ -138,7 +138,7 @@ def _complete(
     except InputError as error:
         if not shown:
             raise
-        typer.echo(f"note: {name}the report has no physics section: {error}", err=True)
+        note(f"{name}the report has no physics section: {error}")
         return
     if not examples.evaluated(run):
         typer.echo(f"{name}not evaluated yet: comparing with the trivial baselines first")

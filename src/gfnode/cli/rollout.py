@@ -8,7 +8,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
-from gfnode.cli.console import WITH_RESUME, plain_errors, resumable
+from gfnode.cli.console import WITH_RESUME, note, plain_errors, resumable
 from gfnode.cli.options import (
     AS_STORED,
     Frames,
@@ -28,7 +28,6 @@ from gfnode.units import format_time, parse_time
 
 if TYPE_CHECKING:
     from gfnode.progress import Report
-    from gfnode.run import Run
 
 
 @app.command(
@@ -110,6 +109,7 @@ def rollout(
         from gfnode import report
         from gfnode.errors import InputError
         from gfnode.files import as_json
+        from gfnode.prediction import not_in_loss
         from gfnode.readers.saving import topology_path
         from gfnode.readers.unfinished import check_one_way
         from gfnode.rollout.runs import parse_length
@@ -132,8 +132,12 @@ def rollout(
         if truth:
             seen = any(found.provenance.holds(each) for each in given)
             truths = found.trajectories() if seen else given
-        if not (found.model.follows if sampled is None else sampled):  # that moves all atoms
-            _warn(found)
+        moving = found.model.follows if sampled is None else sampled  # that moves all atoms
+        if not moving and (unseen := not_in_loss(found.model)):
+            note(
+                f"{unseen}, but each application starts from there. For rollouts, train with "
+                "--set windows.score=all"
+            )
         with resumable([WITH_RESUME]), _progress(span) as advance:
             rolled = found.rollout(
                 given[0],
@@ -165,18 +169,6 @@ def rollout(
             terminal.print(report.growth_table(result))
             output.say(*report.growth_sentences(result))
         output.numbers(result)
-
-
-def _warn(run: "Run") -> None:
-    """Say which atoms training did not score."""
-    from gfnode.prediction import not_in_loss
-
-    if unseen := not_in_loss(run.model):
-        typer.echo(
-            f"note: {unseen}, but each application starts from there. For rollouts, train with "
-            "--set windows.score=all",
-            err=True,
-        )
 
 
 @contextmanager
