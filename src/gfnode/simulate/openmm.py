@@ -152,7 +152,7 @@ def potential(
     return energy
 
 
-def standard(path: Path) -> Any:
+def read_pdb(path: Path) -> Any:
     """Read a PDB file."""
     from openmm.app import PDBFile
 

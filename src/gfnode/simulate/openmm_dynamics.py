@@ -13,7 +13,7 @@ from gfnode.errors import InputError
 from gfnode.simulate.dynamics import Snapshot
 from gfnode.simulate.extra import need
 from gfnode.simulate.molecules import Molecule
-from gfnode.simulate.openmm import NM, WATER, create_system, force_field, standard
+from gfnode.simulate.openmm import NM, WATER, create_system, force_field, read_pdb
 from gfnode.simulate.protocol import NONE, Protocol
 from gfnode.trajectory import Doubles, masses_of
 from gfnode.trajectory.mdtraj import from_mdtraj, to_mdtraj
@@ -119,7 +119,7 @@ class OpenMMDynamics:
                 f"{molecule.name}: a force field needs residues and bonds: give ala2 or a PDB file"
             )
         if molecule.pdb is not None and molecule.pdb.exists():
-            topology = standard(molecule.pdb).topology
+            topology = read_pdb(molecule.pdb).topology
         else:
             topology = to_mdtraj(molecule.numbers, molecule.topology).to_openmm()
         if topology.getNumAtoms() != len(molecule.numbers):
