@@ -15,7 +15,6 @@ from gfnode.errors import InputError
 if TYPE_CHECKING:
     from gfnode.readers import Reader
     from gfnode.run import Run
-    from gfnode.trajectory import Trajectory
 
 
 @app.command(
@@ -144,15 +143,11 @@ def _complete(
         found.evaluate(given)
         typer.echo(f"plot: {report.plot_error_against_lag(run)}")
     if physics:
+        from gfnode.physics import assess, stages
+
         typer.echo(f"{name}measuring how physical predictions are")
-        _measure(found, given)
+        with naming("physics", "predicting", stages(found)) as advance:
+            assess(found, given, advance=advance).save(run)
     if not shown:
         typer.echo(f"{name}predicting a typical, the best and the worst test window")
         examples.make_examples(found, given).save(run)
-
-
-def _measure(run: "Run", given: "list[Trajectory]") -> None:
-    from gfnode.physics import assess, stages
-
-    with naming("physics", "predicting", stages(run)) as advance:
-        assess(run, given, advance=advance).save(run.folder)

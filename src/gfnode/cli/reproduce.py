@@ -169,7 +169,7 @@ def reproduce(
         raise InputError(
             f"say what to reproduce: {', '.join(specs.NAMES)} (gfnode reproduce --list)"
         )
-    from gfnode.paper.plan import Choice, with_rows
+    from gfnode.paper.plan import Choice, make_plan, with_rows
     from gfnode.sweep import Store
 
     spec, rows = with_rows(specs.load(what), _names(models))
@@ -205,13 +205,17 @@ def reproduce(
     failed: dict[str, str] = {}
     found: Grid | None = None
     if search:
-        trials = _trials(spec, choice, search, _names(search_on))
+        from gfnode.paper.search import Search, plan_search
+
+        with _naming_data():
+            trials = plan_search(spec, choice, Search.read(search, _names(search_on)))
         if dry_run:
             show([each.planned for each in trials])
             typer.echo("these are the runs of the search; later runs depend on their results")
             return
         choice, found, failed = _search(spec, choice, trials, find, None if collect else start)
-    planned = _plan(spec, choice)
+    with _naming_data():
+        planned = make_plan(spec, choice)
     if dry_run:
         show(planned)
         return
@@ -239,13 +243,6 @@ def _check_words(
     _of_its_kind("--horizons", horizons, spec, "horizons")
 
 
-def _plan(spec: "Spec", choice: "Choice") -> "list[Planned]":
-    from gfnode.paper.plan import make_plan
-
-    with _naming_data():
-        return make_plan(spec, choice)
-
-
 @contextmanager
 def _naming_data() -> Iterator[None]:
     """Say what to fetch where data is missing."""
@@ -257,15 +254,6 @@ def _naming_data() -> Iterator[None]:
         for line in error.lines:
             typer.echo(line, err=True)
         raise
-
-
-def _trials(
-    spec: "Spec", choice: "Choice", items: list[str], molecules: list[str] | None
-) -> "list[Trial]":
-    from gfnode.paper.search import Search, plan_search
-
-    with _naming_data():
-        return plan_search(spec, choice, Search.read(items, molecules))
 
 
 def _search(
