@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import gfnode
 from distributions import FLYER, installed, write_distribution
+from gfnode import plugins
 from gfnode.cli import app
 from gfnode.errors import InputError
 from gfnode.experiment import configure
@@ -165,9 +166,21 @@ def test_commands_after_training_tell_it_too(command, table, tmp_path):
         gfnode.fit(table, changes=CHANGES, out=tmp_path / "run", progress=False)
         said = last_line(words.get(word, word) for word in command)
     assert said == (
-        f"error: the model 'flyer' of the package failing-atoms 3 failed, at {place} "
-        "(ZeroDivisionError: division by zero); correct or upgrade the package"
+        "error: the model 'flyer' or the file format '.table' of the package failing-atoms 3 "
+        f"failed, at {place} (ZeroDivisionError: division by zero); correct or upgrade the package"
     )
+
+
+def test_what_is_told_does_not_depend_on_what_was_imported_first(table, tmp_path, monkeypatch):
+    site, _ = failing(tmp_path, FORWARD, "        if len(positions) == 1: 1 / 0\n")
+    with installed(site):
+        run = gfnode.fit(table, changes=CHANGES, out=tmp_path / "run", progress=False)
+        with pytest.raises(ZeroDivisionError) as caught:
+            run.predict(gfnode.load(table), ["20fs"])
+        said = plugins.told(caught.value)
+        monkeypatch.setattr(plugins, "_REGISTRIES", plugins._REGISTRIES[::-1])
+        assert plugins.told(caught.value) == said
+    assert said.startswith("the model 'flyer' or the file format '.table' of the package")
 
 
 def test_a_reader_that_fails_is_told(table, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfnode.thinning import among, evenly, groups, places
+from gfnode.thinning import among, chunks, evenly, groups, places
 
 
 @given(st.integers(2, 10**9), st.integers(2, 3000))
@@ -20,6 +20,15 @@ def test_the_chosen_are_even_and_none_is_chosen_twice(count, most):
 @pytest.mark.parametrize(("count", "most", "kept"), [(0, 5, []), (7, 1, [0]), (7, 0, [])])
 def test_few(count, most, kept):
     assert evenly(count, most).tolist() == kept
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "each", "kept"),
+    [(7, 6, 2, [[0, 1, 2], [3, 4, 5], [6]]), (2, 3, 9, [[0], [1]]), (3, 9, 0, [[0, 1, 2]])],
+)
+def test_chunks_hold_all_in_order(count, most, each, kept):
+    assert [[*range(count)][part] for part in chunks(count, most, each)] == kept
+    assert list(chunks(0, most, each)) == []
 
 
 def test_places_of_what_is_kept():

@@ -12,7 +12,7 @@ from gfnode.progress import Report
 from gfnode.readers import FORMATS, save, saving
 from gfnode.readers.formats import OWN, Holds, format_of
 from gfnode.readers.source import BLOCK
-from gfnode.thinning import evenly
+from gfnode.thinning import chunks, evenly
 from gfnode.trajectory import Floats, Integers, Trajectory
 from gfnode.units import FS_PER, format_time
 
@@ -205,14 +205,13 @@ def write(
     holds = format_of(path).holds
     if aligner is not None and holds is not None and not holds.turned:
         trajectory = replace(trajectory, cell=None)
-    step = max(1, BLOCK // (3 * trajectory.n_atoms))
 
     def pieces() -> Iterator[Trajectory]:
-        for begin in range(0, len(trajectory), step):
-            piece = trajectory[begin : begin + step]
+        for part in chunks(len(trajectory), BLOCK, 3 * trajectory.n_atoms):
+            piece = trajectory[part]
             yield piece if aligner is None else aligner(piece)
             if progress is not None:
-                progress(min(begin + step, len(trajectory)), len(trajectory))
+                progress(part.stop, len(trajectory))
 
     if path.suffix.lower() in OWN and precision is None:
         return saving.save_pieces(pieces, len(trajectory), path, anew=anew, new=new)

@@ -37,8 +37,14 @@ _REGISTRIES: "list[Registry[Any]]" = []
 
 
 def told(error: BaseException) -> str | None:
-    """What a user is told of an error that code of a plug-in in use raised; None for others."""
-    return next(filter(None, (each.told(error) for each in _REGISTRIES)), None)
+    """What a user is told of an error that code of a plug-in in use raised; None for others.
+
+    Of a package that offers several things all that are in use are named: it may be any of them.
+    """
+    registries = sorted(_REGISTRIES, key=lambda each: each.group)
+    if not (found := [at for each in registries if (at := each.suspects(error))]):
+        return None
+    return _blame(" or ".join(what for what, _ in found), found[0][1], "", error)
 
 
 @dataclass(frozen=True)
@@ -127,22 +133,17 @@ class Registry(MutableMapping[str, T], Generic[T]):
         except InputError:
             raise
         except (Exception, SystemExit) as error:
-            if (origin := self.origin(name)) is None:
+            if self.origin(name) is None:
                 raise
-            raise InputError(self._blame([name], origin, f" while it was {done}", error)) from error
+            what, point = f"the {self.what} {name!r}", self._found()[name][0]
+            raise InputError(_blame(what, point, f" while it was {done}", error)) from error
 
-    def told(self, error: BaseException) -> str | None:
-        """See :func:`told`."""
+    def suspects(self, error: BaseException) -> tuple[str, EntryPoint] | None:
+        """What in use an error may come from, in words, and where the first of it comes from."""
         points = {name: self._found()[name][0] for name in self._loaded}
         names = [name for name, point in points.items() if _line(error, point)]
-        return self._blame(names, _origin(points[names[0]]), "", error) if names else None
-
-    def _blame(self, names: list[str], origin: Origin, when: str, error: BaseException) -> str:
-        line = _line(error, self._found()[names[0]][0])
-        return (
-            f"the {self.what} {' or '.join(map(repr, names))} of the package {origin} failed{when}"
-            f"{line and f', at {line}'} ({_said(error)}); correct or upgrade the package"
-        )
+        words = f"the {self.what} {' or '.join(map(repr, names))}"
+        return (words, points[names[0]]) if names else None
 
     def __getitem__(self, name: str) -> T:
         if name in self._own:
@@ -247,6 +248,14 @@ def _line(error: BaseException, point: EntryPoint) -> str:
         if str(frame.f_globals.get("__name__")).split(".")[0] == package
     ]
     return lines[-1] if lines else ""
+
+
+def _blame(what: str, point: EntryPoint, when: str, error: BaseException) -> str:
+    line = _line(error, point)
+    return (
+        f"{what} of the package {_origin(point)} failed{when}{line and f', at {line}'} "
+        f"({_said(error)}); correct or upgrade the package"
+    )
 
 
 def _said(error: BaseException) -> str:

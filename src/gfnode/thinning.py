@@ -1,4 +1,4 @@
-"""Choosing a few of many, and telling groups apart."""
+"""Choosing a few of many, taking all in pieces, and telling groups apart."""
 
 from collections.abc import Iterator
 
@@ -22,6 +22,12 @@ def among(rows: NDArray[np.int64], kept: NDArray[np.int64], count: int) -> NDArr
     """Rows ``(row, k)`` of things that are all kept, bonds say, as their `places` among those."""
     found = places(kept, count)[rows]
     return found[(found >= 0).all(1)]
+
+
+def chunks(count: int, most: int, each: int = 1) -> Iterator[slice]:
+    """All of ``count`` things, so many at once as hold ``most`` values of ``each``, or one."""
+    size = max(1, most // max(1, each))
+    return (slice(k, min(k + size, count)) for k in range(0, count, size))
 
 
 def groups(labels: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:

@@ -12,15 +12,16 @@ import typer
 from typer.core import TyperGroup
 
 from gfnode import __version__
+from gfnode.cli.console import plain_errors
 from gfnode.terminal import Plain
 
 USAGE = typer.BadParameter.__mro__[1:2]  # UsageError, of click or of the copy of it inside typer
 
 
 class Commands(TyperGroup):
-    """Commands that end in one line where options are refused or a person interrupts them.
+    """Commands that end in one line where input is bad or a person interrupts them.
 
-    Exit codes are 2, as for all bad input, and 130.
+    Exit codes are 2, also where options are refused, and 130.
     """
 
     def make_context(self, *args: Any, **options: Any) -> Any:
@@ -30,7 +31,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the words name."""
-        with _in_one_line():
+        with _in_one_line(), plain_errors():
             return super().invoke(ctx)
 
 

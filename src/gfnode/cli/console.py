@@ -36,7 +36,8 @@ def plain_errors() -> Iterator[None]:
         except Exception as error:
             if (line := _told(error)) is None:
                 raise
-            raise _ends_with(line) from error
+            typer.echo(f"error: {line}", err=True)
+            raise typer.Exit(2) from error
 
 
 def _told(error: Exception) -> str | None:
@@ -55,9 +56,9 @@ def _told(error: Exception) -> str | None:
     return error.strerror and f"{where}{error.strerror}"
 
 
-def _ends_with(error: str) -> typer.Exit:
-    typer.echo(f"error: {error}", err=True)
-    return typer.Exit(2)
+def note(text: str) -> None:
+    """What a user should know beside the results, on stderr."""
+    typer.echo(f"note: {text}", err=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.bars import counting
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import note
 from gfnode.cli.options import AS_STORED, Reading, keep_inputs, reads
 from gfnode.errors import InputError
 from gfnode.units import count, format_time
@@ -79,50 +79,49 @@ def convert(
     ] = False,
 ) -> None:
     """Convert trajectories: format, atoms, stride, box, alignment."""
-    with plain_errors():
-        from dataclasses import replace
+    from dataclasses import replace
 
-        from gfnode import convert as work
-        from gfnode.readers.joined import load_joined
-        from gfnode.readers.saving import topology_path
-        from gfnode.trajectory.selection import choose
+    from gfnode import convert as work
+    from gfnode.readers.joined import load_joined
+    from gfnode.readers.saving import topology_path
+    from gfnode.trajectory.selection import choose
 
-        keep_inputs([out], files, reading.top)
-        work.check_target(out.expanduser(), files, force=force, precision=precision)
-        if reference is not None and align is None:
-            raise InputError(
-                f"--reference {reference} has no effect without --align: add --align ATOMS, or "
-                "leave it out"
-            )
-        with counting("reading", "frames") as read:
-            how = {key: value for key, value in vars(reading).items() if key != "each_molecule"}
-            trajectory = load_joined(files, in_sequence=in_sequence, progress=read, **how)
-        if no_cell:
-            trajectory = replace(trajectory, cell=None)
-        aligner = None
-        if align is not None:
-            atoms = choose(align, trajectory.numbers, trajectory.topology, "--align")
-            aligner = work.Aligner(trajectory, atoms, reference or "first")
-        for note in trajectory.notes:
-            typer.echo(f"note: {note}", err=True)
-        for lost in work.losses(trajectory, out.suffix, turned=aligner is not None):
-            typer.echo(lost.line, err=True)
-        read_from = files if reading.top is None else [*files, reading.top]
-        there = work.beside(out.expanduser(), trajectory, read_from, force=force)
-        with counting("writing", "frames") as written:
-            path = work.write(
-                trajectory,
-                out.expanduser(),
-                aligner=aligner,
-                precision=precision,
-                anew=there is None,
-                new=not force,
-                progress=written,
-            )
-        typer.echo(f"{path}: {_what(trajectory)}, {path.stat().st_size / 1e6:.3g} MB")
-        if (topology := topology_path(path)) is not None:
-            was = " (was there)" if there is not None else ""
-            typer.echo(f"{topology}: its topology{was}")
+    keep_inputs([out], files, reading.top)
+    work.check_target(out.expanduser(), files, force=force, precision=precision)
+    if reference is not None and align is None:
+        raise InputError(
+            f"--reference {reference} has no effect without --align: add --align ATOMS, or "
+            "leave it out"
+        )
+    with counting("reading", "frames") as read:
+        how = {key: value for key, value in vars(reading).items() if key != "each_molecule"}
+        trajectory = load_joined(files, in_sequence=in_sequence, progress=read, **how)
+    if no_cell:
+        trajectory = replace(trajectory, cell=None)
+    aligner = None
+    if align is not None:
+        atoms = choose(align, trajectory.numbers, trajectory.topology, "--align")
+        aligner = work.Aligner(trajectory, atoms, reference or "first")
+    for each in trajectory.notes:
+        note(each)
+    for lost in work.losses(trajectory, out.suffix, turned=aligner is not None):
+        typer.echo(lost.line, err=True)
+    read_from = files if reading.top is None else [*files, reading.top]
+    there = work.beside(out.expanduser(), trajectory, read_from, force=force)
+    with counting("writing", "frames") as written:
+        path = work.write(
+            trajectory,
+            out.expanduser(),
+            aligner=aligner,
+            precision=precision,
+            anew=there is None,
+            new=not force,
+            progress=written,
+        )
+    typer.echo(f"{path}: {_what(trajectory)}, {path.stat().st_size / 1e6:.3g} MB")
+    if (topology := topology_path(path)) is not None:
+        was = " (was there)" if there is not None else ""
+        typer.echo(f"{topology}: its topology{was}")
 
 
 def _what(trajectory: "Trajectory") -> str:

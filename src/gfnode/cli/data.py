@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors
 from gfnode.cli.options import AS_STORED, Json, Output, Reading, keep_inputs, load, reads
 
 
@@ -33,24 +32,23 @@ def data(
     json_file: Json = None,
 ) -> None:
     """Describe a trajectory and its suitability for training."""
-    with plain_errors():
-        from gfnode import report
-        from gfnode.files import as_json
-        from gfnode.inspection import inspect
+    from gfnode import report
+    from gfnode.files import as_json
+    from gfnode.inspection import inspect
 
-        output = Output(json_file)
-        terminal = output.terminal
-        keep_inputs([output.target], files, reading.top)
-        reader = reading.reader()
-        result = as_json(inspect(load(files, reader)).to_dict())
-        terminal.print(report.headline(result), soft_wrap=True, style="bold")
+    output = Output(json_file)
+    terminal = output.terminal
+    keep_inputs([output.target], files, reading.top)
+    reader = reading.reader()
+    result = as_json(inspect(load(files, reader)).to_dict())
+    terminal.print(report.headline(result), soft_wrap=True, style="bold")
+    terminal.print()
+    terminal.print(report.inspection_verdict(result))
+    terminal.print(report.findings_table(result))
+    if command := report.train_command(result, files, shlex.split(reader.command())):
         terminal.print()
-        terminal.print(report.inspection_verdict(result))
-        terminal.print(report.findings_table(result))
-        if command := report.train_command(result, files, shlex.split(reader.command())):
-            terminal.print()
-            terminal.print("Train with")
-            terminal.print(f"  {command}", soft_wrap=True)
-        terminal.print()
-        terminal.print(report.inspection_table(result))
-        output.numbers(result)
+        terminal.print("Train with")
+        terminal.print(f"  {command}", soft_wrap=True)
+    terminal.print()
+    terminal.print(report.inspection_table(result))
+    output.numbers(result)

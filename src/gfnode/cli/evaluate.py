@@ -7,7 +7,7 @@ import typer
 from gfnode import runfiles
 from gfnode.cli.app import app
 from gfnode.cli.bars import counting, naming
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import note
 from gfnode.cli.options import (
     AS_STORED,
     Geometry,
@@ -90,61 +90,60 @@ def evaluate(
 
     Reports errors with verdicts, and how physical the predictions are.
     """
-    with plain_errors():
-        from gfnode import report
-        from gfnode.files import as_json
-        from gfnode.molecule.torsions import read_torsions
-        from gfnode.physics.energy import check_engine
-        from gfnode.run import Run
+    from gfnode import report
+    from gfnode.files import as_json
+    from gfnode.molecule.torsions import read_torsions
+    from gfnode.physics.energy import check_engine
+    from gfnode.run import Run
 
-        output = Output(json_file)
-        terminal = output.terminal
-        looked = _atoms(atoms)
-        reading.check_used(data)
-        found = with_geometry(Run.open(run), geometry)
-        keep_inputs([output.target], data or [], reading.top, found)
-        given = load_for(found, data, reading.reader()) if data else found.trajectories()
-        own = found.provenance.arrange(given) is not None
-        if torsion and not physics:
-            raise InputError("--torsion is compared with the physics: leave --no-physics out")
-        if energy and not physics:
-            raise InputError("--energy is measured with the physics: leave --no-physics out")
-        if energy:
-            check_engine(found.model.system, energy, given[0].topology)
-        read_torsions(torsion or [], given[0].n_atoms, given[0].topology)  # says what is wrong
-        keeps = own and not found.exported and geometry == "mean" and _can_keep(found)
-        with counting("predicting", "windows") as report_windows:
-            evaluation = found.evaluate(given, save=keeps, report=report_windows)
-        result = as_json(evaluation.to_dict())
-        output.say(report.describe_evaluation(found, given, result, own))
+    output = Output(json_file)
+    terminal = output.terminal
+    looked = _atoms(atoms)
+    reading.check_used(data)
+    found = with_geometry(Run.open(run), geometry)
+    keep_inputs([output.target], data or [], reading.top, found)
+    given = load_for(found, data, reading.reader()) if data else found.trajectories()
+    own = found.provenance.arrange(given) is not None
+    if torsion and not physics:
+        raise InputError("--torsion is compared with the physics: leave --no-physics out")
+    if energy and not physics:
+        raise InputError("--energy is measured with the physics: leave --no-physics out")
+    if energy:
+        check_engine(found.model.system, energy, given[0].topology)
+    read_torsions(torsion or [], given[0].n_atoms, given[0].topology)  # says what is wrong
+    keeps = own and not found.exported and geometry == "mean" and _can_keep(found)
+    with counting("predicting", "windows") as report_windows:
+        evaluation = found.evaluate(given, save=keeps, report=report_windows)
+    result = as_json(evaluation.to_dict())
+    output.say(report.describe_evaluation(found, given, result, own))
+    terminal.print()
+    terminal.print(report.error_table(result))
+    terminal.print(report.lag_table(result))
+    output.say(*report.verdicts(result))
+    doubt = found.facts.get("doubt")
+    output.say(*filter(None, (doubt, report.error_bars(result), report.symmetries(result))))
+    if physics:
+        from gfnode.physics import stages
+
+        with naming("physics", "predicting", stages(found)) as advance:
+            measured = found.physics(
+                given,
+                save=keeps,
+                atoms=looked,
+                torsions=torsion or [],
+                energy=energy,
+                evaluation=evaluation,
+                advance=advance,
+            )
+        result["physics"] = as_json(measured.numbers)
         terminal.print()
-        terminal.print(report.error_table(result))
-        terminal.print(report.lag_table(result))
-        output.say(*report.verdicts(result))
-        doubt = found.facts.get("doubt")
-        output.say(*filter(None, (doubt, report.error_bars(result), report.symmetries(result))))
-        if physics:
-            from gfnode.physics import stages
-
-            with naming("physics", "predicting", stages(found)) as advance:
-                measured = found.physics(
-                    given,
-                    save=keeps,
-                    atoms=looked,
-                    torsions=torsion or [],
-                    energy=energy,
-                    evaluation=evaluation,
-                    advance=advance,
-                )
-            result["physics"] = as_json(measured.numbers)
-            terminal.print()
-            terminal.print(report.physics_table(result["physics"]))
-            if (moving := report.motion_table(result["physics"])) is not None:
-                terminal.print(moving)
-            output.say(*report.motion_reasons(result["physics"]))
-        if plot and keeps:
-            output.say(f"plot: {report.plot_error_against_lag(run)}")
-        output.numbers(result)
+        terminal.print(report.physics_table(result["physics"]))
+        if (moving := report.motion_table(result["physics"])) is not None:
+            terminal.print(moving)
+        output.say(*report.motion_reasons(result["physics"]))
+    if plot and keeps:
+        output.say(f"plot: {report.plot_error_against_lag(run)}")
+    output.numbers(result)
 
 
 def _can_keep(run: "Run") -> bool:
@@ -154,8 +153,7 @@ def _can_keep(run: "Run") -> bool:
     try:
         check_writable(run.folder / runfiles.EVALUATION)
     except InputError as error:
-        told = f"{error}: results are shown, but only --json FILE saves them"
-        typer.echo(f"note: {told}", err=True)
+        note(f"{error}: results are shown, but only --json FILE saves them")
         return False
     return True
 

@@ -7,7 +7,7 @@ import typer
 
 from gfnode import runfiles
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import note
 from gfnode.cli.options import RunFolder
 
 
@@ -45,36 +45,29 @@ def export(
     The folder works in place of RUN in gfnode predict, sample and evaluate --data. It contains the
     names of the training files, but neither their paths nor their contents.
     """
-    with plain_errors():
-        import shlex
+    import shlex
 
-        from gfnode.run import exported as layout
-        from gfnode.share.export import export as write
-        from gfnode.units import count, format_time
+    from gfnode.run import exported as layout
+    from gfnode.share.export import export as write
+    from gfnode.units import count, format_time
 
-        made = write(
-            run, out, licence=licence, name=name, authors=author or (), overwrite=overwrite
+    made = write(run, out, licence=licence, name=name, authors=author or (), overwrite=overwrite)
+    config = layout.read_config(made)
+    files = [*config["files"], layout.CONFIG, layout.CARD]
+    for each in files:
+        typer.echo(f"{made / each} ({(made / each).stat().st_size / 1000:.1f} kB)")
+    first, last = map(format_time, config["lags_fs"])
+    typer.echo(f"{config['name']}: {count(config['weights'], 'weight')}, lags {first} to {last}")
+    typer.echo(f"SHA-256 of {layout.CONFIG}, which lists those of the other files: ", nl=False)
+    typer.echo(layout.describe_file(made / layout.CONFIG)["sha256"])
+    if runfiles.EVALUATION not in config["files"]:
+        note(
+            "the card has no errors, because the run is not evaluated: gfnode evaluate "
+            f"{shlex.quote(str(run))}, then export it again with --overwrite"
         )
-        config = layout.read_config(made)
-        files = [*config["files"], layout.CONFIG, layout.CARD]
-        for each in files:
-            typer.echo(f"{made / each} ({(made / each).stat().st_size / 1000:.1f} kB)")
-        first, last = map(format_time, config["lags_fs"])
-        typer.echo(
-            f"{config['name']}: {count(config['weights'], 'weight')}, lags {first} to {last}"
+    if licence is None:
+        note(
+            "no licence is stated, so others may not use the weights: choose one with "
+            "--licence, e.g. --licence CC-BY-4.0"
         )
-        typer.echo(f"SHA-256 of {layout.CONFIG}, which lists those of the other files: ", nl=False)
-        typer.echo(layout.describe_file(made / layout.CONFIG)["sha256"])
-        if runfiles.EVALUATION not in config["files"]:
-            typer.echo(
-                "note: the card has no errors, because the run is not evaluated: gfnode evaluate "
-                f"{shlex.quote(str(run))}, then export it again with --overwrite",
-                err=True,
-            )
-        if licence is None:
-            typer.echo(
-                "note: no licence is stated, so others may not use the weights: choose one with "
-                "--licence, e.g. --licence CC-BY-4.0",
-                err=True,
-            )
-        typer.echo(f"read the card before you share it: {made / layout.CARD}")
+    typer.echo(f"read the card before you share it: {made / layout.CARD}")

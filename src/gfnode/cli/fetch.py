@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors, resumable
+from gfnode.cli.console import console, resumable
 from gfnode.errors import InputError
 from gfnode.terminal import titled_table
 from gfnode.units import format_time
@@ -52,45 +52,44 @@ def fetch(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before large downloads.")] = False,
 ) -> None:
     """Download public trajectories: MD17, rMD17, MD22 and others."""
-    with plain_errors():
-        from gfnode.catalogue import cache, catalogue, expand
-        from gfnode.catalogue.located import missing
-        from gfnode.fetching import Fetcher, NotFetchedError
-        from gfnode.fetching.display import display
+    from gfnode.catalogue import cache, catalogue, expand
+    from gfnode.catalogue.located import missing
+    from gfnode.fetching import Fetcher, NotFetchedError
+    from gfnode.fetching.display import display
 
-        if listed:
-            chosen = expand(names) if names else list(catalogue().values())
-            console().print(_table(chosen))
-            typer.echo(f"cache folder: {cache.folder()}")
-            return
-        if not names:
-            raise InputError(
-                "nothing to fetch: give a name, e.g. gfnode fetch md17:aspirin; --list shows all"
-            )
-        entries = expand(names)
-        lacking = {entry: parts for entry in entries if (parts := missing(entry))}
-        if lacking and not offline:
-            for entry in lacking:
-                typer.echo(f"{_what(entry)}, {_size(entry)}")
-            files = [part.remote for parts in lacking.values() for part in parts]
-            _ask(sum(file.mb for file in files), str(cache.folder()), yes)
-        failed: list[InputError] = []
-        for entry in entries:
-            try:
-                with resumable(["the same command continues"]), display() as watcher:
-                    paths = Fetcher(offline, watcher).fetch(entry)
-            except InputError as error:
-                lines = error.lines if isinstance(error, NotFetchedError) else []
-                for line in lines:
-                    typer.echo(f"  {line}", err=True)
-                if len(entries) == 1:
-                    raise
-                typer.echo(f"error: {error}", err=True)
-                failed.append(error)
-                continue
-            _tell(entry, [str(path) for path in paths])
-        if failed:
-            raise InputError(f"{len(failed)} of {len(entries)} could not be fetched; see above")
+    if listed:
+        chosen = expand(names) if names else list(catalogue().values())
+        console().print(_table(chosen))
+        typer.echo(f"cache folder: {cache.folder()}")
+        return
+    if not names:
+        raise InputError(
+            "nothing to fetch: give a name, e.g. gfnode fetch md17:aspirin; --list shows all"
+        )
+    entries = expand(names)
+    lacking = {entry: parts for entry in entries if (parts := missing(entry))}
+    if lacking and not offline:
+        for entry in lacking:
+            typer.echo(f"{_what(entry)}, {_size(entry)}")
+        files = [part.remote for parts in lacking.values() for part in parts]
+        _ask(sum(file.mb for file in files), str(cache.folder()), yes)
+    failed: list[InputError] = []
+    for entry in entries:
+        try:
+            with resumable(["the same command continues"]), display() as watcher:
+                paths = Fetcher(offline, watcher).fetch(entry)
+        except InputError as error:
+            lines = error.lines if isinstance(error, NotFetchedError) else []
+            for line in lines:
+                typer.echo(f"  {line}", err=True)
+            if len(entries) == 1:
+                raise
+            typer.echo(f"error: {error}", err=True)
+            failed.append(error)
+            continue
+        _tell(entry, [str(path) for path in paths])
+    if failed:
+        raise InputError(f"{len(failed)} of {len(entries)} could not be fetched; see above")
 
 
 def _what(entry: "Entry") -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gfnode import runfiles
-from gfnode.cli.console import console
+from gfnode.cli.console import console, note
 from gfnode.errors import InputError
 
 if TYPE_CHECKING:
@@ -211,10 +211,10 @@ def load_for(run: "Run", files: Sequence[str], given: "Reader") -> "list[Traject
         taken = {key: value for key, value in reader.options().items() if key not in said}
         if taken:
             words = reader.of(taken).command()
-            typer.echo(f"note: {file} is read as in training: {words}", err=True)
+            note(f"{file} is read as in training: {words}")
         found += reader.load(file)
-    for note in dict.fromkeys(note for trajectory in found for note in trajectory.notes):
-        typer.echo(f"note: {note}", err=True)
+    for each in dict.fromkeys(each for trajectory in found for each in trajectory.notes):
+        note(each)
     return found
 
 
@@ -225,11 +225,10 @@ def load_start(run: "Run", start: str, given: "Reader") -> "list[Trajectory]":
         taken_apart = run.provenance.reader(start, given).each_molecule
         what = "molecules" if taken_apart else "runs"
         other = "--select ATOMS" if taken_apart else f"--start {start}/1"
-        said = (
+        note(
             f"{start} holds {len(found)} {what}: starting from the first; choose another with "
             f"{other}"
         )
-        typer.echo(f"note: {said}", err=True)
     return found
 
 

@@ -1,12 +1,11 @@
 """``gfnode predict``."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import note
 from gfnode.cli.options import (
     AS_STORED,
     Frames,
@@ -23,9 +22,6 @@ from gfnode.cli.options import (
     with_geometry,
 )
 from gfnode.units import count, format_time, parse_times
-
-if TYPE_CHECKING:
-    from gfnode.trajectory import Floats
 
 
 @app.command(
@@ -56,49 +52,40 @@ def predict(
     reading: Reading = AS_STORED,
 ) -> None:
     """Predict conformations at any times after one start."""
-    with plain_errors():
-        from gfnode.convert import times_lost
-        from gfnode.prediction import not_in_loss
-        from gfnode.readers.formats import format_of
-        from gfnode.readers.saving import topology_path
-        from gfnode.run import Run
-
-        lags = parse_times(times)
-        found = Run.open(run)
-        keep_inputs([out], [start], reading.top, found)
-        keep_results([out], overwrite=overwrite)
-        trajectory = load_start(found, start, reading.reader())[0]
-        frame = found.velocity_rule.first(trajectory) if frame is None else frame
-        predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
-        keep_results([out], overwrite=overwrite)  # another process may have been here meanwhile
-        predicted.save(out)
-        if (holds := format_of(out).holds) is not None:
-            for lost in times_lost(predicted, out.suffix.lower(), holds):
-                typer.echo(lost.line, err=True)
-        began = float(trajectory.times[frame])
-        first, last = (format_time(float(time) - began) for time in predicted.times[[0, -1]])
-        span = f"{first} to {last}" if len(predicted) > 1 else last
-        typer.echo(
-            f"{out}: {count(len(predicted), 'frame')} of {predicted.n_atoms} atoms "
-            f"({predicted.formula}), {span} after "
-            f"frame {frame % len(trajectory)} of {trajectory.label} (at {format_time(began)})"
-        )
-        if unseen := not_in_loss(found.model):
-            typer.echo(
-                f"note: {unseen}; to include them, train with --set windows.score=all", err=True
-            )
-        if predicted.deviations is not None:
-            typer.echo(_error_bars(predicted.deviations, out))
-        if (topology := topology_path(out)) is not None:
-            typer.echo(f"{topology}: its topology")
-
-
-def _error_bars(deviations: "Floats", out: Path) -> str:
+    from gfnode.convert import times_lost
+    from gfnode.prediction import not_in_loss
     from gfnode.readers.formats import format_of
+    from gfnode.readers.saving import topology_path
+    from gfnode.run import Run
 
-    low, high = float(deviations.min()), float(deviations.max())
+    lags = parse_times(times)
+    found = Run.open(run)
+    keep_inputs([out], [start], reading.top, found)
+    keep_results([out], overwrite=overwrite)
+    trajectory = load_start(found, start, reading.reader())[0]
+    frame = found.velocity_rule.first(trajectory) if frame is None else frame
+    predicted = with_geometry(found, geometry).predict(trajectory, lags, frame=frame)
+    keep_results([out], overwrite=overwrite)  # another process may have been here meanwhile
+    predicted.save(out)
     holds = format_of(out).holds
-    where = (holds and holds.deviations) or (
-        f"{out.suffix.lower()} cannot store them; .npz, .extxyz and .pdb can"
+    if holds is not None:
+        for lost in times_lost(predicted, out.suffix.lower(), holds):
+            typer.echo(lost.line, err=True)
+    began = float(trajectory.times[frame])
+    first, last = (format_time(float(time) - began) for time in predicted.times[[0, -1]])
+    span = f"{first} to {last}" if len(predicted) > 1 else last
+    typer.echo(
+        f"{out}: {count(len(predicted), 'frame')} of {predicted.n_atoms} atoms "
+        f"({predicted.formula}), {span} after "
+        f"frame {frame % len(trajectory)} of {trajectory.label} (at {format_time(began)})"
     )
-    return f"standard deviations of coordinates: {low:.2g} to {high:.2g} Å ({where})"
+    if unseen := not_in_loss(found.model):
+        note(f"{unseen}; to include them, train with --set windows.score=all")
+    if predicted.deviations is not None:
+        low, high = predicted.deviations.min(), predicted.deviations.max()
+        where = (holds and holds.deviations) or (
+            f"{out.suffix.lower()} cannot store them; .npz, .extxyz and .pdb can"
+        )
+        typer.echo(f"standard deviations of coordinates: {low:.2g} to {high:.2g} Å ({where})")
+    if (topology := topology_path(out)) is not None:
+        typer.echo(f"{topology}: its topology")

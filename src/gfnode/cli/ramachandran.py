@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors
 from gfnode.cli.options import AS_STORED, Json, Output, Reading, keep_inputs, load, reads
 
 
@@ -55,42 +54,41 @@ def ramachandran(
     json_file: Json = None,
 ) -> None:
     """Show the distribution of two dihedrals and its basins."""
-    with plain_errors():
-        from gfnode.errors import InputError
-        from gfnode.files import as_json
-        from gfnode.metrics.ramachandran import read_basins
-        from gfnode.molecule.torsions import read_torsions
-        from gfnode.physics.landscape import landscape, phi_psi
-        from gfnode.report import landscape as words
-        from gfnode.report.plots import check_picture, save_figure
+    from gfnode.errors import InputError
+    from gfnode.files import as_json
+    from gfnode.metrics.ramachandran import read_basins
+    from gfnode.molecule.torsions import read_torsions
+    from gfnode.physics.landscape import landscape, phi_psi
+    from gfnode.report import landscape as words
+    from gfnode.report.plots import check_picture, save_figure
 
-        output = Output(json_file)
-        keep_inputs([out, output.target], files, reading.top)
-        check_picture(out)
-        if torsion and len(torsion) != 2:
-            raise InputError(f"--torsion: expected two dihedrals, got {len(torsion)}")
-        if torsion and residue:
-            raise InputError(
-                f"--residue {residue} and --torsion both say which dihedrals: give one of them"
-            )
-        basins = read_basins(basin) if basin else None
-        trajectories = load(files, reading.reader())
-        first = trajectories[0]
-        named = list(read_torsions(torsion or [], first.n_atoms, first.topology).items())
-        found = landscape(
-            trajectories,
-            residue=residue,
-            pair=(named[0], named[1]) if named else None,
-            basins=basins,
+    output = Output(json_file)
+    keep_inputs([out, output.target], files, reading.top)
+    check_picture(out)
+    if torsion and len(torsion) != 2:
+        raise InputError(f"--torsion: expected two dihedrals, got {len(torsion)}")
+    if torsion and residue:
+        raise InputError(
+            f"--residue {residue} and --torsion both say which dihedrals: give one of them"
         )
-        result = as_json(found.to_dict())
-        if found.basins:
-            output.terminal.print(words.landscape_table(result))
-        output.say(*words.landscape_words(result))
-        if residue is None and not torsion and len(others := list(phi_psi(first))[1:]) > 0:
-            output.say(f"other residues with φ and ψ (--residue): {', '.join(others[:12])}")
-        if out is not None:
-            densities = [found.density(run) for run in range(len(trajectories))]
-            save_figure(words.draw_landscape(result, densities), out, dpi=100)
-            output.say(f"plot: {out}")
-        output.numbers(result)
+    basins = read_basins(basin) if basin else None
+    trajectories = load(files, reading.reader())
+    first = trajectories[0]
+    named = list(read_torsions(torsion or [], first.n_atoms, first.topology).items())
+    found = landscape(
+        trajectories,
+        residue=residue,
+        pair=(named[0], named[1]) if named else None,
+        basins=basins,
+    )
+    result = as_json(found.to_dict())
+    if found.basins:
+        output.terminal.print(words.landscape_table(result))
+    output.say(*words.landscape_words(result))
+    if residue is None and not torsion and len(others := list(phi_psi(first))[1:]) > 0:
+        output.say(f"other residues with φ and ψ (--residue): {', '.join(others[:12])}")
+    if out is not None:
+        densities = [found.density(run) for run in range(len(trajectories))]
+        save_figure(words.draw_landscape(result, densities), out, dpi=100)
+        output.say(f"plot: {out}")
+    output.numbers(result)

@@ -8,14 +8,13 @@ import typer
 from gfnode import runfiles
 from gfnode.cli.app import app
 from gfnode.cli.bars import naming
-from gfnode.cli.console import plain_errors
+from gfnode.cli.console import note
 from gfnode.cli.options import Reading, Step, Top, keep_inputs, load_for
 from gfnode.errors import InputError
 
 if TYPE_CHECKING:
     from gfnode.readers import Reader
     from gfnode.run import Run
-    from gfnode.trajectory import Trajectory
 
 
 @app.command(
@@ -75,44 +74,43 @@ def report(
     It shows errors, how physical predictions are, structures in 3D, training, and settings. The
     page needs no network and no other file. Runs not evaluated yet are evaluated first.
     """
-    with plain_errors():
-        from gfnode import examples, report
-        from gfnode.files import make_folder
-        from gfnode.run import Run
+    from gfnode import examples, report
+    from gfnode.files import make_folder
+    from gfnode.run import Run
 
-        reading = Reading(top, step)
-        reading.check_used(data)
-        several = len(runs) > 1
-        out = out or (Path("comparison.html") if several else runs[0] / "report.html")
-        if formats and figures is None:
-            raise InputError(
-                f"--format {formats} applies to figures, and none are written: add --figures DIR, "
-                "or leave it out"
-            )
-        kinds = [each.strip() for each in (formats or "png,pdf").split(",")]
-        report.check_formats(kinds)
-        if several:
-            report.check_compared(runs)
-        opened = [Run.open(run) for run in runs]
-        for found in opened:
-            examples.check_run(found)  # all, before any is measured
-            if not data and not examples.up_to_date(found.folder):
-                found.provenance.check(str(found.folder))
-            keep_inputs([out], data or [], top, found)
-        report.check_target(out)
-        if figures:
-            make_folder(figures)
-        for run, found in zip(runs, opened, strict=True):
-            name = f"{run}: " if several else ""
-            _complete(found, data, reading.reader(), name, physics=physics)
-        if several:
-            report.write_comparison(runs, out)
-        else:
-            report.write_page(runs[0], out)
-        typer.echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB; open it in a browser)")
-        if figures:
-            written = report.write_figures(runs, figures, kinds)
-            typer.echo(f"figures: {figures} ({len(written)} files)")
+    reading = Reading(top, step)
+    reading.check_used(data)
+    several = len(runs) > 1
+    out = out or (Path("comparison.html") if several else runs[0] / "report.html")
+    if formats and figures is None:
+        raise InputError(
+            f"--format {formats} applies to figures, and none are written: add --figures DIR, "
+            "or leave it out"
+        )
+    kinds = [each.strip() for each in (formats or "png,pdf").split(",")]
+    report.check_formats(kinds)
+    if several:
+        report.check_compared(runs)
+    opened = [Run.open(run) for run in runs]
+    for found in opened:
+        examples.check_run(found)  # all, before any is measured
+        if not data and not examples.up_to_date(found.folder):
+            found.provenance.check(str(found.folder))
+        keep_inputs([out], data or [], top, found)
+    report.check_target(out)
+    if figures:
+        make_folder(figures)
+    for run, found in zip(runs, opened, strict=True):
+        name = f"{run}: " if several else ""
+        _complete(found, data, reading.reader(), name, physics=physics)
+    if several:
+        report.write_comparison(runs, out)
+    else:
+        report.write_page(runs[0], out)
+    typer.echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB; open it in a browser)")
+    if figures:
+        written = report.write_figures(runs, figures, kinds)
+        typer.echo(f"figures: {figures} ({len(written)} files)")
 
 
 def _complete(
@@ -138,22 +136,18 @@ def _complete(
     except InputError as error:
         if not shown:
             raise
-        typer.echo(f"note: {name}the report has no physics section: {error}", err=True)
+        note(f"{name}the report has no physics section: {error}")
         return
     if not examples.evaluated(run):
         typer.echo(f"{name}not evaluated yet: comparing with the trivial baselines first")
         found.evaluate(given)
         typer.echo(f"plot: {report.plot_error_against_lag(run)}")
     if physics:
+        from gfnode.physics import assess, stages
+
         typer.echo(f"{name}measuring how physical predictions are")
-        _measure(found, given)
+        with naming("physics", "predicting", stages(found)) as advance:
+            assess(found, given, advance=advance).save(run)
     if not shown:
         typer.echo(f"{name}predicting a typical, the best and the worst test window")
         examples.make_examples(found, given).save(run)
-
-
-def _measure(run: "Run", given: "list[Trajectory]") -> None:
-    from gfnode.physics import assess, stages
-
-    with naming("physics", "predicting", stages(run)) as advance:
-        assess(run, given, advance=advance).save(run.folder)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from gfnode import runfiles
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors
+from gfnode.cli.console import console
 from gfnode.cli.options import read_settings
 from gfnode.cli.sweeping import make_launcher, one_of, run_sweep, show_costs, show_states
 from gfnode.errors import InputError
@@ -160,72 +160,73 @@ def reproduce(
     ] = False,
 ) -> None:
     """Reproduce a table or figure of the paper."""
-    with plain_errors():
-        from gfnode.paper import specs
+    from gfnode.paper import specs
 
-        if listed:
-            console().print(_listing())
-            return
-        if what is None:
-            raise InputError(
-                f"say what to reproduce: {', '.join(specs.NAMES)} (gfnode reproduce --list)"
-            )
-        from gfnode.paper.plan import Choice, with_rows
-        from gfnode.sweep import Store
-
-        spec, rows = with_rows(specs.load(what), _names(models))
-        _check_words(spec, metric=metric, split=split, of=of, horizons=horizons)
-        if search_on and not search:
-            raise InputError("--search-on has no effect without --search")
-        folder = data or Path(os.environ.get("GFNODE_DATA", "data"))
-        choice = Choice(
-            folder,
-            _names(molecules),
-            rows,
-            seeds,
-            epochs,
-            preset,
-            split,
-            read_settings(settings or []),
-            horizons or "one",
+    if listed:
+        console().print(_listing())
+        return
+    if what is None:
+        raise InputError(
+            f"say what to reproduce: {', '.join(specs.NAMES)} (gfnode reproduce --list)"
         )
-        memory = memory or spec.memory
-        store = Store(out)
+    from gfnode.paper.plan import Choice, make_plan, with_rows
+    from gfnode.sweep import Store
 
-        find = store.look if collect else store.task  # nothing is made of what is not done
+    spec, rows = with_rows(specs.load(what), _names(models))
+    _check_words(spec, metric=metric, split=split, of=of, horizons=horizons)
+    if search_on and not search:
+        raise InputError("--search-on has no effect without --search")
+    folder = data or Path(os.environ.get("GFNODE_DATA", "data"))
+    choice = Choice(
+        folder,
+        _names(molecules),
+        rows,
+        seeds,
+        epochs,
+        preset,
+        split,
+        read_settings(settings or []),
+        horizons or "one",
+    )
+    memory = memory or spec.memory
+    store = Store(out)
 
-        def start() -> "Launcher":
-            return make_launcher(launcher, out, jobs, cpus, gpus, memory, ray, slurm, hours)
+    find = store.look if collect else store.task  # nothing is made of what is not done
 
-        def show(runs: "list[Planned]") -> None:
-            if collect:
-                show_states(runs, store)
-            else:
-                show_costs(runs, store, jobs, cpus, memory)
+    def start() -> "Launcher":
+        return make_launcher(launcher, out, jobs, cpus, gpus, memory, ray, slurm, hours)
 
-        failed: dict[str, str] = {}
-        found: Grid | None = None
-        if search:
-            trials = _trials(spec, choice, search, _names(search_on))
-            if dry_run:
-                show([each.planned for each in trials])
-                typer.echo("these are the runs of the search; later runs depend on their results")
-                return
-            choice, found, failed = _search(spec, choice, trials, find, None if collect else start)
-        planned = _plan(spec, choice)
+    def show(runs: "list[Planned]") -> None:
+        if collect:
+            show_states(runs, store)
+        else:
+            show_costs(runs, store, jobs, cpus, memory)
+
+    failed: dict[str, str] = {}
+    found: Grid | None = None
+    if search:
+        from gfnode.paper.search import Search, plan_search
+
+        with _naming_data():
+            trials = plan_search(spec, choice, Search.read(search, _names(search_on)))
         if dry_run:
-            show(planned)
+            show([each.planned for each in trials])
+            typer.echo("these are the runs of the search; later runs depend on their results")
             return
-        tasks = [find(each.job, each.measures) for each in planned]
-        if not collect:
-            failed |= run_sweep(tasks, start())
-        made = _made(spec, choice, planned, failed, found)
-        _draw(
-            spec, choice, planned, tasks, metric=metric, of=of or "coordinates", made=made, out=out
-        )
-        if failed:
-            typer.echo(f"{count(len(failed), 'run')} failed; the same command retries", err=True)
-            raise typer.Exit(1)
+        choice, found, failed = _search(spec, choice, trials, find, None if collect else start)
+    with _naming_data():
+        planned = make_plan(spec, choice)
+    if dry_run:
+        show(planned)
+        return
+    tasks = [find(each.job, each.measures) for each in planned]
+    if not collect:
+        failed |= run_sweep(tasks, start())
+    made = _made(spec, choice, planned, failed, found)
+    _draw(spec, choice, planned, tasks, metric=metric, of=of or "coordinates", made=made, out=out)
+    if failed:
+        typer.echo(f"{count(len(failed), 'run')} failed; the same command retries", err=True)
+        raise typer.Exit(1)
 
 
 def _check_words(
@@ -242,13 +243,6 @@ def _check_words(
     _of_its_kind("--horizons", horizons, spec, "horizons")
 
 
-def _plan(spec: "Spec", choice: "Choice") -> "list[Planned]":
-    from gfnode.paper.plan import make_plan
-
-    with _naming_data():
-        return make_plan(spec, choice)
-
-
 @contextmanager
 def _naming_data() -> Iterator[None]:
     """Say what to fetch where data is missing."""
@@ -260,15 +254,6 @@ def _naming_data() -> Iterator[None]:
         for line in error.lines:
             typer.echo(line, err=True)
         raise
-
-
-def _trials(
-    spec: "Spec", choice: "Choice", items: list[str], molecules: list[str] | None
-) -> "list[Trial]":
-    from gfnode.paper.search import Search, plan_search
-
-    with _naming_data():
-        return plan_search(spec, choice, Search.read(items, molecules))
 
 
 def _search(

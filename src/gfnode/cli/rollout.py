@@ -8,7 +8,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
-from gfnode.cli.console import WITH_RESUME, plain_errors, resumable
+from gfnode.cli.console import WITH_RESUME, note, resumable
 from gfnode.cli.options import (
     AS_STORED,
     Frames,
@@ -28,7 +28,6 @@ from gfnode.units import format_time, parse_time
 
 if TYPE_CHECKING:
     from gfnode.progress import Report
-    from gfnode.run import Run
 
 
 @app.command(
@@ -106,77 +105,69 @@ def rollout(
     Frames are written as they are computed. The end of the output says what broke first, how far
     distributions have drifted from the training data, and with --truth how fast errors grow.
     """
-    with plain_errors():
-        from gfnode import report
-        from gfnode.errors import InputError
-        from gfnode.files import as_json
-        from gfnode.readers.saving import topology_path
-        from gfnode.readers.unfinished import check_one_way
-        from gfnode.rollout.runs import parse_length
-        from gfnode.run import Run
-
-        check_one_way(resume=resume, overwrite=overwrite)
-        if sampled and geometry != "mean":
-            raise InputError(
-                f"--sampled draws motions, not means to be made a {geometry}: leave --geometry out"
-            )
-        span = parse_length(length)
-        for time in filter(None, (stride, every)):
-            parse_time(time)  # says what is wrong before any note
-        output = Output(json_file)
-        terminal = output.terminal
-        found = with_geometry(Run.open(run), geometry)
-        keep_inputs([out, output.target], [start], reading.top, found)
-        given = load_start(found, start, reading.reader())
-        truths = None
-        if truth:
-            seen = any(found.provenance.holds(each) for each in given)
-            truths = found.trajectories() if seen else given
-        if not (found.model.follows if sampled is None else sampled):  # that moves all atoms
-            _warn(found)
-        with resumable([WITH_RESUME]), _progress(span) as advance:
-            rolled = found.rollout(
-                given[0],
-                span,
-                out,
-                frame=frame,
-                stride=stride,
-                every=every,
-                seed=seed,
-                sampled=sampled,
-                resume=resume,
-                overwrite=overwrite,
-                truth=truths,
-                starts=starts,
-                advance=advance,
-            )
-        result = as_json(rolled.to_dict())
-        output.say(
-            f"{out}: {result['frames']} frames of {given[0].label}, every "
-            f"{format_time(result['every_fs'])}"
-        )
-        if (topology := topology_path(out)) is not None:
-            output.say(f"{topology}: its topology")
-        output.say(*report.describe_rollout(result))
-        if result["training"] is not None:
-            terminal.print()
-            terminal.print(report.drift_table(result))
-        if result["errors"] is not None:
-            terminal.print(report.growth_table(result))
-            output.say(*report.growth_sentences(result))
-        output.numbers(result)
-
-
-def _warn(run: "Run") -> None:
-    """Say which atoms training did not score."""
+    from gfnode import report
+    from gfnode.errors import InputError
+    from gfnode.files import as_json
     from gfnode.prediction import not_in_loss
+    from gfnode.readers.saving import topology_path
+    from gfnode.readers.unfinished import check_one_way
+    from gfnode.rollout.runs import parse_length
+    from gfnode.run import Run
 
-    if unseen := not_in_loss(run.model):
-        typer.echo(
-            f"note: {unseen}, but each application starts from there. For rollouts, train with "
-            "--set windows.score=all",
-            err=True,
+    check_one_way(resume=resume, overwrite=overwrite)
+    if sampled and geometry != "mean":
+        raise InputError(
+            f"--sampled draws motions, not means to be made a {geometry}: leave --geometry out"
         )
+    span = parse_length(length)
+    for time in filter(None, (stride, every)):
+        parse_time(time)  # says what is wrong before any note
+    output = Output(json_file)
+    terminal = output.terminal
+    found = with_geometry(Run.open(run), geometry)
+    keep_inputs([out, output.target], [start], reading.top, found)
+    given = load_start(found, start, reading.reader())
+    truths = None
+    if truth:
+        seen = any(found.provenance.holds(each) for each in given)
+        truths = found.trajectories() if seen else given
+    moving = found.model.follows if sampled is None else sampled  # that moves all atoms
+    if not moving and (unseen := not_in_loss(found.model)):
+        note(
+            f"{unseen}, but each application starts from there. For rollouts, train with "
+            "--set windows.score=all"
+        )
+    with resumable([WITH_RESUME]), _progress(span) as advance:
+        rolled = found.rollout(
+            given[0],
+            span,
+            out,
+            frame=frame,
+            stride=stride,
+            every=every,
+            seed=seed,
+            sampled=sampled,
+            resume=resume,
+            overwrite=overwrite,
+            truth=truths,
+            starts=starts,
+            advance=advance,
+        )
+    result = as_json(rolled.to_dict())
+    output.say(
+        f"{out}: {result['frames']} frames of {given[0].label}, every "
+        f"{format_time(result['every_fs'])}"
+    )
+    if (topology := topology_path(out)) is not None:
+        output.say(f"{topology}: its topology")
+    output.say(*report.describe_rollout(result))
+    if result["training"] is not None:
+        terminal.print()
+        terminal.print(report.drift_table(result))
+    if result["errors"] is not None:
+        terminal.print(report.growth_table(result))
+        output.say(*report.growth_sentences(result))
+    output.numbers(result)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
-from gfnode.cli.console import plain_errors
 from gfnode.cli.options import (
     AS_STORED,
     Overwrite,
@@ -78,42 +77,41 @@ def sample(
     independent samples, not a time series. With a learned potential, frame k of all files belongs
     to one motion; for a trajectory in time see gfnode rollout.
     """
-    with plain_errors():
-        from gfnode.readers.saving import topology_path
-        from gfnode.run import Run
+    from gfnode.readers.saving import topology_path
+    from gfnode.run import Run
 
-        lags = list(dict.fromkeys(parse_times(times)))
-        found = Run.open(run)
-        several = len(lags) > 1
-        outputs = [_path(out, lag, several) for lag in lags]
-        keep_inputs(outputs, [start], reading.top, found)
-        keep_results(outputs, overwrite=overwrite)
-        trajectory = load_start(found, start, reading.reader())[0]
-        frame = found.velocity_rule.first(trajectory) if frame is None else frame
-        with new_bar() as bar:
-            task = bar.add_task("samples", total=samples * len(lags))
-            drawn = found.sample(
-                trajectory,
-                lags,
-                samples,
-                frame=frame,
-                solver=solver,
-                steps=steps,
-                seed=seed,
-                advance=lambda done: bar.advance(task, done),
-            )
-        keep_results(outputs, overwrite=overwrite)  # another process may have been here meanwhile
-        place = frame % len(trajectory)
-        for lag, ensemble in drawn.items():
-            said = format_time(lag)
-            path = _path(out, lag, several)
-            ensemble.save(path)
-            typer.echo(
-                f"{path}: {len(ensemble)} samples of {ensemble.n_atoms} atoms "
-                f"({ensemble.formula}), {said} after frame {place} of {trajectory.label}"
-            )
-            if (topology := topology_path(path)) is not None:
-                typer.echo(f"{topology}: its topology")
+    lags = list(dict.fromkeys(parse_times(times)))
+    found = Run.open(run)
+    several = len(lags) > 1
+    outputs = [_path(out, lag, several) for lag in lags]
+    keep_inputs(outputs, [start], reading.top, found)
+    keep_results(outputs, overwrite=overwrite)
+    trajectory = load_start(found, start, reading.reader())[0]
+    frame = found.velocity_rule.first(trajectory) if frame is None else frame
+    with new_bar() as bar:
+        task = bar.add_task("samples", total=samples * len(lags))
+        drawn = found.sample(
+            trajectory,
+            lags,
+            samples,
+            frame=frame,
+            solver=solver,
+            steps=steps,
+            seed=seed,
+            advance=lambda done: bar.advance(task, done),
+        )
+    keep_results(outputs, overwrite=overwrite)  # another process may have been here meanwhile
+    place = frame % len(trajectory)
+    for lag, ensemble in drawn.items():
+        said = format_time(lag)
+        path = _path(out, lag, several)
+        ensemble.save(path)
+        typer.echo(
+            f"{path}: {len(ensemble)} samples of {ensemble.n_atoms} atoms "
+            f"({ensemble.formula}), {said} after frame {place} of {trajectory.label}"
+        )
+        if (topology := topology_path(path)) is not None:
+            typer.echo(f"{topology}: its topology")
 
 
 def _path(out: Path, lag: float, several: bool) -> Path:

@@ -9,7 +9,7 @@ from rich.table import Column
 from rich.text import Text
 
 from gfnode.cli.app import app
-from gfnode.cli.console import console, plain_errors
+from gfnode.cli.console import console
 from gfnode.errors import InputError
 from gfnode.terminal import titled_table
 
@@ -42,25 +42,24 @@ def settings(
 
     Times are shown in fs; with --set they need a unit.
     """
-    with plain_errors():
-        from gfnode.experiment import configure
+    from gfnode.experiment import configure
 
-        every = list(configure(preset, {"model.name": model} if model else {}).described())
-        shown = [each for each in every if not words or any(word in each[0] for word in words)]
-        if not shown:
-            raise InputError(
-                f"no setting has {' or '.join(map(repr, words or []))} in its name: expected part "
-                "of a name, such as windows, training or rate; gfnode settings lists all"
-            )
-        if plain:
-            for name, value, _ in shown:
-                typer.echo(f"{name}={json.dumps(value)}")
-            return
-        title = f"Settings (--set NAME=VALUE), preset {preset}"
-        table = titled_table(title, Column("name", no_wrap=True), "value", "meaning")
-        for name, value, meaning in shown:
-            table.add_row(name, json.dumps(value, ensure_ascii=False), _told(meaning))
-        console().print(table)
+    every = list(configure(preset, {"model.name": model} if model else {}).described())
+    shown = [each for each in every if not words or any(word in each[0] for word in words)]
+    if not shown:
+        raise InputError(
+            f"no setting has {' or '.join(map(repr, words or []))} in its name: expected part "
+            "of a name, such as windows, training or rate; gfnode settings lists all"
+        )
+    if plain:
+        for name, value, _ in shown:
+            typer.echo(f"{name}={json.dumps(value)}")
+        return
+    title = f"Settings (--set NAME=VALUE), preset {preset}"
+    table = titled_table(title, Column("name", no_wrap=True), "value", "meaning")
+    for name, value, meaning in shown:
+        table.add_row(name, json.dumps(value, ensure_ascii=False), _told(meaning))
+    console().print(table)
 
 
 def _told(meaning: str) -> Text:

@@ -7,7 +7,7 @@ import typer
 
 from gfnode.cli.app import app
 from gfnode.cli.bars import new_bar
-from gfnode.cli.console import WITH_RESUME, plain_errors, resumable
+from gfnode.cli.console import WITH_RESUME, resumable
 from gfnode.cli.options import keep_inputs, read_settings
 from gfnode.errors import InputError
 
@@ -181,44 +181,43 @@ def simulate(
     Frames have velocities, and the file records how they were made. A simulation that was killed
     is kept in FILE.unfinished; the same command with --resume continues it.
     """
-    with plain_errors():
-        from gfnode.readers.unfinished import check_one_way
-        from gfnode.simulate.run import prepare
+    from gfnode.readers.unfinished import check_one_way
+    from gfnode.simulate.run import prepare
 
-        check_one_way(resume=resume, overwrite=overwrite)
-        if replicas < 1:
-            raise InputError(f"--replicas is {replicas}, expected a whole number from 1")
-        box: dict[str, Any] = {
-            "force_field": force_field,
-            "solvent": solvent,
-            "padding": padding,
-            "constraints": constraints,
-            "keep": keep,
-            "platform": platform,
-        }
-        for number in range(replicas):
-            simulation = prepare(
-                what,
-                engine=engine,
-                options=read_settings(option or [], "--option", "accuracy=0.1"),
-                openmm={key: value for key, value in box.items() if value is not None},
-                temperature=temperature,
-                steps=steps,
-                length=length,
-                time_step=time_step,
-                every=every,
-                equilibrate=equilibrate,
-                thermostat=thermostat,
-                coupling=coupling,
-                degrees=degrees,
-                seed=seed,
-                replica=replica + number,
-            )
-            path = out or Path(f"{simulation.molecule.name}.npz")
-            if replicas > 1:
-                path = path.with_stem(f"{path.stem}-{replica + number}")
-            keep_inputs([path], [what], None)
-            _run(simulation, path, resume, overwrite, precision)
+    check_one_way(resume=resume, overwrite=overwrite)
+    if replicas < 1:
+        raise InputError(f"--replicas is {replicas}, expected a whole number from 1")
+    box: dict[str, Any] = {
+        "force_field": force_field,
+        "solvent": solvent,
+        "padding": padding,
+        "constraints": constraints,
+        "keep": keep,
+        "platform": platform,
+    }
+    for number in range(replicas):
+        simulation = prepare(
+            what,
+            engine=engine,
+            options=read_settings(option or [], "--option", "accuracy=0.1"),
+            openmm={key: value for key, value in box.items() if value is not None},
+            temperature=temperature,
+            steps=steps,
+            length=length,
+            time_step=time_step,
+            every=every,
+            equilibrate=equilibrate,
+            thermostat=thermostat,
+            coupling=coupling,
+            degrees=degrees,
+            seed=seed,
+            replica=replica + number,
+        )
+        path = out or Path(f"{simulation.molecule.name}.npz")
+        if replicas > 1:
+            path = path.with_stem(f"{path.stem}-{replica + number}")
+        keep_inputs([path], [what], None)
+        _run(simulation, path, resume, overwrite, precision)
 
 
 def _run(

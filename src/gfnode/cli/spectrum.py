@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors
 from gfnode.cli.options import AS_STORED, Json, Output, Reading, keep_inputs, load, reads
 
 
@@ -66,30 +65,29 @@ def spectrum(
     json_file: Json = None,
 ) -> None:
     """Show how fast a molecule moves: spectra and graph modes."""
-    with plain_errors():
-        from gfnode.files import as_json, write_text
-        from gfnode.physics.spectrum import spectrum as take
-        from gfnode.report import spectra as words
-        from gfnode.report.plots import check_picture, save_figure
+    from gfnode.files import as_json, write_text
+    from gfnode.physics.spectrum import spectrum as take
+    from gfnode.report import spectra as words
+    from gfnode.report.plots import check_picture, save_figure
 
-        output = Output(json_file)
-        terminal = output.terminal
-        keep_inputs([out, csv_file, output.target], files, reading.top)
-        check_picture(out)
-        given = load(files, reading.reader())
-        found = take(given, resolution_cm=resolution, superposed=superpose, hops=hops)
-        result = as_json(found.to_dict())
-        terminal.print(words.spectrum_headline(result), soft_wrap=True, style="bold")
-        terminal.print()
-        terminal.print(words.spectrum_table(result))
-        output.say(*words.spectrum_words(result))
-        names, columns = found.table()
-        if out is not None:
-            save_figure(words.draw_spectrum(result, columns), out, dpi=110)
-            output.say(f"plot: {out}")
-        if csv_file is not None:
-            lines = [",".join(names)]
-            lines += [",".join(f"{value:.8g}" for value in row) for row in columns]
-            write_text(csv_file, "\n".join(lines) + "\n")
-            output.say(f"curves: {csv_file}")
-        output.numbers(result)
+    output = Output(json_file)
+    terminal = output.terminal
+    keep_inputs([out, csv_file, output.target], files, reading.top)
+    check_picture(out)
+    given = load(files, reading.reader())
+    found = take(given, resolution_cm=resolution, superposed=superpose, hops=hops)
+    result = as_json(found.to_dict())
+    terminal.print(words.spectrum_headline(result), soft_wrap=True, style="bold")
+    terminal.print()
+    terminal.print(words.spectrum_table(result))
+    output.say(*words.spectrum_words(result))
+    names, columns = found.table()
+    if out is not None:
+        save_figure(words.draw_spectrum(result, columns), out, dpi=110)
+        output.say(f"plot: {out}")
+    if csv_file is not None:
+        lines = [",".join(names)]
+        lines += [",".join(f"{value:.8g}" for value in row) for row in columns]
+        write_text(csv_file, "\n".join(lines) + "\n")
+        output.say(f"curves: {csv_file}")
+    output.numbers(result)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfnode.cli.app import app
-from gfnode.cli.console import plain_errors, resumable
+from gfnode.cli.console import resumable
 from gfnode.cli.options import AS_STORED, Reading, read_settings, reads
 from gfnode.errors import InputError
 
@@ -80,7 +80,7 @@ def train(
         for line in report.describe_training(run, dataset):
             typer.echo(line)
 
-    with plain_errors(), resumable(how):
+    with resumable(how):
         changes = read_settings(settings or [])
         if resume and out is None:
             raise InputError("--resume needs the run folder to continue: --out RUN")

@@ -10,7 +10,7 @@ from gfnode import graph
 from gfnode.molecule.internal import FRAMES, angles, is_collinear
 from gfnode.molecule.order import misfit_of
 from gfnode.molecule.periodic import images, lattices
-from gfnode.thinning import among, evenly
+from gfnode.thinning import among, evenly, groups
 from gfnode.trajectory import Integers, formula_of
 from gfnode.trajectory.selection import ions
 from gfnode.trajectory.series import Series
@@ -128,8 +128,8 @@ def look_at_structure(series: Series) -> tuple[Structure, Integers, Integers]:
     labels = graph.components(bonds.T, first.n_atoms)
     sizes = np.bincount(labels)
     largest = np.flatnonzero(labels == int(sizes.argmax()))
-    kinds = Counter(_formulas(first.numbers, labels))
-    groups = _groups(series, bonds, largest)
+    kinds = Counter(formula_of(first.numbers[atoms]) for _, atoms in groups(labels))
+    rotors = _rotors(series, bonds, largest)
     only_named, only_found = _differences(named, found, first.numbers)
     structure = Structure(
         atoms=first.n_atoms,
@@ -147,8 +147,8 @@ def look_at_structure(series: Series) -> tuple[Structure, Integers, Integers]:
         kinds=tuple(kinds.most_common(SHOWN)),
         kinds_of_molecules=len(kinds),
         largest=len(largest),
-        groups=tuple(groups.most_common(SHOWN)),
-        number_of_groups=groups.total(),
+        groups=tuple(rotors.most_common(SHOWN)),
+        number_of_groups=rotors.total(),
         cell=_cell(series, bonds, labels),
         other_order=_other_order(series, bonds),
     )
@@ -163,14 +163,7 @@ def _other_order(series: Series, bonds: Integers) -> tuple[OtherOrder, ...]:
     return tuple(found)
 
 
-def _formulas(numbers: Integers, labels: Integers) -> list[str]:
-    """Hill formula of each molecule."""
-    order = np.argsort(labels, kind="stable")
-    pieces = np.split(numbers[order], np.flatnonzero(np.diff(labels[order])) + 1)
-    return [formula_of(piece) for piece in pieces]
-
-
-def _groups(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
+def _rotors(series: Series, bonds: Integers, largest: Integers) -> Counter[str]:
     """Formulas of the rotatable groups of the largest molecule."""
     numbers = series.first.numbers
     inner = among(bonds, largest, len(numbers))

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
 from gfnode.errors import InputError
+from gfnode.thinning import chunks
 from gfnode.trajectory import Doubles
 
 CHUNK = 4_000_000
@@ -60,13 +61,12 @@ def autocorrelation(
     weight = np.ones(components) if weights is None else np.asarray(weights, dtype=np.float64)
     padded = fft.next_fast_len(times + most + 1, real=True)
     total = np.zeros(most + 1)
-    each = max(1, CHUNK // (windows * times))
-    for begin in range(0, components, each):
-        part = x[..., begin : begin + each].astype(np.float64)
+    for part in chunks(components, CHUNK, windows * times):
+        series = x[..., part].astype(np.float64)
         if centre:
-            part = part - part.mean((0, 1))
-        spectrum = fft.rfft(part, padded, axis=1)
-        power = (np.square(spectrum.real) + np.square(spectrum.imag)) @ weight[begin : begin + each]
+            series = series - series.mean((0, 1))
+        spectrum = fft.rfft(series, padded, axis=1)
+        power = (np.square(spectrum.real) + np.square(spectrum.imag)) @ weight[part]
         total += fft.irfft(power.sum(0), padded)[: most + 1]
     total /= times - np.arange(most + 1)
     with np.errstate(invalid="ignore", divide="ignore"):

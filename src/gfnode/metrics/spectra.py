@@ -15,6 +15,7 @@ from scipy import signal
 
 from gfnode.errors import InputError
 from gfnode.metrics.correlation import CHUNK
+from gfnode.thinning import chunks
 from gfnode.trajectory import Doubles
 from gfnode.units import BOLTZMANN, WAVENUMBER, format_time
 
@@ -53,12 +54,11 @@ def power_spectrum(
             f"spacing, got shape {x.shape} and {spacing_ps} ps"
         )
     flat = x.reshape(-1, *x.shape[-2:])
-    each = max(1, CHUNK // (x.shape[-2] * x.shape[-1]))
     pieces = []
-    for begin in range(0, len(flat), each):
-        part = flat[begin : begin + each].astype(np.float64)
+    for part in chunks(len(flat), CHUNK, flat[0].size):
+        series = flat[part].astype(np.float64)
         frequency, power = signal.periodogram(
-            part, 1 / spacing_ps, window="hann", detrend=centre and "constant", axis=1
+            series, 1 / spacing_ps, window="hann", detrend=centre and "constant", axis=1
         )
         pieces.append(power.sum(-1))
     return frequency, np.concatenate(pieces).reshape(*x.shape[:-2], len(frequency))
@@ -102,12 +102,11 @@ def welch(
         raise InputError(f"a segment has {segment} times, expected 4 to {times}")
     blocks = max(1, min(blocks, times // segment))
     edges = np.linspace(0, times, blocks + 1).astype(np.int64)
-    each = max(1, CHUNK * blocks // times)
     found = np.zeros((blocks, segment // 2 + 1))
     for block, (begin, end) in enumerate(pairwise(edges)):
-        for first in range(0, components, each):
+        for part in chunks(components, CHUNK * blocks, times):
             frequency, power = signal.welch(
-                values[begin : end + segment // 2, first : first + each].astype(np.float64),
+                values[begin : end + segment // 2, part].astype(np.float64),
                 1 / spacing_ps,
                 window="hann",
                 nperseg=segment,

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from gfnode.graph import pair_distances
 from gfnode.molecule.internal import Internal, near_in_graph, nonbonded_pairs, volumes
-from gfnode.thinning import places
+from gfnode.thinning import chunks, places
 from gfnode.trajectory import Doubles, Floats, Integers
 
 LONGEST, SHORTEST = 1.3, 0.7
@@ -111,10 +111,8 @@ class Integrity:
         """Number of clashing pairs, at least four bonds apart or of two molecules, ``(...)``."""
         atoms = self.internal.atoms
         frames = positions.reshape(-1, *positions.shape[-2:])[:, atoms]
-        step = max(1, _VALUES // max(1, self._width))
         count = np.zeros(len(frames), dtype=np.int64)
-        for begin in range(0, len(frames), step):
-            part = slice(begin, begin + step)
+        for part in chunks(len(frames), _VALUES, self._width):
             count[part] = self._touching(frames[part].astype(np.float64))
         return count.reshape(positions.shape[:-2])
 

@@ -5,7 +5,6 @@ window and lag, and the distance of the distribution of each coordinate from the
 Coordinates are processed in chunks, so that memory does not grow with their number.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +27,7 @@ from gfnode.metrics.lags import LAG_BINS
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import Quantity, distance, halves, summary
 from gfnode.physics.section import CONSTANT, FLOOR
+from gfnode.thinning import chunks
 from gfnode.trajectory import Doubles, Integers
 
 BINS = 60
@@ -244,7 +244,8 @@ def compare(quantity: Quantity, predictions: Predictions) -> tuple[dict[str, Any
     methods = [*predictions.predicted, CONSTANT, FLOOR]
     sums = {method: Sums.empty(windows, times, samples.blocks) for method in methods}
     ranges, densities, constants = [], [], []
-    for piece in _pieces(index, windows * times):
+    for part in chunks(len(index), _VALUES, windows * times):
+        piece = index[part]
         true = quantity.of(predictions.true, piece)
         truth = Truth.of(true, samples, quantity.circular)
         training = quantity.of(predictions.training, piece)
@@ -286,11 +287,6 @@ def compare(quantity: Quantity, predictions: Predictions) -> tuple[dict[str, Any
             arrays[f"wasserstein.{method}"] = np.concatenate(each.transports) * scale
     facts = {"unit": quantity.unit, "coordinates": len(quantity.index), "compared": count}
     return facts | {"methods": numbers}, arrays
-
-
-def _pieces(index: Integers, samples: int) -> Iterator[Integers]:
-    step = max(1, _VALUES // max(1, samples))
-    return (index[begin : begin + step] for begin in range(0, len(index), step))
 
 
 def _counts(  # noqa: PLR0917

@@ -76,10 +76,9 @@ class Features:
             everything = np.arange(system.n_atoms)
             self.quadruples = torsion_atoms(system.bonds, everything, self.masses, some)
             self.names = ["-".join(map(str, row)) for row in self.quadruples.tolist()]
-        if len(self.quadruples) > TORSIONS:
-            chosen = evenly(len(self.quadruples), TORSIONS)
-            self.quadruples = self.quadruples[chosen]
-            self.names = [self.names[k] for k in chosen]
+        chosen = evenly(len(self.quadruples), TORSIONS)
+        self.quadruples = self.quadruples[chosen]
+        self.names = [self.names[k] for k in chosen]
         if len(self.quadruples):
             return
         self.kind = "modes"

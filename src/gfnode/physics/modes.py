@@ -14,7 +14,7 @@ from gfnode.experiment.held_out import held_out
 from gfnode.fourier import Basis
 from gfnode.geometry import center, kabsch_rotation
 from gfnode.metrics.spectra import power_spectrum, spacing_of
-from gfnode.thinning import evenly
+from gfnode.thinning import chunks, evenly
 from gfnode.trajectory import Doubles, Floats, Integers, Trajectory
 from gfnode.windows import Windows, lags
 
@@ -64,11 +64,10 @@ def on_reference(
     weights = torch.from_numpy(masses)
     found = np.empty(positions.shape, dtype=np.float32)
     target = torch.from_numpy(np.array(reference, dtype=np.float64))
-    for begin in range(0, len(positions), CHUNK):
-        x = torch.from_numpy(np.array(positions[begin : begin + CHUNK], dtype=np.float64))
-        onto = target[begin : begin + CHUNK] if target.ndim == 3 else target
-        turned = (x - center(x)) @ kabsch_rotation(x, onto, weights).mT
-        found[begin : begin + CHUNK] = turned.numpy()
+    for part in chunks(len(positions), CHUNK):
+        x = torch.from_numpy(np.array(positions[part], dtype=np.float64))
+        onto = target[part] if target.ndim == 3 else target
+        found[part] = ((x - center(x)) @ kabsch_rotation(x, onto, weights).mT).numpy()
     return found
 
 

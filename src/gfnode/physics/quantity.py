@@ -13,7 +13,7 @@ from gfnode.metrics import NO_ESTIMATE, Estimate, summarise
 from gfnode.metrics.jackknife import Distance
 from gfnode.metrics.lags import LAG_BINS
 from gfnode.physics.predictions import Predictions
-from gfnode.thinning import evenly
+from gfnode.thinning import chunks, evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
 MOST_COORDINATES = 1000
@@ -79,8 +79,7 @@ def torsion_angles(positions: Floats, quadruples: Integers) -> Doubles:
     """
     index = torch.from_numpy(quadruples)
     found = np.empty((len(positions), len(quadruples)))
-    for begin in range(0, len(positions), CHUNK):
-        part = slice(begin, begin + CHUNK)
+    for part in chunks(len(positions), CHUNK):
         found[part] = dihedrals(torch.from_numpy(np.array(positions[part])), index).numpy()
     return found
 

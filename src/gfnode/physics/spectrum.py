@@ -26,6 +26,7 @@ from gfnode.metrics.spectra import (
     welch,
 )
 from gfnode.physics.modes import coefficients, eigenvalues_of, on_reference
+from gfnode.thinning import chunks
 from gfnode.trajectory import Doubles, Integers, Trajectory
 from gfnode.trajectory.given import loaded
 
@@ -277,19 +278,17 @@ def _common_spacing(given: Sequence[Trajectory]) -> float:
 
 def _velocities(
     given: Sequence[Trajectory], spacing: float, stored: bool
-) -> Iterator[tuple[int, Trajectory, slice, Doubles]]:
-    """Velocities in chunks of atoms, scaled so that squares are in K, ``(time, 3 atom)``."""
-    root = np.sqrt(state_weights(given[0].masses))
+) -> Iterator[tuple[int, Doubles]]:
+    """Number of each trajectory, and velocities ``(time, 3 atom)`` of some atoms, squared in K."""
+    root = np.sqrt(state_weights(given[0].masses)).reshape(-1, 3)
     for number, each in enumerate(given):
-        for begin in range(0, each.n_atoms, ATOMS_AT_ONCE):
-            atoms = slice(begin, begin + ATOMS_AT_ONCE)
+        for atoms in chunks(each.n_atoms, ATOMS_AT_ONCE):
             if stored:
                 assert each.velocities is not None
                 v = each.velocities[:, atoms].astype(np.float64)
             else:
                 v = differences(each.positions[:, atoms], spacing)
-            weight = root[3 * begin : 3 * (begin + ATOMS_AT_ONCE)]
-            yield number, each, atoms, v.reshape(len(v), -1) * weight
+            yield number, (v * root[atoms]).reshape(len(v), -1)
 
 
 def _density(
@@ -297,7 +296,7 @@ def _density(
 ) -> tuple[Doubles, Doubles]:
     """Density of the kinetic temperature, ``(block, frequency)`` in K ps."""
     found: dict[int, Doubles] = {}
-    for number, _, _, v in _velocities(given, spacing, stored):
+    for number, v in _velocities(given, spacing, stored):
         frequency, power = welch(v, 1e-3 * spacing, segment, plan[number], centre=False)
         found[number] = found.get(number, 0.0) + power
     gain = np.ones_like(frequency) if stored else difference_gain(frequency, 1e-3 * spacing)
@@ -310,7 +309,7 @@ def _velocity_correlation(
     velocities = min(map(len, given)) - (not stored)  # differences are one fewer than frames
     most = min(most, velocities - 1)
     total, heat = np.zeros(most + 1), 0.0
-    for _, _, _, v in _velocities(given, spacing, stored):
+    for _, v in _velocities(given, spacing, stored):
         share = float(np.square(v).sum())
         if share > 0:
             total += share * autocorrelation(v, most, centre=False)

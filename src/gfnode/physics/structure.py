@@ -18,7 +18,7 @@ from gfnode.physics.comparing import compare
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import Quantity, summary
 from gfnode.physics.section import CONSTANT, FLOOR, Section
-from gfnode.thinning import evenly
+from gfnode.thinning import chunks, evenly
 from gfnode.trajectory import Doubles, Floats, Integers
 
 MOST_PAIRS = 100
@@ -93,11 +93,10 @@ def rmsd(mine: Floats, true: Floats, superposed: bool) -> Doubles:
     ----------
     W. Kabsch, Acta Cryst. A 34, 827 (1978).
     """
-    step = max(1, _VALUES // max(1, true[0].size))
     found = []
-    for begin in range(0, len(true), step):
-        y = true[begin : begin + step].astype(np.float64)
-        x = np.broadcast_to(mine[begin : begin + step], y.shape).astype(np.float64)
+    for part in chunks(len(true), _VALUES, true[0].size):
+        y = true[part].astype(np.float64)
+        x = np.broadcast_to(mine[part], y.shape).astype(np.float64)
         if superposed:
             x, y = (each - each.mean(-2, keepdims=True) for each in (x, y))
         lost = ~np.isfinite(x).all((-2, -1))

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.geometry import dihedrals
-from gfnode.metrics import Estimate
 from gfnode.metrics.distributions import (
     circular_mean,
     counts_by_block,
@@ -107,11 +106,13 @@ def _ramachandran(
     states = {key: assign(*each) for key, each in angles.items()}
     passages = {key: _passages(begin, each, samples) for key, each in states.items()}
     counted = {key: _torus(each, samples.labels, samples.blocks) for key, each in angles.items()}
+    names = [*(basin.name for basin in BASINS), OTHER]
     methods: dict[str, Any] = {}
     for key, each in states.items():
-        shares = populations(each.reshape(shape), predictions.blocks, len(BASINS) + 1)
-        methods[key] = {"populations": _shares(shares)} | {
-            "transitions": passages[key].sum(0)[1:].astype(int).tolist()
+        shares = populations(each.reshape(shape), predictions.blocks, len(names))
+        methods[key] = {
+            "populations": {name: estimate(x) for name, x in zip(names, shares, strict=True)},
+            "transitions": passages[key].sum(0)[1:].astype(int).tolist(),
         }
         if key != TRUE:
             methods[key] |= _divergences(counted[TRUE], counted[key], predictions, None)
@@ -126,11 +127,6 @@ def _ramachandran(
     }
     arrays["atoms"] = atoms
     return {"methods": methods}, arrays
-
-
-def _shares(found: tuple[Estimate, ...]) -> dict[str, Any]:
-    names = [*(basin.name for basin in BASINS), OTHER]
-    return {name: estimate(each) for name, each in zip(names, found, strict=True)}
 
 
 def _torus(angles: Doubles, labels: Integers, blocks: int) -> Doubles:

@@ -1,6 +1,5 @@
 """Chemical integrity of predictions: broken bonds, clashes, inverted stereocentres."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from gfnode.molecule.integrity import (
 from gfnode.physics.predictions import Predictions
 from gfnode.physics.quantity import summary
 from gfnode.physics.section import TRUE, Section
-from gfnode.trajectory import Floats, Integers
+from gfnode.thinning import chunks
+from gfnode.trajectory import Integers
 
 _VALUES = 6_000_000  # coordinates looked at at once
 
@@ -39,7 +39,8 @@ def integrity(predictions: Predictions) -> Section | None:
     }
     methods: dict[str, Any] = {}
     for method, positions in ({TRUE: predictions.true} | predictions.predicted).items():
-        pieces = [judge.counts(x, starts) for x, starts in _pieces(positions, predictions.starts)]
+        parts = chunks(len(positions), _VALUES, positions[0].size)
+        pieces = [judge.counts(positions[k], predictions.starts[k, None]) for k in parts]
         counts = {key: np.concatenate([each[key] for each in pieces]) for key in pieces[0]}
         methods[method] = {
             key: _per_frame(value, predictions, most[key]) for key, value in counts.items()
@@ -69,10 +70,3 @@ def _per_frame(counts: Integers, predictions: Predictions, most: int) -> dict[st
 def _share(counts: dict[str, Integers], predictions: Predictions) -> dict[str, Any]:
     wrong = np.sum(list(counts.values()), axis=0) > 0
     return mean_estimate(wrong.astype(np.float64), predictions.blocks).of_share().to_dict()
-
-
-def _pieces(positions: Floats, starts: Floats) -> Iterator[tuple[Floats, Floats]]:
-    step = max(1, _VALUES // max(1, positions[0].size))
-    for begin in range(0, len(positions), step):
-        part = slice(begin, begin + step)
-        yield positions[part], starts[part, None]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gfnode.errors import InputError
 from gfnode.readers.boundary import foreign
 from gfnode.readers.source import BLOCK, Block
+from gfnode.thinning import chunks
 from gfnode.trajectory import Integers
 
 DENSEST = 1100
@@ -155,22 +156,22 @@ class Archive(Mapping[str, NDArray[Any]]):
         """A whole array in pieces: the first row of each, and its rows."""
         (frames, *shape), fortran, dtype = self._head(key)
         count = int(np.prod(shape))
-        piece = max(1, BLOCK // max(1, count))
+        parts = chunks(frames, BLOCK, count)
         if fortran:  # no frame is whole before the end of the stream
             whole = self[key]
-            yield from ((begin, whole[begin : begin + piece]) for begin in range(0, frames, piece))
+            yield from ((part.start, whole[part]) for part in parts)
             return
         with ExitStack() as stack:
             with self._reading():
                 archive = stack.enter_context(zipfile.ZipFile(self.path))
                 file = stack.enter_context(archive.open(f"{key}.npy"))
                 self._read_head(file, key)
-            for begin in range(0, frames, piece):
-                wanted = min(piece, frames - begin)
+            for part in parts:
+                wanted = part.stop - part.start
                 with self._reading():
                     raw = file.read(wanted * count * dtype.itemsize)
                     stored = np.frombuffer(raw, dtype).reshape(wanted, *shape)
-                yield begin, stored
+                yield part.start, stored
             with self._reading():
                 if file.read(1):  # the checksum is compared where the stream ends
                     raise InputError(f"{self.path}: {key} holds more data than its header declares")

@@ -60,7 +60,7 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
     notes += check_fit(path, source, int(rows[0]), atoms)
     filled = _Filling(path, source, atoms, rows, choice)
     filled.read()
-    filled.drop_idle_velocities()
+    idle = filled.drop_idle_velocities()
     step, topology, numbers = source.time_step, source.topology, source.numbers[atoms]
     masses = None if source.masses is None else source.masses[atoms]
     if masses is not None and unusual(masses, numbers):
@@ -83,7 +83,7 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
         time_step=step,
         name=source.name if name is None else name,
         source=source.origin or str(path),
-        notes=(*source.notes, *notes, *filled.notes()),
+        notes=(*source.notes, *notes, *idle, *filled.notes()),
     )
 
 
@@ -167,8 +167,7 @@ class _Filling:
         self.path, self.source, self.choice = path, source, choice
         self.atoms, self.rows = atoms, rows
         self.arrays: dict[str, NDArray[np.float32]] = {}
-        self._dropped: list[str] = []
-        self._involved: Integers | None = None  # the atoms that the unwrapper sees
+        self._involved = atoms[:0]  # the atoms that the unwrapper sees
         self._unwrapper: Unwrapper | None = None
 
     def read(self) -> None:
@@ -196,11 +195,9 @@ class _Filling:
                 )
         # at once: a box would bring anything into itself
         _check_values({"positions": positions, "cell": block.cell}, where, rows)
-        if self._continuous(block):
-            assert self._unwrapper is not None
-            assert self._involved is not None
+        if (unwrapper := self._unwrapper_of(block)) is not None:
             assert block.cell is not None
-            positions = self._unwrapper(positions[:, self._involved], block.cell)
+            positions = unwrapper(positions[:, self._involved], block.cell)
             atoms = np.searchsorted(self._involved, atoms)
         if not _everything(atoms, positions.shape[1]):
             positions = positions[:, atoms]
@@ -214,18 +211,17 @@ class _Filling:
                 self.arrays[key] = room((len(self.rows), *values.shape[1:]), self.choice.memory)
             self.arrays[key][places] = values
 
-    def _continuous(self, block: Block) -> bool:
-        """Whether molecules are looked after; the first block decides."""
+    def _unwrapper_of(self, block: Block) -> "Unwrapper | None":
+        """What looks after molecules, if anything does; the first block decides."""
         if self.choice.whole is False or self.source.order is not None:
-            return False
+            return None
         if block.cell is None or not block.cell.any():
             if self.choice.whole and self._unwrapper is None:
                 raise InputError(
                     f"{self.path}: holds no periodic cell, so molecules cannot be made whole: "
                     "leave out --whole"
                 )
-            return self._unwrapper is not None
-        if self._unwrapper is None:
+        elif self._unwrapper is None:
             from gfnode.molecule import periodic
 
             bonds = _bonds(self.source, self.rows, f"{self.path}: ")
@@ -234,31 +230,31 @@ class _Filling:
             bonds = among(bonds, involved, len(molecules))
             self._unwrapper = periodic.Unwrapper(bonds, len(involved))
             self._involved = involved
-        return True
+        return self._unwrapper
 
-    def drop_idle_velocities(self) -> None:
+    def drop_idle_velocities(self) -> list[str]:
         """Leave velocities out that are all zero, though atoms move: some programs write that."""
         velocities, positions = self.arrays.get("velocities"), self.arrays["positions"]
         if velocities is None or velocities.any() or not (positions[1:] != positions[:-1]).any():
-            return
+            return []
         del self.arrays["velocities"]
-        self._dropped.append(
+        return [
             f"{self.path.name}: stored velocities are left out: all are zero although the atoms "
             "move"
-        )
+        ]
 
     def notes(self) -> list[str]:
-        """What was repaired, and what left out."""
-        did, u = [], self._unwrapper
+        """What was repaired."""
+        did, notes, u = [], [], self._unwrapper
         if u is not None and u.broken:
             did.append(f"cut molecules in {u.broken} of {u.frames} frames (now made whole)")
         if u is not None and u.jumps:
             did.append(f"made them jump across it {count(u.jumps, 'time')} (now undone)")
-        told = (
-            f"{self.path.name}: the periodic box {', and '.join(did)}; --as-stored keeps them as "
-            "they were"
-        )
-        notes = [*self._dropped, told] if did else [*self._dropped]
+        if did:
+            notes.append(
+                f"{self.path.name}: the periodic box {', and '.join(did)}; --as-stored keeps them "
+                "as they were"
+            )
         if u is not None and u.doubt:
             notes.append(f"{self.path.name}: {u.doubt}")
         if u is not None and u.endless:

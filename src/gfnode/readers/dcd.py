@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.readers.boundary import foreign, frame_times
+from gfnode.readers.boundary import EXAMPLE, foreign, frame_times
 from gfnode.readers.cells import box_vectors
 from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.readers.topology import read_topology, same_atoms
@@ -118,7 +118,7 @@ def _claim(control: NDArray[Any], unit: float) -> str:
         delta = float(control[9:11].copy().view(control.dtype.byteorder + "f8")[0])
     step = delta * unit * max(every, 1)
     if delta == 1 or not 1e-3 < step < 1e9:  # mdtraj writes 1, whatever the step
-        return "e.g. --step 2fs"
+        return EXAMPLE
     said = format_time(float(f"{step:.4g}")).replace(" ", "")
     return (
         f"--step {said} if its header is right (a frame every {max(every, 1)} steps of "

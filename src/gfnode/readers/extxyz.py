@@ -202,7 +202,7 @@ def find_frames(path: Path) -> Frames:
                 )
             found.comments.append(comment.decode())
             if velocities is None:
-                velocities = b" xtb: " in comment and _three_numbers(lines)
+                velocities = XTB in found.comments[-1] and _three_numbers(lines)
             if velocities and (got := sum(1 for _ in islice(lines, count))) != count:
                 raise InputError(
                     f"{path}: the file ends inside the velocities of frame {frame}: {got} of "

@@ -33,7 +33,6 @@ UNITS = {
 
 def open_hdf5(path: Path, given: Given) -> Source:
     """Open times, cell and, where stored, velocities."""
-    need_tables(path)
     numbers, topology = topology_of(path)
     (head,) = isolated(path, DAMAGED, lambda: _head(path))
     if head["shape"].shape != (3,):

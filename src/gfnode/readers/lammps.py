@@ -8,7 +8,7 @@ its manual names another unit.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from gfnode.errors import InputError
 from gfnode.readers import lammps_frames
-from gfnode.readers.boundary import frame_times
+from gfnode.readers.boundary import foreign, frame_times
 from gfnode.readers.by_mass import elements_by_mass
-from gfnode.readers.lammps_frames import Index, damage, numbers_of, rows_of
+from gfnode.readers.lammps_frames import Index, numbers_of, rows_of
 from gfnode.readers.quantities import FORCES, LENGTHS, SPEEDS
 from gfnode.readers.source import Block, Given, Source, batches
 from gfnode.readers.topology import Top, read_topology, same_atoms
@@ -83,7 +83,8 @@ def open_dump(path: Path, given: Given) -> Source:
             f"{path}: its units are {found.units[:40]!r}, expected "
             f"{', '.join(filter(None, UNITS))}: convert it to one of these, or use another format"
         )
-    atoms = _Atoms(path, found, units, None if given.top is None else read_topology(given.top))
+    top = None if given.top is None else read_topology(given.top)
+    atoms = _Atoms(path, found, units, top)
     stored, restarted = (None, ()) if given.step is not None else _times(path, found, units)
     times = frame_times(path, len(found), given.step, stored, proposal=_proposal(found))
     held = [*zip((VELOCITIES, FORCE), ("velocities", "forces"), strict=True)]
@@ -99,7 +100,7 @@ def open_dump(path: Path, given: Given) -> Source:
             f"{path.name}: its frames are {found.spacings[0]} to {found.spacings[-1]} steps "
             f"apart, but were all taken to be {format_time(given.step)} apart",
         )
-    source = Source(
+    return Source(
         atoms.numbers,
         times,
         atoms.blocks,
@@ -110,11 +111,9 @@ def open_dump(path: Path, given: Given) -> Source:
             key for key in found.columns if key not in READ and not key.startswith("proc")
         ),
         states_unit=bool(found.units),
+        topology=None if top is None else top.topology,
+        placed=None if top is None else top.placed,
     )
-    if (top := atoms.top) is None:
-        return source
-    masses = top.masses if source.masses is None else source.masses
-    return replace(source, topology=top.topology, placed=top.placed, masses=masses)
 
 
 def _times(path: Path, found: Index, units: Units) -> tuple[Doubles | None, tuple[str, ...]]:
@@ -196,9 +195,9 @@ class _Atoms:
         if top is not None:
             same_atoms(path, found.atoms, top)
             self.notes = top.notes
-        self.masses = None
+        self.masses = None if top is None else top.masses
         if "mass" in held:
-            with damage(path, "a mass of frame 0 is not a number"):
+            with foreign(path, "a mass of frame 0 is not a number"):
                 self.masses = numbers_of([columns[held.index("mass")]], order)[:, 0]
         self.numbers = self._elements(columns, order)
         if "id" not in held:
@@ -221,7 +220,7 @@ class _Atoms:
         """The order of the atoms of a frame by id, and these ids, no two the same."""
         if "id" not in self.found.columns:
             return np.arange(self.found.atoms), None
-        with damage(self.path, f"an id of frame {frame} is not a number"):
+        with foreign(self.path, f"an id of frame {frame} is not a number"):
             words = np.array([int(word) for word in columns[self.found.columns.index("id")]])
             order = np.argsort(words, kind="stable").astype(np.int64)
             now = words[order].tolist()
@@ -301,7 +300,7 @@ class _Atoms:
                 "frames must hold the same atoms"
             )
         keys = [*self.positions, *(word for key, _ in self.vectors for word in key)]
-        with damage(self.path, f"frame {frame} is damaged"):
+        with foreign(self.path, f"frame {frame} is damaged"):
             values = numbers_of([columns[held.index(key)] for key in keys], order)
         origin, vectors = found.boxes[frame][0], found.boxes[frame][1:]
         x = values[:, :3]

@@ -5,8 +5,7 @@ https://docs.lammps.org/Howto_triclinic.html.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
-from gfnode.readers.boundary import describe, ends_with_line
+from gfnode.readers.boundary import ends_with_line, foreign
 from gfnode.trajectory import Doubles
 
 LINES = {"UNITS": 1, "TIME": 1, "TIMESTEP": 1, "NUMBER OF ATOMS": 1, "BOX BOUNDS": 3, "ATOMS": 0}
@@ -61,17 +60,6 @@ class Index:
         return tuple(np.unique(np.diff(self.steps)).tolist())
 
 
-@contextmanager
-def damage(path: Path, what: str) -> Iterator[None]:
-    """Say what is damaged where words are no numbers, or too few."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"{path}: {what}: {describe(error)}") from error
-
-
 def index(path: Path) -> Index:
     """Walk through the file once; every frame must be whole, and of the same columns."""
     ends_with_line(path)
@@ -79,7 +67,7 @@ def index(path: Path) -> Index:
     with path.open("rb") as file:
         while (head := _head(path, file, len(found))) is not None:
             frame = len(found)
-            with damage(path, f"the header of frame {frame} is damaged"):
+            with foreign(path, f"the header of frame {frame} is damaged"):
                 _add(path, found, head)
             begin = file.tell()
             got = sum(1 for _ in islice(file, found.atoms))

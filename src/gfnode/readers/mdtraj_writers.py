@@ -15,7 +15,7 @@ import numpy as np
 from gfnode.readers import dcd, gromacs
 from gfnode.readers.boundary import check_written, picoseconds, telling_of_room
 from gfnode.readers.cells import ANGSTROM_PER_NM, FORCE, SPEED, check_cell
-from gfnode.readers.hdf5 import count_hdf5, need_tables
+from gfnode.readers.hdf5 import count_hdf5
 from gfnode.trajectory import Floats, Trajectory
 from gfnode.trajectory.mdtraj import to_mdtraj
 from gfnode.units import FS_PER
@@ -55,8 +55,6 @@ def writing(path: Path, frames: int) -> Iterator[Callable[[Trajectory], None]]:
 
 
 def _opened(path: Path) -> Any:
-    if path.suffix == ".h5":
-        need_tables(path)
     if path.suffix == ".trr":
         return path.open("wb")
     from mdtraj import formats

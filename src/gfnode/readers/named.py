@@ -53,9 +53,9 @@ def check_symbols(path: Path, row: int, text: str, name: str) -> None:
     ASE writes it with a capital and small letters.
     """
     column = first_column(text)
-    if (
-        atom := next((i for i, x in enumerate(column) if x.capitalize() == name), None)
-    ) is not None:
+    names = [word.capitalize() for word in column]
+    if name in names:
+        atom = names.index(name)
         raise InputError(
             f"{path}: atom {atom} of frame {row} is called {column[atom]}, which is not an "
             f"element: {REMEDY}"

@@ -76,13 +76,10 @@ def save(
     path = place(path, "a trajectory file")
     check_target(path)
     check_precision(path, precision)
-    there = None if anew else topology_beside(path, trajectory.numbers)
     write = format_of(path).write
     assert write is not None
-    with _written(path, new) as partial, _writing(path):
+    with _written(path, trajectory[0], anew=anew, new=new) as partial, _writing(path):
         write(trajectory, partial, precision)
-    if there is None:
-        _write_topology(path, trajectory[0])
     return path
 
 
@@ -113,16 +110,11 @@ def save_pieces(
     def chosen() -> Iterator[Trajectory]:
         return _ascending(pieces(), frames, path)
 
-    first = next(chosen())[0]
-    there = None if anew else topology_beside(path, first.numbers)
-
-    with _written(path, new) as partial:
+    with _written(path, next(chosen())[0], anew=anew, new=new) as partial:
         if (writing := OWN[path.suffix.lower()].writing) is None:
             npz.write_pieces(chosen, frames, partial)
         else:
             _write_through(writing(partial, frames), chosen(), path)
-    if there is None:
-        _write_topology(path, first)
     return path
 
 
@@ -215,14 +207,10 @@ def topology_beside(path: Path, numbers: Integers) -> Path | None:
     return topology
 
 
-def _write_topology(path: Path, frame: Trajectory) -> None:
-    if (topology := topology_path(path)) is not None:
-        save(frame, topology)
-
-
 @contextmanager
-def _written(path: Path, new: bool) -> Iterator[Path]:
-    """Give the name to write under, its suffix in lower case."""
+def _written(path: Path, frame: Trajectory, *, anew: bool, new: bool) -> Iterator[Path]:
+    """Give the name to write under, its suffix in lower case; a frame becomes the topology."""
+    there = None if anew else topology_beside(path, frame.numbers)
     with whole(path, new=new) as partial:
         lower = partial.with_suffix(path.suffix.lower())
         try:
@@ -231,6 +219,8 @@ def _written(path: Path, new: bool) -> Iterator[Path]:
         finally:
             if lower != partial:
                 lower.unlink(missing_ok=True)
+    if there is None and (topology := topology_path(path)) is not None:
+        save(frame, topology)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnode.errors import InputError
+from gfnode.thinning import chunks
 from gfnode.trajectory import Doubles, Integers, Topology
 
 BLOCK = 2**18
@@ -108,8 +109,7 @@ def rescaled(source: Source, factor: float) -> Source:
 
 def batches(rows: Integers, n_atoms: int) -> Iterator[Integers]:
     """Split frame numbers into pieces of about :data:`BLOCK` coordinates."""
-    piece = max(1, BLOCK // (3 * max(1, n_atoms)))
-    return (rows[begin : begin + piece] for begin in range(0, len(rows), piece))
+    return (rows[part] for part in chunks(len(rows), BLOCK, 3 * n_atoms))
 
 
 def in_memory(

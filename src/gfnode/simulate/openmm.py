@@ -11,7 +11,7 @@ import numpy as np
 from gfnode.errors import InputError
 from gfnode.simulate.extra import need
 from gfnode.trajectory import Doubles, Integers, Topology
-from gfnode.trajectory.topology import residues_of
+from gfnode.trajectory.mdtraj import to_mdtraj
 from gfnode.units import KCAL_MOL, KJ_MOL
 
 NM = 10.0  # Å
@@ -101,25 +101,6 @@ def _check_no_code(files: list[str]) -> None:
                 waiting += [there, os.path.join(os.path.dirname(file), there)]
 
 
-def openmm_topology(numbers: Integers, topology: Topology) -> Any:
-    """Convert elements, residues and bonds."""
-    from openmm.app import Element
-    from openmm.app import Topology as Names
-
-    made = Names()
-    chain = made.addChain()
-    of, first = residues_of(topology)
-    names, ids = topology.residue_names, topology.residue_ids
-    residues = [made.addResidue(names[i], chain, str(ids[i])) for i in first]
-    atoms = [
-        made.addAtom(name, Element.getByAtomicNumber(int(number)), residues[residue])
-        for name, number, residue in zip(topology.names, numbers, of, strict=True)
-    ]
-    for first, second in topology.bonds:
-        made.addBond(atoms[first], atoms[second])
-    return made
-
-
 def create_system(field: Any, topology: Any, **options: Any) -> Any:
     """Let the force field describe a molecule.
 
@@ -158,7 +139,8 @@ def potential(
     from openmm import Context, Platform, VerletIntegrator
     from openmm.app import NoCutoff
 
-    system = create_system(field, openmm_topology(numbers, topology), nonbondedMethod=NoCutoff)
+    names = to_mdtraj(numbers, topology).to_openmm()
+    system = create_system(field, names, nonbondedMethod=NoCutoff)
     # double precision, and quick for a molecule
     context = Context(system, VerletIntegrator(0.001), Platform.getPlatformByName("Reference"))
 
@@ -170,7 +152,7 @@ def potential(
     return energy
 
 
-def standard(path: Path) -> Any:
+def read_pdb(path: Path) -> Any:
     """Read a PDB file."""
     from openmm.app import PDBFile
 

@@ -13,16 +13,10 @@ from gfnode.errors import InputError
 from gfnode.simulate.dynamics import Snapshot
 from gfnode.simulate.extra import need
 from gfnode.simulate.molecules import Molecule
-from gfnode.simulate.openmm import (
-    NM,
-    WATER,
-    create_system,
-    force_field,
-    openmm_topology,
-    standard,
-)
+from gfnode.simulate.openmm import NM, WATER, create_system, force_field, read_pdb
 from gfnode.simulate.protocol import NONE, Protocol
 from gfnode.trajectory import Doubles, masses_of
+from gfnode.trajectory.mdtraj import from_mdtraj, to_mdtraj
 from gfnode.units import FS_PER, KJ_MOL
 
 CUTOFF_NM = 0.9
@@ -125,9 +119,9 @@ class OpenMMDynamics:
                 f"{molecule.name}: a force field needs residues and bonds: give ala2 or a PDB file"
             )
         if molecule.pdb is not None and molecule.pdb.exists():
-            topology = standard(molecule.pdb).topology
+            topology = read_pdb(molecule.pdb).topology
         else:
-            topology = openmm_topology(molecule.numbers, molecule.topology)
+            topology = to_mdtraj(molecule.numbers, molecule.topology).to_openmm()
         if topology.getNumAtoms() != len(molecule.numbers):
             raise InputError(f"{molecule.origin}: OpenMM and mdtraj read different atoms from it")
         field = self._field = force_field(self.box.force_field, self.box.solvent)
@@ -367,7 +361,6 @@ def _all_atoms(topology: Any) -> tuple[Any, Any]:
     from mdtraj import Topology
 
     from gfnode.readers.topology import check_elements
-    from gfnode.trajectory.mdtraj import from_mdtraj
 
     numbers, names = from_mdtraj(Topology.from_openmm(topology))
     check_elements("the box of water", numbers, names)

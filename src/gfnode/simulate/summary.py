@@ -6,21 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gfnode.metrics.blocks import t_quantile
+from gfnode.metrics.blocks import Estimate, t_quantile
 from gfnode.trajectory import Doubles
 from gfnode.units import BOLTZMANN, FS_PER, KCAL_MOL
 
 BLOCKS = 10
 """Intervals are over so many stretches of time."""
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over time with its 95 % interval over blocks; without one, nan."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class Summary:
 
     frames: int
     time_fs: float
-    temperature: Mean
+    temperature: Estimate
     degrees: int
     drift: float
     spread: float
@@ -68,16 +59,16 @@ class Summary:
         }
 
 
-def block_mean(values: ArrayLike) -> Mean:
+def block_mean(values: ArrayLike) -> Estimate:
     """Mean of a series ``(frame,)``, with the t interval of the means of `BLOCKS` equal parts."""
     series = np.asarray(values, dtype=np.float64)
     mean = float(series.mean())
     size = len(series) // BLOCKS
     if not size:
-        return Mean(mean, float("nan"), float("nan"))
+        return Estimate(mean, np.nan, np.nan, 0, len(series))
     means = series[len(series) - BLOCKS * size :].reshape(BLOCKS, size).mean(1)
     half = float(t_quantile(BLOCKS - 1) * means.std(ddof=1) / np.sqrt(BLOCKS))
-    return Mean(mean, mean - half, mean + half)
+    return Estimate(mean, mean - half, mean + half, BLOCKS, len(series))
 
 
 def summarise(

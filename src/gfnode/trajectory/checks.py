@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gfnode.errors import InputError
+from gfnode.thinning import chunks
 from gfnode.units import format_time
 
 Floats = NDArray[np.float32]
@@ -25,17 +26,16 @@ def check_finite(
     ``frames`` and ``atoms`` number them where they are others than 0, 1, 2, …; large arrays are
     looked through in pieces.
     """
-    piece = max(1, 2**22 // max(1, values[:1].size))
-    for begin in range(0, len(values), piece):
-        part = values[begin : begin + piece]
-        if not (finite := np.isfinite(part)).all():
+    for part in chunks(len(values), 2**22, values[:1].size):
+        if not (finite := np.isfinite(values[part])).all():
             frame, atom, *_ = np.argwhere(~finite)[0]
-            i = begin + frame if frames is None else frames[begin + frame]
+            frame += part.start
+            i = frame if frames is None else frames[frame]
             j = atom if atoms is None or key == "cell" else atoms[atom]
             what = "row" if key == "cell" else "atom"
             raise InputError(
                 f"{where}{key} are not finite at frame {i}, {what} {j}: "
-                f"{part[frame, atom]}; remove or repair that frame"
+                f"{values[frame, atom]}; remove or repair that frame"
             )
 
 

@@ -1,10 +1,8 @@
 """Rounded coordinates: their precision, and corrections of the momenta of starts."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from gfnode.thinning import evenly
+from gfnode.thinning import chunks, evenly
 from gfnode.trajectory import SHORT_GAP, Doubles, Floats, Integers
 from gfnode.units import BOHR
 
@@ -90,7 +88,7 @@ def steadied(
     array or None
         δV − δω × c in Å/fs and δω in 1/fs, ``(start, 2, 3)``; None where all are zero.
     """
-    parts = list(_slices(len(starts), len(masses)))
+    parts = list(chunks(len(starts), _CHUNK, 3 * len(masses)))
     earlier = np.concatenate(
         [_earlier(positions, times, masses, starts[k], successors[k]) for k in parts]
     )
@@ -110,12 +108,6 @@ def steadied(
     inertia = np.trace(second, axis1=1, axis2=2)[:, None, None] * np.eye(3) - second
     turn = (np.linalg.pinv(inertia, rcond=1e-6, hermitian=True) @ spin[..., None])[..., 0]
     return np.stack([speed - np.cross(turn, c), turn], 1)
-
-
-def _slices(count: int, atoms: int) -> Iterator[slice]:
-    """Pieces of so many frames that take little memory."""
-    size = max(1, _CHUNK // (3 * atoms))
-    return (slice(k, k + size) for k in range(0, count, size))
 
 
 def _second(r: Doubles, masses: Doubles) -> Doubles:
@@ -145,7 +137,7 @@ def _earlier(
 def _swept(positions: Floats, masses: Doubles) -> tuple[Doubles, Doubles]:
     """Centres of mass, and Σ m r × r' over all steps before a frame, ``(frame, 3)`` both."""
     share = masses / masses.sum()
-    parts = list(_slices(len(positions), len(masses)))
+    parts = list(chunks(len(positions), _CHUNK, 3 * len(masses)))
     centre = np.concatenate(
         [np.einsum("a,fai->fi", share, positions[k], dtype=np.float64) for k in parts]
     )

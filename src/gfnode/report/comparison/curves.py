@@ -60,7 +60,7 @@ def _errors(compared: Compared) -> Picture:
 def _draw_errors(compared: Compared, layout: Layout) -> Figure:
     figure = layout.figure(1.15, 0.5)
     axes = figure.add_subplot()
-    units, label = _lag_axis(compared)
+    units = _lag_axis(axes, compared, layout)
     extremes: list[NDArray[np.float64]] = []
     for number, (name, run) in enumerate(compared.named):
         lag, value, low, high = curve(run.evaluation["methods"][run.model])
@@ -76,9 +76,8 @@ def _draw_errors(compared: Compared, layout: Layout) -> Figure:
         trivial = run.best if compared.same_windows else None
         axes.plot(lag, value, color=colour, lw=layout.stroke, ls=(0, (2, 2)), label=trivial)
     _logarithmic(axes, np.concatenate(extremes))
-    _horizon(axes, compared, units)
     axes.set_ylabel("mean squared error (10⁻² Å²)", fontsize=layout.text)
-    return _finish(figure, axes, layout, label)
+    return _finish(figure, axes, layout)
 
 
 # --------------------------------------------------------------------------- over the best trivial
@@ -119,7 +118,7 @@ def _draw_ratios(
 ) -> Figure:
     figure = layout.figure(1.0, 0.42)
     axes = figure.add_subplot()
-    units, label = _lag_axis(compared)
+    units = _lag_axis(axes, compared, layout)
     extremes = [np.ones(1)]
     for number, (name, run, verdicts) in enumerate(
         zip(compared.names, compared.runs, found, strict=True)
@@ -135,9 +134,8 @@ def _draw_ratios(
         _curve(axes, layout, lag, value, (low, high), number=number, label=short(name))
     axes.axhline(1, color=_GREY, lw=layout.stroke, ls=(0, (2, 2)), zorder=1)
     _logarithmic(axes, np.concatenate(extremes))
-    _horizon(axes, compared, units)
     axes.set_ylabel("error / best trivial", fontsize=layout.text)
-    return _finish(figure, axes, layout, label)
+    return _finish(figure, axes, layout)
 
 
 # --------------------------------------------------------------------------- training
@@ -189,27 +187,24 @@ def _draw_training(compared: Compared, layout: Layout) -> Figure:
             )
     scale_errors(axes)
     layout.whole_numbers(axes.xaxis)
+    axes.set_xlabel("epoch", fontsize=layout.text)
     axes.set_ylabel("validation error (10⁻² Å²)", fontsize=layout.text)
-    return _finish(figure, axes, layout, "epoch")
+    return _finish(figure, axes, layout)
 
 
 # --------------------------------------------------------------------------- what they share
 
 
-def _lag_axis(compared: Compared) -> tuple[list[float], str]:
-    """What lags are counted in, for each run, in ps: in horizons where these differ by factors."""
+def _lag_axis(axes: Axes, compared: Compared, layout: Layout) -> list[float]:
+    """Label and limit the axis, and give what the lags of each run are counted in, in ps.
+
+    That is its horizon where horizons differ by factors.
+    """
     horizons = [1e-3 * run.evaluation["horizon_fs"] for run in compared.runs]
-    if max(horizons) > _UNLIKE * min(horizons):
-        return horizons, "lag / horizon"
-    return [1.0] * len(horizons), "lag (ps)"
-
-
-def _horizon(axes: Axes, compared: Compared, units: Sequence[float]) -> None:
-    ends = [
-        1e-3 * run.evaluation["horizon_fs"] / unit
-        for run, unit in zip(compared.runs, units, strict=True)
-    ]
-    axes.set_xlim(0, max(ends))
+    unlike = max(horizons) > _UNLIKE * min(horizons)
+    axes.set_xlabel("lag / horizon" if unlike else "lag (ps)", fontsize=layout.text)
+    axes.set_xlim(0, 1 if unlike else max(horizons))
+    return horizons if unlike else [1.0] * len(horizons)
 
 
 def _curve(
@@ -249,8 +244,7 @@ def _logarithmic(axes: Axes, values: NDArray[np.float64]) -> None:
     plain_decades(axes.yaxis, steps)
 
 
-def _finish(figure: Figure, axes: Axes, layout: Layout, x: str) -> Figure:
-    axes.set_xlabel(x, fontsize=layout.text)
+def _finish(figure: Figure, axes: Axes, layout: Layout) -> Figure:
     layout.plain(axes)
     layout.legend(figure, 1, 3)
     return figure

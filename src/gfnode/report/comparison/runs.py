@@ -140,13 +140,12 @@ class Compared:
 
 
 def apart(paths: Sequence[Path]) -> list[str]:
-    """Names of folders, with as many parents as tell them apart."""
+    """Names of different folders, with as many parents as tell them apart."""
     parts = [path.resolve().parts for path in paths]
-    for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(each[-depth:]) for each in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [str(path) for path in paths]
+    depth = 1
+    while len({each[-depth:] for each in parts}) < len(parts):
+        depth += 1
+    return ["/".join(each[-depth:]) for each in parts]
 
 
 def _pair(runs: Sequence[RunFiles], first: int, second: int) -> Pair:
@@ -178,25 +177,18 @@ def _unlike(a: RunFiles, b: RunFiles) -> str:
 
 def common_windows(a: RunFiles, b: RunFiles) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Numbers of the windows, in each of two runs, of the same start and the same lags."""
-    if a.windows.lags_fs.shape[1] != b.windows.lags_fs.shape[1]:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    keys = [_keys(run) for run in (a, b)]
-    rows, inverse = np.unique(np.concatenate(keys), axis=0, return_inverse=True)
-    inverse = inverse.ravel()
-    places = [np.full(len(rows), -1) for _ in keys]
-    places[0][inverse[: len(keys[0])]] = np.arange(len(keys[0]))
-    places[1][inverse[len(keys[0]) :]] = np.arange(len(keys[1]))
-    both = (places[0] >= 0) & (places[1] >= 0)
-    order = np.argsort(places[0][both])
-    return places[0][both][order], places[1][both][order]
+    of_b = {key: number for number, key in enumerate(_keys(b))}
+    both = [(number, of_b[key]) for number, key in enumerate(_keys(a)) if key in of_b]
+    here, there = np.array(both, dtype=np.int64).reshape(-1, 2).T
+    return here, there
 
 
-def _keys(run: RunFiles) -> NDArray[np.int64]:
-    """Trajectory, start and lags of each window in whole tenths of fs, ``(window, 2 + time)``."""
+def _keys(run: RunFiles) -> list[tuple[int, ...]]:
+    """Trajectory of each window, and its start and lags in whole tenths of fs."""
     windows = run.windows
     times = np.column_stack([windows.starts_fs, windows.lags_fs])
     whole = np.rint(np.asarray(times, dtype=np.float64) / _TENTH).astype(np.int64)
-    return np.column_stack([windows.segments.astype(np.int64), whole])
+    return list(map(tuple, np.column_stack([windows.segments, whole]).tolist()))
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

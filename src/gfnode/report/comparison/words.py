@@ -18,7 +18,9 @@ def compared_words(compared: Compared) -> dict[str, list[str]]:
     return {
         "What is compared": _what(compared),
         "Which is better": _better(compared),
-        "Against the best trivial baseline": _trivial(compared),
+        "Against the best trivial baseline": [
+            _against_trivial(name, run.evaluation) for name, run in compared.named
+        ],
     }
 
 
@@ -89,11 +91,7 @@ def _verdict(compared: Compared, pair: Pair) -> str:
     )
 
 
-def _trivial(compared: Compared) -> list[str]:
-    return [_one(name, run.evaluation) for name, run in compared.named]
-
-
-def _one(name: str, evaluation: Mapping[str, Any]) -> str:
+def _against_trivial(name: str, evaluation: Mapping[str, Any]) -> str:
     ours = evaluation["methods"][evaluation["model"]]["mean_over_lags"]
     best = evaluation["best_trivial"]
     return (
