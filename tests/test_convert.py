@@ -422,10 +422,12 @@ class TestJoined:
         np.testing.assert_array_equal(gfnode.load(parts / "b.npz").times, [0.0, 100.0])
 
     def test_what_only_some_hold_is_left_out(self, parts):
-        replace(made()[8:17], velocities=None, cell=None).save(parts / "p2.npz")
+        sizes = np.ones((9, made().n_atoms))
+        replace(made()[8:17], velocities=None, cell=None, deviations=sizes).save(parts / "p2.npz")
         said = call(*(parts / f"p{i}.npz" for i in "123"), parts / "b.npz").stderr
         assert "velocities are left out: only some of the files hold them" in said
         assert "the periodic cell is left out: only some of the files hold one" in said
+        assert "standard deviations are left out: only some of the files hold them" in said
         assert gfnode.load(parts / "b.npz").velocities is None
 
     def test_a_frame_that_a_restart_wrote_twice_is_taken_once(self, tmp_path):

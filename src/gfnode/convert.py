@@ -121,6 +121,8 @@ def losses(trajectory: Trajectory, suffix: str, *, turned: bool = False) -> list
         said.append(Lost(f"{suffix} cannot store velocities: they are left out"))
     if trajectory.forces is not None and not holds.forces:
         said.append(Lost(f"{suffix} cannot store forces: they are left out"))
+    if trajectory.deviations is not None and not holds.deviations:
+        said.append(Lost(f"{suffix} cannot store standard deviations: they are left out"))
     if trajectory.atom_masses is not None and not holds.masses:
         said.append(Lost(f"{suffix} cannot store masses: reading it will give standard ones", True))
     if trajectory.cell is not None and turned and not holds.turned:

@@ -343,6 +343,15 @@ class TestCommands:
         lines = (tmp_path / "predicted.pdb").read_text().splitlines()
         factors = [float(line[60:66]) for line in lines if line.startswith(("ATOM", "HETATM"))]
         np.testing.assert_allclose(factors, 8 * np.pi**2 * expected.ravel() ** 2, atol=0.006)
+        for suffix in (".extxyz", ".npz"):  # which are read too
+            again = tmp_path / f"again{suffix}.pdb"
+            words = ["convert", str(tmp_path / f"predicted{suffix}"), str(again)]
+            assert CliRunner().invoke(app, words).exit_code == 0
+            assert [line[:66] for line in again.read_text().splitlines() if "ATOM" in line] == [
+                line[:66] for line in lines if "ATOM" in line
+            ]
+            result = CliRunner().invoke(app, [*words[:2], str(again.with_suffix(".dcd"))])
+            assert "cannot store standard deviations: they are left out" in result.output
 
     def test_others_say_that_they_have_none(self, run, tmp_path):
         result = self.predict(run, tmp_path / "predicted.xtc")

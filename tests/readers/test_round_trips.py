@@ -63,6 +63,7 @@ def trajectories(draw):
         rng.integers(1, 90, atoms),
         velocities=rng.normal(size=(frames, atoms, 3)) * 0.02 if draw(st.booleans()) else None,
         cell=cell,
+        deviations=rng.random((frames, atoms)) if draw(st.booleans()) else None,
         topology=topology,
         time_step=draw(st.sampled_from([None, 0.5])),
         name=draw(st.sampled_from(["", "toluène 1"])),
@@ -115,6 +116,10 @@ def check(wrote, got, suffix):
         np.testing.assert_allclose(got.velocities, wrote.velocities, rtol=3e-7, atol=atol)
     else:
         assert got.velocities is None
+    if FORMATS[suffix].holds.deviations and suffix != ".pdb" and wrote.deviations is not None:
+        np.testing.assert_allclose(got.deviations, wrote.deviations, atol=1e-7)
+    else:
+        assert got.deviations is None
     if wrote.cell is None:
         assert got.cell is None
     else:
@@ -133,6 +138,7 @@ def test_own_npz_keeps_everything(tmp_path, trajectory):
     for key in ("name", "source", "time_step"):
         assert getattr(got, key) == getattr(trajectory, key)
     np.testing.assert_array_equal(got.cell, trajectory.cell)
+    np.testing.assert_array_equal(got.deviations, trajectory.deviations)
 
 
 @settings(settings.get_profile("files"))

@@ -108,17 +108,22 @@ class Archive(Mapping[str, NDArray[Any]]):
         )
 
     def blocks(self, fields: Fields) -> Callable[[Integers], Iterator[Block]]:
-        """The frames of ``positions``, and of ``velocities``, ``forces``, ``cell`` if there."""
+        """The frames of ``positions``, and of all else that a block holds, if there."""
 
         def blocks(rows: Integers) -> Iterator[Block]:
             cell = self._cells(fields, rows)
+            sizes = self._deviations(fields, rows)
             keys = [key for key in ("positions", "velocities", "forces") if key in fields]
             streams = [self._rows(*fields[key], rows) for key in keys]
             done = 0
             for parts in zip(*streams, strict=True):
                 found = dict(zip(keys, parts, strict=True))
                 now = slice(done, done + len(parts[0]))
-                yield Block(**found, cell=None if cell is None else cell[now])
+                yield Block(
+                    **found,
+                    cell=None if cell is None else cell[now],
+                    deviations=None if sizes is None else sizes[now],
+                )
                 done = now.stop
 
         return blocks
@@ -138,6 +143,21 @@ class Archive(Mapping[str, NDArray[Any]]):
             raise InputError(
                 f"{self.path}: cell has shape {values.shape}, expected {(frames, 3, 3)} (frame, "
                 f"3, 3), or lengths {(frames, 3)}"
+            )
+        return values[rows]
+
+    def _deviations(self, fields: Fields, rows: Integers) -> NDArray[Any] | None:
+        """Standard deviations ``(frame, atom)``."""
+        if "deviations" not in fields:
+            return None
+        values, expected = (
+            self.scaled(*fields["deviations"]),
+            self.shape(fields["positions"][0])[:2],
+        )
+        if values.shape != expected:
+            raise InputError(
+                f"{self.path}: deviations has shape {values.shape}, expected {expected} (frame, "
+                "atom)"
             )
         return values[rows]
 

@@ -29,6 +29,7 @@ LARGEST = {
     "velocities": (2998.0, "Å/fs"),
     "forces": (1e3, "u Å/fs²"),
     "cell": (1e6, "Å"),
+    "deviations": (1e6, "Å"),
 }
 """Values that are taken: up to 0.1 mm, the speed of light, and some 10⁶ kcal/mol/Å."""
 
@@ -78,6 +79,7 @@ def assemble(path: Path, source: Source, choice: Choice, name: str | None) -> Tr
         velocities=filled.arrays.get("velocities"),
         forces=filled.arrays.get("forces"),
         cell=filled.arrays.get("cell"),
+        deviations=filled.arrays.get("deviations"),
         atom_masses=masses,
         topology=topology,
         time_step=step,
@@ -148,8 +150,9 @@ def _check_values(
 def _check_size(values: NDArray[Any], key: str, where: str, rows: Integers) -> None:
     """Refuse what no simulation holds; formats without checksums let flipped bits through."""
     most, unit = LARGEST[key]
-    least = values.min((1, 2)).astype(np.float64)  # what is unsigned has no negative
-    beyond = np.maximum(-least, values.max((1, 2))) > most
+    flat = values.reshape(len(values), -1)
+    least = flat.min(1).astype(np.float64)  # what is unsigned has no negative
+    beyond = np.maximum(-least, flat.max(1)) > most
     if beyond.any():
         frame = int(np.argmax(beyond))
         raise InputError(
@@ -185,13 +188,14 @@ class _Filling:
 
     def _put(self, block: Block, places: slice | Integers, rows: Integers) -> None:
         positions, atoms = block.positions, self.atoms
-        moving = {"velocities": block.velocities, "forces": block.forces}
+        moving = {key: getattr(block, key) for key in ("velocities", "forces", "deviations")}
         where, shape = f"{self.path}: ", (len(self.source.numbers), 3)
         for key, values in ({"positions": positions} | moving).items():
-            if values is not None and values.shape[1:] != shape:
+            expected, axes = (shape[:1], "atom,") if key == "deviations" else (shape, "atom, 3")
+            if values is not None and values.shape[1:] != expected:
                 raise InputError(
                     f"{where}{key} of frame {rows[0]} have shape {values.shape[1:]}, expected "
-                    f"{shape} (atom, 3)"
+                    f"{expected} ({axes})"
                 )
         # at once: a box would bring anything into itself
         _check_values({"positions": positions, "cell": block.cell}, where, rows)

@@ -42,8 +42,10 @@ TIME_UNIT = re.compile(
 """A unit behind the value of ``time``, as in ``time = 0.005 ps``; none is part of extended XYZ."""
 
 READ_KEYS = (*TIME_KEYS, "lattice", "properties", "pbc", "name")
-READ_COLUMNS = ("species", "pos", "Z", "momenta", "velocities", "masses")
+DEVIATION = "deviation"
+"""The column of standard deviations of predictions, Å."""
 
+READ_COLUMNS = ("species", "pos", "Z", "momenta", "velocities", "masses")
 
 XTB = " xtb: "
 """In the comment lines of xTB, before its version."""
@@ -68,6 +70,7 @@ def open_extxyz(path: Path, given: Given, found: Frames) -> Source:
     # ASE leaves momenta out where they are zero
     columns = [columns_of(comment) for comment in found.comments]
     check_numbers(path, columns, ("momenta", "velocities"))
+    sized = all(each.get(DEVIATION) == ("R", 1) for each in columns)
     moving_in = ["momenta" in each for each in columns]
     momenta = any(moving_in)
     moving = momenta or all("velocities" in each for each in columns)
@@ -91,6 +94,7 @@ def open_extxyz(path: Path, given: Given, found: Frames) -> Source:
                 None
                 if column is None
                 else np.stack([_forces(frame, column) for frame in frames]) * ELECTRONVOLT,
+                np.stack([frame.arrays[DEVIATION] for frame in frames]) if sized else None,
             )
 
     step = given.step
@@ -112,14 +116,14 @@ def open_extxyz(path: Path, given: Given, found: Frames) -> Source:
         name=name,
         masses=first.get_masses() if first.has("masses") else None,
         notes=notes,
-        unread=_unread(found.comments[0], column),
+        unread=_unread(found.comments[0], (column, DEVIATION if sized else None)),
     )
 
 
-def _unread(comment: str, forces: str | None) -> tuple[str, ...]:
+def _unread(comment: str, read: Sequence[str | None]) -> tuple[str, ...]:
     """Keys and columns of a frame that are not read."""
     keys = [key for key, _ in ENTRY.findall(comment) if key.lower() not in READ_KEYS]
-    columns = [key for key in columns_of(comment) if key not in (*READ_COLUMNS, forces)]
+    columns = [key for key in columns_of(comment) if key not in (*READ_COLUMNS, *read)]
     return tuple(keys + columns)
 
 
@@ -275,5 +279,5 @@ def ase_frames(trajectory: Trajectory) -> Any:
             forces = trajectory.forces[i].astype(np.float64) / ELECTRONVOLT
             atoms.calc = SinglePointCalculator(atoms, forces=forces)
         if trajectory.deviations is not None:
-            atoms.set_array("deviation", trajectory.deviations[i].astype(np.float64))
+            atoms.set_array(DEVIATION, trajectory.deviations[i].astype(np.float64))
         yield atoms

@@ -38,6 +38,7 @@ LEFT_OUT = {
     "velocities": "velocities are left out: only some of the files hold them",
     "forces": "forces are left out: only some of the files hold them",
     "cell": "the periodic cell is left out: only some of the files hold one",
+    "deviations": "standard deviations are left out: only some of the files hold them",
 }
 """What is said of arrays that not all of the files hold."""
 

@@ -6,6 +6,7 @@ The own layout says in words what each array holds::
     numbers                         (atom,)
     times, times_unit               (frame,)
     positions, positions_unit       (frame, atom, 3); velocities, forces, cell likewise, where known
+    deviations, deviations_unit     (frame, atom)
     positions_scale                 where positions are whole numbers: what one of them is worth
     time_step, time_step_unit       step of the original series
     names, residue_names, residue_ids, bonds

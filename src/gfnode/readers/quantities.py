@@ -34,6 +34,7 @@ DIMENSIONS: dict[str, Mapping[str, float]] = {
     "cell": LENGTHS,
     "velocities": SPEEDS,
     "forces": FORCES,
+    "deviations": LENGTHS,
     "times": FS_PER,
     "time_step": FS_PER,
 }

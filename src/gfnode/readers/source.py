@@ -33,6 +33,7 @@ class Block:
     velocities: NDArray[Any] | None = None  # (frame, atom, 3) in Å/fs
     cell: NDArray[Any] | None = None  # (frame, 3, 3) in Å
     forces: NDArray[Any] | None = None  # (frame, atom, 3) in u Å/fs²
+    deviations: NDArray[Any] | None = None  # (frame, atom) in Å
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,10 @@ class Source:
 
 
 def rescaled(source: Source, factor: float) -> Source:
-    """The same with lengths times a factor: positions, and velocities and cell of their unit."""
+    """The same with lengths times a factor: positions, and what is in their unit."""
     blocks, scale = source.blocks, np.float32(factor)
-    keys = [key for key in ("positions", "velocities", "cell") if key not in source.known]
+    lengths = ("positions", "velocities", "cell", "deviations")
+    keys = [key for key in lengths if key not in source.known]
 
     def scaled(rows: Integers) -> Iterator[Block]:
         for each in blocks(rows):
