@@ -119,7 +119,7 @@ def test_an_unknown_benchmark_is_refused():
 @pytest.mark.parametrize("name", ["ethanol", "aspirin"])
 def test_operations_are_those_that_torch_counts(bench, name, monkeypatch):
     """One after the other: PyTorch does not see into messages in one pass."""
-    monkeypatch.setattr("gfnode.models.layers.suits", lambda h: False)
+    monkeypatch.setattr("gfnode.models.layers.suits", lambda *arrays: False)
     molecules, step = bench("molecules"), bench("train_step")
     product = molecules.published(molecules.MOLECULES[name])
     batch = molecules.starts(molecules.MOLECULES[name], 4, 5)

@@ -180,6 +180,8 @@ def test_transforms_show_one_face():
 def test_bad_input_is_named():
     with pytest.raises(InputError, match="cannot keep 7 modes: expected 1 to 6"):
         eigenbasis(BENZENE, 7)
+    with pytest.raises(InputError, match=r"cannot keep 2\.5 modes"):
+        eigenbasis(BENZENE, 2.5)
     with pytest.raises(InputError, match="cannot keep 0 modes"):
         eigenbasis(BENZENE, 0)
     one_way = laplacian(np.array([[0], [1]]), 3)

@@ -199,6 +199,8 @@ def test_bad_input_is_named():
         hop_edges(np.array([[0, 6]]), 6)
     with pytest.raises(InputError, match="atom 2 to itself"):
         hop_edges(np.array([[2, 2]]), 6)
+    with pytest.raises(InputError, match="bonds holds fractions"):
+        hop_edges([[0, 1.5]], 6)
     with pytest.raises(InputError, match="hops is 0"):
         hop_edges(RING, 6, 0)
     with pytest.raises(InputError, match="unknown Laplacian 'signless'"):

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from gfnode.errors import InputError
 from gfnode.thinning import evenly
 from gfnode.trajectory import Doubles, Integers, radii_of
+from gfnode.trajectory.checks import as_array
 
 Coordinates = NDArray[np.floating[Any]]
 
@@ -131,7 +132,7 @@ def hop_edges(bonds: Integers, n_atoms: int, hops: int = 2) -> Edges:
     """
     if hops < 1:
         raise InputError(f"hops is {hops}, expected at least 1 (1 connects only bonded atoms)")
-    bonds = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
+    bonds = as_array("", "bonds", bonds, np.int64).reshape(-1, 2)
     bonded = adjacency(np.concatenate([bonds, bonds[:, ::-1]]).T, n_atoms)
     reached = sparse.eye_array(n_atoms, dtype=np.float64, format="csr")
     shell, shells = reached, []
