@@ -407,7 +407,9 @@ class TestCommand:
         assert out.read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
-@pytest.mark.parametrize(("gap", "told"), [(None, False), (2.0, False), (5.0, True)])
+@pytest.mark.parametrize(
+    ("gap", "told"), [(None, False), (2.0, False), (5.0, True), (-1000.0, False)]
+)
 def test_a_temperature_of_frames_far_apart_says_so(gap, told):
     drifts = dict.fromkeys(DRIFTS.values(), 0.1) | {"temperature_k": 400.0}
     result = {"velocity_gap_fs": gap, "training": drifts}
@@ -416,6 +418,8 @@ def test_a_temperature_of_frames_far_apart_says_so(gap, told):
         console.print(drift_table(result))
     said = " ".join(capture.get().split())
     assert ("from frames 5 fs apart, which partly miss fast vibrations" in said) == told
+    assert ("400" in said) == (gap != -1000.0)
+    assert ("unknown from frames 1 ps apart" in said) == (gap == -1000.0)
 
 
 @pytest.mark.parametrize(

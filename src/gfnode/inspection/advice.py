@@ -21,7 +21,7 @@ from gfnode.models.newton import UNSEEN, Newton, misses_images
 from gfnode.molecule.virial import OffForces
 from gfnode.thinning import groups
 from gfnode.training import choose_batch
-from gfnode.trajectory import SHORT_GAP, Trajectory
+from gfnode.trajectory import FAR_GAP, Trajectory
 from gfnode.trajectory.clock import Clock
 from gfnode.trajectory.lengths import Lengths
 from gfnode.trajectory.parts import parts
@@ -355,7 +355,7 @@ def _velocities(
 ) -> list[Finding]:
     found = []
     gap = choices.velocity_gap_fs
-    if gap is not None and gap > 4 * SHORT_GAP:
+    if gap is not None and gap > FAR_GAP:
         found.append(Finding("note", "no-velocities", {"gap_fs": gap}))
     heat, noise = momenta.temperature, momenta.rounding_temperature
     if frames.rounded_to and heat is not None and noise is not None and noise > 0.1 * heat:
@@ -384,7 +384,7 @@ def _turning(motion: Motions | None, choices: Choices) -> list[Finding]:
     angle = None if motion is None else motion.angle_at_horizon_deg
     if angle is None or choices.align is None:
         return []
-    if not choices.align and angle > 60.0 and (choices.velocity_gap_fs or 0.0) > 4 * SHORT_GAP:
+    if not choices.align and angle > 60.0 and (choices.velocity_gap_fs or 0.0) > FAR_GAP:
         option = ("--set", "windows.align=true")
         return [Finding("warning", "turns-unaligned", {"angle_deg": angle}, option)]
     if choices.align and angle < 5.0:

@@ -8,6 +8,7 @@ from rich.table import Table
 from gfnode.report.numbers import BOUNDLESS, cell, three, with_interval
 from gfnode.report.sentences import seen_from
 from gfnode.report.tables import in_one_unit, plain_table
+from gfnode.trajectory import FAR_GAP
 from gfnode.units import format_time
 
 DRIFTS = {
@@ -62,7 +63,10 @@ def drift_table(result: Mapping[str, Any]) -> Table:
     for title in drifts:
         table.add_column(title, justify="right")
     table.add_column("kinetic\ntemperature (K)", justify="right")
-    if doubt := seen_from(result["velocity_gap_fs"]):
+    gap = abs(result["velocity_gap_fs"] or 0.0)
+    unknown = gap > FAR_GAP
+    doubt = f"unknown from frames {format_time(gap)} apart" if unknown else seen_from(gap)
+    if doubt:
         table.caption = f"Temperatures: {doubt}."
         table.caption_justify = "left"
     training = result["training"]
@@ -73,7 +77,8 @@ def drift_table(result: Mapping[str, Any]) -> Table:
         for begin, end, each in zip(ends[::2], ends[1::2], stretches, strict=True)
     ]
     for name, values in (*rows, ("training stretches", training)):
-        cells = [three(values[key]) for key in (*drifts.values(), "temperature_k")]
+        warm = None if unknown else values["temperature_k"]
+        cells = [three(value) for value in (*(values[key] for key in drifts.values()), warm)]
         table.add_row(name, *cells, style="bold" if values is training else "")
     return table
 

@@ -35,6 +35,9 @@ SHORT_GAP = 2.5
 Their differences are velocities; of frames further apart they see less of fast vibrations.
 """
 
+FAR_GAP = 10.0
+"""Frames more fs apart do not determine velocities: a C–H bond vibrates in 11 fs."""
+
 _OF_ATOMS = ("positions", "velocities", "forces", "deviations")  # (frame, atom, ...)
 
 
