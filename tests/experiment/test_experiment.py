@@ -22,7 +22,7 @@ from gfnode.experiment import (
 from gfnode.molecule.system import System
 from gfnode.trajectory import Topology, Trajectory
 from gfnode.units import BOHR
-from making import geometry_of, wiggle
+from making import geometry_of, system_of, wiggle
 
 CHANGES = {"windows.horizon": 60.0, "model.width": 6}
 
@@ -172,6 +172,34 @@ def test_a_system_survives_its_dictionary():
     assert np.array_equal(again.edges.index, edges.index)
     assert np.array_equal(again.edges.hop, edges.hop)
     assert (again.time_step, again.horizon) == (0.5, 1500.0)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"source_numbers": [0] + [1] * 8}, "atoms and edges"),
+        ({"source_numbers": [119] + [1] * 8}, "119, expected 0 to 118"),
+        ({"atoms": [9]}, "9 to 9, expected 0 to 8"),
+        ({"atoms": [], "score": [], "bonds": [], "edges": [[], []], "hops": []}, "atoms and edges"),
+        ({"score": [9]}, "expected 0 to 8"),
+        ({"score": [-1]}, "-1 to -1"),
+        ({"bonds": [[0, 9]]}, "expected 0 to 8"),
+        ({"rigid": [[0, 9]]}, "expected 0 to 8"),
+        ({"edges": [[0, 1], [1, 9]], "hops": [1, 1]}, "expected 0 to 8"),
+        ({"edges": [[0, 1], [1, 0]], "hops": [1]}, "atoms and edges"),
+        ({"source_masses": [1.0] * 8}, "masses do not match"),
+        ({"source_masses": [0.0] + [1.0] * 8}, "masses do not match"),
+        ({"source_masses": [np.inf] + [1.0] * 8}, "masses do not match"),
+        ({"time_step_fs": 0.0}, "a step of 0.0 fs"),
+        ({"horizon_fs": 0.0}, "a horizon of 0.0 fs"),
+        ({"horizon_fs": np.inf}, "a horizon of inf fs"),
+    ],
+)
+def test_a_damaged_dictionary_is_refused(damage, said):
+    good = system_of("ethanol").to_dict()
+    assert System.from_dict(good | {"source_masses": [1.0] * 9}).masses.tolist() == [1.0] * 9
+    with pytest.raises(ValueError, match=said):
+        System.from_dict(good | damage)
 
 
 def test_a_system_without_bonds_survives_its_dictionary():

@@ -5,10 +5,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from ase import Atoms, units
 from ase.build import molecule
 
 from gfnode.graph import bonds_from_distances
-from gfnode.molecule.clock import look_at_time
+from gfnode.molecule.clock import STRETCHING, displacement_temperature, look_at_time
 from gfnode.simulate import harmonic_network
 from gfnode.trajectory import Trajectory
 from gfnode.trajectory.clock import Clock
@@ -19,7 +20,7 @@ BONDS = np.array([[0, k] for k in (1, 2, 3, 4)])
 
 
 @cache
-def methane(apart: int, wavenumber: float = 3000.0) -> Trajectory:
+def methane(apart: int, wavenumber: float = 3000.0, temperature: float = 300.0) -> Trajectory:
     """Frames 0.5 fs times ``apart``. Its carbon moves by what the hydrogens push, and not else."""
     built = molecule("CH4")
     pairs = [*BONDS.tolist(), *([i, j] for i in range(1, 5) for j in range(i + 1, 5))]
@@ -30,7 +31,7 @@ def methane(apart: int, wavenumber: float = 3000.0) -> Trajectory:
         pairs,
         built.numbers,
         stiffness=np.array([stretching] * 4 + [0.01 * stretching] * 6),
-        temperature=300.0,
+        temperature=temperature,
     )
     return network.trajectory(6000, 0.5)[::apart]
 
@@ -83,3 +84,73 @@ def test_velocities_tell_it_to_a_hundredth(apart: int) -> None:
 @pytest.mark.parametrize("apart", [9, 10])
 def test_velocities_that_change_too_much_between_frames_tell_nothing(apart: int) -> None:
     assert timed(methane(apart), 1.0).step_stored_fs is None
+
+
+def test_clocks_that_agree_are_believed_of_hot_atoms() -> None:
+    """At 5000 K atoms move further than the clock expects of any simulation, at the right step."""
+    found = timed(methane(1, temperature=5000.0), 1.0)
+    assert found.too_hot
+    assert found.wrong is None
+
+
+@pytest.mark.parametrize(
+    ("element", "wavenumbers"),
+    [
+        (5, (2524, 2612)),  # B2H6
+        (6, (2917, 3019)),  # CH4
+        (7, (3337, 3444)),  # NH3
+        (8, (3657, 3756)),  # H2O
+        (9, (3961,)),
+        (14, (2187, 2191)),  # SiH4
+        (15, (2323, 2328)),  # PH3
+        (16, (2615, 2626)),  # H2S
+        (17, (2886,)),
+        (35, (2559,)),
+        (53, (2230,)),
+    ],
+)
+def test_bonds_swing_as_in_measured_spectra(element: int, wavenumbers: tuple[int, ...]) -> None:
+    """Fundamentals of hydrides as gases, in 1/cm; hydrogen bonds and heavier groups lower some."""
+    assert STRETCHING[element] == pytest.approx(np.mean(wavenumbers), rel=0.06)
+
+
+def test_bonds_of_hydrogen_are_read_and_no_others() -> None:
+    """A hydroxyl group on carbon, which has no hydrogen of its own."""
+    times = 0.5 * np.arange(3000)
+    x = np.zeros((3000, 3, 3))
+    x[:, 1, 0] = 1.4 + 0.1 * np.cos(1000 * WAVENUMBER * times)
+    x[:, 2, 0] = x[:, 1, 0] + 0.97 + 0.05 * np.cos(3600 * WAVENUMBER * times + 0.3)
+    bonds = np.array([[0, 1], [1, 2]])
+    found = look_at_time(Series.of([Trajectory(x, times, [6, 8, 1])]), bonds, None)
+    assert (found.bond, found.bonds) == ("O-H", 1)
+    assert found.wavenumber == pytest.approx(3600, rel=0.01)
+
+
+@pytest.mark.parametrize("numbers", [[6, 8, 7, 1, 1], [1, 1, 1, 1]])
+def test_temperatures_of_displacements_are_those_of_ase(numbers: list[int]) -> None:
+    """Of free flight, of frames that are not evenly spaced, without the drift of what is asked."""
+    rng = np.random.default_rng(0)
+    x, v = rng.normal(size=(2, len(numbers), 3))
+    v = 0.01 + 0.01 * v
+    times = np.array([0.0, 0.5, 1.0, 1.5, 4.5])
+    flight = Series.of([Trajectory(x + times[:, None, None] * v, times, numbers)])
+
+    def kelvin(chosen: list[int]) -> float:
+        atoms = Atoms([numbers[k] for k in chosen], velocities=v[chosen] / units.fs)
+        drift = atoms.get_momenta().sum(0) / atoms.get_masses().sum()
+        atoms.set_velocities(atoms.get_velocities() - drift)
+        return float(atoms.get_temperature())
+
+    every = list(range(len(numbers)))
+    heavy = [k for k in every if numbers[k] > 1] or every
+    assert displacement_temperature(flight) == pytest.approx(kelvin(every), rel=1e-3)
+    assert displacement_temperature(flight, heavy=True) == pytest.approx(kelvin(heavy), rel=1e-3)
+
+
+def test_two_atoms_that_fly_together_are_warm() -> None:
+    """Of a diatomic molecule that moves as one, no motion would be left without its drift."""
+    v = np.full((2, 3), 0.01)
+    times = 0.5 * np.arange(5.0)
+    flight = Series.of([Trajectory(np.eye(2, 3) + times[:, None, None] * v, times, [7, 7])])
+    expected = Atoms("N2", velocities=v / units.fs).get_temperature()
+    assert displacement_temperature(flight) == pytest.approx(expected, rel=1e-3)

@@ -187,6 +187,18 @@ def test_models_of_other_velocities_are_judged_on_the_same_windows():
         assert torch.equal(both[0][part].starts, both[1][part].starts)
 
 
+def test_the_frame_before_a_start_is_in_no_other_part_either():
+    """Blocks that end at 600 and begin at 610 fs: the frame before the latter is a target."""
+    trajectory = moving(np.full(102, 10.0), forces=False)
+    shown = []
+    for windows in cut(trajectory, horizon=10.0, times=1, velocities="backward").values():
+        assert torch.equal(windows.neighbours, windows.starts - 1)
+        every = windows.neighbours, windows.starts, windows.targets.flatten()
+        shown.append(set(torch.cat(every).tolist()))
+    assert all(shown)
+    assert len(set.union(*shown)) == sum(map(len, shown))
+
+
 def test_backward_differences_start_from_the_last_frame_and_not_from_the_first():
     trajectory = moving(np.full(9, 10.0), forces=False)
     rule = VelocityRule(gap=-10.0)
