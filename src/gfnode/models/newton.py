@@ -49,7 +49,7 @@ class Newton(nn.Module):
     """Shifts a prediction towards trajectories in a learned potential.
 
     With x(τ) the prediction of the modes, and x_N(τ) the mean over trajectories in a potential that
-    is learned from the forces on training frames::
+    is learned from the forces on training frames (x(τ) in place of those that leave its domain)::
 
         x(τ) + w(τ) (x_N(τ) − x(τ))
 

@@ -249,9 +249,9 @@ def load(
         What the arrays of an npz file of unknown layout are:
         ``"positions=coords:nm,numbers=Z,times=t:ps"``, or the same as a dictionary.
     unit
-        Of lengths in the file, where it is not that of its format (nm in XTC, TRR and HDF5, else
-        Å): ``angstrom``, ``nm``, ``bohr`` or ``pm``. Velocities and cell are taken along, forces
-        are not.
+        Of lengths in the file, where it is not that of its format (nm in XTC, TRR, GRO and HDF5,
+        else Å): ``angstrom``, ``nm``, ``bohr`` or ``pm``. Velocities and cell are taken along,
+        forces are not.
     memory
         Bytes, or text such as ``"2GB"``, above which arrays lie on disk; default: ``GFNODE_MEMORY``
         in the environment, else a quarter of the memory that is available.

@@ -3,8 +3,8 @@
 Every ionic step has its cell and its positions (Å) and forces (eV/Å), in Cartesian components. The
 head names the elements (``VRHFIN``, one for each potential), their masses (``POMASS``), and of
 molecular dynamics (``IBRION = 0``) the step (``POTIM``, fs). The frame of ionic step n is at time
-(n − 1) × POTIM: with ``NWRITE = 0`` not every step is written. Runs are often stopped by the queue:
-the steps that are complete are taken.
+(n − n₀) × POTIM, n₀ the first one: with ``NWRITE = 0`` not every step is written. Runs are often
+stopped by the queue: the steps that are complete are taken.
 """
 
 import re
