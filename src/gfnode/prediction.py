@@ -177,7 +177,7 @@ def sample(
     """Draw conformations at every lag.
 
     A model with a learned potential draws trajectories: sample k at all lags belongs to the same
-    one. For a :class:`~gfnode.models.Generative` model each lag is sampled independently, from the
+    one. For a :class:`~gfnode.models.Generative` model each lag is sampled on its own, from the
     same noise; so the samples at a lag do not depend on the other lags, and samples of two lags
     form no trajectory.
 
