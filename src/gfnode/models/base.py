@@ -292,7 +292,7 @@ class Generative(Model):
         solver: str,
         steps: int,
     ) -> Tensor:
-        """Draw conformations, of each lag on their own: samples of two lags form no trajectory.
+        """Draw conformations, each lag on its own: samples of two lags form no trajectory.
 
         Parameters
         ----------
