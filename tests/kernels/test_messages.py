@@ -297,6 +297,18 @@ def test_other_shapes_are_refused(number, dtype):
             network(*arrays)
 
 
+@pytest.mark.parametrize("odd", range(5))
+def test_numbers_of_two_types_are_refused(odd):
+    """Of arrays and weights, one is in double precision: PyTorch names both types."""
+    network, arrays = stack(), inputs(4)
+    if odd == 4:
+        network = network.double()
+    else:
+        arrays[odd] = arrays[odd].double()
+    with pytest.raises(RuntimeError, match="dtype"):
+        network(*arrays)
+
+
 def test_gradients_of_each_sample():
     """By a transformed function, and as those of a sum over samples."""
     network, arrays = stack(), inputs(4)

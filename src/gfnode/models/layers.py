@@ -225,7 +225,7 @@ def pass_messages(
     _check_shapes(layers[0], arrays, edges)  # the fused operation would read beyond arrays
     h, x, v, scalars = arrays
     last = layers[-1] if positions_only else None
-    if edges.dense and suits(*arrays):
+    if edges.dense and suits(*arrays, layers[0].message_out.weight):
         weights = [layer.weights(positions_only=layer is last) for layer in layers]
         residual = layers[0].residual
         return messages((*arrays, edges.index), weights, residual=residual)
