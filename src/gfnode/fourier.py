@@ -88,7 +88,7 @@ def eigenbasis(
             "edge must be given in both directions"
         )
     count = n_atoms if modes is None else modes
-    if not 1 <= count <= n_atoms or count != int(count):
+    if count not in range(1, n_atoms + 1):  # nor are fractions
         raise InputError(
             f"cannot keep {modes} modes: expected 1 to {n_atoms}, at most one per atom"
         )

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gfnode.errors import InputError
 from gfnode.readers import FORMATS, load, save
 from gfnode.trajectory import Topology, Trajectory
+from gfnode.trajectory.mdtraj import from_mdtraj
 
 ROUNDING = {
     ".npz": 0,
@@ -394,6 +395,16 @@ def test_a_calpha_trace_without_bonds_is_joined_along_its_chains(suffix, tmp_pat
     if suffix == ".pdb":
         path.write_text(f"{text}CONECT    1    2\nEND\n")
         assert reopen(path).topology.bonds.tolist() == [[1, 2]]
+
+
+def test_beads_without_an_element_are_no_trace():
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for number in (1, 2):
+        topology.add_atom("CA", None, topology.add_residue("ALA", chain, resSeq=number))
+    numbers, names = from_mdtraj(topology)
+    assert numbers.tolist() == [0, 0]  # refused with a remedy by those who need elements
+    assert not names.bonds.size
 
 
 def test_a_pdb_lists_no_bonds_that_its_readers_know(tmp_path):

@@ -150,10 +150,8 @@ class Archive(Mapping[str, NDArray[Any]]):
         """Standard deviations ``(frame, atom)``."""
         if "deviations" not in fields:
             return None
-        values, expected = (
-            self.scaled(*fields["deviations"]),
-            self.shape(fields["positions"][0])[:2],
-        )
+        values = self.scaled(*fields["deviations"])
+        expected = self.shape(fields["positions"][0])[:2]
         if values.shape != expected:
             raise InputError(
                 f"{self.path}: deviations has shape {values.shape}, expected {expected} (frame, "

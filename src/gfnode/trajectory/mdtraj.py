@@ -44,13 +44,14 @@ def _along_traces(topology: Any) -> Iterator[tuple[Any, Any]]:
     """Pairs of Cα atoms of residues in sequence that have no other atom."""
     for chain in topology.chains:
         for here, there in pairwise(chain.residues):
-            atoms = [*here.atoms, *there.atoms]
-            if (
-                here.n_atoms == there.n_atoms == 1
-                and there.resSeq == here.resSeq + 1
-                and all(each.name == "CA" and each.element.symbol == "C" for each in atoms)
-            ):
-                yield atoms[0], atoms[1]
+            if there.resSeq == here.resSeq + 1 and all(map(_is_alpha_carbon, (here, there))):
+                yield next(here.atoms), next(there.atoms)
+
+
+def _is_alpha_carbon(residue: Any) -> bool:
+    """Whether a residue is one Cα atom: neither a calcium ion nor a bead without an element."""
+    atoms = [(atom.name, atom.element and atom.element.symbol) for atom in residue.atoms]
+    return atoms == [("CA", "C")]
 
 
 def masses_in(topology: Any) -> Doubles | None:
